@@ -1,0 +1,102 @@
+"""What the user can get wrong, one class per subject.
+
+Every error says what is wrong, where, with which values, and what to do next. Code that calls
+shopsight catches `ShopsightError`; the command line prints it and exits with 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN_DETAILS = 5
+
+
+class ShopsightError(Exception):
+    """Something the user caused and can mend.
+
+    Args:
+        what: one line: what is wrong, with the values.
+        where: the file, table or setting it is about.
+        details: the offending items; the first five are shown, with their total.
+        fix: the next step, best as a command.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        details: Sequence[str] = (),
+        fix: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.details = tuple(details)
+        self.fix = fix
+        super().__init__(self._render())
+
+    def _render(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        lines += [f"  {detail}" for detail in self.details[:SHOWN_DETAILS]]
+        if len(self.details) > SHOWN_DETAILS:
+            lines.append(f"  ... {len(self.details)} in all")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class ConfigError(ShopsightError):
+    """A recipe or a setting that cannot be used."""
+
+
+class CatalogError(ShopsightError):
+    """A catalogue (folder, table, named data set) that cannot be read as one."""
+
+
+class SourceError(CatalogError):
+    """A named data set that is neither at hand nor within reach."""
+
+
+class ImageError(ShopsightError):
+    """Bytes that cannot be turned into a picture.
+
+    Attributes:
+        reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
+            "damaged", "too large", "unsupported".
+    """
+
+    def __init__(self, reason: str, what: str, *, where: str | None = None) -> None:
+        self.reason = reason
+        super().__init__(what, where=where)
+
+
+class AuditError(ShopsightError):
+    """The audit found faults that would corrupt a score."""
+
+
+class SplitError(ShopsightError):
+    """A split that cannot be made, or that leaks."""
+
+
+class WeightsError(ShopsightError):
+    """Weights that are absent, or do not fit the network."""
+
+
+class TrainingError(ShopsightError):
+    """Training that cannot start or cannot go on."""
+
+
+class BundleError(ShopsightError):
+    """A model bundle that is incomplete, changed, or of another version."""
+
+
+class MetricError(ShopsightError):
+    """Numbers from which the metric cannot be computed."""
+
+
+class CompareError(ShopsightError):
+    """Runs that cannot be compared honestly."""
+
+
+class ExtraMissingError(ShopsightError):
+    """An optional dependency that is not installed."""

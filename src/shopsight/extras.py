@@ -1,0 +1,36 @@
+"""Optional dependencies: import one, or name the pip command that brings it."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from shopsight.errors import ExtraMissingError
+
+EXTRA_OF_MODULE = {
+    "open_clip": "clip",
+    "fastervit": "fastervit",
+    "kagglehub": "kaggle",
+    "mlflow": "track",
+    "wandb": "track",
+    "datasets": "huggingface",
+}
+
+
+def require(module: str) -> ModuleType:
+    """Import an optional module.
+
+    Raises:
+        ExtraMissingError: it is not installed; the message names the extra.
+    """
+    extra = EXTRA_OF_MODULE[module.partition(".")[0]]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that is there but misses one of *its* imports is another fault: say which.
+        if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise ExtraMissingError(
+            f"{module} is not installed",
+            fix=f"pip install 'shopsight[{extra}]'",
+        ) from error

@@ -1,0 +1,56 @@
+"""The one description of how a picture becomes the network's input.
+
+A `Preprocess` comes with the weights, and train, evaluate, predict, serve and export all use it;
+the bundle stores it. This module holds the value only: `shopsight.data.canvas` applies the
+geometry, `shopsight.models.product_model` the mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Channel, Channel, Channel]
+PadColor = Color | Literal["edge"]
+Resize = Literal["pad", "crop", "squash"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Preprocess(BaseModel):
+    """From file bytes to a square RGB picture to numbers.
+
+    EXIF orientation is applied, an ICC profile converted to sRGB, and transparency laid on the
+    pad colour (white when that is "edge"); these three have no switch, because a picture seen
+    otherwise is another picture.
+
+    Attributes:
+        size: side of the square input, pixels.
+        resize: "pad" keeps the whole picture and its aspect, "crop" the middle, "squash" neither.
+        crop_fraction: with "crop", share of the resized short side that is kept (224/256 = .875).
+        pad_color: RGB, or "edge" for the mean colour of the picture's edge pixels.
+        interpolation: antialiased, on uint8.
+        mean: per channel, of values scaled to 0..1.
+        std: likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(default=224, ge=8, le=4096)
+    resize: Resize = "pad"
+    crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
+    pad_color: PadColor = (255, 255, 255)
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def matte(self) -> Color:
+        """The colour that transparent pixels are laid on."""
+        return (255, 255, 255) if self.pad_color == "edge" else self.pad_color
