@@ -275,6 +275,19 @@ class CacheSettings(Section):
     folder: str | None = None
 
 
+class FoldSettings(Section):
+    """K-fold training: K networks, each tested on the fold that it never saw.
+
+    Attributes:
+        count: number of folds; 0 trains once, on the split.
+        final: the bundle at the end: "ensemble" is the K networks averaged, "refit" one more
+            network trained on all images for as many epochs as the folds needed.
+    """
+
+    count: Literal[0] | Annotated[int, Field(ge=2, le=50)] = 0
+    final: Literal["ensemble", "refit"] = "refit"
+
+
 class HardwareSettings(Section):
     """Handed to Lightning's Trainer; strategies, devices and nodes are Lightning's names."""
 
@@ -299,6 +312,7 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0)
     about: About = About()
     data: DataSettings = DataSettings()
+    folds: FoldSettings = FoldSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     model: ModelSettings = ModelSettings()
     probe: ProbeSettings = ProbeSettings()
