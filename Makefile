@@ -1,0 +1,64 @@
+# make demo   creates .venv, installs, and runs the whole job on real product photos
+# make test   does all the set-up and runs the tests
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.PHONY: help demo test test-slow test-all check format docs bench clean
+
+help:
+	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
+	@echo "make test       install, then the tests (about two minutes)"
+	@echo "make test-slow  the long tests; make test-all: both"
+	@echo "make check      ruff, mypy --strict, import-linter"
+	@echo "make docs       write docs/cli.md anew from the commands"
+	@echo "make bench      the benchmarks of docs/benchmarks.md"
+	@echo "make clean      remove .venv and caches"
+
+demo: $(INSTALLED)
+	$(BIN)/shopsight demo
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -q -m "slow and not network"
+
+test-all: test test-slow
+
+check: $(INSTALLED_DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(INSTALLED_DEV)
+	$(BIN)/python -m shopsight.cli.reference docs/cli.md
+
+bench: $(INSTALLED_DEV)
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	for file in bench/bench_*.py; do $(BIN)/python "$$file"; done
+
+# The stamps are newer than pyproject.toml when what it asks for is installed.
+$(BIN)/python:
+	bash .ci/make-venv $(VENV)
+
+$(INSTALLED): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	touch $@
+
+$(INSTALLED_DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	touch $@ $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

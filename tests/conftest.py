@@ -1,0 +1,100 @@
+"""What all tests share: one thread, a cache of their own, and a small drawn product catalogue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before torch and OpenCV start their pools: tests run beside each other, one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from hypothesis import settings as hypothesis_settings
+from PIL import Image, ImageDraw
+
+hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
+hypothesis_settings.load_profile("tests")
+
+DRAWN_CLASSES = ("dress", "shoe", "hat")
+
+
+@dataclass(frozen=True)
+class DrawnProducts:
+    """A folder per class with drawn JPEGs, and the same as a table.
+
+    Attributes:
+        folder: holds one sub-folder per class.
+        table: a CSV with columns image (relative to `folder`), label and product (two pictures
+            of each product).
+        labels: the class names, sorted.
+        count: number of pictures.
+    """
+
+    folder: Path
+    table: Path
+    labels: tuple[str, ...]
+    count: int
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache."""
+    before = os.environ.get("SHOPSIGHT_CACHE")
+    os.environ["SHOPSIGHT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["SHOPSIGHT_CACHE"]
+    else:
+        os.environ["SHOPSIGHT_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def drawn_products(tmp_path_factory: pytest.TempPathFactory) -> DrawnProducts:
+    """Three classes of 20 pictures each (10 products, two pictures of each). Do not change it."""
+    return draw_products(tmp_path_factory.mktemp("drawn") / "products", per_class=20)
+
+
+def draw_products(
+    folder: Path, *, per_class: int, classes: tuple[str, ...] = DRAWN_CLASSES, seed: int = 0
+) -> DrawnProducts:
+    """Draw `per_class` pictures (an even number) of each class into `folder`."""
+    rng = np.random.default_rng(seed)
+    rows = ["image,label,product"]
+    for label in classes:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(per_class):
+            name = f"{label}/{label}-{number:03d}.jpg"
+            draw_product(label, rng).save(folder / name, quality=90)
+            rows.append(f"{name},{label},{label}-{number // 2}")
+    table = folder.parent / f"{folder.name}.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return DrawnProducts(folder, table, tuple(sorted(classes)), per_class * len(classes))
+
+
+def draw_product(label: str, rng: np.random.Generator, *, size_px: int = 96) -> Image.Image:
+    """One picture: the class decides the outline, chance the place, colours and noise."""
+    ground = rng.integers(200, 256, 3)
+    pixels = np.clip(ground + rng.normal(0, 4, (size_px, size_px, 3)), 0, 255).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(picture)
+    colour = tuple(int(value) for value in rng.integers(0, 160, 3))
+    x, y = rng.integers(-8, 9, 2) + size_px // 2
+    half = int(rng.integers(size_px // 4, size_px // 3))
+    if label == "dress":
+        pen.polygon([(x, y - half), (x - half, y + half), (x + half, y + half)], fill=colour)
+    elif label == "shoe":
+        pen.rectangle([x - half, y, x + half, y + half // 2], fill=colour)
+        pen.rectangle([x - half, y - half // 2, x - half // 3, y], fill=colour)
+    else:
+        pen.ellipse([x - half, y - half, x + half, y + half], fill=colour)
+    return picture
