@@ -279,12 +279,12 @@ class FoldSettings(Section):
     """K-fold training: K networks, each tested on the fold that it never saw.
 
     Attributes:
-        count: number of folds; 0 trains once, on the split.
+        count: number of folds, from 2; 0 trains once, on the split.
         final: the bundle at the end: "ensemble" is the K networks averaged, "refit" one more
             network trained on all images for as many epochs as the folds needed.
     """
 
-    count: Literal[0] | Annotated[int, Field(ge=2, le=50)] = 0
+    count: int = Field(default=0, ge=0, le=50)
     final: Literal["ensemble", "refit"] = "refit"
 
 
@@ -329,6 +329,8 @@ class Recipe(Section):
     def _agrees_with_itself(self) -> Recipe:
         if self.data.val + self.data.test >= 1.0:
             raise ValueError("data.val + data.test leave nothing to train on")
+        if self.folds.count == 1:
+            raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         return self
