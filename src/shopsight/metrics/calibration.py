@@ -1,0 +1,147 @@
+"""Whether a stated probability is what it says, and the temperature that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax
+from scipy.special import softmax as scipy_softmax
+
+from shopsight.errors import MetricError
+from shopsight.metrics.classification import check_scores
+
+# Beyond a factor of 20 a temperature says that validation is all right or all wrong, no more.
+TEMPERATURE_SPAN = (0.05, 20.0)
+
+_Loss = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class ReliabilityBins:
+    """Confidences sorted into equal bins of 0..1; bins without images hold NaN.
+
+    Attributes:
+        edges: of the bins, one more than there are bins; a bin includes its right edge.
+        count: images in the bin.
+        confidence: their mean confidence.
+        accuracy: share of them that is correct.
+    """
+
+    edges: Float64[np.ndarray, "edges"]
+    count: Int64[np.ndarray, "bins"]
+    confidence: Float64[np.ndarray, "bins"]
+    accuracy: Float64[np.ndarray, "bins"]
+
+
+def softmax(
+    logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
+) -> Float64[np.ndarray, "n c"]:
+    """Probabilities of classes that exclude each other: exp(logit / T), rows scaled to sum 1."""
+    probabilities: Float64[np.ndarray, "n c"] = scipy_softmax(
+        logits.astype(np.float64) / temperature, axis=1
+    )
+    return probabilities
+
+
+def sigmoid(
+    logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
+) -> Float64[np.ndarray, "n c"]:
+    """Probabilities of classes that may hold together: 1 / (1 + exp(-logit / T))."""
+    probabilities: Float64[np.ndarray, "n c"] = expit(logits.astype(np.float64) / temperature)
+    return probabilities
+
+
+def bin_of(confidence: Float[np.ndarray, "n"], *, bins: int) -> Int64[np.ndarray, "n"]:
+    """The bin of each confidence: (0, 1/bins], (1/bins, 2/bins] ...; 0 itself is in the first.
+
+    Raises:
+        MetricError: no images, or a confidence outside 0..1.
+    """
+    if len(confidence) == 0:
+        raise MetricError("there are no images to measure on")
+    if not ((confidence >= 0) & (confidence <= 1 + 1e-6)).all():
+        raise MetricError("a confidence is not between 0 and 1")
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    index = np.searchsorted(edges, confidence, side="left") - 1
+    inside: Int64[np.ndarray, "n"] = np.clip(index, 0, bins - 1)
+    return inside
+
+
+def reliability_bins(
+    confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], *, bins: int = 15
+) -> ReliabilityBins:
+    """Mean confidence and accuracy per bin of confidence.
+
+    Raises:
+        MetricError: no images, or a confidence outside 0..1.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", section 2.
+    """
+    index = bin_of(confidence, bins=bins)
+    count = np.bincount(index, minlength=bins)
+    full = np.where(count > 0, count, 1)
+    empty = np.where(count > 0, 0.0, np.nan)
+    return ReliabilityBins(
+        edges=np.linspace(0.0, 1.0, bins + 1),
+        count=count,
+        confidence=np.bincount(index, confidence, minlength=bins) / full + empty,
+        accuracy=np.bincount(index, correct, minlength=bins) / full + empty,
+    )
+
+
+def expected_calibration_error(
+    confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], *, bins: int = 15
+) -> float:
+    """Mean distance between confidence and accuracy over bins, weighted by their images.
+
+    Raises:
+        MetricError: no images, or a confidence outside 0..1.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3.
+    """
+    sorted_in = reliability_bins(confidence, correct, bins=bins)
+    gaps = np.abs(sorted_in.confidence - sorted_in.accuracy)
+    return float(np.nansum(gaps * sorted_in.count) / len(confidence))
+
+
+def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray, "n *c"]) -> float:
+    """The T in 0.05..20 for which `softmax(logits / T)` has the lowest log loss.
+
+    With targets of shape "n c" (0/1, several labels per image) it is `sigmoid` and the binary log
+    loss. The loss is convex in 1/T, so the bounded search finds its only minimum; it uses no
+    random numbers. Ranks, and so accuracy, do not change.
+
+    Raises:
+        MetricError: no images, shapes that differ, a class out of range, logits that are NaN.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
+    """
+    exact = logits.astype(np.float64)
+    if targets.ndim == 1:
+        check_scores(targets, exact)
+        loss = _softmax_loss(exact, targets)
+    else:
+        if len(targets) == 0 or targets.shape != logits.shape:
+            raise MetricError(f"targets of shape {targets.shape} do not go with {logits.shape}")
+        loss = _sigmoid_loss(exact, targets.astype(np.float64))
+    low, high = np.log(TEMPERATURE_SPAN)
+    found = minimize_scalar(
+        lambda log_t: loss(np.exp(-log_t)),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-5},
+    )
+    return float(np.exp(found.x))
+
+
+def _softmax_loss(logits: Float64[np.ndarray, "n c"], targets: Int[np.ndarray, "n"]) -> _Loss:
+    rows = np.arange(len(targets))
+    return lambda scale: -float(np.mean(log_softmax(logits * scale, axis=1)[rows, targets]))
+
+
+def _sigmoid_loss(logits: Float64[np.ndarray, "n c"], targets: Float64[np.ndarray, "n c"]) -> _Loss:
+    # -[y ln s(z) + (1-y) ln(1 - s(z))] = ln(1 + e^z) - y z
+    return lambda scale: float(
+        np.mean(np.logaddexp(0.0, logits * scale) - targets * (logits * scale))
+    )

@@ -1,0 +1,141 @@
+"""Bootstrap intervals: how far a score on these images may be from the score on all images.
+
+A resample with replacement is a row of weights: how often each image was drawn. A `Statistic`
+turns rows of weights into rows of numbers, so that hundreds of resamples are one matrix product;
+`shopsight.metrics.weighted` has one for each metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from shopsight.errors import MetricError
+
+Weights = Float64[np.ndarray, "r n"]
+Statistic = Callable[[Weights], Float64[np.ndarray, "r"]]
+
+LEVEL = 0.95
+# Weights held at once: 64 MB of float64.
+WEIGHTS_AT_ONCE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value on all images and the 95 % interval of its resamples."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def bootstrap(
+    statistic: Statistic,
+    images: int,
+    *,
+    groups: Shaped[np.ndarray, "n"] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile 95 % interval of one statistic; see `bootstrap_all`."""
+    return bootstrap_all({"": statistic}, images, groups=groups, resamples=resamples, seed=seed)[""]
+
+
+def bootstrap_all(
+    statistics: Mapping[str, Statistic],
+    images: int,
+    *,
+    groups: Shaped[np.ndarray, "n"] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile 95 % intervals of several statistics over the same resamples.
+
+    Args:
+        statistics: each maps weights "r n" to values "r"; resamples where it is NaN are left out.
+        images: n, the number of images.
+        groups: one value per image. Whole groups are drawn instead of images (cluster bootstrap):
+            images of one product or contributor succeed and fail together, and an interval that
+            ignores this is too narrow.
+
+    Raises:
+        MetricError: no images, groups of another length, or fewer than 100 resamples.
+    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13; Davison &
+        Hinkley 1997, "Bootstrap methods and their application", section 3.8, for groups.
+    """
+    if images < 1:
+        raise MetricError("there are no images to measure on")
+    if resamples < 100:
+        raise MetricError(f"{resamples} resamples are too few for a 95 % interval; use 100 or more")
+    drawn: dict[str, list[Float64[np.ndarray, "r"]]] = {name: [] for name in statistics}
+    for weights in _resampled_weights(images, groups, resamples, seed):
+        for name, statistic in statistics.items():
+            drawn[name].append(statistic(weights))
+    once = np.ones((1, images))
+    return {
+        name: _interval(float(statistic(once)[0]), np.concatenate(drawn[name]))
+        for name, statistic in statistics.items()
+    }
+
+
+def paired_difference(
+    a: Statistic,
+    b: Statistic,
+    images: int,
+    *,
+    groups: Shaped[np.ndarray, "n"] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Value of a less value of b with its 95 % interval, over the same resamples.
+
+    What both find hard or easy cancels, so this is far narrower than the distance of two
+    intervals. The difference is clear when the interval excludes 0.
+
+    Raises:
+        MetricError: as `bootstrap_all`.
+    """
+    return bootstrap(
+        lambda weights: a(weights) - b(weights),
+        images,
+        groups=groups,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _resampled_weights(
+    images: int, groups: Shaped[np.ndarray, "n"] | None, resamples: int, seed: int
+) -> Iterator[Weights]:
+    group_of = None if groups is None else _numbered(groups, images)
+    units = images if group_of is None else int(group_of.max()) + 1
+    rng = np.random.default_rng(seed)
+    at_once = max(1, WEIGHTS_AT_ONCE // max(units, images))
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        picks = rng.integers(0, units, size=(rows, units), dtype=np.int64)
+        picks += np.arange(rows, dtype=np.int64)[:, None] * units
+        counts = np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units)
+        weights = counts.astype(np.float64)
+        yield weights if group_of is None else weights[:, group_of]
+
+
+def _numbered(groups: Shaped[np.ndarray, "n"], images: int) -> Int64[np.ndarray, "n"]:
+    if len(groups) != images:
+        raise MetricError(f"{len(groups)} groups do not go with {images} images")
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _interval(value: float, drawn: Float64[np.ndarray, "r"]) -> Interval:
+    known = drawn[~np.isnan(drawn)]
+    if len(known) == 0:
+        return Interval(value, float("nan"), float("nan"))
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(known, (tail, 100 - tail))
+    return Interval(value, float(low), float(high))

@@ -1,0 +1,99 @@
+"""Reliability bins against a loop, the temperature against a fine grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopsight.errors import MetricError
+from shopsight.metrics import calibration as k
+from shopsight.metrics.classification import log_loss
+from shopsight.metrics.multilabel import binary_log_loss
+
+BINS = 5
+judged = st.lists(
+    st.tuples(st.integers(0, 20).map(lambda x: x / 20), st.booleans()), min_size=1, max_size=60
+).map(lambda rows: (np.array([r[0] for r in rows]), np.array([r[1] for r in rows])))
+
+
+@given(judged)
+def test_bins_and_error_follow_their_definition(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    confidence, correct = rows
+    found = k.reliability_bins(confidence, correct, bins=BINS)
+    assert found.count.sum() == len(confidence)
+    error = 0.0
+    for b in range(BINS):
+        low, high = found.edges[b], found.edges[b + 1]
+        inside = (confidence <= high) & ((confidence > low) | (b == 0))
+        assert found.count[b] == inside.sum()
+        if inside.any():
+            assert found.confidence[b] == pytest.approx(confidence[inside].mean())
+            assert found.accuracy[b] == pytest.approx(correct[inside].mean())
+            gap = abs(confidence[inside].mean() - correct[inside].mean())
+            error += inside.sum() / len(confidence) * gap
+        else:
+            assert np.isnan(found.accuracy[b])
+    assert k.expected_calibration_error(confidence, correct, bins=BINS) == pytest.approx(error)
+
+
+def test_a_calibrated_forecaster_has_no_error() -> None:
+    confidence = np.full(1000, 0.7)
+    assert k.expected_calibration_error(confidence, np.arange(1000) < 700) == pytest.approx(0.0)
+
+
+def test_a_confidence_of_1_in_float32_is_in_the_last_bin() -> None:
+    assert k.bin_of(np.array([1.0, 1.0 + 1e-7], np.float32), bins=3).tolist() == [2, 2]
+
+
+def _drawn_logits(seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are too sharp by `temperature`, with targets drawn from the true softmax."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=(3000, 5)) * 2
+    targets = np.array([rng.choice(5, p=p) for p in k.softmax(true)])
+    return (true * temperature).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_is_found_again(temperature: float) -> None:
+    logits, targets = _drawn_logits(0, temperature)
+    fitted = k.fit_temperature(logits, targets)
+    assert fitted == pytest.approx(temperature, rel=0.08)
+    assert fitted == k.fit_temperature(logits, targets)
+    grid = np.geomspace(0.05, 20, 400)
+    losses = [log_loss(targets, k.softmax(logits, temperature=t)) for t in grid]
+    assert fitted == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
+
+
+def test_the_temperature_with_several_labels_is_the_grids() -> None:
+    rng = np.random.default_rng(1)
+    true = rng.normal(size=(2000, 3)) * 2
+    targets = (rng.random(true.shape) < k.sigmoid(true)).astype(np.float32)
+    fitted = k.fit_temperature(true * 2.5, targets)
+    grid = np.geomspace(0.05, 20, 400)
+    losses = [binary_log_loss(targets, k.sigmoid(true * 2.5, temperature=t)) for t in grid]
+    assert fitted == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
+
+
+@given(st.integers(0, 100), st.floats(0.1, 10))
+def test_softmax_rows_sum_to_1_and_keep_their_order(seed: int, temperature: float) -> None:
+    logits = np.random.default_rng(seed).normal(size=(6, 4)) * 100
+    probabilities = k.softmax(logits, temperature=temperature)
+    assert probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert (probabilities.argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_a_validation_set_without_mistakes_stays_within_the_bounds() -> None:
+    logits = np.eye(4) * 5
+    assert 0.05 <= k.fit_temperature(logits, np.arange(4)) < 0.2
+    assert k.fit_temperature(-logits, np.arange(4)) == pytest.approx(20.0, rel=1e-2)
+
+
+def test_faults_are_named() -> None:
+    with pytest.raises(MetricError, match="not between 0 and 1"):
+        k.reliability_bins(np.array([1.2]), np.array([True]))
+    with pytest.raises(MetricError, match="no images"):
+        k.expected_calibration_error(np.array([]), np.array([]))
+    with pytest.raises(MetricError, match="do not go with"):
+        k.fit_temperature(np.ones((2, 3)), np.ones((2, 2)))

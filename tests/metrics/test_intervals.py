@@ -1,0 +1,173 @@
+"""Statistics over weights against the metric of repeated images; intervals against theory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shopsight.errors import MetricError
+from shopsight.metrics import calibration, classification, multilabel, weighted
+from shopsight.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    bootstrap_all,
+    paired_difference,
+)
+
+CLASSES = 3
+Case = tuple[Statistic, Callable[[np.ndarray], float]]
+
+
+def cases(rng: np.random.Generator, n: int) -> dict[str, Case]:
+    """Each statistic with the plain metric of the images at given rows."""
+    targets, predicted = rng.integers(0, CLASSES, n), rng.integers(0, CLASSES, n)
+    confidence = rng.integers(0, 11, n) / 10
+    correct = targets == predicted
+    several = rng.random((n, CLASSES)) < 0.4
+    scores = rng.integers(1, 9, (n, CLASSES)) / 10
+    chosen = scores > 0.5
+    return {
+        "accuracy": (
+            weighted.mean(correct),
+            lambda rows: classification.accuracy(targets[rows], predicted[rows]),
+        ),
+        "balanced": (
+            weighted.balanced_accuracy(targets, predicted, classes=CLASSES),
+            lambda rows: classification.balanced_accuracy(targets[rows], predicted[rows]),
+        ),
+        "f1": (
+            weighted.macro_f1(targets, predicted, classes=CLASSES),
+            lambda rows: (
+                classification.precision_recall_f1(
+                    targets[rows], predicted[rows], classes=CLASSES
+                ).macro_f1
+            ),
+        ),
+        "calibration": (
+            weighted.calibration_error(confidence, correct, bins=4),
+            lambda rows: calibration.expected_calibration_error(
+                confidence[rows], correct[rows], bins=4
+            ),
+        ),
+        "several macro": (
+            weighted.multilabel_macro_f1(several, chosen),
+            lambda rows: multilabel.multilabel_scores(several[rows], chosen[rows]).macro_f1,
+        ),
+        "several micro": (
+            weighted.multilabel_micro_f1(several, chosen),
+            lambda rows: multilabel.multilabel_scores(several[rows], chosen[rows]).micro_f1,
+        ),
+        "map": (
+            weighted.mean_average_precision(several, scores),
+            lambda rows: (
+                multilabel.mean_average_precision(several[rows], scores[rows])
+                if several[rows].any()
+                else float("nan")
+            ),
+        ),
+    }
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 25))
+def test_a_weight_is_a_repetition(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 3, size=(2, n))
+    counts[:, 0] += 1
+    for name, (statistic, plain) in cases(rng, n).items():
+        fast = statistic(counts.astype(np.float64))
+        slow = [plain(np.repeat(np.arange(n), row)) for row in counts]
+        assert fast == pytest.approx(slow, nan_ok=True), name
+
+
+def test_the_interval_of_a_mean_is_the_textbooks() -> None:
+    correct = np.arange(1000) < 800
+    found = bootstrap(weighted.mean(correct), 1000, resamples=5000)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
+    assert found.value == 0.8
+    assert found.low == pytest.approx(0.8 - half, abs=0.002)
+    assert found.high == pytest.approx(0.8 + half, abs=0.002)
+
+
+def test_the_vectorised_bootstrap_agrees_with_a_loop() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.exponential(size=60)
+    loop = [rng.choice(values, 60).mean() for _ in range(4000)]
+    found = bootstrap(weighted.mean(values), 60, resamples=4000)
+    assert [found.low, found.high] == pytest.approx(np.percentile(loop, [2.5, 97.5]), rel=0.03)
+
+
+def test_groups_are_drawn_whole() -> None:
+    # 40 products of 10 images each that succeed or fail together: 40 observations, not 400.
+    groups = np.repeat([f"P-{i}" for i in range(40)], 10)
+    correct = np.repeat(np.arange(40) < 30, 10)
+    alone = bootstrap(weighted.mean(correct), 400)
+    grouped = bootstrap(weighted.mean(correct), 400, groups=groups)
+    ratio = (grouped.high - grouped.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
+    singles = bootstrap(weighted.mean(correct), 400, groups=np.arange(400))
+    assert singles == alone
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    statistic = weighted.mean(np.random.default_rng(0).random(100))
+    assert bootstrap(statistic, 100, seed=1) == bootstrap(statistic, 100, seed=1)
+    assert bootstrap(statistic, 100, seed=1) != bootstrap(statistic, 100, seed=2)
+
+
+def test_statistics_share_their_resamples() -> None:
+    correct = np.arange(50) % 3 == 0
+    found = bootstrap_all({"hit": weighted.mean(correct), "miss": weighted.mean(~correct)}, 50)
+    assert found["hit"].low == pytest.approx(1 - found["miss"].high)
+    assert found["hit"] == bootstrap(weighted.mean(correct), 50)
+
+
+def test_what_two_models_share_cancels_in_their_difference() -> None:
+    rng = np.random.default_rng(5)
+    a = rng.random(2000) < 0.8
+    b = a.copy()
+    b[np.flatnonzero(a)[:40]] = False
+    difference = paired_difference(weighted.mean(a), weighted.mean(b), 2000)
+    assert difference.value == pytest.approx(0.02)
+    assert difference.low > 0
+    assert difference.high - difference.low < 0.015
+    same = paired_difference(weighted.mean(a), weighted.mean(a), 2000)
+    assert same == Interval(0.0, 0.0, 0.0)
+
+
+def test_a_class_missing_from_a_resample_does_not_spoil_the_interval() -> None:
+    targets = np.array([0] * 20 + [1])
+    found = bootstrap(weighted.balanced_accuracy(targets, targets, classes=3), 21)
+    assert found == Interval(1.0, 1.0, 1.0)
+
+
+def test_two_thousand_resamples_of_ten_thousand_images_take_about_a_second() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 18, 10_000)
+    predicted = np.where(rng.random(10_000) < 0.8, targets, 0)
+    before = time.process_time()
+    bootstrap_all(
+        {
+            "accuracy": weighted.mean(targets == predicted),
+            "f1": weighted.macro_f1(targets, predicted, classes=18),
+        },
+        10_000,
+    )
+    # Generous: the machine may be busy, and a slow loop would take minutes.
+    assert time.process_time() - before < 5
+
+
+def test_faults_are_named() -> None:
+    statistic = weighted.mean(np.ones(5))
+    with pytest.raises(MetricError, match="4 groups do not go with 5 images"):
+        bootstrap(statistic, 5, groups=np.arange(4))
+    with pytest.raises(MetricError, match="too few"):
+        bootstrap(statistic, 5, resamples=10)
+    with pytest.raises(MetricError, match="no images"):
+        bootstrap(weighted.mean(np.ones(0)), 0)
