@@ -1,0 +1,95 @@
+"""IDX containers (the format of MNIST and Fashion-MNIST): one file, many small raw pictures.
+
+A picture inside one is referred to as `train-images-idx3-ubyte.gz#17` and handed on as a binary
+PGM or PPM file, so that nothing downstream knows about containers.
+
+Source: the format's description at yann.lecun.com/exdb/mnist.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import threading
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from shopsight.errors import ImageError
+
+_MEMBER = re.compile(r"(?P<container>.*(?:ubyte|\.idx[134]?)(?:\.gz)?)#(?P<index>\d+)\Z", re.DOTALL)
+_UNSIGNED_BYTE = 0x08
+_KEPT_CONTAINERS = 4
+
+_kept: OrderedDict[tuple[str, int, int], UInt8[np.ndarray, "..."]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def idx_member(ref: str) -> tuple[str, int] | None:
+    """The container and the index in it, or None when `ref` is an ordinary path."""
+    found = _MEMBER.match(ref) if "#" in ref else None
+    return (found["container"], int(found["index"])) if found else None
+
+
+def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
+    """All values of an IDX file of unsigned bytes, plain or gzipped, in its own shape.
+
+    Raises:
+        ImageError: the file is missing, cut off, or not IDX of unsigned bytes.
+    """
+    path = Path(path)
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError("missing", "no such file", where=str(path)) from None
+    except EOFError:
+        raise ImageError("truncated", "the gzip stream ends early", where=str(path)) from None
+    except (OSError, zlib.error) as error:
+        raise ImageError("unreadable", str(error), where=str(path)) from error
+    if len(data) < 4 or data[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
+        raise ImageError("not an image", "not an IDX file of unsigned bytes", where=str(path))
+    dimensions = data[3]
+    start = 4 + 4 * dimensions
+    shape = np.frombuffer(data[:start], dtype=">u4", offset=4).astype(int)
+    missing = int(np.prod(shape)) - (len(data) - start)
+    if missing > 0:
+        raise ImageError("truncated", f"{missing} bytes are missing at the end", where=str(path))
+    return np.frombuffer(data, np.uint8, count=int(np.prod(shape)), offset=start).reshape(shape)
+
+
+def read_member(container: str, index: int) -> bytes:
+    """One picture of an IDX container as a binary PGM ("n h w") or PPM ("n h w 3") file.
+
+    Raises:
+        ImageError: the container cannot be read, or has no such picture.
+    """
+    pixels = _container(container)
+    where = f"{container}#{index}"
+    if pixels.ndim not in {3, 4} or (pixels.ndim == 4 and pixels.shape[3] != 3):
+        raise ImageError(
+            "not an image", f"IDX of shape {pixels.shape} holds no pictures", where=where
+        )
+    if index >= len(pixels):
+        raise ImageError("missing", f"the container holds {len(pixels)} pictures", where=where)
+    kind = b"P5" if pixels.ndim == 3 else b"P6"
+    height, width = pixels.shape[1:3]
+    raw: bytes = pixels[index].tobytes()
+    return b"%s %d %d 255\n" % (kind, width, height) + raw
+
+
+def _container(path: str) -> UInt8[np.ndarray, "..."]:
+    """The container's pixels; read once per process and version of the file."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        raise ImageError("missing", "no such file", where=path) from None
+    key = (path, stat.st_size, stat.st_mtime_ns)
+    with _lock:
+        if key not in _kept:
+            _kept[key] = read_idx(path)
+            while len(_kept) > _KEPT_CONTAINERS:
+                _kept.popitem(last=False)
+        return _kept[key]
