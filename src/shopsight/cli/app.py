@@ -1,0 +1,81 @@
+"""The `shopsight` command: one verb per subject, exit codes, and how errors are shown.
+
+Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 70 a fault of ours, 130 interrupted.
+Importing this module must stay cheap: each verb imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from shopsight.cli import doctor, recipes
+from shopsight.errors import ShopsightError
+
+FAULT_OF_OURS = 70
+DEBUG = "--debug"
+
+app = typer.Typer(
+    name="shopsight",
+    help="From a folder of product photos to a classifier that can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from shopsight import __version__
+
+        sys.stdout.write(f"shopsight {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show the whole traceback of any error.")
+    ] = False,
+) -> None:
+    pass
+
+
+LOOK_AROUND = "Look around"
+app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)
+app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; always ends in `SystemExit`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Wherever it stands: whoever meets an error adds it at the end of the line.
+    debug = DEBUG in given
+    try:
+        app(args=[word for word in given if word != DEBUG], prog_name="shopsight")
+    except ShopsightError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        name = type(error).__name__
+        sys.stderr.write(f"error: {name}: {error}\n")
+        sys.stderr.write(
+            f"  this is a fault of shopsight; the same command with {DEBUG} shows where\n"
+        )
+        sys.exit(FAULT_OF_OURS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The flags that mean the same for every verb: those about DATA, and how results are shown."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from shopsight.data.catalog import Catalog
+
+PANEL = "Data"
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder (one sub-folder per class, or train/ val/ test/ above them), a CSV or "
+        "Parquet table, or a named data set (see `shopsight data`).",
+    ),
+]
+OptionalDataArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATA]", help="As for `shopsight audit`.", show_default=False),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+]
+
+
+def _data_option(flag: str, metavar: str, help: str) -> Any:
+    return typer.Option(flag, metavar=metavar, help=help, rich_help_panel=PANEL, show_default=False)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How DATA is read. Each field is a flag of every verb that takes DATA."""
+
+    image: Annotated[
+        str | None, _data_option("--image", "COLUMN", "Table column with the image file or id.")
+    ] = None
+    label: Annotated[
+        str | None, _data_option("--label", "COLUMN", "Table column with the class.")
+    ] = None
+    group: Annotated[
+        str | None,
+        _data_option(
+            "--group",
+            "COLUMN",
+            "Column (product, SKU, contributor) whose values must not straddle a split.",
+        ),
+    ] = None
+    images_root: Annotated[
+        str | None,
+        _data_option("--images-root", "FOLDER", "Folder that the table's image names start from."),
+    ] = None
+    label_pattern: Annotated[
+        str | None,
+        _data_option(
+            "--label-pattern",
+            "REGEX",
+            "Take the class from the file name: the group named `label`, or the first one.",
+        ),
+    ] = None
+    root: Annotated[
+        str | None, _data_option("--root", "FOLDER", "Local copy of a named data set.")
+    ] = None
+    label_map: Annotated[
+        str | None,
+        _data_option("--label-map", "CSV", "Columns `label` and `to`: many labels to one."),
+    ] = None
+    drop: Annotated[
+        list[str], _data_option("--drop", "LABEL", "Leave a class out. Repeat for more.")
+    ] = field(default_factory=list)
+    cache_dir: Annotated[
+        str | None,
+        _data_option(
+            "--cache-dir",
+            "FOLDER",
+            "Where decoded pictures and downloads are kept (default: ~/.cache/shopsight).",
+        ),
+    ] = None
+    json: JsonOption = False
+
+    def use_cache_dir(self) -> None:
+        """Everything kept between runs goes below `--cache-dir`, for the rest of this process."""
+        if self.cache_dir is not None:
+            os.environ["SHOPSIGHT_CACHE"] = str(Path(self.cache_dir).absolute())
+
+    def open(self, data: str) -> Catalog:
+        """Read DATA as these flags say."""
+        from shopsight import api
+
+        self.use_cache_dir()
+        return api.open_catalog(
+            data,
+            image=self.image,
+            label=self.label,
+            group=self.group,
+            images_root=self.images_root,
+            label_pattern=self.label_pattern,
+            root=self.root,
+            label_map=self.label_map,
+            drop=self.drop,
+        )
+
+
+def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
+    """`verb` with every field of `DataOptions` as a flag, handed to it as one `options`."""
+    hints = get_type_hints(verb, include_extras=True)
+    shared_hints = get_type_hints(DataOptions, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[parameter.name])
+        for parameter in inspect.signature(verb).parameters.values()
+        if parameter.name != "options"
+    ]
+    names = [shared.name for shared in fields(DataOptions)]
+    blank = DataOptions()
+    shared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(blank, name),
+            annotation=shared_hints[name],
+        )
+        for name in names
+    ]
+
+    def command(**given: Any) -> None:
+        options = DataOptions(**{name: given.pop(name) for name in names})
+        verb(**given, options=options)
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own
+    ] + shared
+    command.__name__ = verb.__name__
+    command.__doc__ = verb.__doc__
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def seconds(text: str) -> float:
+    """`"90"`, `"90s"`, `"10m"`, `"1h30m"` -> seconds."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 10m or 1h30m")
+    total = sum(float(number) * units[unit or "s"] for number, unit in parts)
+    if total <= 0:
+        raise typer.BadParameter("the time must be above zero")
+    return total

@@ -1,0 +1,89 @@
+"""Progress on stderr: live bars in a terminal, a line per finished stretch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shopsight.progress import Advance, Listener, listen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# Stretches shorter than this leave no line behind where nobody watches a bar.
+WORTH_A_LINE_S = 1.0
+
+
+class BarListener:
+    """Bars that move, for a terminal."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        bar = self._bars.add_task(title, total=total, unit=unit)
+        try:
+            yield lambda count: self._bars.advance(bar, count)
+        finally:
+            self._bars.remove_task(bar)
+
+    def say(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+class LineListener:
+    """Plain lines, for a log file or a pipe."""
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        started = time.monotonic()
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+
+        yield advance
+        took_s = time.monotonic() - started
+        if took_s >= WORTH_A_LINE_S:
+            self.say(f"{title}: {done:,} {unit} in {took_s:.0f} s")
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show the progress of everything inside the block on stderr."""
+    if not sys.stderr.isatty():
+        lines: Listener = LineListener()
+        with listen(lines):
+            yield
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bars, listen(BarListener(bars)):
+        yield

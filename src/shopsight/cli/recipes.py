@@ -1,0 +1,50 @@
+"""`shopsight recipes`: the shipped recipes, and the text of one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from shopsight.cli.options import JsonOption
+from shopsight.cli.output import Column, print_json, print_line, print_table
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Print this recipe.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the shipped recipes, or print one (a start for your own)."""
+    from shopsight.config import load_recipe, recipe_names, recipe_path
+
+    if name is not None:
+        recipe = load_recipe(name)
+        if json:
+            print_json(recipe.model_dump(mode="json"))
+        else:
+            sys.stdout.write(recipe_path(name).read_text(encoding="utf-8"))
+        return
+    abouts = {shipped: load_recipe(shipped).about for shipped in recipe_names()}
+    if json:
+        print_json([{"name": shipped} | about.model_dump() for shipped, about in abouts.items()])
+        return
+    columns = [
+        Column("recipe", fold=False),
+        Column("source"),
+        Column("data"),
+        Column("reported"),
+        Column("measured here"),
+        Column("cost"),
+    ]
+    print_table(
+        columns,
+        [
+            [shipped, about.source, about.data, about.reported, about.measured, about.cost]
+            for shipped, about in abouts.items()
+        ],
+    )
+    print_line("print one: shopsight recipes NAME")
+    print_line("use one:   shopsight train DATA --recipe NAME --out runs/NAME")

@@ -1,0 +1,72 @@
+"""Writes docs/cli.md from the commands themselves: `python -m shopsight.cli.reference FILE`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from shopsight.files import write_text
+
+HEADER = """\
+# Commands
+
+Written by `make docs` from the commands themselves; a test compares the two.
+Results go to stdout, progress and notes to stderr. Exit codes: 0 done, 1 a check failed, 2 a
+mistake in the command or the data, 70 a fault of shopsight, 130 interrupted. `--debug` anywhere on
+the line shows the whole traceback of an error.
+"""
+SHARED_NOTE = "The flags under *Data* mean the same for every command that takes DATA.\n"
+
+
+def reference() -> str:
+    """The Markdown page of all commands."""
+    from typer.main import get_command
+
+    from shopsight.cli.app import app
+
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    pages = [_command_page(name, command) for name, command in commands.items()]
+    return "\n".join([HEADER, SHARED_NOTE, *pages])
+
+
+def _command_page(name: str, command: Any) -> str:
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option"]
+    words = " ".join(_argument_name(argument) for argument in arguments)
+    lines = [f"## shopsight {name}", "", inspect.cleandoc(command.help or ""), ""]
+    lines += ["```", f"shopsight {name} {words} [OPTIONS]".replace("  ", " "), "```", ""]
+    rows = [f"| `{_argument_name(item)}` | {_text(item.help)} |" for item in arguments]
+    panels: dict[str, list[str]] = {}
+    for option in options:
+        panel = getattr(option, "rich_help_panel", None) or ""
+        panels.setdefault(panel, []).append(_option_row(option))
+    for panel, options_of_panel in panels.items():
+        rows += [f"| *{panel}* | |"] if panel else []
+        rows += options_of_panel
+    return "\n".join([*lines, "| | |", "|---|---|", *rows, ""])
+
+
+def _argument_name(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    return str(name) + "..." * (argument.nargs == -1 and not name.rstrip("]").endswith("..."))
+
+
+def _option_row(option: Any) -> str:
+    flags = "/".join(option.opts + option.secondary_opts)
+    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    shown = [_text(option.help)]
+    # A default of None, False or nothing is what leaving the flag out means anyway.
+    if option.default not in (None, False, [], ()) and not callable(option.default):
+        shown.append(f"Default: `{option.default}`.")
+    if option.required:
+        shown.append("Required.")
+    return str(f"| `{flags}{value}` | {' '.join(shown)} |")
+
+
+def _text(help: str | None) -> str:
+    return " ".join((help or "").split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    write_text(sys.argv[1], reference())
