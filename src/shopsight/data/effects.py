@@ -1,0 +1,140 @@
+"""Changes of colour and texture of single uint8 pictures, made in place or as one matrix."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import permutations
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from shopsight.preprocess import Color
+
+BlurKind = Literal["box", "gaussian", "median"]
+
+# ITU-R BT.601, the luma of Pillow's and OpenCV's grey.
+LUMA = np.array([0.299, 0.587, 0.114])
+_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_CHANNEL_ORDERS = np.array([np.eye(3)[list(order)] for order in permutations(range(3))])
+# The noise table holds 128 + 32 g for a standard normal g: four standard deviations fit.
+_NOISE_MIDDLE, _NOISE_UNIT = 128.0, 32.0
+NOISE_PLACES = 256
+
+
+def color_matrices(
+    *,
+    brightness: Float64[np.ndarray, "b"],
+    contrast: Float64[np.ndarray, "b"],
+    saturation: Float64[np.ndarray, "b"],
+    hue: Float64[np.ndarray, "b"],
+) -> tuple[Float64[np.ndarray, "b 3 3"], Float64[np.ndarray, "b"]]:
+    """Brightness, contrast, saturation and hue, in this order, as one matrix each.
+
+    Contrast is a factor of the distance from the picture's mean grey, so the offset depends on
+    the picture: the new colour is `matrix @ rgb + pull * mean grey` (see `recolor`).
+
+    Args:
+        hue: turn in the plane of I and Q, as a share of the full circle.
+
+    Returns:
+        The matrices and `pull`.
+    """
+    turn = 2 * np.pi * hue
+    rotation = np.zeros((len(hue), 3, 3))
+    rotation[:, 0, 0] = 1.0
+    rotation[:, 1, 1] = rotation[:, 2, 2] = np.cos(turn)
+    rotation[:, 2, 1] = np.sin(turn)
+    rotation[:, 1, 2] = -rotation[:, 2, 1]
+    rotate_hue = np.linalg.inv(_YIQ) @ rotation @ _YIQ
+    keep = saturation[:, None, None]
+    saturate = keep * np.eye(3) + (1 - keep) * np.outer(np.ones(3), LUMA)
+    matrices = (contrast * brightness)[:, None, None] * (rotate_hue @ saturate)
+    # Greys pass through saturation and hue unchanged: the offset is the same for all channels.
+    return matrices, (1 - contrast) * brightness
+
+
+def channel_orders(choice: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b 3 3"]:
+    """One of the six orders of the channels for each number in [0, 1), as matrices."""
+    return _CHANNEL_ORDERS[(choice * len(_CHANNEL_ORDERS)).astype(int)]
+
+
+def recolor(
+    picture: UInt8[np.ndarray, "s s 3"], matrix: Float64[np.ndarray, "3 3"], pull: float
+) -> None:
+    """Replace each colour by `matrix @ rgb + pull * mean grey of the picture`, clipped."""
+    affine = np.empty((3, 4))
+    affine[:, :3] = matrix
+    affine[:, 3] = pull * float(LUMA @ cv2.mean(picture)[:3]) if pull else 0.0
+    cv2.transform(picture, affine, dst=picture)
+
+
+def equalize(picture: UInt8[np.ndarray, "s s 3"], clip_limit: float) -> None:
+    """Contrast-limited adaptive histogram equalisation (CLAHE) of the lightness."""
+    tiles = 8 if len(picture) >= 64 else 2
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    # The object keeps its histograms in itself: one per call, because threads call this.
+    equalizer = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles))
+    cv2.insertChannel(equalizer.apply(cv2.extractChannel(lab, 0)), lab, 0)
+    cv2.cvtColor(lab, cv2.COLOR_LAB2RGB, dst=picture)
+
+
+def add_noise(
+    picture: UInt8[np.ndarray, "s s 3"], *, std: float, x: int, y: int, negative: bool
+) -> None:
+    """Add Gaussian noise: a window of one fixed table, 0 <= x, y < NOISE_PLACES.
+
+    Args:
+        std: standard deviation, of 255.
+    """
+    side = len(picture)
+    window = _noise_table(side + NOISE_PLACES)[y : y + side, x : x + side]
+    weight = (-std if negative else std) / _NOISE_UNIT
+    cv2.addWeighted(picture, 1.0, window, weight, -_NOISE_MIDDLE * weight, dst=picture)
+
+
+def blur(picture: UInt8[np.ndarray, "s s 3"], kind: BlurKind, kernel_px: int) -> None:
+    """Blur with an odd kernel."""
+    if kind == "box":
+        cv2.blur(picture, (kernel_px, kernel_px), dst=picture)
+    elif kind == "gaussian":
+        cv2.GaussianBlur(picture, (kernel_px, kernel_px), 0, dst=picture)
+    else:
+        cv2.medianBlur(picture, kernel_px, dst=picture)
+
+
+def erase(
+    picture: UInt8[np.ndarray, "s s 3"],
+    *,
+    area: float,
+    aspect: float,
+    x: float,
+    y: float,
+    color: Color | None,
+) -> None:
+    """Cover a box of `area` (share of the picture) with one colour.
+
+    Args:
+        aspect: height by width.
+        x, y: the box's place, from 0 (left, top) to 1 (right, bottom).
+        color: None is the picture's mean colour.
+
+    Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
+    """
+    side = len(picture)
+    height = min(side, max(1, round(side * math.sqrt(area * aspect))))
+    width = min(side, max(1, round(side * math.sqrt(area / aspect))))
+    left, top = round(x * (side - width)), round(y * (side - height))
+    picture[top : top + height, left : left + width] = (
+        [round(value) for value in cv2.mean(picture)[:3]] if color is None else color
+    )
+
+
+@lru_cache(maxsize=8)
+def _noise_table(side: int) -> UInt8[np.ndarray, "{side} {side} 3"]:
+    normal = np.random.default_rng(20).standard_normal((side, side, 3), dtype=np.float32)
+    table = np.clip(np.rint(_NOISE_MIDDLE + _NOISE_UNIT * normal), 0, 255).astype(np.uint8)
+    table.setflags(write=False)
+    return table
