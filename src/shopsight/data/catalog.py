@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,8 @@ TEXT_COLUMNS = ("image", "label", "group", "split", "text")
 FINGERPRINTED = ("image", "label", "group", "split", *BOX_COLUMNS)
 METADATA_KEY = "shopsight"
 LABEL_SEPARATORS = ("|", ";", "\x1f")
+# An absolute path (also with a drive letter) or a URL: not relative to any root.
+STANDS_ALONE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +236,7 @@ class Catalog:
 
 def resolve(root: str, image: str) -> str:
     """The path or URL of `image` under `root` (an absolute path or a URL)."""
-    if image.startswith("/") or "://" in image or Path(image).is_absolute():
+    if STANDS_ALONE.match(image):
         return image
     return f"{root.rstrip('/')}/{image}"
 
