@@ -93,3 +93,8 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures and downloads are kept: $SHOPSIGHT_CACHE, or ~/.cache/shopsight."""
+    return Path(os.environ.get("SHOPSIGHT_CACHE") or Path.home() / ".cache" / "shopsight")
