@@ -101,11 +101,13 @@ def precision_recall_f1(
     Raises:
         MetricError: no images, lengths that differ, or an index outside 0..classes-1.
     """
-    confusion = confusion_matrix(targets, predicted, classes=classes)
+    _check_pair(targets, predicted)
+    _check_classes(targets, classes, "target")
+    _check_classes(predicted, classes, "predicted")
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         targets, predicted, labels=np.arange(classes), average=None, zero_division=0
     )
-    given = confusion.sum(axis=0)
+    given = np.bincount(predicted, minlength=classes)
     occurs = (support > 0) | (given > 0)
     share = support / support.sum()
     return ClassScores(

@@ -1,0 +1,210 @@
+"""Charts with two axes: curves over epochs, accuracy against cost, stated against true accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from shopsight.charts import svg
+
+WIDTH_PX, HEIGHT_PX = 520.0, 300.0
+# Room for tick labels and axis titles around the plot.
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52.0, 14.0, 30.0, 40.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line; points whose y is NaN or None are left out.
+
+    Attributes:
+        hue: "a", "b", "c" or "d", the page's series colours.
+        dashed: drawn with dashes, for what is less important.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    hue: str = "a"
+    dashed: bool = False
+
+    def points(self) -> list[tuple[float, float]]:
+        pairs = zip(self.x, self.y, strict=True)
+        return [(x, y) for x, y in pairs if y is not None and math.isfinite(y)]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line at x, with a word at its head."""
+
+    x: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The plot's frame: two scales and how their values are written."""
+
+    x: svg.Scale
+    y: svg.Scale
+    x_title: str
+    y_title: str
+    x_text: Callable[[float], str] = svg.number
+    y_text: Callable[[float], str] = svg.number
+
+    def parts(self) -> list[str]:
+        bottom, top = self.y.start_px, self.y.end_px
+        left, right = self.x.start_px, self.x.end_px
+        parts = []
+        for value in self.y.ticks():
+            y = self.y(value)
+            parts.append(svg.line(left, y, right, y, "grid"))
+            parts.append(svg.text(left - 8, y + 4, self.y_text(value), "tick", anchor="end"))
+        for value in self.x.ticks(6):
+            parts.append(
+                svg.text(self.x(value), bottom + 17, self.x_text(value), "tick", anchor="middle")
+            )
+        parts.append(svg.line(left, bottom, right, bottom, "axis"))
+        parts.append(svg.text(right, bottom + 34, self.x_title, "axis-title", anchor="end"))
+        parts.append(svg.text(left - 44, top - 14, self.y_title, "axis-title"))
+        return parts
+
+
+def line_chart(
+    curves: Sequence[Curve],
+    *,
+    x_title: str,
+    y_title: str,
+    percent: bool = False,
+    from_zero: bool = False,
+    marks: Sequence[Mark] = (),
+) -> Markup:
+    """Curves over one axis, e.g. training and validation loss over epochs.
+
+    Args:
+        percent: y is a share of 1 and is written in percent.
+        from_zero: the y axis starts at 0.
+    """
+    drawn = [(curve, curve.points()) for curve in curves]
+    drawn = [(curve, points) for curve, points in drawn if points]
+    if not drawn:
+        return Markup("")
+    xs = [x for _, points in drawn for x, _ in points]
+    ys = [y for _, points in drawn for _, y in points]
+    low, high = svg.round_span(0.0 if from_zero else min(ys), max(ys))
+    if percent:
+        low, high = max(low, 0.0), min(high, 1.0)
+    axes = Axes(
+        # One epoch alone stands in the middle, not on the axis.
+        svg.Scale(min(xs), max(xs), LEFT_PX, WIDTH_PX - RIGHT_PX),
+        svg.Scale(low, high, HEIGHT_PX - BOTTOM_PX, TOP_PX),
+        x_title,
+        y_title,
+        y_text=svg.percent if percent else svg.number,
+    )
+    parts = axes.parts() + _marks(marks, axes) + _legend([curve for curve, _ in drawn])
+    write = svg.percent if percent else svg.number
+    for curve, points in drawn:
+        placed = [(axes.x(x), axes.y(y)) for x, y in points]
+        dashed = " dashed" if curve.dashed else ""
+        parts.append(svg.path(placed, f"line {curve.hue}{dashed}"))
+        radius = 3.0 if len(points) <= 24 else 1.5
+        parts += [
+            svg.circle(px, py, radius, f"dot {curve.hue}", title=f"{curve.name} {x:g}: {write(y)}")
+            for (px, py), (x, y) in zip(placed, points, strict=True)
+        ]
+    return svg.drawing(
+        parts, width_px=WIDTH_PX, height_px=HEIGHT_PX, description=f"{y_title} over {x_title}"
+    )
+
+
+def reliability_diagram(
+    confidence: Sequence[float],
+    accuracy: Sequence[float],
+    count: Sequence[int],
+    *,
+    edges: Sequence[float],
+) -> Markup:
+    """Accuracy per bin of confidence against the diagonal, with the images per bin below.
+
+    Args:
+        confidence: mean per bin; NaN where the bin is empty.
+        accuracy: likewise.
+        count: images per bin.
+        edges: of the bins, one more than there are bins.
+    """
+    height, strip = HEIGHT_PX + 60, 44.0
+    x = svg.Scale(0.0, 1.0, LEFT_PX, WIDTH_PX - RIGHT_PX)
+    y = svg.Scale(0.0, 1.0, height - BOTTOM_PX - strip - 16, TOP_PX)
+    base = height - BOTTOM_PX
+    full = [b for b in range(len(count)) if count[b] > 0]
+    bars: list[str] = []
+    for b in full:
+        left, right = x(edges[b]) + 1, x(edges[b + 1]) - 1
+        words = f"{count[b]} images: confidence {svg.percent(round(confidence[b], 3))}, "
+        words += f"accuracy {svg.percent(round(accuracy[b], 3))}"
+        top = y(accuracy[b])
+        bars.append(svg.rect(left, top, right - left, y(0) - top, "fill a", opacity=0.3))
+        bars.append(svg.line(left, top, right, top, "line a"))
+        gap = sorted((top, y(confidence[b])))
+        bars.append(svg.rect(left, gap[0], right - left, gap[1] - gap[0], "fill b", opacity=0.35))
+        tall = strip * count[b] / max(count)
+        bars.append(svg.rect(left, base - tall, right - left, tall, "fill quiet"))
+        # One sheet over the whole column catches the pointer.
+        bars.append(svg.rect(left, TOP_PX, right - left, base - TOP_PX, "sheet", title=words))
+    grid = [svg.line(x(0), y(value), x(1), y(value), "grid") for value in y.ticks()]
+    labels = [
+        svg.text(x(0) - 8, y(value) + 4, svg.percent(value), "tick", anchor="end")
+        for value in y.ticks()
+    ]
+    labels += [
+        svg.text(x(value), base + 17, svg.percent(value), "tick", anchor="middle")
+        for value in x.ticks()
+    ]
+    labels += [
+        svg.text(x(1), base + 34, "confidence", "axis-title", anchor="end"),
+        svg.text(x(0) - 44, TOP_PX - 14, "accuracy", "axis-title"),
+        svg.text(x(0) - 8, base - 2, "images", "tick", anchor="end"),
+    ]
+    diagonal = svg.line(x(0), y(0), x(1), y(1), "reference")
+    frame = [svg.line(x(0), y(0), x(1), y(0), "axis"), svg.line(x(0), base, x(1), base, "axis")]
+    return svg.drawing(
+        [*grid, *bars, diagonal, *frame, *labels],
+        width_px=WIDTH_PX,
+        height_px=height,
+        description="Accuracy in each bin of confidence",
+    )
+
+
+def _marks(marks: Sequence[Mark], axes: Axes) -> list[str]:
+    parts = []
+    for mark in marks:
+        x = axes.x(mark.x)
+        flipped = x > axes.x.end_px - svg.text_width_px(mark.name) - 6
+        parts.append(svg.line(x, axes.y.end_px, x, axes.y.start_px, "reference"))
+        parts.append(
+            svg.text(
+                x - 5 if flipped else x + 5,
+                axes.y.start_px - 7,
+                mark.name,
+                "tick",
+                anchor="end" if flipped else "start",
+            )
+        )
+    return parts
+
+
+def _legend(curves: Sequence[Curve]) -> list[str]:
+    """Names in the top right corner, right to left."""
+    if len(curves) < 2:
+        return []
+    parts = []
+    x = WIDTH_PX - RIGHT_PX
+    for curve in reversed(curves):
+        parts.append(svg.text(x, TOP_PX - 14, curve.name, "legend", anchor="end"))
+        x -= svg.text_width_px(curve.name) + 10
+        parts.append(svg.circle(x + 3, TOP_PX - 18, 4, f"dot {curve.hue}"))
+        x -= 16
+    return parts
