@@ -7,7 +7,7 @@ follow. A picture that is drawn no change comes out as the same bytes.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
@@ -78,6 +78,7 @@ class Draw(IntEnum):
     ERASE_BLUE = 33
 
 
+Kind = TypeVar("Kind", bound=str)
 Draws = Float64[np.ndarray, "b draws"]
 
 
@@ -188,7 +189,8 @@ def _place(
     same_size = images.shape[1] == out.shape[1]
     hflip, vflip, warped = (column.tolist() for column in geometry[:3])
     moves, reduction = geometry.moves.tolist(), geometry.reduction.tolist()
-    for i, (picture, target) in enumerate(zip(images, out, strict=True)):
+    for i, target in enumerate(out):
+        picture = images[i]
         if warped[i]:
             warp(picture, geometry.matrices[i], out=target, fill=fills[i], reduction=reduction[i])
             continue
@@ -205,9 +207,7 @@ def _place(
             resize_into(turned, out=target)
 
 
-def _colour(
-    out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings
-) -> None:
+def _colour(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
     if settings.colour == 0.0:
         return
     plan = _colour_plan(drawn, settings)
@@ -245,7 +245,7 @@ def _colour_plan(drawn: Draws, settings: AugmentSettings) -> Colour:
 def _blur(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
     blurred = np.flatnonzero(drawn[:, Draw.BLUR] < settings.blur)
     if len(blurred):
-        kinds = _choice(drawn, Draw.BLUR_KIND, settings.blur_kinds).tolist()
+        kinds = _choice(drawn, Draw.BLUR_KIND, settings.blur_kinds)
         sizes = 3 + 2 * (drawn[:, Draw.BLUR_PX] * ((settings.blur_px - 1) // 2)).astype(int)
         for i in blurred.tolist():
             blur(out[i], kinds[i], int(sizes[i]))
@@ -276,8 +276,8 @@ def _erase(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSet
         erase(out[i], area=area[i], aspect=aspect[i], x=x, y=y, color=color)
 
 
-def _choice(drawn: Draws, place: Draw, kinds: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    return np.array(kinds)[(drawn[:, place] * len(kinds)).astype(int)]
+def _choice(drawn: Draws, place: Draw, kinds: tuple[Kind, ...]) -> list[Kind]:
+    return [kinds[int(value * len(kinds))] for value in drawn[:, place].tolist()]
 
 
 def _within(drawn: Draws, place: Draw, span: tuple[float, float]) -> Float64[np.ndarray, "b"]:

@@ -11,14 +11,12 @@ shorter segment, and the next one goes on from there; builds side by side cannot
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -26,23 +24,28 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.config import CacheSettings
-from shopsight.data.canvas import CANVAS_VERSION, Box, canvas
+from shopsight.data.ahead import ahead, core_count
+from shopsight.data.canvas import CANVAS_VERSION
 from shopsight.data.catalog import Catalog
 from shopsight.data.images import read_bytes
-from shopsight.data.segments import Segments, SegmentWriter
-from shopsight.errors import ConfigError, ImageError
-from shopsight.files import free_bytes, human_bytes, write_json
+from shopsight.data.pixels import DecodingSource, JpegSource, Pictures, RawSource
+from shopsight.data.segments import KEY_BYTES, Keys, Segments, SegmentWriter
+from shopsight.errors import ConfigError
+from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
 from shopsight.preprocess import Preprocess
 from shopsight.progress import say, task
 
 CacheMode = Literal["raw", "jpeg"]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 CACHE_VERSION = 1
 JPEG_QUALITY = 95
 # Measured on product photos at this quality without chroma subsampling: a sixth of the pixels.
 JPEG_SHARE_OF_RAW = 1 / 6
 FREE_SHARE_FOR_RAW = 0.5
-# Pictures are decoded this many at a time, which bounds the memory of a build.
-BLOCK_IMAGES = 256
+# Pictures handed to a thread at once: many small ones, because handing over costs as much as
+# decoding 28 px; few large ones, which bounds the memory of a build.
+PIECE_IMAGES, PIECE_BYTES = 64, 4_000_000
 
 
 class PixelSource(Protocol):
@@ -57,123 +60,6 @@ class PixelSource(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]: ...
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The pictures of a catalogue and what they are to become."""
-
-    refs: Sequence[str]
-    boxes: Float64[np.ndarray, "n 4"] | None
-    preprocess: Preprocess
-
-    @property
-    def raw_bytes(self) -> int:
-        """Of one picture."""
-        return self.preprocess.size**2 * 3
-
-    def box(self, row: int) -> Box | None:
-        if self.boxes is None or np.isnan(self.boxes[row]).any():
-            return None
-        return Box(*self.boxes[row].tolist())
-
-    def make(self, row: int, *, sha: str | None = None) -> UInt8[np.ndarray, "s s 3"]:
-        """Decode one picture.
-
-        Raises:
-            ImageError: it cannot be decoded, or its bytes do not have the hash `sha`.
-        """
-        ref = self.refs[row]
-        data = read_bytes(ref)
-        if sha is not None and sha256(data).hexdigest() != sha:
-            raise ImageError("changed", "the file changed while it was being read", where=ref)
-        return canvas(data, self.preprocess, box=self.box(row), where=ref)
-
-
-class DecodingSource:
-    """No cache: every picture is decoded whenever it is asked for."""
-
-    mode: Literal["off"] = "off"
-
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
-
-    @property
-    def size_px(self) -> int:
-        return self._pictures.preprocess.size
-
-    def __len__(self) -> int:
-        return len(self._pictures.refs)
-
-    def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        side = self.size_px
-        out = np.empty((len(rows), side, side, 3), np.uint8)
-        for picture, row in zip(out, rows.tolist(), strict=True):
-            picture[:] = self._pictures.make(row)
-        return out
-
-
-class RawSource:
-    """Pixels in memory-mapped files."""
-
-    mode: Literal["raw"] = "raw"
-
-    def __init__(self, segments: Segments, keys: np.ndarray, size_px: int) -> None:
-        self._size_px = size_px
-        self._maps = [
-            np.memmap(path, np.uint8, "r", shape=(count, size_px, size_px, 3))
-            for path, count in zip(segments.paths, segments.counts, strict=True)
-        ]
-        self._segment, self._slot = segments.find(keys)
-        assert (self._segment >= 0).all(), "a picture is not in the cache"
-
-    @property
-    def size_px(self) -> int:
-        return self._size_px
-
-    def __len__(self) -> int:
-        return len(self._slot)
-
-    def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        out = np.empty((len(rows), self._size_px, self._size_px, 3), np.uint8)
-        segment, slot = self._segment[rows], self._slot[rows]
-        for number in np.unique(segment).tolist():
-            inside = np.flatnonzero(segment == number)
-            if len(inside) == len(rows):
-                np.take(self._maps[number], slot, axis=0, out=out, mode="clip")
-            else:
-                out[inside] = self._maps[number][slot[inside]]
-        return out
-
-
-class JpegSource:
-    """Squares compressed as JPEGs, in memory-mapped files."""
-
-    mode: Literal["jpeg"] = "jpeg"
-
-    def __init__(self, segments: Segments, keys: np.ndarray, size_px: int) -> None:
-        self._size_px = size_px
-        self._maps = [
-            np.memmap(path, np.uint8, "r", shape=(int(ends[-1]),))
-            for path, ends in zip(segments.paths, segments.ends, strict=True)
-        ]
-        self._segment, slot = segments.find(keys)
-        assert (self._segment >= 0).all(), "a picture is not in the cache"
-        self._start, self._end = segments.spans(self._segment, slot)
-
-    @property
-    def size_px(self) -> int:
-        return self._size_px
-
-    def __len__(self) -> int:
-        return len(self._segment)
-
-    def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        out = np.empty((len(rows), self._size_px, self._size_px, 3), np.uint8)
-        for picture, row in zip(out, rows.tolist(), strict=True):
-            blob = self._maps[self._segment[row]][self._start[row] : self._end[row]]
-            simplejpeg.decode_jpeg(blob, "RGB", buffer=picture)
-        return out
 
 
 def open_cache(
@@ -197,11 +83,11 @@ def open_cache(
     pictures = Pictures(catalog.refs(), catalog.boxes(), preprocess)
     if settings.mode == "off":
         return DecodingSource(pictures)
-    workers = threads or os.cpu_count() or 1
+    workers = threads or core_count()
     shas = _hashes(pictures.refs, workers) if sha256s is None else list(sha256s)
     assert len(shas) == len(pictures.refs), "one hash for each row"
     keys = picture_keys(shas, pictures.boxes)
-    root = cache_folder(settings)
+    root = Path(settings.folder).expanduser() if settings.folder else cache_folder()
     mode = _mode_that_fits(settings, root, pictures, keys)
     if mode is None:
         return DecodingSource(pictures)
@@ -211,21 +97,13 @@ def open_cache(
     return source(segments, keys, preprocess.size)
 
 
-def cache_folder(settings: CacheSettings) -> Path:
-    """Where caches live: the setting, else SHOPSIGHT_CACHE, else ~/.cache/shopsight."""
-    told = settings.folder or os.environ.get("SHOPSIGHT_CACHE")
-    return Path(told).expanduser() if told else Path.home() / ".cache" / "shopsight"
-
-
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:
     """The folder for pictures of this geometry; mean and std do not enter it."""
     key = sha256(_geometry(preprocess, mode).encode()).hexdigest()[:12]
     return root / "pixels" / f"{preprocess.size}px-{mode}-{key}"
 
 
-def picture_keys(
-    sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None
-) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
+def picture_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None) -> Keys:
     """16 bytes for each picture, from its file's hash and its box."""
     plain = [bytes.fromhex(sha) for sha in sha256s]
     if boxes is not None:
@@ -244,7 +122,7 @@ def _geometry(preprocess: Preprocess, mode: CacheMode) -> str:
 
 
 def _mode_that_fits(
-    settings: CacheSettings, root: Path, pictures: Pictures, keys: np.ndarray
+    settings: CacheSettings, root: Path, pictures: Pictures, keys: Keys
 ) -> CacheMode | None:
     """The mode to use, None when nothing fits; says what it takes and why."""
     free = free_bytes(root)
@@ -282,7 +160,7 @@ def _complete(
     folder: Path,
     pictures: Pictures,
     shas: Sequence[str],
-    keys: np.ndarray,
+    keys: Keys,
     *,
     mode: CacheMode,
     threads: int,
@@ -304,7 +182,7 @@ def _complete(
     return Segments.read(folder)
 
 
-def _missing(segments: Segments, keys: np.ndarray) -> Int64[np.ndarray, "m"]:
+def _missing(segments: Segments, keys: Keys) -> Int64[np.ndarray, "m"]:
     """The first row of each distinct picture that no segment holds."""
     _, first = np.unique(keys, return_index=True)
     first = np.sort(first)
@@ -315,43 +193,49 @@ def _decode_into(
     folder: Path,
     pictures: Pictures,
     shas: Sequence[str],
-    keys: np.ndarray,
+    keys: Keys,
     rows: Int64[np.ndarray, "m"],
     *,
     mode: CacheMode,
     threads: int,
 ) -> None:
-    def blob(row: int) -> bytes:
+    def encoded(row: int) -> bytes:
         pixels = pictures.make(row, sha=shas[row])
         if mode == "raw":
             return pixels.tobytes()
-        return simplejpeg.encode_jpeg(pixels, JPEG_QUALITY, colorsubsampling="444")
+        jpeg: bytes = simplejpeg.encode_jpeg(pixels, JPEG_QUALITY, colorsubsampling="444")
+        return jpeg
 
-    with (
-        SegmentWriter(folder) as writer,
-        ThreadPoolExecutor(threads, thread_name_prefix="shopsight-decode") as pool,
-        task("Decoding", total=len(rows)) as advance,
-    ):
-        for start in range(0, len(rows), BLOCK_IMAGES):
-            block = rows[start : start + BLOCK_IMAGES].tolist()
-            for row, pixels in zip(block, pool.map(blob, block), strict=True):
-                writer.add(keys[row].ljust(16, b"\0"), pixels)
-                advance(1)
+    piece = max(1, min(PIECE_IMAGES, PIECE_BYTES // pictures.raw_bytes))
+    with SegmentWriter(folder) as writer, task("Decoding", total=len(rows)) as advance:
+        blobs = _by_threads(encoded, rows.tolist(), piece=piece, threads=threads)
+        for row, blob in zip(rows.tolist(), blobs, strict=True):
+            writer.add(keys[row].ljust(KEY_BYTES, b"\0"), blob)
+            advance(1)
 
 
 def _hashes(refs: Sequence[str], threads: int) -> list[str]:
     def digest(ref: str) -> str:
         return sha256(read_bytes(ref)).hexdigest()
 
-    with (
-        ThreadPoolExecutor(threads, thread_name_prefix="shopsight-hash") as pool,
-        task("Hashing", total=len(refs)) as advance,
-    ):
+    with task("Hashing", total=len(refs)) as advance:
         hashes = []
-        for value in pool.map(digest, refs):
-            hashes.append(value)
+        for digested in _by_threads(digest, refs, piece=PIECE_IMAGES, threads=threads):
+            hashes.append(digested)
             advance(1)
         return hashes
+
+
+def _by_threads(
+    work: Callable[[Item], Made], items: Sequence[Item], *, piece: int, threads: int
+) -> Iterator[Made]:
+    """work(item) for each item, in order, in constant memory."""
+
+    def make(number: int) -> list[Made]:
+        return [work(item) for item in items[number * piece : (number + 1) * piece]]
+
+    for made in ahead(make, math.ceil(len(items) / piece), threads=threads):
+        yield from made
 
 
 @contextmanager

@@ -63,7 +63,8 @@ def _bits(
 def _mixed(values: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: UInt64[np.ndarray, "*shape"] = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def _mixed_int(value: int) -> int:

@@ -58,7 +58,9 @@ def color_matrices(
 
 def channel_orders(choice: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b 3 3"]:
     """One of the six orders of the channels for each number in [0, 1), as matrices."""
-    return _CHANNEL_ORDERS[(choice * len(_CHANNEL_ORDERS)).astype(int)]
+    matrices: Float64[np.ndarray, "b 3 3"]
+    matrices = _CHANNEL_ORDERS[(choice * len(_CHANNEL_ORDERS)).astype(int)]
+    return matrices
 
 
 def recolor(
@@ -119,7 +121,7 @@ def erase(
     Args:
         aspect: height by width.
         x, y: the box's place, from 0 (left, top) to 1 (right, bottom).
-        color: None is the picture's mean colour.
+        color: None is the picture's mean colour; a grey picture gets its red as a grey.
 
     Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
     """
@@ -127,14 +129,19 @@ def erase(
     height = min(side, max(1, round(side * math.sqrt(area * aspect))))
     width = min(side, max(1, round(side * math.sqrt(area / aspect))))
     left, top = round(x * (side - width)), round(y * (side - height))
-    picture[top : top + height, left : left + width] = (
-        [round(value) for value in cv2.mean(picture)[:3]] if color is None else color
-    )
+    red, green, blue = cv2.mean(picture)[:3]
+    if color is None:
+        color = (round(red), round(green), round(blue))
+    elif red == green == blue:
+        # A coloured box would be a thing that no grey picture holds.
+        color = (color[0],) * 3
+    picture[top : top + height, left : left + width] = color
 
 
 @lru_cache(maxsize=8)
 def _noise_table(side: int) -> UInt8[np.ndarray, "{side} {side} 3"]:
     normal = np.random.default_rng(20).standard_normal((side, side, 3), dtype=np.float32)
+    table: UInt8[np.ndarray, "{side} {side} 3"]
     table = np.clip(np.rint(_NOISE_MIDDLE + _NOISE_UNIT * normal), 0, 255).astype(np.uint8)
     table.setflags(write=False)
     return table

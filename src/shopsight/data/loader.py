@@ -6,10 +6,8 @@ and the warp all run outside the interpreter lock, so threads do the same work w
 
 from __future__ import annotations
 
-import os
-from collections import deque
+import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +16,7 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from shopsight.config import AugmentSettings
+from shopsight.data.ahead import ahead, core_count
 from shopsight.data.augment import WHITE, augment
 from shopsight.data.cache import PixelSource
 from shopsight.data.draws import permutation
@@ -27,8 +26,6 @@ from shopsight.errors import ConfigError
 from shopsight.preprocess import PadColor
 
 MAX_THREADS = 8
-# Batches that wait beside those being made: enough to ride out a slow one, little memory.
-BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ class TrainingBatches:
             mine = np.array_split(whole, self._world)[self._rank]
             return self._make(self._samples.take(mine), epoch, size_px)
 
-        return _ahead(make, len(self), self._threads)
+        return ahead(make, len(self), threads=self._threads)
 
     def _make(self, samples: Samples, epoch: int, size_px: int) -> Batch:
         images = self._pictures(samples, epoch, size_px)
@@ -137,9 +134,7 @@ class TrainingBatches:
         partner_rows[plan.mixed] = partners.rows
         return self._batch(images, samples.rows, partner_rows, plan.share)
 
-    def _pictures(
-        self, samples: Samples, epoch: int, size_px: int
-    ) -> UInt8[np.ndarray, "b s s 3"]:
+    def _pictures(self, samples: Samples, epoch: int, size_px: int) -> UInt8[np.ndarray, "b s s 3"]:
         plain = self._source.gather(samples.rows)
         made = apply_offline(plain, samples, seed=self._seed, fill=self._fill)
         return augment(
@@ -193,10 +188,10 @@ class OrderedBatches:
         self._pin_memory = pin_memory
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
+        return math.ceil(len(self._rows) / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _ahead(self._make, len(self), self._threads)
+        return ahead(self._make, len(self), threads=self._threads)
 
     def _make(self, number: int) -> Batch:
         rows = self._rows[number * self._batch_size : (number + 1) * self._batch_size]
@@ -208,26 +203,7 @@ class OrderedBatches:
 
 def default_threads() -> int:
     """Threads that make batches: one per core, at most eight."""
-    return min(MAX_THREADS, os.cpu_count() or 1)
-
-
-def _ahead(make: Callable[[int], Batch], count: int, threads: int) -> Iterator[Batch]:
-    """make(0) .. make(count - 1) in order, the next ones being made meanwhile.
-
-    An exception in `make` reaches the caller at its batch. Closing or dropping the iterator
-    waits for the batches being made and makes no further ones.
-    """
-    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="shopsight-batch")
-    waiting: deque[Future[Batch]] = deque()
-    try:
-        for number in range(count):
-            waiting.append(pool.submit(make, number))
-            if len(waiting) >= threads + BATCHES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return min(MAX_THREADS, core_count())
 
 
 def _check_sharing(count: int, batch_size: int, world: int) -> None:

@@ -55,7 +55,8 @@ class Samples:
     @property
     def ids(self) -> Int64[np.ndarray, "n"]:
         """One number for each (row, kind); the row itself for pictures as they are."""
-        return self.rows + (self.kinds << _KIND_BITS)
+        ids: Int64[np.ndarray, "n"] = self.rows + (self.kinds << _KIND_BITS)
+        return ids
 
 
 def as_they_are(rows: Int64[np.ndarray, "n"]) -> Samples:
@@ -73,15 +74,12 @@ def offline_samples(
     alone, not on the order of `rows`.
     """
     rows = np.sort(np.asarray(rows, np.int64))
-    chosen = [_chosen(rows, KINDS.index(kind), share, seed) for kind in kinds]
-    if not chosen:
-        return as_they_are(rows[:0])
-    return Samples(
-        np.concatenate(chosen),
-        np.concatenate(
-            [np.full(len(part), 1 + KINDS.index(kind)) for kind, part in zip(kinds, chosen, strict=True)]
-        ).astype(np.int64),
-    )
+    extra = as_they_are(rows[:0])
+    for kind in kinds:
+        place = KINDS.index(kind)
+        chosen = _chosen(rows, place, share, seed)
+        extra = together(extra, Samples(chosen, np.full(len(chosen), 1 + place, np.int64)))
+    return extra
 
 
 def together(*parts: Samples) -> Samples:
