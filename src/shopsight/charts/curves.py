@@ -12,7 +12,7 @@ from shopsight.charts import svg
 
 WIDTH_PX, HEIGHT_PX = 520.0, 300.0
 # Room for tick labels and axis titles around the plot.
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52.0, 14.0, 30.0, 40.0
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52.0, 20.0, 30.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def line_chart(
         low, high = max(low, 0.0), min(high, 1.0)
     axes = Axes(
         # One epoch alone stands in the middle, not on the axis.
-        svg.Scale(min(xs), max(xs), LEFT_PX, WIDTH_PX - RIGHT_PX),
+        svg.Scale(min(xs), max(xs), LEFT_PX, WIDTH_PX - RIGHT_PX, whole=_whole(xs)),
         svg.Scale(low, high, HEIGHT_PX - BOTTOM_PX, TOP_PX),
         x_title,
         y_title,
@@ -176,6 +176,10 @@ def reliability_diagram(
         height_px=height,
         description="Accuracy in each bin of confidence",
     )
+
+
+def _whole(values: Sequence[float]) -> bool:
+    return all(float(value).is_integer() for value in values)
 
 
 def _marks(marks: Sequence[Mark], axes: Axes) -> list[str]:

@@ -107,10 +107,11 @@ def _drawn(
         parts.append(
             svg.rect(x + 0.5, y + 0.5, cell - 1, cell - 1, hue, opacity=opacity, title=title)
         )
-        if svg.text_width_px(str(n), written) < cell - 1:
+        words = str(n) if n < 1000 else f"{n / 1000:.2g}k"
+        if svg.text_width_px(words, written) < cell - 1:
             look = "count strong" if opacity > 0.55 else "count"
             look += " small" if cell < 22 else ""
-            parts.append(svg.text(x + cell / 2, y + cell / 2 + 4, str(n), look, anchor="middle"))
+            parts.append(svg.text(x + cell / 2, y + cell / 2 + 4, words, look, anchor="middle"))
     return svg.drawing(
         parts,
         width_px=width,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from shopsight.charts import svg
 from shopsight.charts.curves import Axes
 
-WIDTH_PX, HEIGHT_PX = 720.0, 420.0
+WIDTH_PX, HEIGHT_PX = 900.0, 440.0
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 60.0, 24.0, 34.0, 46.0
 
 Box = tuple[float, float, float, float]
@@ -77,7 +77,11 @@ def scatter_chart(
         parts += _point(point, axes, best=point in front, write=axes.y_text)
     parts += _names(points, axes)
     return svg.drawing(
-        parts, width_px=WIDTH_PX, height_px=HEIGHT_PX, description=f"{y_title} against {x_title}"
+        parts,
+        width_px=WIDTH_PX,
+        height_px=HEIGHT_PX,
+        description=f"{y_title} against {x_title}",
+        css="chart wide",
     )
 
 
@@ -110,12 +114,12 @@ def _names(points: Sequence[Point], axes: Axes) -> list[str]:
     for point in sorted(points, key=lambda point: -point.y):
         x, y, width = axes.x(point.x), axes.y(point.y), svg.text_width_px(point.name)
         places = [
-            (x + 9, y + 4, "start"),
-            (x - 9, y + 4, "end"),
-            (x + 9, y - 9, "start"),
-            (x + 9, y + 17, "start"),
-            (x - 9, y - 9, "end"),
-            (x - 9, y + 17, "end"),
+            (x - 8, y - 9, "end"),
+            (x + 8, y + 18, "start"),
+            (x + 8, y - 9, "start"),
+            (x - 8, y + 18, "end"),
+            (x + 10, y + 4, "start"),
+            (x - 10, y + 4, "end"),
         ]
         boxes = [_box(place, width) for place in places]
         inside = [b for b in boxes if b[0] > LEFT_PX and b[2] < WIDTH_PX] or boxes
@@ -123,7 +127,7 @@ def _names(points: Sequence[Point], axes: Axes) -> list[str]:
         chosen = boxes.index((free or inside)[0])
         taken.append(boxes[chosen])
         label_x, label_y, anchor = places[chosen]
-        parts.append(svg.text(label_x, label_y, point.name, "legend", anchor=anchor))
+        parts.append(svg.text(label_x, label_y, point.name, "legend named", anchor=anchor))
     return parts
 
 

@@ -19,13 +19,19 @@ FONT_PX = 12.0
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values low..high to pixels start..end; `log` needs low > 0."""
+    """Maps values low..high to pixels start..end.
+
+    Attributes:
+        log: logarithmic; low must be above 0.
+        whole: ticks at whole numbers only (epochs).
+    """
 
     low: float
     high: float
     start_px: float
     end_px: float
     log: bool = False
+    whole: bool = False
 
     def __call__(self, value: float) -> float:
         low, high = self.low, self.high
@@ -36,13 +42,16 @@ class Scale:
 
     def ticks(self, count: int = 5) -> list[float]:
         """About `count` round values within low..high."""
-        return log_ticks(self.low, self.high) if self.log else ticks(self.low, self.high, count)
+        if self.log:
+            return log_ticks(self.low, self.high)
+        values = ticks(self.low, self.high, count)
+        return [value for value in values if value.is_integer()] if self.whole else values
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` multiples of 1, 2 or 5 times a power of ten within low..high."""
     if high <= low:
-        return [low]
+        return [float(low)]
     step = round_step((high - low) / max(count, 1))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
