@@ -1,0 +1,329 @@
+"""What a network costs and how much of the picture it sees.
+
+MACs are the multiply-adds of convolutions and matrix products (attention's two included); FLOPs
+are twice that. Published tables mix the two up: here both are always given. Normalisation,
+activations and biases are left out of both, as is usual.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.product_model import ProductModel
+from shopsight.models.receptive_field import HEIGHT, MIXED, Reach, ReceptiveField
+from shopsight.models.stages import Stages, stages_of
+from shopsight.models.trace import Layer, Trace, trace
+
+# Published costs count the classifier: ImageNet's, or Fashion-MNIST's for our small nets.
+IMAGENET_CLASSES = 1000
+FASHION_CLASSES = 10
+MIN_RUNS, MAX_RUNS, SECONDS_PER_BATCH_SIZE = 3, 50, 2.0
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Attributes:
+    name: the modules' common name; "stem", and "embedding" for the backbone's output.
+    stride_px: input pixels between neighbouring positions; None once positions are mixed.
+    receptive_field: side of the input window, pixels, that one position sees; padding and the
+        picture's border not subtracted.
+    """
+
+    name: str
+    stride_px: float | None
+    receptive_field: ReceptiveField
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Attributes:
+    latency_ms: median time of one batch.
+    images_per_s: at that latency.
+    """
+
+    batch: int
+    latency_ms: float
+    images_per_s: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of one network at one picture size.
+
+    Attributes:
+        classes: outputs of the classifier that is counted in.
+        macs: multiply-adds for one picture.
+        activation_bytes: what backward keeps of one picture, in fp32; weights not included.
+        stages: from input to output.
+        rows: per layer, in order of execution.
+        speeds: measured, one per batch size; empty when not asked for.
+        guessed: operations that the receptive field had no rule for, taken to mix everything.
+    """
+
+    backbone: str
+    size_px: int
+    classes: int
+    parameters: int
+    macs: int
+    activation_bytes: int
+    stages: tuple[Stage, ...]
+    rows: tuple[Layer, ...]
+    speeds: tuple[Speed, ...]
+    device: str
+    precision: str
+    threads: int
+    guessed: tuple[str, ...]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one picture: a multiply-add is two."""
+        return 2 * self.macs
+
+    def speed(self, batch: int) -> Speed | None:
+        """The measurement at a batch size, if it was made."""
+        return next((speed for speed in self.speeds if speed.batch == batch), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """All attributes, with `flops`."""
+        return asdict(self) | {"flops": self.flops}
+
+
+def profile_backbone(
+    name: str,
+    *,
+    size_px: int | None = None,
+    classes: int | None = None,
+    batches: Sequence[int] = (1, 32),
+    device: str = "cpu",
+    precision: Literal["32", "bf16", "16"] = "32",
+) -> Profile:
+    """Cost of a backbone with a linear classifier, with random weights (cost needs no others).
+
+    Args:
+        size_px: None keeps the backbone's own.
+        classes: None is 1000, as published costs count, or 10 for the `shopsight:` nets.
+        batches: batch sizes to measure; empty measures nothing.
+        precision: of the measurement.
+
+    Raises:
+        ConfigError: no such backbone, or not at this size.
+        ExtraMissingError: its library is not installed.
+    """
+    backbone = create_backbone(name, weights="random", size=size_px)
+    if classes is None:
+        classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
+    return _profile(
+        _Classified(backbone, classes),
+        backbone=name,
+        stages=backbone.stages,
+        image=torch.zeros(1, 3, backbone.preprocess.size, backbone.preprocess.size),
+        size_px=backbone.preprocess.size,
+        classes=classes,
+        batches=batches,
+        device=device,
+        precision=precision,
+    )
+
+
+def profile_model(
+    model: ProductModel,
+    *,
+    name: str,
+    classes: int,
+    batches: Sequence[int] = (1, 32),
+    device: str = "cpu",
+    precision: Literal["32", "bf16", "16"] = "32",
+) -> Profile:
+    """Cost of a trained model as it is used: uint8 pictures in, logits out."""
+    size_px = model.preprocess.size
+    return _profile(
+        model,
+        backbone=name,
+        stages=stages_of(model.backbone),
+        image=torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8),
+        size_px=size_px,
+        classes=classes,
+        batches=batches,
+        device=device,
+        precision=precision,
+    )
+
+
+class _Classified(nn.Module):
+    """A backbone and one linear layer."""
+
+    def __init__(self, backbone: Backbone, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone.module
+        self.head = nn.Linear(backbone.width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images))  # type: ignore[no-any-return]
+
+
+def _profile(
+    model: nn.Module,
+    *,
+    backbone: str,
+    stages: Stages,
+    image: Tensor,
+    size_px: int,
+    classes: int,
+    batches: Sequence[int],
+    device: str,
+    precision: str,
+) -> Profile:
+    model = model.eval()
+    traced = trace(model, image)
+    activation_bytes = kept_for_backward(model, image)
+    speeds = measure_speeds(model, image, batches=batches, device=device, precision=precision)
+    rows = tuple(_renamed(layer) for layer in traced.layers)
+    return Profile(
+        backbone=backbone,
+        size_px=size_px,
+        classes=classes,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        macs=sum(row.macs for row in rows),
+        activation_bytes=activation_bytes,
+        stages=_stages(traced, stages),
+        rows=rows,
+        speeds=speeds,
+        device=device,
+        precision=precision,
+        threads=torch.get_num_threads(),
+        guessed=traced.guessed,
+    )
+
+
+def _renamed(layer: Layer) -> Layer:
+    """Without the "backbone." that every name would start with."""
+    return Layer(**(vars(layer) | {"name": layer.name.removeprefix("backbone.") or "model"}))
+
+
+def _stages(traced: Trace, stages: Stages) -> tuple[Stage, ...]:
+    """The reach at the end of each stage.
+
+    A stage ends with the last of its modules, and with the layers without parameters that follow
+    (a ResNet's stem includes its max-pooling), but not with the pooling that makes it global.
+    """
+    owner: dict[str, set[int]] = {}
+    for index, names in enumerate(stages):
+        for name in names:
+            parts = name.split(".")[:-1]
+            for depth in range(1, len(parts) + 1):
+                owner.setdefault(".".join(parts[:depth]), set()).add(index)
+    reached: dict[int, Reach] = {}
+    last: int | None = None
+    embedding: Reach | None = None
+    for name, reach in traced.exits:
+        if name == "backbone":
+            embedding = reach
+        if not name.startswith("backbone."):
+            continue
+        owners = owner.get(name.removeprefix("backbone."))
+        if owners is not None and len(owners) == 1:
+            (last,) = owners
+            reached[last] = reach
+        elif owners is None and last is not None and reach.receptive_field != "global":
+            reached[last] = reach
+    out = [_stage(_stage_name(stages[i], i), reached[i]) for i in sorted(reached)]
+    assert embedding is not None
+    return (*out, _stage("embedding", embedding))
+
+
+def _stage(name: str, reach: Reach) -> Stage:
+    atoms = [atom for dim in reach.dims for atom in dim]
+    strides = [atom.stride_px for atom in atoms if atom.axis == HEIGHT]
+    mixed = any(atom.axis == MIXED for atom in atoms)
+    return Stage(name, min(strides) if strides and not mixed else None, reach.receptive_field)
+
+
+def _stage_name(parameters: tuple[str, ...], index: int) -> str:
+    paths = [name.split(".")[:-1] for name in parameters]
+    common: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return ".".join(common) or ("stem" if index == 0 else "top")
+
+
+def kept_for_backward(model: nn.Module, image: Tensor) -> int:
+    """Bytes of activations that autograd keeps of `image` until backward, each storage once."""
+    owned = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), image)}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        # The graph holds the kept tensors, so no address is used twice.
+        output = model(image)
+    del output
+    return sum(kept.values())
+
+
+def measure_speeds(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    batches: Sequence[int],
+    device: str = "cpu",
+    precision: str = "32",
+) -> tuple[Speed, ...]:
+    """Median time of a forward pass, channels last, for each batch size.
+
+    Args:
+        image: one picture, (1, 3, s, s) or (1, s, s, 3) uint8.
+    """
+    place = torch.device(device)
+    model = model.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    speeds = []
+    for batch in batches:
+        images = image.expand(batch, -1, -1, -1).clone().to(place)
+        if images.is_floating_point():
+            images = images.to(memory_format=torch.channels_last)
+
+        def run(images: Tensor = images) -> None:
+            with torch.inference_mode(), _autocast(place, precision):
+                model(images)
+            if place.type == "cuda":
+                torch.cuda.synchronize(place)
+
+        times_s = _times_s(run)
+        latency_s = statistics.median(times_s)
+        speeds.append(Speed(batch, 1000 * latency_s, batch / latency_s, len(times_s)))
+    return tuple(speeds)
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    if precision == "32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def _times_s(run: Callable[[], None]) -> list[float]:
+    run()  # the first pass allocates and picks kernels
+    times_s: list[float] = []
+    while len(times_s) < MIN_RUNS or (
+        len(times_s) < MAX_RUNS and sum(times_s) < SECONDS_PER_BATCH_SIZE
+    ):
+        started = time.perf_counter()
+        run()
+        times_s.append(time.perf_counter() - started)
+    return times_s
