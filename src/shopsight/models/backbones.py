@@ -198,7 +198,7 @@ def _embedded(request: _Request) -> Backbone:
     size, crop_fraction = _LITE[request.rest]
     # timm's `efficientnet_lite*` accept these weights too and compute something else (other
     # padding and BatchNorm epsilon): only the `tf_` ones are the published network.
-    module = timm.create_model(
+    module: Any = timm.create_model(
         request.rest, pretrained=False, num_classes=0, drop_path_rate=request.drop_path
     )
     if request.weights == "pretrained":
@@ -422,7 +422,7 @@ def _from_bundle(folder: Path, request: _Request) -> Backbone:
         return backbone
     state = {
         key.removeprefix("backbone."): value
-        for key, value in read_weights(file).items()
+        for key, value in read_weights(file, unwrap=False).items()
         if key.startswith("backbone.")
     }
     fit_weights(backbone.module, state, where=str(file))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class FashionCnn(nn.Module):
                     # At 28 px the last pool is the published 7x7; other sizes work too.
                     *({1: [nn.AvgPool2d(2)], 3: [nn.AvgPool2d(2)]}.get(place, [])),
                 )
-                for place, (before, after) in enumerate(zip(channels, channels[1:], strict=False))
+                for place, (before, after) in enumerate(pairwise(channels))
             )
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -42,4 +44,5 @@ class FashionCnn(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 32"]:
         features = self.pool(self.blocks(images)).flatten(1)
-        return self.dropout(torch.relu(self.neck(features)))
+        embedding: Tensor = self.dropout(torch.relu(self.neck(features)))
+        return embedding

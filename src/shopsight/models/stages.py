@@ -23,10 +23,9 @@ _LAST = re.compile(r"(?:^|\.)(?:proj|ln_post|attn_pool|attnpool)(?:\.|$)")
 def stages_of(module: nn.Module) -> Stages:
     """Names of all parameters, each in exactly one stage, from input to output."""
     names = [name for name, _ in module.named_parameters()]
-    if hasattr(module, "group_matcher"):
-        groups = group_with_matcher(
-            ((name, None) for name in names), module.group_matcher(coarse=True)
-        )
+    matcher = getattr(module, "group_matcher", None)
+    if matcher is not None:
+        groups = group_with_matcher(((name, None) for name in names), matcher(coarse=True))
         stages = tuple(tuple(groups[key]) for key in sorted(groups))
     else:
         stages = _by_number(names)

@@ -23,11 +23,13 @@ _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
 
 
-def read_weights(path: str | Path) -> StateDict:
+def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
     """The state dict of a safetensors or PyTorch file; pickled code is never run.
 
-    Checkpoints that hold the weights under "state_dict" or "model" are opened; a prefix that all
-    names share ("module.", "backbone.") is taken off.
+    Checkpoints that hold the weights under "state_dict" or "model" are opened.
+
+    Args:
+        unwrap: take off a prefix that all names share ("module.", "backbone.").
 
     Raises:
         WeightsError: no such file, or neither format.
@@ -46,9 +48,10 @@ def read_weights(path: str | Path) -> StateDict:
         raise WeightsError(
             f"neither safetensors nor a PyTorch state dict: {_first_line(error)}",
             where=str(path),
-            fix="save it with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
+            fix="save it with safetensors.torch.save_file(model.state_dict(), 'w.safetensors')",
         ) from error
-    return _state_dict_within(found, path)
+    state = _state_dict_within(found, path)
+    return _without_wrappers(state) if unwrap else state
 
 
 def _state_dict_within(found: object, path: Path) -> StateDict:
@@ -57,7 +60,7 @@ def _state_dict_within(found: object, path: Path) -> StateDict:
         if isinstance(inner, Mapping):
             state = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
             if state:
-                return _without_wrappers(state)
+                return state
     raise WeightsError("holds no tensors by name", where=str(path))
 
 
@@ -103,7 +106,7 @@ def fit_weights(
 
 
 def timm_filter(module: nn.Module) -> Callable[[StateDict, nn.Module], StateDict] | None:
-    """timm's own renaming from the original authors' names, where this network has one."""
+    """The renaming from the original authors' names that timm has for this network, if any."""
     home = sys.modules[type(module).__module__]
     found: Callable[[StateDict, nn.Module], StateDict] | None = getattr(
         home, "checkpoint_filter_fn", None

@@ -1,0 +1,87 @@
+"""Run a network by torch."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from shopsight.engines.engine import Precision
+from shopsight.errors import ConfigError
+from shopsight.models.product_model import ProductModel
+
+
+class TorchEngine:
+    """A network on one device, for inference. Takes the network over: moved and set to eval.
+
+    Weights stay fp32; in "bf16" convolutions and matrix products are autocast.
+
+    Args:
+        device: "auto" takes CUDA when it is there, else the CPU.
+        precision: "auto" is bf16 where the machine multiplies in it, else 32.
+
+    Raises:
+        ConfigError: no such device.
+    """
+
+    def __init__(
+        self,
+        model: ProductModel,
+        *,
+        device: str = "auto",
+        precision: Literal["auto", "32", "bf16"] = "auto",
+    ) -> None:
+        self.device = pick_device(device)
+        self.precision: Precision = (
+            ("bf16" if computes_bf16(self.device) else "32") if precision == "auto" else precision
+        )
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    @property
+    def name(self) -> str:
+        return f"torch on {self.device.type}, {self.precision}"
+
+    @torch.inference_mode()
+    def run(
+        self, images: UInt8[np.ndarray, "b s s 3"]
+    ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        with self._autocast():
+            embedding = self.model.embed(pixels.to(self.device, non_blocking=True))
+            logits = self.model.classify(embedding)
+        return embedding.float().cpu().numpy(), logits.float().cpu().numpy()
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        if self.precision == "32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of that name; "auto" is CUDA when it is there, else the CPU.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"no device {wanted!r} on this machine", where="device", fix="--device cpu"
+        ) from error
+    return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions that multiply bf16; without them it is slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
