@@ -66,9 +66,7 @@ class DataSettings(Section):
     group: str | None = None
     val: Share = 0.1
     test: Share = 0.1
-    offline_kinds: tuple[
-        Literal["hflip", "vflip", "rotate", "crop", "noise", "box"], ...
-    ] = ()
+    offline_kinds: tuple[Literal["hflip", "vflip", "rotate", "crop", "noise", "box"], ...] = ()
     offline_share: Probability = 0.245
 
 
@@ -98,6 +96,7 @@ class ModelSettings(Section):
         head_width, head_dropout: of the two hidden layers of the "mlp" head.
         dropout: on the embedding, before a "linear" or "cosine" head.
         drop_path: stochastic depth, where the backbone has it.
+        conv_dropout: dropout after the convolutions of `shopsight:` networks; unset: their own.
     """
 
     backbone: str = "embedded:tf_efficientnet_lite0"
@@ -107,6 +106,7 @@ class ModelSettings(Section):
     head_dropout: tuple[Probability, Probability] = (0.4, 0.5)
     dropout: Share = 0.0
     drop_path: Share = 0.0
+    conv_dropout: Share | None = None
 
 
 class ProbeSettings(Section):
@@ -114,11 +114,9 @@ class ProbeSettings(Section):
 
     Attributes:
         penalties: L2 penalties tried; the one with the lowest validation log loss is kept.
-        flip: the mirrored image's features are averaged in.
     """
 
-    penalties: tuple[Positive, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-    flip: bool = False
+    penalties: tuple[Positive, ...] = (3e-3, 1e-2, 3e-2, 1e-1)
 
 
 class TrainingSettings(Section):
@@ -331,6 +329,8 @@ class Recipe(Section):
             raise ValueError("data.val + data.test leave nothing to train on")
         if self.folds.count == 1:
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
+        if self.training.start.startswith("probe") and self.model.head != "linear":
+            raise ValueError("training.start = 'probe...' needs model.head = 'linear'")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         return self
@@ -372,9 +372,7 @@ def recipe_path(name_or_file: str | Path) -> Path:
     )
 
 
-def load_recipe(
-    name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()
-) -> Recipe:
+def load_recipe(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and set leaves from `section.key=value` strings.
 
     Raises:
@@ -419,7 +417,9 @@ def _set_leaf(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(
-            f"{override!r} is not of the form key=value", where="--set", fix="--set training.epochs=8"
+            f"{override!r} is not of the form key=value",
+            where="--set",
+            fix="--set training.epochs=8",
         )
     *parents, leaf = key.strip().split(".")
     node = tree
@@ -467,4 +467,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_none(item) for item in value]
     return value
-

@@ -1,0 +1,191 @@
+"""Fine-tuning by Lightning's Trainer: devices, loggers, resume, and room in memory."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.fabric.plugins.environments import LightningEnvironment
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.errors import TrainingError
+from shopsight.extras import require
+from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
+from shopsight.training.checkpoints import LastCheckpoint
+from shopsight.training.module import ClassifierTraining
+from shopsight.training.precision import pick_precision
+from shopsight.training.run_folder import RunFolder
+
+LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def training_device(recipe: Recipe) -> torch.device:
+    """Where a single process computes, by `hardware.accelerator`."""
+    wanted = recipe.hardware.accelerator
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    if wanted in ("auto", "cpu"):
+        return torch.device("cpu")
+    raise TrainingError(
+        f"hardware.accelerator = {wanted!r}, and this machine has none",
+        fix="shopsight doctor   (lists the devices), or --set hardware.accelerator=auto",
+    )
+
+
+def finetune(module: ClassifierTraining, run: RunFolder) -> None:
+    """Train until the planned last epoch, from the last checkpoint where there is one.
+
+    Leaves `checkpoints/best.safetensors`, `final.safetensors` and `last.ckpt`, `metrics.csv`, and
+    TensorBoard events.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+        torch.OutOfMemoryError: the batch does not fit; see `is_out_of_memory`.
+    """
+    recipe = module.recipe
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    device = training_device(recipe)
+    precision = pick_precision(recipe.training.precision, device)
+    if recipe.training.channels_last:
+        module.model.to(memory_format=torch.channels_last)
+    if device.type == "cpu" and precision == "bf16":
+        depthwise_in_fp32(module.model)
+    if recipe.training.compile:
+        module.model.compile()
+    with quiet_lightning():
+        trainer = _trainer(recipe, run, device, precision)
+        resume = run.last_checkpoint if run.last_checkpoint.is_file() else None
+        if resume is not None:
+            progress.say(f"resuming from {resume}")
+        try:
+            # The checkpoint is this run's own file: it holds plain figures beside the tensors.
+            trainer.fit(module, ckpt_path=resume, weights_only=False)
+        finally:
+            module.close_progress()
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        _keep_final(module, run)
+    depthwise_as_before(module.model)
+
+
+def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
+    if module.average is not None:
+        module.average.swap(module.model)
+    module.write_weights(run.checkpoints / "final.safetensors")
+
+
+def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: str) -> Trainer:
+    settings, hardware = recipe.training, recipe.hardware
+    single = hardware.devices in (1, "1") and hardware.num_nodes == 1
+    return Trainer(
+        accelerator=device.type if hardware.accelerator == "auto" else hardware.accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        num_nodes=hardware.num_nodes,
+        sync_batchnorm=hardware.sync_batchnorm,
+        # One process stays one process, whatever cluster variables the shell has.
+        plugins=[LightningEnvironment()] if single else None,
+        precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[LastCheckpoint(run.last_checkpoint)],
+        logger=_loggers(recipe, run),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1 << 30,
+        default_root_dir=run.path,
+    )
+
+
+def _loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
+    loggers: list[Logger] = [TensorBoardLogger(run.path, name="tensorboard", version="")]
+    tracking = recipe.tracking
+    if tracking.tracker == "mlflow":
+        require("mlflow")
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        where = tracking.location or (run.path / "mlflow").absolute().as_uri()
+        loggers.append(
+            MLFlowLogger(
+                experiment_name=tracking.project, run_name=run.path.name, tracking_uri=where
+            )
+        )
+    elif tracking.tracker == "wandb":
+        require("wandb")
+        from lightning.pytorch.loggers import WandbLogger
+
+        loggers.append(WandbLogger(project=tracking.project, name=run.path.name, save_dir=run.path))
+    for logger in loggers[1:]:
+        logger.log_hyperparams(recipe.model_dump(mode="json"))
+    return loggers
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the batch did not fit, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def half_the_batch(recipe: Recipe, why: BaseException) -> Recipe:
+    """The same optimiser steps from half as many pictures at once.
+
+    Raises:
+        TrainingError: a batch of one does not fit.
+    """
+    settings = recipe.training
+    if settings.batch_size == 1:
+        raise TrainingError(
+            "not even a batch of one picture fits in memory",
+            fix="a smaller --set preprocess.size=... or another --backbone",
+        ) from why
+    smaller = settings.batch_size // 2
+    progress.say(f"out of memory at batch {settings.batch_size}: going on with {smaller}")
+    return recipe.replace(training={"batch_size": smaller, "accumulate": settings.accumulate * 2})
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's tips and device lists stay out of the user's terminal; its errors do not."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Its advice is about its own loaders and loggers, which are not used here.
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=r".*lr_scheduler\.step\(\).*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def deadline_of(recipe: Recipe, spent_s: float) -> float | None:
+    """Monotonic time at which the time limit is over, `spent_s` seconds of it being gone."""
+    limit = recipe.training.time_limit_s
+    return None if limit is None else time.monotonic() + limit - spent_s
+
+
+def weights_to_keep(run: RunFolder, recipe: Recipe) -> Path:
+    """The weight file that becomes the bundle."""
+    best, final = run.checkpoints / "best.safetensors", run.checkpoints / "final.safetensors"
+    # Without validation images there is no best epoch.
+    return best if recipe.training.keep == "best" and best.is_file() else final

@@ -1,0 +1,137 @@
+"""From trained weights to a bundle: golden outputs, temperature, model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.data.cache import PixelSource
+from shopsight.data.catalog import Catalog
+from shopsight.data.images import read_bytes
+from shopsight.data.loader import OrderedBatches
+from shopsight.engines.golden import make_golden
+from shopsight.engines.torch_engine import TorchEngine
+from shopsight.metrics.calibration import fit_temperature
+from shopsight.metrics.classification import accuracy
+from shopsight.models.bundle import BundleInfo, HeadInfo, write_bundle
+from shopsight.models.product_model import ProductModel
+from shopsight.training.run_folder import RunFolder
+
+GOLDEN_IMAGES = 8
+BATCH = 64
+
+
+def write_model(
+    run: RunFolder,
+    model: ProductModel,
+    *,
+    backbone: str,
+    width: int,
+    started_from: str,
+    recipe: Recipe,
+    catalog: Catalog,
+    source: PixelSource,
+) -> None:
+    """Write `run.model`, with the temperature fitted on the validation images.
+
+    Args:
+        backbone: the name that rebuilds the architecture.
+        width: numbers in an embedding.
+        started_from: the weights before training, for the record.
+    """
+    golden = make_golden(model, [read_bytes(ref) for ref in _golden_refs(catalog)])
+    val = catalog.rows_of("val")
+    temperature = 1.0
+    metrics: dict[str, Any] = {}
+    if len(val):
+        logits = run_logits(model, source, val, device=recipe.hardware.accelerator)
+        targets = catalog.take(val).targets(catalog.labels)
+        temperature = fit_temperature(logits, targets)
+        metrics["val_images"] = len(val)
+        if targets.ndim == 1:
+            metrics["val_accuracy"] = accuracy(logits.argmax(1), targets)
+    info = BundleInfo(
+        backbone=backbone,
+        weights=started_from,
+        head=HeadInfo(
+            kind=recipe.model.head,
+            dropout=recipe.model.dropout,
+            hidden=recipe.model.head_width,
+            hidden_dropout=recipe.model.head_dropout,
+        ),
+        labels=catalog.labels,
+        multilabel=catalog.multilabel,
+        preprocess=model.preprocess,
+        embedding_width=width,
+        temperature=temperature,
+        flip=model.flip,
+        recipe=recipe.about.title,
+        catalog=catalog.name,
+        catalog_fingerprint=catalog.fingerprint(),
+        drawn=catalog.drawn,
+    )
+    write_bundle(
+        run.model, model=model, info=info, golden=golden, metrics=metrics, card=_card(info, metrics)
+    )
+
+
+def run_logits(
+    model: ProductModel, source: PixelSource, rows: Int64[np.ndarray, "n"], *, device: str
+) -> Float32[np.ndarray, "n c"]:
+    """Logits as prediction will compute them, rows in order."""
+    engine = TorchEngine(model, device="cpu" if device == "cpu" else "auto")
+    logits = []
+    with progress.task("Calibrating", total=len(rows)) as advance:
+        for batch in OrderedBatches(source, rows, batch_size=BATCH):
+            logits.append(engine.run(batch.images.numpy())[1])
+            advance(len(batch.rows))
+    model.to("cpu")
+    return np.concatenate(logits)
+
+
+def _golden_refs(catalog: Catalog) -> Sequence[str]:
+    """A few files of different labels: the first training image of every so many labels."""
+    train = catalog.rows_of("train")
+    refs = catalog.refs()
+    spread = np.linspace(0, len(train) - 1, min(GOLDEN_IMAGES, len(train))).round().astype(int)
+    by_label = train[np.argsort(_first_labels(catalog)[train], kind="stable")]
+    return [refs[row] for row in by_label[np.unique(spread)]]
+
+
+def _first_labels(catalog: Catalog) -> np.ndarray[Any, Any]:
+    targets = catalog.targets(catalog.labels)
+    return targets.argmax(1) if targets.ndim == 2 else targets
+
+
+def _card(info: BundleInfo, metrics: dict[str, Any]) -> str:
+    drawn = " These pictures were **drawn by the program**, not photographed." if info.drawn else ""
+    score = (
+        f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images."
+        if "val_accuracy" in metrics
+        else "No validation score."
+    )
+    labels = "\n".join(f"- {label}" for label in info.labels)
+    return f"""# {info.recipe or "A shopsight model"}
+
+Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
+`{info.backbone}`, weights: {info.weights}.{drawn}
+
+{score} The test score, with its interval, is in the run's `report.html` and `metrics.json`.
+
+    import shopsight
+    model = shopsight.load("model")
+    for prediction in model.predict(["photo.jpg"]):
+        print(prediction.labels[0], prediction.probabilities[0])
+
+Input: any picture file; it is made {info.preprocess.size} x {info.preprocess.size} pixels
+("{info.preprocess.resize}"). Probabilities are calibrated with temperature {info.temperature:.3f}.
+
+## Labels
+
+{labels}
+"""

@@ -1,0 +1,331 @@
+"""From a recipe and a catalogue to a run folder with a bundle in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from safetensors.torch import load_file, save_file
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.data.cache import PixelSource, open_cache
+from shopsight.data.catalog import Catalog
+from shopsight.data.loader import OrderedBatches
+from shopsight.data.offline import offline_samples
+from shopsight.errors import TrainingError
+from shopsight.files import atomic_file
+from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.heads import LinearHead, create_head
+from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
+from shopsight.training.finetune import (
+    deadline_of,
+    finetune,
+    half_the_batch,
+    is_out_of_memory,
+    training_device,
+    weights_to_keep,
+)
+from shopsight.training.finish import write_model
+from shopsight.training.history import EpochRow, read_history, write_history
+from shopsight.training.losses import class_weights
+from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.plan import measure_steps, plan_epochs
+from shopsight.training.prepare import class_counts, prepare
+from shopsight.training.probe import Probe, extract_features, fit_probe, one_hot, sample_rows
+from shopsight.training.ranks import rank, wait_until
+from shopsight.training.run_folder import Clock, RunFolder
+
+FEATURE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished training.
+
+    Attributes:
+        run: the run folder.
+        model: the bundle in it.
+        seconds: wall and CPU seconds by stage.
+        finished: False in the helper processes of a distributed training.
+    """
+
+    run: Path
+    model: Path
+    seconds: dict[str, dict[str, float]]
+    finished: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run": str(self.run), "model": str(self.model), "seconds": self.seconds}
+
+
+def fit(
+    catalog: Catalog,
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+    fold: int | None = None,
+) -> FitResult:
+    """Audit, split, train and bundle; see `prepare` for what is checked first.
+
+    Interrupted at any moment, `resume(out)` goes on to the same weights.
+
+    Raises:
+        ShopsightError: of the kinds that `prepare` and `finetune` name.
+    """
+    run = RunFolder(Path(out))
+    if rank() == 0:
+        prepare(catalog, recipe, run, accept=accept, leave_out=leave_out, fold=fold)
+    return resume(run.path)
+
+
+def resume(out: Path | str) -> FitResult:
+    """Go on with a run from its last finished stage or epoch.
+
+    Raises:
+        TrainingError: the folder holds no run that was prepared.
+    """
+    run = RunFolder(Path(out))
+    if rank() > 0:
+        wait_until(lambda: _ready_for_finetuning(run), what="prepare the run")
+    if not run.state().get("stage"):
+        raise TrainingError(
+            "was stopped before training began",
+            where=str(run.path),
+            fix="delete it and train again",
+        )
+    if not run.reached("bundled"):
+        _Training(run).go_on()
+    seconds = run.state().get("seconds", {})
+    return FitResult(run.path, run.model, seconds, finished=rank() == 0)
+
+
+def _ready_for_finetuning(run: RunFolder) -> bool:
+    return run.state_file.is_file() and run.reached("probed")
+
+
+class _Training:
+    """The stages of one run, each of which can be the first after an interruption."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.recipe = run.recipe()
+        self.catalog: Catalog = run.catalog()
+        self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
+        self.device = training_device(self.recipe)
+        self.targets = one_hot(self.catalog.targets(self.catalog.labels), self.catalog.labels)
+        self.class_weights = class_weights(
+            self.recipe.training, class_counts(self.catalog), self.catalog.labels
+        )
+        self.source = self._open_cache()
+
+    def go_on(self) -> None:
+        start = self.recipe.training.start
+        if not self.run.reached("probed"):
+            if start.startswith("probe"):
+                self._probe()
+            self.run.update_state(stage="probed")
+        if start != "probe" and not self.run.reached("finetuned"):
+            self._finetune()
+        if rank() == 0:
+            self._bundle()
+
+    def _open_cache(self) -> PixelSource:
+        clock = Clock()
+        source = open_cache(
+            self.catalog,
+            self.preprocess,
+            settings=self.recipe.cache,
+            sha256s=self.catalog.table["sha256"].to_list(),
+        )
+        if rank() == 0:
+            self.run.add_seconds("cache", clock)
+        return source
+
+    def build(
+        self, *, weights: str | None = None, flip: bool = False
+    ) -> tuple[ProductModel, Backbone]:
+        """The network at the start of training, the same each time it is called."""
+        settings = self.recipe.model
+        lightning.seed_everything(self.recipe.seed, verbose=False)
+        backbone = create_backbone(
+            settings.backbone,
+            weights=settings.weights,
+            drop_path=settings.drop_path,
+            conv_dropout=settings.conv_dropout,
+            size=self.preprocess.size,
+        )
+        head = create_head(
+            settings.head,
+            width=backbone.width,
+            classes=len(self.catalog.labels),
+            dropout=settings.dropout,
+            hidden=settings.head_width,
+            hidden_dropout=settings.head_dropout,
+        )
+        return ProductModel(backbone.module, head, self.preprocess, flip=flip), backbone
+
+    # -- the probe -------------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        clock = Clock()
+        train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
+        val = self.catalog.rows_of("val")
+        model, _ = self.build(flip=self.recipe.evaluation.flip)
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        features = []
+        for rows, part in ((train, "training"), (val, "validation")):
+            batches = OrderedBatches(self.source, rows, batch_size=FEATURE_BATCH)
+            features.append(
+                extract_features(
+                    model,
+                    batches,
+                    precision=self.recipe.training.precision,
+                    title=f"Features of {part} images",
+                    rows=len(rows),
+                )
+            )
+        probe = fit_probe(
+            features[0],
+            self.targets[train],
+            features[1],
+            self.targets[val],
+            settings=self.recipe.probe,
+            weights=self.class_weights,
+            several_labels=self.catalog.multilabel,
+        )
+        self._keep_probe(probe, features[0], train, clock)
+
+    def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.run.probe_file) as part:
+            save_file({"weight": probe.weight, "bias": probe.bias}, part)
+        logits = features @ probe.weight.T + probe.bias
+        right = logits.argmax(1) == self.targets[rows].argmax(1)
+        loss = torch.nn.functional.cross_entropy(logits, self.targets[rows])
+        row = EpochRow(
+            stage="probe",
+            epoch=0,
+            size_px=self.preprocess.size,
+            lr=0.0,
+            train_loss=float(loss),
+            train_accuracy=float(right.float().mean()),
+            val_loss=probe.val_loss,
+            val_accuracy=probe.val_accuracy,
+            seconds=round(clock.elapsed()[0], 2),
+        )
+        write_history(self.run.metrics_file, [row])
+        self.run.add_seconds("probe", clock)
+        progress.say(f"probe: val accuracy {probe.val_accuracy:.2%}, L2 penalty {probe.penalty:g}")
+
+    def _with_probe(self, model: ProductModel) -> ProductModel:
+        probe = load_file(self.run.probe_file)
+        assert isinstance(model.head, LinearHead)
+        model.head.classifier.load_state_dict(probe)
+        return model
+
+    # -- fine-tuning -----------------------------------------------------------------------
+
+    def _finetune(self) -> None:
+        clock = Clock()
+        limited = self.recipe.training.time_limit_s is not None
+        if limited and not self.run.last_checkpoint.is_file() and not self._plan():
+            return
+        while True:
+            try:
+                finetune(self._module(), self.run)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.recipe = half_the_batch(self.recipe, error)
+                self.run.write_recipe(self.recipe)
+        if rank() == 0:
+            self.run.update_state(stage="finetuned")
+            self.run.add_seconds("finetune", clock)
+
+    def _module(self) -> ClassifierTraining:
+        model, backbone = self.build()
+        if self.recipe.training.start == "probe-then-finetune":
+            self._with_probe(model)
+        data, train = self.recipe.data, self.catalog.rows_of("train")
+        extra = offline_samples(
+            train, kinds=data.offline_kinds, share=data.offline_share, seed=self.recipe.seed
+        )
+        return ClassifierTraining(
+            model,
+            backbone.stages,
+            TrainingData(
+                source=self.source,
+                train_rows=train,
+                val_rows=self.catalog.rows_of("val"),
+                targets=self.targets,
+                class_weights=self.class_weights,
+                extra=extra if data.offline_kinds else None,
+                fill=self.preprocess.pad_color,
+            ),
+            self.recipe,
+            self.run,
+            first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == "probe"],
+            deadline=deadline_of(self.recipe, self._spent_s()),
+        )
+
+    def _spent_s(self) -> float:
+        seconds = self.run.state().get("seconds", {})
+        return sum(float(stage["wall"]) for stage in seconds.values())
+
+    def _plan(self) -> bool:
+        """Set the epochs that fit in the time limit; False when the probe is all that fits."""
+        limit = self.recipe.training.time_limit_s
+        assert limit is not None
+        clock = Clock()
+        module = self._module()
+        times = measure_steps(module, self.device, self.recipe.training.precision)
+        left_s = limit - self._spent_s() - clock.elapsed()[0]
+        most = self.recipe.training.epochs
+        steps = len(module.train_dataloader())
+        epochs = plan_epochs(
+            times,
+            sizes=self.recipe.training.sizes,
+            most=most,
+            steps_per_epoch=steps,
+            budget_s=left_s,
+        )
+        if epochs == 0 and self.run.probe_file.is_file():
+            progress.say(f"no epoch fits in the {left_s:.0f} s that are left: keeping the probe")
+            return False
+        progress.say(
+            f"{max(1, epochs)} of at most {most} epochs fit in the {left_s:.0f} s that are left"
+        )
+        self.recipe = self.recipe.replace(training={"epochs": max(1, epochs)})
+        self.run.write_recipe(self.recipe)
+        return True
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def _bundle(self) -> None:
+        clock = Clock()
+        model, backbone = self.build(flip=self.recipe.evaluation.flip)
+        if self.run.reached("finetuned"):
+            model.load_state_dict(load_file(weights_to_keep(self.run, self.recipe)))
+        else:
+            self._with_probe(model)
+        write_model(
+            self.run,
+            model,
+            backbone=backbone.name,
+            width=backbone.width,
+            started_from=backbone.weights,
+            recipe=self.recipe,
+            catalog=self.catalog,
+            source=self.source,
+        )
+        self.run.update_state(stage="bundled")
+        self.run.add_seconds("bundle", clock)

@@ -1,0 +1,375 @@
+"""The Lightning module: one training step, one validation pass, and what an epoch leaves behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.data.cache import PixelSource
+from shopsight.data.loader import Batch, OrderedBatches, TrainingBatches
+from shopsight.data.offline import Samples
+from shopsight.errors import TrainingError
+from shopsight.files import atomic_file
+from shopsight.models.product_model import ProductModel
+from shopsight.models.stages import Stages
+from shopsight.preprocess import PadColor
+from shopsight.training.ema import WeightAverage
+from shopsight.training.history import EpochRow, write_history
+from shopsight.training.losses import ClassificationLoss
+from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
+from shopsight.training.run_folder import RunFolder
+
+STEP_SEED_FACTOR = 1_000_003
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fine-tuning reads.
+
+    Attributes:
+        source: canvases of every catalogue row.
+        train_rows, val_rows: rows of the catalogue.
+        targets: of every catalogue row, as probabilities or zeros and ones.
+        class_weights: of the loss, or None.
+        extra: offline-augmented samples added to the training rows, or None.
+        fill: colour that a warp shows outside the picture.
+    """
+
+    source: PixelSource
+    train_rows: Int64[np.ndarray, "n"]
+    val_rows: Int64[np.ndarray, "m"]
+    targets: Float[Tensor, "rows classes"]
+    class_weights: Float[Tensor, " classes"] | None
+    extra: Samples | None
+    fill: PadColor
+
+
+def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
+    """Training size of an epoch: `sizes` stretched over all of them."""
+    return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
+
+
+class ClassifierTraining(lightning.LightningModule):
+    """Trains a `ProductModel` by a resolved recipe.
+
+    Randomness inside the network (dropout, stochastic depth) is seeded per (seed, step), pictures
+    per (seed, epoch, sample): a run that is resumed equals one that was never stopped.
+    """
+
+    def __init__(
+        self,
+        model: ProductModel,
+        stages: Stages,
+        data: TrainingData,
+        recipe: Recipe,
+        run: RunFolder,
+        *,
+        first_rows: list[EpochRow],
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.stages = stages
+        self.data = data
+        self.recipe = recipe
+        self.run_folder = run
+        self.history = first_rows
+        self.deadline = deadline
+        self.loss = ClassificationLoss(recipe.training, data.class_weights)
+        self.average = (
+            WeightAverage(model, decay=recipe.training.ema) if recipe.training.ema else None
+        )
+        self.best = (-1.0, float("inf"))
+        self.best_epoch = 0
+        self._totals = torch.zeros(3, dtype=torch.float64)
+        self._val_totals = torch.zeros(3, dtype=torch.float64)
+        self._bars = ExitStack()
+        self._epoch_began = 0.0
+        self.freeze_parameters()
+
+    # -- what is trained -------------------------------------------------------------------
+
+    def freeze_parameters(self) -> None:
+        """Take gradients off what the recipe keeps as it is."""
+        held = self._held_names()
+        for name, parameter in self.model.backbone.named_parameters():
+            parameter.requires_grad_(name not in held)
+
+    def _held_names(self) -> set[str]:
+        settings = self.recipe.training
+        count = len(self.stages) if settings.start == "frozen" else settings.frozen_stages
+        return {name for stage in self.stages[:count] for name in stage}
+
+    def train(self, mode: bool = True) -> ClassifierTraining:
+        """Training mode, but frozen parts keep their statistics and drop nothing."""
+        super().train(mode)
+        if not mode:
+            return self
+        held = self._held_names()
+        for name, module in self.model.backbone.named_modules():
+            own = [f"{name}.{leaf}" if name else leaf for leaf, _ in module.named_parameters()]
+            still = bool(own) and all(parameter in held for parameter in own)
+            norm = isinstance(module, nn.BatchNorm2d) and self.recipe.training.frozen_batchnorm
+            if still or norm:
+                module.eval()
+        return self
+
+    def configure_optimizers(self) -> Any:
+        settings = self.recipe.optimizer
+        groups = parameter_groups(self.model.backbone, self.stages, self.model.head, settings)
+        optimizer = create_optimizer(groups, settings)
+        factor = schedule_factor(
+            self.recipe.schedule,
+            steps_per_epoch=-(-len(self.train_dataloader()) // self.recipe.training.accumulate),
+            epochs=self.recipe.training.epochs,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self.model)
+
+    # -- what it reads ---------------------------------------------------------------------
+
+    def epoch_size_px(self, epoch: int) -> int:
+        sizes = self.recipe.training.sizes or (self.data.source.size_px,)
+        return size_of_epoch(sizes, self.recipe.training.epochs, epoch)
+
+    def train_dataloader(self) -> EpochBatches:
+        return EpochBatches(self.train_batches(size_px=self.epoch_size_px), self)
+
+    def train_batches(self, *, size_px: int | Callable[[int], int]) -> TrainingBatches:
+        """Training batches at a size, or at a size per epoch."""
+        return TrainingBatches(
+            self.data.source,
+            self.data.train_rows,
+            augment=self.recipe.augment,
+            seed=self.recipe.seed,
+            batch_size=self.recipe.training.batch_size,
+            size_px=size_px,
+            fill=self.data.fill,
+            extra=self.data.extra,
+            rank=self.global_rank,
+            world=self._world(),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> OrderedBatches:
+        return OrderedBatches(
+            self.data.source,
+            self.data.val_rows,
+            batch_size=self.recipe.training.batch_size,
+            rank=self.global_rank,
+            world=self._world(),
+        )
+
+    def _world(self) -> int:
+        return self._trainer.world_size if self._trainer is not None else 1
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
+        return replace(batch, images=batch.images.to(device, non_blocking=True))
+
+    def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
+        """Targets of a batch, mixed as its pictures are."""
+        own = self.data.targets[batch.rows]
+        if batch.partner_rows is None or batch.share is None:
+            return own.to(self.device)
+        share = batch.share[:, None]
+        other = self.data.targets[batch.partner_rows]
+        return (share * own + (1.0 - share) * other).to(self.device)
+
+    # -- one step --------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._epoch_began = time.perf_counter()
+        epoch, epochs = self.current_epoch, self.recipe.training.epochs
+        title = f"Epoch {epoch + 1}/{epochs} at {self.epoch_size_px(epoch)} px"
+        total = self.trainer.num_training_batches
+        self._advance = self._bars.enter_context(
+            progress.task(title, total=int(total), unit="batches")
+        )
+
+    def on_train_batch_start(self, _batch: Batch, index: int) -> None:
+        step = self.current_epoch * len(self.train_dataloader()) + index
+        torch.manual_seed(
+            self.recipe.seed * STEP_SEED_FACTOR + step * self._world() + self.global_rank
+        )
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        target = self.targets_of(batch)
+        logits = self.model(batch.images)
+        loss: Tensor = self.loss(logits, target)
+        self._totals += self._sums(loss, logits, target)
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._advance(1)
+
+    @torch.no_grad()
+    def _sums(self, loss: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        if self.recipe.training.loss == "bce":
+            right = ((logits > 0) == (target > 0.5)).float().mean(1).sum()
+        else:
+            right = (logits.argmax(1) == target.argmax(1)).sum()
+        count = len(target)
+        return torch.stack([loss.detach() * count, right, loss.new_tensor(float(count))]).double()
+
+    # -- one validation pass ---------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._val_totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        if self.average is not None:
+            self.average.swap(self.model)
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        target = self.targets_of(batch)
+        logits = self.model(batch.images).float()
+        # Plain loss: smoothing and weights would hide what the reader wants to compare.
+        if self.recipe.training.loss == "bce":
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
+        else:
+            loss = nn.functional.cross_entropy(logits, target)
+        self._val_totals += self._sums(loss, logits, target)
+
+    def on_validation_epoch_end(self) -> None:
+        self._val_totals = self._over_ranks(self._val_totals)
+        accuracy = float(self._val_totals[1] / self._val_totals[2].clamp_min(1))
+        loss = float(self._val_totals[0] / self._val_totals[2].clamp_min(1))
+        if (accuracy, -loss) > (self.best[0], -self.best[1]):
+            self.best, self.best_epoch = (accuracy, loss), self.current_epoch
+            self.write_weights(self.run_folder.checkpoints / "best.safetensors")
+        if self.average is not None:
+            self.average.swap(self.model)
+
+    def _over_ranks(self, totals: Tensor) -> Tensor:
+        if self._world() == 1:
+            return totals
+        summed = self.all_gather(totals)
+        assert isinstance(summed, Tensor)
+        return summed.reshape(-1, 3).sum(0)
+
+    # -- what an epoch leaves behind -------------------------------------------------------
+
+    def on_train_epoch_end(self) -> None:
+        self._bars.close()
+        totals = self._over_ranks(self._totals)
+        loss = float(totals[0] / totals[2])
+        if not torch.isfinite(totals).all():
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self.current_epoch + 1}",
+                fix="a lower --set optimizer.lr=..., or --set training.gradient_clip=1.0",
+            )
+        val = self._val_totals
+        row = EpochRow(
+            stage="finetune",
+            epoch=self.current_epoch + 1,
+            size_px=self.epoch_size_px(self.current_epoch),
+            lr=self._lr(),
+            train_loss=loss,
+            train_accuracy=float(totals[1] / totals[2]),
+            val_loss=float(val[0] / val[2]) if val[2] else float("nan"),
+            val_accuracy=float(val[1] / val[2]) if val[2] else float("nan"),
+            seconds=round(time.perf_counter() - self._epoch_began, 2),
+        )
+        self.history = [*self.history, row]
+        self._tell(row)
+        self._stop_early(row)
+
+    def _lr(self) -> float:
+        """The recipe's `optimizer.lr` as the schedule has it now."""
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
+        return self.recipe.optimizer.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
+
+    def _tell(self, row: EpochRow) -> None:
+        progress.say(
+            f"epoch {row.epoch}: train loss {row.train_loss:.3f}, "
+            f"val loss {row.val_loss:.3f}, val accuracy {row.val_accuracy:.2%} "
+            f"({row.seconds:.0f} s)"
+        )
+        figures = {
+            name: value
+            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+            if (value := getattr(row, name)) == getattr(row, name)
+        }
+        for logger in self.trainer.loggers:
+            logger.log_metrics(figures, step=row.epoch)
+        if self.trainer.is_global_zero:
+            write_history(self.run_folder.metrics_file, self.history)
+
+    def _stop_early(self, row: EpochRow) -> None:
+        patience = self.recipe.training.patience
+        if patience is not None and self.current_epoch - self.best_epoch >= patience:
+            progress.say(f"stopped after epoch {row.epoch}: no better epoch in {patience}")
+            self.trainer.should_stop = True
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            left = self.recipe.training.epochs - row.epoch
+            if left:
+                progress.say(f"stopped after epoch {row.epoch}: time limit, {left} epochs undone")
+            self.trainer.should_stop = True
+
+    def close_progress(self) -> None:
+        """End the epoch's progress bar, if one is open."""
+        self._bars.close()
+
+    def write_weights(self, path: Path) -> None:
+        """Write the model's present weights, from rank 0."""
+        if self.trainer.is_global_zero:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            state = {key: value.contiguous() for key, value in self.model.state_dict().items()}
+            with atomic_file(path) as part:
+                save_file(state, part)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["shopsight"] = {
+            "history": [vars(row) for row in self.history],
+            "best": list(self.best),
+            "best_epoch": self.best_epoch,
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = checkpoint["shopsight"]
+        self.history = [EpochRow(**row) for row in own["history"]]
+        self.best = (own["best"][0], own["best"][1])
+        self.best_epoch = own["best_epoch"]
+        if self.average is not None and own["average"] is not None:
+            self.average.load_state_dict(own["average"])
+
+
+class EpochBatches:
+    """The training batches of whichever epoch the module is in.
+
+    Lightning makes iterators at moments of its own (before and after its epoch hooks): asking the
+    module at that moment is the only way to always have the right epoch.
+    """
+
+    def __init__(self, batches: TrainingBatches, module: ClassifierTraining) -> None:
+        self._batches = batches
+        self._module = module
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._batches.set_epoch(self._module.current_epoch)
+        return iter(self._batches)

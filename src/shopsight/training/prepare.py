@@ -1,0 +1,170 @@
+"""Everything that must be right before the first training step."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.data.audit import audit
+from shopsight.data.catalog import Catalog
+from shopsight.data.gate import gate
+from shopsight.data.split import fold_as_split, prove, split_catalog
+from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
+from shopsight.files import write_json
+from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.training.finetune import training_device
+from shopsight.training.losses import class_weights
+from shopsight.training.precision import pick_precision
+from shopsight.training.run_folder import Clock, RunFolder
+
+
+def prepare(
+    catalog: Catalog,
+    recipe: Recipe,
+    run: RunFolder,
+    *,
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+    fold: int | None = None,
+) -> None:
+    """Audit, split and resolve; leaves a run folder from which training starts or resumes.
+
+    Args:
+        accept, leave_out: kinds of audit findings, see `shopsight.data.gate`.
+        fold: test on this fold of the catalogue's `fold` column instead of its `split`.
+
+    Raises:
+        TrainingError: the folder already holds a run.
+        AuditError, SplitError, WeightsError, ConfigError: see the checks.
+    """
+    clock = Clock()
+    if run.state_file.is_file():
+        raise TrainingError(
+            "already holds a run",
+            where=str(run.path),
+            fix=f"shopsight train --resume {run.path}, or another --out",
+        )
+    if not catalog.labels:
+        raise CatalogError("there are no labels to train on", where=catalog.name)
+    # First what fails fastest: names, weights and settings, before hours of decoding.
+    backbone = create_backbone(
+        recipe.model.backbone, weights=_weights(recipe), drop_path=recipe.model.drop_path
+    )
+    resolved = resolve(recipe, backbone, catalog)
+    gated = _audited(catalog, run, accept=accept, leave_out=leave_out)
+    split = _split(gated, resolved, run, fold=fold)
+    _check_training_part(split, resolved)
+    split.write(run.catalog_file)
+    run.write_recipe(resolved)
+    run.update_state(
+        stage="prepared",
+        command=shlex.join(["shopsight", *sys.argv[1:]]),
+        data=catalog.name,
+        drawn=catalog.drawn,
+        told=list(catalog.told),
+        weights=backbone.weights,
+        fold=fold,
+        accepted=sorted(accept),
+    )
+    run.add_seconds("prepare", clock)
+
+
+def _weights(recipe: Recipe) -> str:
+    return "random" if recipe.training.start == "scratch" else recipe.model.weights
+
+
+def resolve(recipe: Recipe, backbone: Backbone, catalog: Catalog) -> Recipe:
+    """The recipe with the backbone's preprocessing and the machine's precision written out.
+
+    Raises:
+        ConfigError: settings that do not fit these labels.
+    """
+    preprocess = recipe.preprocess.applied_to(backbone.preprocess)
+    device = training_device(recipe)
+    if catalog.multilabel and recipe.training.loss != "bce":
+        raise ConfigError(
+            f"images of {catalog.name} have several labels, which loss "
+            f"{recipe.training.loss!r} does not take",
+            where="training.loss",
+            fix="--set training.loss=bce",
+        )
+    sizes = recipe.training.sizes or (preprocess.size,)
+    if max(sizes) > 4 * preprocess.size:
+        raise ConfigError(
+            f"training.sizes = {list(sizes)} magnifies pictures of {preprocess.size} px",
+            fix=f"--set preprocess.size={max(sizes)}",
+        )
+    return recipe.replace(
+        preprocess=preprocess.model_dump(),
+        training={
+            "precision": pick_precision(recipe.training.precision, device),
+            "sizes": sizes,
+        },
+        model={"weights": _weights(recipe)},
+    )
+
+
+def _audited(
+    catalog: Catalog, run: RunFolder, *, accept: Collection[str], leave_out: Collection[str]
+) -> Catalog:
+    """The catalogue without bad files; with the columns `sha256` and `twins`."""
+    report = audit(catalog)
+    report.write(run.audit)
+    passed = gate(catalog, report, accept=accept, leave_out=leave_out)
+    passed.left_out.write_csv(run.audit / "left_out.csv")
+    if passed.left_out.height:
+        progress.say(
+            f"left out {passed.left_out.height} of {len(catalog)} images by name: "
+            f"{run.audit / 'left_out.csv'}"
+        )
+    facts = report.facts[passed.rows.tolist()]
+    return passed.catalog.with_table(
+        passed.catalog.table.with_columns(
+            facts["sha256"], pl.Series("twins", report.twins[passed.rows])
+        )
+    )
+
+
+def _split(catalog: Catalog, recipe: Recipe, run: RunFolder, *, fold: int | None) -> Catalog:
+    twins = catalog.table["twins"].to_numpy()
+    data, seed = recipe.data, recipe.seed
+    if fold is None:
+        split, proof = split_catalog(catalog, val=data.val, test=data.test, seed=seed, twins=twins)
+    else:
+        split = fold_as_split(catalog, fold, val=data.val, seed=seed, twins=twins)
+        proof = prove(split, twins=twins)
+    write_json(run.split_file, proof.to_json())
+    for line in proof.lines():
+        progress.say(line)
+    return split
+
+
+def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
+    train = catalog.take(catalog.rows_of("train"))
+    absent = sorted(set(catalog.labels) - set(train.labels))
+    if absent:
+        raise SplitError(
+            f"{len(absent)} of {len(catalog.labels)} labels have no training image",
+            details=absent,
+            fix="--drop them, or give them images in the training part",
+        )
+    class_weights(recipe.training, class_counts(catalog), catalog.labels)
+
+
+def class_counts(catalog: Catalog) -> list[int]:
+    """Training images of each label, in the order of `catalog.labels`."""
+    targets = catalog.take(catalog.rows_of("train")).targets(catalog.labels)
+    if targets.ndim == 2:
+        return [int(count) for count in targets.sum(0)]
+    return [int(count) for count in np.bincount(targets, minlength=len(catalog.labels))]
+
+
+def run_folder(path: Path | str) -> RunFolder:
+    return RunFolder(Path(path))

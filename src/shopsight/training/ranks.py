@@ -1,0 +1,34 @@
+"""Which of several training processes this one is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from shopsight.errors import TrainingError
+
+# Set by torchrun and Lightning's launcher, by Slurm, and by Lightning's launcher on one node.
+RANK_VARIABLES = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+POLL_S = 0.2
+
+
+def rank() -> int:
+    """0 in a process of its own and in the first of several."""
+    for name in RANK_VARIABLES:
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0
+
+
+def wait_until(done: Callable[[], bool], *, what: str, timeout_s: float = 24 * 3600.0) -> None:
+    """Wait for what rank 0 prepares for all.
+
+    Raises:
+        TrainingError: it did not come in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise TrainingError(f"rank {rank()} waited {timeout_s:.0f} s for rank 0 to {what}")
+        time.sleep(POLL_S)
