@@ -43,8 +43,15 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def thumbnail(rgb: UInt8[np.ndarray, "h w 3"], *, side_px: int = 160, quality: int = 72) -> str:
-    """A data URI (WebP) of the picture, its longer side at most `side_px` pixels."""
+    """A data URI (WebP) of the picture, its longer side at most `side_px` pixels.
+
+    A far smaller picture (28 px) is enlarged by whole pixels, so that browsers do not blur it.
+    """
     picture = Image.fromarray(rgb)
+    times = side_px // max(picture.size)
+    if times >= 2:
+        size = (picture.width * times, picture.height * times)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
     picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
     picture.save(out, "WEBP", quality=quality, method=4)

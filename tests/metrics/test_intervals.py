@@ -18,6 +18,7 @@ from shopsight.metrics.intervals import (
     bootstrap,
     bootstrap_all,
     paired_difference,
+    wilson,
 )
 
 CLASSES = 3
@@ -161,6 +162,17 @@ def test_two_thousand_resamples_of_ten_thousand_images_take_about_a_second() -> 
     )
     # Generous: the machine may be busy, and a slow loop would take minutes.
     assert time.process_time() - before < 5
+
+
+def test_wilsons_interval_solves_its_equation() -> None:
+    hits, total = np.array([0, 4, 81, 5]), np.array([4, 4, 263, 0])
+    low, high = wilson(hits, total)
+    for h, n, ends in zip(hits[:3], total[:3], zip(low, high, strict=True), strict=False):
+        for share in ends:
+            # At its ends the true share lies 1.96 of its own standard errors from what was seen.
+            distance = abs(h / n - share)
+            assert distance == pytest.approx(1.959964 * np.sqrt(share * (1 - share) / n), abs=1e-6)
+    assert np.isnan([low[3], high[3]]).all()
 
 
 def test_faults_are_named() -> None:

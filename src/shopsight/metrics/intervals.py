@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float64, Int, Int64, Shaped
 
 from shopsight.errors import MetricError
 
@@ -108,6 +108,23 @@ def paired_difference(
         resamples=resamples,
         seed=seed,
     )
+
+
+def wilson(
+    hits: Int[np.ndarray, "c"], total: Int[np.ndarray, "c"]
+) -> tuple[Float64[np.ndarray, "c"], Float64[np.ndarray, "c"]]:
+    """95 % interval of the share hits/total, from below and above; NaN where total is 0.
+
+    For one class's few images, where resampling 4 hits of 4 would claim certainty.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z = 1.959964
+    n = np.where(total > 0, total, np.nan).astype(np.float64)
+    share = hits / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
 
 
 def _resampled_weights(

@@ -1,0 +1,55 @@
+"""Measure a model on labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shopsight.config import EvaluationSettings
+from shopsight.data.cache import PixelSource
+from shopsight.data.catalog import Catalog
+from shopsight.engines.predictor import Predictor
+from shopsight.evaluation.predictions import predict_catalog
+from shopsight.evaluation.score import Evaluation, score
+from shopsight.files import read_json, write_json
+
+__all__ = ["Evaluation", "evaluate", "write_evaluation"]
+
+
+def evaluate(
+    predictor: Predictor,
+    catalog: Catalog,
+    *,
+    split: str = "test",
+    settings: EvaluationSettings | None = None,
+    source: PixelSource | None = None,
+    batch_size: int = 64,
+) -> Evaluation:
+    """Predict every picture of one part of the catalogue and score the predictions.
+
+    Args:
+        split: "train", "val", "test", or "all" for every row.
+        source: of the whole catalogue's pictures, for instance the epoch cache; None decodes
+            the files, once.
+
+    Raises:
+        CatalogError: the part is empty, or a label is missing or unknown to the model.
+        ImageError: a file that cannot be decoded, by name; no other picture takes its place.
+    """
+    predictions = predict_catalog(
+        predictor, catalog, split=split, source=source, batch_size=batch_size
+    )
+    return score(predictions, settings)
+
+
+def predictions_path(run: Path | str, split: str) -> Path:
+    """Where a run keeps the predictions of one part."""
+    return Path(run) / "predictions" / f"{split}.parquet"
+
+
+def write_evaluation(run: Path | str, evaluation: Evaluation) -> None:
+    """Write predictions/<split>.parquet and the part's entry in metrics.json of a run folder."""
+    evaluation.predictions.write(predictions_path(run, evaluation.split))
+    path = Path(run) / "metrics.json"
+    written: dict[str, Any] = read_json(path) if path.is_file() else {}
+    write_json(path, written | {evaluation.split: evaluation.to_json()})

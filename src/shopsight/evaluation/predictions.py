@@ -1,0 +1,282 @@
+"""What a model said about each labelled picture: the table behind every score.
+
+Scores, reports and comparisons are computed from this table alone, so predictions of K folds put
+together, or of a run from last year, are scored by the same code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from shopsight.config import CacheSettings
+from shopsight.data.cache import PixelSource, open_cache
+from shopsight.data.catalog import Catalog
+from shopsight.data.loader import OrderedBatches
+from shopsight.engines.predictor import DEFAULT_THRESHOLD, Predictor
+from shopsight.errors import CatalogError, CompareError
+from shopsight.files import atomic_file
+from shopsight.metrics.classification import negative_log, truth_rank
+from shopsight.progress import task
+
+METADATA_KEY = "shopsight"
+ALL_ROWS = "all"
+# Labels named per picture in the table, best first.
+NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One row per picture, in the catalogue's order.
+
+    Columns of `table`: `row` (of the catalogue), `image`, `group` (where the catalogue has it),
+    `label`, `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels`
+    and `top_probabilities` (the best five). With one label per picture also `rank` (of the true
+    label, from 1); with several, `label` and `predicted` are lists, `correct` means the same
+    set, and `scores` holds the probability of every label in the order of `labels`.
+
+    Attributes:
+        split: the part of the catalogue: "train", "val", "test", "all", or "out-of-fold".
+        data: the catalogue's name; drawn: its pictures were drawn, not photographed.
+    """
+
+    table: pl.DataFrame
+    labels: tuple[str, ...]
+    multilabel: bool
+    split: str
+    data: str
+    drawn: bool = False
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    def label_index(self, column: str) -> Int64[np.ndarray, "n"]:
+        """Class indices of `label` or `predicted`; for one label per picture."""
+        index = pl.Series(range(len(self.labels)), dtype=pl.Int64)
+        codes = self.table[column].replace_strict(pl.Series(self.labels), index)
+        return codes.to_numpy().astype(np.int64)
+
+    def label_table(self, column: str) -> Bool[np.ndarray, "n c"]:
+        """Which labels `label` or `predicted` holds; for several labels per picture."""
+        place = {label: index for index, label in enumerate(self.labels)}
+        hot = np.zeros((len(self), len(self.labels)), dtype=bool)
+        for row, names in enumerate(self.table[column].to_list()):
+            hot[row, [place[name] for name in names]] = True
+        return hot
+
+    def scores(self) -> Float32[np.ndarray, "n c"]:
+        """The probability of every label; for several labels per picture."""
+        return self.table["scores"].to_numpy().astype(np.float32).reshape(len(self), -1)
+
+    def groups(self) -> Int64[np.ndarray, "n"] | None:
+        """A number per picture, equal within a group; a picture without a group is its own."""
+        if "group" not in self.table.columns or self.table["group"].null_count() == len(self):
+            return None
+        alone = pl.format("\x00{}", pl.int_range(pl.len()))
+        named = self.table.select(pl.coalesce(pl.col("group"), alone)).to_series()
+        return named.rank("dense").to_numpy().astype(np.int64)
+
+    def write(self, path: Path | str) -> None:
+        """Write as Parquet, whole; `Predictions.read` gives it back."""
+        about = {
+            "labels": self.labels,
+            "multilabel": self.multilabel,
+            "split": self.split,
+            "data": self.data,
+            "drawn": self.drawn,
+        }
+        with atomic_file(path) as part:
+            self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
+
+    @classmethod
+    def read(cls, path: Path | str) -> Predictions:
+        """Read what `write` wrote.
+
+        Raises:
+            CatalogError: the file is missing, or no file of predictions.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise CatalogError(
+                "no such predictions", where=str(path), fix="shopsight evaluate RUN writes them"
+            )
+        noted = pl.read_parquet_metadata(path).get(METADATA_KEY)
+        about = {} if noted is None else json.loads(noted)
+        if "split" not in about or "labels" not in about:
+            raise CatalogError("not predictions that shopsight wrote", where=str(path))
+        return cls(
+            table=pl.read_parquet(path),
+            labels=tuple(about["labels"]),
+            multilabel=about["multilabel"],
+            split=about["split"],
+            data=about["data"],
+            drawn=about["drawn"],
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
+        """Predictions of several models, each about its own rows, as one, sorted by row.
+
+        Raises:
+            CompareError: the labels differ, or a row was predicted twice.
+        """
+        first = parts[0]
+        if any(p.labels != first.labels or p.multilabel != first.multilabel for p in parts):
+            raise CompareError("predictions over different labels cannot be put together")
+        table = pl.concat([part.table for part in parts]).sort("row")
+        twice = table.filter(pl.col("row").is_duplicated())["image"].unique(maintain_order=True)
+        if len(twice):
+            raise CompareError(f"{len(twice)} images are in two folds", details=twice.to_list())
+        return replace(first, table=table, split=split)
+
+
+def predict_catalog(
+    predictor: Predictor,
+    catalog: Catalog,
+    *,
+    split: str,
+    source: PixelSource | None = None,
+    batch_size: int = 64,
+) -> Predictions:
+    """Run the model over the pictures of one part, each once.
+
+    Args:
+        split: "train", "val", "test", or "all" for every row.
+        source: of the whole catalogue's pictures; None decodes the files.
+
+    Raises:
+        CatalogError: the part is empty, or a label is missing or unknown to the model.
+        ImageError: a file that cannot be decoded, by name; no other picture takes its place.
+    """
+    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
+    if not len(rows):
+        raise CatalogError(f"there are no {split} images", where=catalog.name)
+    part = catalog.take(rows)
+    truth = _truth(part, predictor)
+    places = rows
+    if source is None:
+        source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
+        places = np.arange(len(rows))
+    several = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
+    columns: list[pl.DataFrame] = []
+    done = 0
+    with task(f"Predicting {split}", total=len(rows)) as advance:
+        for batch in OrderedBatches(source, places, batch_size=batch_size):
+            images = batch.images.numpy()
+            _, logits = predictor.run_canvases(images)
+            probabilities = predictor.probabilities(logits)
+            columns.append(several.columns(truth[done : done + len(images)], probabilities))
+            done += len(images)
+            advance(len(images))
+    assert done == len(rows), "each picture once"
+    known = [name for name in ("image", "group", "label") if name in part.table.columns]
+    head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
+    head = head.with_columns(pl.col("label").cast(several.label_type, strict=True))
+    return Predictions(
+        table=pl.concat([head, pl.concat(columns)], how="horizontal"),
+        labels=predictor.labels,
+        multilabel=predictor.info.multilabel,
+        split=split,
+        data=catalog.name,
+        drawn=catalog.drawn,
+    )
+
+
+def _truth(
+    catalog: Catalog, predictor: Predictor
+) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
+    truth = catalog.targets(predictor.labels)
+    if not predictor.info.multilabel and truth.ndim == 2:
+        raise CatalogError(
+            "images have several labels each, but the model gives one",
+            where=catalog.name,
+            fix="train with --set training.loss=bce",
+        )
+    if predictor.info.multilabel and truth.ndim == 1:
+        hot: Float32[np.ndarray, "n c"] = np.eye(len(predictor.labels), dtype=np.float32)[truth]
+        return hot
+    return truth
+
+
+class _OneLabel:
+    """Columns for classes that exclude each other."""
+
+    label_type = pl.String()
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._labels = np.array(predictor.labels, dtype=object)
+
+    def columns(
+        self, truth: Int64[np.ndarray, "b"], probabilities: Float64[np.ndarray, "b c"]
+    ) -> pl.DataFrame:
+        ranks = truth_rank(truth, probabilities)
+        best = _best(probabilities)
+        chosen = np.take_along_axis(probabilities, best, axis=1)
+        loss = negative_log(probabilities[np.arange(len(truth)), truth])
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(self._labels[best[:, 0]].tolist(), dtype=pl.String),
+                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
+                "correct": ranks == 1,
+                "rank": pl.Series(ranks, dtype=pl.Int32),
+                "loss": pl.Series(loss, dtype=pl.Float32),
+                **_named(self._labels, best, chosen),
+            }
+        )
+
+
+class _SeveralLabels:
+    """Columns for labels that may hold together."""
+
+    label_type = pl.List(pl.String())
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._labels = np.array(predictor.labels, dtype=object)
+        thresholds = predictor.info.thresholds
+        self._thresholds = np.array(
+            [thresholds.get(label, DEFAULT_THRESHOLD) for label in predictor.labels]
+        )
+
+    def columns(
+        self, truth: Float32[np.ndarray, "b c"], probabilities: Float64[np.ndarray, "b c"]
+    ) -> pl.DataFrame:
+        given = probabilities >= self._thresholds
+        best = _best(probabilities)
+        chosen = np.take_along_axis(probabilities, best, axis=1)
+        loss = negative_log(np.where(truth > 0, probabilities, 1.0 - probabilities)).mean(axis=1)
+        lists = [self._labels[row].tolist() for row in given]
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(lists, dtype=pl.List(pl.String)),
+                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
+                "correct": (given == (truth > 0)).all(axis=1),
+                "loss": pl.Series(loss, dtype=pl.Float32),
+                **_named(self._labels, best, chosen),
+                "scores": pl.Series(probabilities.astype(np.float32)),
+            }
+        )
+
+
+def _best(probabilities: Float64[np.ndarray, "b c"]) -> Int64[np.ndarray, "b k"]:
+    """The best five classes, best first; of equals the lower index."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return order[:, :NAMED].astype(np.int64)
+
+
+def _named(
+    labels: np.ndarray[tuple[int], np.dtype[np.object_]],
+    best: Int64[np.ndarray, "b k"],
+    chosen: Float64[np.ndarray, "b k"],
+) -> dict[str, pl.Series]:
+    return {
+        "top_labels": pl.Series(labels[best].tolist(), dtype=pl.List(pl.String)),
+        "top_probabilities": pl.Series(
+            chosen.astype(np.float32).tolist(), dtype=pl.List(pl.Float32)
+        ),
+    }

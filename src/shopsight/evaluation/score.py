@@ -1,0 +1,220 @@
+"""From predictions to scores with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from shopsight.config import EvaluationSettings
+from shopsight.evaluation.predictions import Predictions
+from shopsight.metrics import multilabel, weighted
+from shopsight.metrics.calibration import (
+    ReliabilityBins,
+    expected_calibration_error,
+    reliability_bins,
+)
+from shopsight.metrics.classification import ClassScores, precision_recall_f1
+from shopsight.metrics.intervals import Interval, Statistic, bootstrap_all, wilson
+from shopsight.metrics.multilabel import MultilabelScores
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good the model is on one part of a catalogue.
+
+    Attributes:
+        headline: the metric to quote: "accuracy", or "mean_average_precision" where a picture
+            can have several labels.
+        metrics: every metric by name; shares of 1, losses in nats.
+        intervals: 95 % bootstrap intervals of those that have one; whole groups are drawn when
+            the catalogue has groups.
+        per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
+            f1, and with several labels average_precision.
+        confusion: label, predicted, images: the pairs that occur; empty with several labels.
+        calibration: confidence against accuracy in bins; with several labels of every yes.
+        counts: images, correct, labels, groups (0 when there are none).
+    """
+
+    headline: str
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    per_class: pl.DataFrame
+    confusion: pl.DataFrame
+    calibration: ReliabilityBins
+    counts: dict[str, int]
+    predictions: Predictions
+
+    @property
+    def split(self) -> str:
+        return self.predictions.split
+
+    @property
+    def score(self) -> Interval:
+        """The headline metric with its interval."""
+        return self.intervals[self.headline]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the rows of the predictions; NaN becomes None."""
+        bins = self.calibration
+        return {
+            "data": self.predictions.data,
+            "drawn": self.predictions.drawn,
+            "split": self.split,
+            "headline": self.headline,
+            "counts": self.counts,
+            "metrics": {
+                name: {"value": value} | self._interval_json(name)
+                for name, value in self.metrics.items()
+            },
+            "per_class": [_plain(row) for row in self.per_class.to_dicts()],
+            "confusion": self.confusion.to_dicts(),
+            "calibration": {
+                "edges": bins.edges.tolist(),
+                "count": bins.count.tolist(),
+                "confidence": [_number(value) for value in bins.confidence.tolist()],
+                "accuracy": [_number(value) for value in bins.accuracy.tolist()],
+            },
+        }
+
+    def _interval_json(self, name: str) -> dict[str, float | None]:
+        if name not in self.intervals:
+            return {}
+        interval = self.intervals[name]
+        return {"low": _number(interval.low), "high": _number(interval.high)}
+
+
+def score(predictions: Predictions, settings: EvaluationSettings | None = None) -> Evaluation:
+    """Every metric of these predictions.
+
+    Raises:
+        MetricError: there are no predictions.
+    """
+    settings = settings or EvaluationSettings()
+    return (_score_several if predictions.multilabel else _score_one)(predictions, settings)
+
+
+def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:
+    labels, table = predictions.labels, predictions.table
+    classes = len(labels)
+    targets, predicted = predictions.label_index("label"), predictions.label_index("predicted")
+    confidence, correct = table["confidence"].to_numpy(), table["correct"].to_numpy()
+    bins = settings.calibration_bins
+    statistics: dict[str, Statistic] = {"accuracy": weighted.mean(correct)}
+    # Where k reaches all classes, top-k accuracy is 1 and says nothing.
+    if (k := min(settings.top_k, classes - 1)) > 1:
+        statistics[f"top_{k}_accuracy"] = weighted.mean(table["rank"].to_numpy() <= k)
+    statistics |= {
+        "balanced_accuracy": weighted.balanced_accuracy(targets, predicted, classes=classes),
+        "macro_f1": weighted.macro_f1(targets, predicted, classes=classes),
+        "log_loss": weighted.mean(table["loss"].to_numpy()),
+        "calibration_error": weighted.calibration_error(confidence, correct, bins=bins),
+    }
+    intervals = _intervals(statistics, predictions, settings)
+    scores = precision_recall_f1(targets, predicted, classes=classes)
+    metrics = {name: interval.value for name, interval in intervals.items()}
+    for name in ("macro_precision", "macro_recall"):
+        metrics[name] = getattr(scores, name)
+    for name in ("weighted_precision", "weighted_recall", "weighted_f1"):
+        metrics[name] = getattr(scores, name)
+    confusion = (
+        table.group_by("label", "predicted")
+        .agg(pl.len().cast(pl.Int64).alias("images"))
+        .sort("images", "label", "predicted", descending=[True, False, False])
+    )
+    return Evaluation(
+        headline="accuracy",
+        metrics=metrics,
+        intervals=intervals,
+        per_class=_per_class(labels, scores),
+        confusion=confusion,
+        calibration=reliability_bins(confidence, correct, bins=bins),
+        counts=_counts(predictions),
+        predictions=predictions,
+    )
+
+
+def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:
+    targets, predicted = predictions.label_table("label"), predictions.label_table("predicted")
+    scores = predictions.scores()
+    exact = predictions.table["correct"].to_numpy()
+    bins = settings.calibration_bins
+    statistics: dict[str, Statistic] = {
+        "mean_average_precision": weighted.mean_average_precision(targets, scores),
+        "micro_f1": weighted.multilabel_micro_f1(targets, predicted),
+        "macro_f1": weighted.multilabel_macro_f1(targets, predicted),
+        "subset_accuracy": weighted.mean(exact),
+        "log_loss": weighted.mean(predictions.table["loss"].to_numpy()),
+    }
+    intervals = _intervals(statistics, predictions, settings)
+    found = multilabel.multilabel_scores(targets, predicted)
+    metrics = {name: interval.value for name, interval in intervals.items()}
+    metrics["micro_precision"] = found.micro_precision
+    metrics["micro_recall"] = found.micro_recall
+    metrics["calibration_error"] = expected_calibration_error(
+        scores.ravel(), targets.ravel(), bins=bins
+    )
+    precision = multilabel.average_precision(targets, scores)
+    return Evaluation(
+        headline="mean_average_precision",
+        metrics=metrics,
+        intervals=intervals,
+        per_class=_per_class(predictions.labels, found).with_columns(
+            pl.Series("average_precision", precision)
+        ),
+        confusion=pl.DataFrame(
+            schema={"label": pl.String, "predicted": pl.String, "images": pl.Int64}
+        ),
+        calibration=reliability_bins(scores.ravel(), targets.ravel(), bins=bins),
+        counts=_counts(predictions),
+        predictions=predictions,
+    )
+
+
+def _intervals(
+    statistics: Mapping[str, Statistic], predictions: Predictions, settings: EvaluationSettings
+) -> dict[str, Interval]:
+    return bootstrap_all(
+        statistics, len(predictions), groups=predictions.groups(), resamples=settings.bootstrap
+    )
+
+
+def _per_class(labels: tuple[str, ...], scores: ClassScores | MultilabelScores) -> pl.DataFrame:
+    hits = np.rint(scores.recall * scores.support).astype(np.int64)
+    low, high = wilson(hits, scores.support)
+    return pl.DataFrame(
+        {
+            "label": labels,
+            "images": scores.support.astype(np.int64),
+            "predicted": scores.predicted.astype(np.int64),
+            "precision": scores.precision,
+            "recall": scores.recall,
+            "recall_low": low,
+            "recall_high": high,
+            "f1": scores.f1,
+        }
+    )
+
+
+def _counts(predictions: Predictions) -> dict[str, int]:
+    groups = predictions.groups()
+    column = predictions.table["label"]
+    present = column.explode() if predictions.multilabel else column
+    return {
+        "images": len(predictions),
+        "correct": int(predictions.table["correct"].sum()),
+        "labels": present.drop_nulls().n_unique(),
+        "groups": 0 if groups is None else len(np.unique(groups)),
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in row.items()}
+
+
+def _number(value: Any) -> Any:
+    """NaN is no JSON: None."""
+    return None if isinstance(value, float) and np.isnan(value) else value
