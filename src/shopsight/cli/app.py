@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from shopsight.cli import doctor, recipes
+from shopsight.cli import audit, doctor, evaluate, predict, recipes, split, train
 from shopsight.errors import ShopsightError
 
 FAULT_OF_OURS = 70
@@ -48,6 +48,13 @@ def _root(
 ) -> None:
     pass
 
+
+MAIN_JOB = "From photos to a model"
+app.command("audit", rich_help_panel=MAIN_JOB)(audit.audit)
+app.command("split", rich_help_panel=MAIN_JOB)(split.split)
+app.command("train", rich_help_panel=MAIN_JOB)(train.train)
+app.command("evaluate", rich_help_panel=MAIN_JOB)(evaluate.evaluate)
+app.command("predict", rich_help_panel=MAIN_JOB)(predict.predict)
 
 LOOK_AROUND = "Look around"
 app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)

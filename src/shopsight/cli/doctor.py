@@ -107,7 +107,7 @@ def _mps_facts() -> list[Fact]:
 
 def storage() -> list[Fact]:
     """Free disk here and where the cache is, and the cache's size."""
-    from shopsight.files import free_bytes, human_bytes
+    from shopsight.files import cache_folder, free_bytes, human_bytes
 
     facts = []
     cache = cache_folder()
@@ -118,11 +118,6 @@ def storage() -> list[Fact]:
     size = _folder_bytes(cache)
     facts.append(Fact("disk", "cache size", human_bytes(size) if size else "empty"))
     return facts
-
-
-def cache_folder() -> Path:
-    """Where decoded pictures and downloads are kept."""
-    return Path(os.environ.get("SHOPSIGHT_CACHE") or Path.home() / ".cache" / "shopsight")
 
 
 def extras() -> list[Fact]:

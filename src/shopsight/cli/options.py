@@ -27,7 +27,7 @@ DataArgument = Annotated[
 ]
 OptionalDataArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[DATA]", help="As for `shopsight audit`.", show_default=False),
+    typer.Argument(metavar="DATA", help="As for `shopsight audit`.", show_default=False),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
@@ -64,8 +64,17 @@ class DataOptions:
         str | None,
         _data_option(
             "--label-pattern",
-            "REGEX",
-            "Take the class from the file name: the group named `label`, or the first one.",
+            "PATTERN",
+            "Where the class is in file names: '*_{label}.jpg', or a regular expression with "
+            "(?P<label>...).",
+        ),
+    ] = None
+    label_separator: Annotated[
+        str | None,
+        _data_option(
+            "--label-separator",
+            "TEXT",
+            "Between several labels in a cell; guessed when left out, '' for none.",
         ),
     ] = None
     root: Annotated[
@@ -98,17 +107,25 @@ class DataOptions:
         from shopsight import api
 
         self.use_cache_dir()
-        return api.open_catalog(
+        catalog: Catalog = api.open_catalog(
             data,
             image=self.image,
             label=self.label,
             group=self.group,
             images_root=self.images_root,
             label_pattern=self.label_pattern,
+            label_separator=self.label_separator,
             root=self.root,
             label_map=self.label_map,
             drop=self.drop,
         )
+        return catalog
+
+    def read(self, data: str | None) -> str | Catalog | None:
+        """`open` when some flag says how to read DATA; else DATA as it is."""
+        self.use_cache_dir()
+        silent = DataOptions(cache_dir=self.cache_dir, json=self.json)
+        return data if data is None or self == silent else self.open(data)
 
 
 def takes_data(verb: Callable[..., None]) -> Callable[..., None]:

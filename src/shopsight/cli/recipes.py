@@ -13,7 +13,7 @@ from shopsight.cli.output import Column, print_json, print_line, print_table
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this recipe.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Print this recipe.", show_default=False)
     ] = None,
     json: JsonOption = False,
 ) -> None:

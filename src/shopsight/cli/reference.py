@@ -49,6 +49,7 @@ def _command_page(name: str, command: Any) -> str:
 
 def _argument_name(argument: Any) -> str:
     name = argument.metavar or argument.name.upper()
+    name = name if argument.required else f"[{name}]"
     return str(name) + "..." * (argument.nargs == -1 and not name.rstrip("]").endswith("..."))
 
 

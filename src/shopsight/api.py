@@ -1,0 +1,336 @@
+"""The verbs: one function = one command, keyword-only, typed results.
+
+`DATA` is whatever `open_catalog` reads: a folder, a table, a named data set, or a `Catalog`. How
+it is read (columns, dropped labels, ...) is said once, to `open_catalog`, whose result every verb
+takes. Importing this module is cheap: each verb imports what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from shopsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shopsight.config import Recipe
+    from shopsight.data.audit import AuditReport
+    from shopsight.data.catalog import Catalog
+    from shopsight.data.split import SplitProof
+    from shopsight.engines.inputs import Pictures
+    from shopsight.engines.predictor import Prediction, Predictor
+    from shopsight.evaluation.evaluate import Evaluation
+    from shopsight.training.fit import FitResult
+
+DEFAULT_RECIPE = "balanced"
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """Attributes:
+    catalog: with a `split` column, or with K folds a `fold` column.
+    proof: what was counted on it: images and classes per part, groups and duplicates shared.
+    """
+
+    catalog: Catalog
+    proof: SplitProof
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Attributes:
+    run: the run folder; `run / "model"` is the bundle that `shopsight.load` opens.
+    fit: what training did.
+    evaluations: by part, "val" and "test".
+    report: the one-file report.
+    """
+
+    run: Path
+    fit: FitResult
+    evaluations: dict[str, Evaluation]
+    report: Path
+
+    def to_json(self) -> dict[str, Any]:
+        return self.fit.to_json() | {
+            "report": str(self.report),
+            "evaluations": {part: found.to_json() for part, found in self.evaluations.items()},
+        }
+
+
+def open_catalog(
+    data: str | Path | Catalog,
+    *,
+    image: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    images_root: str | Path | None = None,
+    label_pattern: str | None = None,
+    label_separator: str | None = None,
+    root: str | Path | None = None,
+    label_map: str | Path | None = None,
+    drop: Collection[str] = (),
+) -> Catalog:
+    """Read a folder, a table or a named data set as a catalogue.
+
+    What was guessed is told by `shopsight.progress.say` and kept in `Catalog.told`.
+
+    Raises:
+        CatalogError: there is nothing there, or it cannot be read as pictures with labels.
+        SourceError: a named data set is neither at hand nor within reach.
+    """
+    from shopsight.data.sources import open_catalog as open_source
+
+    return open_source(
+        data,
+        image=image,
+        label=label,
+        group=group,
+        images_root=images_root,
+        label_pattern=label_pattern,
+        label_separator=label_separator,
+        root=root,
+        label_map=label_map,
+        drop=tuple(drop),
+    )
+
+
+def audit(
+    data: str | Path | Catalog, *, out: str | Path | None = None, threads: int | None = None
+) -> AuditReport:
+    """Look at every image once and list what would corrupt a score.
+
+    With `out`, writes audit.html, findings.csv and audit.json there.
+    """
+    from shopsight.data.audit import audit as look
+
+    report = look(open_catalog(data), threads=threads)
+    if out is not None:
+        report.write(out)
+    return report
+
+
+def split(
+    data: str | Path | Catalog,
+    *,
+    out: str | Path | None = None,
+    val: float = 0.1,
+    test: float = 0.1,
+    folds: int = 0,
+    seed: int = 0,
+) -> SplitResult:
+    """Split by class; groups, and duplicates that the audit finds, stay on one side.
+
+    Files that cannot be read are left out by name. A split that DATA brings is kept. With
+    `folds`, every image gets a fold instead. `out` is a .csv or .parquet that `train` takes.
+
+    Raises:
+        SplitError: a class cannot be in every part.
+    """
+    from shopsight.data.audit import audit as look
+    from shopsight.data.gate import BLOCKING_KINDS, gate
+    from shopsight.data.split import fold_catalog, split_catalog
+
+    catalog = open_catalog(data)
+    report = look(catalog)
+    # Nothing is trained here: what leaks or contradicts is for the proof and for `train` to tell.
+    passed = gate(catalog, report, accept=BLOCKING_KINDS)
+    twins = report.twins[passed.rows]
+    if folds:
+        done, proof = fold_catalog(passed.catalog, folds=folds, seed=seed, twins=twins)
+    else:
+        done, proof = split_catalog(passed.catalog, val=val, test=test, seed=seed, twins=twins)
+    if out is not None:
+        done.write(out)
+    return SplitResult(done, proof)
+
+
+def train(
+    data: str | Path | Catalog | None = None,
+    *,
+    out: str | Path,
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    backbone: str | None = None,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    seed: int | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    settings: Sequence[str] = (),
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+) -> TrainResult:
+    """Audit, split, train, evaluate on val and test, and write a bundle and a report.
+
+    Args:
+        data: None takes the data set that the recipe names.
+        backbone, epochs, time_limit_s, seed, folds: what people change most of a recipe.
+        fold: of the K folds, train only the one that is tested on this fold.
+        settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
+        accept: kinds of audit findings to train in spite of.
+        leave_out: kinds to mend by leaving files out: "split-leak", "label-conflict".
+
+    Raises:
+        ShopsightError: anything that would make the training fail or its score wrong; all of it
+            before the first step.
+    """
+    from shopsight.training.fit import fit
+
+    told = {
+        "model.backbone": backbone,
+        "training.epochs": epochs,
+        "training.time_limit_s": time_limit_s,
+        "seed": seed,
+        "folds.count": folds,
+    }
+    flags = [f"{key}={value}" for key, value in told.items() if value is not None]
+    chosen = _recipe(recipe, [*flags, *settings])
+    catalog = _training_catalog(data, chosen)
+    done = fit(catalog, chosen, out, accept=accept, leave_out=leave_out, fold=fold)
+    return _reported(done)
+
+
+def resume(run: str | Path) -> TrainResult:
+    """Go on with a run that was interrupted, to the same result.
+
+    Raises:
+        TrainingError: there is no run that began.
+    """
+    from shopsight.training.fit import resume as go_on
+
+    return _reported(go_on(run))
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | Catalog | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
+) -> Evaluation:
+    """Score a run or a bundle on its own images or on others.
+
+    Args:
+        model: a run folder, or a bundle with `data`.
+        data: None takes the run's own catalogue. All its rows count when it is not split.
+
+    Raises:
+        ShopsightError: a bundle without data; a label that the model does not know; a file that
+            cannot be read.
+    """
+    from shopsight.evaluation.evaluate import evaluate as score
+    from shopsight.evaluation.evaluate import write_evaluation
+
+    predictor = load(model, device=device)
+    run = Path(model) if (Path(model) / "catalog.parquet").is_file() else None
+    if data is not None:
+        catalog = open_catalog(data)
+        part = split if "split" in catalog.table.columns else "all"
+        return score(predictor, catalog, split=part)
+    if run is None:
+        raise ConfigError(
+            "is a bundle without its run: it has no images of its own",
+            where=str(model),
+            fix=f"shopsight evaluate {model} DATA",
+        )
+    evaluation = score(
+        predictor, _catalog_of(run), split=split, settings=_recipe_of(run).evaluation
+    )
+    write_evaluation(run, evaluation)
+    return evaluation
+
+
+def load(model: str | Path, *, device: str = "auto", verify: bool = True) -> Predictor:
+    """Open a bundle, or the one in a run folder; `shopsight.load` is the same.
+
+    Raises:
+        BundleError: it is incomplete, changed, or computes something else on this machine.
+    """
+    from shopsight.engines.load import load as open_bundle
+
+    return open_bundle(model, device=device, verify=verify)
+
+
+def predict(
+    model: str | Path | Predictor,
+    images: Pictures,
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    on_error: Literal["report", "raise"] = "report",
+    device: str = "auto",
+) -> Iterator[Prediction]:
+    """Label paths, folders, bytes, PIL images or arrays, while they stream; order is kept.
+
+    `shopsight.engines.record` writes predictions to a file, and sorts images into folders.
+
+    Raises:
+        BundleError: the model cannot be opened.
+        ImageError: a picture cannot be read and `on_error` is "raise".
+    """
+    predictor = load(model, device=device) if isinstance(model, str | Path) else model
+    return predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
+
+
+def _reported(done: FitResult) -> TrainResult:
+    from shopsight.data.cache import open_cache
+    from shopsight.evaluation.evaluate import evaluate as score
+    from shopsight.evaluation.evaluate import write_evaluation
+    from shopsight.evaluation.report import write_report
+
+    recipe, catalog, predictor = _recipe_of(done.run), _catalog_of(done.run), load(done.run)
+    # Training has the very same pictures decoded already.
+    source = open_cache(
+        catalog,
+        predictor.preprocess,
+        settings=recipe.cache,
+        sha256s=catalog.table["sha256"].to_list(),
+    )
+    evaluations = {}
+    for part in ("val", "test"):
+        if len(catalog.rows_of(part)):
+            evaluations[part] = score(
+                predictor, catalog, split=part, settings=recipe.evaluation, source=source
+            )
+            write_evaluation(done.run, evaluations[part])
+    return TrainResult(done.run, done, evaluations, write_report(done.run))
+
+
+def _recipe_of(run: Path) -> Recipe:
+    from shopsight.training.run_folder import RunFolder
+
+    return RunFolder(run).recipe()
+
+
+def _catalog_of(run: Path) -> Catalog:
+    from shopsight.training.run_folder import RunFolder
+
+    return RunFolder(run).catalog()
+
+
+def _training_catalog(data: str | Path | Catalog | None, recipe: Recipe) -> Catalog:
+    """The catalogue, as the recipe's data section wants it."""
+    wanted = recipe.data
+    named = _named_data(recipe) if data is None else data
+    catalog = open_catalog(named, group=wanted.group, label_map=wanted.label_map)
+    # A recipe names labels of its own data set; on another there is nothing to drop.
+    return open_catalog(catalog, drop=[name for name in wanted.drop if name in catalog.labels])
+
+
+def _recipe(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
+    from shopsight.config import Recipe, load_recipe, parse_recipe
+
+    if isinstance(recipe, Recipe):
+        return parse_recipe(recipe.to_toml(), overrides=settings)
+    return load_recipe(recipe, settings)
+
+
+def _named_data(recipe: Recipe) -> str:
+    if recipe.about.data in ("", "any"):
+        raise ConfigError(
+            "the recipe names no data set of its own",
+            where=recipe.about.title or "recipe",
+            fix="shopsight train DATA --out RUN",
+        )
+    return recipe.about.data

@@ -1,0 +1,71 @@
+"""`shopsight evaluate`: how good a model is, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shopsight.cli.options import DataOptions, OptionalDataArgument, takes_data
+from shopsight.cli.output import Column, count, percent, print_json, print_table
+from shopsight.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from shopsight.evaluation.evaluate import Evaluation
+
+# Measured in nats, not as a share.
+LOSSES = {"log_loss"}
+
+
+@takes_data
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run or a bundle.")],
+    options: DataOptions,
+    data: OptionalDataArgument = None,
+    split: Annotated[
+        str, typer.Option("--split", help="train, val, test, or all; all if DATA has no split.")
+    ] = "test",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Score a run on its own images, or any model on DATA."""
+    from shopsight import api
+
+    with shown_progress():
+        catalog = None if data is None else options.open(data)
+        evaluation = api.evaluate(model, catalog, split=split, device=device)
+    if options.json:
+        print_json(evaluation.to_json())
+    else:
+        headline_table({evaluation.split: evaluation})
+
+
+def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
+    """Each metric with its 95 % interval, a column per part."""
+    parts = list(evaluations.values())
+    names = list(dict.fromkeys(name for part in parts for name in part.metrics))
+    columns = [Column("", fold=False)]
+    columns += [
+        Column(f"{part.split} ({count(part.counts['images'])} images)", True) for part in parts
+    ]
+    data = {part.predictions.data + " (drawn)" * part.predictions.drawn for part in parts}
+    print_table(
+        columns,
+        [[name.replace("_", " "), *(_metric(part, name) for part in parts)] for name in names],
+        title=", ".join(sorted(data)),
+    )
+
+
+def _metric(evaluation: Evaluation, name: str) -> str:
+    if name not in evaluation.metrics:
+        return ""
+    shown = _loss if name in LOSSES else percent
+    text = shown(evaluation.metrics[name])
+    interval = evaluation.intervals.get(name)
+    if interval is None:
+        return text
+    return f"{text} [{shown(interval.low).removesuffix(' %')}, {shown(interval.high)}]"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3f}"

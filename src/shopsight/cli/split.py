@@ -1,0 +1,42 @@
+"""`shopsight split`: train, val and test parts that share nothing, with the proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shopsight.cli.options import DataArgument, DataOptions, takes_data
+from shopsight.cli.output import print_json, print_line
+from shopsight.cli.progress import shown_progress
+
+
+@takes_data
+def split(
+    data: DataArgument,
+    options: DataOptions,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The table to write: .csv or .parquet.")
+    ],
+    val: Annotated[float, typer.Option("--val", help="Share of the images.")] = 0.1,
+    test: Annotated[float, typer.Option("--test", help="Share of the images.")] = 0.1,
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="K", help="K folds instead of val and test.")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another split.")] = 0,
+) -> None:
+    """Split by class, keeping groups and duplicates on one side. Exit 1 if the parts share any."""
+    from shopsight import api
+
+    with shown_progress():
+        catalog = options.open(data)
+        result = api.split(catalog, out=out, val=val, test=test, folds=folds, seed=seed)
+    if options.json:
+        print_json(result.proof.to_json())
+    else:
+        for line in result.proof.lines():
+            print_line(line)
+        print_line(f"table: {out}")
+    if not result.proof.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,147 @@
+"""`shopsight train`: from DATA and a recipe to a run folder with a model and a report."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shopsight.cli.evaluate import headline_table
+from shopsight.cli.options import DataOptions, OptionalDataArgument, seconds, takes_data
+from shopsight.cli.output import print_json, print_line, print_note
+from shopsight.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from shopsight import api
+
+RECIPE = "Recipe"
+INTERRUPTED = 130
+
+
+@takes_data
+def train(
+    options: DataOptions,
+    data: OptionalDataArgument = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder to make.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted."),
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", metavar="NAME|FILE", help="See `shopsight recipes`."),
+    ] = "balanced",
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            metavar="LIBRARY:NAME",
+            help="E.g. embedded:tf_efficientnet_lite0, timm:resnet18.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Passes over the images.", rich_help_panel=RECIPE),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit",
+            parser=seconds,
+            metavar="TIME",
+            help="Plan as many epochs as fit: 90s, 10m, 1h30m.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Of split and training.", rich_help_panel=RECIPE),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="K",
+            help="Train K networks, each tested on the fold that it never saw.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            "--fold", metavar="k", help="Of the K folds, only this one.", rich_help_panel=RECIPE
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting of the recipe, e.g. optimizer.lr=3e-4. Repeat for more.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Decode at every pass.", rich_help_panel=RECIPE),
+    ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="KIND", help="Train in spite of this audit finding."),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option("--leave-out", metavar="KIND", help="Mend this finding by leaving files out."),
+    ] = None,
+) -> None:
+    """Audit, split, train, evaluate, and write a bundle and a report.
+
+    Without DATA, the data set that the recipe names. Interrupted at any moment, --resume goes on
+    to the same result.
+    """
+    from shopsight import api
+
+    options.use_cache_dir()
+    run = resume if resume is not None else out
+    if run is None or (resume is not None and out is not None):
+        raise typer.BadParameter("give either --out RUN or --resume RUN")
+    try:
+        with shown_progress():
+            if resume is not None:
+                result = api.resume(resume)
+            else:
+                result = api.train(
+                    options.read(data),
+                    out=run,
+                    recipe=recipe,
+                    backbone=backbone,
+                    epochs=epochs,
+                    time_limit_s=time_limit,
+                    seed=seed,
+                    folds=folds,
+                    fold=fold,
+                    settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
+                    accept=accept or (),
+                    leave_out=leave_out or (),
+                )
+    except KeyboardInterrupt:
+        print_note(f"interrupted; go on with: shopsight train --resume {shlex.quote(str(run))}")
+        raise typer.Exit(INTERRUPTED) from None
+    if options.json:
+        print_json(result.to_json())
+    else:
+        show(result)
+
+
+def show(result: api.TrainResult) -> None:
+    """The scores, where everything lies, and what to do next."""
+    headline_table(result.evaluations)
+    run = shlex.quote(str(result.run))
+    print_line(f"report: {result.report}")
+    print_line(f"model:  {result.fit.model}")
+    print_line(f"next:   shopsight predict {run} IMAGE_OR_FOLDER")
