@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shopsight.models.receptive_field import (
+    HEIGHT,
     MIXED,
+    WIDTH,
     Atom,
     Dim,
     Reach,
+    Window,
     axes,
     contracted,
     plain,
@@ -40,12 +43,12 @@ def _spread(values: Any, count: int) -> list[Any]:
 
 def _view(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
     reach = _known(args[0], reach_of)
-    return Reach(regrouped(reach.dims, shape), reach.extent_px)
+    return Reach(regrouped(reach.dims, shape), reach.window)
 
 
 def _permute(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
     reach = _known(args[0], reach_of)
-    return Reach(tuple(reach.dims[dim] for dim in args[1]), reach.extent_px)
+    return Reach(tuple(reach.dims[dim] for dim in args[1]), reach.window)
 
 
 def _transpose(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
@@ -53,13 +56,15 @@ def _transpose(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> 
     first, second = args[1:3] if len(args) > 2 else (0, -1)
     dims = list(reach.dims)
     dims[first], dims[second] = dims[second], dims[first]
-    return Reach(tuple(dims), reach.extent_px)
+    return Reach(tuple(dims), reach.window)
 
 
 def _drop_dim(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
     reach = _known(args[0], reach_of)
     dim = (args[1] if len(args) > 1 else 0) % len(reach.dims)
-    return Reach(reach.dims[:dim] + reach.dims[dim + 1 :], reach.extent_px)
+    index = args[2] % args[0].shape[dim] if len(args) > 2 else 0
+    window = _shifted(reach, dim, index)
+    return Reach(reach.dims[:dim] + reach.dims[dim + 1 :], window)
 
 
 def _expand(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -67,23 +72,53 @@ def _expand(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reac
     lead = len(shape) - len(reach.dims)
     kept = zip(reach.dims, shape[lead:], strict=True)
     dims = (*plain(shape[:lead]), *(resized(dim, size) for dim, size in kept))
-    return Reach(dims, reach.extent_px)
+    return Reach(dims, reach.window)
 
 
 def _resize(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
     """Slicing, splitting, padding, rolling, picking: positions come or go, none are combined."""
     reach = _known(args[0], reach_of)
     dims = zip(reach.dims, shape, strict=True)
-    return Reach(tuple(resized(dim, size) for dim, size in dims), reach.extent_px)
+    return Reach(tuple(resized(dim, size) for dim, size in dims), reach.window)
 
 
 def _slice(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
     reach = _known(args[0], reach_of)
     dim = (args[1] if len(args) > 1 else 0) % len(reach.dims)
+    begin = (args[2] or 0) if len(args) > 2 else 0
     step = args[4] if len(args) > 4 else 1
     dims = list(reach.dims)
     dims[dim] = resized(dims[dim], shape[dim], step)
-    return Reach(tuple(dims), reach.extent_px)
+    return Reach(tuple(dims), _shifted(reach, dim, begin % max(1, args[0].shape[dim])))
+
+
+def _shifted(reach: Reach, dim: int, positions: float) -> Window:
+    """The window of the element that lies so many positions further along `dim`."""
+    content = reach.dims[dim]
+    if positions and len(content) == 1 and content[0].axis in (HEIGHT, WIDTH):
+        return reach.window.moved(content[0].axis, positions * content[0].stride_px)
+    return reach.window
+
+
+def _pad(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
+    reach = _resize(args, reach_of, shape)
+    # (left, right, top, bottom, ...): from the last dimension backwards.
+    for back, before in enumerate(args[1][::2], start=1):
+        reach = Reach(reach.dims, _shifted(reach, len(reach.dims) - back, -before))
+    return reach
+
+
+def _pixel_unshuffle(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
+    reach, step = _known(args[0], reach_of), args[1]
+    batch, channels, height, width = args[0].shape
+    cut = (batch, channels, height // step, step, width // step, step)
+    dims = regrouped(reach.dims, cut)
+    turned = [dims[place] for place in (0, 1, 3, 5, 2, 4)]
+    return Reach(regrouped(turned, shape), reach.window)
+
+
+def _pixel_shuffle(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
+    return _upsample(args, reach_of, shape, taps=1)
 
 
 def _cat(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -96,7 +131,7 @@ def _cat(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
         dims[dim] = (Atom(MIXED, shape[dim], math.nan),)
     else:
         dims[dim] = resized(dims[dim], shape[dim])
-    return Reach(tuple(dims), united(part.extent_px for part in parts))
+    return Reach(tuple(dims), united(part.window for part in parts))
 
 
 def _stack(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -104,7 +139,7 @@ def _stack(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach
     model = max(parts, key=lambda part: len(axes(part.dims)))
     dim = (args[1] if len(args) > 1 else 0) % len(shape)
     dims = (*model.dims[:dim], (Atom(None, shape[dim], 1.0),), *model.dims[dim:])
-    return Reach(dims, united(part.extent_px for part in parts))
+    return Reach(dims, united(part.window for part in parts))
 
 
 def _convolution(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -113,11 +148,12 @@ def _convolution(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) ->
     stride, padding, dilation = (_spread(args[i], count) for i in (3, 4, 5))
     kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
     if args[6]:  # transposed: each output sees the kernel's taps that fall on input positions
+        padding = [(k - 1 - p) // s for k, p, s in zip(kernel, padding, stride, strict=True)]
         kernel = [math.ceil(k / s) for k, s in zip(kernel, stride, strict=True)]
         stride = [1 / s for s in stride]
     mixed = Reach(reach.dims, contracted(reach, [1]))
-    out = slid(mixed, shape, kernel=kernel, stride=stride, padded=[p > 0 for p in padding])
-    return Reach((out.dims[0], (Atom(None, shape[1], 1.0),), *out.dims[2:]), out.extent_px)
+    out = slid(mixed, shape, kernel=kernel, stride=stride, padding=padding)
+    return Reach((out.dims[0], (Atom(None, shape[1], 1.0),), *out.dims[2:]), out.window)
 
 
 def _pool(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -127,7 +163,7 @@ def _pool(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
     padding = _spread(args[3], 2) if len(args) > 3 else [0, 0]
     dilation = _spread(args[4], 2) if len(args) > 4 and not isinstance(args[4], bool) else [1, 1]
     kernel = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    return slid(reach, shape, kernel=kernel, stride=stride, padded=[p > 0 for p in padding])
+    return slid(reach, shape, kernel=kernel, stride=stride, padding=padding)
 
 
 def _adaptive_pool(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
@@ -136,7 +172,7 @@ def _adaptive_pool(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) 
     outs = list(shape)[-2:]
     kernel = [math.ceil(i / o) + (i % o > 0) for i, o in zip(sizes, outs, strict=True)]
     stride = [i / o for i, o in zip(sizes, outs, strict=True)]
-    out = slid(reach, shape, kernel=kernel, stride=stride, padded=[False, False])
+    out = slid(reach, shape, kernel=kernel, stride=stride, padding=[0, 0])
     if outs == [1, 1]:
         return Reach(out.dims, contracted(reach, [-2, -1]))
     return out
@@ -146,7 +182,7 @@ def _upsample(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int], taps:
     reach = _known(args[0], reach_of)
     stride = [i / o for i, o in zip(args[0].shape[2:], shape[2:], strict=True)]
     kernel = [taps] * len(stride)
-    return slid(reach, shape, kernel=kernel, stride=stride, padded=[True] * len(stride))
+    return slid(reach, shape, kernel=kernel, stride=stride, padding=[(taps - 1) / 2] * len(stride))
 
 
 def _reduce(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int], at: int = 1) -> Reach:
@@ -155,19 +191,23 @@ def _reduce(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int], at: int
     which = set(range(len(reach.dims)))
     if named is not None:
         which = {dim % len(reach.dims) for dim in _spread(named, 1)}
-    extent = contracted(reach, which)
+    window = contracted(reach, which)
     if len(shape) == len(reach.dims):
         dims = (plain([1])[0] if d in which else dim for d, dim in enumerate(reach.dims))
     else:
         dims = (dim for d, dim in enumerate(reach.dims) if d not in which)
-    return Reach(tuple(dims), extent)
+    return Reach(tuple(dims), window)
 
 
-def _along(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
-    """Softmax, cumulative sums, sorting: mixed along a dimension that stays."""
+def _along(args: Sequence[Any], reach_of: Lookup, shape: Sequence[int]) -> Reach:
+    """Softmax and cumulative sums: mixed along a dimension that stays.
+
+    All positions along it then see the same, so that summing over it adds nothing more.
+    """
     reach = _known(args[0], reach_of)
-    dim = args[1] if len(args) > 1 and isinstance(args[1], int) else -1
-    return Reach(reach.dims, contracted(reach, [dim]))
+    dim = (args[1] if len(args) > 1 and isinstance(args[1], int) else -1) % len(shape)
+    dims = (*reach.dims[:dim], *plain([shape[dim]]), *reach.dims[dim + 1 :])
+    return Reach(dims, contracted(reach, [dim]))
 
 
 def _layer_norm(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
@@ -182,10 +222,10 @@ def _group_norm(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) ->
 
 def _matmul(first: Any, second: Any, reach_of: Lookup) -> Reach:
     left, right = _known(first, reach_of), _known(second, reach_of)
-    extent = united([contracted(left, [-1]), contracted(right, [-2])])
+    window = united([contracted(left, [-1]), contracted(right, [-2])])
     lead = left.dims[0] if axes([left.dims[0]]) or len(left.dims) == 2 else right.dims[0]
     batch = (lead,) if len(left.dims) == 3 else ()
-    return Reach((*batch, left.dims[-2], right.dims[-1]), extent)
+    return Reach((*batch, left.dims[-2], right.dims[-1]), window)
 
 
 def _product(args: Sequence[Any], reach_of: Lookup, _shape: Sequence[int]) -> Reach:
@@ -207,7 +247,7 @@ def elementwise(inputs: Sequence[Reach], shape: Sequence[int]) -> Reach:
         else:
             content = max(spatial, key=lambda c: math.prod(a.size for a in c), default=None)
             dims.append(content if content else (Atom(None, shape[-back], 1.0),))
-    return Reach(tuple(dims), united(r.extent_px for r in inputs))
+    return Reach(tuple(dims), united(r.window for r in inputs))
 
 
 RULES: dict[str, Rule] = {
@@ -225,17 +265,17 @@ RULES: dict[str, Rule] = {
             "split_with_sizes",
             "chunk",
             "narrow",
-            "constant_pad_nd",
             "roll",
             "flip",
-            "reflection_pad2d",
-            "replication_pad2d",
             "index_select",
             "gather",
             "repeat",
         ),
         _resize,
     ),
+    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), _pad),
+    "pixel_unshuffle": _pixel_unshuffle,
+    "pixel_shuffle": _pixel_shuffle,
     "cat": _cat,
     "stack": _stack,
     "convolution": _convolution,

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 HEIGHT, WIDTH, MIXED = 0, 1, 2
 ReceptiveField = int | Literal["global"]
-Extent = tuple[float, float]
+Pair = tuple[float, float]
 
 
 class Atom(NamedTuple):
@@ -36,21 +36,46 @@ class Atom(NamedTuple):
 Dim = tuple[Atom, ...]
 
 
+class Window(NamedTuple):
+    """The input pixels that the first element of a tensor sees; its neighbours' are shifted.
+
+    Both are (vertical, horizontal), pixels; `start_px` is negative inside the padding, an
+    infinite `side_px` is the whole picture.
+    """
+
+    start_px: Pair = (0.0, 0.0)
+    side_px: Pair = (1.0, 1.0)
+
+    def moved(self, axis: int, by_px: float) -> Window:
+        start = list(self.start_px)
+        start[axis] += by_px
+        return Window((start[0], start[1]), self.side_px)
+
+    def widened(self, axis: int, by_px: float) -> Window:
+        side = list(self.side_px)
+        side[axis] += by_px
+        return Window(self.start_px, (side[0], side[1]))
+
+
+PIXEL = Window()
+
+
 @dataclass(frozen=True)
 class Reach:
     """What the elements of one tensor depend on.
 
     Attributes:
         dims: spatial content per dimension, outermost atom first.
-        extent_px: height and width of the input window that an element sees; inf is global.
+        window: of the first element.
     """
 
     dims: tuple[Dim, ...]
-    extent_px: Extent = (1.0, 1.0)
+    window: Window = PIXEL
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        side = max(self.extent_px)
+        """Side of the window, pixels."""
+        side = max(self.window.side_px)
         return "global" if math.isinf(side) else round(side)
 
 
@@ -71,10 +96,12 @@ def axes(dims: Iterable[Dim]) -> set[int]:
     return {atom.axis for dim in dims for atom in dim if atom.axis is not None}
 
 
-def united(extents: Iterable[Extent]) -> Extent:
-    """The extent of a value that depends on all of these."""
-    extents = list(extents)
-    return max(e[0] for e in extents), max(e[1] for e in extents)
+def united(windows: Iterable[Window]) -> Window:
+    """The smallest window that holds all of these: what a residual sum sees."""
+    windows = list(windows)
+    start = [min(w.start_px[axis] for w in windows) for axis in (HEIGHT, WIDTH)]
+    end = [max(w.start_px[axis] + w.side_px[axis] for w in windows) for axis in (HEIGHT, WIDTH)]
+    return Window((start[0], start[1]), (end[0] - start[0], end[1] - start[1]))
 
 
 def regrouped(dims: Sequence[Dim], shape: Sequence[int]) -> tuple[Dim, ...]:
@@ -132,24 +159,25 @@ def resized(dim: Dim, size: int, step: float = 1.0) -> Dim:
     return (Atom(MIXED, size, math.nan),)
 
 
-def contracted(reach: Reach, which: Iterable[int]) -> Extent:
-    """The extent after elements along the dimensions `which` are combined.
+def contracted(reach: Reach, which: Iterable[int]) -> Window:
+    """The window after elements along the dimensions `which` are combined.
 
     An axis of which nothing is left in the other dimensions has been seen whole.
     """
     gone_dims = {dim % len(reach.dims) for dim in which}
     gone = [atom for dim in gone_dims for atom in reach.dims[dim]]
     kept = axes(dim for index, dim in enumerate(reach.dims) if index not in gone_dims)
-    extent = list(reach.extent_px)
+    window = reach.window
     for axis in (HEIGHT, WIDTH):
         atoms = [atom for atom in gone if atom.axis in (axis, MIXED)]
         if not atoms:
             continue
         if any(atom.axis == MIXED for atom in atoms) or not kept & {axis, MIXED}:
-            extent[axis] = math.inf
+            window = window.widened(axis, math.inf)
         else:
-            extent[axis] += sum((atom.size - 1) * atom.stride_px for atom in atoms)
-    return extent[0], extent[1]
+            steps = sum((atom.size - 1) * atom.stride_px for atom in atoms)
+            window = window.widened(axis, steps)
+    return window
 
 
 def slid(
@@ -158,14 +186,14 @@ def slid(
     *,
     kernel: Sequence[int],
     stride: Sequence[float],
-    padded: Sequence[bool],
+    padding: Sequence[float],
 ) -> Reach:
     """The reach after a window slides over the last dimensions (convolution, pooling).
 
-    `kernel` counts the dilation in, in positions of the incoming map.
+    `kernel` (dilation counted in), `stride` and `padding` are in positions of the incoming map.
     """
     first = len(reach.dims) - len(kernel)
-    dims, extent = list(reach.dims), list(reach.extent_px)
+    dims, window = list(reach.dims), reach.window
     for offset, side in enumerate(kernel):
         dim = dims[first + offset]
         size = shape[first + offset]
@@ -175,11 +203,13 @@ def slid(
             continue
         if len(dim) > 1 or spatial[0].axis == MIXED:
             dims[first + offset] = (Atom(MIXED, size, math.nan),)
-            extent = [math.inf, math.inf] if side > 1 else extent
+            if side > 1:
+                window = Window(window.start_px, (math.inf, math.inf))
             continue
         axis, length, jump = spatial[0]
         assert axis is not None
-        sees_all = side >= length > 1 and not padded[offset]
-        extent[axis] = math.inf if sees_all else extent[axis] + (side - 1) * jump
+        sees_all = side >= length > 1 and not padding[offset]
+        window = window.widened(axis, math.inf if sees_all else (side - 1) * jump)
+        window = window.moved(axis, -padding[offset] * jump)
         dims[first + offset] = (Atom(axis, size, jump * stride[offset]),)
-    return Reach(tuple(dims), (extent[0], extent[1]))
+    return Reach(tuple(dims), window)

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shopsight.models.reach_rules import RULES, elementwise
-from shopsight.models.receptive_field import MIXED, Atom, Reach, ReceptiveField, image_reach
+from shopsight.models.receptive_field import MIXED, Atom, Reach, ReceptiveField, Window, image_reach
 
 # Same shape in and out, yet every position depends on every other.
 _MIXERS = frozenset({"_fft_c2c", "grid_sampler_2d", "sort", "_linalg_solve_ex"})
@@ -198,7 +198,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return elementwise(inputs, shape)
         self.guessed.add(name)
         dims = tuple((Atom(MIXED, size, math.nan),) for size in shape)
-        return Reach(dims, (math.inf, math.inf))
+        return Reach(dims, Window(side_px=(math.inf, math.inf)))
 
 
 def _sizes(reach: Reach) -> tuple[int, ...]:
