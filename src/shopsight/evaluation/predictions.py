@@ -163,7 +163,7 @@ def predict_catalog(
     if source is None:
         source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
         places = np.arange(len(rows))
-    several = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
+    table = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
     columns: list[pl.DataFrame] = []
     done = 0
     with task(f"Predicting {split}", total=len(rows)) as advance:
@@ -171,13 +171,14 @@ def predict_catalog(
             images = batch.images.numpy()
             _, logits = predictor.run_canvases(images)
             probabilities = predictor.probabilities(logits)
-            columns.append(several.columns(truth[done : done + len(images)], probabilities))
+            columns.append(table.columns(truth[done : done + len(images)], probabilities))
             done += len(images)
             advance(len(images))
     assert done == len(rows), "each picture once"
     known = [name for name in ("image", "group", "label") if name in part.table.columns]
     head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
-    head = head.with_columns(pl.col("label").cast(several.label_type, strict=True))
+    if predictor.info.multilabel and not part.multilabel:
+        head = head.with_columns(pl.concat_list("label"))
     return Predictions(
         table=pl.concat([head, pl.concat(columns)], how="horizontal"),
         labels=predictor.labels,
@@ -207,8 +208,6 @@ def _truth(
 class _OneLabel:
     """Columns for classes that exclude each other."""
 
-    label_type = pl.String()
-
     def __init__(self, predictor: Predictor) -> None:
         self._labels = np.array(predictor.labels, dtype=object)
 
@@ -233,8 +232,6 @@ class _OneLabel:
 
 class _SeveralLabels:
     """Columns for labels that may hold together."""
-
-    label_type = pl.List(pl.String())
 
     def __init__(self, predictor: Predictor) -> None:
         self._labels = np.array(predictor.labels, dtype=object)

@@ -1,0 +1,106 @@
+"""A small real model: the network for small pictures, its head fitted on drawn products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+from shopsight.config import CacheSettings
+from shopsight.data.cache import open_cache
+from shopsight.data.catalog import Catalog
+from shopsight.engines.predictor import Predictor
+from shopsight.engines.torch_engine import TorchEngine
+from shopsight.models.bundle import BundleInfo
+from shopsight.models.fashion_cnn import FashionCnn
+from shopsight.models.heads import create_head
+from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
+
+PREPROCESS = Preprocess(size=28)
+
+
+class FittedOn(Protocol):
+    def __call__(self, catalog: Catalog, labels: tuple[str, ...] = ()) -> Predictor: ...
+
+
+@pytest.fixture(scope="session")
+def catalog(drawn_products: Any) -> Catalog:
+    """60 pictures, 3 labels, products as groups; a third of the products each to a part."""
+    table = pl.read_csv(drawn_products.table).rename({"product": "group"})
+    number = pl.col("group").str.extract(r"(\d+)$").cast(pl.Int64)
+    parts = {0: "train", 1: "val", 2: "test"}
+    table = table.with_columns((number % 3).replace_strict(parts).alias("split"))
+    return Catalog(table, name="drawn products", root=str(drawn_products.folder), drawn=True)
+
+
+@pytest.fixture(scope="session")
+def several(catalog: Catalog) -> Catalog:
+    """The same with two labels each: the outline, and "wearable" for all but hats."""
+    lists = (
+        pl.when(pl.col("label") == "hat")
+        .then(pl.concat_list("label"))
+        .otherwise(pl.concat_list("label", pl.lit("wearable")))
+    )
+    return catalog.with_table(catalog.table.with_columns(lists.alias("label")))
+
+
+@pytest.fixture(scope="session")
+def fitted_on() -> FittedOn:
+    """A predictor whose head is a logistic regression on the catalogue's training part."""
+
+    def fit(catalog: Catalog, labels: tuple[str, ...] = ()) -> Predictor:
+        labels = labels or catalog.labels
+        torch.manual_seed(0)
+        head = create_head(
+            "linear", width=32, classes=len(labels), dropout=0.0, hidden=1, hidden_dropout=(0, 0)
+        )
+        model = ProductModel(FashionCnn(), head, PREPROCESS)
+        engine = TorchEngine(model, device="cpu", precision="32")
+        info = BundleInfo(
+            backbone="shopsight:fashion_cnn",
+            weights="random",
+            labels=labels,
+            multilabel=catalog.multilabel,
+            preprocess=PREPROCESS,
+            embedding_width=32,
+        )
+        train = catalog.take(catalog.rows_of("train"))
+        source = open_cache(train, PREPROCESS, settings=CacheSettings(mode="off"))
+        features, _ = engine.run(source.gather(np.arange(len(train))))
+        regression: Any = LogisticRegression(C=1000.0, max_iter=2000)
+        if catalog.multilabel:
+            regression = OneVsRestClassifier(regression)
+        scale = features.std() + 1e-6
+        regression.fit(features / scale, train.targets(labels))
+        each = regression.estimators_ if catalog.multilabel else [regression]
+        with torch.no_grad():
+            weight = np.concatenate([one.coef_ for one in each]) / scale
+            bias = np.concatenate([one.intercept_ for one in each])
+            head.classifier.weight.copy_(torch.from_numpy(weight))
+            head.classifier.bias.copy_(torch.from_numpy(bias))
+        return Predictor(engine, info)
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def predictor(fitted_on: FittedOn, catalog: Catalog) -> Predictor:
+    return fitted_on(catalog)
+
+
+@pytest.fixture
+def damaged_folder(tmp_path: Path, catalog: Catalog) -> Catalog:
+    """The catalogue over a copy of its files in which one test picture is no picture."""
+    victim = catalog.take(catalog.rows_of("test")).table["image"][3]
+    for image, ref in zip(catalog.table["image"], catalog.refs(), strict=True):
+        copy = tmp_path / image
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(b"not a picture" if image == victim else Path(ref).read_bytes())
+    return Catalog(catalog.table, name="damaged", root=str(tmp_path))
