@@ -1,0 +1,78 @@
+"""The probe against scikit-learn's logistic regression."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from shopsight.config import ProbeSettings
+from shopsight.training.probe import fit_probe
+
+
+def blobs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 3, count)
+    features = rng.normal(size=(count, 6)) * [1, 10, 0.1, 1, 1, 0] + target[:, None]
+    features[:, 5] = 4.0
+    return torch.tensor(features, dtype=torch.float32), torch.tensor(target)
+
+
+def one_hot(target: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.one_hot(target, 3).float()
+
+
+def test_equals_scikit_learn_at_the_same_penalty() -> None:
+    x, y = blobs(300, 0)
+    penalty = 0.01
+    probe = fit_probe(x, one_hot(y), x, one_hot(y), settings=ProbeSettings(penalties=(penalty,)))
+    scaler = StandardScaler().fit(x.numpy())
+    # scikit-learn sums the loss where we average it: C = 1 / (n * penalty).
+    peer = LogisticRegression(C=1 / (300 * penalty), tol=1e-8, max_iter=1000)
+    peer.fit(scaler.transform(x.numpy()), y.numpy())
+    ours = torch.softmax(x @ probe.weight.T + probe.bias, 1).numpy()
+    theirs = peer.predict_proba(scaler.transform(x.numpy()))
+    assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+def test_keeps_the_penalty_with_the_lowest_validation_loss() -> None:
+    (x, y), (v, w) = blobs(30, 0), blobs(200, 1)
+    grid = (1e-4, 1e-2, 1.0, 100.0)
+    losses = {
+        p: fit_probe(x, one_hot(y), v, one_hot(w), settings=ProbeSettings(penalties=(p,))).val_loss
+        for p in grid
+    }
+    best = fit_probe(x, one_hot(y), v, one_hot(w), settings=ProbeSettings(penalties=grid))
+    assert best.penalty == min(losses, key=losses.__getitem__)
+    assert best.val_loss == pytest.approx(losses[best.penalty], abs=5e-3)
+
+
+def test_class_weights_count_like_repeated_rows() -> None:
+    x, y = blobs(90, 2)
+    settings = ProbeSettings(penalties=(0.1,))
+    # Standardisation must be the same for the comparison: repeat features with zero effect on it.
+    weights = torch.tensor([1.0, 1.0, 1.0])
+    plain = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
+    weighted = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, weights=weights * 7)
+    assert weighted.weight.numpy() == pytest.approx(plain.weight.numpy(), abs=1e-3)
+    rare = fit_probe(
+        x, one_hot(y), x, one_hot(y), settings=settings, weights=torch.tensor([1.0, 1.0, 20.0])
+    )
+    more = (x @ rare.weight.T + rare.bias).argmax(1).eq(2).sum()
+    assert more > (x @ plain.weight.T + plain.bias).argmax(1).eq(2).sum()
+
+
+def test_several_labels_at_once() -> None:
+    x, y = blobs(300, 3)
+    both = one_hot(y)
+    both[:, 0] = (x[:, 3] > 1).float()
+    probe = fit_probe(
+        x, both, x, both, settings=ProbeSettings(penalties=(1e-3,)), several_labels=True
+    )
+    assert probe.val_accuracy > 0.8
+
+
+def test_a_constant_feature_has_no_say() -> None:
+    x, y = blobs(100, 4)
+    probe = fit_probe(x, one_hot(y), x, one_hot(y), settings=ProbeSettings(penalties=(0.01,)))
+    assert probe.weight[:, 5].abs().max() == 0.0
