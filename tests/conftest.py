@@ -13,7 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
-from PIL import Image, ImageDraw
+
+from shopsight.data.drawn import draw_product
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
@@ -68,33 +69,14 @@ def draw_products(
     folder: Path, *, per_class: int, classes: tuple[str, ...] = DRAWN_CLASSES, seed: int = 0
 ) -> DrawnProducts:
     """Draw `per_class` pictures (an even number) of each class into `folder`."""
-    rng = np.random.default_rng(seed)
     rows = ["image,label,product"]
-    for label in classes:
+    for place, label in enumerate(classes):
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(per_class):
             name = f"{label}/{label}-{number:03d}.jpg"
+            rng = np.random.default_rng([seed, place, number])
             draw_product(label, rng).save(folder / name, quality=90)
             rows.append(f"{name},{label},{label}-{number // 2}")
     table = folder.parent / f"{folder.name}.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return DrawnProducts(folder, table, tuple(sorted(classes)), per_class * len(classes))
-
-
-def draw_product(label: str, rng: np.random.Generator, *, size_px: int = 96) -> Image.Image:
-    """One picture: the class decides the outline, chance the place, colours and noise."""
-    ground = rng.integers(200, 256, 3)
-    pixels = np.clip(ground + rng.normal(0, 4, (size_px, size_px, 3)), 0, 255).astype(np.uint8)
-    picture = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(picture)
-    colour = tuple(int(value) for value in rng.integers(0, 160, 3))
-    x, y = rng.integers(-8, 9, 2) + size_px // 2
-    half = int(rng.integers(size_px // 4, size_px // 3))
-    if label == "dress":
-        pen.polygon([(x, y - half), (x - half, y + half), (x + half, y + half)], fill=colour)
-    elif label == "shoe":
-        pen.rectangle([x - half, y, x + half, y + half // 2], fill=colour)
-        pen.rectangle([x - half, y - half // 2, x - half // 3, y], fill=colour)
-    else:
-        pen.ellipse([x - half, y - half, x + half, y + half], fill=colour)
-    return picture
