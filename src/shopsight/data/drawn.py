@@ -15,10 +15,14 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFilter
 
 from shopsight.data.catalog import Catalog
-from shopsight.files import atomic_folder
+from shopsight.errors import CatalogError
+from shopsight.files import atomic_folder, cache_folder
 from shopsight.progress import task
 
 SIZE_PX = 96
+PER_CLASS = 200
+# Raise it when the pictures change, so that nobody goes on with old ones.
+VERSION = 1
 # Drawn larger and reduced, so that edges are smooth.
 OVERSAMPLING = 3
 Point = tuple[float, float]
@@ -26,12 +30,25 @@ Point = tuple[float, float]
 Shape = Callable[[np.random.Generator], list[list[Point]]]
 
 
-def draw_catalog(folder: Path | str, *, per_class: int = 300, seed: int = 0) -> Catalog:
+def open_drawn(root: Path | None = None) -> Catalog:
+    """The drawn data set, drawn once and kept in `root` (None: in the cache)."""
+    folder = root or cache_folder() / f"drawn-{VERSION}"
+    names = [_name(label, number) for label in SHAPES for number in range(PER_CLASS)]
+    if not all((folder / name).is_file() for name in names):
+        return draw_catalog(folder)
+    return _catalog(folder, names)
+
+
+def draw_catalog(folder: Path | str, *, per_class: int = PER_CLASS, seed: int = 0) -> Catalog:
     """Draw `per_class` pictures of each class into `folder/<class>/`, and give their catalogue.
 
     The same seed gives the same pictures. What was in `folder` is replaced.
+
+    Raises:
+        CatalogError: the folder holds something else.
     """
-    rows: dict[str, list[str]] = {"image": [], "label": []}
+    _refuse_to_replace(Path(folder))
+    names = []
     with (
         atomic_folder(folder) as part,
         task("Drawing pictures", total=per_class * len(SHAPES)) as advance,
@@ -39,14 +56,34 @@ def draw_catalog(folder: Path | str, *, per_class: int = 300, seed: int = 0) -> 
         for place, label in enumerate(SHAPES):
             (part / label).mkdir()
             for number in range(per_class):
-                name = f"{label}/{label}-{number:04d}.jpg"
+                names.append(_name(label, number))
                 rng = np.random.default_rng([seed, place, number])
-                draw_product(label, rng).save(part / name, quality=90)
-                rows["image"].append(name)
-                rows["label"].append(label)
+                draw_product(label, rng).save(part / names[-1], quality=90)
                 advance(1)
+    return _catalog(Path(folder), names)
+
+
+def _name(label: str, number: int) -> str:
+    return f"{label}/{label}-{number:04d}.jpg"
+
+
+def _catalog(folder: Path, names: Sequence[str]) -> Catalog:
+    labels = [name.partition("/")[0] for name in names]
+    table = pl.DataFrame({"image": names, "label": labels})
     told = ("these product pictures are drawn by shopsight, not photographed",)
-    return Catalog(pl.DataFrame(rows), "drawn-products", str(folder), told=told, drawn=True)
+    return Catalog(table, "drawn", str(folder.absolute()), told=told, drawn=True)
+
+
+def _refuse_to_replace(folder: Path) -> None:
+    strangers = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    strangers = sorted(set(strangers) - set(SHAPES))
+    if strangers:
+        raise CatalogError(
+            "holds something else than drawn pictures, which would be replaced",
+            where=str(folder),
+            details=strangers,
+            fix="name a folder that is empty or not there",
+        )
 
 
 def draw_product(label: str, rng: np.random.Generator, *, size_px: int = SIZE_PX) -> Image.Image:
@@ -131,11 +168,29 @@ def _hat(rng: np.random.Generator) -> list[list[Point]]:
     return [dome, _mirrored([(brim, 0.2), (brim * 0.9, 0.4)])]
 
 
+def _umbrella(rng: np.random.Generator) -> list[list[Point]]:
+    width, rise = rng.uniform(0.7, 1.0), rng.uniform(0.5, 0.8)
+    arc = [math.pi * (0.5 - step / 16) for step in range(9)]
+    roof = _mirrored([(width * math.cos(angle), -0.1 - rise * math.sin(angle)) for angle in arc])
+    stick = [(-0.04, -0.1), (0.04, -0.1), (0.04, 0.9), (-0.04, 0.9)]
+    hook = [(-0.04, 0.8), (-0.04, 0.95), (-0.25, 0.95), (-0.25, 0.7), (-0.17, 0.7), (-0.17, 0.8)]
+    return [roof, stick, hook]
+
+
+def _bottle(rng: np.random.Generator) -> list[list[Point]]:
+    width, neck = rng.uniform(0.25, 0.45), rng.uniform(0.08, 0.16)
+    shoulder = rng.uniform(-0.4, -0.1)
+    body = [(neck, -0.75), (neck, shoulder - 0.15), (width, shoulder + 0.1), (width, 0.95)]
+    return [_mirrored(body), _mirrored([(neck + 0.03, -0.95), (neck + 0.03, -0.75)])]
+
+
 SHAPES: dict[str, Shape] = {
     "bag": _bag,
+    "bottle": _bottle,
     "dress": _dress,
     "hat": _hat,
     "shirt": _shirt,
     "shoe": _shoe,
     "trousers": _trousers,
+    "umbrella": _umbrella,
 }
