@@ -10,9 +10,9 @@ from pathlib import Path
 # Before torch and OpenCV start their pools: tests run beside each other, one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
+from PIL import Image
 
 from shopsight.data.drawn import draw_product
 
@@ -61,7 +61,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def drawn_products(tmp_path_factory: pytest.TempPathFactory) -> DrawnProducts:
-    """Three classes of 20 pictures each (10 products, two pictures of each). Do not change it."""
+    """Three classes of 20 pictures each: 10 products, two views of each. Do not change it."""
     return draw_products(tmp_path_factory.mktemp("drawn") / "products", per_class=20)
 
 
@@ -70,13 +70,14 @@ def draw_products(
 ) -> DrawnProducts:
     """Draw `per_class` pictures (an even number) of each class into `folder`."""
     rows = ["image,label,product"]
-    for place, label in enumerate(classes):
+    for label in classes:
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for number in range(per_class):
-            name = f"{label}/{label}-{number:03d}.jpg"
-            rng = np.random.default_rng([seed, place, number])
-            draw_product(label, rng).save(folder / name, quality=90)
-            rows.append(f"{name},{label},{label}-{number // 2}")
+        for index in range(per_class):
+            number, view = divmod(index, 2)
+            name = f"{label}/{label}-{number:03d}-{view}.jpg"
+            pixels = draw_product(label, number=number, view=view, seed=seed)
+            Image.fromarray(pixels).save(folder / name, quality=90)
+            rows.append(f"{name},{label},{label}-{number}")
     table = folder.parent / f"{folder.name}.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return DrawnProducts(folder, table, tuple(sorted(classes)), per_class * len(classes))
