@@ -54,9 +54,13 @@ def test_a_key_in_two_segments_is_found_once(tmp_path: Path) -> None:
 
 
 def test_an_exception_keeps_what_was_added(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), SegmentWriter(tmp_path) as writer:
-        writer.add(key(4), blob(4))
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with SegmentWriter(tmp_path) as writer:
+            writer.add(key(4), blob(4))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert read_back(Segments.read(tmp_path), 4) == [blob(4)]
 
 

@@ -272,7 +272,7 @@ def _erase(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSet
     colors = (drawn[:, Draw.ERASE_RED : Draw.ERASE_BLUE + 1] * 256).astype(int).tolist()
     for i in erased.tolist():
         x, y = place[i]
-        color = None if mean[i] else colors[i]
+        color = None if mean[i] else (colors[i][0], colors[i][1], colors[i][2])
         erase(out[i], area=area[i], aspect=aspect[i], x=x, y=y, color=color)
 
 

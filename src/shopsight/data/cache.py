@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import simplejpeg
@@ -48,6 +48,7 @@ FREE_SHARE_FOR_RAW = 0.5
 PIECE_IMAGES, PIECE_BYTES = 64, 4_000_000
 
 
+@runtime_checkable
 class PixelSource(Protocol):
     """Where square pictures come from. `gather` may be called from many threads."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from shopsight.config import AugmentSettings
@@ -152,7 +152,7 @@ class TrainingBatches:
         images: UInt8[np.ndarray, "b s s 3"],
         rows: Int64[np.ndarray, "b"],
         partner_rows: Int64[np.ndarray, "b"] | None = None,
-        share: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None,
+        share: Float64[np.ndarray, "b"] | None = None,
     ) -> Batch:
         pixels = torch.from_numpy(images)
         return Batch(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 
 KEY_BYTES = 16
 RECORD = np.dtype([("key", f"S{KEY_BYTES}"), ("end", "<i8")])
@@ -24,7 +24,8 @@ SECONDS_BETWEEN_RECORDS = 2.0
 # A build's memory stays bounded however fast the disk takes the blobs.
 BLOBS_BETWEEN_RECORDS = 4096
 
-Keys = np.ndarray[tuple[int], np.dtype[np.bytes_]]
+# Of dtype S16, which jaxtyping has no name for.
+Keys = Shaped[np.ndarray, "n"]
 
 
 @dataclass(frozen=True)
