@@ -129,7 +129,8 @@ def split(
         SplitError: a class cannot be in every part.
     """
     from shopsight.data.audit import audit as look
-    from shopsight.data.gate import BLOCKING_KINDS, gate
+    from shopsight.data.findings import BLOCKING_KINDS
+    from shopsight.data.gate import gate
     from shopsight.data.split import fold_catalog, split_catalog
 
     catalog = open_catalog(data)

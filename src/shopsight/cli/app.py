@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from shopsight.cli import audit, doctor, evaluate, predict, recipes, split, train
+from shopsight.cli import audit, datasets, demo, doctor, evaluate, predict, recipes, split, train
 from shopsight.errors import ShopsightError
 
 FAULT_OF_OURS = 70
@@ -56,8 +56,11 @@ app.command("train", rich_help_panel=MAIN_JOB)(train.train)
 app.command("evaluate", rich_help_panel=MAIN_JOB)(evaluate.evaluate)
 app.command("predict", rich_help_panel=MAIN_JOB)(predict.predict)
 
+app.command("demo", rich_help_panel=MAIN_JOB)(demo.demo)
+
 LOOK_AROUND = "Look around"
 app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)
+app.command("data", rich_help_panel=LOOK_AROUND)(datasets.data)
 app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shopsight.cli.options import DataArgument, DataOptions, takes_data
 from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from shopsight.data.audit import AuditReport
 
 
 @takes_data
@@ -31,18 +33,37 @@ def audit(
     if options.json:
         print_json(report.to_json())
     else:
-        kinds = Counter((finding.severity, finding.kind) for finding in report.findings)
-        order = {"error": 0, "warning": 1, "note": 2}
-        ranked = sorted(kinds.items(), key=lambda item: (order[item[0][0]], -item[1]))
-        print_table(
-            [Column("severity", fold=False), Column("kind", fold=False), Column("findings", True)],
-            [[severity, kind, count(number)] for (severity, kind), number in ranked],
-            title=f"{catalog.name}: {count(len(catalog))} rows" + " (drawn)" * catalog.drawn,
-        )
+        show(report)
         if out is None:
-            print_line("--out FOLDER writes them one by one, and a page with thumbnails")
+            print_line("--out FOLDER writes each finding, and a page with thumbnails")
         else:
             print_line(f"page:     {out / 'audit.html'}")
             print_line(f"findings: {out / 'findings.csv'}")
     if report.blocking:
         raise typer.Exit(1)
+
+
+def show(report: AuditReport) -> None:
+    """What was looked at, and how much of each kind was found."""
+    from shopsight.data.findings import KINDS
+
+    drawn = " (drawn)" * report.catalog.drawn
+    summary = report.lines()[: -len(report.counts) or None]
+    for line in (f"{report.catalog.name}{drawn}", *summary):
+        print_line(line)
+    if not report.counts:
+        print_line("nothing found")
+        return
+    columns = [Column("severity", fold=False), Column("kind", fold=False), Column("", right=True)]
+    print_table(
+        [*columns, Column("meaning")],
+        [
+            [
+                KINDS[kind].severity,
+                kind,
+                count(number),
+                f"{KINDS[kind].title}. {KINDS[kind].meaning}",
+            ]
+            for kind, number in report.counts.items()
+        ],
+    )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from shopsight.errors import ConfigError
+
 if TYPE_CHECKING:
     from shopsight.data.catalog import Catalog
 
@@ -163,13 +165,16 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def seconds(text: str) -> float:
-    """`"90"`, `"90s"`, `"10m"`, `"1h30m"` -> seconds."""
+def parsed_seconds(text: str) -> float:
+    """`"90"`, `"90s"`, `"10m"`, `"1h30m"` -> seconds.
+
+    Raises:
+        ConfigError: it is not such a time, or zero.
+    """
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text.strip().lower())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
-        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 10m or 1h30m")
+    text = text.strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text)
     total = sum(float(number) * units[unit or "s"] for number, unit in parts)
-    if total <= 0:
-        raise typer.BadParameter("the time must be above zero")
+    if "".join(number + unit for number, unit in parts) != text or total <= 0:
+        raise ConfigError(f"{text!r} is not a time", where="--time-limit", fix="90s, 10m or 1h30m")
     return total

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shopsight.cli.evaluate import headline_table
-from shopsight.cli.options import DataOptions, OptionalDataArgument, seconds, takes_data
+from shopsight.cli.options import DataOptions, OptionalDataArgument, parsed_seconds, takes_data
 from shopsight.cli.output import print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
@@ -49,10 +49,9 @@ def train(
         typer.Option("--epochs", min=1, help="Passes over the images.", rich_help_panel=RECIPE),
     ] = None,
     time_limit: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--time-limit",
-            parser=seconds,
             metavar="TIME",
             help="Plan as many epochs as fit: 90s, 10m, 1h30m.",
             rich_help_panel=RECIPE,
@@ -110,6 +109,7 @@ def train(
     run = resume if resume is not None else out
     if run is None or (resume is not None and out is not None):
         raise typer.BadParameter("give either --out RUN or --resume RUN")
+    limit_s = None if time_limit is None else parsed_seconds(time_limit)
     try:
         with shown_progress():
             if resume is not None:
@@ -121,7 +121,7 @@ def train(
                     recipe=recipe,
                     backbone=backbone,
                     epochs=epochs,
-                    time_limit_s=time_limit,
+                    time_limit_s=limit_s,
                     seed=seed,
                     folds=folds,
                     fold=fold,
