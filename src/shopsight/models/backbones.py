@@ -337,6 +337,12 @@ def _from_bundle(folder: Path, request: _Request) -> Backbone:
     if not (info.is_file() and file.is_file()):
         raise WeightsError("no model.json and model.safetensors in it", where=str(folder))
     written = read_json(info)
+    if written.get("members", 1) > 1:
+        raise WeightsError(
+            f"an ensemble of {written['members']} networks is no backbone",
+            where=str(folder),
+            fix="name the bundle of one fold",
+        )
     preprocess = Preprocess.model_validate(written["preprocess"])
     size = request.size or preprocess.size
     backbone = create_backbone(

@@ -26,10 +26,12 @@ import numpy as np
 import safetensors.torch
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
 
 from shopsight.errors import BundleError, WeightsError
 from shopsight.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from shopsight.models.backbones import create_backbone
+from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import HeadKind, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.models.weights import fit_weights, read_weights
@@ -71,6 +73,7 @@ class BundleInfo(BaseModel):
         temperature: logits are divided by it before probabilities are made.
         thresholds: per label, the probability from which it is assigned (several labels only);
             labels without one have 0.5.
+        members: networks that answer as one; their embeddings lie side by side.
         flip: outputs are of the mean embedding of the picture and its mirror image.
         catalog_fingerprint, catalog, drawn: what it was trained on, and whether that was drawn.
         weights_sha256: of model.safetensors; filled in when the bundle is written.
@@ -86,6 +89,7 @@ class BundleInfo(BaseModel):
     multilabel: bool = False
     preprocess: Preprocess
     embedding_width: int = Field(ge=1)
+    members: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     thresholds: dict[str, float] = {}
     flip: bool = False
@@ -104,6 +108,8 @@ class BundleInfo(BaseModel):
         unknown = set(self.thresholds) - set(self.labels)
         if unknown:
             raise ValueError(f"thresholds: no such labels: {sorted(unknown)[:5]}")
+        if self.embedding_width % self.members:
+            raise ValueError("embedding_width: not a multiple of the number of members")
         return self
 
 
@@ -224,16 +230,12 @@ def build_model(bundle: Bundle) -> ProductModel:
         BundleError: the weights do not fit the network that model.json names.
     """
     info = bundle.info
-    backbone = create_backbone(info.backbone, weights="random", size=info.preprocess.size)
-    head = create_head(
-        info.head.kind,
-        width=info.embedding_width,
-        classes=len(info.labels),
-        dropout=info.head.dropout,
-        hidden=info.head.hidden,
-        hidden_dropout=info.head.hidden_dropout,
-    )
-    model = ProductModel(backbone.module, head, info.preprocess, flip=info.flip)
+    parts = [_empty_parts(info) for _ in range(info.members)]
+    backbone, head = parts[0]
+    if info.members > 1:
+        backbone = EnsembleBackbone([part[0] for part in parts])
+        head = EnsembleHead([part[1] for part in parts], multilabel=info.multilabel)
+    model = ProductModel(backbone, head, info.preprocess, flip=info.flip)
     file = bundle.folder / WEIGHTS_FILE
     try:
         fit_weights(model, read_weights(file, unwrap=False), where=str(file))
@@ -246,6 +248,20 @@ def build_model(bundle: Bundle) -> ProductModel:
             f"{info.versions.get('timm', '?')}: install that version, or copy the bundle again",
         ) from error
     return model.eval()
+
+
+def _empty_parts(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
+    """Backbone and head of one member, weights not loaded."""
+    backbone = create_backbone(info.backbone, weights="random", size=info.preprocess.size)
+    head = create_head(
+        info.head.kind,
+        width=info.embedding_width // info.members,
+        classes=len(info.labels),
+        dropout=info.head.dropout,
+        hidden=info.head.hidden,
+        hidden_dropout=info.head.hidden_dropout,
+    )
+    return backbone.module, head
 
 
 def _read_info(path: Path) -> BundleInfo:
