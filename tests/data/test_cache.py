@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -243,3 +246,44 @@ def test_the_folder_is_the_users_choice(
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "by-variable"))
     open_cache(pictures, PREPROCESS, settings=CacheSettings())
     assert list((tmp_path / "by-variable").rglob("*.blobs"))
+
+
+KILLED_BUILD = """
+import os, signal, sys
+from shopsight.config import CacheSettings
+from shopsight.data import cache, segments
+from shopsight.data.catalog import Catalog
+from shopsight.preprocess import Preprocess
+
+catalog, folder, pictures = sys.argv[1], sys.argv[2], int(sys.argv[3])
+segments.BLOBS_BETWEEN_RECORDS = 1
+add = segments.SegmentWriter.add
+
+def add_or_die(self, key, blob, left=[pictures]):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    add(self, key, blob)
+
+segments.SegmentWriter.add = add_or_die
+settings = CacheSettings(mode="raw", folder=folder)
+cache.open_cache(Catalog.read(catalog), Preprocess(size=48), settings=settings)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_build_at_once_and_one_that_is_killed(
+    pictures: Catalog, tmp_path: Path
+) -> None:
+    pictures.write(tmp_path / "catalog.parquet")
+    arguments = [sys.executable, "-c", KILLED_BUILD, str(tmp_path / "catalog.parquet")]
+    arguments.append(str(tmp_path / "cache"))
+    killed = subprocess.run([*arguments, "6"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    both = [subprocess.Popen([*arguments, "1000"]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
+    assert sorted(Segments.read(folder).counts) == [4, 6]
+    source, ears = opened(pictures, tmp_path / "cache")
+    assert ears.decoded() == 0
+    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures))
