@@ -45,7 +45,7 @@ def near_pairs(thumbs: UInt8[np.ndarray, "n t"]) -> Pairs:
     points = _projected(thumbs, rows)
     order = np.argsort(points[:, 0], kind="stable")
     rows, points = rows[order], points[order]
-    found = []
+    found = [np.empty((0, 2), np.int64)]
     with task("Comparing images", total=len(rows)) as advance:
         for start in range(0, len(rows), _BLOCK_ROWS):
             candidates = rows[_candidates(points, start)]
@@ -93,7 +93,7 @@ def _candidates(points: Float32[np.ndarray, "m d"], start: int) -> Pairs:
     end = int(np.searchsorted(points[:, 0], block[-1, 0] + reach, side="right"))
     # |x - y|^2 <= reach^2 as one product: x.y - |x|^2 / 2 - |y|^2 / 2 >= -reach^2 / 2.
     left = _with_columns(block, -_half_squares(block), 1.0)
-    found = []
+    found = [np.empty((0, 2), np.int64)]
     for first in range(start, end, _WINDOW_ROWS):
         window = points[first : min(first + _WINDOW_ROWS, end)]
         right = _with_columns(window, 1.0, -_half_squares(window))
