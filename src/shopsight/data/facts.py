@@ -156,7 +156,11 @@ def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     jpeg = jpeg_header(data)
     check_pixels(jpeg.width, jpeg.height, None)
     shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, "short")
-    return upright(decode_jpeg(data, jpeg, shrink=shrink, strict=strict), jpeg.orientation)
+    pixels = decode_jpeg(data, jpeg, shrink=shrink, strict=strict)
+    # The last row and column may stand for a fraction of a pixel: left out when less than half,
+    # so that copies of different sizes do not lie askew.
+    height, width = (max(1, round(side / shrink)) for side in (jpeg.height, jpeg.width))
+    return upright(np.ascontiguousarray(pixels[:height, :width]), jpeg.orientation)
 
 
 def _facts_of(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileFacts) -> FileFacts:
