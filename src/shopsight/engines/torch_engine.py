@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from shopsight.engines.engine import Precision
+from shopsight.engines.fuse import fuse_batchnorm
 from shopsight.errors import ConfigError
 from shopsight.models.product_model import ProductModel
 
@@ -17,7 +18,9 @@ from shopsight.models.product_model import ProductModel
 class TorchEngine:
     """A network on one device, for inference. Takes the network over: moved and set to eval.
 
-    Weights stay fp32; in "bf16" convolutions and matrix products are autocast.
+    Weights stay fp32; in "bf16" convolutions and matrix products are autocast. BatchNorms are
+    folded into the convolutions before them, in copies: later changes of the network's weights
+    are not seen.
 
     Args:
         device: "auto" takes CUDA when it is there, else the CPU.
@@ -38,7 +41,10 @@ class TorchEngine:
         self.precision: Precision = (
             ("bf16" if computes_bf16(self.device) else "32") if precision == "auto" else precision
         )
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        model = model.to(self.device).eval()
+        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size)
+        self.model = ProductModel(backbone, model.head, model.preprocess, flip=model.flip)
+        self.model.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
     def name(self) -> str:
