@@ -7,6 +7,7 @@ takes. Importing this module is cheap: each verb imports what it needs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from shopsight.data.split import SplitProof
     from shopsight.engines.inputs import Pictures
     from shopsight.engines.predictor import Prediction, Predictor
+    from shopsight.evaluation.compare import Comparison
     from shopsight.evaluation.evaluate import Evaluation
-    from shopsight.training.fit import FitResult
+    from shopsight.evaluation.recommend import Recommendation
+    from shopsight.models.profile import Profile
 
 DEFAULT_RECIPE = "balanced"
+PROBE_RECIPE = "fast"
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,22 @@ class SplitResult:
 class TrainResult:
     """Attributes:
     run: the run folder; `run / "model"` is the bundle that `shopsight.load` opens.
-    fit: what training did.
-    evaluations: by part, "val" and "test".
+    seconds: wall and CPU seconds by stage.
+    evaluations: by part: "val" and "test", or with folds "out-of-fold". Empty in all but the
+        first of several training processes.
     report: the one-file report.
     """
 
     run: Path
-    fit: FitResult
+    seconds: dict[str, dict[str, float]]
     evaluations: dict[str, Evaluation]
     report: Path
 
     def to_json(self) -> dict[str, Any]:
-        return self.fit.to_json() | {
+        return {
+            "run": str(self.run),
+            "model": str(self.run / "model"),
+            "seconds": self.seconds,
             "report": str(self.report),
             "evaluations": {part: found.to_json() for part, found in self.evaluations.items()},
         }
@@ -177,6 +185,7 @@ def train(
             before the first step.
     """
     from shopsight.training.fit import fit
+    from shopsight.training.folds import fit_folds
 
     told = {
         "model.backbone": backbone,
@@ -188,8 +197,11 @@ def train(
     flags = [f"{key}={value}" for key, value in told.items() if value is not None]
     chosen = _recipe(recipe, [*flags, *settings])
     catalog = _training_catalog(data, chosen)
-    done = fit(catalog, chosen, out, accept=accept, leave_out=leave_out, fold=fold)
-    return _reported(done)
+    if chosen.folds.count and fold is None:
+        fit_folds(catalog, chosen, out, accept=accept, leave_out=leave_out)
+    else:
+        fit(catalog, chosen, out, accept=accept, leave_out=leave_out, fold=fold)
+    return _reported(Path(out))
 
 
 def resume(run: str | Path) -> TrainResult:
@@ -199,8 +211,13 @@ def resume(run: str | Path) -> TrainResult:
         TrainingError: there is no run that began.
     """
     from shopsight.training.fit import resume as go_on
+    from shopsight.training.folds import is_folds_run, resume_folds
 
-    return _reported(go_on(run))
+    if is_folds_run(run):
+        resume_folds(run)
+    else:
+        go_on(run)
+    return _reported(Path(run))
 
 
 def evaluate(
@@ -208,13 +225,17 @@ def evaluate(
     data: str | Path | Catalog | None = None,
     *,
     split: str = "test",
+    out: str | Path | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Score a run or a bundle on its own images or on others.
 
+    Without `data` the run's predictions, metrics and report are written anew.
+
     Args:
         model: a run folder, or a bundle with `data`.
         data: None takes the run's own catalogue. All its rows count when it is not split.
+        out: a report file to write, with `data`.
 
     Raises:
         ShopsightError: a bundle without data; a label that the model does not know; a file that
@@ -222,23 +243,28 @@ def evaluate(
     """
     from shopsight.evaluation.evaluate import evaluate as score
     from shopsight.evaluation.evaluate import write_evaluation
+    from shopsight.evaluation.report import write_evaluation_report, write_report
 
-    predictor = load(model, device=device)
     run = Path(model) if (Path(model) / "catalog.parquet").is_file() else None
-    if data is not None:
-        catalog = open_catalog(data)
-        part = split if "split" in catalog.table.columns else "all"
-        return score(predictor, catalog, split=part)
-    if run is None:
+    if data is None and run is None:
         raise ConfigError(
-            "is a bundle without its run: it has no images of its own",
+            "is no run folder, and a bundle has no images of its own",
             where=str(model),
             fix=f"shopsight evaluate {model} DATA",
         )
-    evaluation = score(
-        predictor, _catalog_of(run), split=split, settings=_recipe_of(run).evaluation
-    )
+    predictor = load(model, device=device)
+    if data is not None:
+        catalog = open_catalog(data)
+        part = split if "split" in catalog.table.columns else "all"
+        evaluation = score(predictor, catalog, split=part)
+        if out is not None:
+            write_evaluation_report(evaluation, catalog, out, model=model)
+        return evaluation
+    assert run is not None
+    settings = _recipe_of(run).evaluation
+    evaluation = score(predictor, _catalog_of(run), split=split, settings=settings)
     write_evaluation(run, evaluation)
+    write_report(run)
     return evaluation
 
 
@@ -274,28 +300,208 @@ def predict(
     return predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
 
 
-def _reported(done: FitResult) -> TrainResult:
-    from shopsight.data.cache import open_cache
-    from shopsight.evaluation.evaluate import evaluate as score
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    split: str = "test",
+    measure: bool = True,
+    device: str = "auto",
+) -> Comparison:
+    """Put finished runs beside each other: scores with paired differences, and cost.
+
+    With `out`, writes compare.html, compare.csv and compare.json there.
+
+    Args:
+        split: whose predictions: "test", "val", "out-of-fold".
+        measure: profile each model, and time it on `device`.
+
+    Raises:
+        CompareError: fewer than two runs, or they were tested on different images.
+    """
+    from shopsight.evaluation.compare import compare_runs
+    from shopsight.evaluation.compare_page import write_comparison
+
+    comparison = compare_runs(runs, split=split, measure=measure, device=device)
+    if out is not None:
+        write_comparison(out, comparison)
+    return comparison
+
+
+def compare_backbones(
+    data: str | Path | Catalog,
+    *,
+    backbones: Sequence[str],
+    out: str | Path,
+    recipe: str | Path | Recipe = PROBE_RECIPE,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+) -> Comparison:
+    """Train one run per backbone in `out` by the same recipe (a probe by default); compare them.
+
+    A run that is there already is taken, or gone on with.
+
+    Raises:
+        ShopsightError: as `train` and `compare`.
+    """
+    catalog = open_catalog(data)
+    runs = [
+        _trained(catalog, recipe, backbone, Path(out), settings, accept, leave_out)
+        for backbone in dict.fromkeys(backbones)
+    ]
+    return compare(runs, out=out, device=device)
+
+
+def recommend(
+    data: str | Path | Catalog,
+    *,
+    latency_ms: float,
+    out: str | Path,
+    backbones: Sequence[str] = (),
+    device: str = "auto",
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+) -> Recommendation:
+    """The backbone whose probe is the most accurate among those that are fast enough here.
+
+    Args:
+        latency_ms: for one picture, on `device`.
+        out: holds one run per backbone that was probed, and the comparison.
+        backbones: empty considers `shopsight.evaluation.recommend.CANDIDATES`.
+
+    Raises:
+        CompareError: none could be built.
+    """
+    from shopsight.evaluation.compare_page import write_comparison
+    from shopsight.evaluation.recommend import CANDIDATES
+    from shopsight.evaluation.recommend import recommend as choose
+
+    catalog = open_catalog(data)
+    found = choose(
+        list(backbones) or CANDIDATES,
+        latency_ms=latency_ms,
+        train=lambda backbone: _trained(
+            catalog, PROBE_RECIPE, backbone, Path(out), (), accept, leave_out
+        ),
+        classes=len(catalog.labels),
+        device=device,
+    )
+    if found.comparison is not None:
+        write_comparison(out, found.comparison)
+    return found
+
+
+def profile(
+    backbone: str,
+    *,
+    size_px: int | None = None,
+    classes: int | None = None,
+    batches: Sequence[int] = (1, 32),
+    device: str = "auto",
+    precision: Literal["auto", "32", "bf16"] = "auto",
+) -> Profile:
+    """What a backbone costs and how much of the picture each stage sees.
+
+    Args:
+        size_px: None keeps the backbone's own.
+        classes: of the classifier counted in; None is 1000, or 10 for the `shopsight:` nets.
+        batches: batch sizes to time; empty times nothing.
+        precision: of the timing; "auto" is bf16 where the machine multiplies in it.
+
+    Raises:
+        ConfigError: no such backbone, or not at this size.
+    """
+    from shopsight.engines.torch_engine import computes_bf16, pick_device
+    from shopsight.models.profile import profile_backbone
+
+    place = pick_device(device)
+    if precision == "auto":
+        precision = "bf16" if computes_bf16(place) else "32"
+    return profile_backbone(
+        backbone,
+        size_px=size_px,
+        classes=classes,
+        batches=batches,
+        device=str(place),
+        precision=precision,
+    )
+
+
+def _trained(
+    catalog: Catalog,
+    recipe: str | Path | Recipe,
+    backbone: str,
+    out: Path,
+    settings: Sequence[str],
+    accept: Collection[str],
+    leave_out: Collection[str],
+) -> Path:
+    """A finished run for this backbone in `out`, made or completed if need be."""
+    run = out / re.sub(r"[^\w.-]+", "-", backbone)
+    if (run / "predictions" / "test.parquet").is_file():
+        return run
+    if (run / "run.json").is_file():
+        return resume(run).run
+    return train(
+        catalog,
+        out=run,
+        recipe=recipe,
+        backbone=backbone,
+        settings=settings,
+        accept=accept,
+        leave_out=leave_out,
+    ).run
+
+
+def _reported(run: Path) -> TrainResult:
+    """Score what was trained, on its validation and test images, and write the report."""
     from shopsight.evaluation.evaluate import write_evaluation
     from shopsight.evaluation.report import write_report
+    from shopsight.training.folds import is_folds_run
+    from shopsight.training.ranks import rank
+    from shopsight.training.run_folder import RunFolder
 
-    recipe, catalog, predictor = _recipe_of(done.run), _catalog_of(done.run), load(done.run)
-    # Training has the very same pictures decoded already.
+    report = run / "report.html"
+    seconds = RunFolder(run).state().get("seconds", {})
+    if rank() > 0:
+        return TrainResult(run, seconds, {}, report)
+    scored = _out_of_fold(run) if is_folds_run(run) else _parts(run)
+    for evaluation in scored.values():
+        write_evaluation(run, evaluation)
+    return TrainResult(run, seconds, scored, write_report(run))
+
+
+def _parts(run: Path) -> dict[str, Evaluation]:
+    """Evaluations of a run's validation and test part, from the pictures that training cached."""
+    from shopsight.data.cache import open_cache
+    from shopsight.evaluation.evaluate import evaluate as score
+
+    recipe, catalog, predictor = _recipe_of(run), _catalog_of(run), load(run)
     source = open_cache(
         catalog,
         predictor.preprocess,
         settings=recipe.cache,
         sha256s=catalog.table["sha256"].to_list(),
     )
-    evaluations = {}
-    for part in ("val", "test"):
-        if len(catalog.rows_of(part)):
-            evaluations[part] = score(
-                predictor, catalog, split=part, settings=recipe.evaluation, source=source
-            )
-            write_evaluation(done.run, evaluations[part])
-    return TrainResult(done.run, done, evaluations, write_report(done.run))
+    return {
+        part: score(predictor, catalog, split=part, settings=recipe.evaluation, source=source)
+        for part in ("val", "test")
+        if len(catalog.rows_of(part))
+    }
+
+
+def _out_of_fold(run: Path) -> dict[str, Evaluation]:
+    """One evaluation over all images, each predicted by the network that never saw it."""
+    from shopsight.evaluation.predictions import Predictions
+    from shopsight.evaluation.score import score
+
+    recipe = _recipe_of(run)
+    folds = [run / "folds" / str(number) for number in range(recipe.folds.count)]
+    parts = [_parts(fold)["test"].predictions for fold in folds]
+    together = Predictions.together(parts)
+    return {together.split: score(together, recipe.evaluation)}
 
 
 def _recipe_of(run: Path) -> Recipe:

@@ -143,5 +143,5 @@ def show(result: api.TrainResult) -> None:
     headline_table(result.evaluations)
     run = shlex.quote(str(result.run))
     print_line(f"report: {result.report}")
-    print_line(f"model:  {result.fit.model}")
+    print_line(f"model:  {result.run / 'model'}")
     print_line(f"next:   shopsight predict {run} IMAGE_OR_FOLDER")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +43,6 @@ from shopsight.training.run_folder import Clock, RunFolder
 FEATURE_BATCH = 64
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """A finished training.
-
-    Attributes:
-        run: the run folder.
-        model: the bundle in it.
-        seconds: wall and CPU seconds by stage.
-        finished: False in the helper processes of a distributed training.
-    """
-
-    run: Path
-    model: Path
-    seconds: dict[str, dict[str, float]]
-    finished: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        return {"run": str(self.run), "model": str(self.model), "seconds": self.seconds}
-
-
 def fit(
     catalog: Catalog,
     recipe: Recipe,
@@ -72,7 +51,7 @@ def fit(
     accept: Collection[str] = (),
     leave_out: Collection[str] = (),
     fold: int | None = None,
-) -> FitResult:
+) -> None:
     """Audit, split, train and bundle; see `prepare` for what is checked first.
 
     Interrupted at any moment, `resume(out)` goes on to the same weights.
@@ -83,10 +62,10 @@ def fit(
     run = RunFolder(Path(out))
     if rank() == 0:
         prepare(catalog, recipe, run, accept=accept, leave_out=leave_out, fold=fold)
-    return resume(run.path)
+    resume(run.path)
 
 
-def resume(out: Path | str) -> FitResult:
+def resume(out: Path | str) -> None:
     """Go on with a run from its last finished stage or epoch.
 
     Raises:
@@ -103,8 +82,6 @@ def resume(out: Path | str) -> FitResult:
         )
     if not run.reached("bundled"):
         _Training(run).go_on()
-    seconds = run.state().get("seconds", {})
-    return FitResult(run.path, run.model, seconds, finished=rank() == 0)
 
 
 def _ready_for_finetuning(run: RunFolder) -> bool:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Collection
-from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from jaxtyping import Int64
 
 from shopsight import progress
 from shopsight.config import Recipe
 from shopsight.data.audit import audit
 from shopsight.data.catalog import Catalog
 from shopsight.data.gate import gate
-from shopsight.data.split import fold_as_split, prove, split_catalog
+from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.files import write_json
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbones import create_backbone
 from shopsight.training.finetune import training_device
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
@@ -36,9 +37,11 @@ def prepare(
 ) -> None:
     """Audit, split and resolve; leaves a run folder from which training starts or resumes.
 
+    With `folds.count` and no `fold`, the catalogue gets a `fold` column instead of a `split`.
+
     Args:
         accept, leave_out: kinds of audit findings, see `shopsight.data.gate`.
-        fold: test on this fold of the catalogue's `fold` column instead of its `split`.
+        fold: of the K folds, the one to test on.
 
     Raises:
         TrainingError: the folder already holds a run.
@@ -54,38 +57,99 @@ def prepare(
     if not catalog.labels:
         raise CatalogError("there are no labels to train on", where=catalog.name)
     # First what fails fastest: names, weights and settings, before hours of decoding.
-    backbone = create_backbone(
-        recipe.model.backbone, weights=_weights(recipe), drop_path=recipe.model.drop_path
-    )
-    resolved = resolve(recipe, backbone, catalog)
+    resolved, weights = resolve(recipe, catalog)
     gated = _audited(catalog, run, accept=accept, leave_out=leave_out)
-    split = _split(gated, resolved, run, fold=fold)
-    _check_training_part(split, resolved)
-    split.write(run.catalog_file)
-    run.write_recipe(resolved)
-    run.update_state(
-        stage="prepared",
-        command=shlex.join(["shopsight", *sys.argv[1:]]),
-        data=catalog.name,
-        drawn=catalog.drawn,
-        told=list(catalog.told),
-        weights=backbone.weights,
-        fold=fold,
-        accepted=sorted(accept),
-    )
+    if recipe.folds.count:
+        gated, proof = fold_catalog(
+            gated, folds=recipe.folds.count, seed=recipe.seed, twins=_twins(gated)
+        )
+        _keep_proof(run, proof)
+    elif fold is not None:
+        raise ConfigError(
+            f"fold {fold} of how many?", where="--fold", fix=f"--folds 5 --fold {fold}"
+        )
+    about = {
+        "command": shlex.join(["shopsight", *sys.argv[1:]]),
+        "told": list(catalog.told),
+        "weights": weights,
+        "accepted": sorted(accept),
+    }
+    if recipe.folds.count and fold is None:
+        _write_run(run, gated, resolved, about)
+    else:
+        lay_out(run, gated, resolved, fold=fold, about=about)
     run.add_seconds("prepare", clock)
+
+
+def lay_out(
+    run: RunFolder,
+    catalog: Catalog,
+    recipe: Recipe,
+    *,
+    fold: int | Literal["all"] | None,
+    about: dict[str, Any],
+) -> None:
+    """Write the run folder of one training on an audited catalogue.
+
+    Args:
+        fold: None splits by the recipe; a number tests on that fold; "all" trains on all.
+        about: further entries of `run.json`.
+
+    Raises:
+        SplitError: a label has no training image, or cannot be in every part.
+    """
+    if fold == "all":
+        every = catalog.table.drop("fold").with_columns(split=pl.lit("train"))
+        split = catalog.with_table(every)
+    elif fold is None:
+        split, proof = split_catalog(
+            catalog,
+            val=recipe.data.val,
+            test=recipe.data.test,
+            seed=recipe.seed,
+            twins=_twins(catalog),
+        )
+        _keep_proof(run, proof)
+    else:
+        split = fold_as_split(
+            catalog, fold, val=recipe.data.val, seed=recipe.seed, twins=_twins(catalog)
+        )
+        _keep_proof(run, prove(split, twins=_twins(split)))
+    _check_training_part(split, recipe)
+    alone = recipe.replace(folds={"count": 0})
+    _write_run(run, split, alone, about | {"fold": fold})
+
+
+def _write_run(run: RunFolder, catalog: Catalog, recipe: Recipe, about: dict[str, Any]) -> None:
+    catalog.write(run.catalog_file)
+    run.write_recipe(recipe)
+    run.update_state(**about, stage="prepared", data=catalog.name, drawn=catalog.drawn)
+
+
+def _twins(catalog: Catalog) -> Int64[np.ndarray, "n"]:
+    return catalog.table["twins"].to_numpy()
+
+
+def _keep_proof(run: RunFolder, proof: SplitProof) -> None:
+    write_json(run.split_file, proof.to_json())
+    for line in proof.lines():
+        progress.say(line)
 
 
 def _weights(recipe: Recipe) -> str:
     return "random" if recipe.training.start == "scratch" else recipe.model.weights
 
 
-def resolve(recipe: Recipe, backbone: Backbone, catalog: Catalog) -> Recipe:
-    """The recipe with the backbone's preprocessing and the machine's precision written out.
+def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
+    """The recipe with the backbone's preprocessing and the machine's precision written out, and
+    what the weights are.
 
     Raises:
         ConfigError: settings that do not fit these labels.
     """
+    backbone = create_backbone(
+        recipe.model.backbone, weights=_weights(recipe), drop_path=recipe.model.drop_path
+    )
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
     device = training_device(recipe)
     if catalog.multilabel and recipe.training.loss != "bce":
@@ -101,7 +165,7 @@ def resolve(recipe: Recipe, backbone: Backbone, catalog: Catalog) -> Recipe:
             f"training.sizes = {list(sizes)} magnifies pictures of {preprocess.size} px",
             fix=f"--set preprocess.size={max(sizes)}",
         )
-    return recipe.replace(
+    resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
         training={
             "precision": pick_precision(recipe.training.precision, device),
@@ -109,6 +173,7 @@ def resolve(recipe: Recipe, backbone: Backbone, catalog: Catalog) -> Recipe:
         },
         model={"weights": _weights(recipe)},
     )
+    return resolved, backbone.weights
 
 
 def _audited(
@@ -132,20 +197,6 @@ def _audited(
     )
 
 
-def _split(catalog: Catalog, recipe: Recipe, run: RunFolder, *, fold: int | None) -> Catalog:
-    twins = catalog.table["twins"].to_numpy()
-    data, seed = recipe.data, recipe.seed
-    if fold is None:
-        split, proof = split_catalog(catalog, val=data.val, test=data.test, seed=seed, twins=twins)
-    else:
-        split = fold_as_split(catalog, fold, val=data.val, seed=seed, twins=twins)
-        proof = prove(split, twins=twins)
-    write_json(run.split_file, proof.to_json())
-    for line in proof.lines():
-        progress.say(line)
-    return split
-
-
 def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
     train = catalog.take(catalog.rows_of("train"))
     absent = sorted(set(catalog.labels) - set(train.labels))
@@ -164,7 +215,3 @@ def class_counts(catalog: Catalog) -> list[int]:
     if targets.ndim == 2:
         return [int(count) for count in targets.sum(0)]
     return [int(count) for count in np.bincount(targets, minlength=len(catalog.labels))]
-
-
-def run_folder(path: Path | str) -> RunFolder:
-    return RunFolder(Path(path))

@@ -1,0 +1,134 @@
+"""K-fold training: every image is predicted by a network that never saw it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from shopsight import progress
+from shopsight.config import Recipe
+from shopsight.data.catalog import Catalog
+from shopsight.engines.golden import make_golden
+from shopsight.models.bundle import Bundle, build_model, read_bundle, write_bundle
+from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
+from shopsight.models.product_model import ProductModel
+from shopsight.training.fit import resume
+from shopsight.training.prepare import lay_out, prepare
+from shopsight.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """Attributes:
+    run: the folder of all; its `model` is the ensemble, or the network trained on everything.
+    folds: one finished run each, whose test part is that fold.
+    """
+
+    run: Path
+    model: Path
+    folds: tuple[Path, ...]
+
+
+def fit_folds(
+    catalog: Catalog,
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    accept: Collection[str] = (),
+    leave_out: Collection[str] = (),
+) -> FoldsResult:
+    """Train `folds.count` networks and one bundle; the audit is made once.
+
+    Raises:
+        ShopsightError: as `shopsight.training.fit.fit` does.
+    """
+    run = RunFolder(Path(out))
+    prepare(catalog, recipe, run, accept=accept, leave_out=leave_out)
+    return resume_folds(out)
+
+
+def resume_folds(out: Path | str) -> FoldsResult:
+    """Go on with `fit_folds` at the fold, stage and epoch where it was stopped."""
+    run = RunFolder(Path(out))
+    recipe = run.recipe()
+    folds = tuple(RunFolder(run.path / "folds" / str(k)) for k in range(recipe.folds.count))
+    for number, fold in enumerate(folds):
+        progress.say(f"fold {number + 1} of {len(folds)}: {fold.path}")
+        _train_one(run, fold, number)
+    if not run.reached("bundled"):
+        if recipe.folds.final == "ensemble":
+            _ensemble(run, folds)
+        else:
+            _refit(run, folds)
+        run.update_state(stage="bundled")
+    return FoldsResult(run.path, run.model, tuple(fold.path for fold in folds))
+
+
+def is_folds_run(out: Path | str) -> bool:
+    """Whether a run folder holds a K-fold training."""
+    run = RunFolder(Path(out))
+    return run.recipe_file.is_file() and run.recipe().folds.count > 0
+
+
+def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
+    if not fold.state_file.is_file():
+        lay_out(fold, run.catalog(), run.recipe(), fold=number, about={"of": str(run.path)})
+    resume(fold.path)
+
+
+def _temperature(bundles: list[Bundle]) -> float:
+    """The middle one of the folds, each fitted on images that its network did not train on."""
+    return statistics.median(bundle.info.temperature for bundle in bundles)
+
+
+def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
+    bundles = [read_bundle(fold.model) for fold in folds]
+    first = bundles[0].info
+    models = [build_model(bundle) for bundle in bundles]
+    model = ProductModel(
+        EnsembleBackbone([member.backbone for member in models]),
+        EnsembleHead([member.head for member in models], multilabel=first.multilabel),
+        first.preprocess,
+        flip=first.flip,
+    ).eval()
+    info = first.model_copy(
+        update={
+            "members": len(bundles),
+            "embedding_width": first.embedding_width * len(bundles),
+            # The mean of calibrated networks is less sure than each: its own scale is near 1.
+            "temperature": _temperature(bundles),
+        }
+    )
+    write_bundle(
+        run.model,
+        model=model,
+        info=info,
+        golden=make_golden(model, bundles[0].golden.images),
+        metrics={"folds": [bundle.metrics for bundle in bundles]},
+        card=(folds[0].model / "README.md").read_text(encoding="utf-8"),
+    )
+
+
+def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
+    """Train once more, on every image, for as many epochs as the folds took."""
+    refit = RunFolder(run.path / "refit")
+    recipe = run.recipe()
+    if not refit.state_file.is_file():
+        epochs = statistics.median(fold.recipe().training.epochs for fold in folds)
+        settled = recipe.replace(
+            training={"epochs": round(epochs), "keep": "last", "patience": None}
+        ).replace(training={"time_limit_s": None})
+        lay_out(refit, run.catalog(), settled, fold="all", about={"of": str(run.path)})
+    resume(refit.path)
+    bundles = [read_bundle(fold.model) for fold in folds]
+    made = read_bundle(refit.model)
+    write_bundle(
+        run.model,
+        model=build_model(made),
+        info=made.info.model_copy(update={"temperature": _temperature(bundles)}),
+        golden=made.golden,
+        metrics={"folds": [bundle.metrics for bundle in bundles]},
+        card=(refit.model / "README.md").read_text(encoding="utf-8"),
+    )
