@@ -220,8 +220,8 @@ def test_size_is_told(pictures: Catalog, tmp_path: Path) -> None:
     (line,) = ears.said
     assert "10 pictures at 48 px" in line
     assert "69.1 kB raw" in line
-    assert "10 of them to decode" in line
-    assert "0 of them to decode" in opened(pictures, tmp_path / "cache")[1].said[0]
+    assert "10 to decode; 69.1 kB of the " in line
+    assert ", 0 to decode; in " in opened(pictures, tmp_path / "cache")[1].said[0]
 
 
 def test_auto_takes_what_fits(

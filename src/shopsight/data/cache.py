@@ -139,10 +139,11 @@ def _mode_that_fits(
         share = FREE_SHARE_FOR_RAW if settings.mode == "auto" and mode == "raw" else 0.95
         if missing and needed > share * free:
             continue
+        room = f"; {human_bytes(needed)} of the {human_bytes(free)} that are free"
         say(
             f"Cache: {len(distinct):,} pictures at {pictures.preprocess.size} px, "
-            f"{human_bytes(len(distinct) * each)} {mode}, {missing:,} of them to decode "
-            f"({human_bytes(needed)}; {human_bytes(free)} free) in {folder}"
+            f"{human_bytes(len(distinct) * each)} {mode}, {missing:,} to decode"
+            f"{room if missing else ''}; in {folder}"
         )
         return mode
     short = (
@@ -175,7 +176,7 @@ def _complete(
     if not about.exists():
         write_json(about, {"geometry": _geometry(pictures.preprocess, mode)})
     # The lock only saves double work, for instance by the processes of a distributed run:
-    # segments are safe without it, on file systems where locks do nothing.
+    # segments are safe without it.
     with _only_builder(folder):
         missing = _missing(Segments.read(folder), keys)
         if len(missing):
@@ -247,6 +248,8 @@ def _only_builder(folder: Path) -> Iterator[None]:
     except Timeout:
         say(f"Cache: waiting for another process that is filling {folder}")
         lock.acquire()
+    except NotImplementedError:
+        say(f"Cache: no locks on this file system; processes may decode twice in {folder}")
     try:
         yield
     finally:

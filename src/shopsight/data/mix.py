@@ -79,15 +79,13 @@ def mix_into(
     images: UInt8[np.ndarray, "b s s 3"], partners: UInt8[np.ndarray, "m s s 3"], plan: MixPlan
 ) -> None:
     """Mix `images` in place with `partners`, one for each picture that the plan mixes."""
-    for picture, partner, i in zip(
-        images[plan.mixed], partners, np.flatnonzero(plan.mixed).tolist(), strict=True
-    ):
+    for partner, i in zip(partners, np.flatnonzero(plan.mixed).tolist(), strict=True):
         if plan.cut[i]:
             left, top, right, bottom = plan.boxes[i].tolist()
             images[i, top:bottom, left:right] = partner[top:bottom, left:right]
         else:
             share = float(plan.share[i])
-            cv2.addWeighted(picture, share, partner, 1.0 - share, 0.0, dst=images[i])
+            cv2.addWeighted(images[i], share, partner, 1.0 - share, 0.0, dst=images[i])
 
 
 def _beta(uniform: Float64[np.ndarray, "b"], alpha: float) -> Float64[np.ndarray, "b"]:

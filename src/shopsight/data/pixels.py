@@ -102,6 +102,8 @@ class RawSource:
         for number in np.unique(segment).tolist():
             inside = np.flatnonzero(segment == number)
             if len(inside) == len(rows):
+                # The slots are our own, so clipping them changes nothing; checking them would
+                # make numpy copy through a buffer.
                 np.take(self._maps[number], slot, axis=0, out=out, mode="clip")
             else:
                 out[inside] = self._maps[number][slot[inside]]
