@@ -100,7 +100,7 @@ def histogram(
 
 def interval_strip(value: float, low: float, high: float) -> Markup:
     """A dot for a share of 1 and a bar for its interval, on an axis that zooms to it."""
-    width, height, side = 320.0, 40.0, 22.0
+    width, height, side = 400.0, 40.0, 22.0
     reach = max(high - low, 0.01)
     start, end = svg.round_span(max(low - reach, 0.0), min(high + reach, 1.0), 4)
     x = svg.Scale(max(start, 0.0), min(end, 1.0), side, width - side)

@@ -112,7 +112,13 @@ def line_chart(
         parts.append(svg.path(placed, f"line {curve.hue}{dashed}"))
         radius = 3.0 if len(points) <= 24 else 1.5
         parts += [
-            svg.circle(px, py, radius, f"dot {curve.hue}", title=f"{curve.name} {x:g}: {write(y)}")
+            svg.circle(
+                px,
+                py,
+                radius,
+                f"dot {curve.hue}",
+                title=f"{curve.name} {x:g}: {write(round(y, 4))}",
+            )
             for (px, py), (x, y) in zip(placed, points, strict=True)
         ]
     return svg.drawing(
@@ -145,11 +151,10 @@ def reliability_diagram(
         left, right = x(edges[b]) + 1, x(edges[b + 1]) - 1
         words = f"{count[b]} images: confidence {svg.percent(round(confidence[b], 3))}, "
         words += f"accuracy {svg.percent(round(accuracy[b], 3))}"
-        top = y(accuracy[b])
-        bars.append(svg.rect(left, top, right - left, y(0) - top, "fill a", opacity=0.3))
-        bars.append(svg.line(left, top, right, top, "line a"))
-        gap = sorted((top, y(confidence[b])))
-        bars.append(svg.rect(left, gap[0], right - left, gap[1] - gap[0], "fill b", opacity=0.35))
+        upper, lower = sorted((y(accuracy[b]), y(confidence[b])))
+        bars.append(svg.rect(left, lower, right - left, y(0) - lower, "fill a", opacity=0.3))
+        bars.append(svg.rect(left, upper, right - left, lower - upper, "fill b", opacity=0.4))
+        bars.append(svg.line(left, y(accuracy[b]), right, y(accuracy[b]), "line a"))
         tall = strip * count[b] / max(count)
         bars.append(svg.rect(left, base - tall, right - left, tall, "fill quiet"))
         # One sheet over the whole column catches the pointer.
@@ -201,7 +206,8 @@ def _marks(marks: Sequence[Mark], axes: Axes) -> list[str]:
 
 
 def _legend(curves: Sequence[Curve]) -> list[str]:
-    """Names in the top right corner, right to left."""
+    """Names in the top right corner, right to left; curves without a name have no entry."""
+    curves = [curve for curve in curves if curve.name]
     if len(curves) < 2:
         return []
     parts = []

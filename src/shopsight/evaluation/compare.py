@@ -130,6 +130,7 @@ def compare_runs(
     split: str = "test",
     names: Sequence[str] = (),
     measure: bool = True,
+    alone: bool = False,
     device: str = "auto",
     settings: EvaluationSettings | None = None,
 ) -> Comparison:
@@ -139,6 +140,7 @@ def compare_runs(
         split: whose predictions are compared: "test", "val", "out-of-fold".
         names: shown instead of the folders' names.
         measure: profile each model and time it on `device`, one after the other.
+        alone: one run is enough.
 
     Raises:
         CompareError: fewer than two runs, or they were not tested on the same images.
@@ -146,7 +148,7 @@ def compare_runs(
         BundleError: a model cannot be read.
     """
     folders = [Path(run) for run in runs]
-    if len(folders) < 2:
+    if len(folders) < (1 if alone else 2):
         raise CompareError("one run alone cannot be compared", fix="name two runs or more")
     settings = settings or EvaluationSettings()
     titles = list(names) or _distinct_names(folders)

@@ -1,0 +1,166 @@
+"""Which backbone to take: the most accurate probe among those that are fast enough here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shopsight import progress
+from shopsight.config import EvaluationSettings
+from shopsight.engines.torch_engine import computes_bf16, pick_device
+from shopsight.errors import CompareError, ExtraMissingError, WeightsError
+from shopsight.evaluation.compare import (
+    LATENCY_BATCH,
+    THROUGHPUT_BATCH,
+    Comparison,
+    Entry,
+    compare_runs,
+)
+from shopsight.models.profile import Profile, profile_backbone
+
+# From small to large; those whose weights or libraries are out of reach are left out by name.
+CANDIDATES = (
+    "embedded:tf_efficientnet_lite0",
+    "embedded:tf_efficientnet_lite1",
+    "embedded:tf_efficientnet_lite2",
+    "timm:mobilenetv3_large_100.ra_in1k",
+    "timm:resnet18.a1_in1k",
+    "timm:efficientnet_b0.ra_in1k",
+    "timm:resnet50.a1_in1k",
+    "timm:convnext_tiny.in12k_ft_in1k",
+    "timm:vit_small_patch16_224.augreg_in21k_ft_in1k",
+    "open_clip:ViT-B-32/laion2b_s34b_b79k",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A backbone that was considered.
+
+    Attributes:
+        left_out: why it was not probed; empty when it was.
+    """
+
+    backbone: str
+    profile: Profile | None
+    left_out: str = ""
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median milliseconds for one picture."""
+        speed = self.profile and self.profile.speed(LATENCY_BATCH)
+        return speed.latency_ms if speed else None
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """Attributes:
+    budget_ms: for one picture, on this machine.
+    comparison: of the probes within the budget; None when there is none.
+    """
+
+    budget_ms: float
+    candidates: tuple[Candidate, ...]
+    comparison: Comparison | None
+
+    @property
+    def chosen(self) -> Entry | None:
+        """The most accurate within the budget."""
+        return self.comparison.best if self.comparison else None
+
+    @property
+    def leaner(self) -> Entry | None:
+        """A faster one whose probe these images cannot tell from the chosen one's; the fastest."""
+        if self.comparison is None or self.comparison.best.latency_ms is None:
+            return None
+        limit = self.comparison.best.latency_ms
+        tied = {
+            entry.latency_ms: entry
+            for entry in self.comparison.entries[1:]
+            if not entry.clearly_worse and entry.latency_ms is not None
+        }
+        fastest = min(tied, default=limit)
+        return tied[fastest] if fastest < limit else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "budget_ms": self.budget_ms,
+            "chosen": self.chosen and self.chosen.backbone,
+            "leaner": self.leaner and self.leaner.backbone,
+            "candidates": [
+                {
+                    "backbone": candidate.backbone,
+                    "latency_ms": candidate.latency_ms,
+                    "left_out": candidate.left_out,
+                }
+                for candidate in self.candidates
+            ],
+            "comparison": self.comparison and self.comparison.to_json(),
+        }
+
+
+def recommend(
+    backbones: Sequence[str],
+    *,
+    latency_ms: float,
+    train: Callable[[str], Path],
+    classes: int,
+    device: str = "auto",
+    settings: EvaluationSettings | None = None,
+) -> Recommendation:
+    """Time each backbone, probe those within the budget, and compare the probes.
+
+    Args:
+        latency_ms: for one picture on this machine.
+        train: makes a run with test predictions for a backbone; called for those within budget.
+
+    Raises:
+        CompareError: no backbone could be built at all.
+    """
+    candidates: list[Candidate] = []
+    runs: dict[str, Path] = {}
+    for backbone in backbones:
+        candidate = _timed(backbone, latency_ms, classes, device)
+        if not candidate.left_out:
+            try:
+                runs[backbone] = train(backbone)
+            except WeightsError as error:
+                candidate = replace(candidate, left_out=error.what)
+        if candidate.left_out:
+            progress.say(f"{backbone}: left out, {candidate.left_out}")
+        candidates.append(candidate)
+    if all(candidate.profile is None for candidate in candidates):
+        raise CompareError(
+            "none of the backbones could be built",
+            details=[f"{candidate.backbone}: {candidate.left_out}" for candidate in candidates],
+        )
+    if not runs:
+        return Recommendation(latency_ms, tuple(candidates), None)
+    comparison = compare_runs(
+        list(runs.values()), names=list(runs), measure=False, alone=True, settings=settings
+    )
+    profiles = {candidate.backbone: candidate.profile for candidate in candidates}
+    entries = tuple(replace(entry, profile=profiles[entry.name]) for entry in comparison.entries)
+    return Recommendation(latency_ms, tuple(candidates), replace(comparison, entries=entries))
+
+
+def _timed(backbone: str, budget_ms: float, classes: int, device: str) -> Candidate:
+    place = pick_device(device)
+    try:
+        profile = profile_backbone(
+            backbone,
+            classes=classes,
+            batches=(LATENCY_BATCH, THROUGHPUT_BATCH),
+            device=str(place),
+            precision="bf16" if computes_bf16(place) else "32",
+        )
+    except ExtraMissingError as error:
+        return Candidate(backbone, None, f"{error.what} ({error.fix})")
+    candidate = Candidate(backbone, profile)
+    assert candidate.latency_ms is not None
+    if candidate.latency_ms > budget_ms:
+        slow = f"{candidate.latency_ms:.1f} ms for one picture"
+        return replace(candidate, left_out=slow)
+    return candidate

@@ -1,0 +1,174 @@
+"""report.html: one file that says how good a model is, on what, and how to get there again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shopsight.charts.bars import interval_strip
+from shopsight.config import EvaluationSettings
+from shopsight.data.catalog import Catalog
+from shopsight.errors import CatalogError
+from shopsight.evaluation import figures
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.run_facts import RunFacts, read_info, read_run
+from shopsight.evaluation.score import Evaluation, score
+from shopsight.evaluation.shots import mistakes, narrow_hits
+from shopsight.evaluation.words import part_name, range_text, title_of, value_text
+from shopsight.models.bundle import BundleInfo
+from shopsight.pages import count_text, write_page
+
+REPORT_FILE = "report.html"
+MEANS = {
+    "macro": "mean of classes",
+    "micro": "all decisions together",
+    "weighted": "mean weighted by images",
+}
+# The part that is quoted, in order of preference.
+QUOTED = ("test", "out-of-fold", "all", "val", "train")
+
+
+def write_report(
+    run: Path | str,
+    *,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    out: Path | str | None = None,
+) -> Path:
+    """Write the report of a run folder from what lies in it.
+
+    Args:
+        evaluations: by part, when they were just made; None scores predictions/*.parquet.
+        out: the file; None is report.html in the run folder.
+
+    Raises:
+        CatalogError: no run folder, or one without predictions.
+    """
+    facts = read_run(run)
+    settings = facts.recipe.evaluation if facts.recipe else EvaluationSettings()
+    found = dict(evaluations) if evaluations is not None else _scored(Path(run), settings)
+    if not found:
+        raise CatalogError(
+            "there are no predictions to report on", where=str(run), fix="shopsight evaluate RUN"
+        )
+    return _write(Path(out) if out else Path(run) / REPORT_FILE, found, facts)
+
+
+def write_evaluation_report(
+    evaluation: Evaluation, catalog: Catalog, out: Path | str, *, model: Path | str | None = None
+) -> Path:
+    """Write the report of a model on other data than its run's.
+
+    Args:
+        catalog: the one that was evaluated.
+        model: the bundle's folder.
+    """
+    info = read_info(Path(model)) if model is not None else None
+    facts = RunFacts(name=catalog.name, catalog=catalog, info=info)
+    return _write(Path(out), {evaluation.split: evaluation}, facts)
+
+
+def _scored(run: Path, settings: EvaluationSettings) -> dict[str, Evaluation]:
+    files = sorted((run / "predictions").glob("*.parquet"))
+    return {file.stem: score(Predictions.read(file), settings) for file in files}
+
+
+def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) -> Path:
+    split = next((name for name in QUOTED if name in evaluations), next(iter(evaluations)))
+    main = evaluations[split]
+    others = [evaluations[name] for name in QUOTED if name in evaluations and name != split]
+    predictions = main.predictions
+    context = {
+        "facts": facts,
+        "main": main,
+        "part": part_name(split),
+        "title": _title(facts, predictions),
+        "headline": title_of(main.headline),
+        "strip": interval_strip(main.score.value, main.score.low, main.score.high),
+        "tiles": [*_tiles(main), *(_other(evaluation) for evaluation in others)],
+        "means": _means(main),
+        "history": figures.history_charts(facts.history, facts.recipe),
+        "confusion": figures.confusion_charts(main),
+        "pairs": figures.confused_pairs(main),
+        "reliability": figures.reliability_chart(main),
+        "classes": main.per_class.sort("recall", "label").to_dicts(),
+        "mistakes": mistakes(predictions, facts.catalog),
+        "hits": narrow_hits(predictions, facts.catalog),
+        "left_out": _left_out(facts.left_out),
+        "model_facts": _model_facts(facts.info),
+        "run_facts": _run_facts(facts),
+    }
+    return write_page(out, "report.html", context)
+
+
+def _title(facts: RunFacts, predictions: Predictions) -> str:
+    if facts.info is None:
+        return predictions.data
+    return f"{predictions.data}, {facts.info.backbone.partition(':')[2]}"
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """Every metric with an interval, but the headline: title, value, interval."""
+    return [
+        (title_of(name), value_text(name, interval.value), range_text(name, interval))
+        for name, interval in evaluation.intervals.items()
+        if name != evaluation.headline
+    ]
+
+
+def _other(evaluation: Evaluation) -> tuple[str, str, str]:
+    name = evaluation.headline
+    return (
+        f"{title_of(name)}, {part_name(evaluation.split)}",
+        value_text(name, evaluation.score.value),
+        range_text(name, evaluation.score),
+    )
+
+
+def _means(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    """Recall, precision and F1 over all classes, for the foot of the class table."""
+    rows = []
+    for kind in ("macro", "micro", "weighted"):
+        names = [f"{kind}_{name}" for name in ("recall", "precision", "f1")]
+        if all(name in evaluation.metrics for name in names):
+            values = [value_text(name, evaluation.metrics[name]) for name in names]
+            rows.append((MEANS[kind], values))
+    return rows
+
+
+def _left_out(table: pl.DataFrame) -> list[tuple[str, int]]:
+    """Reasons with their counts, commonest first."""
+    if table.is_empty():
+        return []
+    counted = table.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    return list(counted.iter_rows())
+
+
+def _model_facts(info: BundleInfo | None) -> list[tuple[str, str]]:
+    if info is None:
+        return []
+    shape = info.preprocess
+    pairs = [
+        ("Backbone", info.backbone),
+        ("Started from", info.weights),
+        ("Head", info.head.kind),
+        ("Input", f"{shape.size} x {shape.size} px, {shape.resize}, {shape.interpolation}"),
+        ("Temperature", f"{info.temperature:.3f}"),
+        ("Mirror image averaged in", "yes" if info.flip else "no"),
+        ("Made", info.created),
+        ("Weights, sha256", info.weights_sha256[:16]),
+        ("Catalogue, sha256", info.catalog_fingerprint[:16]),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _run_facts(facts: RunFacts) -> list[tuple[str, str]]:
+    versions: dict[str, Any] = facts.state.get("versions", {})
+    pairs = [("Recipe", facts.recipe.about.title if facts.recipe else "")]
+    if facts.recipe:
+        pairs.append(("Seed", str(facts.recipe.seed)))
+    pairs.append(("Images", count_text(len(facts.catalog))))
+    pairs.append(("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
+    return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,52 @@
+"""What metrics are called on a page, and how their values are written."""
+
+from __future__ import annotations
+
+import re
+
+from shopsight.metrics.intervals import Interval
+from shopsight.pages import decimal_text, percent_text
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_precision": "Precision, macro",
+    "macro_recall": "Recall, macro",
+    "macro_f1": "F1, macro",
+    "weighted_precision": "Precision, weighted",
+    "weighted_recall": "Recall, weighted",
+    "weighted_f1": "F1, weighted",
+    "log_loss": "Log loss",
+    "calibration_error": "Calibration error",
+    "mean_average_precision": "Mean average precision",
+    "micro_precision": "Precision, micro",
+    "micro_recall": "Recall, micro",
+    "micro_f1": "F1, micro",
+    "subset_accuracy": "Whole set right",
+}
+# Everything else is a share of 1.
+IN_NATS = frozenset({"log_loss"})
+EN_DASH = "\N{EN DASH}"
+
+
+def title_of(metric: str) -> str:
+    """`"top_5_accuracy"` -> `"Top-5 accuracy"`."""
+    if match := re.fullmatch(r"top_(\d+)_accuracy", metric):
+        return f"Top-{match[1]} accuracy"
+    return TITLES[metric]
+
+
+def value_text(metric: str, value: float) -> str:
+    return decimal_text(value) if metric in IN_NATS else percent_text(value)
+
+
+def range_text(metric: str, interval: Interval) -> str:
+    """`"85.6 – 91.1 %"`."""
+    if metric in IN_NATS:
+        return f"{decimal_text(interval.low)} {EN_DASH} {decimal_text(interval.high)}"
+    return f"{percent_text(interval.low)[:-2]} {EN_DASH} {percent_text(interval.high)}"
+
+
+def part_name(split: str) -> str:
+    """How a part of the catalogue is called before the word "images"."""
+    return {"val": "validation", "train": "training", "all": "all"}.get(split, split)
