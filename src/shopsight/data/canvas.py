@@ -50,13 +50,11 @@ def canvas(
     width, height = jpeg.width, jpeg.height
     if jpeg.orientation >= 5:
         width, height = height, width
-    box_width, box_height = (box.w, box.h) if box else (width, height)
-    shrink = _shrink(box_width, box_height, preprocess)
+    part = _whole_or_inside(box, width, height, where)
+    goal = _resized(part.w, part.h, preprocess)
+    shrink = next((n for n in SHRINKS if part.w / n >= goal[0] and part.h / n >= goal[1]), 1)
     rgb = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
-    if box is not None:
-        scale_x, scale_y = rgb.shape[1] / width, rgb.shape[0] / height
-        box = Box(box.x * scale_x, box.y * scale_y, box.w * scale_x, box.h * scale_y)
-    return canvas_of_array(rgb, preprocess, box=box, where=where)
+    return _laid(_cut(rgb, part, width, height), goal, preprocess)
 
 
 def canvas_of_array(
@@ -71,18 +69,10 @@ def canvas_of_array(
     Raises:
         ImageError: the box lies outside the picture.
     """
-    if box is not None:
-        rgb = _cut(rgb, box, where)
     height, width = rgb.shape[:2]
-    resized = resize(rgb, *_resized(width, height, preprocess), preprocess.interpolation)
-    match preprocess.resize:
-        case "squash":
-            return resized
-        case "crop":
-            return _middle(resized, preprocess.size)
-        case "pad":
-            color = preprocess.pad_color
-            return _padded(resized, preprocess.size, edge_color(rgb) if color == "edge" else color)
+    part = _whole_or_inside(box, width, height, where)
+    goal = _resized(part.w, part.h, preprocess)
+    return _laid(_cut(rgb, part, width, height), goal, preprocess)
 
 
 def resize(
@@ -107,6 +97,40 @@ def edge_color(rgb: UInt8[np.ndarray, "h w 3"]) -> Color:
     return red, green, blue
 
 
+class _Part(NamedTuple):
+    """A part of a picture in whole pixels, not empty."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+def _whole_or_inside(box: Box | None, width: int, height: int, where: str | None) -> _Part:
+    """The part of the picture inside the box; what of the box lies outside is ignored."""
+    if box is None:
+        return _Part(0, 0, width, height)
+    left, top = max(0, round(box.x)), max(0, round(box.y))
+    right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
+    if box.w <= 0 or box.h <= 0 or left >= width or top >= height or right < 0 or bottom < 0:
+        raise ImageError(
+            "bad box", f"box {tuple(box)} lies outside the {width}x{height} picture", where=where
+        )
+    return _Part(left, top, max(1, right - left), max(1, bottom - top))
+
+
+def _cut(
+    rgb: UInt8[np.ndarray, "h w 3"], part: _Part, width: int, height: int
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """`part` is in pixels of the full `width` and `height`, of which `rgb` is the whole."""
+    if part == (0, 0, width, height):
+        return rgb
+    scale_x, scale_y = rgb.shape[1] / width, rgb.shape[0] / height
+    left, top = round(part.x * scale_x), round(part.y * scale_y)
+    right, bottom = round((part.x + part.w) * scale_x), round((part.y + part.h) * scale_y)
+    return rgb[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
 def _resized(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]:
     """Width and height of the whole picture on the square's scale."""
     size = preprocess.size
@@ -120,10 +144,19 @@ def _resized(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _shrink(width: float, height: float, preprocess: Preprocess) -> int:
-    """The largest power-of-two reduction after which no side has to be enlarged."""
-    goal_width, goal_height = _resized(max(1, round(width)), max(1, round(height)), preprocess)
-    return next((n for n in SHRINKS if width / n >= goal_width and height / n >= goal_height), 1)
+def _laid(
+    rgb: UInt8[np.ndarray, "h w 3"], goal: tuple[int, int], preprocess: Preprocess
+) -> UInt8[np.ndarray, "s s 3"]:
+    """Resize to `goal` (width, height) and make it square."""
+    resized = resize(rgb, *goal, preprocess.interpolation)
+    match preprocess.resize:
+        case "squash":
+            return resized
+        case "crop":
+            return _middle(resized, preprocess.size)
+        case "pad":
+            color = preprocess.pad_color
+            return _padded(resized, preprocess.size, edge_color(rgb) if color == "edge" else color)
 
 
 def _middle(rgb: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:
@@ -140,18 +173,3 @@ def _padded(rgb: UInt8[np.ndarray, "h w 3"], size: int, color: Color) -> UInt8[n
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = rgb
     return square
-
-
-def _cut(
-    rgb: UInt8[np.ndarray, "h w 3"], box: Box, where: str | None
-) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The part inside the box, at least one pixel; what of it lies outside is ignored."""
-    height, width = rgb.shape[:2]
-    left, top = max(0, round(box.x)), max(0, round(box.y))
-    right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
-    if box.w <= 0 or box.h <= 0 or left >= width or top >= height or right < 0 or bottom < 0:
-        raise ImageError(
-            "bad box", f"box {tuple(box)} lies outside the {width}x{height} picture", where=where
-        )
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    return rgb[top:bottom, left:right]
