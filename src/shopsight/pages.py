@@ -76,7 +76,7 @@ def decimal_text(value: float | None, digits: int = 3) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """`5130` -> `"1 h 26 min"`, `75` -> `"1 min 15 s"`, `0.25` -> `"0.2 s"`."""
+    """`5160` -> `"1 h 26 min"`, `75` -> `"1 min 15 s"`, `0.25` -> `"0.2 s"`."""
     if seconds < 60:
         return f"{seconds:.0f}{NO_BREAK}s" if seconds >= 10 else f"{seconds:.1f}{NO_BREAK}s"
     minutes, rest_s = divmod(round(seconds), 60)

@@ -1,0 +1,293 @@
+"""The report of a run folder: whole, self-contained, and with the run's own numbers."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shopsight.config import EvaluationSettings, load_recipe
+from shopsight.data.catalog import Catalog
+from shopsight.engines.predictor import Predictor
+from shopsight.errors import CatalogError
+from shopsight.evaluation.evaluate import evaluate, write_evaluation
+from shopsight.evaluation.figures import confused_pairs, confusion_charts, history_charts
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.report import write_evaluation_report, write_report
+from shopsight.evaluation.score import score
+from shopsight.evaluation.shots import mistakes, narrow_hits, row_thumbnail
+from shopsight.evaluation.words import title_of
+from shopsight.files import write_json, write_text
+
+QUICK = EvaluationSettings(bootstrap=200)
+VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path", "image"}
+
+
+class Page(HTMLParser):
+    """Checks nesting, and collects words, sections and whatever would be loaded."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.sections: list[str] = []
+        self.words = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        named = dict(attrs)
+        self.loads += [str(named[name]) for name in ("src", "href") if name in named]
+        if tag == "section":
+            self.sections.append(str(named["id"]))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [str(value) for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words += data
+
+
+def _history(path: Path, *, probe: bool = True) -> None:
+    rows = [
+        {
+            "stage": "finetune",
+            "epoch": e,
+            "size_px": 28,
+            "lr": 0.1,
+            "train_loss": 1 / (e + 1),
+            "train_accuracy": 0.5 + e / 10,
+            "val_loss": 1.0,
+            "val_accuracy": [0.6, 0.8, 0.7][e],
+            "seconds": 1.0,
+        }
+        for e in range(3)
+    ]
+    if probe:
+        rows.insert(0, {**rows[0], "stage": "probe"})
+    pl.DataFrame(rows).write_csv(path)
+
+
+@pytest.fixture
+def run(tmp_path: Path, catalog: Catalog, predictor: Predictor) -> Path:
+    """A run folder as training and evaluation leave it."""
+    run = tmp_path / "first-run"
+    for split in ("val", "test"):
+        write_evaluation(run, evaluate(predictor, catalog, split=split, settings=QUICK))
+    catalog.write(run / "catalog.parquet")
+    write_text(
+        run / "recipe.toml",
+        load_recipe("balanced").replace(evaluation={"bootstrap": 200}).to_toml(),
+    )
+    _history(run / "metrics.csv")
+    write_text(run / "model" / "model.json", predictor.info.model_dump_json())
+    kinds = [
+        ("near-duplicate", "warning"),
+        ("label-conflict", "error"),
+        ("near-duplicate", "warning"),
+    ]
+    (run / "audit").mkdir()
+    pl.DataFrame(
+        [{"kind": k, "severity": s, "image": "a", "other": "", "detail": ""} for k, s in kinds]
+    ).write_csv(run / "audit" / "findings.csv")
+    pl.DataFrame({"image": ["a", "b"], "reason": ["truncated", "truncated"]}).write_csv(
+        run / "audit" / "left_out.csv"
+    )
+    write_json(
+        run / "run.json",
+        {
+            "stage": "bundled",
+            "command": "shopsight train products --out <first-run>",
+            "seconds": {"probe": {"wall": 75.0, "cpu": 100.0}},
+            "versions": {"torch": "2.9"},
+            "accepted": ["label-conflict"],
+            "told": ["label is the folder's name"],
+        },
+    )
+    return run
+
+
+def test_the_report_holds_the_runs_numbers(run: Path) -> None:
+    page = Page(write_report(run))
+    test = Predictions.read(run / "predictions" / "test.parquet")
+    accuracy = test.table["correct"].mean()
+    assert isinstance(accuracy, float)
+    assert page.sections == [
+        "score",
+        "training",
+        "confusion",
+        "classes",
+        "calibration",
+        "pictures",
+        "data",
+        "repeat",
+    ]
+    words = page.words.replace("\N{NO-BREAK SPACE}", " ")
+    for expected in (
+        f"{100 * accuracy:.1f}%",
+        "Accuracy on test images",
+        f"{test.table['correct'].sum()} of 18 images are right",
+        "Accuracy, validation",
+        "no leak",
+        "near duplicate2",
+        "Left out by name: 2 truncated",
+        "Accepted by the user: label-conflict",
+        "label is the folder's name",
+        "shopsight train products --out <first-run>",
+        "shopsight evaluate first-run --split test",
+        "1 min 15 s",
+        'start = "probe-then-finetune"',
+        "shopsight:fashion_cnn",
+        "drawn by shopsight, not photographed",
+    ):
+        assert expected in words, expected
+
+
+def test_the_report_loads_nothing(run: Path) -> None:
+    page = Page(write_report(run))
+    assert page.loads
+    assert all(load.startswith(("data:", "#")) for load in page.loads)
+    source = (run / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"@import|url\(|https?://", source)
+    assert str(run) not in source
+
+
+def test_evaluations_just_made_need_no_second_scoring(
+    run: Path, catalog: Catalog, predictor: Predictor
+) -> None:
+    again = write_report(run, out=run / "again.html")
+    settings = EvaluationSettings(bootstrap=200)
+    made = {s: evaluate(predictor, catalog, split=s, settings=settings) for s in ("val", "test")}
+    first = write_report(run, evaluations=made)
+    strip = re.compile(r"Written by.*")
+    texts = [strip.sub("", path.read_text(encoding="utf-8")) for path in (again, first)]
+    assert texts[0] == texts[1]
+
+
+def test_a_leak_is_told_beside_the_score(run: Path, catalog: Catalog) -> None:
+    leaking = pl.when(pl.int_range(pl.len()) < 12).then(pl.lit("P-1")).otherwise(pl.col("group"))
+    changed = catalog.with_table(catalog.table.with_columns(leaking.alias("group")))
+    changed.write(run / "catalog.parquet")
+    page = Page(write_report(run))
+    assert "The parts of this split share images or groups." in page.words
+
+
+def test_a_run_without_its_extras_still_has_a_report(run: Path) -> None:
+    for name in (
+        "recipe.toml",
+        "metrics.csv",
+        "run.json",
+        "model/model.json",
+        "audit/findings.csv",
+        "audit/left_out.csv",
+    ):
+        (run / name).unlink()
+    page = Page(write_report(run))
+    assert "training" not in page.sections
+    assert "repeat" not in page.sections
+
+
+def test_pictures_that_are_gone_are_left_blank(run: Path, catalog: Catalog, tmp_path: Path) -> None:
+    Catalog(catalog.table, name="moved", root=str(tmp_path / "gone")).write(run / "catalog.parquet")
+    page = Page(write_report(run))
+    assert "no picture" in page.words
+    assert row_thumbnail(Catalog.read(run / "catalog.parquet"), 0) == ""
+
+
+def test_several_labels_have_their_own_report(
+    several: Catalog, fitted_on: object, tmp_path: Path
+) -> None:
+    predictor = fitted_on(several)  # type: ignore[operator]
+    found = evaluate(predictor, several, settings=QUICK)
+    page = Page(write_evaluation_report(found, several, tmp_path / "several.html"))
+    assert "Mean average precision on test images" in page.words
+    assert "F1, micro" in page.words
+    assert "Average precision" in page.words
+    assert page.sections == ["score", "classes", "calibration", "pictures"]
+
+
+def test_other_data_than_the_runs(catalog: Catalog, predictor: Predictor, tmp_path: Path) -> None:
+    found = evaluate(predictor, catalog, split="all", settings=QUICK)
+    write_text(tmp_path / "model" / "model.json", predictor.info.model_dump_json())
+    page = Page(
+        write_evaluation_report(found, catalog, tmp_path / "new.html", model=tmp_path / "model")
+    )
+    assert "Accuracy on all images" in page.words
+    assert page.sections[-1] == "repeat"
+
+
+def test_the_pictures_are_the_extremes(catalog: Catalog, predictor: Predictor) -> None:
+    found = evaluate(predictor, catalog, split="all", settings=QUICK).predictions
+    table = found.table.with_columns(correct=pl.int_range(pl.len()) % 2 == 0)
+    found = Predictions(table, found.labels, False, "all", found.data)
+    wrong, right = mistakes(found, catalog), narrow_hits(found, catalog)
+    worst = table.filter(~pl.col("correct"))["confidence"].max()
+    narrowest = table.filter("correct")["confidence"].min()
+    assert wrong[0].said.endswith(f"{100 * worst:.0f}\N{NO-BREAK SPACE}%")  # type: ignore[operator]
+    assert right[0].said.endswith(f"{100 * narrowest:.0f}\N{NO-BREAK SPACE}%")  # type: ignore[operator]
+    assert all(shot.picture.startswith("data:image/webp") for shot in wrong + right)
+
+
+def test_a_box_shows_its_part_only(catalog: Catalog) -> None:
+    boxed = catalog.with_table(
+        catalog.table.with_columns(
+            box_x=pl.lit(10.0), box_y=pl.lit(10.0), box_w=pl.lit(40.0), box_h=pl.lit(20.0)
+        )
+    )
+    assert row_thumbnail(boxed, 0) != row_thumbnail(catalog, 0)
+
+
+def test_curves_mark_the_weights_that_were_kept(tmp_path: Path) -> None:
+    _history(tmp_path / "with.csv")
+    history = pl.read_csv(tmp_path / "with.csv")
+    recipe = load_recipe("balanced")
+    charts = dict(history_charts(history, recipe))
+    assert set(charts) == {"Loss", "Accuracy"}
+    assert ">kept<" in charts["Accuracy"]
+    assert ">probe<" in charts["Accuracy"]
+    assert "validation 2: 80" in charts["Accuracy"]
+    _history(tmp_path / "without.csv", probe=False)
+    plain = history_charts(pl.read_csv(tmp_path / "without.csv"), recipe)
+    assert ">probe<" not in dict(plain)["Loss"]
+    assert history_charts(pl.DataFrame(), None) == []
+
+
+def test_many_classes_have_a_second_matrix(catalog: Catalog, predictor: Predictor) -> None:
+    found = evaluate(predictor, catalog, split="all", settings=QUICK).predictions
+    labels = tuple(f"class {k:02d}" for k in range(60))
+    place = pl.int_range(pl.len())
+    shifted = (place + (place % 3 == 0).cast(pl.Int64)) % 60
+    names = pl.Series(labels)
+    table = found.table.with_columns(
+        label=place.replace_strict(range(60), names),
+        predicted=shifted.replace_strict(range(60), names),
+    ).with_columns(correct=pl.col("label") == pl.col("predicted"))
+    evaluation = score(Predictions(table, labels, False, "all", "many"), QUICK)
+    titles = [title for title, _ in confusion_charts(evaluation)]
+    assert titles == ["", "The 24 classes that are mixed up most"]
+    assert [pair.images for pair in confused_pairs(evaluation)] == [1] * 10
+    assert confused_pairs(evaluation)[0].share == 1.0
+
+
+def test_what_cannot_be_reported_is_said(tmp_path: Path, catalog: Catalog) -> None:
+    with pytest.raises(CatalogError, match="not a run folder"):
+        write_report(tmp_path)
+    catalog.write(tmp_path / "catalog.parquet")
+    with pytest.raises(CatalogError, match="no predictions"):
+        write_report(tmp_path)
+
+
+def test_metrics_have_titles() -> None:
+    assert title_of("top_5_accuracy") == "Top-5 accuracy"
+    assert title_of("macro_f1") == "F1, macro"

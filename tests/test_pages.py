@@ -1,0 +1,63 @@
+"""Pages: thumbnails, numbers as text, and a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import jinja2
+import numpy as np
+import pytest
+from PIL import Image
+
+from shopsight import pages
+
+
+def opened(uri: str) -> Image.Image:
+    head, _, data = uri.partition(",")
+    assert head == "data:image/webp;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(600, 400, (107, 160)), (300, 900, (160, 53)), (120, 100, (100, 120)), (28, 28, (140, 140))],
+)
+def test_a_thumbnail_keeps_the_aspect(height: int, width: int, expected: tuple[int, int]) -> None:
+    rgb = np.full((height, width, 3), (200, 30, 60), np.uint8)
+    picture = opened(pages.thumbnail(rgb, side_px=160))
+    assert picture.size == expected
+    middle = np.asarray(picture.convert("RGB"))[picture.height // 2, picture.width // 2]
+    assert np.abs(middle.astype(int) - (200, 30, 60)).max() < 12
+
+
+def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
+    rgb = np.zeros((10, 10, 3), np.uint8)
+    rgb[::2, ::2] = 255
+    picture = np.asarray(opened(pages.thumbnail(rgb, side_px=40, quality=100)).convert("L"))
+    assert (picture[1:3, 1:3] > 200).all()
+    assert (picture[1:3, 5:7] < 60).all()
+
+
+def test_numbers_as_text() -> None:
+    space = "\N{NO-BREAK SPACE}"
+    assert pages.percent_text(0.8756) == f"87.6{space}%"
+    assert pages.percent_text(float("nan")) == pages.decimal_text(None) == "\N{EN DASH}"
+    assert pages.count_text(12345) == "12,345"
+    times = [pages.duration_text(s) for s in (0.25, 42, 75, 3599.7, 5160)]
+    expected = ["0.2 s", "42 s", "1 min 15 s", "1 h 0 min", "1 h 26 min"]
+    assert times == [
+        text.replace(" s", f"{space}s").replace(" min", f"{space}min").replace(" h", f"{space}h")
+        for text in expected
+    ]
+
+
+def test_values_are_escaped_and_unknown_names_fail() -> None:
+    environment = pages._environment()
+    source = '{% extends "base.html" %}{% block title %}{{ name }}{% endblock %}'
+    template = environment.from_string(source)
+    page = template.render(name="<b>bold</b>", version="1", written="now")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    assert "<b>bold</b>" not in page
+    with pytest.raises(jinja2.UndefinedError):
+        template.render(version="1", written="now")
