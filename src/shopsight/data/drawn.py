@@ -119,7 +119,8 @@ def _ground(rng: Rng) -> Float32[np.ndarray, "s s 3"]:
         top, bottom = rng.uniform(60, 200, (2, 3))
     share = np.linspace(0, 1, SIZE_PX)[:, None, None]
     rows = (top * (1 - share) + bottom * share).astype(np.float32)
-    return np.repeat(rows, SIZE_PX, axis=1)
+    ground: Float32[np.ndarray, "s s 3"] = np.repeat(rows, SIZE_PX, axis=1)
+    return ground
 
 
 def _pose(rng: Rng) -> Float64[np.ndarray, "2 3"]:
@@ -151,7 +152,8 @@ def _light(picture: Float32[np.ndarray, "s s 3"], rng: Rng) -> UInt8[np.ndarray,
     lit = picture * light[:, :, None] * tint + noise
     if rng.random() < 0.3:
         lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.5, 1.4)))
-    return np.clip(np.round(lit), 0, 255).astype(np.uint8)
+    pixels: UInt8[np.ndarray, "s s 3"] = np.clip(np.round(lit), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _polygon(*points: tuple[float, float]) -> Points:
