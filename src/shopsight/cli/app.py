@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from shopsight.cli import audit, datasets, demo, doctor, evaluate, predict, recipes, split, train
+from shopsight.cli import (
+    audit,
+    compare,
+    datasets,
+    demo,
+    doctor,
+    evaluate,
+    predict,
+    profile,
+    recipes,
+    split,
+    train,
+    wizard,
+)
 from shopsight.errors import ShopsightError
 
 FAULT_OF_OURS = 70
@@ -57,6 +70,12 @@ app.command("evaluate", rich_help_panel=MAIN_JOB)(evaluate.evaluate)
 app.command("predict", rich_help_panel=MAIN_JOB)(predict.predict)
 
 app.command("demo", rich_help_panel=MAIN_JOB)(demo.demo)
+app.command("wizard", rich_help_panel=MAIN_JOB)(wizard.wizard)
+
+CHOOSING = "Which model"
+app.command("compare", rich_help_panel=CHOOSING)(compare.compare)
+app.command("recommend", rich_help_panel=CHOOSING)(compare.recommend)
+app.command("profile", rich_help_panel=CHOOSING)(profile.profile)
 
 LOOK_AROUND = "Look around"
 app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)
@@ -72,19 +91,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=[word for word in given if word != DEBUG], prog_name="shopsight")
     except ShopsightError as error:
-        if debug:
-            raise
+        _show_traceback(debug)
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except Exception as error:
-        if debug:
-            raise
-        name = type(error).__name__
-        sys.stderr.write(f"error: {name}: {error}\n")
-        sys.stderr.write(
-            f"  this is a fault of shopsight; the same command with {DEBUG} shows where\n"
-        )
+        _show_traceback(debug)
+        sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
+        if not debug:
+            sys.stderr.write(f"  a fault of shopsight: the same command with {DEBUG} shows where\n")
         sys.exit(FAULT_OF_OURS)
+
+
+def _show_traceback(wanted: bool) -> None:
+    if wanted:
+        import traceback
+
+        traceback.print_exc()
 
 
 if __name__ == "__main__":

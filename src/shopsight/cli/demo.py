@@ -155,7 +155,7 @@ def _show_predictions(predictions: list[Prediction], truth: dict[str, str]) -> N
 def _show_next(result: api.TrainResult, *, drawn: bool) -> None:
     run = shlex.quote(str(result.run))
     print_line(f"report: {result.report}" + "   (of drawn pictures)" * drawn)
-    print_line(f"model:  {result.fit.model}")
+    print_line(f"model:  {result.run / 'model'}")
     print_line()
     print_line("The same on your own photos, one folder per class (or a table: see docs/data.md):")
     print_line("  shopsight audit   my-photos --out my-audit")

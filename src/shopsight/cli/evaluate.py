@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shopsight.cli.options import DataOptions, OptionalDataArgument, takes_data
-from shopsight.cli.output import Column, count, percent, print_json, print_table
+from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def evaluate(
     split: Annotated[
         str, typer.Option("--split", help="train, val, test, or all; all if DATA has no split.")
     ] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With DATA: write the report to this .html."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
 ) -> None:
     """Score a run on its own images, or any model on DATA."""
@@ -33,11 +38,14 @@ def evaluate(
 
     with shown_progress():
         catalog = None if data is None else options.open(data)
-        evaluation = api.evaluate(model, catalog, split=split, device=device)
+        evaluation = api.evaluate(model, catalog, split=split, out=out, device=device)
     if options.json:
         print_json(evaluation.to_json())
     else:
         headline_table({evaluation.split: evaluation})
+        report = out if data is not None else Path(model) / "report.html"
+        if report is not None:
+            print_line(f"report: {report}")
 
 
 def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
