@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-import shopsight
 from shopsight.files import human_bytes, write_text
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -36,7 +36,7 @@ def write_page(path: Path | str, template: str, context: Mapping[str, Any]) -> P
 def render(template: str, context: Mapping[str, Any]) -> str:
     """The page as text. Every value is escaped unless it is `Markup`; an unknown name fails."""
     shared = {
-        "version": shopsight.__version__,
+        "version": version("shopsight"),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     return _environment().get_template(template).render({**shared, **context})
