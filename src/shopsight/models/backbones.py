@@ -34,6 +34,7 @@ from shopsight.models.weights import (
     read_weights,
     timm_filter,
     unreachable,
+    without_vain_retries,
 )
 from shopsight.preprocess import Preprocess
 from shopsight.progress import say
@@ -118,7 +119,8 @@ def _timm(request: _Request) -> Backbone:
     _check_known(name.partition(".")[0], timm.list_models(), request)
     if request.weights == "pretrained":
         try:
-            module = _timm_module(request, pretrained=True)
+            with without_vain_retries():
+                module = _timm_module(request, pretrained=True)
         except Exception as error:
             wanted = timm.get_pretrained_cfg(name)
             source = wanted and (wanted.hf_hub_id or wanted.url)
@@ -212,13 +214,14 @@ def _open_clip(request: _Request) -> Backbone:
             details=[f"open_clip:{architecture}/{known}" for known in tags],
         )
     try:
-        clip = open_clip.create_model(
-            architecture,
-            pretrained=tag if pretrained else None,
-            force_quick_gelu=bool(published.get("quick_gelu")),
-            force_image_size=request.size,
-            pretrained_text=False,
-        )
+        with without_vain_retries():
+            clip = open_clip.create_model(
+                architecture,
+                pretrained=tag if pretrained else None,
+                force_quick_gelu=bool(published.get("quick_gelu")),
+                force_image_size=request.size,
+                pretrained_text=False,
+            )
     except Exception as error:
         if pretrained and unreachable(error):
             source = published.get("hf_hub") or published.get("url")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import safetensors
 import safetensors.torch
 import torch
+from huggingface_hub import constants
 from torch import Tensor, nn
 
 from shopsight.errors import WeightsError
@@ -112,6 +117,30 @@ def timm_filter(module: nn.Module) -> Callable[[StateDict, nn.Module], StateDict
         home, "checkpoint_filter_fn", None
     )
     return found
+
+
+@contextmanager
+def without_vain_retries() -> Iterator[None]:
+    """Inside the block, a Hugging Face Hub without an address is not asked for a minute.
+
+    Its client retries each of two files six times; what is in its cache is found all the same.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _hub_has_address()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _hub_has_address() -> bool:
+    if getproxies():  # names need not resolve here
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def unreachable(error: BaseException) -> bool:
