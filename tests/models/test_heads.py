@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from shopsight.models.heads import CosineHead, HeadKind, create_head
+
+
+@pytest.mark.parametrize("kind", get_args(HeadKind))
+def test_every_head_gives_a_logit_per_class(kind: HeadKind) -> None:
+    head = create_head(kind, width=12, classes=5, hidden=16)
+    logits = head(torch.randn(3, 12))
+    assert logits.shape == (3, 5)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+def test_mlp_is_twice_linear_batchnorm_relu_dropout() -> None:
+    head = create_head("mlp", width=512, classes=19)
+    kinds = [type(layer) for layer in head.hidden]  # type: ignore[union-attr]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout] * 2
+    assert [layer.p for layer in head.modules() if isinstance(layer, nn.Dropout)] == [0.4, 0.5]
+
+
+def test_cosine_logits_ignore_the_length_of_the_embedding() -> None:
+    head = CosineHead(8, 3, scale=10.0).eval()
+    embedding = torch.randn(4, 8)
+    expected = 10.0 * torch.nn.functional.cosine_similarity(
+        embedding[:, None], head.weight[None], dim=2
+    )
+    torch.testing.assert_close(head(embedding), expected)
+    torch.testing.assert_close(head(embedding * 7), expected)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from shopsight.models.backbones import create_backbone
+from shopsight.models.heads import create_head
+from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocess
+
+
+def pictures(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(
+        0, 256, (count, size_px, size_px, 3), generator=generator, dtype=torch.uint8
+    )
+
+
+def fashion_model(*, flip: bool = False) -> ProductModel:
+    torch.manual_seed(0)
+    backbone = create_backbone("shopsight:fashion_cnn", weights="random")
+    head = create_head("linear", width=backbone.width, classes=10)
+    return ProductModel(backbone.module, head, backbone.preprocess, flip=flip).eval()
+
+
+@given(
+    st.tuples(*[st.floats(0, 1)] * 3), st.tuples(*[st.floats(0.05, 2)] * 3), st.integers(0, 1000)
+)
+def test_normalising_equals_the_reference(
+    mean: tuple[float, float, float], std: tuple[float, float, float], seed: int
+) -> None:
+    model = ProductModel(nn.Identity(), nn.Identity(), Preprocess(mean=mean, std=std))
+    images = pictures(3, 9, seed)
+    exact = images.double().permute(0, 3, 1, 2) / 255
+    exact = (exact - torch.tensor(mean).double().view(3, 1, 1)) / torch.tensor(std).double().view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(model.normalize(images).double(), exact, rtol=1e-6, atol=1e-5)
+
+
+def test_normalising_keeps_channels_last() -> None:
+    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), (CLIP_MEAN, CLIP_STD)):
+        model = ProductModel(nn.Identity(), nn.Identity(), Preprocess(mean=mean, std=std))
+        normalized = model.normalize(pictures(2, 16))
+        assert normalized.is_contiguous(memory_format=torch.channels_last)
+        assert normalized.dtype == torch.float32
+
+
+def test_forward_is_embed_then_classify() -> None:
+    model = fashion_model()
+    images = pictures()
+    with torch.inference_mode():
+        assert torch.equal(model(images), model.classify(model.embed(images)))
+
+
+def test_state_dict_holds_backbone_and_head_only() -> None:
+    assert {name.partition(".")[0] for name in fashion_model().state_dict()} == {"backbone", "head"}
+
+
+def test_flip_averages_the_mirror_image_in_eval_mode() -> None:
+    plain, flipped = fashion_model(), fashion_model(flip=True)
+    images = pictures()
+    with torch.inference_mode():
+        mean = (plain.embed(images) + plain.embed(images.flip(2))) / 2
+        torch.testing.assert_close(flipped.embed(images), mean)
+        torch.testing.assert_close(flipped(images), flipped(images.flip(2)))
+        torch.manual_seed(1)
+        trained = flipped.train()(images)
+        torch.manual_seed(1)
+        assert torch.equal(trained, plain.train()(images))
