@@ -94,6 +94,6 @@ def test_faults_are_named() -> None:
     with pytest.raises(MetricError, match="not between 0 and 1"):
         k.reliability_bins(np.array([1.2]), np.array([True]))
     with pytest.raises(MetricError, match="no images"):
-        k.expected_calibration_error(np.array([]), np.array([]))
+        k.expected_calibration_error(np.array([]), np.array([], dtype=bool))
     with pytest.raises(MetricError, match="do not go with"):
         k.fit_temperature(np.ones((2, 3)), np.ones((2, 2)))

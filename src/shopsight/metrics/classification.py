@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float, Float64, Int, Int64, Shaped
 from sklearn import metrics as sk
 
 from shopsight.errors import MetricError
@@ -145,6 +145,15 @@ def negative_log(probabilities: Float[np.ndarray, "*s"]) -> Float64[np.ndarray, 
     """-ln(p) with p kept within 2.2e-16..1, as float64."""
     smallest = np.finfo(np.float64).eps
     return -np.log(np.clip(probabilities.astype(np.float64), smallest, 1.0))
+
+
+def ratio(
+    part: Shaped[np.ndarray, "*s"] | np.number, whole: Shaped[np.ndarray, "*s"] | np.number
+) -> Float64[np.ndarray, "*s"]:
+    """Part / whole as float64, and 0 where whole is 0."""
+    shares = np.zeros(np.shape(part))
+    np.divide(part, whole, out=shares, where=np.asarray(whole) > 0)
+    return shares
 
 
 def confusion_matrix(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from sklearn import metrics as sk
 
 from shopsight.errors import MetricError
-from shopsight.metrics.classification import negative_log
+from shopsight.metrics.classification import negative_log, ratio
 
 Targets = Shaped[np.ndarray, "n c"]
 
@@ -72,16 +72,16 @@ def multilabel_scores(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> M
     hits = (wanted & predicted).sum(axis=0)
     support, given = wanted.sum(axis=0), predicted.sum(axis=0)
     occurs = (support > 0) | (given > 0)
-    f1 = _ratio(2 * hits, support + given)
+    f1 = ratio(2 * hits, support + given)
     return MultilabelScores(
-        precision=_ratio(hits, given),
-        recall=_ratio(hits, support),
+        precision=ratio(hits, given),
+        recall=ratio(hits, support),
         f1=f1,
         support=support,
         predicted=given,
-        micro_precision=float(_ratio(hits.sum(), given.sum())),
-        micro_recall=float(_ratio(hits.sum(), support.sum())),
-        micro_f1=float(_ratio(2 * hits.sum(), (support + given).sum())),
+        micro_precision=float(ratio(hits.sum(), given.sum())),
+        micro_recall=float(ratio(hits.sum(), support.sum())),
+        micro_f1=float(ratio(2 * hits.sum(), (support + given).sum())),
         macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
     )
 
@@ -118,11 +118,3 @@ def _checked(targets: Targets, scores: Float[np.ndarray, "n c"]) -> Bool[np.ndar
         bad = int(np.isnan(scores).any(axis=1).sum())
         raise MetricError(f"the scores of {bad} of {len(scores)} images are not numbers (NaN)")
     return np.asarray(targets, dtype=bool)
-
-
-def _ratio(
-    part: Shaped[np.ndarray, "*s"], whole: Shaped[np.ndarray, "*s"]
-) -> Float64[np.ndarray, "*s"]:
-    shares = np.zeros(np.shape(part))
-    np.divide(part, whole, out=shares, where=np.asarray(whole) > 0)
-    return shares

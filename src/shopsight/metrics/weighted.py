@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy.sparse import csr_array
 
 from shopsight.metrics.calibration import bin_of
+from shopsight.metrics.classification import ratio
 from shopsight.metrics.intervals import Statistic, Weights
 
 
@@ -34,8 +35,8 @@ def balanced_accuracy(
 
     def statistic(weights: Weights) -> Float64[np.ndarray, "r"]:
         support = weights @ truth
-        recall = _ratio(weights @ hits, support)
-        return _ratio(recall.sum(axis=1), (support > 0).sum(axis=1))
+        recall = ratio(weights @ hits, support)
+        return ratio(recall.sum(axis=1), (support > 0).sum(axis=1))
 
     return statistic
 
@@ -65,7 +66,7 @@ def multilabel_micro_f1(
     """As `multilabel.multilabel_scores(...).micro_f1`."""
     both = (targets.astype(np.float64) + predicted).sum(axis=1)
     hits = (targets.astype(bool) & predicted).sum(axis=1).astype(np.float64)
-    return lambda weights: _ratio(2 * (weights @ hits), weights @ both)
+    return lambda weights: ratio(2 * (weights @ hits), weights @ both)
 
 
 def calibration_error(
@@ -125,9 +126,9 @@ class _RankedClass:
     ) -> tuple[Float64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
         """Average precision (0 where the class was not drawn), and 1 where it was drawn."""
         hits = weights @ self._hits
-        precision = _ratio(np.cumsum(hits, axis=1), np.cumsum(weights @ self._all, axis=1))
+        precision = ratio(np.cumsum(hits, axis=1), np.cumsum(weights @ self._all, axis=1))
         support = hits.sum(axis=1)
-        return _ratio((precision * hits).sum(axis=1), support), (support > 0).astype(np.float64)
+        return ratio((precision * hits).sum(axis=1), support), (support > 0).astype(np.float64)
 
 
 def _sums(columns: Int[np.ndarray, "n"], values: Shaped[np.ndarray, "n"], width: int) -> csr_array:
@@ -141,12 +142,4 @@ def _sums(columns: Int[np.ndarray, "n"], values: Shaped[np.ndarray, "n"], width:
 def _mean_of_f1(
     hits: Float64[np.ndarray, "r c"], both: Float64[np.ndarray, "r c"]
 ) -> Float64[np.ndarray, "r"]:
-    return _ratio(_ratio(2 * hits, both).sum(axis=1), (both > 0).sum(axis=1))
-
-
-def _ratio(
-    part: Float64[np.ndarray, "*s"], whole: Float64[np.ndarray, "*s"]
-) -> Float64[np.ndarray, "*s"]:
-    shares = np.zeros(np.shape(part))
-    np.divide(part, whole, out=shares, where=whole > 0)
-    return shares
+    return ratio(ratio(2 * hits, both).sum(axis=1), (both > 0).sum(axis=1))
