@@ -256,9 +256,11 @@ def _fastervit(request: _Request) -> Backbone:
             f"{request.name} takes pictures of {own_size} px only (asked for {request.size})",
             where="preprocess.size",
         )
-    module = registry.model_entrypoint(request.rest)(
-        pretrained=False, num_classes=0, drop_path_rate=request.drop_path
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        module = registry.model_entrypoint(request.rest)(
+            pretrained=False, num_classes=0, drop_path_rate=request.drop_path
+        )
     if request.weights == "pretrained":
         state = _download(request, config["url"])
         fit_weights(module, state, where=config["url"], leave_out=("head",))

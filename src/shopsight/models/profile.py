@@ -225,6 +225,7 @@ def _stages(traced: Trace, stages: Stages) -> tuple[Stage, ...]:
             for depth in range(1, len(parts) + 1):
                 owner.setdefault(".".join(parts[:depth]), set()).add(index)
     reached: dict[int, Reach] = {}
+    whole: dict[int, str] = {}
     last: int | None = None
     embedding: Reach | None = None
     for name, reach in traced.exits:
@@ -236,9 +237,10 @@ def _stages(traced: Trace, stages: Stages) -> tuple[Stage, ...]:
         if owners is not None and len(owners) == 1:
             (last,) = owners
             reached[last] = reach
+            whole[last] = name.removeprefix("backbone.")
         elif owners is None and last is not None and reach.receptive_field != "global":
             reached[last] = reach
-    out = [_stage(_stage_name(stages[i], i), reached[i]) for i in sorted(reached)]
+    out = [_stage(_stage_name(stages[i], i, whole[i]), reached[i]) for i in sorted(reached)]
     assert embedding is not None
     return (*out, _stage("embedding", embedding))
 
@@ -250,13 +252,16 @@ def _stage(name: str, reach: Reach) -> Stage:
     return Stage(name, min(strides) if strides and not mixed else None, reach.receptive_field)
 
 
-def _stage_name(parameters: tuple[str, ...], index: int) -> str:
+def _stage_name(parameters: tuple[str, ...], index: int, last_module: str) -> str:
+    """The module that is the whole stage, or what its modules' names begin with."""
     paths = [name.split(".")[:-1] for name in parameters]
     common: list[str] = []
     for parts in zip(*paths, strict=False):
         if len(set(parts)) > 1:
             break
         common.append(parts[0])
+    if common[: last_module.count(".") + 1] == last_module.split("."):
+        return last_module
     return ".".join(common) or ("stem" if index == 0 else "top")
 
 
