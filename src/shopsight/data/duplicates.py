@@ -30,7 +30,7 @@ _CANDIDATES_PER_ROW = 256
 # Room for rounding in float32.
 _SLACK = 1e-4
 
-Pairs = Int64[np.ndarray, "p 2"]
+Pairs = Int64[np.ndarray, "_ 2"]
 
 
 def near_pairs(thumbs: UInt8[np.ndarray, "n t"]) -> Pairs:

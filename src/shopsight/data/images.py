@@ -125,7 +125,7 @@ def header(data: bytes, *, where: str | None = None) -> Header:
 def decode(
     data: bytes,
     *,
-    at_least_px: float | None = None,
+    at_least_px: int | None = None,
     side: Literal["short", "long"] = "short",
     matte: Color = WHITE,
     where: str | None = None,

@@ -94,7 +94,7 @@ def exif_orientation(exif: bytes) -> int:
     return 1
 
 
-def shrink_for(width: int, height: int, at_least_px: float, side: Literal["short", "long"]) -> int:
+def shrink_for(width: int, height: int, at_least_px: int, side: Literal["short", "long"]) -> int:
     """The largest of 8, 4, 2, 1 that leaves `side` of the picture at least `at_least_px`."""
     length = min(width, height) if side == "short" else max(width, height)
     return next((n for n in SHRINKS if -(-length // n) >= at_least_px), 1)

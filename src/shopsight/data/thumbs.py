@@ -23,6 +23,7 @@ LOWEST_CORRELATION = 0.98
 LARGEST_RESIDUAL_LEVELS = 6.0
 LARGEST_SPOT_LEVELS = 40.0
 LARGEST_CHROMA_LEVELS = 8.0
+LARGEST_CHROMA_SPOT_LEVELS = 24
 GAIN_RANGE = (0.7, 1 / 0.7)
 # Below this contrast a correlation is one of noise.
 LOWEST_CONTRAST_LEVELS = 2.0
@@ -67,4 +68,5 @@ def alike(
         & (np.sqrt((residual**2).mean(axis=1)) <= LARGEST_RESIDUAL_LEVELS)
         & (np.abs(residual).max(axis=1) <= LARGEST_SPOT_LEVELS)
         & (chroma.mean(axis=1) <= LARGEST_CHROMA_LEVELS)
+        & (chroma.max(axis=1) <= LARGEST_CHROMA_SPOT_LEVELS)
     )
