@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, Int64
 
+from shopsight.data.words import counted
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, read_json, write_json
 
@@ -133,6 +134,12 @@ class Catalog:
         """The catalogue of these rows, in this order."""
         return self.with_table(self.table[np.asarray(rows, dtype=np.int64)])
 
+    def labelled(self) -> Catalog:
+        """The rows that have a label; a row with an empty list of labels has one: none apply."""
+        if "label" not in self.table.columns:
+            return self.with_table(self.table.clear())
+        return self.with_table(self.table.filter(pl.col("label").is_not_null()))
+
     def with_table(self, table: pl.DataFrame) -> Catalog:
         return replace(self, table=table)
 
@@ -206,16 +213,18 @@ class Catalog:
 
     def _refuse_unknown(self, labels: Sequence[str]) -> None:
         column = self.table["label"]
-        if column.null_count():
+        missing = column.null_count()
+        if missing:
             raise CatalogError(
-                f"{column.null_count()} of {len(self)} images have no label",
+                f"{missing} of {len(self)} images {'has' if missing == 1 else 'have'} no label",
                 where=self.name,
                 details=self.table.filter(column.is_null())["image"].to_list(),
             )
         unknown = sorted(set(self.labels) - set(labels))
         if unknown:
             raise CatalogError(
-                f"{len(unknown)} labels are unknown to the model",
+                f"{counted(len(unknown), 'label')} {'is' if len(unknown) == 1 else 'are'} unknown "
+                "to the model",
                 where=self.name,
                 details=unknown,
                 fix="leave them out with --drop LABEL, or rename them with --label-map",

@@ -103,7 +103,7 @@ def _rows(csv: Path, images: Path) -> pl.DataFrame:
     table = table.with_columns(image=pl.format("{}/{}", pl.lit(str(images)), pl.col("name")))
     if "Usage" in table.columns:
         split = pl.col("Usage").replace_strict(SPLIT_OF_USAGE, default="test")
-        return table.drop("name", "Usage").with_columns(split=split)
+        return table.with_columns(split=split).drop("name", "Usage")
     return table.drop("name").with_columns(split=pl.lit("train"))
 
 
