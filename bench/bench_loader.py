@@ -2,7 +2,9 @@
 
     python bench/bench_loader.py [--images FOLDER]
 
-Without a folder it draws JPEGs, half of 600x866 and half of 1500x2000 pixels, quality 90.
+Without a folder it draws JPEGs, half of 600x866 and half of 1500x2000 pixels, quality 90. The
+Pillow loader counts as what it reached or as what two idle cores would reach, whichever is more.
+What runs in one thread here is timed in processor time, so that other work counts little.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from shopsight.data.loader import OrderedBatches, TrainingBatches
 from shopsight.preprocess import Preprocess
 
 SIDE_PX, BATCH, WORKERS = 224, 32, 2
+LEAST_S = 2.0
 DRAWN_FILES, DRAWN_SIZES = 96, ((600, 866), (1500, 2000))
 # Each file enters the cache with this many boxes: the cache outgrows the processor's own.
 BOXES = 16
@@ -67,19 +70,23 @@ def main() -> None:
 
 
 def compare(files: list[str], cache: Path) -> None:
-    peer = pillow_rate(files)
+    reached, at_best = pillow_rate(files), WORKERS / pillow_cpu_s(files)
+    peer = max(reached, at_best)
     sources = {mode: source(files, cache, mode) for mode in ("off", "raw", "jpeg")}
     rates = {
         "decode each time, 2 threads": passes(ordered(sources["off"], threads=2), len(files)),
         "JPEG cache, 2 threads": passes(ordered(sources["jpeg"], threads=2), len(sources["jpeg"])),
-        "raw cache, a batch at a time": passes(gathered(sources["raw"]), len(sources["raw"])),
+        "raw cache, a batch at a time": passes(
+            gathered(sources["raw"]), len(sources["raw"]), clock=time.process_time
+        ),
         "raw cache, Batch objects, 2 threads": passes(
             ordered(sources["raw"], threads=2), len(sources["raw"])
         ),
         "raw cache, augmented, 2 threads": passes(training(sources["raw"]), len(sources["raw"])),
     }
     print(f"{len(files)} files, {SIDE_PX} px, batch {BATCH}, {os.cpu_count()} cores")
-    print(f"{'Pillow DataLoader, 2 worker processes':40s} {peer:10,.0f} img/s")
+    print(f"{'Pillow DataLoader, 2 worker processes':40s} {reached:10,.0f} img/s")
+    print(f"{'  by its processor time, at best':40s} {at_best:10,.0f} img/s")
     for name, rate in rates.items():
         print(f"{name:40s} {rate:10,.0f} img/s {rate / peer:8.1f}x")
     bound = memcpy_rate()
@@ -110,6 +117,15 @@ def pillow_rate(files: list[str]) -> float:
     return passes(lambda: sum(len(batch) for batch in loader), len(files))
 
 
+def pillow_cpu_s(files: list[str]) -> float:
+    """Processor seconds per picture, without the cost of worker processes."""
+    pictures, some = PillowPictures(files), range(0, len(files), 3)
+    started = time.process_time()
+    for index in some:
+        pictures[index]
+    return (time.process_time() - started) / len(some)
+
+
 def ordered(pictures: PixelSource, *, threads: int) -> Callable[[], int]:
     rows = np.random.default_rng(0).permutation(len(pictures))
     batches = OrderedBatches(pictures, rows, batch_size=BATCH, threads=threads)
@@ -134,15 +150,17 @@ def training(pictures: PixelSource) -> Callable[[], int]:
     return lambda: sum(len(batch.rows) for batch in batches)
 
 
-def passes(run: Callable[[], int], count: int, *, least_s: float = 2.0) -> float:
+def passes(
+    run: Callable[[], int], count: int, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Images per second, the median of at least three passes after one to warm up."""
     run()
     rates: list[float] = []
-    started = time.perf_counter()
-    while len(rates) < 3 or time.perf_counter() - started < least_s:
-        begun = time.perf_counter()
+    started = clock()
+    while len(rates) < 3 or clock() - started < LEAST_S:
+        begun = clock()
         done = run()
-        rates.append(done / (time.perf_counter() - begun))
+        rates.append(done / (clock() - begun))
         assert done >= count - BATCH
     return statistics.median(rates)
 
@@ -157,7 +175,7 @@ def memcpy_rate() -> float:
             out[:] = pixels[start : start + BATCH]
         return len(pixels)
 
-    return passes(run, len(pixels))
+    return passes(run, len(pixels), clock=time.process_time)
 
 
 def draw(folder: Path) -> Path:
