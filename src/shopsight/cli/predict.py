@@ -38,6 +38,8 @@ def predict(
     from shopsight.engines.record import as_row, recorded
     from shopsight.engines.record import sort_into as copy_into
 
+    predictor = api.load(model, device=device)
+    top = min(top, len(predictor.labels))
     done = failed = 0
     with ExitStack() as stack:
         stack.enter_context(shown_progress())

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from shopsight import __version__
+from shopsight.cli import recipes as recipes_verb
+from shopsight.cli.app import FAULT_OF_OURS, app
+from tests.cli.conftest import Shopsight
+
+HEAVY = ("torch", "timm", "lightning", "sklearn", "cv2", "matplotlib", "polars", "pydantic", "PIL")
+HELP_CPU_S = 0.3
+VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def _help_cpu_s() -> float:
+    before = os.times()
+    subprocess.run(
+        [sys.executable, "-m", "shopsight.cli.app", "--help"], check=True, capture_output=True
+    )
+    after = os.times()
+    children = (after.children_user, after.children_system)
+    return sum(children) - before.children_user - before.children_system
+
+
+def test_help_answers_at_once() -> None:
+    # The least of a few: a busy machine can only add to it.
+    assert min(_help_cpu_s() for _ in range(5)) < HELP_CPU_S
+
+
+def test_importing_the_commands_imports_nothing_heavy() -> None:
+    code = "import sys, shopsight.cli.app, shopsight.api; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_explains_itself(shopsight: Shopsight, verb: str) -> None:
+    shown = shopsight(verb, "--help")
+    assert shown.code == 0
+    assert verb in shown.out
+
+
+def test_version(shopsight: Shopsight) -> None:
+    assert shopsight("--version").out.strip() == f"shopsight {__version__}"
+
+
+def test_no_command_shows_help(shopsight: Shopsight) -> None:
+    assert "audit" in shopsight().out
+
+
+def test_unknown_option_is_the_users_mistake(shopsight: Shopsight) -> None:
+    shown = shopsight("recipes", "--nonsense")
+    assert shown.code == 2
+    assert shown.out == ""
+
+
+def test_users_mistake_is_told_in_the_projects_form(shopsight: Shopsight) -> None:
+    shown = shopsight("recipes", "balancd")
+    assert shown.code == 2
+    assert shown.out == ""
+    assert shown.err == (
+        "error: no recipe and no file is named 'balancd'; did you mean 'balanced'?\n"
+        "  fix: shopsight recipes\n"
+    )
+
+
+def test_debug_anywhere_shows_the_traceback(shopsight: Shopsight) -> None:
+    shown = shopsight("recipes", "balancd", "--debug")
+    assert shown.code == 2
+    assert "Traceback" in shown.err
+    assert "error: no recipe" in shown.err
+
+
+def test_fault_of_ours(shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(recipes_verb, "print_table", broken)
+    shown = shopsight("recipes")
+    assert shown.code == FAULT_OF_OURS
+    assert "error: ZeroDivisionError: division by zero" in shown.err
+    assert "Traceback" not in shown.err
+    assert "Traceback" in shopsight("--debug", "recipes").err
+
+
+def test_exit_code_reaches_the_shell() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shopsight.cli.app", "recipes", "nonsense"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shopsight.data.catalog import Catalog
+from tests.cli.conftest import SMALL, Shopsight
+from tests.conftest import DrawnProducts, draw_products
+
+
+def _spoil(folder: Path) -> None:
+    """A broken file, and the same picture under two labels."""
+    (folder / "hat" / "broken.jpg").write_bytes(b"no picture")
+    shutil.copy(folder / "hat" / "hat-000-0.jpg", folder / "shoe" / "same.jpg")
+
+
+def test_audit_of_clean_images(shopsight: Shopsight, drawn_products: DrawnProducts) -> None:
+    shown = shopsight("audit", drawn_products.folder)
+    assert shown.code == 0
+    assert "60 rows: 60 ok" in shown.out
+
+
+def test_audit_that_finds_faults(shopsight: Shopsight, tmp_path: Path) -> None:
+    folder = draw_products(tmp_path / "photos", per_class=4).folder
+    _spoil(folder)
+    shown = shopsight("audit", folder, "--out", tmp_path / "audit")
+    assert shown.code == 1
+    assert "label-conflict" in shown.out
+    findings = pl.read_csv(tmp_path / "audit" / "findings.csv")
+    assert {"unreadable", "label-conflict"} <= set(findings["kind"])
+    assert (tmp_path / "audit" / "audit.html").stat().st_size > 1000
+    found = shopsight("audit", folder, "--json").json
+    assert found["counts"]["unreadable"] == 1
+    assert found["blocking"] >= 1
+
+
+def test_split_keeps_products_together(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    out = tmp_path / "splits.csv"
+    words = ("split", drawn_products.table, "--group", "product", "--val", "0.2", "--test", "0.2")
+    shown = shopsight(*words, "--out", out)
+    assert shown.code == 0
+    catalog = Catalog.read(out)
+    assert len(catalog) == drawn_products.count
+    assert catalog.table.group_by("product").agg(pl.col("split").n_unique())["split"].max() == 1
+    again = tmp_path / "again.csv"
+    proof = shopsight(*words, "--out", again, "--json").json
+    assert proof
+    assert again.read_text() == out.read_text()
+
+
+def test_folds(shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    out = tmp_path / "folds.parquet"
+    assert shopsight("split", drawn_products.folder, "--out", out, "--folds", 4).code == 0
+    assert sorted(set(Catalog.read(out).table["fold"])) == [0, 1, 2, 3]
+
+
+def test_drop_means_the_same(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    words = (drawn_products.folder, "--drop", "hat")
+    assert "40 rows" in shopsight("audit", *words).out
+    shopsight("split", *words, "--out", tmp_path / "s.csv")
+    assert len(Catalog.read(tmp_path / "s.csv")) == 40
+    assert shopsight("audit", drawn_products.folder, "--drop", "hats").code == 2
+
+
+def test_run_folder(finished_run: Path) -> None:
+    for name in ("recipe.toml", "report.html", "metrics.json", "model", "predictions/test.parquet"):
+        assert (finished_run / name).exists()
+
+
+def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_path: Path) -> None:
+    folder = draw_products(tmp_path / "photos", per_class=12).folder
+    _spoil(folder)
+    out = tmp_path / "run"
+    refused = shopsight("train", folder, "--out", out, *SMALL)
+    assert refused.code == 2
+    assert "--leave-out label-conflict" in refused.err
+    mended = shopsight(
+        "train", folder, "--out", tmp_path / "mended", *SMALL, "--leave-out", "label-conflict",
+        "--json",
+    )  # fmt: skip
+    assert mended.code == 0
+    counts = {part: found["counts"] for part, found in mended.json["evaluations"].items()}
+    left_out = pl.read_csv(tmp_path / "mended" / "audit" / "left_out.csv")
+    train = len(Catalog.read(tmp_path / "mended" / "catalog.parquet").rows_of("train"))
+    images = train + sum(part["images"] for part in counts.values())
+    assert images + left_out.height == 38
+
+
+def test_train_says_what_is_wrong_before_it_starts(
+    shopsight: Shopsight, drawn_products: DrawnProducts, finished_run: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "run")
+    for words, told in (
+        ((drawn_products.folder,), "--out RUN or --resume RUN"),
+        (("nowhere", *out), "no such folder"),
+        ((drawn_products.folder, *out, "--set", "training.epoch=3"), "training.epochs"),
+        ((drawn_products.folder, *out, "--time-limit", "soon"), "is not a time"),
+        ((drawn_products.folder, *out, "--recipe", "fats"), "'fast'"),
+        ((drawn_products.folder, "--out", finished_run), "already holds a run"),
+        (out, "names no data set of its own"),
+        (("--resume", tmp_path), "is not a run folder"),
+    ):
+        shown = shopsight("train", *words)
+        assert shown.code == 2, words
+        assert told in " ".join(shown.err.split()), words
+        assert shown.out == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_run(shopsight: Shopsight, own_run: Path) -> None:
+    before = json.loads((own_run / "metrics.json").read_text())["test"]
+    shutil.rmtree(own_run / "predictions")
+    shown = shopsight("evaluate", own_run, "--json")
+    assert shown.code == 0
+    assert shown.json["metrics"] == before["metrics"]
+    assert (own_run / "predictions" / "test.parquet").is_file()
+    assert "accuracy" in shopsight("evaluate", own_run, "--split", "val").out
+
+
+def test_evaluate_other_data(
+    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    words = ("evaluate", finished_run / "model", drawn_products.folder)
+    shown = shopsight(*words, "--out", report)
+    assert shown.code == 0
+    assert "all (60 images)" in shown.out
+    assert "<html" in report.read_text()
+    assert shopsight("evaluate", finished_run / "model").code == 2
+    folder = draw_products(tmp_path / "other", per_class=2, classes=("bag",)).folder
+    assert "bag" in shopsight("evaluate", finished_run, folder).err
+
+
+def test_predict_streams_lines(
+    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts
+) -> None:
+    shown = shopsight("predict", finished_run, drawn_products.folder / "hat", "--top", "2")
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert len(lines) == 20
+    assert lines[0].count("%") == 2
+    assert "20 images labelled" in shown.err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_predict_into_a_table(
+    shopsight: Shopsight,
+    finished_run: Path,
+    drawn_products: DrawnProducts,
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    out = tmp_path / f"predictions{suffix}"
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"")
+    hats = drawn_products.folder / "hat"
+    shown = shopsight("predict", finished_run, hats, broken, "--out", out)
+    assert shown.code == 1
+    assert "1 not readable" in shown.err
+    read = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}[suffix]
+    table = read(out)
+    assert table.height == 21
+    assert table["image"][20] == str(broken)
+    assert table["error"].null_count() == 20
+    expected = shopsight("predict", finished_run, hats, "--json").json
+    assert table["label"][:20].to_list() == [row["label"] for row in expected]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.jpg", out.name]
+
+
+def test_predict_refuses_another_suffix_before_it_starts(
+    shopsight: Shopsight, finished_run: Path, tmp_path: Path
+) -> None:
+    shown = shopsight("predict", finished_run, tmp_path, "--out", tmp_path / "table.xlsx")
+    assert shown.code == 2
+    assert ".parquet" in shown.err
+
+
+def test_sort_into_copies_each_image_once(
+    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    twice = tmp_path / "hat-000-0.jpg"
+    shutil.copy(drawn_products.folder / "shoe" / "shoe-000-0.jpg", twice)
+    words = ("predict", finished_run, drawn_products.folder, twice)
+    for _ in range(2):
+        shown = shopsight(*words, "--sort-into", tmp_path / "sorted", "--json")
+        assert shown.code == 0
+        copied = [path for path in (tmp_path / "sorted").rglob("*") if path.is_file()]
+        # Two files of one name but not one content: both are kept; a second time adds nothing.
+        assert len(copied) == 61
+    by_label = {row["image"]: row["label"] for row in shown.json}
+    original = drawn_products.folder / "hat" / "hat-003-1.jpg"
+    copy = tmp_path / "sorted" / by_label[str(original)] / original.name
+    assert copy.read_bytes() == original.read_bytes()
+
+
+def test_python_and_command_line_say_the_same(
+    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts
+) -> None:
+    import shopsight as package
+    from shopsight import api
+
+    hats = drawn_products.folder / "hat"
+    shown = shopsight("predict", finished_run, hats, "--json").json
+    direct = list(package.load(finished_run).predict(hats, top=3))
+    assert [row["labels"] for row in shown] == [list(one.labels) for one in direct]
+    evaluation = api.evaluate(finished_run, drawn_products.folder)
+    printed = shopsight("evaluate", finished_run, drawn_products.folder, "--json").json
+    assert printed == json.loads(json.dumps(evaluation.to_json()))
+
+
+@pytest.mark.slow
+def test_interrupted_training_says_how_to_go_on(
+    drawn_products: DrawnProducts, tmp_path: Path, shopsight: Shopsight
+) -> None:
+    words = ["train", drawn_products.folder, "--out", tmp_path / "run", *SMALL, "--epochs", "500"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shopsight.cli.app", *(str(word) for word in words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert f"shopsight train --resume {tmp_path / 'run'}" in err
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("epochs = 500", "epochs = 30", 1))
+    resumed = shopsight("train", "--resume", tmp_path / "run", "--json")
+    assert resumed.code == 0
+    assert (tmp_path / "run" / "report.html").is_file()

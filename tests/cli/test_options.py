@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.main import get_command
+
+from shopsight.cli.app import app
+from shopsight.cli.options import DataOptions, parsed_seconds
+from shopsight.errors import ConfigError
+
+
+def _options(verb: str) -> dict[str, str]:
+    command = get_command(app).commands[verb]  # type: ignore[attr-defined]
+    return {
+        option.opts[0]: option.help or ""
+        for option in command.params
+        if option.param_type_name == "option"
+    }
+
+
+def test_data_options_are_the_same_everywhere() -> None:
+    shared = {f"--{name.replace('_', '-')}" for name in DataOptions.__dataclass_fields__}
+    wanted = {name: text for name, text in _options("audit").items() if name in shared}
+    assert set(wanted) == shared
+    for verb in ("split", "train", "evaluate"):
+        found = {name: text for name, text in _options(verb).items() if name in shared}
+        assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1m30", 90), ("1h30m", 5400), (" 1.5H ", 5400)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parsed_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "ten", "3x", "-5", "5 m"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a time"):
+        parsed_seconds(text)
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(1, 59))
+def test_time_adds_up(hours: int, minutes: int, seconds: int) -> None:
+    assert parsed_seconds(f"{hours}h{minutes}m{seconds}s") == 3600 * hours + 60 * minutes + seconds
