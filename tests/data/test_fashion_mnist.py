@@ -120,15 +120,6 @@ def test_with_no_source_in_reach_every_way_is_told(
     assert not (tmp_path / "cache" / "datasets" / "fashion-mnist").exists()
 
 
-@installed
-def test_torchvision_brings_the_published_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FashionMNIST, "mirrors", [f"file://{DEBIAN_FOLDER}/"])
-    fashion_mnist._from_torchvision(tmp_path)
-    verify(tmp_path)
-
-
 @pytest.mark.network
 def test_apt_get_brings_the_published_files(tmp_path: Path) -> None:
     fashion_mnist._from_apt(tmp_path)
