@@ -335,7 +335,11 @@ class ClassifierTraining(lightning.LightningModule):
         """Write the model's present weights, from rank 0."""
         if self.trainer.is_global_zero:
             path.parent.mkdir(parents=True, exist_ok=True)
-            state = {key: value.contiguous() for key, value in self.model.state_dict().items()}
+            # Each tensor by itself: some networks (FasterViT) use one under two names.
+            state = {
+                key: value.clone(memory_format=torch.contiguous_format)
+                for key, value in self.model.state_dict().items()
+            }
             with atomic_file(path) as part:
                 save_file(state, part)
 
