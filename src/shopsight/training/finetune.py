@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -70,10 +71,14 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
         try:
             # The checkpoint is this run's own file: it holds plain figures beside the tensors.
             trainer.fit(module, ckpt_path=resume, weights_only=False)
+        except SystemExit:
+            if not trainer.interrupted:
+                raise
+            # On Ctrl-C Lightning ends the process and turns a second one off: ours to decide.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
         finally:
             module.close_progress()
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         _keep_final(module, run)
     depthwise_as_before(module.model)
 
