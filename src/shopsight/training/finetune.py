@@ -63,6 +63,8 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
         depthwise_in_fp32(module.model)
     if recipe.training.compile:
         module.model.compile()
+    # Lightning keeps the modes that it finds: this is what holds frozen parts still.
+    module.train()
     with quiet_lightning():
         trainer = _trainer(recipe, run, device, precision)
         resume = run.last_checkpoint if run.last_checkpoint.is_file() else None

@@ -363,8 +363,8 @@ class ClassifierTraining(lightning.LightningModule):
 class EpochBatches:
     """The training batches of whichever epoch the module is in.
 
-    Lightning makes iterators at moments of its own (before and after its epoch hooks): asking the
-    module at that moment is the only way to always have the right epoch.
+    Lightning makes the iterator at moments of its own, when resuming even before it has restored
+    the epoch: the epoch is asked for when the first batch is wanted.
     """
 
     def __init__(self, batches: TrainingBatches, module: ClassifierTraining) -> None:
@@ -376,4 +376,4 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         self._batches.set_epoch(self._module.current_epoch)
-        return iter(self._batches)
+        yield from self._batches

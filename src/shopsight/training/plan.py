@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
 from shopsight import progress
-from shopsight.training.module import ClassifierTraining, size_of_epoch
+from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
 WARMUP_STEPS = 1
@@ -27,8 +28,13 @@ class StepTimes:
 
     def run_s(self, sizes: tuple[int, ...], *, epochs: int, steps_per_epoch: int) -> float:
         """Expected seconds of `epochs` epochs."""
-        steps = sum(self.training_s[size_of_epoch(sizes, epochs, e)] for e in range(epochs))
-        return steps * steps_per_epoch + epochs * self.validation_s
+        # Each size has a run of epochs: the first of the next one ends it.
+        firsts = [-(-number * epochs // len(sizes)) for number in range(len(sizes) + 1)]
+        step_s = sum(
+            (after - first) * self.training_s[size]
+            for size, first, after in zip(sizes, firsts, firsts[1:], strict=False)
+        )
+        return step_s * steps_per_epoch + epochs * self.validation_s
 
 
 def measure_steps(module: ClassifierTraining, device: torch.device, precision: str) -> StepTimes:
@@ -54,10 +60,11 @@ def plan_epochs(
 ) -> int:
     """The largest number of epochs, at most `most`, that fits in `budget_s`; 0 when none does."""
     usable = budget_s * (1.0 - RESERVE)
-    for epochs in range(most, 0, -1):
-        if times.run_s(sizes, epochs=epochs, steps_per_epoch=steps_per_epoch) <= usable:
-            return epochs
-    return 0
+
+    def too_long(epochs: int) -> bool:
+        return times.run_s(sizes, epochs=epochs, steps_per_epoch=steps_per_epoch) > usable
+
+    return bisect_left(range(1, most + 1), True, key=too_long)
 
 
 def _synchronize(device: torch.device) -> None:

@@ -1,0 +1,328 @@
+"""Whole trainings on drawn products: resume, kill, memory, folds, time limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from tests.conftest import DrawnProducts
+from safetensors.torch import load_file
+
+import shopsight
+from shopsight.config import Recipe, parse_recipe
+from shopsight.data.sources import open_catalog
+from shopsight.errors import (
+    AuditError,
+    CatalogError,
+    ConfigError,
+    SplitError,
+    TrainingError,
+    WeightsError,
+)
+from shopsight.training import finetune
+from shopsight.training.fit import fit, resume
+from shopsight.training.folds import fit_folds
+from shopsight.training.history import read_history
+from shopsight.training.run_folder import RunFolder
+
+SMALL = """
+seed = 3
+[data]
+val = 0.2
+test = 0.2
+[preprocess]
+size = 28
+[model]
+backbone = "shopsight:fashion_cnn"
+dropout = 0.2
+[training]
+start = "scratch"
+epochs = 3
+batch_size = 12
+precision = "32"
+ema = 0.9
+[optimizer]
+lr = 3e-3
+[augment]
+mixup = 0.2
+erase = 0.3
+"""
+
+
+def recipe(**sections: Any) -> Recipe:
+    return parse_recipe(SMALL).replace(**sections)
+
+
+def weights(run: Path, name: str = "final") -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"{name}.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_leaves_a_whole_run_folder(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    fit(open_catalog(drawn_products.folder), recipe(), run.path)
+    assert run.reached("bundled")
+    rows = read_history(run.metrics_file)
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert all(0.0 <= row.val_accuracy <= 1.0 and row.seconds > 0 for row in rows)
+    resolved = run.recipe()
+    assert "auto" not in resolved.preprocess.model_dump().values()
+    assert resolved.training.precision == "32"
+    assert run.catalog().table["split"].value_counts().height == 3
+    assert (run.audit / "audit.html").is_file()
+    assert list((run.path / "tensorboard").glob("events*"))
+    model = shopsight.load(run.path)
+    assert model.verify().ok
+    assert model.labels == drawn_products.labels
+
+
+def test_a_second_training_is_the_same_and_another_seed_is_not(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    fit(catalog, recipe(), tmp_path / "a")
+    fit(catalog, recipe(cache={"mode": "off"}), tmp_path / "b")
+    fit(catalog, recipe(seed=4), tmp_path / "c")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+class _PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
+    drawn_products: DrawnProducts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    fit(catalog, recipe(), tmp_path / "whole")
+    step = finetune.ClassifierTraining.training_step
+
+    def cut(self: Any, batch: Any, index: int) -> torch.Tensor:
+        if self.current_epoch == epoch and index == 1:
+            raise _PowerCutError
+        return step(self, batch, index)
+
+    monkeypatch.setattr(finetune.ClassifierTraining, "training_step", cut)
+    with pytest.raises(_PowerCutError):
+        fit(catalog, recipe(), tmp_path / "cut")
+    monkeypatch.undo()
+    resume(tmp_path / "cut")
+    for name in ("best", "final"):
+        assert same(weights(tmp_path / "whole", name), weights(tmp_path / "cut", name))
+    for first, second in zip(
+        read_history(tmp_path / "whole" / "metrics.csv"),
+        read_history(tmp_path / "cut" / "metrics.csv"),
+        strict=True,
+    ):
+        assert (first.val_loss, first.train_loss, first.lr) == (
+            second.val_loss,
+            second.train_loss,
+            second.lr,
+        )
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_an_epoch_and_resumed(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    """kill -9 of a real process, resume in another: the same weights as without."""
+    recipe_file = tmp_path / "small.toml"
+    recipe_file.write_text(recipe(training={"epochs": 60}).to_toml(), encoding="utf-8")
+    command = [sys.executable, "-m", "shopsight", "train"]
+    start = [*command, str(drawn_products.folder), "--recipe", str(recipe_file), "--out"]
+    subprocess.run([*start, str(tmp_path / "whole")], check=True, capture_output=True)
+    killed = subprocess.Popen(
+        [*start, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    history = tmp_path / "killed" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while len(read_history(history)) < 5:
+        assert killed.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert len(read_history(history)) < 60
+    subprocess.run(
+        [*command, "--resume", str(tmp_path / "killed")], check=True, capture_output=True
+    )
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_out_of_memory_halves_the_batch_and_accumulates(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = finetune.ClassifierTraining.training_step
+
+    def small_device(self: Any, batch: Any, index: int) -> torch.Tensor:
+        if len(batch.rows) > 6 and self.current_epoch == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(finetune.ClassifierTraining, "training_step", small_device)
+    fit(open_catalog(drawn_products.folder), recipe(), tmp_path / "run")
+    used = RunFolder(tmp_path / "run").recipe().training
+    assert (used.batch_size, used.accumulate) == (6, 2)
+    assert len(read_history(tmp_path / "run" / "metrics.csv")) == 3
+
+
+def test_a_batch_of_one_that_does_not_fit_is_said() -> None:
+    with pytest.raises(TrainingError, match="not even a batch of one"):
+        finetune.half_the_batch(recipe(training={"batch_size": 1}), MemoryError())
+
+
+def test_probe_then_finetune_starts_from_the_probe(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    probing = recipe(training={"start": "probe-then-finetune", "epochs": 1})
+    probing = probing.replace(
+        optimizer={"lr": 1e-12}, training={"ema": 0.0, "frozen_batchnorm": True}
+    )
+    fit(
+        open_catalog(drawn_products.folder),
+        probing.replace(model={"weights": "random"}),
+        tmp_path / "r",
+    )
+    probe = load_file(tmp_path / "r" / "checkpoints" / "probe.safetensors")
+    assert torch.allclose(
+        weights(tmp_path / "r")["head.classifier.weight"], probe["weight"], atol=1e-6
+    )
+    assert [row.stage for row in read_history(tmp_path / "r" / "metrics.csv")] == [
+        "probe",
+        "finetune",
+    ]
+
+
+def test_frozen_keeps_the_backbone_and_its_statistics(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    frozen = recipe(training={"start": "frozen", "epochs": 2}, model={"weights": "random"})
+    fit(open_catalog(drawn_products.folder), frozen, tmp_path / "f")
+    torch.manual_seed(0)
+    last, best = weights(tmp_path / "f"), weights(tmp_path / "f", "best")
+    body = [key for key in last if key.startswith("backbone.")]
+    assert body
+    one = recipe(training={"start": "frozen", "epochs": 1}, model={"weights": "random"})
+    fit(open_catalog(drawn_products.folder), one, tmp_path / "g")
+    assert all(torch.equal(last[key], weights(tmp_path / "g")[key]) for key in body)
+    assert all(torch.equal(last[key], best[key]) for key in body)
+
+
+def test_the_time_limit_plans_fewer_epochs(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    limited = recipe(training={"epochs": 100_000, "time_limit_s": 6.0})
+    began = time.monotonic()
+    fit(open_catalog(drawn_products.folder), limited, tmp_path / "run")
+    planned = RunFolder(tmp_path / "run").recipe().training.epochs
+    assert 1 <= planned < 100_000
+    assert len(read_history(tmp_path / "run" / "metrics.csv")) <= planned
+    # Generous: what matters is that it does not train on for its 100,000 epochs.
+    assert time.monotonic() - began < 60
+
+
+def test_early_stopping(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    patient = recipe(training={"epochs": 50, "patience": 2}, optimizer={"lr": 1e-9})
+    fit(open_catalog(drawn_products.folder), patient, tmp_path / "run")
+    assert len(read_history(tmp_path / "run" / "metrics.csv")) < 50
+
+
+@pytest.mark.parametrize("final", ["ensemble", "refit"])
+def test_folds_predict_each_image_once_by_a_network_that_never_saw_it(
+    drawn_products: DrawnProducts, tmp_path: Path, final: str
+) -> None:
+    done = fit_folds(
+        open_catalog(drawn_products.folder),
+        recipe(folds={"count": 3, "final": final}, training={"epochs": 1}),
+        tmp_path / "run",
+    )
+    tested: list[str] = []
+    for fold in done.folds:
+        table = RunFolder(fold).catalog().table
+        tested += table.filter(pl.col("split") == "test")["image"].to_list()
+    assert sorted(tested) == sorted(RunFolder(done.run).catalog().table["image"].to_list())
+    model = shopsight.load(done.run)
+    assert model.info.members == (3 if final == "ensemble" else 1)
+    first = open_catalog(drawn_products.folder).refs()[0]
+    (prediction,) = model.predict([first])
+    assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_refuses_a_folder_that_holds_a_run(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    fit(open_catalog(drawn_products.folder), recipe(training={"epochs": 1}), tmp_path / "run")
+    with pytest.raises(TrainingError, match="already holds a run"):
+        fit(open_catalog(drawn_products.folder), recipe(), tmp_path / "run")
+    resume(tmp_path / "run")
+
+
+def test_faults_are_told_before_the_first_step(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    with pytest.raises(WeightsError):
+        fit(
+            catalog,
+            recipe(training={"start": "finetune"}, model={"weights": "no.pt"}),
+            tmp_path / "a",
+        )
+    with pytest.raises(CatalogError, match="no labels"):
+        unlabelled = catalog.with_table(catalog.table.drop("label"))
+        fit(unlabelled, recipe(), tmp_path / "b")
+    with pytest.raises(ConfigError, match="magnifies"):
+        fit(catalog, recipe(training={"sizes": (900,)}), tmp_path / "c")
+    rare = catalog.take(torch.tensor([*range(21)]).numpy())
+    with pytest.raises(SplitError):
+        fit(rare, recipe(), tmp_path / "d")
+    with pytest.raises(TrainingError, match=r"no run\.json"):
+        resume(tmp_path / "nothing")
+
+
+def test_a_leak_is_refused_unless_accepted_or_left_out(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    parts = ["train", "train", "train", "val", "test"] * (len(catalog) // 5)
+    split = catalog.with_table(catalog.table.with_columns(split=pl.Series(parts)))
+    copied = pl.concat([split.table, split.table.head(1).with_columns(split=pl.lit("test"))])
+    leaking = split.with_table(copied)
+    with pytest.raises(AuditError, match="split-leak"):
+        fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
+    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "mended", leave_out=["split-leak"])
+    proof = json.loads((tmp_path / "mended" / "split.json").read_text())
+    assert proof["shared_twins"] == 0
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    """DDP on the CPU: every validation image counts once, and both ranks end with one model."""
+    recipe_file = tmp_path / "two.toml"
+    two = recipe(hardware={"devices": 2, "strategy": "ddp", "accelerator": "cpu"})
+    recipe_file.write_text(two.to_toml(), encoding="utf-8")
+    command = [sys.executable, "-m", "shopsight", "train", str(drawn_products.folder), "--json"]
+    done = subprocess.run(
+        [*command, "--recipe", str(recipe_file), "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    test = json.loads(done.stdout)["evaluations"]["test"]
+    run = RunFolder(tmp_path / "run")
+    assert test["counts"]["images"] == len(run.catalog().rows_of("test"))
+    assert len(read_history(run.metrics_file)) == 3
+    assert shopsight.load(run.path).verify().ok
