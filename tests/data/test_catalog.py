@@ -169,7 +169,9 @@ def test_the_fingerprint_sees_every_column_that_matters(column: str) -> None:
     assert catalog.with_table(changed).fingerprint() != catalog.fingerprint()
 
 
-words = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1)
+words = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1
+)
 
 
 @given(words, words)

@@ -64,7 +64,8 @@ def test_clothing_in_another_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not (SHARED / "clothing-dataset").is_dir(), reason="the clothing data set is not beside the project"
+    not (SHARED / "clothing-dataset").is_dir(),
+    reason="the clothing data set is not beside the project",
 )
 def test_the_real_clothing_data_set() -> None:
     catalog = open_dataset("clothing", root=SHARED / "clothing-dataset")
@@ -75,7 +76,9 @@ def test_the_real_clothing_data_set() -> None:
 
 
 def test_clothing_small(tmp_path: Path) -> None:
-    photos(tmp_path, "train/hat/1.jpg", "train/dress/2.jpg", "validation/hat/3.jpg", "test/dress/4.jpg")
+    photos(
+        tmp_path, "train/hat/1.jpg", "train/dress/2.jpg", "validation/hat/3.jpg", "test/dress/4.jpg"
+    )
     catalog = open_dataset("clothing-small", root=tmp_path)
     assert catalog.labels == ("dress", "hat")
     assert catalog.rows_of("val").tolist() == [3]

@@ -78,7 +78,9 @@ def test_a_folder_around_everything_is_looked_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("val", ["val", "valid", "Validation", "dev"])
 def test_splits_above_the_classes(tmp_path: Path, val: str) -> None:
-    catalog = read(tmp_path, "Train/shoe/1.jpg", "Train/hat/2.jpg", f"{val}/hat/3.jpg", "test/hat/4.jpg")
+    catalog = read(
+        tmp_path, "Train/shoe/1.jpg", "Train/hat/2.jpg", f"{val}/hat/3.jpg", "test/hat/4.jpg"
+    )
     splits = dict(catalog.table.select("image", "split").iter_rows())
     assert splits["Train/shoe/1.jpg"] == "train"
     assert splits[f"{val}/hat/3.jpg"] == "val"

@@ -60,7 +60,9 @@ def test_an_empty_target_leaves_the_label_out() -> None:
 
 
 def test_several_labels_merge_within_a_picture() -> None:
-    mapped, _ = map_labels(catalog_of(["cap", "beret", "red"], ["red"], []), {"cap": "hat", "beret": "hat"})
+    mapped, _ = map_labels(
+        catalog_of(["cap", "beret", "red"], ["red"], []), {"cap": "hat", "beret": "hat"}
+    )
     assert labels_of(mapped) == [["hat", "red"], ["red"], []]
 
 

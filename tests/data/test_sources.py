@@ -81,7 +81,9 @@ def test_a_table_inside_its_folder(tmp_path: Path) -> None:
         open_catalog(tmp_path)
 
 
-def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, listener: Listener) -> None:
+def test_a_folder_whose_tables_fit_nothing_has_no_labels(
+    tmp_path: Path, listener: Listener
+) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n")
     assert open_catalog(tmp_path).labels == ()

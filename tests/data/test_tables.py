@@ -66,7 +66,9 @@ def test_a_suffix_is_added_where_ids_lack_one(tmp_path: Path) -> None:
 
 
 def test_paths_relative_to_the_table(tmp_path: Path) -> None:
-    table = shop(tmp_path, rows("path,label", ".\\a\\{i}.jpg,c{p}"), [*jpgs("a"), "a/x.jpg", "b/y.jpg"])
+    table = shop(
+        tmp_path, rows("path,label", ".\\a\\{i}.jpg,c{p}"), [*jpgs("a"), "a/x.jpg", "b/y.jpg"]
+    )
     catalog = table_catalog(table)
     assert catalog.table["image"][0] == "a/0.jpg"
     # Only folders that rows use are looked through for files without a row.
@@ -200,7 +202,9 @@ def test_boxes(tmp_path: Path, header: str, cells: str) -> None:
     assert boxes[0].tolist() == [10, 20, 30, 40]
 
 
-@pytest.mark.parametrize(("cells", "message"), [("1,2,x,4", "not a number"), ("1,2,0,4", "no area")])
+@pytest.mark.parametrize(
+    ("cells", "message"), [("1,2,x,4", "not a number"), ("1,2,0,4", "no area")]
+)
 def test_unusable_boxes(tmp_path: Path, cells: str, message: str) -> None:
     text = f"image,label,bbox_x,bbox_y,bbox_w,bbox_h\n0.jpg,a,{cells}\n1.jpg,b,1,2,3,4\n"
     with pytest.raises(CatalogError, match=message):
@@ -240,7 +244,9 @@ def test_tags_by_comma_and_python_lists(tmp_path: Path) -> None:
 
 def test_parquet_with_lists_and_whole_floats(tmp_path: Path) -> None:
     shop(tmp_path, "", jpgs())
-    frame = pl.DataFrame({"image": [f"{i}.jpg" for i in range(4)], "label": [["a"], ["a", "b"], [], ["b"]]})
+    frame = pl.DataFrame(
+        {"image": [f"{i}.jpg" for i in range(4)], "label": [["a"], ["a", "b"], [], ["b"]]}
+    )
     frame.write_parquet(tmp_path / "shop.parquet")
     assert table_catalog(f"{tmp_path}/shop.parquet").labels == ("a", "b")
     frame.with_columns(label=pl.Series([1.0, 2.0, None, 1.0])).write_parquet(tmp_path / "n.parquet")

@@ -297,25 +297,29 @@ def _units(catalog: Catalog, *, salt: str, twins: Twins | None) -> Units:
         assert len(twins) == len(catalog)
         links.append(_codes(pl.Series(twins)))
     labels = catalog.labels
-    column = table["label"] if "label" in table.columns else pl.Series([None] * len(table))
-    frame = pl.DataFrame({"row": np.arange(len(table)), "label": column})
-    if catalog.multilabel:
-        frame = frame.explode("label")
-    code = (
-        frame["label"]
-        .cast(pl.String)
-        .replace_strict(
-            list(labels), list(range(len(labels))), default=len(labels), return_dtype=pl.Int64
-        )
+    pairs = _pairs(catalog)
+    code = pairs["label"].replace_strict(
+        list(labels), list(range(len(labels))), return_dtype=pl.Int64
     )
+    # Rows without any label share one more code, so that they are divided too.
+    bare = np.setdiff1d(np.arange(len(table)), pairs["row"].to_numpy())
     return gather_units(
         table["image"].to_list(),
-        frame["row"].to_numpy(),
-        code.to_numpy(),
+        np.concatenate([pairs["row"].to_numpy(), bare]),
+        np.append(code.to_numpy().astype(np.int64), np.full(len(bare), len(labels))),
         labels=len(labels) + 1,
         links=links,
         salt=salt,
     )
+
+
+def _pairs(catalog: Catalog) -> pl.DataFrame:
+    """One line per row and label; rows without a label have none."""
+    if not catalog.labels:
+        return pl.DataFrame(schema={"row": pl.Int64, "label": pl.String})
+    rows = pl.Series("row", np.arange(len(catalog)))
+    frame = pl.DataFrame([rows, catalog.table["label"]])
+    return (frame.explode("label") if catalog.multilabel else frame).drop_nulls("label")
 
 
 def _codes(column: pl.Series) -> Int64[np.ndarray, "n"]:
@@ -358,12 +362,8 @@ def _sketch_rarest(catalog: Catalog, units: Units) -> list[str]:
 
 
 def _labels_by_part(catalog: Catalog, part: pl.Series) -> dict[str, set[str]]:
-    if not catalog.labels:
-        return {}
-    frame = pl.DataFrame({"part": part, "label": catalog.table["label"]})
-    if catalog.multilabel:
-        frame = frame.explode("label")
-    pairs = frame.drop_nulls().unique()
+    rows = pl.DataFrame({"row": np.arange(len(catalog)), "part": part})
+    pairs = rows.join(_pairs(catalog), on="row").select("part", "label").drop_nulls().unique()
     found: dict[str, set[str]] = {}
     for name, label in pairs.iter_rows():
         found.setdefault(name, set()).add(label)
