@@ -50,6 +50,7 @@ def demo(
     started = time.monotonic()
     limit_s = parsed_seconds(time_limit)
     run = out / "run"
+    _refuse_strangers(run)
     try:
         with shown_progress():
             catalog = _catalog(root)
@@ -62,6 +63,17 @@ def demo(
     _show(result, catalog, took_s=time.monotonic() - started)
     _show_predictions(predictions, truth)
     _show_next(result, drawn=catalog.drawn)
+
+
+def _refuse_strangers(run: Path) -> None:
+    """The demo replaces its own run, and nothing else."""
+    inside = {path.name for path in run.iterdir()} if run.is_dir() else set()
+    if inside and not inside & {"audit", "run.json"}:
+        raise ShopsightError(
+            "is in the demo's way and holds no run of it",
+            where=str(run),
+            fix="shopsight demo --out ANOTHER_FOLDER",
+        )
 
 
 def _catalog(root: str | None) -> Catalog:
@@ -89,13 +101,8 @@ def _trained(catalog: Catalog, run: Path, time_limit_s: float) -> api.TrainResul
         if begun and state.get("data") == catalog.name:
             print_note(f"going on with the demo in {run}")
             return api.resume(run)
-        shutil.rmtree(run)
-    elif run.exists() and any(run.iterdir()) and not folder.audit.is_dir():
-        raise ShopsightError(
-            "is in the demo's way and holds no run of it",
-            where=str(run),
-            fix="shopsight demo --out ANOTHER_FOLDER",
-        )
+    # Also what was stopped before its state was first written.
+    shutil.rmtree(run, ignore_errors=True)
     return api.train(catalog, out=run, recipe=RECIPE, time_limit_s=time_limit_s)
 
 
