@@ -169,7 +169,8 @@ def _padded(rgb: UInt8[np.ndarray, "h w 3"], size: int, color: Color) -> UInt8[n
     if (height, width) == (size, size):
         return rgb
     square = np.empty((size, size, 3), np.uint8)
-    square[:] = color
+    # Whole rows at a time: writing three values at a time would cost as much as the resize.
+    square.reshape(size, -1)[:] = np.tile(np.array(color, np.uint8), size)
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = rgb
     return square

@@ -1,0 +1,101 @@
+"""Decode and resize to 224 px: ours against Pillow, CPU time of one core.
+
+    python bench/bench_decode.py [--images FOLDER]
+
+Without a folder it draws JPEGs of quality 90 in three sizes. Bars: at least 4x a full Pillow
+decode at 600x866 and 6x at 3000x4000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from photos import jpeg, photo
+from PIL import Image
+
+from shopsight.data.canvas import canvas
+from shopsight.data.images import IMAGE_SUFFIXES
+from shopsight.data.jpeg import SIGNATURE
+from shopsight.preprocess import Preprocess
+
+PREPROCESS = Preprocess(size=224, interpolation="bicubic")
+DRAWN = {(600, 866): 12, (1500, 2000): 6, (3000, 4000): 3}
+ROUNDS, FOLDER_FILES = 9, 200
+
+Pixels = UInt8[np.ndarray, "s s 3"]
+
+
+def by_pillow(data: bytes, *, draft: bool = False) -> Pixels:
+    """What a first script does; with `draft`, what a second one does."""
+    with Image.open(io.BytesIO(data)) as picture:
+        size, scale = PREPROCESS.size, PREPROCESS.size / max(picture.size)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        if draft:
+            picture.draft("RGB", (width, height))
+        small = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (size, size), "white")
+    square.paste(small, ((size - width) // 2, (size - height) // 2))
+    return np.array(square)
+
+
+WAYS: dict[str, Callable[[bytes], Pixels]] = {
+    "Pillow, full": by_pillow,
+    "Pillow, draft": lambda data: by_pillow(data, draft=True),
+    "shopsight": lambda data: canvas(data, PREPROCESS),
+}
+
+
+def measure(files: Sequence[bytes]) -> dict[str, float]:
+    """Milliseconds of CPU per file. Of each file the median round counts; the ways take turns."""
+    seconds = {name: np.zeros((ROUNDS, len(files))) for name in WAYS}
+    for turn in range(ROUNDS):
+        for name, way in WAYS.items():
+            for number, data in enumerate(files):
+                start = time.process_time()
+                way(data)
+                seconds[name][turn, number] = time.process_time() - start
+    return {name: 1000 * float(np.median(taken, axis=0).mean()) for name, taken in seconds.items()}
+
+
+def report(title: str, files: Sequence[bytes]) -> None:
+    taken = measure(files)
+    print(f"\n{title}: {len(files)} files, {np.mean([len(f) for f in files]) / 1000:,.0f} kB each")
+    full = [by_pillow(data).astype(int) for data in files]
+    for name, way in WAYS.items():
+        apart = np.mean([np.abs(way(d) - f).mean() for d, f in zip(files, full, strict=True)])
+        ratio = taken["Pillow, full"] / taken[name]
+        print(
+            f"  {name:<14} {taken[name]:8.2f} ms  {ratio:5.1f}x  "
+            f"mean abs. difference {apart:.2f} levels"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs, searched for more folders")
+    folder: Path | None = parser.parse_args().images
+    torch.set_num_threads(1)
+    if folder is None:
+        for (width, height), count in DRAWN.items():
+            report(
+                f"{width}x{height}",
+                [jpeg(photo(width, height, seed=seed)) for seed in range(count)],
+            )
+        return
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = [path.read_bytes() for path in paths[:: max(1, len(paths) // FOLDER_FILES)]]
+    report(str(folder), [data for data in files if data.startswith(SIGNATURE)])
+
+
+if __name__ == "__main__":
+    main()
