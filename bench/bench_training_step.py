@@ -1,0 +1,192 @@
+"""One training step on a CPU: ours against eager fp32, and against what the cores can multiply.
+
+    python bench/bench_training_step.py [--threads 1] [--rounds 5]
+
+Network, loss and optimiser run on synthetic pictures; loading and augmentation are measured in
+bench_loader.py and bench_augment.py. Ours is what training does: uint8 pictures, channels last,
+bf16 autocast, slow depthwise convolutions in fp32. The share of the peak counts the step's
+multiply-adds as torch does (forward, weight gradients, input gradients) against the fastest bf16
+matrix product of the same run. Variants take turns, and times are medians of processor time per
+thread, so that other work on the machine counts little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from shopsight.engines.torch_engine import computes_bf16
+from shopsight.models.backbones import create_backbone
+from shopsight.models.depthwise import depthwise_in_fp32
+from shopsight.models.heads import create_head
+from shopsight.models.product_model import ProductModel
+
+BATCH, CLASSES = 32, 18
+GEMM_SIDES = (1024, 2048, 3072)
+
+
+@dataclass
+class Variant:
+    name: str
+    step: Callable[[], None]
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def images_per_s(self) -> float:
+        return BATCH / statistics.median(self.seconds)
+
+
+def training_step(
+    backbone: str, *, size_px: int, bf16: bool, channels_last: bool, fp32_depthwise: bool = False
+) -> Callable[[], None]:
+    """A function that makes one step of a fresh network."""
+    torch.manual_seed(0)
+    built = create_backbone(backbone, weights="random")
+    head = create_head("linear", width=built.width, classes=CLASSES)
+    model = ProductModel(built.module, head, built.preprocess).train()
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if fp32_depthwise:
+        depthwise_in_fp32(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9)
+    images = torch.randint(0, 256, (BATCH, size_px, size_px, 3), dtype=torch.uint8)
+    targets = torch.randint(0, CLASSES, (BATCH,))
+    if not channels_last:
+        model = Contiguous(model)
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = functional.cross_entropy(model(images), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+class Contiguous(nn.Module):
+    """Hands the backbone pictures as most scripts do: (batch, channels, height, width) in order."""
+
+    def __init__(self, model: ProductModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = self.model.normalize(images).contiguous(memory_format=torch.contiguous_format)
+        logits: torch.Tensor = self.model.classify(self.model.backbone(pixels))
+        return logits
+
+
+def timed_s(work: Callable[[], None], threads: int) -> float:
+    """Seconds of one call: processor time per thread."""
+    before = time.process_time()
+    work()
+    return (time.process_time() - before) / threads
+
+
+def gemm_peak(dtype: torch.dtype, threads: int) -> float:
+    """Most floating-point operations per second of any matrix product tried."""
+    best = 0.0
+    for side in GEMM_SIDES:
+        a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+        torch.mm(a, b)
+        seconds = min(timed_s(lambda a=a, b=b: torch.mm(a, b), threads) for _ in range(5))
+        best = max(best, 2 * side**3 / seconds)
+    return best
+
+
+def flops_of(step: Callable[[], None]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def take_turns(variants: list[Variant], *, rounds: int, threads: int) -> None:
+    for variant in variants:
+        variant.step()
+    for _ in range(rounds):
+        for variant in variants:
+            variant.seconds.append(timed_s(variant.step, threads))
+
+
+def resnet18(rounds: int, threads: int) -> None:
+    name, size = "timm:resnet18", 224
+    fp32 = training_step(name, size_px=size, bf16=False, channels_last=False)
+    variants = [
+        Variant("eager fp32", fp32),
+        Variant(
+            "channels last, fp32",
+            training_step(name, size_px=size, bf16=False, channels_last=True),
+        ),
+        Variant(
+            "ours: channels last, bf16",
+            training_step(name, size_px=size, bf16=True, channels_last=True, fp32_depthwise=True),
+        ),
+    ]
+    flops = flops_of(fp32)
+    take_turns(variants, rounds=rounds, threads=threads)
+    peak = {
+        "fp32": gemm_peak(torch.float32, threads) / threads,
+        "bf16": gemm_peak(torch.bfloat16, threads) / threads,
+    }
+    print(f"ResNet18, {size} px, batch {BATCH}: {flops / BATCH / 1e9:.2f} GFLOP a picture")
+    for dtype, value in peak.items():
+        print(f"  {dtype} matrix product    {value / 1e9:7.1f} GFLOP/s per core")
+    first = variants[0].images_per_s
+    for variant in variants:
+        rate = variant.images_per_s * flops / BATCH / threads
+        dtype = "bf16" if "bf16" in variant.name else "fp32"
+        print(
+            f"  {variant.name:28} {variant.images_per_s / threads:6.1f} images/s per core, "
+            f"{variant.images_per_s / first:4.2f} x eager, "
+            f"{rate / peak[dtype]:4.0%} of the {dtype} peak"
+        )
+
+
+def lite0(size_px: int, rounds: int, threads: int) -> None:
+    name = "embedded:tf_efficientnet_lite0"
+    variants = [
+        Variant(
+            "fp32, channels last",
+            training_step(name, size_px=size_px, bf16=False, channels_last=True),
+        ),
+        Variant("bf16", training_step(name, size_px=size_px, bf16=True, channels_last=True)),
+        Variant(
+            "bf16, slow depthwise in fp32",
+            training_step(
+                name, size_px=size_px, bf16=True, channels_last=True, fp32_depthwise=True
+            ),
+        ),
+    ]
+    take_turns(variants, rounds=rounds, threads=threads)
+    print(f"EfficientNet-Lite0, {size_px} px, batch {BATCH}")
+    for variant in variants:
+        print(
+            f"  {variant.name:28} {variant.images_per_s / threads:6.1f} images/s per core, "
+            f"{variant.images_per_s / variants[1].images_per_s:4.2f} x bf16"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if not computes_bf16(torch.device("cpu")):
+        print("this processor has no bf16 instructions: bf16 is emulated, and slower")
+    resnet18(given.rounds, given.threads)
+    for size_px in (128, 224):
+        lite0(size_px, given.rounds, given.threads)
+
+
+if __name__ == "__main__":
+    main()
