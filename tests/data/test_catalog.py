@@ -146,7 +146,7 @@ def test_unusable_tables_are_refused(tmp_path: Path) -> None:
         Catalog(pl.DataFrame({"image": ["a", None]}), "x")
     with pytest.raises(CatalogError, match="unknown split names"):
         Catalog(pl.DataFrame({"image": ["a"], "split": ["dev"]}), "x")
-    with pytest.raises(CatalogError, match="not written as '.xlsx'"):
+    with pytest.raises(CatalogError, match=r"not written as '\.xlsx'"):
         full_catalog().write(tmp_path / "shop.xlsx")
 
 

@@ -145,7 +145,8 @@ def mapping_tables(folder: Path, *, second_name: str = "pen") -> None:
         "name,class,group,label,newid\n0.jpg,5,1,green ,50\n1.jpg,6,1,pen,51\n2.jpg,6,1,pen,51\n"
     )
     (folder / "reduced_test.csv").write_text(
-        f'name,class,Usage,label,newid\n10.jpg,5,Public,green ,"50 "\n12.jpg,6,Private,{second_name},51\n'
+        'name,class,Usage,label,newid\n10.jpg,5,Public,green ,"50 "\n'
+        f"12.jpg,6,Private,{second_name},51\n"
     )
 
 
@@ -198,8 +199,10 @@ def test_lamoda(tmp_path: Path) -> None:
     photos(tmp_path, "train/1_bluzy.jpg", "train/2_bryuki.jpg", "3_bluzy.jpg", "test/4.jpg")
     catalog = open_dataset("lamoda", root=tmp_path)
     assert sorted(catalog.table.select("image", "label").iter_rows()) == [
-        ("3_bluzy.jpg", "blouse"), ("train/1_bluzy.jpg", "blouse"), ("train/2_bryuki.jpg", "trousers"),
-    ]  # fmt: skip
+        ("3_bluzy.jpg", "blouse"),
+        ("train/1_bluzy.jpg", "blouse"),
+        ("train/2_bryuki.jpg", "trousers"),
+    ]
     assert catalog.unlisted == ("test/4.jpg",)
 
 

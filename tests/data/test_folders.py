@@ -34,8 +34,8 @@ def labels_of(catalog: Catalog) -> dict[str, str]:
 
 def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
     root = lay_out(
-        tmp_path, "b/2.JPG", "a/1.png", "labels.csv", "notes.txt", ".hidden/3.jpg", "__MACOSX/4.jpg",
-        "a/.5.jpg", "train-images-idx3-ubyte.gz", "a/inner.csv", "README",
+        tmp_path, "b/2.JPG", "a/1.png", "labels.csv", "notes.txt", ".hidden/3.jpg",
+        "__MACOSX/4.jpg", "a/.5.jpg", "train-images-idx3-ubyte.gz", "a/inner.csv", "README",
     )  # fmt: skip
     scan = scan_folder(root)
     assert scan.images == ["a/1.png", "b/2.JPG"]

@@ -167,7 +167,7 @@ def _mirrored(*points: tuple[float, float]) -> Points:
 
 
 def _ellipse(x: float, y: float, width: float, height: float) -> Points:
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    angle = np.linspace(0.0, 2 * np.pi, 40, endpoint=False)
     return np.column_stack([x + width * np.cos(angle), y + height * np.sin(angle)])
 
 
@@ -175,10 +175,10 @@ def _shirt(rng: Rng) -> Parts:
     wide, long = rng.uniform(0.42, 0.6), rng.uniform(0.6, 0.95)
     sleeve = rng.uniform(0.25, 1.2)
     cuff = rng.uniform(0.1, 0.2)
-    body = _mirrored((0.2, -0.8), (wide, -0.7), (wide, long), (0, long))
+    body = _mirrored((0.2, -0.8), (wide, -0.7), (wide, long), (0.0, long))
     end = (wide + 0.3 * min(sleeve, 1.0), -0.65 + sleeve)
     right = _polygon((wide - 0.12, -0.72), (wide, -0.7), end, (end[0] - cuff, end[1] + 0.05))
-    neck = _mirrored((0.2, -0.81), (0, rng.uniform(-0.7, -0.45)))
+    neck = _mirrored((0.2, -0.81), (0.0, rng.uniform(-0.7, -0.45)))
     return [(right, 0.88), (right * (-1, 1), 0.88), (body, 1.0), (neck, 0.6)]
 
 
@@ -188,9 +188,9 @@ def _trousers(rng: Rng) -> Parts:
     crotch = rng.uniform(-0.3, -0.1)
     outer = hip * (1 - (long + 0.9) / 2) + (hem + 0.12) * (long + 0.9) / 2
     leg = _polygon(
-        (0, -0.9), (hip * 0.85, -0.9), (outer + 0.04, long), (outer - hem, long), (0, crotch)
+        (0.0, -0.9), (hip * 0.85, -0.9), (outer + 0.04, long), (outer - hem, long), (0.0, crotch)
     )
-    belt = _mirrored((hip * 0.86, -0.92), (hip * 0.88, -0.8), (0, -0.8))
+    belt = _mirrored((hip * 0.86, -0.92), (hip * 0.88, -0.8), (0.0, -0.8))
     return [(leg, 1.0), (leg * (-1, 1), 0.93), (belt, 0.7)]
 
 
@@ -199,8 +199,8 @@ def _dress(rng: Rng) -> Parts:
     at = rng.uniform(-0.25, 0.05)
     long = rng.uniform(0.55, 0.95)
     top = rng.uniform(0.22, 0.36)
-    body = _mirrored((top * 0.6, -0.75), (top, -0.7), (waist, at), (hem, long), (0, long))
-    belt = _mirrored((waist, at - 0.03), (waist + 0.02, at + 0.05), (0, at + 0.05))
+    body = _mirrored((top * 0.6, -0.75), (top, -0.7), (waist, at), (hem, long), (0.0, long))
+    belt = _mirrored((waist, at - 0.03), (waist + 0.02, at + 0.05), (0.0, at + 0.05))
     parts = [(body, 1.0), (belt, rng.uniform(0.5, 1.0))]
     if rng.random() < 0.5:
         strap = _polygon(
@@ -217,11 +217,11 @@ def _dress(rng: Rng) -> Parts:
 def _skirt(rng: Rng) -> Parts:
     waist, hem = rng.uniform(0.24, 0.4), rng.uniform(0.42, 0.85)
     top, long = rng.uniform(-0.75, -0.45), rng.uniform(0.2, 0.85)
-    body = _mirrored((waist, top), (hem, long), (0, long + rng.uniform(0, 0.08)))
-    belt = _mirrored((waist, top - 0.02), (waist + 0.02, top + 0.1), (0, top + 0.1))
+    body = _mirrored((waist, top), (hem, long), (0.0, long + rng.uniform(0.0, 0.08)))
+    belt = _mirrored((waist, top - 0.02), (waist + 0.02, top + 0.1), (0.0, top + 0.1))
     folds = [
         (_polygon((x * waist, top + 0.1), (x * hem + 0.02, long), (x * hem - 0.02, long)), 0.75)
-        for x in np.linspace(-0.8, 0.8, int(rng.integers(0, 6)))
+        for x in np.linspace(-0.8, 0.8, int(rng.integers(0.0, 6)))
     ]
     return [(body, 1.0), *folds, (belt, 0.65)]
 
@@ -248,7 +248,7 @@ def _bag(rng: Rng) -> Parts:
     wide, deep = rng.uniform(0.5, 0.85), rng.uniform(0.45, 0.8)
     narrow = wide * rng.uniform(0.7, 1.0)
     top = rng.uniform(-0.3, 0.0)
-    body = _mirrored((narrow, top), (wide, top + deep), (0, top + deep + 0.05))
+    body = _mirrored((narrow, top), (wide, top + deep), (0.0, top + deep + 0.05))
     reach, thick = rng.uniform(0.25, 0.65), rng.uniform(0.05, 0.1)
     grip = narrow * rng.uniform(0.45, 0.8)
     angle = np.linspace(np.pi, 2 * np.pi, 24)
@@ -261,7 +261,7 @@ def _bag(rng: Rng) -> Parts:
         flap = _mirrored(
             (narrow, top),
             (narrow * 1.02, top + deep * rng.uniform(0.25, 0.6)),
-            (0, top + deep * 0.6),
+            (0.0, top + deep * 0.6),
         )
         parts.append((flap, 0.85))
     return parts
@@ -274,7 +274,7 @@ def _hat(rng: Rng) -> Parts:
     angle = np.linspace(np.pi, 2 * np.pi, 24)
     power = rng.uniform(0.45, 1.0)
     dome = np.column_stack([crown * np.cos(angle), base - high * np.abs(np.sin(angle)) ** power])
-    band = _mirrored((crown, base - 0.14), (crown, base), (0, base + 0.02))
+    band = _mirrored((crown, base - 0.14), (crown, base), (0.0, base + 0.02))
     parts = [(dome, 1.0), (band, rng.uniform(0.4, 0.8))]
     if rng.random() < 0.4:
         peak = _polygon(
@@ -284,7 +284,7 @@ def _hat(rng: Rng) -> Parts:
             (0.0, base + 0.06),
         )
         return [*parts, (peak, 0.8)]
-    return [(_ellipse(0, base, crown + brim, 0.08 + brim * 0.25), 0.85), *parts]
+    return [(_ellipse(0.0, base, crown + brim, 0.08 + brim * 0.25), 0.85), *parts]
 
 
 def _glasses(rng: Rng) -> Parts:
@@ -292,17 +292,17 @@ def _glasses(rng: Rng) -> Parts:
     apart = wide + rng.uniform(0.06, 0.14)
     rim = rng.uniform(0.03, 0.08)
     glass = rng.uniform(0.2, 2.2)
-    bridge = _mirrored((apart - wide + 0.04, -0.06), (apart - wide + 0.04, 0.0), (0, 0.0))
+    bridge = _mirrored((apart - wide + 0.04, -0.06), (apart - wide + 0.04, 0.0), (0.0, 0.0))
     parts: Parts = [(bridge, 1.0)]
     for side in (-1, 1):
         arm = _polygon(
-            (side * (apart + wide - 0.02), -0.08), (side * 0.95, -0.25 - rng.uniform(0, 0.2)),
+            (side * (apart + wide - 0.02), -0.08), (side * 0.95, -0.25 - rng.uniform(0.0, 0.2)),
             (side * 0.97, -0.18), (side * (apart + wide - 0.02), 0.0),
         )  # fmt: skip
         parts += [
             (arm, 0.9),
-            (_ellipse(side * apart, 0, wide, high), 1.0),
-            (_ellipse(side * apart, 0, wide - rim, high - rim), glass),
+            (_ellipse(side * apart, 0.0, wide, high), 1.0),
+            (_ellipse(side * apart, 0.0, wide - rim, high - rim), glass),
         ]
     return parts
 

@@ -39,7 +39,7 @@ DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SUBFOLDERS = ("", "FashionMNIST/raw", "fashion-mnist", "data/fashion", "raw")
 APT_TIMEOUT_S = 240
-NETWORK_TIMEOUT_S = 20
+NETWORK_TIMEOUT_S = 20.0
 
 
 def open_fashion_mnist(root: Path | None) -> Catalog:
@@ -151,8 +151,8 @@ def _from_apt(target: Path) -> None:
 def _download_package(work: Path) -> Path:
     common = [
         "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=",
-        "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S}",
-        "-o", f"Acquire::https::Timeout={NETWORK_TIMEOUT_S}", "-o", "Acquire::Retries=1",
+        "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S:.0f}",
+        "-o", f"Acquire::https::Timeout={NETWORK_TIMEOUT_S:.0f}", "-o", "Acquire::Retries=1",
     ]  # fmt: skip
     own = ["-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}/cache"]
     for folder in ("lists/partial", "cache/archives/partial", "package"):
