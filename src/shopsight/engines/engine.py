@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-Precision = Literal["32", "bf16", "16", "int8"]
+Precision = Literal["32", "tf32", "bf16", "16", "int8"]
 
 
 class Engine(Protocol):

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+from scipy.special import expit, softmax
 
 from shopsight.engines.engine import Engine
 from shopsight.engines.golden import Verification, verify
 from shopsight.engines.inputs import Pictures, Prepared, prepare
 from shopsight.errors import BundleError, ImageError
-from shopsight.metrics.calibration import sigmoid, softmax
 from shopsight.models.bundle import BundleInfo, Golden
 from shopsight.preprocess import Preprocess
 
@@ -94,8 +94,12 @@ class Predictor:
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid with several labels per picture."""
-        to_probabilities = sigmoid if self.info.multilabel else softmax
-        return to_probabilities(np.asarray(logits, np.float64) / self.info.temperature)
+        calibrated = np.asarray(logits, np.float64) / self.info.temperature
+        # From scipy and not by shopsight.metrics, which brings scikit-learn: a second to import.
+        probabilities: Float64[np.ndarray, "b c"] = (
+            expit(calibrated) if self.info.multilabel else softmax(calibrated, axis=1)
+        )
+        return probabilities
 
     def predict(
         self,

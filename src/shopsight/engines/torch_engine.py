@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -18,9 +19,9 @@ from shopsight.models.product_model import ProductModel
 class TorchEngine:
     """A network on one device, for inference. Takes the network over: moved and set to eval.
 
-    Weights stay fp32; in "bf16" convolutions and matrix products are autocast. BatchNorms are
-    folded into the convolutions before them, in copies: later changes of the network's weights
-    are not seen.
+    Weights stay fp32; in "bf16" the backbone is autocast, the head is not: logits in steps of
+    1/32 would tie. BatchNorms are folded into the convolutions before them, in copies: later
+    changes of the network's weights are not seen.
 
     Args:
         device: "auto" takes CUDA when it is there, else the CPU.
@@ -38,13 +39,27 @@ class TorchEngine:
         precision: Literal["auto", "32", "bf16"] = "auto",
     ) -> None:
         self.device = pick_device(device)
-        self.precision: Precision = (
-            ("bf16" if computes_bf16(self.device) else "32") if precision == "auto" else precision
-        )
+        if precision == "auto":
+            precision = "bf16" if computes_bf16(self.device) else "32"
+        self._bf16 = precision == "bf16"
         model = model.to(self.device).eval()
         backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size)
         self.model = ProductModel(backbone, model.head, model.preprocess, flip=model.flip)
         self.model.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def at(self, precision: Literal["32", "bf16"]) -> TorchEngine:
+        """The same network on the same device, computing in another precision."""
+        other = copy.copy(self)
+        other._bf16 = precision == "bf16"
+        return other
+
+    @property
+    def precision(self) -> Precision:
+        if self._bf16:
+            return "bf16"
+        # cuDNN's convolutions of fp32 round their inputs to ten bits, unless told otherwise.
+        tf32 = self.device.type == "cuda" and torch.backends.cudnn.allow_tf32
+        return "tf32" if tf32 else "32"
 
     @property
     def name(self) -> str:
@@ -57,13 +72,14 @@ class TorchEngine:
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with self._autocast():
             embedding = self.model.embed(pixels.to(self.device, non_blocking=True))
-            logits = self.model.classify(embedding)
-        return embedding.float().cpu().numpy(), logits.float().cpu().numpy()
+        embedding = embedding.float()
+        logits = self.model.classify(embedding)
+        return embedding.cpu().numpy(), logits.cpu().numpy()
 
     def _autocast(self) -> AbstractContextManager[None]:
-        if self.precision == "32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        if self._bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
 
 def pick_device(wanted: str) -> torch.device:
