@@ -6,6 +6,7 @@ import inspect
 import sys
 from typing import Any
 
+from shopsight.cli.options import PANEL
 from shopsight.files import write_text
 
 HEADER = """\
@@ -16,7 +17,11 @@ Results go to stdout, progress and notes to stderr. Exit codes: 0 done, 1 a chec
 mistake in the command or the data, 70 a fault of shopsight, 130 interrupted. `--debug` anywhere on
 the line shows the whole traceback of an error.
 """
-SHARED_NOTE = "The flags under *Data* mean the same for every command that takes DATA.\n"
+DATA_FLAGS = """\
+## Data flags
+
+How DATA is read. They mean the same for every command that takes DATA.
+"""
 
 
 def reference() -> str:
@@ -27,7 +32,9 @@ def reference() -> str:
 
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     pages = [_command_page(name, command) for name, command in commands.items()]
-    return "\n".join([HEADER, SHARED_NOTE, *pages])
+    data = [option for option in commands["audit"].params if _panel(option) == PANEL]
+    flags = "\n".join([DATA_FLAGS, *_table([_option_row(option) for option in data])])
+    return "\n".join([HEADER, *pages, flags])
 
 
 def _command_page(name: str, command: Any) -> str:
@@ -37,14 +44,19 @@ def _command_page(name: str, command: Any) -> str:
     lines = [f"## shopsight {name}", "", inspect.cleandoc(command.help or ""), ""]
     lines += ["```", f"shopsight {name} {words} [OPTIONS]".replace("  ", " "), "```", ""]
     rows = [f"| `{_argument_name(item)}` | {_text(item.help)} |" for item in arguments]
-    panels: dict[str, list[str]] = {}
-    for option in options:
-        panel = getattr(option, "rich_help_panel", None) or ""
-        panels.setdefault(panel, []).append(_option_row(option))
-    for panel, options_of_panel in panels.items():
-        rows += [f"| *{panel}* | |"] if panel else []
-        rows += options_of_panel
-    return "\n".join([*lines, "| | |", "|---|---|", *rows, ""])
+    own = [option for option in options if _panel(option) != PANEL]
+    rows += [_option_row(option) for option in own]
+    rows += ["| [data flags](#data-flags) | How DATA is read. |"] * (len(own) < len(options))
+    return "\n".join([*lines, *_table(rows)])
+
+
+def _panel(parameter: Any) -> str | None:
+    panel: str | None = getattr(parameter, "rich_help_panel", None)
+    return panel
+
+
+def _table(rows: list[str]) -> list[str]:
+    return ["| | |", "|---|---|", *rows, ""]
 
 
 def _argument_name(argument: Any) -> str:
@@ -55,7 +67,7 @@ def _argument_name(argument: Any) -> str:
 
 def _option_row(option: Any) -> str:
     flags = "/".join(option.opts + option.secondary_opts)
-    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    value = "" if option.is_flag else f" {_text(option.metavar or option.name.upper())}"
     shown = [_text(option.help)]
     # A default of None, False or nothing is what leaving the flag out means anyway.
     if option.default not in (None, False, [], ()) and not callable(option.default):

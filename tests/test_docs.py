@@ -1,0 +1,93 @@
+"""What the documents say is true: their commands parse, their blocks run, their links lead on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from shopsight.cli.app import app, main
+from shopsight.cli.reference import reference
+from shopsight.config import load_recipe, recipe_names
+from tests.conftest import draw_products
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(shopsight [^`]*)`")
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+
+
+def _blocks(document: Path, language: str) -> list[str]:
+    return [body for kind, body in BLOCK.findall(document.read_text()) if kind == language]
+
+
+def _command_lines(document: Path) -> list[str]:
+    text = document.read_text()
+    blocks = [line for body in _blocks(document, "sh") for line in body.splitlines()]
+    lines = [*blocks, *INLINE.findall(text)]
+    return [line.replace("\\|", "|") for line in lines if line.startswith("shopsight ")]
+
+
+def test_reference_is_of_these_commands() -> None:
+    written = (ROOT / "docs" / "cli.md").read_text()
+    assert written == reference(), "make docs writes it anew"
+    for name in COMMANDS:
+        assert f"## shopsight {name}\n" in written
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_are_shown_exist(document: Path) -> None:
+    for line in _command_lines(document):
+        words = shlex.split(line)
+        assert words[1].startswith("-") or words[1] in COMMANDS or words[1].isupper(), line
+        if words[1] not in COMMANDS:
+            continue
+        flags = {flag for option in COMMANDS[words[1]].params for flag in option.opts}
+        for word in words[2:]:
+            assert not word.startswith("--") or word in flags, line
+        for setting in re.findall(r"--set (\S+)=", line):
+            section, _, leaf = setting.partition(".")
+            assert leaf in load_recipe().model_dump()[section], line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_readme_names_every_recipe() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in recipe_names():
+        family = name.partition("-")[0]
+        assert f"`{name}`" in text or f"`-{name.removeprefix(family + '-')}`" in text, name
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the documents take for granted."""
+    draw_products(tmp_path / "photos", per_class=20)
+    shutil.copytree(tmp_path / "photos" / "hat", tmp_path / "new-photos")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shop")
+def test_readme_blocks_run() -> None:
+    for body in _blocks(ROOT / "README.md", "sh"):
+        for line in body.splitlines():
+            with pytest.raises(SystemExit) as end:
+                main(shlex.split(line)[1:])
+            assert not end.value.code, line
+    for body in _blocks(ROOT / "README.md", "python"):
+        exec(compile(body, "README.md", "exec"), {})
+    for body in _blocks(ROOT / "docs" / "predict.md", "python"):
+        exec(compile(body, "docs/predict.md", "exec"), {})
