@@ -68,6 +68,25 @@ def test_the_pattern_of_file_names(drawn_products: DrawnProducts) -> None:
     assert catalog.labels == drawn_products.labels
 
 
+def test_a_named_part_of_the_pattern_can_be_the_group(drawn_products: DrawnProducts) -> None:
+    pattern = r"(?P<label>[a-z]+)-(?P<number>\d+)"
+    catalog = open_catalog(drawn_products.folder, label_pattern=pattern, group="number")
+    assert catalog.table["group"].n_unique() == 10
+    with pytest.raises(CatalogError, match="no column 'sku'"):
+        open_catalog(drawn_products.folder, group="sku")
+    with pytest.raises(CatalogError, match="goes with a folder"):
+        open_catalog(drawn_products.table, label_pattern=pattern)
+
+
+def test_a_relative_path_stays_found(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(drawn_products.folder.parent)
+    by_folder, by_table = (open_catalog(name) for name in ("products", "products.csv"))
+    monkeypatch.chdir(tmp_path)
+    assert all(Path(ref).is_file() for ref in (*by_folder.refs(), *by_table.refs()))
+
+
 def test_a_table_inside_its_folder(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for name in "abcd":

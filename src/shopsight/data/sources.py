@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -57,6 +57,9 @@ def open_catalog(
     else:
         known = 0
         catalog = _open(str(data), columns, label_pattern, None if root is None else Path(root))
+        if catalog.root and "://" not in catalog.root:
+            # The pictures are found again after a change of the working folder.
+            catalog = replace(catalog, root=str(Path(catalog.root).absolute()))
     catalog = _relabelled(catalog, drop, label_map)
     for line in catalog.told[known:]:
         say(line)
@@ -114,10 +117,13 @@ def _open(data: str, columns: _Columns, label_pattern: str | None, root: Path | 
         )
     if "://" not in data and not Path(data).exists():
         raise _not_there(data)
+    is_file = "://" not in data and Path(data).is_file()
+    if label_pattern is not None and (is_file or is_table(data)):
+        raise CatalogError("a label pattern goes with a folder of images", where=data)
     if is_table(data):
         return _open_table(data, columns)
-    if "://" not in data and Path(data).is_file():
-        return _open_file(Path(data))
+    if is_file:
+        return columns.applied_to(_open_file(Path(data)))
     return _open_folder(data, columns, label_pattern)
 
 
@@ -126,7 +132,7 @@ def _open_table(path: str, columns: _Columns) -> Catalog:
         return columns.read(path)
     catalog = Catalog.read(path)
     if columns.images_root is not None:
-        catalog = Catalog(catalog.table, catalog.name, columns.images_root, drawn=catalog.drawn)
+        catalog = replace(catalog, root=columns.images_root)
     return columns.applied_to(catalog)
 
 
@@ -146,13 +152,16 @@ def _open_folder(folder: str, columns: _Columns, label_pattern: str | None) -> C
     name = folder.rpartition("/")[2] if "://" in folder else Path(folder).absolute().name
     scan = scan_folder(folder)
     if label_pattern is not None:
-        return pattern_catalog(scan, label_pattern, name=name, root=folder)
-    if not scan.images and scan.containers:
-        return container_catalog(scan.containers, name=name, root=folder)
-    catalog = folder_catalog(scan, name=name, root=folder)
-    if catalog.labels or not scan.tables:
-        return catalog
-    return _table_in_folder(folder, scan, columns) or catalog
+        catalog = pattern_catalog(scan, label_pattern, name=name, root=folder)
+    elif not scan.images and scan.containers:
+        catalog = container_catalog(scan.containers, name=name, root=folder)
+    else:
+        catalog = folder_catalog(scan, name=name, root=folder)
+        if scan.tables and not catalog.labels:
+            labelled = _table_in_folder(folder, scan, columns)
+            if labelled is not None:
+                return labelled
+    return columns.applied_to(catalog)
 
 
 def _table_in_folder(folder: str, scan: Scan, columns: _Columns) -> Catalog | None:
