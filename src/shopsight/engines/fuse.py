@@ -1,7 +1,7 @@
 """BatchNorm folded into the convolution before it: the same outputs, in fewer passes.
 
 On a CPU this makes EfficientNet-Lite0 1.5 times faster in fp32 and 1.26 times in bf16
-(`bench/fuse_batchnorm.py`); networks with few or large convolutions gain less.
+(`bench/bench_inference.py`); networks with few or large convolutions gain less.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from shopsight.preprocess import Preprocess
 
 # Largest distance from the fp32 outputs, as a share of how far the golden images' outputs lie
 # from each other. Another machine's order of summation or another decoder's rounding stays far
-# below; a wrong preprocessing, weight or label order is far above. `bench/golden_tolerance.py`
+# below; a wrong preprocessing, weight or label order is far above. `bench/bench_inference.py`
 # measures both sides.
 TOLERANCE: dict[Precision, float] = {
     "32": 0.01,

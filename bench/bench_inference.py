@@ -1,0 +1,128 @@
+"""Inference on a CPU: what folding BatchNorm and bf16 gain, and how far bf16 strays.
+
+    python bench/bench_inference.py [--images FOLDER] [--threads 1] [--rounds 5]
+
+Speed is of the network alone, batch 32; variants take turns, and times are medians of processor
+time per thread. The errors are those that loading a bundle checks: largest distance of an image's
+embedding from the golden one, as a share of the golden embeddings' spread. Those of a wrong
+preprocessing show how much room the tolerances leave. Without a folder the pictures are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from photos import jpeg, photo
+
+from shopsight.data.scan import scan_folder
+from shopsight.engines.fuse import fuse_batchnorm
+from shopsight.engines.golden import TOLERANCE, make_golden, verify
+from shopsight.engines.torch_engine import TorchEngine, computes_bf16
+from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.heads import create_head
+from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
+
+BACKBONES = ("embedded:tf_efficientnet_lite0", "timm:resnet18")
+BATCH, CLASSES, GOLDEN_IMAGES = 32, 18, 8
+WRONG = {
+    "bilinear for bicubic": {"interpolation": "bilinear"},
+    "black padding for white": {"pad_color": (0, 0, 0)},
+    "squash for pad": {"resize": "squash"},
+    "another mean and std": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+}
+
+
+def model_of(backbone: Backbone, preprocess: Preprocess | None = None) -> ProductModel:
+    torch.manual_seed(0)
+    head = create_head("linear", width=backbone.width, classes=CLASSES)
+    return ProductModel(backbone.module, head, preprocess or backbone.preprocess).eval()
+
+
+def plain(model: ProductModel, *, bf16: bool) -> Callable[[np.ndarray], None]:
+    """What a script does: channels last, no folding."""
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(images: np.ndarray) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            model(torch.from_numpy(images))
+
+    return run
+
+
+def speed(name: str, *, rounds: int, threads: int) -> None:
+    backbone = create_backbone(name, weights="random")
+    size_px = backbone.preprocess.size
+    folded = TorchEngine(model_of(backbone), device="cpu", precision="32")
+    ways: dict[str, Callable[[np.ndarray], object]] = {
+        "fp32": plain(model_of(backbone), bf16=False),
+        "fp32, BatchNorm folded": folded.run,
+        "bf16": plain(model_of(backbone), bf16=True),
+        "bf16, BatchNorm folded": folded.at("bf16").run,
+    }
+    assert fuse_batchnorm(backbone.module, size_px=size_px) is not backbone.module
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, size_px, size_px, 3), np.uint8)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way, run in ways.items():
+            start = time.process_time()
+            run(images)
+            if turn:  # the first round warms up
+                seconds[way].append((time.process_time() - start) / threads)
+    print(f"\n{name}, {size_px} px, batch {BATCH}")
+    first = statistics.median(seconds["fp32"])
+    for way, taken in seconds.items():
+        median = statistics.median(taken)
+        print(
+            f"  {way:24} {BATCH / median / threads:7.1f} images/s per core, {first / median:4.2f}x"
+        )
+
+
+def errors(files: Sequence[bytes]) -> None:
+    backbone = create_backbone(BACKBONES[0])
+    model = model_of(backbone)
+    golden = make_golden(model, files)
+    print(f"\n{BACKBONES[0]}, ImageNet weights: error of embeddings on {len(files)} images")
+    engine = TorchEngine(model, device="cpu", precision="32")
+    for each in (engine, engine.at("bf16")):
+        found = verify(each, golden, backbone.preprocess)
+        print(f"  {each.precision:28} {found.embedding_error:.2g} (tolerance {found.tolerance:g})")
+    for what, changes in WRONG.items():
+        wrong = Preprocess.model_validate(backbone.preprocess.model_dump() | changes)
+        other = TorchEngine(model_of(backbone, wrong), device="cpu", precision="32")
+        found = verify(other, golden, wrong)
+        times = found.embedding_error / TOLERANCE["32"]
+        print(f"  {what:28} {found.embedding_error:.2g} ({times:.0f} times fp32's tolerance)")
+
+
+def golden_files(folder: Path | None) -> list[bytes]:
+    if folder is None:
+        return [jpeg(photo(400, 533, seed=seed)) for seed in range(GOLDEN_IMAGES)]
+    names = scan_folder(str(folder)).images
+    step = max(1, len(names) // GOLDEN_IMAGES)
+    return [(folder / name).read_bytes() for name in islice(names, 0, GOLDEN_IMAGES * step, step)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if not computes_bf16(torch.device("cpu")):
+        print("this processor has no bf16 instructions: bf16 is emulated, and slower")
+    for name in BACKBONES:
+        speed(name, rounds=given.rounds, threads=given.threads)
+    errors(golden_files(given.images))
+
+
+if __name__ == "__main__":
+    main()
