@@ -38,8 +38,8 @@ class Segments:
     """
 
     paths: tuple[Path, ...]
-    keys: tuple[Keys, ...]
-    ends: tuple[Int64[np.ndarray, "n"], ...]
+    keys: tuple[Shaped[np.ndarray, "_"], ...]
+    ends: tuple[Int64[np.ndarray, "_"], ...]
 
     @classmethod
     def read(cls, folder: Path) -> Segments:

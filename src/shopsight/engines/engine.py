@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 Precision = Literal["32", "tf32", "bf16", "16", "int8"]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Pixels in, embeddings and logits out.
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -22,6 +22,7 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 UNSAFE_IN_A_NAME = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
 
 
+@runtime_checkable
 class Recorder(Protocol):
     def __call__(self, prediction: Prediction) -> None: ...
 

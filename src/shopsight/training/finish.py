@@ -103,9 +103,9 @@ def _golden_refs(catalog: Catalog) -> Sequence[str]:
     return [refs[row] for row in by_label[np.unique(spread)]]
 
 
-def _first_labels(catalog: Catalog) -> np.ndarray[Any, Any]:
+def _first_labels(catalog: Catalog) -> Int64[np.ndarray, "n"]:
     targets = catalog.targets(catalog.labels)
-    return targets.argmax(1) if targets.ndim == 2 else targets
+    return targets.argmax(1).astype(np.int64) if targets.ndim == 2 else targets
 
 
 def _card(info: BundleInfo, metrics: dict[str, Any]) -> str:
