@@ -9,12 +9,11 @@ from shopsight.training.ema import WeightAverage
 def test_follows_the_formula_and_swaps_back() -> None:
     layer = torch.nn.BatchNorm1d(1)
     average = WeightAverage(layer, decay=0.9)
-    expected, step = 1.0, 0
-    for value in (3.0, 5.0, -2.0):
+    expected = 1.0
+    for step, value in enumerate((3.0, 5.0, -2.0), start=1):
         with torch.no_grad():
             layer.weight.fill_(value)
         average.update(layer)
-        step += 1
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
     average.swap(layer)

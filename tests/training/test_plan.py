@@ -30,9 +30,7 @@ def test_run_time_is_the_sum_over_epochs(
 
 
 @given(TIMES, st.integers(1, 30), st.integers(1, 50), st.floats(0.1, 500.0))
-def test_the_most_epochs_that_fit(
-    times: StepTimes, most: int, steps: int, budget_s: float
-) -> None:
+def test_the_most_epochs_that_fit(times: StepTimes, most: int, steps: int, budget_s: float) -> None:
     sizes = (96, 128, 160)
     epochs = plan_epochs(times, sizes=sizes, most=most, steps_per_epoch=steps, budget_s=budget_s)
     usable = budget_s * (1 - RESERVE)
