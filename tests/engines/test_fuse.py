@@ -30,7 +30,6 @@ def batchnorms(module: nn.Module) -> int:
         ("timm:test_efficientnet", 0),
         ("timm:test_resnet", 0),
         ("timm:test_vit", 0),
-        ("shopsight:fashion_net", 0),
         ("shopsight:fashion_cnn", 6),  # its BatchNorm comes after ReLU: nothing to fold into
     ],
 )

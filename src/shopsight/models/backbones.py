@@ -11,6 +11,7 @@ import difflib
 import importlib
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,7 @@ def _open_clip(request: _Request) -> Backbone:
             details=[f"open_clip:{architecture}/{known}" for known in tags],
         )
     try:
-        with without_vain_retries():
+        with without_vain_retries() if pretrained else nullcontext():
             clip = open_clip.create_model(
                 architecture,
                 pretrained=tag if pretrained else None,
