@@ -1,7 +1,7 @@
 """What an audit wants to know of each file, learned by reading it once.
 
-A JPEG is decoded strictly at about 1/8 of its size: all its entropy-coded data is read, so damage
-shows, but few pixels are made. Facts are kept by (path, size, modification time), so that a second
+A JPEG is decoded strictly at 1/8 of its size: all its entropy-coded data is read, so damage shows,
+but few pixels are made. Facts are kept by (path, size, modification time), so that a second
 audit reads only what changed.
 """
 
@@ -24,6 +24,7 @@ from shopsight.data.idx import idx_member
 from shopsight.data.images import Header, check_pixels, decode, header, read_bytes
 from shopsight.data.jpeg import SIGNATURE as JPEG_SIGNATURE
 from shopsight.data.jpeg import decode_jpeg, jpeg_header, shrink_for
+from shopsight.data.jpeg_check import checked_eighth
 from shopsight.data.thumbs import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb
 from shopsight.errors import ImageError
 from shopsight.files import atomic_file, sha256_bytes
@@ -156,7 +157,9 @@ def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     jpeg = jpeg_header(data)
     check_pixels(jpeg.width, jpeg.height, None)
     shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, "short")
-    pixels = decode_jpeg(data, jpeg, shrink=shrink, strict=strict)
+    pixels = checked_eighth(data, jpeg) if strict else None
+    if pixels is None or shrink < 8:
+        pixels = decode_jpeg(data, jpeg, shrink=shrink)
     # The last row and column may stand for a fraction of a pixel: left out when less than half,
     # so that copies of different sizes do not lie askew.
     height, width = (max(1, round(side / shrink)) for side in (jpeg.height, jpeg.width))

@@ -7,6 +7,7 @@ powers of two are slower than a full decode.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ SIGNATURE = b"\xff\xd8\xff"
 SHRINKS = (8, 4, 2, 1)
 
 _END_MARKER = b"\xff\xd9"
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END_OF_IMAGE, _APP1, _APP2 = 0xDA, 0xD9, 0xE1, 0xE2
 _EXIF = b"Exif\x00\x00"
@@ -39,8 +40,25 @@ class JpegHeader:
     profile: bytes | None
 
 
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end (of what follows the length) of each segment before the first scan."""
+    at, size = 2, len(data)
+    while at + 4 <= size:
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker == 0xFF:
+            at += 1  # Stray bytes or padding between segments: the decoder judges them.
+        elif marker in _STANDALONE_MARKERS:
+            at += 2
+        elif marker in {_START_OF_SCAN, _END_OF_IMAGE}:
+            return
+        else:
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            yield marker, at + 4, end
+            at = max(end, at + 2)
+
+
 def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
-    """Walk the segments up to the first scan.
+    """What the segments up to the first scan say.
 
     Raises:
         ImageError: the file ends before a frame header.
@@ -48,29 +66,14 @@ def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
     frame: tuple[int, int, int] | None = None
     orientation = 1
     profile_parts: dict[int, bytes] = {}
-    at, size = 2, len(data)
-    while at + 4 <= size:
-        if data[at] != 0xFF:  # Stray bytes between segments: the decoder judges them.
-            at += 1
-            continue
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in _STANDALONE_MARKERS:
-            at += 2
-            continue
-        if marker in {_START_OF_SCAN, _END_OF_IMAGE}:
-            break
-        start, end = at + 4, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _FRAME_MARKERS and end - start >= 6 and end <= size:
+    for marker, start, end in segments(data):
+        if marker in FRAME_MARKERS and end - start >= 6 and end <= len(data):
             height, width, components = struct.unpack_from(">xHHB", data, start)
             frame = (width, height, components)
         elif marker == _APP1 and data.startswith(_EXIF, start):
             orientation = exif_orientation(data[start + len(_EXIF) : end])
         elif marker == _APP2 and data.startswith(_ICC, start) and end - start > 14:
             profile_parts[data[start + 12]] = data[start + 14 : end]
-        at = max(end, at + 2)
     if frame is None or 0 in frame:
         raise ImageError("truncated", "the JPEG header is cut off or broken", where=where)
     profile = b"".join(part for _, part in sorted(profile_parts.items())) or None
