@@ -70,6 +70,27 @@ def test_round_trip(tmp_path: Path, kind: HeadKind, members: int) -> None:
     assert not again.training
 
 
+def test_a_network_built_for_another_size_comes_back_at_that_size(tmp_path: Path) -> None:
+    """Position embeddings depend on the size: it must be part of what rebuilds the network."""
+    backbone = create_backbone("timm:test_vit", weights="random", size=96)
+    head = create_head("linear", width=backbone.width, classes=3)
+    model = ProductModel(backbone.module, head, backbone.preprocess).eval()
+    info = BundleInfo(
+        backbone=backbone.name,
+        weights="random",
+        labels=LABELS,
+        preprocess=backbone.preprocess,
+        embedding_width=backbone.width,
+    )
+    golden = Golden((b"one",), np.ones((1, 3), "f4"), np.ones((1, backbone.width), "f4"))
+    bundle = write_bundle(
+        tmp_path / "m", model=model, info=info, golden=golden, metrics={}, card=""
+    )
+    images = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(build_model(bundle)(images), model(images))
+
+
 def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
     fashion_bundle(tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
