@@ -413,18 +413,16 @@ def profile(
     Raises:
         ConfigError: no such backbone, or not at this size.
     """
-    from shopsight.engines.torch_engine import computes_bf16, pick_device
-    from shopsight.models.profile import profile_backbone
+    from shopsight.engines.speed import profile_and_time
+    from shopsight.models.profile import backbone_with_classifier
 
-    place = pick_device(device)
-    if precision == "auto":
-        precision = "bf16" if computes_bf16(place) else "32"
-    return profile_backbone(
-        backbone,
-        size_px=size_px,
+    model, classes = backbone_with_classifier(backbone, size_px=size_px, classes=classes)
+    return profile_and_time(
+        model,
+        name=backbone,
         classes=classes,
         batches=batches,
-        device=str(place),
+        device=device,
         precision=precision,
     )
 

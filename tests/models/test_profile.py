@@ -17,7 +17,7 @@ from shopsight.models.trace import trace
 
 
 def profile_of(name: str, classes: int | None = None, size_px: int | None = None) -> Profile:
-    return profile_backbone(name, classes=classes, size_px=size_px, batches=())
+    return profile_backbone(name, classes=classes, size_px=size_px)
 
 
 def fields(profile: Profile) -> dict[str, object]:
@@ -43,7 +43,7 @@ def test_resnet18_layers_equal_the_published_list() -> None:
     # Multiply-adds as K * K * Cin * Cout * Hout * Wout, for 18 classes.
     profile = profile_of("timm:resnet18", classes=18)
     macs = {row.name: row.macs for row in profile.rows if row.macs}
-    expected = {"conv1": 118_013_952, "head": 9_216}
+    expected = {"conv1": 118_013_952, "head.classifier": 9_216}
     channels, sides = (64, 64, 128, 256, 512), (56, 56, 28, 14, 7)
     for stage in range(1, 5):
         before, width, side = channels[stage - 1], channels[stage], sides[stage]
@@ -219,7 +219,7 @@ def test_an_unknown_operation_is_named() -> None:
     assert traced.exits[-1][1].receptive_field == "global"
 
 
-# --------------------------------------------------------------------------- memory and speed
+# ------------------------------------------------------------------------------------- memory
 def test_activation_memory_of_a_chain() -> None:
     # A convolution keeps its input, the first one's is the picture; a ReLU keeps its output.
     from shopsight.models.profile import kept_for_backward
@@ -230,21 +230,11 @@ def test_activation_memory_of_a_chain() -> None:
     assert kept_for_backward(net, torch.zeros(2, 3, 10, 10)) == 2 * 4 * 8 * 100
 
 
-def test_speed_is_measured_per_batch_size() -> None:
-    profile = profile_backbone("shopsight:fashion_cnn", batches=(1, 4))
-    one, four = profile.speed(1), profile.speed(4)
-    assert one is not None
-    assert four is not None
-    assert one.images_per_s == pytest.approx(1000 / one.latency_ms)
-    assert four.images_per_s == pytest.approx(4000 / four.latency_ms)
-    assert profile.speed(32) is None
-
-
 def test_a_trained_model_is_profiled_as_it_is_used() -> None:
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
     head = create_head("mlp", width=backbone.width, classes=7, hidden=16)
     model = ProductModel(backbone.module, head, backbone.preprocess)
-    profile = profile_model(model, name=backbone.name, classes=7, batches=(2,))
+    profile = profile_model(model, name=backbone.name, classes=7)
     assert profile.parameters == sum(p.numel() for p in model.parameters())
     plain = profile_of("shopsight:fashion_cnn", classes=7)
     added = 32 * 16 + 16 * 16 + 16 * 7 - 32 * 7

@@ -86,7 +86,7 @@ def _summary(found: Profile) -> None:
     title = f"{found.backbone}, {found.size_px} px, {count(found.classes)} classes"
     print_table([Column("", fold=False), Column("", right=True)], rows, title=title)
     if found.speeds:
-        print_line(f"timed on {found.device}, {found.precision}, {found.threads} threads, medians")
+        print_line(f"medians of {found.measured_on}")
 
 
 def _stages(found: Profile) -> None:

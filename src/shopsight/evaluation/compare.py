@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.config import EvaluationSettings, parse_recipe
-from shopsight.engines.torch_engine import computes_bf16, pick_device
+from shopsight.engines.speed import profile_and_time
 from shopsight.errors import CompareError
 from shopsight.evaluation.evaluate import predictions_path
 from shopsight.evaluation.predictions import Predictions
@@ -19,7 +19,7 @@ from shopsight.files import read_json
 from shopsight.metrics import weighted
 from shopsight.metrics.intervals import Interval, Statistic, bootstrap, paired_difference
 from shopsight.models.bundle import INFO_FILE, build_model, read_bundle
-from shopsight.models.profile import Profile, profile_model
+from shopsight.models.profile import Profile
 from shopsight.progress import task
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
@@ -81,8 +81,7 @@ class Entry:
             "flops": profile and profile.flops,
             "latency_ms": self.latency_ms,
             "images_per_s": self.images_per_s,
-            "measured_on": profile
-            and f"{profile.device}, {profile.precision}, {profile.threads} threads",
+            "measured_on": profile and profile.measured_on,
             "training_s": self.training_s,
             "training_cpu_s": self.training_cpu_s,
         }
@@ -220,11 +219,11 @@ def _statistics(predictions: Sequence[Predictions]) -> tuple[str, list[Statistic
 
 
 def _entry(folder: Path, name: str, score: Interval, difference: Interval | None) -> Entry:
-    recipe_file, state_file = folder / "recipe.toml", folder / "run.json"
+    recipe_file = folder / "recipe.toml"
     recipe = None
     if recipe_file.is_file():
         recipe = parse_recipe(recipe_file.read_text(encoding="utf-8"), where=str(recipe_file))
-    spent = read_json(state_file).get("seconds", {}) if state_file.is_file() else {}
+    spent = _stages(folder)
     return Entry(
         name=name,
         run=folder,
@@ -233,9 +232,21 @@ def _entry(folder: Path, name: str, score: Interval, difference: Interval | None
         score=score,
         difference=difference,
         profile=None,
-        training_s=sum(stage["wall"] for stage in spent.values()) if spent else None,
-        training_cpu_s=sum(stage["cpu"] for stage in spent.values()) if spent else None,
+        training_s=sum(stage["wall"] for stage in spent) if spent else None,
+        training_cpu_s=sum(stage["cpu"] for stage in spent) if spent else None,
     )
+
+
+def _stages(folder: Path) -> list[dict[str, float]]:
+    """Wall and CPU seconds of every stage of a run, of its folds and refit too."""
+    states = [folder / "run.json", folder / "refit" / "run.json"]
+    states += sorted(folder.glob("folds/*/run.json"))
+    return [
+        stage
+        for state in states
+        if state.is_file()
+        for stage in read_json(state).get("seconds", {}).values()
+    ]
 
 
 def _measured(entry: Entry, device: str) -> Entry:
@@ -243,14 +254,12 @@ def _measured(entry: Entry, device: str) -> Entry:
     if not (folder / INFO_FILE).is_file():
         return entry
     bundle = read_bundle(folder)
-    place = pick_device(device)
-    profile = profile_model(
+    profile = profile_and_time(
         build_model(bundle),
         name=bundle.info.backbone,
         classes=len(bundle.info.labels),
         batches=(LATENCY_BATCH, THROUGHPUT_BATCH),
-        device=str(place),
-        precision="bf16" if computes_bf16(place) else "32",
+        device=device,
     )
     return replace(entry, profile=profile)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from shopsight import progress
 from shopsight.config import EvaluationSettings
-from shopsight.engines.torch_engine import computes_bf16, pick_device
+from shopsight.engines.speed import profile_and_time
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.compare import (
     LATENCY_BATCH,
@@ -18,7 +18,7 @@ from shopsight.evaluation.compare import (
     Entry,
     compare_runs,
 )
-from shopsight.models.profile import Profile, profile_backbone
+from shopsight.models.profile import Profile, backbone_with_classifier
 
 # From small to large; those whose weights or libraries are out of reach are left out by name.
 CANDIDATES = (
@@ -122,12 +122,16 @@ def recommend(
     candidates: list[Candidate] = []
     runs: dict[str, Path] = {}
     for backbone in backbones:
-        candidate = _timed(backbone, latency_ms, classes, device)
+        candidate = _within(latency_ms, backbone, classes, device)
         if not candidate.left_out:
             try:
                 runs[backbone] = train(backbone)
             except WeightsError as error:
                 candidate = replace(candidate, left_out=error.what)
+            else:
+                batches = (LATENCY_BATCH, THROUGHPUT_BATCH)
+                profile = _profile(backbone, classes, device, batches)
+                candidate = replace(candidate, profile=profile)
         if candidate.left_out:
             progress.say(f"{backbone}: left out, {candidate.left_out}")
         candidates.append(candidate)
@@ -146,16 +150,10 @@ def recommend(
     return Recommendation(latency_ms, tuple(candidates), replace(comparison, entries=entries))
 
 
-def _timed(backbone: str, budget_ms: float, classes: int, device: str) -> Candidate:
-    place = pick_device(device)
+def _within(budget_ms: float, backbone: str, classes: int, device: str) -> Candidate:
+    """The backbone timed on one picture, left out if it takes longer than that."""
     try:
-        profile = profile_backbone(
-            backbone,
-            classes=classes,
-            batches=(LATENCY_BATCH, THROUGHPUT_BATCH),
-            device=str(place),
-            precision="bf16" if computes_bf16(place) else "32",
-        )
+        profile = _profile(backbone, classes, device, (LATENCY_BATCH,))
     except ExtraMissingError as error:
         return Candidate(backbone, None, f"{error.what} ({error.fix})")
     candidate = Candidate(backbone, profile)
@@ -164,3 +162,8 @@ def _timed(backbone: str, budget_ms: float, classes: int, device: str) -> Candid
         slow = f"{candidate.latency_ms:.1f} ms for one picture"
         return replace(candidate, left_out=slow)
     return candidate
+
+
+def _profile(backbone: str, classes: int, device: str, batches: tuple[int, ...]) -> Profile:
+    model, classes = backbone_with_classifier(backbone, classes=classes)
+    return profile_and_time(model, name=backbone, classes=classes, batches=batches, device=device)

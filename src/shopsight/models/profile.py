@@ -7,18 +7,16 @@ activations and biases are left out of both, as is usual.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbones import create_backbone
+from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.models.receptive_field import HEIGHT, MIXED, Reach, ReceptiveField
 from shopsight.models.stages import Stages, stages_of
@@ -27,8 +25,6 @@ from shopsight.models.trace import Layer, Trace, trace
 # Published costs count the classifier: ImageNet's, or Fashion-MNIST's for our small nets.
 IMAGENET_CLASSES = 1000
 FASHION_CLASSES = 10
-MIN_RUNS, MAX_RUNS, SECONDS_PER_BATCH_SIZE = 3, 50, 2.0
-_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,9 @@ class Profile:
         activation_bytes: what backward keeps of one picture, in fp32; weights not included.
         stages: from input to output.
         rows: per layer, in order of execution.
-        speeds: measured, one per batch size; empty when not asked for.
         guessed: operations that the receptive field had no rule for, taken to mix everything.
+        speeds: measured (`shopsight.engines.speed`), one per batch size; may be empty.
+        measured_on: by what, e.g. "torch on cpu, bf16, 2 threads".
     """
 
     backbone: str
@@ -80,11 +77,9 @@ class Profile:
     activation_bytes: int
     stages: tuple[Stage, ...]
     rows: tuple[Layer, ...]
-    speeds: tuple[Speed, ...]
-    device: str
-    precision: str
-    threads: int
     guessed: tuple[str, ...]
+    speeds: tuple[Speed, ...] = ()
+    measured_on: str = ""
 
     @property
     def flops(self) -> int:
@@ -95,27 +90,23 @@ class Profile:
         """The measurement at a batch size, if it was made."""
         return next((speed for speed in self.speeds if speed.batch == batch), None)
 
+    def timed(self, speeds: Sequence[Speed], *, measured_on: str) -> Profile:
+        """The same with measurements."""
+        return replace(self, speeds=tuple(speeds), measured_on=measured_on)
+
     def to_json(self) -> dict[str, Any]:
         """All attributes, with `flops`."""
         return asdict(self) | {"flops": self.flops}
 
 
-def profile_backbone(
-    name: str,
-    *,
-    size_px: int | None = None,
-    classes: int | None = None,
-    batches: Sequence[int] = (1, 32),
-    device: str = "cpu",
-    precision: Literal["32", "bf16", "16"] = "32",
-) -> Profile:
-    """Cost of a backbone with a linear classifier, with random weights (cost needs no others).
+def backbone_with_classifier(
+    name: str, *, size_px: int | None = None, classes: int | None = None
+) -> tuple[ProductModel, int]:
+    """A backbone with random weights (cost needs no others) and a linear head; its classes.
 
     Args:
         size_px: None keeps the backbone's own.
         classes: None is 1000, as published costs count, or 10 for the `shopsight:` nets.
-        batches: batch sizes to measure; empty measures nothing.
-        precision: of the measurement.
 
     Raises:
         ConfigError: no such backbone, or not at this size.
@@ -124,85 +115,34 @@ def profile_backbone(
     backbone = create_backbone(name, weights="random", size=size_px)
     if classes is None:
         classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
-    return _profile(
-        _Classified(backbone, classes),
-        backbone=name,
-        stages=backbone.stages,
-        image=torch.zeros(1, 3, backbone.preprocess.size, backbone.preprocess.size),
-        size_px=backbone.preprocess.size,
-        classes=classes,
-        batches=batches,
-        device=device,
-        precision=precision,
-    )
+    head = create_head("linear", width=backbone.width, classes=classes)
+    return ProductModel(backbone.module, head, backbone.preprocess).eval(), classes
 
 
-def profile_model(
-    model: ProductModel,
-    *,
-    name: str,
-    classes: int,
-    batches: Sequence[int] = (1, 32),
-    device: str = "cpu",
-    precision: Literal["32", "bf16", "16"] = "32",
+def profile_backbone(
+    name: str, *, size_px: int | None = None, classes: int | None = None
 ) -> Profile:
-    """Cost of a trained model as it is used: uint8 pictures in, logits out."""
+    """Cost of a backbone with a linear classifier; see `backbone_with_classifier`."""
+    model, classes = backbone_with_classifier(name, size_px=size_px, classes=classes)
+    return profile_model(model, name=name, classes=classes)
+
+
+def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
+    """Cost of a network, from uint8 pictures to logits, at its preprocessing's size."""
     size_px = model.preprocess.size
-    return _profile(
-        model,
-        backbone=name,
-        stages=stages_of(model.backbone),
-        image=torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8),
-        size_px=size_px,
-        classes=classes,
-        batches=batches,
-        device=device,
-        precision=precision,
-    )
-
-
-class _Classified(nn.Module):
-    """A backbone and one linear layer."""
-
-    def __init__(self, backbone: Backbone, classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone.module
-        self.head = nn.Linear(backbone.width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images))  # type: ignore[no-any-return]
-
-
-def _profile(
-    model: nn.Module,
-    *,
-    backbone: str,
-    stages: Stages,
-    image: Tensor,
-    size_px: int,
-    classes: int,
-    batches: Sequence[int],
-    device: str,
-    precision: str,
-) -> Profile:
-    model = model.eval()
+    image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
+    image = image.to(next(model.parameters()).device)
     traced = trace(model, image)
-    activation_bytes = kept_for_backward(model, image)
-    speeds = measure_speeds(model, image, batches=batches, device=device, precision=precision)
     rows = tuple(_renamed(layer) for layer in traced.layers)
     return Profile(
-        backbone=backbone,
+        backbone=name,
         size_px=size_px,
         classes=classes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         macs=sum(row.macs for row in rows),
-        activation_bytes=activation_bytes,
-        stages=_stages(traced, stages),
+        activation_bytes=kept_for_backward(model.eval(), image),
+        stages=_stages(traced, stages_of(model.backbone)),
         rows=rows,
-        speeds=speeds,
-        device=device,
-        precision=precision,
-        threads=torch.get_num_threads(),
         guessed=traced.guessed,
     )
 
@@ -281,54 +221,3 @@ def kept_for_backward(model: nn.Module, image: Tensor) -> int:
         output = model(image)
     del output
     return sum(kept.values())
-
-
-def measure_speeds(
-    model: nn.Module,
-    image: Tensor,
-    *,
-    batches: Sequence[int],
-    device: str = "cpu",
-    precision: str = "32",
-) -> tuple[Speed, ...]:
-    """Median time of a forward pass, channels last, for each batch size.
-
-    Args:
-        image: one picture, (1, 3, s, s) or (1, s, s, 3) uint8.
-    """
-    place = torch.device(device)
-    model = model.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    speeds = []
-    for batch in batches:
-        images = image.expand(batch, -1, -1, -1).clone().to(place)
-        if images.is_floating_point():
-            images = images.to(memory_format=torch.channels_last)
-
-        def run(images: Tensor = images) -> None:
-            with torch.inference_mode(), _autocast(place, precision):
-                model(images)
-            if place.type == "cuda":
-                torch.cuda.synchronize(place)
-
-        times_s = _times_s(run)
-        latency_s = statistics.median(times_s)
-        speeds.append(Speed(batch, 1000 * latency_s, batch / latency_s, len(times_s)))
-    return tuple(speeds)
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    if precision == "32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=_DTYPES[precision])
-
-
-def _times_s(run: Callable[[], None]) -> list[float]:
-    run()  # the first pass allocates and picks kernels
-    times_s: list[float] = []
-    while len(times_s) < MIN_RUNS or (
-        len(times_s) < MAX_RUNS and sum(times_s) < SECONDS_PER_BATCH_SIZE
-    ):
-        started = time.perf_counter()
-        run()
-        times_s.append(time.perf_counter() - started)
-    return times_s
