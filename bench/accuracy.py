@@ -1,0 +1,112 @@
+"""Accuracy of a recipe on real data over several seeds, each a whole `shopsight train` of its own.
+
+    python bench/accuracy.py clothing --root FOLDER --recipe fast --seeds 0 1 2
+
+Every run starts from cold files (a cache of its own) unless --cache-dir is given. Prints each
+seed's test accuracy with its bootstrap interval, and their mean with the interval of the pooled
+test images; seconds are of the whole command, imports included. Appends to --results as JSON
+lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--root")
+    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--drop", action="append", default=[])
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument(
+        "--flag", dest="flags", action="append", default=[], help="as --flag=--folds=5"
+    )
+    parser.add_argument("--cache-dir")
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
+    parser.add_argument("--results", type=Path, default=Path("bench/results/accuracy.jsonl"))
+    options = parser.parse_args()
+    found = [run(options, seed) for seed in options.seeds]
+    accuracies = [row["accuracy"] for row in found]
+    images = sum(row["images"] for row in found)
+    mean = statistics.fmean(accuracies)
+    half = 1.96 * (mean * (1 - mean) / images) ** 0.5
+    print(
+        f"{options.recipe} on {options.data}: {mean:.2%} (95 % interval {mean - half:.2%} to "
+        f"{mean + half:.2%}, {images} test images over {len(found)} seeds), "
+        f"{statistics.median(row['wall_s'] for row in found):.0f} s wall, "
+        f"{statistics.median(row['cpu_s'] for row in found):.0f} s CPU each"
+    )
+
+
+def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Train once, in a process of its own, and note what it took."""
+    out = options.out / f"{options.recipe}-seed{seed}"
+    shutil.rmtree(out, ignore_errors=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as cold:
+        done = subprocess.run(
+            command(options, seed, out, options.cache_dir or cold),
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    wall_s = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = json.loads(done.stdout)
+    part = "test" if "test" in result["evaluations"] else "out-of-fold"
+    evaluation = result["evaluations"][part]
+    accuracy = evaluation["metrics"]["accuracy"]
+    row = {
+        "data": options.data,
+        "recipe": options.recipe,
+        "settings": [*options.settings, *options.flags],
+        "seed": seed,
+        "images": evaluation["counts"]["images"],
+        "accuracy": accuracy["value"],
+        "low": accuracy["low"],
+        "high": accuracy["high"],
+        "wall_s": round(wall_s, 1),
+        "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "peak_mb": round(after.ru_maxrss / 1000),
+        "stages": result["seconds"],
+    }
+    print(
+        f"seed {seed}: {row['accuracy']:.2%} ({row['low']:.2%} to {row['high']:.2%}) on "
+        f"{row['images']} {part} images, {row['wall_s']:.0f} s wall, {row['cpu_s']:.0f} s CPU, "
+        f"peak {row['peak_mb']} MB",
+        flush=True,
+    )
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    with options.results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def command(options: argparse.Namespace, seed: int, out: Path, cache: str) -> list[str]:
+    """The command line that a user would type."""
+    words = [sys.executable, "-m", "shopsight", "train", options.data, "--out", str(out), "--json"]
+    words += ["--recipe", options.recipe, "--seed", str(seed), "--cache-dir", cache]
+    words += ["--root", options.root] if options.root else []
+    for label in options.drop:
+        words += ["--drop", label]
+    for setting in options.settings:
+        words += ["--set", setting]
+    return words + options.flags
+
+
+if __name__ == "__main__":
+    main()
