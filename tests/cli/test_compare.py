@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shopsight.data.sources import open_catalog
+from tests.cli.conftest import Shopsight
+from tests.conftest import DrawnProducts
+
+NET = "shopsight:fashion_cnn"
+LITE = "embedded:tf_efficientnet_lite0"
+
+
+def test_profile(shopsight: Shopsight) -> None:
+    done = shopsight("profile", NET, "--batch", "1")
+    assert done.code == 0
+    assert "0.02236 GMACs" in done.out
+    assert "0.04471 GFLOPs" in done.out
+    assert "images/s" in done.out
+    assert "blocks.0.0" not in done.out
+    layers = shopsight("profile", NET, "--batch", "", "--per-layer")
+    assert "blocks.0.0" in layers.out
+    assert "images/s" not in layers.out
+    whole = shopsight("profile", NET, "--batch", "", "--per-layer", "--json").json
+    assert whole["parameters"] == 142_474
+    assert whole["flops"] == 2 * whole["macs"]
+    assert whole["rows"][0]["receptive_field"] == 3
+    assert "rows" not in shopsight("profile", NET, "--batch", "", "--json").json
+
+
+def test_profile_mistakes(shopsight: Shopsight) -> None:
+    unknown = shopsight("profile", "timm:resnet1800")
+    assert unknown.code == 2
+    assert "did you mean timm:resnet" in unknown.err
+    assert shopsight("profile", NET, "--batch", "one").code == 2
+
+
+def test_compare_runs(shopsight: Shopsight, finished_run: Path, own_run: Path) -> None:
+    out = own_run.parent / "compared"
+    done = shopsight("compare", finished_run, own_run, "--out", out)
+    assert done.code == 0, done.err
+    assert "not clearly worse" in done.out
+    assert "0.14 M" in done.out
+    assert (out / "compare.html").is_file()
+    found = shopsight("compare", finished_run, own_run, "--no-measure", "--json").json
+    assert found["metric"] == "accuracy"
+    assert found["entries"][1]["difference"]["value"] == 0.0
+    assert found["entries"][0]["latency_ms"] is None
+
+
+def test_compare_mistakes(shopsight: Shopsight, finished_run: Path) -> None:
+    alone = shopsight("compare", finished_run)
+    assert alone.code == 2
+    assert "two runs" in alone.err
+    assert shopsight("compare", finished_run, finished_run, "--backbones", NET).code == 2
+
+
+@pytest.mark.slow
+def test_compare_backbones_on_data(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    words = (
+        "compare", drawn_products.folder, "--backbones", f"{NET}, shopsight:fashion_net",
+        "--recipe", "fashion-mnist-cnn", "--set", "training.epochs=1", "--out", tmp_path, "--json",
+    )  # fmt: skip
+    first = shopsight(*words)
+    assert first.code == 0, first.err
+    names = {entry["name"] for entry in first.json["entries"]}
+    assert names == {"shopsight-fashion_cnn", "shopsight-fashion_net"}
+    assert {entry["backbone"] for entry in first.json["entries"]} == {NET, "shopsight:fashion_net"}
+    made = (tmp_path / "shopsight-fashion_cnn" / "model" / "model.json").stat().st_mtime_ns
+    again = shopsight(*words)
+    # Finished runs are taken as they are.
+    assert (tmp_path / "shopsight-fashion_cnn" / "model" / "model.json").stat().st_mtime_ns == made
+    scores = [[entry["score"] for entry in found["entries"]] for found in (first.json, again.json)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_recommend(shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    few = open_catalog(drawn_products.folder).take(range(0, 60, 3))
+    few.write(tmp_path / "few.csv")
+    found = shopsight(
+        "recommend", tmp_path / "few.csv", "--backbones", f"{LITE},{NET}", "--out", tmp_path,
+        "--latency-ms", "60000",
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    assert f"take: {LITE}" in found.out
+    assert f"left out: {NET}: " in found.out
+    assert "no pretrained weights" in found.out
+
+
+def test_nothing_is_fast_enough(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    none = shopsight(
+        "recommend", drawn_products.folder, "--backbones", NET, "--out", tmp_path,
+        "--latency-ms", "0.001", "--json",
+    )  # fmt: skip
+    assert none.code == 1
+    assert none.json["chosen"] is None
+    assert all("ms for one picture" in each["left_out"] for each in none.json["candidates"])
+    assert not list(tmp_path.iterdir())
