@@ -10,11 +10,22 @@ from pathlib import Path
 # Before torch and OpenCV start their pools: tests run beside each other, one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import pytest
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
-from shopsight.data.drawn import draw_product
+# Every array that goes in or out is checked against the shape in the signature. Before shopsight
+# is first imported: the check is put in while modules load.
+jaxtyping.install_import_hook(
+    [
+        f"shopsight.{package}"
+        for package in ("data", "metrics", "models", "engines", "training", "evaluation")
+    ],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+from shopsight.data.drawn import draw_product  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
@@ -57,6 +68,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SHOPSIGHT_CACHE"]
     else:
         os.environ["SHOPSIGHT_CACHE"] = before
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """For tests of what a user without the type check is told about wrong shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

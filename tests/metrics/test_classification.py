@@ -127,6 +127,7 @@ def test_log_loss_of_a_certain_mistake_is_finite() -> None:
     assert c.log_loss(np.array([0]), certain) == 0.0
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_faults_are_named() -> None:
     two, one = np.array([0, 1]), np.array([0])
     none = np.array([], dtype=np.int64)

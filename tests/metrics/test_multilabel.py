@@ -89,6 +89,7 @@ def test_binary_log_loss(seed: int) -> None:
     assert m.binary_log_loss(targets, scores) == pytest.approx(slow)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_faults_are_named() -> None:
     with pytest.raises(MetricError, match="do not go with"):
         m.average_precision(np.ones((2, 2)), np.ones((2, 3)))
