@@ -144,6 +144,11 @@ def test_leak_through_a_copy(photos: Path, tmp_path: Path) -> None:
     assert set(found(report, "split-leak")) == {("c.jpg", "b.jpg"), ("c.jpg", "a.jpg")}
 
 
+def test_a_group_leaks_by_usable_files_only(photos: Path) -> None:
+    catalog = catalog_of(photos, ["0.jpg", "text.jpg"], split=["train", "test"], group=["p", "p"])
+    assert not look(catalog).blocking
+
+
 def test_boxes_of_one_picture_are_not_copies(photos: Path) -> None:
     columns = {name: [0.0, 50.0] for name in ("box_x", "box_y")}
     columns |= {name: [50.0, 50.0] for name in ("box_w", "box_h")}
@@ -236,7 +241,7 @@ COPIES = ("0-copy.jpg", "1-again.jpg", "2-small.png")
 BAD = ("damaged.jpg", "cut.jpg", "text.jpg", "zero.jpg", "absent.jpg", "folder.jpg")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     rows=st.lists(
         st.tuples(

@@ -78,8 +78,9 @@ def near_faults(rows: pl.DataFrame, edges: Pairs) -> Iterator[Finding]:
 
 
 def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
-    """One finding for each group with rows in several splits."""
-    spread = rows.filter(pl.col("group").is_not_null() & pl.col("split").is_not_null())
+    """One finding for each group with usable rows in several splits."""
+    usable = rows.filter(pl.col("file").is_not_null())
+    spread = usable.filter(pl.col("group").is_not_null() & pl.col("split").is_not_null())
     counts = spread.group_by("group", "split").agg(
         pl.len().alias("count"), pl.col(ROW).min().alias(FIRST)
     )
