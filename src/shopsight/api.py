@@ -304,7 +304,7 @@ def compare(
     runs: Sequence[str | Path],
     *,
     out: str | Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     measure: bool = True,
     device: str = "auto",
 ) -> Comparison:
@@ -313,7 +313,8 @@ def compare(
     With `out`, writes compare.html, compare.csv and compare.json there.
 
     Args:
-        split: whose predictions: "test", "val", "out-of-fold".
+        split: whose predictions: "test", "val", "out-of-fold"; None takes "test", or
+            "out-of-fold" of K-fold runs.
         measure: profile each model, and time it on `device`.
 
     Raises:
@@ -438,7 +439,7 @@ def _trained(
 ) -> Path:
     """A finished run for this backbone in `out`, made or completed if need be."""
     run = out / re.sub(r"[^\w.-]+", "-", backbone)
-    if (run / "predictions" / "test.parquet").is_file():
+    if any((run / "predictions" / f"{part}.parquet").is_file() for part in ("test", "out-of-fold")):
         return run
     if (run / "run.json").is_file():
         return resume(run).run

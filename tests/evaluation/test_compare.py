@@ -202,6 +202,21 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         compare_runs([a, tmp_path / "absent"])
 
 
+def test_out_of_fold_predictions_are_taken_where_all_runs_have_them(tmp_path: Path) -> None:
+    whole = replace(some_predictions([True] * 12), split="out-of-fold")
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run in runs:
+        whole.write(run / "predictions" / "out-of-fold.parquet")
+        seconds = {"finetune": {"wall": 5.0, "cpu": 7.0}}
+        write_json(run / "folds" / "0" / "run.json", {"seconds": seconds})
+        write_json(run / "folds" / "1" / "run.json", {"seconds": seconds})
+        write_json(run / "run.json", {"seconds": {"prepare": {"wall": 1.0, "cpu": 1.0}}})
+    found = compare_runs(runs, measure=False, settings=SETTINGS)
+    assert found.split == "out-of-fold"
+    assert found.images == 12
+    assert found.best.training_s == 11.0
+
+
 def test_equal_folder_names_are_told_apart(tmp_path: Path) -> None:
     runs = [
         run_of(some_predictions([True] * 6), tmp_path / which / "model-a") for which in ("x", "y")

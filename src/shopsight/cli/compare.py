@@ -52,8 +52,11 @@ def compare(
         typer.Option("--out", metavar="FOLDER", help="Writes compare.html, .csv and .json there."),
     ] = None,
     split: Annotated[
-        str, typer.Option("--split", help="Whose predictions: test, val, out-of-fold.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--split", help="Whose predictions: test, val, out-of-fold (of K-fold runs, as a rule)."
+        ),
+    ] = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Profile and time the models.")
     ] = True,

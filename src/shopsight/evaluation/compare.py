@@ -126,7 +126,7 @@ class Comparison:
 def compare_runs(
     runs: Sequence[Path | str],
     *,
-    split: str = "test",
+    split: str | None = None,
     names: Sequence[str] = (),
     measure: bool = True,
     alone: bool = False,
@@ -136,7 +136,8 @@ def compare_runs(
     """Put finished runs beside each other.
 
     Args:
-        split: whose predictions are compared: "test", "val", "out-of-fold".
+        split: whose predictions are compared: "test", "val", "out-of-fold"; None takes "test",
+            or "out-of-fold" where the runs are K-fold trainings.
         names: shown instead of the folders' names.
         measure: profile each model and time it on `device`, one after the other.
         alone: one run is enough.
@@ -151,6 +152,7 @@ def compare_runs(
         raise CompareError("one run alone cannot be compared", fix="name two runs or more")
     settings = settings or EvaluationSettings()
     titles = list(names) or _distinct_names(folders)
+    split = split or _quoted_split(folders)
     predictions = on_the_same_images([_predictions(folder, split) for folder in folders], titles)
     metric, statistics = _statistics(predictions)
     groups = predictions[0].groups()
@@ -187,6 +189,11 @@ def compare_runs(
         drawn=first.drawn,
         recall=_recall(predictions, titles),
     )
+
+
+def _quoted_split(folders: Sequence[Path]) -> str:
+    folded = all(predictions_path(folder, "out-of-fold").is_file() for folder in folders)
+    return "out-of-fold" if folded else "test"
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
