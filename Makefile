@@ -24,10 +24,10 @@ demo: $(INSTALLED)
 	$(BIN)/shopsight demo
 
 test: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest -q -m "slow and not network"
+	$(BIN)/python -m pytest -q -m "slow and not network and not gpu"
 
 test-all: test test-slow
 
