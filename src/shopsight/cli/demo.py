@@ -97,8 +97,8 @@ def _trained(catalog: Catalog, run: Path, time_limit_s: float) -> api.TrainResul
     folder = RunFolder(run)
     if folder.state_file.is_file():
         state = folder.state()
-        begun = state.get("stage") in ("prepared", "probed", "finetuned")
-        if begun and state.get("data") == catalog.name:
+        unfinished = "stage" in state and not (run / "report.html").is_file()
+        if unfinished and state.get("data") == catalog.name:
             print_note(f"going on with the demo in {run}")
             return api.resume(run)
     # Also what was stopped before its state was first written.
