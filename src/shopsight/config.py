@@ -452,7 +452,7 @@ def _explain(problem: Any) -> str:
 def _explain_unknown(where: list[str]) -> str:
     key = ".".join(where)
     leaves = [name for name, _ in settings()]
-    sections = [name for name in Recipe.model_fields]
+    sections = list(Recipe.model_fields)
     known = sections + leaves
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if not near:

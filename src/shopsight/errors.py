@@ -62,8 +62,8 @@ class ImageError(ShopsightError):
 
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
-            "damaged", "too large", "unsupported", "unreadable" (the file system refused), "bad box",
-            "changed" (not the file that was audited).
+            "damaged", "too large", "unsupported", "unreadable" (the file system refused),
+            "bad box", "changed" (not the file that was audited).
     """
 
     def __init__(self, reason: str, what: str, *, where: str | None = None) -> None:

@@ -34,10 +34,12 @@ def listen(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def task(title: str, total: int | None = None, unit: str = "images") -> AbstractContextManager[Advance]:
-    """A stretch of work: `with task("Decoding", total=n) as advance: ... advance(1)`.
+def task(
+    title: str, total: int | None = None, unit: str = "images"
+) -> AbstractContextManager[Advance]:
+    """A stretch of work.
 
-    `advance` must be called from the thread that opened the task.
+    Use it as `with task("Decoding", total=n) as advance: ... advance(1)`. `advance` must be called from the thread that opened the task.
     """
     listener = _listener.get()
     if listener is None:

@@ -222,6 +222,20 @@ def test_python_and_command_line_say_the_same(
 
 
 @pytest.mark.slow
+def test_folds_score_every_image_once(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    words = ("train", drawn_products.table, "--group", "product", *SMALL, "--folds", 2, "--json")
+    shown = shopsight(*words, "--out", tmp_path / "all")
+    assert shown.code == 0
+    assert shown.json["evaluations"]["out-of-fold"]["counts"]["images"] == drawn_products.count
+    assert shopsight("predict", tmp_path / "all", drawn_products.folder / "hat").code == 0
+    one = shopsight(*words, "--fold", 1, "--out", tmp_path / "one")
+    assert one.code == 0
+    assert one.json["evaluations"]["test"]["counts"]["images"] == drawn_products.count // 2
+
+
+@pytest.mark.slow
 def test_interrupted_training_says_how_to_go_on(
     drawn_products: DrawnProducts, tmp_path: Path, shopsight: Shopsight
 ) -> None:

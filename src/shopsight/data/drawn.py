@@ -221,7 +221,7 @@ def _skirt(rng: Rng) -> Parts:
     belt = _mirrored((waist, top - 0.02), (waist + 0.02, top + 0.1), (0.0, top + 0.1))
     folds = [
         (_polygon((x * waist, top + 0.1), (x * hem + 0.02, long), (x * hem - 0.02, long)), 0.75)
-        for x in np.linspace(-0.8, 0.8, int(rng.integers(0.0, 6)))
+        for x in np.linspace(-0.8, 0.8, int(rng.integers(0, 6)))
     ]
     return [(body, 1.0), *folds, (belt, 0.65)]
 

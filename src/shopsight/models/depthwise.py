@@ -2,8 +2,8 @@
 
 oneDNN has no fast bf16 gradient for depthwise convolutions with large kernels or a stride: in
 bf16 autocast they take up to ten times as long as in fp32 and dominate the training step of
-EfficientNet, MobileNet or ConvNeXt (figures: `bench/bench_training_step.py`). Run in fp32 within the bf16
-step they cost what they should. On a GPU nothing changes.
+EfficientNet, MobileNet or ConvNeXt (figures: `bench/bench_training_step.py`). Run in fp32
+within the bf16 step they cost what they should. On a GPU nothing changes.
 """
 
 from __future__ import annotations
