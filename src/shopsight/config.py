@@ -116,7 +116,7 @@ class ProbeSettings(Section):
         penalties: L2 penalties tried; the one with the lowest validation log loss is kept.
     """
 
-    penalties: tuple[Positive, ...] = (3e-3, 1e-2, 3e-2, 1e-1)
+    penalties: tuple[Positive, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
 class TrainingSettings(Section):
