@@ -39,7 +39,8 @@ def task(
 ) -> AbstractContextManager[Advance]:
     """A stretch of work.
 
-    Use it as `with task("Decoding", total=n) as advance: ... advance(1)`. `advance` must be called from the thread that opened the task.
+    Use it as `with task("Decoding", total=n) as advance: ... advance(1)`; `advance` must be
+    called from the thread that opened the task.
     """
     listener = _listener.get()
     if listener is None:
