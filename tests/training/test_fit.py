@@ -80,6 +80,7 @@ def test_leaves_a_whole_run_folder(drawn_products: DrawnProducts, tmp_path: Path
     resolved = run.recipe()
     assert "auto" not in resolved.preprocess.model_dump().values()
     assert resolved.training.precision == "32"
+    assert resolved.cache.mode == "raw"
     assert run.catalog().table["split"].value_counts().height == 3
     assert (run.audit / "audit.html").is_file()
     assert list((run.path / "tensorboard").glob("events*"))

@@ -104,6 +104,7 @@ def train(
     to the same result.
     """
     from shopsight import api
+    from shopsight.training.ranks import rank
 
     options.use_cache_dir()
     run = resume if resume is not None else out
@@ -132,6 +133,9 @@ def train(
     except KeyboardInterrupt:
         print_note(f"interrupted; go on with: shopsight train --resume {shlex.quote(str(run))}")
         raise typer.Exit(INTERRUPTED) from None
+    if rank() > 0:
+        # One of several training processes: the first speaks for all.
+        return
     if options.json:
         print_json(result.to_json())
     else:

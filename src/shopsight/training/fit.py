@@ -124,11 +124,13 @@ class _Training:
         )
         if rank() == 0:
             self.run.add_seconds("cache", clock)
+            if self.recipe.cache.mode == "auto":
+                # Resumed on a fuller disk, a run must not go on with other (lossy) pixels.
+                self.recipe = self.recipe.replace(cache={"mode": source.mode})
+                self.run.write_recipe(self.recipe)
         return source
 
-    def build(
-        self, *, weights: str | None = None, flip: bool = False
-    ) -> tuple[ProductModel, Backbone]:
+    def build(self, *, flip: bool = False) -> tuple[ProductModel, Backbone]:
         """The network at the start of training, the same each time it is called."""
         settings = self.recipe.model
         lightning.seed_everything(self.recipe.seed, verbose=False)
