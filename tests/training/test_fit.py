@@ -211,6 +211,14 @@ def test_probe_then_finetune_starts_from_the_probe(
     ]
 
 
+def test_a_probe_without_validation_images(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    every = catalog.with_table(catalog.table.with_columns(split=pl.lit("train")))
+    probe = recipe(training={"start": "probe"}, model={"weights": "random"}, data={"val": 0.0})
+    fit(every, probe.replace(data={"test": 0.0}), tmp_path / "run")
+    assert shopsight.load(tmp_path / "run").temperature == 1.0
+
+
 def test_frozen_keeps_the_backbone_and_its_statistics(
     drawn_products: DrawnProducts, tmp_path: Path
 ) -> None:

@@ -77,3 +77,10 @@ def test_a_constant_feature_has_no_say() -> None:
     x, y = blobs(100, 4)
     probe = fit_probe(x, one_hot(y), x, one_hot(y), settings=ProbeSettings(penalties=(0.01,)))
     assert probe.weight[:, 5].abs().max() == 0.0
+
+
+def test_without_validation_rows_the_strongest_penalty_is_kept() -> None:
+    x, y = blobs(60, 5)
+    settings = ProbeSettings(penalties=(0.01, 1.0))
+    probe = fit_probe(x, one_hot(y), x[:0], one_hot(y)[:0], settings=settings)
+    assert probe.penalty == 1.0

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
@@ -16,6 +18,7 @@ from shopsight.data.cache import PixelSource, open_cache
 from shopsight.data.catalog import Catalog
 from shopsight.data.loader import OrderedBatches
 from shopsight.data.offline import offline_samples
+from shopsight.engines.torch_engine import TorchEngine
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
 from shopsight.models.backbones import Backbone, create_backbone
@@ -158,29 +161,29 @@ class _Training:
         train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
         val = self.catalog.rows_of("val")
         model, _ = self.build(flip=self.recipe.evaluation.flip)
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        features = []
-        for rows, part in ((train, "training"), (val, "validation")):
-            batches = OrderedBatches(self.source, rows, batch_size=FEATURE_BATCH)
-            features.append(
-                extract_features(
-                    model,
-                    batches,
-                    precision=self.recipe.training.precision,
-                    title=f"Features of {part} images",
-                    rows=len(rows),
-                )
-            )
+        engine = TorchEngine(
+            model,
+            device=self.device.type,
+            precision="bf16" if self.recipe.training.precision == "bf16" else "32",
+        )
+        features = self._features(engine, train, "training")
+        val_features = self._features(engine, val, "validation") if len(val) else features[:0]
         probe = fit_probe(
-            features[0],
+            features,
             self.targets[train],
-            features[1],
+            val_features,
             self.targets[val],
             settings=self.recipe.probe,
             weights=self.class_weights,
             several_labels=self.catalog.multilabel,
         )
-        self._keep_probe(probe, features[0], train, clock)
+        self._keep_probe(probe, features, train, clock)
+
+    def _features(
+        self, engine: TorchEngine, rows: Int64[np.ndarray, "n"], part: str
+    ) -> Float[torch.Tensor, "n width"]:
+        batches = OrderedBatches(self.source, rows, batch_size=FEATURE_BATCH)
+        return extract_features(engine, batches, title=f"Features of {part} images", rows=len(rows))
 
     def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)

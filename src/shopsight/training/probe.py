@@ -20,8 +20,7 @@ from torch.nn import functional
 from shopsight import progress
 from shopsight.config import ProbeSettings
 from shopsight.data.loader import OrderedBatches
-from shopsight.models.product_model import ProductModel
-from shopsight.training.precision import autocast
+from shopsight.engines.engine import Engine
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60
@@ -47,20 +46,15 @@ class Probe:
     val_accuracy: float
 
 
-@torch.inference_mode()
 def extract_features(
-    model: ProductModel, batches: OrderedBatches, *, precision: str, title: str, rows: int
+    engine: Engine, batches: OrderedBatches, *, title: str, rows: int
 ) -> Float[Tensor, "rows width"]:
-    """Embeddings of every row, in the order of `batches`, on the CPU."""
-    model.eval()
-    device = next(model.parameters()).device
+    """Embeddings of every row (at least one), in order, as prediction computes them."""
     features: list[Tensor] = []
     with progress.task(title, total=rows) as advance:
         for batch in batches:
-            images = batch.images.to(device, non_blocking=True)
-            with autocast(device, precision):
-                embedding = model.embed(images)
-            features.append(embedding.float().cpu())
+            embedding, _ = engine.run(batch.images.numpy())
+            features.append(torch.from_numpy(embedding))
             advance(len(batch.rows))
     return torch.cat(features)
 
