@@ -452,12 +452,10 @@ def _explain(problem: Any) -> str:
 def _explain_unknown(where: list[str]) -> str:
     key = ".".join(where)
     leaves = [name for name, _ in settings()]
-    sections = list(Recipe.model_fields)
-    known = sections + leaves
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    # The right key in the wrong section is the commonest slip.
+    near = [name for name in leaves if name.rpartition(".")[2] == where[-1]]
     if not near:
-        # The right key in the wrong section is the commonest slip.
-        near = [name for name in leaves if name.rpartition(".")[2] == where[-1]][:1]
+        near = difflib.get_close_matches(key, [*Recipe.model_fields, *leaves], n=1, cutoff=0.6)
     return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -1,0 +1,47 @@
+"""Files are there whole or not at all; errors say what, where and how to go on."""
+
+from pathlib import Path
+
+import pytest
+
+from shopsight.errors import ShopsightError
+from shopsight.files import atomic_file, atomic_folder, human_bytes, read_json, write_json
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"n": 1})
+    with pytest.raises(RuntimeError), atomic_file(target) as part:  # noqa: PT012
+        part.write_text("half")
+        raise RuntimeError
+    assert read_json(target) == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_is_swapped_whole(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for text in ("old", "new"):
+        with atomic_folder(target) as part:
+            (part / text).write_text(text)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    with pytest.raises(RuntimeError), atomic_folder(target) as part:  # noqa: PT012
+        (part / "worse").write_text("")
+        raise RuntimeError
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_sizes_for_people() -> None:
+    assert [human_bytes(n) for n in (999, 1_536_000, 2e12)] == ["999 B", "1.5 MB", "2.0 TB"]
+
+
+def test_errors_are_cut_at_five_details_with_their_total() -> None:
+    error = ShopsightError(
+        "3 leak", where="splits.csv", details=[f"P-{n}" for n in range(9)], fix="split again"
+    )
+    assert str(error).splitlines() == [
+        "splits.csv: 3 leak",
+        *[f"  P-{n}" for n in range(5)],
+        "  ... 9 in all",
+        "  fix: split again",
+    ]
