@@ -20,6 +20,7 @@ from shopsight.config import Recipe
 from shopsight.errors import TrainingError
 from shopsight.extras import require
 from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
+from shopsight.models.product_model import ProductModel
 from shopsight.training.checkpoints import LastCheckpoint
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision
@@ -57,10 +58,7 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     device = training_device(recipe)
     precision = pick_precision(recipe.training.precision, device)
-    if recipe.training.channels_last:
-        module.model.to(memory_format=torch.channels_last)
-    if device.type == "cpu" and precision == "bf16":
-        depthwise_in_fp32(module.model)
+    make_fast(module.model, recipe, device, precision)
     if recipe.training.compile:
         module.model.compile()
     # Lightning keeps the modes that it finds: this is what holds frozen parts still.
@@ -83,6 +81,14 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
             module.close_progress()
         _keep_final(module, run)
     depthwise_as_before(module.model)
+
+
+def make_fast(model: ProductModel, recipe: Recipe, device: torch.device, precision: str) -> None:
+    """Lay the network out as it trains fastest; a step that is timed must be laid out so too."""
+    if recipe.training.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if device.type == "cpu" and precision == "bf16":
+        depthwise_in_fp32(model)
 
 
 def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:

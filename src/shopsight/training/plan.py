@@ -10,6 +10,7 @@ from itertools import islice
 import torch
 
 from shopsight import progress
+from shopsight.training.finetune import make_fast
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
@@ -40,6 +41,7 @@ class StepTimes:
 def measure_steps(module: ClassifierTraining, device: torch.device, precision: str) -> StepTimes:
     """Time real steps (loading, augmentation, forward, backward) without changing the network."""
     model = module.model.to(device)
+    make_fast(model, module.recipe, device, precision)
     sizes = module.recipe.training.sizes or (module.data.source.size_px,)
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     module.train()
