@@ -130,7 +130,8 @@ def _loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
         require("mlflow")
         from lightning.pytorch.loggers import MLFlowLogger
 
-        where = tracking.location or (run.path / "mlflow").absolute().as_uri()
+        # A database file: current MLflow refuses a folder of files.
+        where = tracking.location or f"sqlite:///{(run.path / 'mlflow.db').absolute()}"
         loggers.append(
             MLFlowLogger(
                 experiment_name=tracking.project, run_name=run.path.name, tracking_uri=where

@@ -1,0 +1,84 @@
+"""Runs followed by a tracker, with the real trackers and no network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from shopsight.config import Recipe, parse_recipe
+from shopsight.data.sources import open_catalog
+from shopsight.errors import ExtraMissingError
+from shopsight.training.fit import fit
+from shopsight.training.history import read_history
+from shopsight.training.run_folder import RunFolder
+from tests.conftest import DrawnProducts
+
+# The trackers' own, on import and in their file formats.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+SMALL = """
+[data]
+val = 0.2
+test = 0.2
+[preprocess]
+size = 28
+[model]
+backbone = "shopsight:fashion_cnn"
+[training]
+start = "scratch"
+epochs = 2
+batch_size = 12
+precision = "32"
+"""
+
+
+def recipe(tracker: str) -> Recipe:
+    return parse_recipe(SMALL).replace(tracking={"tracker": tracker, "project": "products"})
+
+
+def test_mlflow_holds_the_settings_and_every_epoch(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run = RunFolder(tmp_path / "run")
+    fit(open_catalog(drawn_products.folder), recipe("mlflow"), run.path)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("products")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.run_name == "run"
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params["training/epochs"] == "2"
+    history = client.get_metric_history(logged.info.run_id, "val_loss")
+    rows = read_history(run.metrics_file)
+    assert [(metric.step, metric.value) for metric in history] == [
+        (row.epoch, pytest.approx(row.val_loss)) for row in rows
+    ]
+
+
+@pytest.mark.enable_socket  # its writer is a process on the same machine
+def test_wandb_offline_leaves_its_record_in_the_run(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = RunFolder(tmp_path / "run")
+    fit(open_catalog(drawn_products.folder), recipe("wandb"), run.path)
+    wandb.finish()
+    (record,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
+    assert record.stat().st_size > 0
+    assert b"val_accuracy" in record.read_bytes()
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ExtraMissingError, match="mlflow is not installed") as caught:
+        fit(open_catalog(drawn_products.folder), recipe("mlflow"), tmp_path / "run")
+    assert "shopsight[track]" in str(caught.value)
