@@ -88,7 +88,7 @@ def open_cache(
     shas = _hashes(pictures.refs, workers) if sha256s is None else list(sha256s)
     assert len(shas) == len(pictures.refs), "one hash for each row"
     keys = picture_keys(shas, pictures.boxes)
-    root = Path(settings.folder).expanduser() if settings.folder else cache_folder()
+    root = cache_root(settings)
     mode = _mode_that_fits(settings, root, pictures, keys)
     if mode is None:
         return DecodingSource(pictures)
@@ -96,6 +96,11 @@ def open_cache(
     segments = _complete(folder, pictures, shas, keys, mode=mode, threads=workers)
     source = RawSource if mode == "raw" else JpegSource
     return source(segments, keys, preprocess.size)
+
+
+def cache_root(settings: CacheSettings) -> Path:
+    """The folder of all caches: the recipe's, or the user's."""
+    return Path(settings.folder).expanduser() if settings.folder else cache_folder()
 
 
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:

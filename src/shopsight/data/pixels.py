@@ -16,7 +16,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.data.canvas import Box, canvas
 from shopsight.data.images import read_bytes
-from shopsight.data.segments import Keys, Segments
+from shopsight.data.segments import FixedBlobs, Keys, Segments
 from shopsight.errors import ImageError
 from shopsight.preprocess import Preprocess
 
@@ -82,32 +82,17 @@ class RawSource:
 
     def __init__(self, segments: Segments, keys: Keys, size_px: int) -> None:
         self._size_px = size_px
-        self._maps = [
-            np.memmap(path, np.uint8, "r", shape=(count, size_px, size_px, 3))
-            for path, count in zip(segments.paths, segments.counts, strict=True)
-        ]
-        self._segment, self._slot = segments.find(keys)
-        assert (self._segment >= 0).all(), "a picture is not in the cache"
+        self._pictures = FixedBlobs(segments, keys, np.uint8, (size_px, size_px, 3))
 
     @property
     def size_px(self) -> int:
         return self._size_px
 
     def __len__(self) -> int:
-        return len(self._slot)
+        return len(self._pictures)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        out = np.empty((len(rows), self._size_px, self._size_px, 3), np.uint8)
-        segment, slot = self._segment[rows], self._slot[rows]
-        for number in np.unique(segment).tolist():
-            inside = np.flatnonzero(segment == number)
-            if len(inside) == len(rows):
-                # The slots are our own, so clipping them changes nothing; checking them would
-                # make numpy copy through a buffer.
-                np.take(self._maps[number], slot, axis=0, out=out, mode="clip")
-            else:
-                out[inside] = self._maps[number][slot[inside]]
-        return out
+        return self._pictures.take(rows)
 
 
 class JpegSource:

@@ -16,6 +16,7 @@ from types import TracebackType
 
 import numpy as np
 from jaxtyping import Int64, Shaped
+from numpy.typing import DTypeLike
 
 KEY_BYTES = 16
 RECORD = np.dtype([("key", f"S{KEY_BYTES}"), ("end", "<i8")])
@@ -93,6 +94,42 @@ class Segments:
         place = np.concatenate([np.arange(count) for count in self.counts])
         order = np.argsort(keys, kind="stable")
         return keys[order], segment[order], place[order]
+
+
+class FixedBlobs:
+    """Blobs that are arrays of one shape, memory-mapped, as the rows of one array.
+
+    Args:
+        keys: of the rows, each in one of the segments.
+    """
+
+    def __init__(
+        self, segments: Segments, keys: Keys, dtype: DTypeLike, shape: tuple[int, ...]
+    ) -> None:
+        self._dtype, self._shape = np.dtype(dtype), shape
+        self._maps = [
+            np.memmap(path, self._dtype, "r", shape=(count, *shape))
+            for path, count in zip(segments.paths, segments.counts, strict=True)
+        ]
+        self._segment, self._slot = segments.find(keys)
+        assert (self._segment >= 0).all(), "a key is in no segment"
+
+    def __len__(self) -> int:
+        return len(self._slot)
+
+    def take(self, rows: Int64[np.ndarray, "b"]) -> Shaped[np.ndarray, "b ..."]:
+        """The arrays of those rows, copied into one."""
+        out = np.empty((len(rows), *self._shape), self._dtype)
+        segment, slot = self._segment[rows], self._slot[rows]
+        for number in np.unique(segment).tolist():
+            inside = np.flatnonzero(segment == number)
+            if len(inside) == len(rows):
+                # The slots are our own, so clipping them changes nothing; checking them would
+                # make numpy copy through a buffer.
+                np.take(self._maps[number], slot, axis=0, out=out, mode="clip")
+            else:
+                out[inside] = self._maps[number][slot[inside]]
+        return out
 
 
 class SegmentWriter:

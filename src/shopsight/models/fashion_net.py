@@ -12,7 +12,7 @@ _STEM = 32
 
 
 class FashionNet(nn.Module):
-    """Five residual blocks with squeeze-and-excitation; 466 K parameters with ten classes.
+    """Five residual blocks with squeeze-and-excitation; 477,666 parameters with ten classes.
 
     Args:
         conv_dropout: share of channels dropped between the two convolutions of a block.

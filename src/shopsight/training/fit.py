@@ -9,14 +9,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
 from shopsight.config import Recipe
-from shopsight.data.cache import PixelSource, open_cache
+from shopsight.data.cache import PixelSource, cache_root, open_cache, picture_keys
 from shopsight.data.catalog import Catalog
-from shopsight.data.loader import OrderedBatches
 from shopsight.data.offline import offline_samples
 from shopsight.engines.torch_engine import TorchEngine
 from shopsight.errors import TrainingError
@@ -25,6 +23,7 @@ from shopsight.models.backbones import Backbone, create_backbone
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
+from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
@@ -39,11 +38,9 @@ from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
 from shopsight.training.plan import measure_steps, plan_epochs
 from shopsight.training.prepare import class_counts, prepare
-from shopsight.training.probe import Probe, extract_features, fit_probe, one_hot, sample_rows
+from shopsight.training.probe import Probe, fit_probe, one_hot, sample_rows
 from shopsight.training.ranks import rank, wait_until
 from shopsight.training.run_folder import Clock, RunFolder
-
-FEATURE_BATCH = 64
 
 
 def fit(
@@ -160,14 +157,16 @@ class _Training:
         clock = Clock()
         train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
         val = self.catalog.rows_of("val")
-        model, _ = self.build(flip=self.recipe.evaluation.flip)
+        model, backbone = self.build(flip=self.recipe.evaluation.flip)
         engine = TorchEngine(
             model,
             device=self.device.type,
             precision="bf16" if self.recipe.training.precision == "bf16" else "32",
         )
-        features = self._features(engine, train, "training")
-        val_features = self._features(engine, val, "validation") if len(val) else features[:0]
+        store = self._feature_store(model, engine, backbone.width)
+        rows = np.concatenate([train, val])
+        features = extract_features(engine, self.source, rows, store=store)
+        features, val_features = features[: len(train)], features[len(train) :]
         probe = fit_probe(
             features,
             self.targets[train],
@@ -179,11 +178,17 @@ class _Training:
         )
         self._keep_probe(probe, features, train, clock)
 
-    def _features(
-        self, engine: TorchEngine, rows: Int64[np.ndarray, "n"], part: str
-    ) -> Float[torch.Tensor, "n width"]:
-        batches = OrderedBatches(self.source, rows, batch_size=FEATURE_BATCH)
-        return extract_features(engine, batches, title=f"Features of {part} images", rows=len(rows))
+    def _feature_store(
+        self, model: ProductModel, engine: TorchEngine, width: int
+    ) -> FeatureStore | None:
+        if self.source.mode == "off":
+            return None
+        root = cache_root(self.recipe.cache)
+        return FeatureStore(
+            feature_folder(root, model, pixels=self.source.mode, computes=engine.name),
+            picture_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes()),
+            width,
+        )
 
     def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)

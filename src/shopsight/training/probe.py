@@ -19,8 +19,6 @@ from torch.nn import functional
 
 from shopsight import progress
 from shopsight.config import ProbeSettings
-from shopsight.data.loader import OrderedBatches
-from shopsight.engines.engine import Engine
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60
@@ -44,19 +42,6 @@ class Probe:
     penalty: float
     val_loss: float
     val_accuracy: float
-
-
-def extract_features(
-    engine: Engine, batches: OrderedBatches, *, title: str, rows: int
-) -> Float[Tensor, "rows width"]:
-    """Embeddings of every row (at least one), in order, as prediction computes them."""
-    features: list[Tensor] = []
-    with progress.task(title, total=rows) as advance:
-        for batch in batches:
-            embedding, _ = engine.run(batch.images.numpy())
-            features.append(torch.from_numpy(embedding))
-            advance(len(batch.rows))
-    return torch.cat(features)
 
 
 def sample_rows(rows: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:

@@ -1,0 +1,135 @@
+"""Features of the frozen network, computed once for each picture and kept on disk.
+
+Folds, other seeds, other label columns and later trainings probe the same pictures with the same
+network. A feature is a function of its picture and the network alone: every batch has the same
+shape, so that it does not matter which other pictures are in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+
+from shopsight import progress
+from shopsight.data.cache import PixelSource
+from shopsight.data.loader import OrderedBatches
+from shopsight.data.segments import KEY_BYTES, FixedBlobs, Keys, Segments, SegmentWriter
+from shopsight.engines.engine import Engine
+from shopsight.files import write_json
+from shopsight.models.product_model import ProductModel
+
+FEATURES_VERSION = 1
+BATCH_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The features of one network on disk.
+
+    Attributes:
+        folder: of this network alone, see `feature_folder`.
+        keys: of each catalogue row's picture.
+        width: of a feature.
+    """
+
+    folder: Path
+    keys: Keys
+    width: int
+
+    def missing(self, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
+        """The first row of each distinct picture whose feature is not there."""
+        _, first = np.unique(self.keys[rows], return_index=True)
+        distinct = rows[np.sort(first)]
+        return distinct[Segments.read(self.folder).find(self.keys[distinct])[0] < 0]
+
+    def add(self, features: Iterator[tuple[int, Float32[np.ndarray, "w"]]]) -> None:
+        """Keep the features of these rows; those that came before an exception stay."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with SegmentWriter(self.folder) as writer:
+            for row, feature in features:
+                writer.add(self.keys[row].ljust(KEY_BYTES, b"\0"), feature.tobytes())
+
+    def read(self, rows: Int64[np.ndarray, "n"]) -> Float32[np.ndarray, "n w"]:
+        """The features of these rows, all of which must be there."""
+        blobs = FixedBlobs(Segments.read(self.folder), self.keys[rows], np.float32, (self.width,))
+        return blobs.take(np.arange(len(rows)))
+
+
+def feature_folder(root: Path, model: ProductModel, *, pixels: str, computes: str) -> Path:
+    """Where the features of this network are kept; one with other weights has another folder.
+
+    Args:
+        root: of the cache.
+        pixels: how the pictures are kept ("jpeg" changes them).
+        computes: the engine's name: its precision changes the features.
+    """
+    about = {
+        "version": FEATURES_VERSION,
+        "torch": torch.__version__,
+        "preprocess": model.preprocess.model_dump_json(),
+        "pixels": pixels,
+        "computes": computes,
+        "flip": model.flip,
+        "layers": str(model.backbone),
+    }
+    folder = root / "features" / _network_key(about, model.backbone)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        write_json(folder / "about.json", about)
+    return folder
+
+
+def _network_key(about: dict[str, Any], backbone: nn.Module) -> str:
+    digest = sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in backbone.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def extract_features(
+    engine: Engine,
+    source: PixelSource,
+    rows: Int64[np.ndarray, "rows"],
+    *,
+    store: FeatureStore | None = None,
+) -> Float[Tensor, "rows width"]:
+    """Embeddings of the rows (at least one), in order, as prediction computes them.
+
+    Args:
+        store: where they are looked for first, and kept. Stopped at any moment, the next call
+            goes on from what is there.
+    """
+    if store is None:
+        return torch.from_numpy(
+            np.stack([feature for _, feature in _computed(engine, source, rows)])
+        )
+    missing = store.missing(rows)
+    if len(missing) < len(rows):
+        progress.say(f"Features: {len(rows) - len(missing):,} of {len(rows):,} are in the cache")
+    if len(missing):
+        store.add(_computed(engine, source, missing))
+    return torch.from_numpy(store.read(rows))
+
+
+def _computed(
+    engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "n"]
+) -> Iterator[tuple[int, Float32[np.ndarray, "w"]]]:
+    with progress.task("Features", total=len(rows)) as advance:
+        for batch in OrderedBatches(source, rows, batch_size=BATCH_IMAGES):
+            images = batch.images.numpy()
+            short = BATCH_IMAGES - len(images)
+            if short:
+                images = np.concatenate([images, np.repeat(images[-1:], short, axis=0)])
+            embedding, _ = engine.run(images)
+            yield from zip(batch.rows.tolist(), embedding, strict=False)
+            advance(len(batch.rows))
