@@ -2,6 +2,7 @@
 
 import pytest
 
+from shopsight import api, config
 from shopsight.config import Recipe, load_recipe, parse_recipe, recipe_names, settings
 from shopsight.errors import ConfigError
 from shopsight.preprocess import Preprocess
@@ -11,6 +12,11 @@ from shopsight.preprocess import Preprocess
 def test_what_is_written_is_read_back(name: str) -> None:
     recipe = load_recipe(name)
     assert parse_recipe(recipe.to_toml()) == recipe
+
+
+def test_everywhere_the_default_is_the_same() -> None:
+    assert api.DEFAULT_RECIPE == config.DEFAULT_RECIPE
+    assert load_recipe() == load_recipe(api.DEFAULT_RECIPE)
 
 
 def test_any_leaf_can_be_set_without_tomls_quotes() -> None:

@@ -25,6 +25,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Span = tuple[float, float]
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
+# Also in `shopsight.api`, which is imported before this module and must not wait for it.
 DEFAULT_RECIPE = "balanced"
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.evaluate import headline_table
 from shopsight.cli.options import DataOptions, OptionalDataArgument, parsed_seconds, takes_data
 from shopsight.cli.output import print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from shopsight import api
 
 RECIPE = "Recipe"
 INTERRUPTED = 130
@@ -34,7 +32,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Option("--recipe", metavar="NAME|FILE", help="See `shopsight recipes`."),
-    ] = "balanced",
+    ] = api.DEFAULT_RECIPE,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +101,6 @@ def train(
     Without DATA, the data set that the recipe names. Interrupted at any moment, --resume goes on
     to the same result.
     """
-    from shopsight import api
     from shopsight.training.ranks import rank
 
     options.use_cache_dir()

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from shopsight.api import DEFAULT_RECIPE
 from shopsight.cli.output import Column, count, percent, print_line, print_note, print_table
 from shopsight.files import read_json
 
@@ -96,7 +97,7 @@ def _train() -> str:
             continue
         for name, meaning in RECIPES.items():
             print_note(f"  {name:9} {meaning}")
-        recipe = _ask("Recipe, of these or of `shopsight recipes`", default="balanced")
+        recipe = _ask("Recipe, of these or of `shopsight recipes`", default=DEFAULT_RECIPE)
         limit = _ask("Time limit, such as 10m", default="none")
         limited = [] if limit == "none" else ["--time-limit", limit]
         if _run("train", data, "--out", out, "--recipe", recipe, *limited, *mended) == 0:
