@@ -66,8 +66,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_readme_names_every_recipe() -> None:
     text = (ROOT / "README.md").read_text()
     for name in recipe_names():
-        family = name.partition("-")[0]
-        assert f"`{name}`" in text or f"`-{name.removeprefix(family + '-')}`" in text, name
+        assert f"`{name}`" in text, name
 
 
 @pytest.fixture
