@@ -38,7 +38,7 @@ class About(Section):
 
     Attributes:
         reported: the accuracy that the original work states, percent, with its data.
-        measured: what we measured with this file, with its data; empty where not yet measured.
+        measured: what we measured with this file, with its data, or why nothing was measured yet.
     """
 
     title: str = ""
