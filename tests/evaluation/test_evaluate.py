@@ -93,6 +93,18 @@ def test_groups_widen_the_interval(catalog: Catalog, predictor: Predictor) -> No
     assert wide.high - wide.low > 1.15 * (narrow.high - narrow.low)
 
 
+def test_all_right_is_no_certainty(catalog: Catalog, predictor: Predictor) -> None:
+    found = predict_catalog(predictor, catalog, split="test")
+    perfect = found.table.with_columns(
+        predicted=pl.col("label"), correct=pl.lit(True), rank=pl.lit(1, pl.Int32)
+    ).drop("group")
+    scored = score(Predictions(perfect, found.labels, False, "test", found.data), QUICK)
+    low = len(perfect) / (len(perfect) + 1.959964**2)
+    for name in ("accuracy", "top_2_accuracy", "balanced_accuracy", "macro_f1"):
+        assert scored.intervals[name].value == scored.intervals[name].high == 1.0
+        assert scored.intervals[name].low == pytest.approx(low)
+
+
 def test_pictures_without_a_group_stand_alone(catalog: Catalog, predictor: Predictor) -> None:
     group = pl.when(pl.int_range(pl.len()) < 4).then(pl.lit("one")).otherwise(None)
     some = catalog.with_table(catalog.table.with_columns(group.alias("group")))

@@ -17,6 +17,7 @@ from shopsight.metrics.intervals import (
     Statistic,
     bootstrap,
     bootstrap_all,
+    most_unseen,
     paired_difference,
     wilson,
 )
@@ -138,8 +139,78 @@ def test_what_two_models_share_cancels_in_their_difference() -> None:
     assert difference.value == pytest.approx(0.02)
     assert difference.low > 0
     assert difference.high - difference.low < 0.015
-    same = paired_difference(weighted.mean(a), weighted.mean(a), 2000)
-    assert same == Interval(0.0, 0.0, 0.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=40),
+    st.sampled_from(["the images", "one right", "one wrong"]),
+    st.integers(1, 3),
+)
+def test_no_share_has_an_interval_without_width(
+    right: list[bool], kind: str, of_a_group: int
+) -> None:
+    if kind != "the images":
+        right = [kind == "one right", *[kind != "one right"] * len(right)]
+    correct = np.repeat(right, of_a_group)
+    groups = np.repeat(np.arange(len(right)), of_a_group)
+    plain = bootstrap(weighted.mean(correct), len(correct), groups=groups, resamples=200)
+    found = bootstrap(
+        weighted.mean(correct), len(correct), groups=groups, resamples=200, share=True
+    )
+    assert found.value == plain.value == pytest.approx(np.mean(right))
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low > 0.05
+    if plain.low > 0 and plain.high < 1:
+        assert found == plain
+        return
+    low, high = wilson(np.array([sum(right)]), np.array([len(right)]))
+    assert found.low == min(plain.low, low[0])
+    assert found.high == max(plain.high, high[0])
+
+
+def test_six_of_six_are_no_certainty() -> None:
+    # Wilson by hand: all right, so that only z and n are left.
+    found = bootstrap(weighted.mean(np.ones(6)), 6, share=True)
+    assert found.value == found.high == 1.0
+    assert found.low == pytest.approx(6 / (6 + 1.959964**2))
+    none = bootstrap(weighted.mean(np.zeros(6)), 6, share=True)
+    assert [none.low, none.high] == pytest.approx([1 - found.high, 1 - found.low])
+    # Three products of two images each are three observations.
+    grouped = bootstrap(weighted.mean(np.ones(6)), 6, groups=np.arange(6) // 2, share=True)
+    assert grouped.low == pytest.approx(3 / (3 + 1.959964**2))
+    one = bootstrap(weighted.mean(np.arange(6) < 3), 6, groups=np.zeros(6), share=True)
+    assert one.low < 0.2
+    assert one.high > 0.8
+
+
+def test_one_more_right_image_never_lowers_the_interval_at_the_edge() -> None:
+    ends = [
+        bootstrap(weighted.mean(np.arange(200) < right), 200, share=True)
+        for right in (197, 198, 199, 200)
+    ]
+    assert [end.low for end in ends] == sorted(end.low for end in ends)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 60), st.integers(1, 3), st.integers(0, 100))
+def test_models_that_never_disagree_may_still_differ(
+    products: int, of_a_group: int, seed: int
+) -> None:
+    a = weighted.mean(np.random.default_rng(seed).random(products * of_a_group) < 0.7)
+    groups = np.repeat(np.arange(products), of_a_group)
+    found = paired_difference(a, a, len(groups), groups=groups, resamples=200)
+    # The plainest reference: at the end of the interval, seeing none has a chance of 5 %.
+    assert (1 - found.high) ** products == pytest.approx(0.05)
+    assert found == Interval(0.0, -found.high, found.high)
+
+
+def test_what_was_never_seen_is_rarer_than_three_in_n() -> None:
+    assert most_unseen(1000) == pytest.approx(3 / 1000, rel=0.01)
+    assert most_unseen(1) == pytest.approx(0.95)
+    everywhere = paired_difference(weighted.mean(np.ones(9)), weighted.mean(np.zeros(9)), 9)
+    assert everywhere.value == everywhere.high == 1.0
+    assert everywhere.low == pytest.approx(1 - 2 * most_unseen(9))
 
 
 def test_a_class_missing_from_a_resample_does_not_spoil_the_interval() -> None:

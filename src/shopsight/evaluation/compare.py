@@ -158,7 +158,7 @@ def compare_runs(
     groups = predictions[0].groups()
     count = len(predictions[0])
     scores = [
-        bootstrap(statistic, count, groups=groups, resamples=settings.bootstrap)
+        bootstrap(statistic, count, groups=groups, share=True, resamples=settings.bootstrap)
         for statistic in statistics
     ]
     best = max(range(len(folders)), key=lambda index: scores[index].value)

@@ -21,6 +21,9 @@ from shopsight.metrics.classification import ClassScores, precision_recall_f1
 from shopsight.metrics.intervals import Interval, Statistic, bootstrap_all, wilson
 from shopsight.metrics.multilabel import MultilabelScores
 
+# Every other metric lies between 0 and 1.
+LOSSES = frozenset({"log_loss"})
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -30,8 +33,8 @@ class Evaluation:
         headline: the metric to quote: "accuracy", or "mean_average_precision" where a picture
             can have several labels.
         metrics: every metric by name; shares of 1, losses in nats.
-        intervals: 95 % bootstrap intervals of those that have one; whole groups are drawn when
-            the catalogue has groups.
+        intervals: 95 % bootstrap intervals of those that have one, at least Wilson's where they
+            reach 0 or 1; whole groups are drawn when the catalogue has groups.
         per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
             f1, and with several labels average_precision.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
@@ -178,7 +181,11 @@ def _intervals(
     statistics: Mapping[str, Statistic], predictions: Predictions, settings: EvaluationSettings
 ) -> dict[str, Interval]:
     return bootstrap_all(
-        statistics, len(predictions), groups=predictions.groups(), resamples=settings.bootstrap
+        statistics,
+        len(predictions),
+        groups=predictions.groups(),
+        shares=[name for name in statistics if name not in LOSSES],
+        resamples=settings.bootstrap,
     )
 
 

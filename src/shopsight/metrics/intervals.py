@@ -3,11 +3,15 @@
 A resample with replacement is a row of weights: how often each image was drawn. A `Statistic`
 turns rows of weights into rows of numbers, so that hundreds of resamples are one matrix product;
 `shopsight.metrics.weighted` has one for each metric.
+
+Resamples of images that are all right are all right: where nothing varies, a bootstrap claims
+certainty. There the interval comes from the number of images (or groups) instead: `wilson` for a
+metric between 0 and 1, `most_unseen` for a paired difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +23,8 @@ Weights = Float64[np.ndarray, "r n"]
 Statistic = Callable[[Weights], Float64[np.ndarray, "r"]]
 
 LEVEL = 0.95
+# Narrower than this is no spread but rounding.
+NO_WIDTH = 1e-9
 # Weights held at once: 64 MB of float64.
 WEIGHTS_AT_ONCE = 8_000_000
 
@@ -40,11 +46,19 @@ def bootstrap(
     images: int,
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
+    share: bool = False,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
     """Percentile 95 % interval of one statistic; see `bootstrap_all`."""
-    return bootstrap_all({"": statistic}, images, groups=groups, resamples=resamples, seed=seed)[""]
+    return bootstrap_all(
+        {"": statistic},
+        images,
+        groups=groups,
+        shares=[""] if share else (),
+        resamples=resamples,
+        seed=seed,
+    )[""]
 
 
 def bootstrap_all(
@@ -52,6 +66,7 @@ def bootstrap_all(
     images: int,
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
+    shares: Collection[str] = (),
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -63,11 +78,15 @@ def bootstrap_all(
         groups: one value per image. Whole groups are drawn instead of images (cluster bootstrap):
             images of one product or contributor succeed and fail together, and an interval that
             ignores this is too narrow.
+        shares: the statistics that lie between 0 and 1. Where the interval of one has no width
+            or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many images
+            (or groups): there resamples say too little of what was not drawn.
 
     Raises:
         MetricError: no images, groups of another length, or fewer than 100 resamples.
     Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13; Davison &
-        Hinkley 1997, "Bootstrap methods and their application", section 3.8, for groups.
+        Hinkley 1997, "Bootstrap methods and their application", section 3.8, for groups; Brown,
+        Cai & DasGupta 2001, "Interval estimation for a binomial proportion", for the edges.
     """
     if images < 1:
         raise MetricError("there are no images to measure on")
@@ -78,10 +97,12 @@ def bootstrap_all(
         for name, statistic in statistics.items():
             drawn[name].append(statistic(weights))
     once = np.ones((1, images))
-    return {
+    found = {
         name: _interval(float(statistic(once)[0]), np.concatenate(drawn[name]))
         for name, statistic in statistics.items()
     }
+    units = _units(images, groups)
+    return found | {name: _widened_at_the_edges(found[name], units) for name in shares}
 
 
 def paired_difference(
@@ -96,22 +117,40 @@ def paired_difference(
     """Value of a less value of b with its 95 % interval, over the same resamples.
 
     What both find hard or easy cancels, so this is far narrower than the distance of two
-    intervals. The difference is clear when the interval excludes 0.
+    intervals. The difference is clear when the interval excludes 0. Where no image (or group)
+    differs from the others in this, the interval is `most_unseen` wide: that share of all images
+    may differ, each by a whole point in either direction.
+
+    Args:
+        a, b: statistics between 0 and 1.
 
     Raises:
         MetricError: as `bootstrap_all`.
     """
-    return bootstrap(
+    found = bootstrap(
         lambda weights: a(weights) - b(weights),
         images,
         groups=groups,
         resamples=resamples,
         seed=seed,
     )
+    if not _without_width(found):
+        return found
+    unseen = most_unseen(_units(images, groups))
+    value = found.value
+    return Interval(value, value - unseen * (1 + value), value + unseen * (1 - value))
+
+
+def most_unseen(units: int) -> float:
+    """The largest share that what was seen in none of so many may have, at 95 %; about 3/units.
+
+    Source: Hanley & Lippman-Hand 1983, "If nothing goes wrong, is everything all right?".
+    """
+    return float(1 - (1 - LEVEL) ** (1 / units))
 
 
 def wilson(
-    hits: Int[np.ndarray, "c"], total: Int[np.ndarray, "c"]
+    hits: Shaped[np.ndarray, "c"], total: Int[np.ndarray, "c"]
 ) -> tuple[Float64[np.ndarray, "c"], Float64[np.ndarray, "c"]]:
     """95 % interval of the share hits/total, from below and above; NaN where total is 0.
 
@@ -147,6 +186,23 @@ def _numbered(groups: Shaped[np.ndarray, "n"], images: int) -> Int64[np.ndarray,
     if len(groups) != images:
         raise MetricError(f"{len(groups)} groups do not go with {images} images")
     return np.unique(groups, return_inverse=True)[1]
+
+
+def _units(images: int, groups: Shaped[np.ndarray, "n"] | None) -> int:
+    """What is drawn: images, or groups of them."""
+    return images if groups is None else len(np.unique(groups))
+
+
+def _without_width(found: Interval) -> bool:
+    return found.high - found.low < NO_WIDTH
+
+
+def _widened_at_the_edges(found: Interval, units: int) -> Interval:
+    at_edge = found.low < NO_WIDTH or found.high > 1 - NO_WIDTH
+    if not at_edge and not _without_width(found):
+        return found
+    low, high = wilson(np.array([found.value * units]), np.array([units]))
+    return Interval(found.value, min(found.low, float(low[0])), max(found.high, float(high[0])))
 
 
 def _interval(value: float, drawn: Float64[np.ndarray, "r"]) -> Interval:
