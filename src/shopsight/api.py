@@ -204,6 +204,15 @@ def train(
     return _reported(Path(out))
 
 
+def recipe_data(recipe: str | Path | Recipe, settings: Sequence[str] = ()) -> str:
+    """The data set that the recipe names, which `train` takes when it is given no other.
+
+    Raises:
+        ConfigError: no such recipe, or it is for any data.
+    """
+    return _named_data(_recipe(recipe, settings))
+
+
 def resume(run: str | Path) -> TrainResult:
     """Go on with a run that was interrupted, to the same result.
 
@@ -230,7 +239,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a run or a bundle on its own images or on others.
 
-    Without `data` the run's predictions, metrics and report are written anew.
+    Without `data` the run's predictions, metrics and report are written anew. With it, images
+    that the model was trained on are left out of the score, if there are others; `seen` of the
+    result tells how many. Only a run, or the bundle in it, knows them.
 
     Args:
         model: a run folder, or a bundle with `data`.
@@ -244,6 +255,7 @@ def evaluate(
     from shopsight.evaluation.evaluate import evaluate as score
     from shopsight.evaluation.evaluate import write_evaluation
     from shopsight.evaluation.report import write_evaluation_report, write_report
+    from shopsight.evaluation.seen import run_of
 
     run = Path(model) if (Path(model) / "catalog.parquet").is_file() else None
     if data is None and run is None:
@@ -256,7 +268,7 @@ def evaluate(
     if data is not None:
         catalog = open_catalog(data)
         part = split if "split" in catalog.table.columns else "all"
-        evaluation = score(predictor, catalog, split=part)
+        evaluation = score(predictor, catalog, split=part, run=run_of(model))
         if out is not None:
             write_evaluation_report(evaluation, catalog, out, model=model)
         return evaluation

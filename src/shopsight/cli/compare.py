@@ -67,6 +67,8 @@ def compare(
     """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
     from shopsight import api
 
+    if backbones is None:
+        options.need_data("runs are compared on the pictures that they were tested on")
     with shown_progress():
         if backbones is None:
             found = api.compare(runs, out=out, split=split, measure=measure, device=device)

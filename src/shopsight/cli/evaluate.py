@@ -36,6 +36,8 @@ def evaluate(
     """Score a run on its own images, or any model on DATA."""
     from shopsight import api
 
+    if data is None:
+        options.need_data("without DATA the run's own pictures are scored, as it read them")
     with shown_progress():
         catalog = None if data is None else options.open(data)
         evaluation = api.evaluate(model, catalog, split=split, out=out, device=device)
@@ -53,15 +55,20 @@ def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
     parts = list(evaluations.values())
     names = list(dict.fromkeys(name for part in parts for name in part.metrics))
     columns = [Column("", fold=False)]
-    columns += [
-        Column(f"{part.split} ({count(part.counts['images'])} images)", True) for part in parts
-    ]
+    columns += [Column(f"{part.split} ({_images(part)})", True) for part in parts]
     data = {part.predictions.data + " (drawn)" * part.predictions.drawn for part in parts}
     print_table(
         columns,
         [[name.replace("_", " "), *(_metric(part, name) for part in parts)] for name in names],
         title=", ".join(sorted(data)),
     )
+
+
+def _images(evaluation: Evaluation) -> str:
+    """`"12 images"`, or `"12 of 60 images"` where the model was trained on the others."""
+    scored, seen = evaluation.counts["images"], evaluation.seen
+    of = f" of {count(seen.images)}" if seen and seen.images > scored else ""
+    return f"{count(scored)}{of} images"
 
 
 def _metric(evaluation: Evaluation, name: str) -> str:

@@ -123,11 +123,29 @@ class DataOptions:
         )
         return catalog
 
-    def read(self, data: str | None) -> str | Catalog | None:
+    def read(self, data: str) -> str | Catalog:
         """`open` when some flag says how to read DATA; else DATA as it is."""
         self.use_cache_dir()
-        silent = DataOptions(cache_dir=self.cache_dir, json=self.json)
-        return data if data is None or self == silent else self.open(data)
+        return self.open(data) if self.flags() else data
+
+    def flags(self) -> list[str]:
+        """The flags given that say how to read DATA."""
+        blank = DataOptions(cache_dir=self.cache_dir, json=self.json)
+        return [
+            f"--{name.replace('_', '-')}"
+            for name in (shared.name for shared in fields(self))
+            if getattr(self, name) != getattr(blank, name)
+        ]
+
+    def need_data(self, why: str) -> None:
+        """Refuse flags about DATA where none is read: they would change nothing.
+
+        Raises:
+            BadParameter: there are such flags.
+        """
+        given = self.flags()
+        if given:
+            raise typer.BadParameter(f"{', '.join(given)}: {why}")
 
 
 def takes_data(verb: Callable[..., None]) -> Callable[..., None]:

@@ -98,8 +98,8 @@ def train(
 ) -> None:
     """Audit, split, train, evaluate, and write a bundle and a report.
 
-    Without DATA, the data set that the recipe names. Interrupted at any moment, --resume goes on
-    to the same result.
+    Without DATA, the data set that the recipe names, read as the flags say. Interrupted at any
+    moment, --resume goes on to the same result.
     """
     from shopsight.training.ranks import rank
 
@@ -107,6 +107,8 @@ def train(
     run = resume if resume is not None else out
     if run is None or (resume is not None and out is not None):
         raise typer.BadParameter("give either --out RUN or --resume RUN")
+    if resume is not None:
+        options.need_data("a run that goes on keeps the pictures it began with")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     try:
         with shown_progress():
@@ -114,7 +116,7 @@ def train(
                 result = api.resume(resume)
             else:
                 result = api.train(
-                    options.read(data),
+                    options.read(data or api.recipe_data(recipe, settings or ())),
                     out=run,
                     recipe=recipe,
                     backbone=backbone,
