@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ jaxtyping.install_import_hook(
 )
 
 from shopsight.data.drawn import draw_product  # noqa: E402
+from shopsight.progress import Advance, listen  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
@@ -76,6 +78,25 @@ def unchecked_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+class _Hearer:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda _count: None)
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The lines that library code tells while the test runs."""
+    hearer = _Hearer()
+    with listen(hearer):
+        yield hearer.lines
 
 
 @pytest.fixture(scope="session")

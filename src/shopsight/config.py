@@ -280,7 +280,8 @@ class FoldSettings(Section):
     Attributes:
         count: number of folds, from 2; 0 trains once, on the split.
         final: the bundle at the end: "ensemble" is the K networks averaged, "refit" one more
-            network trained on all images for as many epochs as the folds needed.
+            network trained on all images: for as many epochs as the folds' kept weights took, and
+            with their probe's penalty, the middle one of each.
     """
 
     count: int = Field(default=0, ge=0, le=50)

@@ -272,6 +272,42 @@ def test_folds_predict_each_image_once_by_a_network_that_never_saw_it(
     assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_the_refit_takes_what_the_folds_settled(
+    drawn_products: DrawnProducts, tmp_path: Path, said: list[str]
+) -> None:
+    """It has no validation images to choose epochs, penalty or weights by."""
+    patient = recipe(
+        folds={"count": 3, "final": "refit"},
+        training={"epochs": 9, "patience": 1},
+        optimizer={"lr": 1e-9},
+    )
+    done = fit_folds(open_catalog(drawn_products.folder), patient, tmp_path / "run")
+    histories = [read_history(fold / "metrics.csv") for fold in done.folds]
+    kept = [
+        max(rows, key=lambda row: (row.val_accuracy, -row.val_loss)).epoch for rows in histories
+    ]
+    assert all(epoch < 9 for epoch in kept)
+    refit = RunFolder(done.run / "refit")
+    assert refit.recipe().training.epochs == sorted(kept)[1]
+    assert said
+    assert not any("nan" in line for line in said)
+
+
+def test_the_refit_of_a_probe_takes_the_middle_penalty(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    probe = recipe(
+        folds={"count": 3, "final": "refit"},
+        model={"backbone": "embedded:tf_efficientnet_lite0", "weights": "pretrained"},
+        preprocess={"size": 64},
+        training={"start": "probe"},
+    )
+    done = fit_folds(open_catalog(drawn_products.folder), probe, tmp_path / "run")
+    chosen = sorted(RunFolder(fold).state()["probe_penalty"] for fold in done.folds)
+    assert set(chosen) <= set(probe.probe.penalties)
+    assert RunFolder(done.run / "refit").state()["probe_penalty"] == chosen[1]
+
+
 def test_refuses_a_folder_that_holds_a_run(drawn_products: DrawnProducts, tmp_path: Path) -> None:
     fit(open_catalog(drawn_products.folder), recipe(training={"epochs": 1}), tmp_path / "run")
     with pytest.raises(TrainingError, match="already holds a run"):

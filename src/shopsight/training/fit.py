@@ -209,8 +209,10 @@ class _Training:
             seconds=round(clock.elapsed()[0], 2),
         )
         write_history(self.run.metrics_file, [row])
+        self.run.update_state(probe_penalty=probe.penalty)
         self.run.add_seconds("probe", clock)
-        progress.say(f"probe: val accuracy {probe.val_accuracy:.2%}, L2 penalty {probe.penalty:g}")
+        scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
+        progress.say(f"probe: {scored}L2 penalty {probe.penalty:g}")
 
     def _with_probe(self, model: ProductModel) -> ProductModel:
         probe = load_file(self.run.probe_file)

@@ -15,6 +15,7 @@ from shopsight.models.bundle import Bundle, build_model, read_bundle, write_bund
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.product_model import ProductModel
 from shopsight.training.fit import resume
+from shopsight.training.history import best_epoch, read_history
 from shopsight.training.prepare import lay_out, prepare
 from shopsight.training.run_folder import RunFolder
 
@@ -112,14 +113,10 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
 
 
 def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
-    """Train once more, on every image, for as many epochs as the folds took."""
+    """Train once more, on every image, by what the folds settled."""
     refit = RunFolder(run.path / "refit")
-    recipe = run.recipe()
     if not refit.state_file.is_file():
-        epochs = statistics.median(fold.recipe().training.epochs for fold in folds)
-        settled = recipe.replace(
-            training={"epochs": round(epochs), "keep": "last", "patience": None}
-        ).replace(training={"time_limit_s": None})
+        settled = _settled(run.recipe(), folds)
         lay_out(refit, run.catalog(), settled, fold="all", about={"of": str(run.path)})
     resume(refit.path)
     bundles = [read_bundle(fold.model) for fold in folds]
@@ -132,3 +129,28 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         metrics={"folds": [bundle.metrics for bundle in bundles]},
         card=(refit.model / "README.md").read_text(encoding="utf-8"),
     )
+
+
+def _settled(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
+    """The recipe with what validation images decide written out: the refit has none.
+
+    Epochs and the probe's penalty are the folds' middle ones.
+    """
+    epochs = round(statistics.median(_epochs_needed(fold) for fold in folds))
+    training = {"keep": "last", "patience": None, "time_limit_s": None}
+    # No epoch at all: the probe was wanted, or all that the time limit allowed.
+    changed = {"epochs": epochs} if epochs else {"start": "probe"}
+    settled = recipe.replace(training=training | changed)
+    states = [fold.state() for fold in folds]
+    penalties = [state["probe_penalty"] for state in states if "probe_penalty" in state]
+    if penalties:
+        settled = settled.replace(probe={"penalties": [statistics.median_low(penalties)]})
+    return settled
+
+
+def _epochs_needed(fold: RunFolder) -> int:
+    """Fine-tuning epochs up to the weights that the fold kept."""
+    rows = [row for row in read_history(fold.metrics_file) if row.stage == "finetune"]
+    if not rows or fold.recipe().training.keep == "last":
+        return len(rows)
+    return best_epoch(rows).epoch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +32,36 @@ class EpochRow:
     val_loss: float
     val_accuracy: float
     seconds: float
+
+    @property
+    def validated(self) -> bool:
+        """Whether there were validation images."""
+        return not math.isnan(self.val_accuracy)
+
+    def figures(self) -> dict[str, float]:
+        """What a tracker logs; without validation images nothing of them."""
+        names = ["train_loss", "train_accuracy", "lr"]
+        names += ["val_loss", "val_accuracy"] if self.validated else []
+        return {name: getattr(self, name) for name in names}
+
+    def line(self) -> str:
+        """What a reader of the log wants to know."""
+        val = f"val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%} "
+        return (
+            f"epoch {self.epoch}: train loss {self.train_loss:.3f}, "
+            f"{val if self.validated else ''}({self.seconds:.0f} s)"
+        )
+
+
+def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:
+    """The row (of at least one) with the highest validation accuracy; of equals, the lowest loss.
+
+    Without validation images, the last.
+    """
+    validated = [row for row in rows if row.validated]
+    if not validated:
+        return rows[-1]
+    return max(validated, key=lambda row: (row.val_accuracy, -row.val_loss))
 
 
 def write_history(path: Path, rows: list[EpochRow]) -> None:

@@ -301,18 +301,9 @@ class ClassifierTraining(lightning.LightningModule):
         return self.recipe.optimizer.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
 
     def _tell(self, row: EpochRow) -> None:
-        progress.say(
-            f"epoch {row.epoch}: train loss {row.train_loss:.3f}, "
-            f"val loss {row.val_loss:.3f}, val accuracy {row.val_accuracy:.2%} "
-            f"({row.seconds:.0f} s)"
-        )
-        figures = {
-            name: value
-            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
-            if (value := getattr(row, name)) == getattr(row, name)
-        }
+        progress.say(row.line())
         for logger in self.trainer.loggers:
-            logger.log_metrics(figures, step=row.epoch)
+            logger.log_metrics(row.figures(), step=row.epoch)
         if self.trainer.is_global_zero:
             write_history(self.run_folder.metrics_file, self.history)
 

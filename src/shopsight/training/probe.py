@@ -135,7 +135,7 @@ def _minimise(
 
 def _score(logits: Tensor, target: Tensor, several_labels: bool) -> tuple[float, float]:
     if not len(logits):
-        return 0.0, float("nan")
+        return float("nan"), float("nan")
     if several_labels:
         loss = functional.binary_cross_entropy_with_logits(logits, target)
         return float(loss), float(((logits > 0) == (target > 0.5)).float().mean())
