@@ -30,6 +30,7 @@ from shopsight.models.published import clip_preprocess, timm_preprocess
 from shopsight.models.stages import Stages, stages_of
 from shopsight.models.weights import (
     StateDict,
+    first_line,
     fit_weights,
     offline_error,
     read_weights,
@@ -94,7 +95,8 @@ def create_backbone(
     Args:
         weights: "pretrained", "random", or the path of a weight file.
         drop_path: stochastic depth, where the backbone has it.
-        conv_dropout: dropout after convolutions, of the `shopsight:` networks; None is their own.
+        conv_dropout: dropout after convolutions, of the `shopsight:` networks; None is their own,
+            and 0 is right for every backbone.
         size: side of the input, pixels; None keeps the backbone's own.
 
     Raises:
@@ -110,8 +112,12 @@ def create_backbone(
             details=[f"{known}:..." for known in _LIBRARIES],
             fix="--backbone embedded:tf_efficientnet_lite0",
         )
-    if conv_dropout is not None and library not in ("shopsight", "local"):
-        raise ConfigError(f"{name} has no dropout after its convolutions", where="conv_dropout")
+    if conv_dropout and library not in ("shopsight", "local"):
+        raise ConfigError(
+            f"{name} has no dropout after its convolutions (asked for {conv_dropout})",
+            where="model.conv_dropout",
+            fix="--set model.conv_dropout=0",
+        )
     return _LIBRARIES[library](_Request(library, rest, weights, drop_path, conv_dropout, size))
 
 
@@ -161,6 +167,15 @@ def _timm_module(request: _Request, *, pretrained: bool) -> Any:
             if "drop_path_rate" in str(error):
                 raise _no_drop_path(request) from error
             raise
+        except AssertionError as error:
+            if request.size is None:
+                raise
+            raise ConfigError(
+                f"{request.name} does not take pictures of {request.size} px",
+                where="preprocess.size",
+                details=[first_line(error)],
+                fix="--set preprocess.size=auto",
+            ) from error
 
 
 def _no_drop_path(request: _Request) -> ConfigError:
@@ -256,6 +271,7 @@ def _fastervit(request: _Request) -> Backbone:
         raise ConfigError(
             f"{request.name} takes pictures of {own_size} px only (asked for {request.size})",
             where="preprocess.size",
+            fix=f"--set preprocess.size={own_size}",
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")

@@ -51,7 +51,7 @@ def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise WeightsError(
-            f"neither safetensors nor a PyTorch state dict: {_first_line(error)}",
+            f"neither safetensors nor a PyTorch state dict: {first_line(error)}",
             where=str(path),
             fix="save it with safetensors.torch.save_file(model.state_dict(), 'w.safetensors')",
         ) from error
@@ -166,11 +166,12 @@ def offline_error(name: str, looked_for: str, error: BaseException) -> WeightsEr
     """What to tell when pretrained weights are neither cached nor within reach."""
     return WeightsError(
         f"the pretrained weights of {name} are not on this machine and cannot be fetched",
-        details=(f"looked for {looked_for}", f"{type(error).__name__}: {_first_line(error)}"),
+        details=(f"looked for {looked_for}", f"{type(error).__name__}: {first_line(error)}"),
         fix="go online once (they are cached); or set model.weights to a weight file; "
         "or use --backbone embedded:tf_efficientnet_lite0, whose weights come with pip",
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """An error of another library, short enough for a line of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Int64
 
 from shopsight import progress
@@ -18,8 +19,10 @@ from shopsight.data.catalog import Catalog
 from shopsight.data.gate import gate
 from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
+from shopsight.extras import require
 from shopsight.files import write_json
-from shopsight.models.backbones import create_backbone
+from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.weights import first_line
 from shopsight.training.finetune import training_device
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
@@ -144,14 +147,26 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     """The recipe with the backbone's preprocessing and the machine's precision written out, and
     what the weights are.
 
+    The network is built as training will build it, and shown a picture of every size: what cannot
+    work must fail before hours of decoding.
+
     Raises:
-        ConfigError: settings that do not fit these labels.
+        ConfigError: settings that fit neither each other, nor the backbone, nor these labels.
+        WeightsError: the weights are out of reach, or do not fit.
+        ExtraMissingError: the backbone's library or the tracker is not installed.
     """
+    if recipe.tracking.tracker != "none":
+        require(recipe.tracking.tracker)
+    device = training_device(recipe)
+    size = recipe.preprocess.size
     backbone = create_backbone(
-        recipe.model.backbone, weights=_weights(recipe), drop_path=recipe.model.drop_path
+        recipe.model.backbone,
+        weights=_weights(recipe),
+        drop_path=recipe.model.drop_path,
+        conv_dropout=recipe.model.conv_dropout,
+        size=None if size == "auto" else size,
     )
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
-    device = training_device(recipe)
     if catalog.multilabel and recipe.training.loss != "bce":
         raise ConfigError(
             f"images of {catalog.name} have several labels, which loss "
@@ -165,6 +180,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
             f"training.sizes = {list(sizes)} magnifies pictures of {preprocess.size} px",
             fix=f"--set preprocess.size={max(sizes)}",
         )
+    _check_sizes(backbone, recipe, sizes, preprocess.size)
     resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
         training={
@@ -174,6 +190,27 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         model={"weights": _weights(recipe)},
     )
     return resolved, backbone.weights
+
+
+def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
+    _check_size(backbone, own_size, where="preprocess.size", fix="--set preprocess.size=auto")
+    if recipe.training.start != "probe":
+        for size_px in sorted(set(sizes) - {own_size}):
+            _check_size(backbone, size_px, where="training.sizes", fix="--set training.sizes=[]")
+
+
+def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> None:
+    """Networks with windows or position embeddings do not take pictures of every size."""
+    try:
+        with torch.inference_mode():
+            backbone.module.eval()(torch.zeros(1, 3, size_px, size_px))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{backbone.name} does not take pictures of {size_px} px",
+            where=where,
+            details=[first_line(error)],
+            fix=fix,
+        ) from error
 
 
 def _audited(

@@ -1,0 +1,99 @@
+"""Settings that cannot work are told before anything is decoded or written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from shopsight.config import Recipe, load_recipe, parse_recipe
+from shopsight.data.catalog import Catalog
+from shopsight.data.sources import open_catalog
+from shopsight.errors import ConfigError, ExtraMissingError
+from shopsight.training.fit import fit
+from shopsight.training.prepare import resolve
+from tests.conftest import DrawnProducts
+
+SMALL = """
+[model]
+backbone = "shopsight:fashion_cnn"
+[training]
+start = "scratch"
+epochs = 1
+"""
+
+
+@pytest.fixture
+def catalog(drawn_products: DrawnProducts) -> Catalog:
+    return open_catalog(drawn_products.folder)
+
+
+def small(*overrides: str) -> Recipe:
+    return parse_recipe(SMALL, overrides=overrides)
+
+
+VIT = ("model.backbone=timm:vit_tiny_patch16_224", "model.weights=random")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "fix"),
+    [
+        (
+            ("model.backbone=timm:resnet18", "model.conv_dropout=0.1"),
+            "model.conv_dropout",
+            "--set model.conv_dropout=0",
+        ),
+        (("model.drop_path=0.1",), "model.drop_path", "--set model.drop_path=0"),
+        ((*VIT, "preprocess.size=65"), "preprocess.size", "--set preprocess.size=auto"),
+        (
+            ("model.backbone=timm:xcit_nano_12_p8_224", "preprocess.size=65"),
+            "preprocess.size",
+            "--set preprocess.size=auto",
+        ),
+        ((*VIT, "training.sizes=[100, 224]"), "training.sizes", "--set training.sizes=[]"),
+    ],
+)
+def test_a_setting_that_cannot_work_leaves_no_run(
+    overrides: tuple[str, ...], where: str, fix: str, catalog: Catalog, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(catalog, small(*overrides), tmp_path / "run")
+    assert (caught.value.where, caught.value.fix) == (where, fix)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_size_that_a_fastervit_does_not_take_leaves_no_run(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    pytest.importorskip("fastervit", exc_type=ImportError)
+    recipe = load_recipe("product650-fastervit-2", ["preprocess.size=64"])
+    with pytest.raises(ConfigError, match="224 px only"):
+        fit(catalog, recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sizes_are_of_no_account_to_a_probe(catalog: Catalog) -> None:
+    recipe = small(*VIT, "training.sizes=[100, 224]", "training.start=probe")
+    assert resolve(recipe, catalog)[0].preprocess.size == 224
+
+
+def test_a_dropout_of_zero_is_right_for_every_backbone(catalog: Catalog) -> None:
+    for backbone in ("timm:resnet18", "embedded:tf_efficientnet_lite0", "shopsight:fashion_net"):
+        recipe = small(f"model.backbone={backbone}", "model.conv_dropout=0.0")
+        assert resolve(recipe, catalog)[0].model.backbone == backbone
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_a_tracker_that_is_not_installed_leaves_no_run(
+    tracker: str, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, tracker, None)
+    with pytest.raises(ExtraMissingError, match=f"{tracker} is not installed"):
+        fit(catalog, small(f"tracking.tracker={tracker}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resolved_recipe_resolves_to_itself(catalog: Catalog) -> None:
+    resolved, weights = resolve(small(), catalog)
+    assert resolve(resolved, catalog) == (resolved, weights)
