@@ -18,7 +18,7 @@ class ShopsightError(Exception):
         what: one line: what is wrong, with the values.
         where: the file, table or setting it is about.
         details: the offending items; the first five are shown, with their total.
-        fix: the next step, best as a command.
+        fix: the next step, best as a command; a line each, where there are several ways on.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class ShopsightError(Exception):
         if len(self.details) > SHOWN_DETAILS:
             lines.append(f"  ... {len(self.details)} in all")
         if self.fix:
-            lines.append(f"  fix: {self.fix}")
+            first, *others = self.fix.splitlines()
+            lines += [f"  fix: {first}", *(f"       {other}" for other in others)]
         return "\n".join(lines)
 
 

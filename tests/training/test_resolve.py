@@ -97,3 +97,16 @@ def test_a_tracker_that_is_not_installed_leaves_no_run(
 def test_a_resolved_recipe_resolves_to_itself(catalog: Catalog) -> None:
     resolved, weights = resolve(small(), catalog)
     assert resolve(resolved, catalog) == (resolved, weights)
+
+
+def test_a_weight_file_does_not_go_with_a_start_from_scratch(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(catalog, small("model.weights=some.pth"), tmp_path / "run")
+    text = str(caught.value)
+    assert "training.start = 'scratch' does not go with model.weights = 'some.pth'" in text
+    assert "--set training.start=finetune" in text
+    assert "--set model.weights=random" in text
+    for weights in ("pretrained", "random"):
+        assert resolve(small(f"model.weights={weights}"), catalog)[0].model.weights == "random"

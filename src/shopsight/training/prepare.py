@@ -140,7 +140,17 @@ def _keep_proof(run: RunFolder, proof: SplitProof) -> None:
 
 
 def _weights(recipe: Recipe) -> str:
-    return "random" if recipe.training.start == "scratch" else recipe.model.weights
+    weights = recipe.model.weights
+    if recipe.training.start != "scratch":
+        return weights
+    # "pretrained" is the default: nobody need take it back to start from scratch.
+    if weights not in ("pretrained", "random"):
+        raise ConfigError(
+            f"training.start = 'scratch' does not go with model.weights = {weights!r}",
+            fix="1. --set training.start=finetune   (begins with the file)\n"
+            "2. --set model.weights=random   (begins with nothing)",
+        )
+    return "random"
 
 
 def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
