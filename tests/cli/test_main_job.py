@@ -15,6 +15,7 @@ import pytest
 from shopsight.data.catalog import Catalog
 from tests.cli.conftest import SMALL, Shopsight
 from tests.conftest import DrawnProducts, draw_products
+from tests.data.test_datasets import mapping_tables
 
 
 def _spoil(folder: Path) -> None:
@@ -41,6 +42,21 @@ def test_audit_that_finds_faults(shopsight: Shopsight, tmp_path: Path) -> None:
     found = shopsight("audit", folder, "--json").json
     assert found["counts"]["unreadable"] == 1
     assert found["blocking"] >= 1
+
+
+def test_images_in_another_folder(shopsight: Shopsight, tmp_path: Path) -> None:
+    mapping_tables(tmp_path / "tables")
+    for part in ("train", "test"):
+        (tmp_path / "empty" / part).mkdir(parents=True)
+    data = ("product-650", "--root", tmp_path / "tables", "--images-root", tmp_path / "empty")
+    shown = shopsight("audit", *data)
+    assert shown.code == 1
+    assert "most-missing" in shown.out
+    assert f"5 of 5 rows without a file; looked in {tmp_path / 'empty'}" in shown.out
+    refused = shopsight("train", *data, "--out", tmp_path / "run", *SMALL)
+    assert refused.code == 2
+    assert f"looked in {tmp_path / 'empty'}" in refused.err
+    assert "fix: --images-root" in refused.err
 
 
 def test_split_keeps_products_together(
@@ -137,7 +153,10 @@ def test_evaluate_other_data(
     words = ("evaluate", finished_run / "model", drawn_products.folder)
     shown = shopsight(*words, "--out", report)
     assert shown.code == 0
-    assert "all (60 images)" in shown.out
+    # The folder that it was trained on: only the test part is new to it.
+    told = json.loads((finished_run / "metrics.json").read_text())["test"]["counts"]["images"]
+    assert f"all ({told} of 60 images)" in shown.out
+    assert f"{60 - told} of 60 images were among those the model was trained on" in shown.err
     assert "<html" in report.read_text()
     assert shopsight("evaluate", finished_run / "model").code == 2
     folder = draw_products(tmp_path / "other", per_class=2, classes=("bag",)).folder

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from shopsight import progress
 from shopsight.config import EvaluationSettings
 from shopsight.data.cache import PixelSource
 from shopsight.data.catalog import Catalog
 from shopsight.engines.predictor import Predictor
-from shopsight.evaluation.predictions import predict_catalog
+from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import Evaluation, score
+from shopsight.evaluation.seen import Seen, seen_in_training
 from shopsight.files import read_json, write_json
 
 __all__ = ["Evaluation", "evaluate", "write_evaluation"]
@@ -23,6 +28,7 @@ def evaluate(
     split: str = "test",
     settings: EvaluationSettings | None = None,
     source: PixelSource | None = None,
+    run: Path | None = None,
     batch_size: int = 64,
 ) -> Evaluation:
     """Predict every picture of one part of the catalogue and score the predictions.
@@ -31,6 +37,8 @@ def evaluate(
         split: "train", "val", "test", or "all" for every row.
         source: of the whole catalogue's pictures, for instance the epoch cache; None decodes
             the files, once.
+        run: the model's own, where the catalogue is another's: images that the model was trained
+            on are looked up in it, told, and left out of the score if there are others.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -39,7 +47,28 @@ def evaluate(
     predictions = predict_catalog(
         predictor, catalog, split=split, source=source, batch_size=batch_size
     )
-    return score(predictions, settings)
+    if run is None:
+        return score(predictions, settings)
+    return _score_of_unseen(predictions, catalog, run, settings)
+
+
+def _score_of_unseen(
+    predictions: Predictions, catalog: Catalog, run: Path, settings: EvaluationSettings | None
+) -> Evaluation:
+    everything = score(predictions, settings)
+    rows = predictions.table["row"].to_numpy()
+    seen = seen_in_training(catalog.take(rows).refs(), run)
+    if seen is None:
+        progress.say(f"{run} does not say what it was trained on: its images may be among these")
+        return everything
+    found = everything
+    if seen.any() and not seen.all():
+        unseen = predictions.table.filter(pl.Series(~seen))
+        found = score(replace(predictions, table=unseen), settings)
+    told = Seen(len(predictions), int(seen.sum()), everything.score.value)
+    if told.note:
+        progress.say(told.note)
+    return replace(found, seen=told)
 
 
 def predictions_path(run: Path | str, split: str) -> Path:

@@ -11,6 +11,7 @@ import polars as pl
 
 from shopsight.config import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.seen import Seen
 from shopsight.metrics import multilabel, weighted
 from shopsight.metrics.calibration import (
     ReliabilityBins,
@@ -40,6 +41,8 @@ class Evaluation:
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
         calibration: confidence against accuracy in bins; with several labels of every yes.
         counts: images, correct, labels, groups (0 when there are none).
+        seen: which of the images the model was trained on; None where that was not looked up.
+            Those that it was trained on are left out of all else, unless there are no others.
     """
 
     headline: str
@@ -50,6 +53,7 @@ class Evaluation:
     calibration: ReliabilityBins
     counts: dict[str, int]
     predictions: Predictions
+    seen: Seen | None = None
 
     @property
     def split(self) -> str:
@@ -69,6 +73,7 @@ class Evaluation:
             "split": self.split,
             "headline": self.headline,
             "counts": self.counts,
+            "seen": self.seen and self.seen.to_json(),
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
                 for name, value in self.metrics.items()
