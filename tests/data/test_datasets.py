@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from shopsight.data import clothing
+from shopsight.data import clothing, kaggle
 from shopsight.data.clothing import digest_of_images
 from shopsight.data.datasets import DATASETS, dataset, open_dataset
 from shopsight.data.kaggle import fetch_from_kaggle
@@ -222,6 +223,59 @@ def test_without_root_and_kaggle_the_steps_are_listed(name: str) -> None:
     assert "shopsight[kaggle]" in text
     assert "https://www.kaggle.com/" in text
     assert "--root" in text
+
+
+def test_product_650_without_images_names_what_it_needs_and_its_flag(tmp_path: Path) -> None:
+    mapping_tables(tmp_path)
+    with pytest.raises(SourceError) as caught:
+        open_dataset("product-650", root=tmp_path)
+    text = str(caught.value)
+    assert text.startswith("product-650: needs the images of products-10k, which are not at hand")
+    assert "with --images-root" in text
+    assert "with --root" not in text
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="test/ with --images-root"):
+        open_dataset("product-650", root=tmp_path, images_root=str(tmp_path / "empty"))
+
+
+def _kagglehub(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A kagglehub that is installed, and fails so."""
+
+    def refuse(handle: str) -> str:
+        raise error
+
+    fake = SimpleNamespace(dataset_download=refuse, competition_download=refuse)
+    monkeypatch.setattr(kaggle, "require", lambda _: fake)
+
+
+def test_steps_that_are_done_are_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    with pytest.raises(SourceError, match="create an API token"):
+        open_dataset("clothing")
+    (tmp_path / "kaggle.json").write_text("{}")
+    with pytest.raises(SourceError, match="not installed") as caught:
+        open_dataset("clothing")
+    assert "shopsight[kaggle]" in str(caught.value)
+    assert "API token" not in str(caught.value)
+    # As requests names its own, which is no built-in ConnectionError.
+    no_network = type("ConnectionError", (OSError,), {})
+    _kagglehub(monkeypatch, no_network("HTTPSConnectionPool(host='x', port=443): no route"))
+    with pytest.raises(SourceError, match="Kaggle cannot be reached") as caught:
+        open_dataset("products-10k")
+    assert "HTTPSConnectionPool" not in str(caught.value)
+    assert "shopsight[kaggle]" not in str(caught.value)
+    assert "API token" not in str(caught.value)
+    assert "1. connect to the network" in str(caught.value)
+
+
+def test_what_kaggle_refuses_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    _kagglehub(monkeypatch, ValueError("403 Client Error.\nmore"))
+    with pytest.raises(SourceError, match=r"not fetched from Kaggle: 403 Client Error\.\n"):
+        open_dataset("products-10k")
 
 
 def test_competitions_ask_for_their_rules() -> None:

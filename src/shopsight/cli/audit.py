@@ -51,6 +51,9 @@ def show(report: AuditReport) -> None:
     summary = report.lines()[: -len(report.counts) or None]
     for line in (f"{report.catalog.name}{drawn}", *summary):
         print_line(line)
+    for finding in report.findings:
+        if finding.kind == "most-missing":
+            print_line(finding.detail)
     if not report.counts:
         print_line("nothing found")
         return

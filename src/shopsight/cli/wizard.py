@@ -106,10 +106,13 @@ def _train() -> str:
 
 def _mended(audited: Path) -> list[str] | None:
     """The flags that leave out what would corrupt the score; None when the user mends it."""
-    from shopsight.data.findings import BLOCKING_KINDS
+    from shopsight.data.gate import MENDABLE
 
     found: dict[str, int] = read_json(audited / "audit.json")["counts"]
-    kinds = [kind for kind in found if kind in BLOCKING_KINDS]
+    if "most-missing" in found:
+        print_note("most of the pictures are not there: name another folder")
+        return None
+    kinds = [kind for kind in found if kind in MENDABLE]
     if not kinds:
         return []
     print_note(f"{audited / 'audit.html'} shows them")

@@ -23,7 +23,15 @@ SHOWN_PAIRS, SHOWN_PICTURES, SHOWN_LINES = 12, 18, 100
 _THUMBNAIL_PX = 160
 # What cannot be shown as a picture, or says all in words.
 _LISTED_KINDS = frozenset(
-    {"unreadable", "missing-file", "unlisted-file", "rare-class", "imbalance", "wrong-extension"}
+    {
+        "most-missing",
+        "unreadable",
+        "missing-file",
+        "unlisted-file",
+        "rare-class",
+        "imbalance",
+        "wrong-extension",
+    }
 )
 
 

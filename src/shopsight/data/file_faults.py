@@ -10,17 +10,21 @@ import polars as pl
 from shopsight.data.catalog import Catalog
 from shopsight.data.findings import Finding
 from shopsight.data.images import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
+from shopsight.data.words import counted
 
 BLANK_CONTRAST_LEVELS = 1.5
 TINY_PX = 32
 TINY_SHARE_OF_MEDIAN = 0.25
 ODD_ASPECT = 3.0
+# More than this share of a catalogue's files missing, and it is the folder that is wrong.
+MISSING_SHARE = 0.5
 
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
 
 def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
-    """Facts of one row each, in the catalogue's order."""
+    """Facts of one row each, in the catalogue's order; and whether the folder is the right one."""
+    yield from _most_missing(catalog, facts)
     rows = facts.with_row_index("row")
     for row, image, status, problem in (
         rows.filter(pl.col("status") != "ok")
@@ -37,6 +41,17 @@ def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
     yield from _wrong_extension(decoded)
     for name in catalog.unlisted:
         yield Finding("unlisted-file", name)
+
+
+def _most_missing(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
+    missing = (facts["status"] == "missing").arg_true()
+    if len(missing) > MISSING_SHARE * len(catalog):
+        sought = catalog.take(missing.head(1).to_list()).refs()[0]
+        folder = f" in {catalog.root}" * bool(catalog.root)
+        lacking = f"{len(missing):,} of {counted(len(catalog), 'row')}"
+        yield Finding(
+            "most-missing", "", detail=f"{lacking} without a file; looked{folder} for {sought}"
+        )
 
 
 def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:

@@ -24,6 +24,12 @@ class Kind:
 # In the order in which they are shown. Errors would corrupt a score and stop a training run;
 # files that cannot be used are warnings, because they are left out by name.
 KINDS: Mapping[str, Kind] = {
+    "most-missing": Kind(
+        "error",
+        "Most rows without a file",
+        "The pictures were looked for in the wrong folder: --images-root names another (of a "
+        "named data set also --root).",
+    ),
     "split-leak": Kind(
         "error",
         "Same picture in two splits",

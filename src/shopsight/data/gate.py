@@ -25,6 +25,9 @@ _FAMILY_AND_VALUE = {
     "label-conflict": ("part", "label"),
 }
 
+# What leaving files out mends.
+MENDABLE = frozenset(_FAMILY_AND_VALUE)
+
 
 @dataclass(frozen=True, eq=False)
 class Gate:
@@ -63,14 +66,16 @@ def gate(
     """
     assert len(catalog) == len(report.facts), "the report is of another catalogue"
     _check_kinds("--accept", accept, ACCEPTABLE)
-    _check_kinds("--leave-out", leave_out, BLOCKING_KINDS)
+    _check_kinds("--leave-out", leave_out, MENDABLE)
+    if "most-missing" not in accept:
+        _refuse_wrong_folder(report)
     reasons = _bad_files(report, keep_damaged="damaged" in accept)
     for kind in (kind for kind in KINDS if kind in leave_out):
         kept = np.array([not reason for reason in reasons], dtype=bool)
         for row in _offending(kind, report, kept):
             reasons[row] = kind
     kept = np.array([not reason for reason in reasons], dtype=bool)
-    _refuse(report, [kind for kind in KINDS if kind in BLOCKING_KINDS - set(accept)], kept)
+    _refuse(report, [kind for kind in KINDS if kind in MENDABLE - set(accept)], kept)
     if len(catalog) and not kept.any():
         raise AuditError(
             f"none of {len(catalog)} images can be used",
@@ -98,6 +103,17 @@ def _bad_files(report: AuditReport, *, keep_damaged: bool) -> list[str]:
         "" if status == "ok" or (status == "damaged" and keep_damaged) else f"{status}: {problem}"
         for status, problem in report.facts.select("status", "problem").iter_rows()
     ]
+
+
+def _refuse_wrong_folder(report: AuditReport) -> None:
+    for finding in report.findings:
+        if finding.kind == "most-missing":
+            raise AuditError(
+                finding.detail,
+                where=report.catalog.name,
+                fix="--images-root FOLDER (of a named data set also --root) names where the "
+                "pictures are; or train on the others with --accept most-missing",
+            )
 
 
 def _offending(kind: str, report: AuditReport, kept: Bool[np.ndarray, "n"]) -> list[int]:

@@ -6,7 +6,9 @@ and keeps what it fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,18 +16,29 @@ from shopsight.errors import ExtraMissingError, SourceError
 from shopsight.extras import require
 
 Kind = Literal["datasets", "competitions"]
+# A network that is not there is told by requests' errors, which are known by name: it is
+# kagglehub's dependency, not ours.
+_UNREACHABLE = {"ConnectionError", "Timeout", "TimeoutError", "ConnectTimeout", "gaierror"}
 
 
-def fetch_from_kaggle(kind: Kind, handle: str) -> Path:
+def fetch_from_kaggle(
+    kind: Kind, handle: str, *, wanted_by: str = "", flag: str = "--root"
+) -> Path:
     """The folder of a data set ("owner/name") or a competition ("name"), fetched when needed.
 
+    Args:
+        wanted_by: the named data set that needs these files, where it is not the same.
+        flag: names the folder of a copy that is fetched by hand.
+
     Raises:
-        SourceError: kagglehub is missing, Kaggle refuses or cannot be reached; with the steps.
+        SourceError: kagglehub is missing, Kaggle refuses or cannot be reached; with the steps
+            that are still to be done.
     """
+    refused = partial(_refused, kind, handle, wanted_by, flag)
     try:
         kagglehub = require("kagglehub")
     except ExtraMissingError as error:
-        raise _refused(kind, handle, error.what) from error
+        raise refused(error.what, ["pip install 'shopsight[kaggle]'"]) from error
     download: Callable[[str], str] = (
         kagglehub.dataset_download if kind == "datasets" else kagglehub.competition_download
     )
@@ -33,23 +46,51 @@ def fetch_from_kaggle(kind: Kind, handle: str) -> Path:
         return Path(download(handle))
     # kagglehub's errors have no common base: its own, those of requests, and plain ones.
     except Exception as error:
+        if _is_unreachable(error):
+            raise refused("Kaggle cannot be reached", ["connect to the network"]) from error
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _refused(kind, handle, first) from error
+        raise refused(first, []) from error
 
 
-def _refused(kind: Kind, handle: str, why: str) -> SourceError:
+def _refused(
+    kind: Kind, handle: str, wanted_by: str, flag: str, why: str, first: list[str]
+) -> SourceError:
+    """The error with the steps that are still to be done, `first` and what else is missing."""
     url = f"https://www.kaggle.com/{kind}/{handle}"
-    steps = ["pip install 'shopsight[kaggle]'"]
+    steps = list(first)
     if kind == "competitions":
         steps.append(f"accept the rules at {url}/rules (a Kaggle account is needed)")
-    steps += [
-        "create an API token at https://www.kaggle.com/settings and save it as "
-        "~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY",
-        f"or download {url} by hand, unpack it, and name the folder with --root",
-    ]
+    if not has_credentials():
+        steps.append(
+            "create an API token at https://www.kaggle.com/settings and save it as "
+            "~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY"
+        )
+    steps.append(f"or download {url} by hand, unpack it, and name the folder with {flag}")
+    missing = f"needs the images of {handle}, which are " if wanted_by else ""
     return SourceError(
-        f"not at hand, and not fetched from Kaggle: {why}",
-        where=handle,
+        f"{missing}not at hand, and not fetched from Kaggle: {why}",
+        where=wanted_by or handle,
         details=[f"{number}. {step}" for number, step in enumerate(steps, 1)],
         fix="run the command again after these steps",
     )
+
+
+def has_credentials() -> bool:
+    """Whether kagglehub will find a token of the user's."""
+    if os.environ.get("KAGGLE_API_TOKEN"):
+        return True
+    if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
+        return True
+    home = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
+    return any((home / name).is_file() for name in ("kaggle.json", "access_token"))
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    return bool(names & _UNREACHABLE)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -34,10 +34,10 @@ def open_products_10k(root: Path | None) -> Catalog:
     """
     home = root or fetch_from_kaggle("competitions", COMPETITION)
     _need(home, TRAIN_CSV, "products-10k has train.csv, test_kaggletest.csv, train/ and test/")
-    parts = [_rows(home / TRAIN_CSV, _images(home, "train"))]
+    parts = [_rows(home / TRAIN_CSV, _images(home, "train", flag="--root"))]
     told = []
     if (home / TEST_CSV).is_file():
-        parts.append(_rows(home / TEST_CSV, _images(home, "test")))
+        parts.append(_rows(home / TEST_CSV, _images(home, "test", flag="--root")))
         told.append("test images: Usage Public is val, Private is test")
     else:
         told.append(f"{TEST_CSV} is not there: train images only, still to be split")
@@ -71,8 +71,8 @@ def open_product_650(root: Path | None, images_root: str | None = None) -> Catal
         _need(root, name, "product-650 has reduced_train.csv and reduced_test.csv")
     home = Path(images_root) if images_root else _home_of_images(root)
     parts = [
-        _rows(root / REDUCED_TRAIN_CSV, _images(home, "train")),
-        _rows(root / REDUCED_TEST_CSV, _images(home, "test")),
+        _rows(root / REDUCED_TRAIN_CSV, _images(home, "train", flag="--images-root")),
+        _rows(root / REDUCED_TEST_CSV, _images(home, "test", flag="--images-root")),
     ]
     told = []
     for column in ("newid", "label"):
@@ -95,7 +95,9 @@ def _need(home: Path, name: str, layout: str) -> None:
 def _home_of_images(root: Path) -> Path:
     if any((root / part).exists() for part in ("train", "train.zip")):
         return root
-    return fetch_from_kaggle("competitions", COMPETITION)
+    return fetch_from_kaggle(
+        "competitions", COMPETITION, wanted_by="product-650", flag="--images-root"
+    )
 
 
 def _rows(csv: Path, images: Path) -> pl.DataFrame:
@@ -107,7 +109,7 @@ def _rows(csv: Path, images: Path) -> pl.DataFrame:
     return table.drop("name").with_columns(split=pl.lit("train"))
 
 
-def _images(home: Path, part: str) -> Path:
+def _images(home: Path, part: str, *, flag: str) -> Path:
     """The folder of a part's images, unpacked when only the archive is there."""
     for folder in (home / part / part, home / part):
         if folder.is_dir():
@@ -117,7 +119,7 @@ def _images(home: Path, part: str) -> Path:
         raise SourceError(
             f"neither {part}/ nor {part}.zip is there",
             where=str(home),
-            fix="name the folder of Products-10K's train/ and test/ with --root or --images-root",
+            fix=f"name the folder of Products-10K's train/ and test/ with {flag}",
         )
     kept = cache_folder() / "datasets" / COMPETITION / part
     if not kept.is_dir():
