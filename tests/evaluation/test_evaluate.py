@@ -211,6 +211,26 @@ def test_folds_are_put_together(catalog: Catalog, predictor: Predictor) -> None:
         Predictions.together([parts[1], parts[1]])
 
 
+def test_each_fold_has_its_score(catalog: Catalog, predictor: Predictor, tmp_path: Path) -> None:
+    parts = [predict_catalog(predictor, catalog, split=s) for s in ("test", "train", "val")]
+    write_evaluation(tmp_path, score(Predictions.together(parts), QUICK))
+    # From the file, as the report is written.
+    found = score(Predictions.read(predictions_path(tmp_path, "out-of-fold")), QUICK).folds
+    assert found is not None
+    for number, (one, part) in enumerate(zip(found.folds, parts, strict=True)):
+        assert (one.fold, one.images) == (number, len(part))
+        assert one.score == score(part, QUICK).score
+    shares = [float(part.table["correct"].to_numpy().mean()) for part in parts]
+    assert found.mean == pytest.approx(np.mean(shares))
+    assert found.deviation == pytest.approx(np.std(shares, ddof=1))
+    written = json.loads((tmp_path / "metrics.json").read_text())["out-of-fold"]["folds"]
+    assert written["trainings"] == 3
+    assert written["mean"] == found.mean
+    assert [one["value"] for one in written["scores"]] == pytest.approx(shares)
+    assert written["low"] <= written["mean"] <= written["high"]
+    assert score(parts[0], QUICK).to_json()["folds"] is None
+
+
 def test_other_files_are_no_predictions(tmp_path: Path, catalog: Catalog) -> None:
     with pytest.raises(CatalogError, match="no such predictions"):
         Predictions.read(tmp_path / "none.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from shopsight.evaluation.score import score
 from shopsight.evaluation.shots import mistakes, narrow_hits, row_thumbnail
 from shopsight.evaluation.words import title_of
 from shopsight.files import write_json, write_text
+from shopsight.pages import percent_text
 
 QUICK = EvaluationSettings(bootstrap=200)
 VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path", "image"}
@@ -181,6 +183,25 @@ def test_a_leak_is_told_beside_the_score(run: Path, catalog: Catalog) -> None:
     changed.write(run / "catalog.parquet")
     page = Page(write_report(run))
     assert "The parts of this split share images or groups." in page.words
+
+
+def test_folds_have_their_table(run: Path, catalog: Catalog, predictor: Predictor) -> None:
+    parts = [
+        evaluate(predictor, catalog, split=s, settings=QUICK).predictions
+        for s in ("test", "train", "val")
+    ]
+    found = score(Predictions.together(parts), QUICK)
+    assert found.folds is not None
+    page = Page(write_report(run, evaluations={"out-of-fold": found}))
+    assert page.sections[:3] == ["score", "folds", "training"]
+    assert "mean of 3 trainings" in page.words
+    assert percent_text(found.folds.mean) in page.words
+    assert percent_text(found.folds.deviation) in page.words
+    rows = parts[1].table["row"].head(len(parts[0]))
+    same = replace(parts[0], table=parts[0].table.with_columns(rows))
+    alike = score(Predictions.together([parts[0], same]), QUICK)
+    page = Page(write_report(run, evaluations={"out-of-fold": alike}))
+    assert "all have the same score" in page.words
 
 
 def test_a_run_without_its_extras_still_has_a_report(run: Path) -> None:

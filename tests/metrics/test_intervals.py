@@ -17,6 +17,7 @@ from shopsight.metrics.intervals import (
     Statistic,
     bootstrap,
     bootstrap_all,
+    mean_interval,
     most_unseen,
     paired_difference,
     wilson,
@@ -246,11 +247,27 @@ def test_wilsons_interval_solves_its_equation() -> None:
     assert np.isnan([low[3], high[3]]).all()
 
 
+def test_the_interval_of_a_mean_over_trainings_is_the_textbooks() -> None:
+    # Student's t for 4 degrees of freedom at 97.5 %, from the printed table: 2.776.
+    values = [0.88, 0.90, 0.86, 0.91, 0.85]
+    found = mean_interval(values)
+    assert found is not None
+    half = 2.776 * (sum((v - 0.88) ** 2 for v in values) / 4) ** 0.5 / 5**0.5
+    assert found.value == pytest.approx(0.88)
+    assert [found.low, found.high] == pytest.approx([0.88 - half, 0.88 + half], abs=1e-5)
+    two = mean_interval([0.9, 1.0])
+    assert two is not None
+    assert (two.low, two.high) == (pytest.approx(0.95 - 12.706 * 0.05, abs=1e-4), 1.0)
+    assert mean_interval([0.9, 0.9, 0.9]) is None
+
+
 def test_faults_are_named() -> None:
     statistic = weighted.mean(np.ones(5))
     with pytest.raises(MetricError, match="4 groups do not go with 5 images"):
         bootstrap(statistic, 5, groups=np.arange(4))
     with pytest.raises(MetricError, match="too few"):
         bootstrap(statistic, 5, resamples=10)
+    with pytest.raises(MetricError, match="1 trainings"):
+        mean_interval([0.5])
     with pytest.raises(MetricError, match="no images"):
         bootstrap(weighted.mean(np.ones(0)), 0)

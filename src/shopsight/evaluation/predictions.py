@@ -39,7 +39,8 @@ class Predictions:
     `label`, `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels`
     and `top_probabilities` (the best five). With one label per picture also `rank` (of the true
     label, from 1); with several, `label` and `predicted` are lists, `correct` means the same
-    set, and `scores` holds the probability of every label in the order of `labels`.
+    set, and `scores` holds the probability of every label in the order of `labels`. Of a K-fold
+    run also `fold`, whose network predicted the row.
 
     Attributes:
         split: the part of the catalogue: "train", "val", "test", "all", or "out-of-fold".
@@ -123,13 +124,19 @@ class Predictions:
     def together(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
         """Predictions of several models, each about its own rows, as one, sorted by row.
 
+        The place of a part among the parts becomes its rows' `fold`.
+
         Raises:
             CompareError: the labels differ, or a row was predicted twice.
         """
         first = parts[0]
         if any(p.labels != first.labels or p.multilabel != first.multilabel for p in parts):
             raise CompareError("predictions over different labels cannot be put together")
-        table = pl.concat([part.table for part in parts]).sort("row")
+        numbered = [
+            part.table.with_columns(fold=pl.lit(number, pl.Int64))
+            for number, part in enumerate(parts)
+        ]
+        table = pl.concat(numbered).sort("row")
         twice = table.filter(pl.col("row").is_duplicated())["image"].unique(maintain_order=True)
         if len(twice):
             raise CompareError(f"{len(twice)} images are in two folds", details=twice.to_list())

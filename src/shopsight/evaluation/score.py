@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from shopsight.config import EvaluationSettings
+from shopsight.evaluation.folds import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.seen import Seen
 from shopsight.metrics import multilabel, weighted
@@ -43,6 +44,7 @@ class Evaluation:
         counts: images, correct, labels, groups (0 when there are none).
         seen: which of the images the model was trained on; None where that was not looked up.
             Those that it was trained on are left out of all else, unless there are no others.
+        folds: of a K-fold run, the score of each fold.
     """
 
     headline: str
@@ -54,6 +56,7 @@ class Evaluation:
     counts: dict[str, int]
     predictions: Predictions
     seen: Seen | None = None
+    folds: FoldScores | None = None
 
     @property
     def split(self) -> str:
@@ -74,6 +77,7 @@ class Evaluation:
             "headline": self.headline,
             "counts": self.counts,
             "seen": self.seen and self.seen.to_json(),
+            "folds": self.folds and self.folds.to_json(),
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
                 for name, value in self.metrics.items()
@@ -102,7 +106,19 @@ def score(predictions: Predictions, settings: EvaluationSettings | None = None) 
         MetricError: there are no predictions.
     """
     settings = settings or EvaluationSettings()
-    return (_score_several if predictions.multilabel else _score_one)(predictions, settings)
+    found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
+    return replace(found, folds=_fold_scores(predictions, settings))
+
+
+def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> FoldScores | None:
+    table = predictions.table
+    if "fold" not in table.columns or table["fold"].n_unique() < 2:
+        return None
+    folds = []
+    for fold in table["fold"].unique().sort().to_list():
+        part = replace(predictions, table=table.filter(pl.col("fold") == fold).drop("fold"))
+        folds.append(FoldScore(fold, len(part), score(part, settings).score))
+    return FoldScores(tuple(folds))
 
 
 def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:

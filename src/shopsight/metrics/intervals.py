@@ -11,11 +11,12 @@ metric between 0 and 1, `most_unseen` for a paired difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64, Shaped
+from scipy.special import stdtrit
 
 from shopsight.errors import MetricError
 
@@ -147,6 +148,26 @@ def most_unseen(units: int) -> float:
     Source: Hanley & Lippman-Hand 1983, "If nothing goes wrong, is everything all right?".
     """
     return float(1 - (1 - LEVEL) ** (1 / units))
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Mean of a share over several trainings with its 95 % interval, by the t-distribution.
+
+    The trainings of a K-fold run share most of their images, so that this is somewhat too narrow.
+    None where all values are equal: their spread cannot be told from them.
+
+    Raises:
+        MetricError: fewer than two values.
+    Source: Student 1908, "The probable error of a mean"; Bengio & Grandvalet 2004, "No unbiased
+        estimator of the variance of K-fold cross-validation", for what folds share.
+    """
+    if len(values) < 2:
+        raise MetricError(f"the spread of {len(values)} trainings cannot be told; 2 at least")
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    if deviation < NO_WIDTH:
+        return None
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * deviation / len(values) ** 0.5
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def wilson(
