@@ -135,8 +135,17 @@ def test_unknown_names() -> None:
         create_backbone("timm:resnet_18")
     with pytest.raises(ConfigError, match="did you mean embedded:tf_efficientnet_lite"):
         create_backbone("embedded:efficientnet_lite0")
-    with pytest.raises(ConfigError, match="neither a bundle folder"):
+    with pytest.raises(ConfigError, match="neither a run nor a bundle"):
         create_backbone("local:nowhere")
+
+
+def test_a_tag_that_timm_does_not_have() -> None:
+    for weights in ("pretrained", "random"):
+        with pytest.raises(ConfigError, match=r"did you mean timm:resnet18\.a1_in1k") as caught:
+            create_backbone("timm:resnet18.a1_in1", weights=weights)
+        assert caught.value.where == "model.backbone"
+        assert "timm:resnet18.tv_in1k" in caught.value.details
+        assert f"... {len(caught.value.details)} in all" in str(caught.value)
 
 
 def test_no_pretrained_weights() -> None:
@@ -222,24 +231,53 @@ def test_a_wrong_file_lists_names_and_shapes(tmp_path: Path) -> None:
     assert "layer1.0.conv1.weight: not in the file" in text
     assert "extra: not in the network" in text
     safetensors.torch.save_file({"nothing": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="121 of 120 tensors do not fit") as caught:
+    with pytest.raises(WeightsError, match="120 not in the file, 1 not in the network") as caught:
         create_backbone("timm:resnet18", weights=str(path))
     assert len(str(caught.value).splitlines()) == 8  # what, five details, their total, the fix
+
+
+def test_of_many_that_do_not_fit_those_are_shown_that_a_reader_knows(tmp_path: Path) -> None:
+    path = tmp_path / "resnet34.safetensors"
+    safetensors.torch.save_file(timm.create_model("resnet34", num_classes=0).state_dict(), path)
+    with pytest.raises(WeightsError) as caught:
+        create_backbone("timm:resnet18", weights=str(path))
+    assert "0 of another shape, 0 not in the file, 96 not in the network" in caught.value.what
+    assert len(caught.value.details) == 96
+    shown = caught.value.details[:5]
+    assert all(".conv" in line and "not in the network" in line for line in shown)
 
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such weight file"):
         create_backbone("timm:resnet18", weights=str(tmp_path / "none.pth"))
     junk = tmp_path / "junk.pth"
-    junk.write_bytes(b"not a checkpoint")
-    with pytest.raises(WeightsError, match="neither safetensors nor"):
-        create_backbone("timm:resnet18", weights=str(junk))
-    torch.save({"model": nn.Linear(2, 2)}, junk)  # pickled code is refused
-    with pytest.raises(WeightsError, match="neither safetensors nor"):
-        create_backbone("timm:resnet18", weights=str(junk))
+    for content in (b"not a checkpoint", b"hello, this is text", b"<!DOCTYPE html>", b"", b"\x80"):
+        junk.write_bytes(content)
+        with pytest.raises(WeightsError, match="neither safetensors nor"):
+            create_backbone("timm:resnet18", weights=str(junk))
     torch.save([1, 2], junk)
     with pytest.raises(WeightsError, match="no tensors by name"):
         create_backbone("timm:resnet18", weights=str(junk))
+
+
+def test_pickled_code_is_refused_in_our_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "pickled.pth"
+    torch.save({"model": nn.Linear(2, 2)}, path)
+    with pytest.raises(WeightsError, match=r"holds Python objects \(torch.nn.*Linear\)") as caught:
+        create_backbone("timm:resnet18", weights=str(path))
+    text = str(caught.value)
+    assert "can run code" in text
+    assert "torch.save(model.state_dict()" in text
+    assert "\x1b" not in text
+    assert "weights_only" not in text
+
+
+def test_a_weight_file_alone_does_not_name_its_network(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file({"nothing": torch.zeros(1)}, path)
+    with pytest.raises(ConfigError, match="does not name its network") as caught:
+        create_backbone(f"local:{path}")
+    assert f"local:timm:resnet18@{path}" in str(caught.value)
 
 
 TINY_CLIP = """{"embed_dim": 24, "vision_cfg": {"image_size": 32, "layers": 2, "width": 32,

@@ -204,5 +204,10 @@ def test_a_bundle_as_backbone(tmp_path: Path) -> None:
     fashion_bundle(tmp_path / "several", members=2)
     with pytest.raises(WeightsError, match="an ensemble of 2 networks"):
         create_backbone(f"local:{tmp_path / 'several'}")
+    of_run = create_backbone(f"local:{tmp_path}").module.state_dict()
+    assert all(
+        torch.equal(of_run[name], value) for name, value in model.backbone.state_dict().items()
+    )
+    (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match=r"no model\.json"):
-        create_backbone(f"local:{tmp_path}")
+        create_backbone(f"local:{tmp_path / 'empty'}")

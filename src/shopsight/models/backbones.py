@@ -2,7 +2,7 @@
 
 A name belongs to its library: "timm:resnet18", "open_clip:ViT-B-32/laion2b_s34b_b79k",
 "fastervit:faster_vit_2_224", "embedded:tf_efficientnet_lite0", "shopsight:fashion_cnn",
-"local:FOLDER_OF_A_BUNDLE", "local:timm:resnet18@weights.safetensors".
+"local:RUN_OR_BUNDLE", "local:timm:resnet18@weights.safetensors".
 """
 
 from __future__ import annotations
@@ -123,7 +123,12 @@ def create_backbone(
 
 def _timm(request: _Request) -> Backbone:
     name = request.rest
-    _check_known(name.partition(".")[0], timm.list_models(), request)
+    architecture, _, tag = name.partition(".")
+    _check_known(architecture, timm.list_models(), request)
+    if tag:
+        with_tags = timm.list_models(f"{architecture}.*", include_tags=True)
+        if name not in with_tags:
+            raise _no_tag(request, with_tags)
     if request.weights == "pretrained":
         try:
             with without_vain_retries():
@@ -146,6 +151,18 @@ def _timm(request: _Request) -> Backbone:
     preprocess = timm_preprocess(module.pretrained_cfg, size=request.size)
     width = getattr(module, "head_hidden_size", None) or module.num_features
     return Backbone(request.name, module, width, preprocess, stages_of(module), loaded)
+
+
+def _no_tag(request: _Request, known: list[str]) -> ConfigError:
+    """A name with weights that its library does not have; `known` are those that it has."""
+    near = difflib.get_close_matches(request.rest, known, n=1, cutoff=0.5)
+    return ConfigError(
+        f"{request.library} has no {request.rest!r}"
+        + (f"; did you mean {request.library}:{near[0]}?" if near else ""),
+        where="model.backbone",
+        details=[f"{request.library}:{name}" for name in known],
+        fix="--backbone with one of these names",
+    )
 
 
 def _timm_module(request: _Request, *, pretrained: bool) -> Any:
@@ -334,10 +351,12 @@ def _shopsight(request: _Request) -> Backbone:
 
 
 def _local(request: _Request) -> Backbone:
-    """`local:FOLDER` (a bundle) or `local:LIBRARY:NAME@FILE` (weights for that architecture)."""
+    """`local:FOLDER` (a run or a bundle), `local:LIBRARY:NAME@FILE` (weights for that network)."""
     folder = Path(request.rest)
     if folder.is_dir():
-        return _from_bundle(folder, request)
+        within = folder / "model"
+        is_run = within.is_dir() and not (folder / "model.json").exists()
+        return _from_bundle(within if is_run else folder, request)
     name, at, file = request.rest.partition("@")
     if at and name.partition(":")[0] in _LIBRARIES:
         return create_backbone(
@@ -347,17 +366,27 @@ def _local(request: _Request) -> Backbone:
             conv_dropout=request.conv_dropout,
             size=request.size,
         )
+    if folder.is_file():
+        raise ConfigError(
+            f"{request.rest!r} is a weight file, which does not name its network",
+            where="model.backbone",
+            fix=f"local:timm:resnet18@{request.rest}   (with the name of that network)",
+        )
     raise ConfigError(
-        f"{request.rest!r} is neither a bundle folder nor of the form library:name@weight-file",
+        f"{request.rest!r} is neither a run nor a bundle nor of the form library:name@file",
         where="model.backbone",
-        fix="local:runs/first/model   or   local:timm:resnet18@weights.safetensors",
+        fix="local:runs/first\nlocal:timm:resnet18@weights.safetensors",
     )
 
 
 def _from_bundle(folder: Path, request: _Request) -> Backbone:
     info, file = folder / "model.json", folder / "model.safetensors"
     if not (info.is_file() and file.is_file()):
-        raise WeightsError("no model.json and model.safetensors in it", where=str(folder))
+        raise WeightsError(
+            "no model.json and model.safetensors in it",
+            where=str(folder),
+            fix="local:runs/first",
+        )
     written = read_json(info)
     if written.get("members", 1) > 1:
         raise WeightsError(

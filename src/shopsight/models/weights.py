@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import pickle
+import re
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 # What wrappers put before every name.
 _WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
 
+# How torch names the first class that it would have to run code for.
+_REFUSED = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+
 
 def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
     """The state dict of a safetensors or PyTorch file; pickled code is never run.
@@ -37,26 +41,54 @@ def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
         unwrap: take off a prefix that all names share ("module.", "backbone.").
 
     Raises:
-        WeightsError: no such file, or neither format.
+        WeightsError: no such file, neither format, or Python objects in it.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError("no such weight file", where=str(path))
     try:
         if path.suffix == ".safetensors":
-            found = safetensors.torch.load_file(path)
+            found: object = safetensors.torch.load_file(path)
         else:
-            # Some published checkpoints keep their training script's arguments: plain data.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                found = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(
-            f"neither safetensors nor a PyTorch state dict: {first_line(error)}",
-            where=str(path),
-            fix="save it with safetensors.torch.save_file(model.state_dict(), 'w.safetensors')",
-        ) from error
+            found = _torch_load(path)
+    except MemoryError:
+        raise
+    # What a file that is something else makes an unpickler raise depends on its bytes.
+    except Exception as error:
+        raise _no_weights(path, error) from error
     state = _state_dict_within(found, path)
     return _without_wrappers(state) if unwrap else state
+
+
+def _torch_load(path: Path) -> object:
+    with warnings.catch_warnings():
+        # About pickle protocols and TorchScript: what matters of it is in the error.
+        warnings.simplefilter("ignore")
+        # Some published checkpoints keep their training script's arguments: plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _no_weights(path: Path, error: Exception) -> WeightsError:
+    text = str(error)
+    refused = _REFUSED.search(text)
+    if refused or "TorchScript" in text:
+        held = refused[1] if refused else "TorchScript"
+        return WeightsError(
+            f"holds Python objects ({held}), which are not loaded because they can run code",
+            where=str(path),
+            fix="where the model was made, save its tensors alone: "
+            "torch.save(model.state_dict(), 'weights.pth')",
+        )
+    # Torch's own text about pickles advises to load the file without any protection, and what a
+    # text file makes its unpickler say is noise.
+    telling = isinstance(error, safetensors.SafetensorError | RuntimeError | OSError)
+    return WeightsError(
+        "neither safetensors nor a PyTorch state dict"
+        + (f": {first_line(error)}" if telling else ""),
+        where=str(path),
+        fix="save it with safetensors.torch.save_file(model.state_dict(), 'w.safetensors')",
+    )
 
 
 def _state_dict_within(found: object, path: Path) -> StateDict:
@@ -93,18 +125,23 @@ def fit_weights(
         if not any(key == name or key.startswith(f"{name}.") for name in leave_out)
     }
     wanted = module.state_dict()
-    problems = [
-        f"{key}: {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    problems += [f"{key}: not in the file" for key in wanted if key not in state]
-    problems += [f"{key}: not in the network" for key in state if key not in wanted]
-    if problems:
+    reshaped = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    absent = [key for key in wanted if key not in state]
+    unknown = [key for key in state if key not in wanted]
+    if reshaped or absent or unknown:
+        problems = {
+            key: f"{tuple(state[key].shape)} in the file, {tuple(wanted[key].shape)} in the network"
+            for key in reshaped
+        }
+        problems |= dict.fromkeys(absent, "not in the file")
+        problems |= dict.fromkeys(unknown, "not in the network")
+        # A reader knows a network by its convolutions and matrices, not by BatchNorm's counters.
+        shown = sorted(problems, key=lambda key: -(state | wanted)[key].ndim)
         raise WeightsError(
-            f"{len(problems)} of {len(wanted)} tensors do not fit the network",
+            f"tensors that do not fit the network: {len(reshaped)} of another shape, "
+            f"{len(absent)} not in the file, {len(unknown)} not in the network",
             where=where,
-            details=problems,
+            details=[f"{key}: {problems[key]}" for key in shown],
             fix="name the backbone that the weights were made for",
         )
     module.load_state_dict(state)
