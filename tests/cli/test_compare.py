@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ def test_compare_mistakes(shopsight: Shopsight, finished_run: Path) -> None:
     alone = shopsight("compare", finished_run)
     assert alone.code == 2
     assert "two runs" in alone.err
+    twice = shopsight("compare", finished_run, finished_run)
+    assert "named twice" in twice.err
+    assert "fix: shopsight compare RUN OTHER_RUN" in twice.err
     assert shopsight("compare", finished_run, finished_run, "--backbones", NET).code == 2
 
 
@@ -102,3 +106,15 @@ def test_nothing_is_fast_enough(
     assert none.json["chosen"] is None
     assert all("ms for one picture" in each["left_out"] for each in none.json["candidates"])
     assert not list(tmp_path.iterdir())
+
+
+def test_too_slow_is_told_once_with_the_fastest(
+    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    none = shopsight(
+        "recommend", drawn_products.folder, "--backbones", f"{NET},shopsight:fashion_net",
+        "--out", tmp_path, "--latency-ms", "0.001",
+    )  # fmt: skip
+    assert none.code == 1
+    assert (none.out + none.err).count(f"{NET}: ") == 1
+    assert re.search(r"within 0\.001 ms; the fastest is shopsight:\w+ with \d+\.\d ms", none.out)

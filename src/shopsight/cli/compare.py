@@ -13,6 +13,7 @@ from shopsight.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from shopsight.evaluation.compare import Comparison, Entry
+    from shopsight.evaluation.recommend import Recommendation
 
 AcceptOption = Annotated[
     list[str] | None,
@@ -135,7 +136,7 @@ def recommend(
         if found.comparison is not None:
             show(found.comparison)
         if found.chosen is None:
-            print_line(f"none of the backbones answers within {latency_ms:g} ms")
+            print_line(f"none of the backbones answers within {latency_ms:g} ms{_fastest(found)}")
         else:
             print_line(f"take: {found.chosen.backbone}")
             if found.leaner is not None:
@@ -143,6 +144,19 @@ def recommend(
             print_line(f"next: shopsight train {data} --backbone {found.chosen.backbone} --out RUN")
     if found.chosen is None:
         raise typer.Exit(1)
+
+
+def _fastest(found: Recommendation) -> str:
+    """What would have to do, when all are too slow."""
+    timed = {
+        candidate.latency_ms: candidate.backbone
+        for candidate in found.candidates
+        if candidate.latency_ms is not None
+    }
+    if not timed:
+        return ""
+    least_ms = min(timed)
+    return f"; the fastest is {timed[least_ms]} with {least_ms:.1f} ms"
 
 
 def names(text: str) -> list[str]:
@@ -161,7 +175,7 @@ def show(found: Comparison) -> None:
         Column("GMACs", True),
         Column("ms, one picture", True),
         Column("images/s, by 32", True),
-        Column("training, min", True),
+        Column("training", True),
     ]
     print_table(columns, [_row(entry) for entry in found.entries], title=title)
     tied = [entry.name for entry in found.entries[1:] if not entry.clearly_worse]
@@ -170,6 +184,8 @@ def show(found: Comparison) -> None:
 
 
 def _row(entry: Entry) -> list[str]:
+    from shopsight.pages import duration_text
+
     score, difference, profile = entry.score, entry.difference, entry.profile
     return [
         entry.name,
@@ -182,5 +198,5 @@ def _row(entry: Entry) -> list[str]:
         f"{profile.macs / 1e9:.3f}" if profile else "",
         f"{entry.latency_ms:.1f}" if entry.latency_ms is not None else "",
         f"{entry.images_per_s:.1f}" if entry.images_per_s is not None else "",
-        f"{entry.training_s / 60:.1f}" if entry.training_s is not None else "",
+        duration_text(entry.training_s) if entry.training_s is not None else "",
     ]

@@ -7,9 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDE = 200
+# Between two columns of a table; rich draws it.
+BETWEEN_COLUMNS = "   "
+# A longer word (a path, as a rule) may be broken.
+LONGEST_WORD = 48
+# A cell that would be taller makes the table hard to read along.
+MOST_LINES = 5
 
 
 def print_json(value: Any) -> None:
@@ -36,25 +45,93 @@ class Column:
 def print_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str | None = None
 ) -> None:
-    """A table on stdout; columns wrap to the terminal, and stay whole when piped."""
-    from rich import box
+    """A table on stdout, or a block of lines per row where the terminal is too narrow for one.
+
+    Columns wrap between words, which stay whole.
+    """
     from rich.console import Console
+    from rich.text import Text
+
+    # COLUMNS is honoured by rich itself; a pipe has no width, and must not cut anything.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    if title is not None:
+        console.print(Text(title))
+    print_line()
+    widths = _widths(columns, rows, console.width)
+    if widths is None:
+        _print_blocks(console, columns, rows)
+    else:
+        _print_columns(console, columns, rows, widths)
+    print_line()
+
+
+def _widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> list[int] | None:
+    """The width of each column; None: they do not fit side by side, or only in tall stacks."""
+    from rich.cells import cell_len
+
+    cells = [[column.name, *(row[at] for row in rows)] for at, column in enumerate(columns)]
+    whole = [max(map(cell_len, column)) for column in cells]
+    least = [
+        min(LONGEST_WORD, max(cell_len(word) for cell in column for word in cell.split(" ")))
+        if folds.fold
+        else length
+        for folds, column, length in zip(columns, cells, whole, strict=True)
+    ]
+    spare = width - len(BETWEEN_COLUMNS) * (len(columns) - 1) - sum(least)
+    if spare < 0:
+        return None
+    asked = [most - word for most, word in zip(whole, least, strict=True)]
+    share = min(1.0, spare / max(1, sum(asked)))
+    widths = [word + int(share * more) for word, more in zip(least, asked, strict=True)]
+    tall = any(most > MOST_LINES * given for most, given in zip(whole, widths, strict=True))
+    return None if tall else widths
+
+
+def _print_columns(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+) -> None:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(
-            column.name,
-            justify="right" if column.right else "left",
-            overflow="fold",
-            no_wrap=not column.fold,
-        )
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        show_header=any(column.name for column in columns),
+    )
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(column.name, justify=justify, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    # COLUMNS is honoured by rich itself; a pipe has no width, and must not cut anything.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    console.print(table)
+
+
+def _print_blocks(
+    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]
+) -> None:
+    """The first cell of each row, and below it the others by the names of their columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for number, row in enumerate(rows):
+        if number:
+            print_line()
+        console.print(Text(row[0], overflow="fold"))
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, min_width=max(2 + len(column.name) for column in columns))
+        grid.add_column(overflow="fold")
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            if cell:
+                grid.add_row(Text(f"  {column.name}"), Text(cell))
+        console.print(grid)
 
 
 def percent(share: float, digits: int = 1) -> str:

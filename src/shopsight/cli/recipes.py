@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shopsight.cli.options import JsonOption
 from shopsight.cli.output import Column, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from shopsight.config import About
 
 
 def recipes(
@@ -33,18 +36,17 @@ def recipes(
         return
     columns = [
         Column("recipe", fold=False),
-        Column("source"),
-        Column("data"),
+        Column("data", fold=False),
         Column("reported"),
         Column("measured here"),
         Column("cost"),
+        Column("source"),
     ]
-    print_table(
-        columns,
-        [
-            [shipped, about.source, about.data, about.reported, about.measured, about.cost]
-            for shipped, about in abouts.items()
-        ],
-    )
+    print_table(columns, [_row(shipped, about) for shipped, about in abouts.items()])
     print_line("print one: shopsight recipes NAME")
     print_line("use one:   shopsight train DATA --recipe NAME --out runs/NAME")
+
+
+def _row(name: str, about: About) -> list[str]:
+    measured = about.measured or "not measured"
+    return [name, about.data, about.reported, measured, about.cost, about.source]

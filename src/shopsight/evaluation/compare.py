@@ -203,7 +203,11 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
         names = ["/".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise CompareError("the same run is named twice", details=[str(folder) for folder in folders])
+    raise CompareError(
+        "the same run is named twice",
+        details=[str(folder) for folder in folders],
+        fix="shopsight compare RUN OTHER_RUN",
+    )
 
 
 def _predictions(folder: Path, split: str) -> Predictions:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shopsight import progress
 from shopsight.config import EvaluationSettings
 from shopsight.engines.speed import profile_and_time
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
@@ -132,8 +131,6 @@ def recommend(
                 batches = (LATENCY_BATCH, THROUGHPUT_BATCH)
                 profile = _profile(backbone, classes, device, batches)
                 candidate = replace(candidate, profile=profile)
-        if candidate.left_out:
-            progress.say(f"{backbone}: left out, {candidate.left_out}")
         candidates.append(candidate)
     if all(candidate.profile is None for candidate in candidates):
         raise CompareError(

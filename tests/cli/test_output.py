@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shopsight.cli.compare import show
+from shopsight.cli.output import Column, print_table
+from shopsight.config import recipe_names
+from shopsight.evaluation.compare import Comparison, Entry
+from shopsight.metrics.intervals import Interval
+from tests.cli.conftest import Shopsight
+
+BACKBONE = "embedded:tf_efficientnet_lite0"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    return int(request.param)
+
+
+@pytest.mark.parametrize("terminal", [80, 100, 140], indirect=True)
+def test_recipes_keep_words_whole_and_say_what_was_not_measured(
+    shopsight: Shopsight, terminal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The fixture `shopsight` takes the width away.
+    monkeypatch.setenv("COLUMNS", str(terminal))
+    shown = shopsight("recipes").out
+    assert max(map(len, shown.splitlines())) <= terminal
+    words = set(shown.split())
+    assert {*recipe_names(), "shopsight", "measured", "here", "Fashion-MNIST"} <= words
+
+
+def test_what_was_not_measured_says_so(
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shopsight import config
+
+    fast = config.load_recipe("fast")
+    bare = fast.replace(about=fast.about.model_dump() | {"measured": ""})
+    monkeypatch.setattr(config, "load_recipe", lambda name: bare)
+    assert "not measured" in shopsight("recipes").out
+
+
+@pytest.mark.parametrize("terminal", [80, 100, 140], indirect=True)
+def test_comparison_keeps_backbones_whole(
+    terminal: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = Interval(0.81, 0.79, 0.83)
+    probe = Entry(BACKBONE, Path("a"), BACKBONE, "fast", score, None, None, 12.4, 20.0)
+    tuned = replace(probe, name="timm:resnet18.a1_in1k", training_s=1560.0)
+    recall = pl.DataFrame({"label": ["hat"], "images": [500]})
+    show(Comparison((probe, tuned), "accuracy", "shop", "test", 500, False, False, recall))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines()[:-1])) <= terminal
+    assert {BACKBONE, "timm:resnet18.a1_in1k"} <= set(shown.split())
+    assert "12\N{NO-BREAK SPACE}s" in shown
+    assert "26\N{NO-BREAK SPACE}min" in shown
+
+
+def test_one_blank_line_under_a_title(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([Column(""), Column("", right=True)], [["a", "1"], ["b", "20"]], title="Title")
+    print_table([Column("x"), Column("y")], [["a", "1"]], title="Title")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    rule = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * 5
+    assert lines == [
+        "Title", "", "a    1", "b   20", "",
+        "Title", "", "x   y", rule, "a   1", "",
+    ]  # fmt: skip
+
+
+def test_tables_become_blocks_where_they_do_not_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [["first-model", "one and two and three", ""], ["second-model", "", "four"]]
+    print_table([Column("model"), Column("what-it-does"), Column("a-score")], rows)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "",
+        "first-model",
+        "  what-it-does  one and two",
+        "                and three",
+        "",
+        "second-model",
+        "  a-score       four",
+        "",
+    ]
