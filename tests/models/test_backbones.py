@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,9 @@ def test_a_tag_that_timm_does_not_have() -> None:
         assert caught.value.where == "model.backbone"
         assert "timm:resnet18.tv_in1k" in caught.value.details
         assert f"... {len(caught.value.details)} in all" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        create_backbone("timm:resnet18.nosuch")
+    assert "did you mean" not in str(caught.value)
 
 
 def test_no_pretrained_weights() -> None:
@@ -165,10 +169,12 @@ def test_offline_says_what_was_looked_for_and_the_ways_on(
     with pytest.raises(WeightsError) as caught:
         create_backbone("timm:resnet18.a1_in1k")
     text = str(caught.value)
-    assert "looked for timm/resnet18.a1_in1k" in text
-    assert "go online once" in text
-    assert "weight file" in text
-    assert "embedded:tf_efficientnet_lite0" in text
+    assert f"looked for timm/resnet18.a1_in1k in {tmp_path}\n" in text
+    assert [line.strip().removeprefix("fix: ")[:2] for line in text.splitlines()[-3:]] == [
+        "1.", "2.", "3.",
+    ]  # fmt: skip
+    assert "--set model.weights=FILE" in text
+    assert "--backbone embedded:tf_efficientnet_lite0" in text
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
@@ -305,6 +311,26 @@ def test_open_clip_visual_tower(tmp_path: Path) -> None:
         create_backbone("open_clip:tiny-clip")
     with pytest.raises(ConfigError, match="no weights 'nope'"):
         create_backbone("open_clip:RN50/nope")
+
+
+def test_open_clip_does_not_write_to_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "tiny-clip.json").write_text(TINY_CLIP)
+    open_clip.add_model_config(tmp_path)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])  # as in a process of its own
+    create_backbone("open_clip:tiny-clip", weights="random")
+    with pytest.raises(WeightsError, match="ViT-B-32-laion2B-s34B-b79K in ") as caught:
+        create_backbone("open_clip:ViT-B-32/laion2b_s34b_b79k")
+    assert f" in {tmp_path}\n" in str(caught.value)
+    assert capsys.readouterr().err == ""
+    assert (root.handlers, root.filters) == ([], [])
+    logging.warning("from others")
+    assert "from others" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import timm
@@ -32,9 +34,11 @@ from shopsight.models.weights import (
     StateDict,
     first_line,
     fit_weights,
+    hub_cache,
     offline_error,
     read_weights,
     timm_filter,
+    torch_cache,
     unreachable,
     without_vain_retries,
 )
@@ -135,14 +139,15 @@ def _timm(request: _Request) -> Backbone:
                 module = _timm_module(request, pretrained=True)
         except Exception as error:
             wanted = timm.get_pretrained_cfg(name)
-            source = wanted and (wanted.hf_hub_id or wanted.url)
-            if not source:
+            hub, url = (wanted.hf_hub_id, wanted.url) if wanted else (None, None)
+            if not (hub or url):
                 raise WeightsError(
                     f"nobody has published weights for {request.name}",
                     fix="add a tag (timm.list_pretrained() lists them), or set model.weights",
                 ) from error
             if unreachable(error):
-                raise offline_error(request.name, f"{source} in timm's caches", error) from error
+                folder = hub_cache() if hub else torch_cache()
+                raise offline_error(request.name, hub or url, folder, error) from error
             raise
         loaded = f"pretrained: {module.pretrained_cfg.get('hf_hub_id') or name}"
     else:
@@ -154,14 +159,15 @@ def _timm(request: _Request) -> Backbone:
 
 
 def _no_tag(request: _Request, known: list[str]) -> ConfigError:
-    """A name with weights that its library does not have; `known` are those that it has."""
-    near = difflib.get_close_matches(request.rest, known, n=1, cutoff=0.5)
+    """Weights that nobody published by this name; `known` are the names of those that are."""
+    architecture, _, tag = request.rest.partition(".")
+    near = difflib.get_close_matches(tag, [name.partition(".")[2] for name in known], n=1)
+    meant = f"{architecture}.{near[0]}" if near else (known or [architecture])[0]
     return ConfigError(
-        f"{request.library} has no {request.rest!r}"
-        + (f"; did you mean {request.library}:{near[0]}?" if near else ""),
+        f"timm has no {request.rest!r}" + (f"; did you mean timm:{meant}?" if near else ""),
         where="model.backbone",
-        details=[f"{request.library}:{name}" for name in known],
-        fix="--backbone with one of these names",
+        details=[f"timm:{name}" for name in known],
+        fix=f"--backbone timm:{meant}",
     )
 
 
@@ -247,7 +253,10 @@ def _open_clip(request: _Request) -> Backbone:
             details=[f"open_clip:{architecture}/{known}" for known in tags],
         )
     try:
-        with without_vain_retries() if pretrained else nullcontext():
+        with (
+            _without_log_of(open_clip),
+            without_vain_retries() if pretrained else nullcontext(),
+        ):
             clip = open_clip.create_model(
                 architecture,
                 pretrained=tag if pretrained else None,
@@ -257,14 +266,37 @@ def _open_clip(request: _Request) -> Backbone:
             )
     except Exception as error:
         if pretrained and unreachable(error):
-            source = published.get("hf_hub") or published.get("url")
-            raise offline_error(request.name, f"{source} in the hub's cache", error) from error
+            hub, url = published.get("hf_hub"), published.get("url")
+            folder = hub_cache() if hub else Path("~/.cache/clip").expanduser()
+            raise offline_error(request.name, hub or url, folder, error) from error
         raise
     visual = clip.visual
     loaded = f"pretrained: {request.rest}" if pretrained else _load_visual(visual, request)
     width = getattr(visual, "output_dim", None) or visual.head.proj.out_features
     preprocess = clip_preprocess(visual.preprocess_cfg | published, size=visual.image_size)
     return Backbone(request.name, visual, width, preprocess, stages_of(visual), loaded)
+
+
+@contextmanager
+def _without_log_of(package: ModuleType) -> Iterator[None]:
+    """Inside the block, what the package writes with the root logger is dropped.
+
+    It tells every step so. The first such message also gives the root logger a handler.
+    """
+    folder = str(Path(package.__file__ or "").parent)
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return not record.pathname.startswith(folder)
+
+    root.addFilter(of_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(of_others)
+        for handler in set(root.handlers) - set(handlers):
+            root.removeHandler(handler)
 
 
 def _load_visual(visual: nn.Module, request: _Request) -> str:
@@ -307,14 +339,14 @@ def _fastervit(request: _Request) -> Backbone:
 
 
 def _download(request: _Request, url: str) -> StateDict:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    path = torch_cache() / url.rpartition("/")[2]
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except Exception as error:
             if unreachable(error):
-                raise offline_error(request.name, f"{path}, from {url}", error) from error
+                raise offline_error(request.name, url, path.parent, error) from error
             raise
     return read_weights(path)
 

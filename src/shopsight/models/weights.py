@@ -199,13 +199,27 @@ _NETWORK_LIBRARIES = frozenset(
 )
 
 
-def offline_error(name: str, looked_for: str, error: BaseException) -> WeightsError:
-    """What to tell when pretrained weights are neither cached nor within reach."""
+def hub_cache() -> Path:
+    """The folder in which the Hugging Face Hub's client keeps what it fetched."""
+    return Path(constants.HF_HUB_CACHE)
+
+
+def torch_cache() -> Path:
+    """The folder in which torch, and timm for weights of a URL, keep what they fetched."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def offline_error(name: str, source: str, folder: Path, error: BaseException) -> WeightsError:
+    """What to tell when pretrained weights are neither in the cache folder nor within reach."""
     return WeightsError(
         f"the pretrained weights of {name} are not on this machine and cannot be fetched",
-        details=(f"looked for {looked_for}", f"{type(error).__name__}: {first_line(error)}"),
-        fix="go online once (they are cached); or set model.weights to a weight file; "
-        "or use --backbone embedded:tf_efficientnet_lite0, whose weights come with pip",
+        details=(
+            f"looked for {source.rstrip('/')} in {folder}",
+            f"{type(error).__name__}: {first_line(error)}",
+        ),
+        fix="1. the same command once with a network: the weights stay in that folder\n"
+        "2. --set model.weights=FILE   (weights of this network, fetched elsewhere)\n"
+        "3. --backbone embedded:tf_efficientnet_lite0   (its weights come with pip)",
     )
 
 
