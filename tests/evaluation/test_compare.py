@@ -220,6 +220,20 @@ def test_out_of_fold_predictions_are_taken_where_all_runs_have_them(tmp_path: Pa
     assert found.best.training_s == 11.0
 
 
+@pytest.mark.parametrize("split", [None, "test", "out-of-fold"])
+def test_a_k_fold_run_beside_another_is_refused(tmp_path: Path, split: str | None) -> None:
+    plain = run_of(some_predictions([True] * 12), tmp_path / "plain")
+    whole = replace(some_predictions([True] * 12), split="out-of-fold")
+    whole.write(tmp_path / "folds" / "predictions" / "out-of-fold.parquet")
+    for fold in "012":
+        write_json(tmp_path / "folds" / "folds" / fold / "run.json", {})
+    with pytest.raises(CompareError, match="folds is a K-fold run and plain is not") as caught:
+        compare_runs([plain, tmp_path / "folds"], split=split, measure=False, settings=SETTINGS)
+    assert "train plain again with --folds 3, or folds without --folds" in str(caught.value)
+    with pytest.raises(CatalogError, match="no such predictions"):
+        compare_runs([tmp_path / "folds", tmp_path / "absent"], measure=False)
+
+
 def test_equal_folder_names_are_told_apart(tmp_path: Path) -> None:
     runs = [
         run_of(some_predictions([True] * 6), tmp_path / which / "model-a") for which in ("x", "y")

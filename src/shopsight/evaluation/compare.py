@@ -143,7 +143,8 @@ def compare_runs(
         alone: one run is enough.
 
     Raises:
-        CompareError: fewer than two runs, or they were not tested on the same images.
+        CompareError: fewer than two runs, they were not tested on the same images, or only some
+            of them are K-fold runs.
         CatalogError: a run has no such predictions.
         BundleError: a model cannot be read.
     """
@@ -152,6 +153,7 @@ def compare_runs(
         raise CompareError("one run alone cannot be compared", fix="name two runs or more")
     settings = settings or EvaluationSettings()
     titles = list(names) or _distinct_names(folders)
+    _check_kinds(folders, titles, split)
     split = split or _quoted_split(folders)
     predictions = on_the_same_images([_predictions(folder, split) for folder in folders], titles)
     metric, statistics = _statistics(predictions)
@@ -192,8 +194,31 @@ def compare_runs(
 
 
 def _quoted_split(folders: Sequence[Path]) -> str:
-    folded = all(predictions_path(folder, "out-of-fold").is_file() for folder in folders)
-    return "out-of-fold" if folded else "test"
+    return "out-of-fold" if all(_is_folded(folder) for folder in folders) else "test"
+
+
+def _is_folded(folder: Path) -> bool:
+    return predictions_path(folder, "out-of-fold").is_file()
+
+
+def _check_kinds(folders: Sequence[Path], names: Sequence[str], split: str | None) -> None:
+    """Refuse K-fold runs beside others, unless all have the predictions that are asked for."""
+    if split is not None and all(predictions_path(run, split).is_file() for run in folders):
+        return
+    named = dict(zip(names, folders, strict=True))
+    folded = [name for name, run in named.items() if _is_folded(run)]
+    plain = [name for name in named if name not in folded]
+    # A folder without any predictions is no such run; that is said when they are read.
+    plain = [name for name in plain if predictions_path(named[name], "test").is_file()]
+    if not folded or not plain:
+        return
+    count = len(list(named[folded[0]].glob("folds/*/run.json")))
+    raise CompareError(
+        f"{folded[0]} is a K-fold run and {plain[0]} is not: one is scored on all images, out of "
+        "fold, the other on its test images",
+        details=[f"{name}: {'K-fold' if name in folded else 'one split'}" for name in named],
+        fix=f"train {plain[0]} again with --folds {count or 'K'}, or {folded[0]} without --folds",
+    )
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
