@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.cli.wizard import known_models
+from shopsight.cli.wizard import _show_predictions, known_models
 from tests.cli.conftest import Outcome, Shopsight
 from tests.conftest import DrawnProducts, draw_products
 
@@ -41,19 +41,69 @@ def test_labels_a_folder_with_a_model_that_is_here(
     monkeypatch: pytest.MonkeyPatch,
     here: Path,
     finished_run: Path,
-    drawn_products: DrawnProducts,
 ) -> None:
     shutil.copytree(finished_run, here / "run")
-    photos = drawn_products.folder
+    photos = draw_products(here / "photos", per_class=4, seed=1).folder
     shown = _answered(shopsight, monkeypatch, "", photos, "out.csv", "y", "n")
     assert shown.code == 0
     assert _commands(shown) == [
         ["shopsight", "predict", "run", str(photos), "--out", "out.csv"],
         ["shopsight", "evaluate", "run", str(photos)],
     ]
-    assert pl.read_csv(here / "out.csv").height == drawn_products.count
-    assert "least sure of" in shown.out
+    assert pl.read_csv(here / "out.csv").height == 12
     assert "macro f1" in shown.out
+    table = shown.out.partition("least sure of")[2].partition("$ ")[0]
+    assert table.count(" %") == 5
+
+
+def test_no_score_on_the_pictures_that_the_model_learned(
+    shopsight: Shopsight,
+    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
+    finished_run: Path,
+    drawn_products: DrawnProducts,
+) -> None:
+    shutil.copytree(finished_run, here / "run")
+    shown = _answered(shopsight, monkeypatch, "", drawn_products.folder, "out.csv", "n")
+    assert shown.code == 0
+    assert [words[1] for words in _commands(shown)] == ["predict"]
+    assert "learned from these very pictures" in shown.err
+    assert "shopsight evaluate run" in shown.err
+
+
+def test_only_doubtful_images_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pl.DataFrame({"image": ["a.jpg", "b.jpg"], "label": "hat", "probability": [1.0, 0.996]})
+    table.write_csv(tmp_path / "sure.csv")
+    _show_predictions(tmp_path / "sure.csv")
+    assert "sure of all of them: 99.5 % or more" in capsys.readouterr().out
+    table.with_columns(probability=pl.Series([1.0, 0.6])).write_csv(tmp_path / "doubtful.csv")
+    _show_predictions(tmp_path / "doubtful.csv")
+    shown = capsys.readouterr().out
+    assert "b.jpg" in shown
+    assert "a.jpg" not in shown
+
+
+def test_a_named_data_set_that_is_not_at_hand_is_asked_for(
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, drawn_products: DrawnProducts
+) -> None:
+    home = here / "copy"
+    (home / "images").mkdir(parents=True)
+    rows = ["image,sender_id,label"]
+    for photo in sorted(drawn_products.folder.rglob("*.jpg")):
+        shutil.copy(photo, home / "images")
+        rows.append(f"{photo.stem},1,{photo.parent.name}")
+    (home / "images.csv").write_text("\n".join(rows))
+    shown = _answered(
+        shopsight, monkeypatch,
+        "t", "clothing", "run", "none", "clothing", "run", home, "fashion-mnist-cnn", "5s",
+        drawn_products.folder / "hat", "", "n",
+    )  # fmt: skip
+    assert shown.code == 0, shown.err
+    train = next(words for words in _commands(shown) if words[1] == "train")
+    assert train[:5] == ["shopsight", "train", "clothing", "--root", str(home)]
+    assert (here / "run" / "report.html").is_file()
 
 
 def test_trains_after_mending_what_the_audit_found(

@@ -230,6 +230,9 @@ def test_folds_cover_everything_once() -> None:
     catalog = catalog_of([f"c{i % 3}" for i in range(90)], group=[f"g{i // 3}" for i in range(90)])
     done, proof = fold_catalog(catalog, folds=5, seed=0)
     assert list(proof.images.values()) == [18] * 5
+    assert proof.lines()[0] == (
+        "images: fold 1: 18, fold 2: 18, fold 3: 18, fold 4: 18, fold 5: 18"
+    )
     assert proof.ok
     assert all(len(parts) == 1 for parts in parts_of(done, "group", "fold").values())
     assert counts(done, "fold") == {(f"c{c}", fold): 6 for c in range(3) for fold in range(5)}

@@ -18,8 +18,9 @@ def test_speed_is_measured_per_batch_size() -> None:
     assert one.images_per_s == pytest.approx(1000 / one.latency_ms)
     assert four.images_per_s == pytest.approx(4000 / four.latency_ms)
     assert profile.speed(32) is None
-    assert profile.measured_on.startswith("torch on cpu")
-    assert profile.measured_on.endswith("1 threads")
+    assert profile.measured_on.startswith("torch on the CPU, ")
+    assert profile.measured_on.endswith(", 1 thread")
+    assert ", 32, " not in profile.measured_on
     assert profile.parameters == 142_474
 
 

@@ -71,7 +71,11 @@ def train(
     fold: Annotated[
         int | None,
         typer.Option(
-            "--fold", metavar="k", help="Of the K folds, only this one.", rich_help_panel=RECIPE
+            "--fold",
+            metavar="k",
+            min=0,
+            help="Of the K folds, only this one, counted from 0.",
+            rich_help_panel=RECIPE,
         ),
     ] = None,
     settings: Annotated[

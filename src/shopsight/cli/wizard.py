@@ -18,13 +18,19 @@ from shopsight.cli.output import Column, count, percent, print_line, print_note,
 from shopsight.files import read_json
 
 INTERRUPTED = 130
-SHOWN_IMAGES = 12
+# Of the images that the model is less sure of than that, the least sure ones.
+SHOWN_IMAGES, SURE = 5, 0.995
 # A run or a bundle lies at most this deep below the folder where the wizard is started.
 SEARCH_DEPTH = 4
 RECIPES = {
     "fast": "a linear probe: about a minute for five thousand photos",
     "balanced": "probe, then fine-tuning: better, and takes longer",
     "best": "every trick, and the longest",
+}
+# What a named data set that is not at hand may need, in that order.
+FOLDERS = {
+    "--root": "Folder of a local copy of it",
+    "--images-root": "Folder of its images, if they lie elsewhere",
 }
 
 
@@ -90,18 +96,33 @@ def _train() -> str:
         data = _ask("Photos: a folder with a sub-folder per class, a table, or a data set's name")
         out = _ask("Folder for the run", default=_free_name(Path("runs") / Path(data).stem))
         audited = f"{out}-audit"
-        if _run("audit", data, "--out", audited) > 1:
-            continue
-        mended = _mended(Path(audited))
-        if mended is None:
+        folders = _audited(data, audited)
+        mended = None if folders is None else _mended(Path(audited))
+        if folders is None or mended is None:
             continue
         for name, meaning in RECIPES.items():
             print_note(f"  {name:9} {meaning}")
         recipe = _ask("Recipe, of these or of `shopsight recipes`", default=DEFAULT_RECIPE)
         limit = _ask("Time limit, such as 10m", default="none")
         limited = [] if limit == "none" else ["--time-limit", limit]
-        if _run("train", data, "--out", out, "--recipe", recipe, *limited, *mended) == 0:
+        flags = [*folders, "--out", out, "--recipe", recipe, *limited, *mended]
+        if _run("train", data, *flags) == 0:
             return out
+
+
+def _audited(data: str, audited: str) -> list[str] | None:
+    """Audit DATA; the flags that say where it lies, or None when it cannot be read."""
+    from shopsight.data.datasets import DATASETS
+
+    flags: list[str] = []
+    questions = iter(FOLDERS.items() if data in DATASETS else ())
+    while _run("audit", data, *flags, "--out", audited) > 1:
+        flag, question = next(questions, ("", ""))
+        folder = _ask(question, default="none") if flag else "none"
+        if folder == "none":
+            return None
+        flags += [flag, folder]
+    return flags
 
 
 def _mended(audited: Path) -> list[str] | None:
@@ -134,8 +155,25 @@ def _label_images(model: str) -> None:
     inside = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
     if inside and inside <= set(_labels(model)):
         print_note("Its sub-folders are named as the classes.")
+        if _learned_from(model, images):
+            print_note(
+                "The model learned from these very pictures, so a score on them would say nothing; "
+                f"its test score is of those held out: shopsight evaluate {shlex.quote(model)}"
+            )
+            return
         if _confirm("Take them as the truth, and score the model on it?", default=True):
             _run("evaluate", model, str(images))
+
+
+def _learned_from(model: str, images: Path) -> bool:
+    """Whether the run's own pictures lie in this folder; a bundle does not tell."""
+    from shopsight.data.catalog import Catalog
+
+    kept = Path(model) / "catalog.parquet"
+    if not kept.is_file():
+        return False
+    folders = {Path(ref).parent for ref in Catalog.read(kept).refs()}
+    return any(folder.resolve().is_relative_to(images.resolve()) for folder in folders)
 
 
 def _show_predictions(file: Path) -> None:
@@ -146,9 +184,12 @@ def _show_predictions(file: Path) -> None:
     labels = Counter(table["label"].to_list())
     rows = [[label, count(number)] for label, number in labels.most_common()]
     print_table([Column("label"), Column("images", right=True)], rows)
-    doubtful = table.sort("probability").head(SHOWN_IMAGES)
+    doubtful = table.filter(pl.col("probability") < SURE).sort("probability").head(SHOWN_IMAGES)
+    if doubtful.is_empty():
+        print_line(f"sure of all of them: {percent(SURE)} or more")
+        return
     print_table(
-        [Column("least sure of"), Column("label"), Column("", right=True)],
+        [Column("least sure of"), Column("label"), Column("probability", right=True)],
         [
             [image, label, percent(share)]
             for image, label, share in doubtful.select("image", "label", "probability").iter_rows()

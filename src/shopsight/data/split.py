@@ -55,7 +55,10 @@ class SplitProof:
 
     def lines(self) -> list[str]:
         """The proof in words."""
-        parts = ", ".join(f"{part} {count:,}" for part, count in self.images.items())
+        parts = ", ".join(
+            f"{part_name(part)}{':' * part.isdigit()} {count:,}"
+            for part, count in self.images.items()
+        )
         lines = [f"images: {parts}"]
         if self.class_total:
             lines.append(self._about_classes())
@@ -70,11 +73,18 @@ class SplitProof:
     def _about_classes(self) -> str:
         if not self.missing:
             return f"classes: all {self.class_total:,} in every part"
-        gaps = [f"{part} lacks {listed(labels)}" for part, labels in self.missing.items()]
+        gaps = [
+            f"{part_name(part)} lacks {listed(labels)}" for part, labels in self.missing.items()
+        ]
         return f"classes: {self.class_total:,}; " + "; ".join(gaps)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"ok": self.ok}
+
+
+def part_name(part: str) -> str:
+    """Fold `"0"` is "fold 1": words count from 1, flags and folders from 0."""
+    return f"fold {int(part) + 1}" if part.isdigit() else part
 
 
 def split_catalog(
@@ -385,7 +395,7 @@ def _shared(
         .agg(pl.col("part").unique().sort(), pl.col("image").min())
     )
     examples = [
-        f"{what} {image if by_image else value} in {' and '.join(parts)}"
+        f"{what} {image if by_image else value} in {' and '.join(map(part_name, parts))}"
         for value, parts, image in shown.sort("value").iter_rows()
     ]
     return len(spread), examples

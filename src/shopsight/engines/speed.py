@@ -55,8 +55,18 @@ def profile_and_time(
         return profile
     engine = TorchEngine(model, device=device, precision=precision)
     speeds = measure_speeds(engine, size_px=profile.size_px, batches=batches)
-    threads = f", {torch.get_num_threads()} threads" if engine.device.type == "cpu" else ""
-    return profile.timed(speeds, measured_on=engine.name + threads)
+    return profile.timed(speeds, measured_on=_told(engine))
+
+
+def _told(engine: TorchEngine) -> str:
+    """`"torch on the CPU, fp32, 1 thread"`."""
+    device = {"cpu": "the CPU", "cuda": "the GPU"}.get(engine.device.type, engine.device.type)
+    precision = "fp32" if engine.precision == "32" else engine.precision
+    told = f"torch on {device}, {precision}"
+    if engine.device.type != "cpu":
+        return told
+    threads = torch.get_num_threads()
+    return f"{told}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _times_s(run: Callable[[], None]) -> list[float]:

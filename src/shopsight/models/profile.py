@@ -66,7 +66,7 @@ class Profile:
         rows: per layer, in order of execution.
         guessed: operations that the receptive field had no rule for, taken to mix everything.
         speeds: measured (`shopsight.engines.speed`), one per batch size; may be empty.
-        measured_on: by what, e.g. "torch on cpu, bf16, 2 threads".
+        measured_on: by what, e.g. "torch on the CPU, bf16, 2 threads".
     """
 
     backbone: str
