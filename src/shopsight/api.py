@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -354,17 +354,33 @@ def compare_backbones(
 ) -> Comparison:
     """Train one run per backbone in `out` by the same recipe (a probe by default); compare them.
 
-    A run that is there already is taken, or gone on with.
+    A run that is there already is taken, or gone on with. All backbones are built before the first
+    is trained; those whose weights or libraries are out of reach are left out by name.
 
     Raises:
+        CompareError: fewer than two of them can be built.
         ShopsightError: as `train` and `compare`.
     """
+    from shopsight.evaluation.compare import compare_runs, left_out_of
+    from shopsight.evaluation.compare_page import write_comparison
+    from shopsight.training.prepare import resolve
+
     catalog = open_catalog(data)
+
+    def build(backbone: str) -> None:
+        if not (_run_for(backbone, Path(out)) / "run.json").is_file():
+            resolve(_recipe(recipe, [f"model.backbone={backbone}", *settings]), catalog)
+
+    names = list(dict.fromkeys(backbones))
+    left_out = left_out_of(names, build)
     runs = [
         _trained(catalog, recipe, backbone, Path(out), settings, accept, leave_out)
-        for backbone in dict.fromkeys(backbones)
+        for backbone in names
+        if backbone not in left_out
     ]
-    return compare(runs, out=out, device=device)
+    comparison = replace(compare_runs(runs, device=device), left_out=left_out)
+    write_comparison(out, comparison)
+    return comparison
 
 
 def recommend(
@@ -450,7 +466,7 @@ def _trained(
     leave_out: Collection[str],
 ) -> Path:
     """A finished run for this backbone in `out`, made or completed if need be."""
-    run = out / re.sub(r"[^\w.-]+", "-", backbone)
+    run = _run_for(backbone, out)
     if any((run / "predictions" / f"{part}.parquet").is_file() for part in ("test", "out-of-fold")):
         return run
     if (run / "run.json").is_file():
@@ -464,6 +480,10 @@ def _trained(
         accept=accept,
         leave_out=leave_out,
     ).run
+
+
+def _run_for(backbone: str, out: Path) -> Path:
+    return out / re.sub(r"[^\w.-]+", "-", backbone)
 
 
 def _reported(run: Path) -> TrainResult:

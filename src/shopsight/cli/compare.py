@@ -178,6 +178,8 @@ def show(found: Comparison) -> None:
         Column("training", True),
     ]
     print_table(columns, [_row(entry) for entry in found.entries], title=title)
+    for backbone, reason in found.left_out.items():
+        print_line(f"left out: {backbone}: {reason}")
     tied = [entry.name for entry in found.entries[1:] if not entry.clearly_worse]
     if tied:
         print_line(f"not clearly worse than {found.best.name}: {', '.join(tied)}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from shopsight import progress
 from shopsight.config import EvaluationSettings, parse_recipe
 from shopsight.engines.speed import profile_and_time
-from shopsight.errors import CompareError
+from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.evaluate import predictions_path
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.same_images import on_the_same_images
@@ -96,6 +97,7 @@ class Comparison:
         grouped: whole groups were drawn for the intervals.
         recall: per label and run, where a picture has one label: columns label, images, and a
             column per run.
+        left_out: backbones that could not be built, with the reason.
     """
 
     entries: tuple[Entry, ...]
@@ -106,6 +108,7 @@ class Comparison:
     grouped: bool
     drawn: bool
     recall: pl.DataFrame
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Entry:
@@ -115,12 +118,40 @@ class Comparison:
         """Everything but the recall per label."""
         shared = ("metric", "data", "split", "images", "grouped", "drawn")
         return {name: getattr(self, name) for name in shared} | {
-            "entries": [entry.to_json() for entry in self.entries]
+            "entries": [entry.to_json() for entry in self.entries],
+            "left_out": dict(self.left_out),
         }
 
     def table(self) -> pl.DataFrame:
         """One row per run, best first, for CSV."""
         return pl.DataFrame([_flat(entry, self.metric) for entry in self.entries], strict=False)
+
+
+def left_out_of(backbones: Sequence[str], build: Callable[[str], object]) -> dict[str, str]:
+    """Those that cannot be built here, with the reason: before hours go into the others.
+
+    Args:
+        build: builds one with its weights. A `WeightsError` or `ExtraMissingError` leaves it out;
+            any other error is a mistake to mend, and is let through.
+
+    Raises:
+        CompareError: fewer than two would be left.
+    """
+    left_out = {}
+    for backbone in backbones:
+        try:
+            build(backbone)
+        except (WeightsError, ExtraMissingError) as error:
+            left_out[backbone] = error.what + (f" ({error.fix})" if error.fix else "")
+            progress.say(f"{backbone}: left out, {error.what}")
+    left = len(backbones) - len(left_out)
+    if left < 2:
+        raise CompareError(
+            f"{left} of {len(backbones)} backbones can be built here; comparing takes two",
+            details=[f"{backbone}: {reason}" for backbone, reason in left_out.items()],
+            fix="name another, as embedded:tf_efficientnet_lite0, whose weights come with pip",
+        )
+    return left_out
 
 
 def compare_runs(
