@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +62,44 @@ def _load(handle: str) -> dict[str, Any]:
     path, _, config = handle.partition(":")
     try:
         datasets = require("datasets")
-        loaded = datasets.load_dataset(path, config or None)
     except ExtraMissingError as error:
-        raise SourceError(error.what, where=handle, fix=error.fix) from error
+        raise SourceError(error.what, where=PREFIX + handle, fix=error.fix) from error
+    # Not before it is wanted: importing the hub's client takes longer than `--help` may.
+    from shopsight.hub import without_vain_retries
+
+    try:
+        with nullcontext() if Path(path).exists() else without_vain_retries():
+            loaded = datasets.load_dataset(path, config or None)
     # Hub, network and file errors have no common base.
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SourceError(
-            f"cannot be loaded: {first}",
-            where=PREFIX + handle,
-            fix="check the name on https://huggingface.co/datasets; a gated data set needs "
-            "`huggingface-cli login`",
-        ) from error
+        raise _not_loaded(handle, error) from error
     parts = loaded if isinstance(loaded, Mapping) else {"train": loaded}
     features = next(iter(parts.values())).features
     column = _image_column(features, datasets, handle)
     undecoded = datasets.Image(decode=False)
     return {split: part.cast_column(column, undecoded) for split, part in parts.items()}
+
+
+def _not_loaded(handle: str, error: Exception) -> SourceError:
+    path, where = handle.partition(":")[0], PREFIX + handle
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    # The hub's HTTP client, and with it the class of its errors, has changed more than once.
+    if kinds & {"ConnectionError", "ConnectError", "TimeoutError", "TimeoutException"}:
+        return SourceError(
+            "the Hugging Face Hub cannot be reached, and no earlier copy is on this machine",
+            where=where,
+            fix="1. the same command once with a network: the images stay on this machine\n"
+            f"2. shopsight audit {PREFIX}FOLDER   (a copy of the data set, fetched elsewhere)",
+        )
+    if "DatasetNotFoundError" in kinds:
+        return SourceError(
+            "the Hugging Face Hub has no such data set, or does not show it to you",
+            where=where,
+            fix=f"1. https://huggingface.co/datasets?search={path.rpartition('/')[2]}\n"
+            "2. hf auth login   (for a private or gated data set)",
+        )
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return SourceError(f"cannot be loaded: {first}", where=where)
 
 
 def _image_column(features: Mapping[str, Any], datasets: Any, handle: str) -> str:

@@ -25,6 +25,7 @@ from torch import nn
 from shopsight.errors import ConfigError, WeightsError
 from shopsight.extras import require
 from shopsight.files import read_json
+from shopsight.hub import hub_cache, without_vain_retries
 from shopsight.models.fashion_cnn import FashionCnn
 from shopsight.models.fashion_net import FashionNet
 from shopsight.models.lite import LITE, load_lite
@@ -34,13 +35,11 @@ from shopsight.models.weights import (
     StateDict,
     first_line,
     fit_weights,
-    hub_cache,
     offline_error,
     read_weights,
     timm_filter,
     torch_cache,
     unreachable,
-    without_vain_retries,
 )
 from shopsight.preprocess import Preprocess
 from shopsight.progress import say
@@ -139,15 +138,16 @@ def _timm(request: _Request) -> Backbone:
                 module = _timm_module(request, pretrained=True)
         except Exception as error:
             wanted = timm.get_pretrained_cfg(name)
-            hub, url = (wanted.hf_hub_id, wanted.url) if wanted else (None, None)
-            if not (hub or url):
+            hub = wanted and wanted.hf_hub_id
+            source = wanted and (hub or wanted.url)
+            if not source:
                 raise WeightsError(
                     f"nobody has published weights for {request.name}",
                     fix="add a tag (timm.list_pretrained() lists them), or set model.weights",
                 ) from error
             if unreachable(error):
                 folder = hub_cache() if hub else torch_cache()
-                raise offline_error(request.name, hub or url, folder, error) from error
+                raise offline_error(request.name, str(source), folder, error) from error
             raise
         loaded = f"pretrained: {module.pretrained_cfg.get('hf_hub_id') or name}"
     else:
@@ -266,9 +266,10 @@ def _open_clip(request: _Request) -> Backbone:
             )
     except Exception as error:
         if pretrained and unreachable(error):
-            hub, url = published.get("hf_hub"), published.get("url")
+            hub = published.get("hf_hub")
             folder = hub_cache() if hub else Path("~/.cache/clip").expanduser()
-            raise offline_error(request.name, hub or url, folder, error) from error
+            source = hub or str(published.get("url"))
+            raise offline_error(request.name, source, folder, error) from error
         raise
     visual = clip.visual
     loaded = f"pretrained: {request.rest}" if pretrained else _load_visual(visual, request)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import safetensors
 import safetensors.torch
 import torch
-from huggingface_hub import constants
 from torch import Tensor, nn
 
 from shopsight.errors import WeightsError
@@ -156,30 +151,6 @@ def timm_filter(module: nn.Module) -> Callable[[StateDict, nn.Module], StateDict
     return found
 
 
-@contextmanager
-def without_vain_retries() -> Iterator[None]:
-    """Inside the block, a Hugging Face Hub without an address is not asked for a minute.
-
-    Its client retries each of two files six times; what is in its cache is found all the same.
-    """
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _hub_has_address()
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _hub_has_address() -> bool:
-    if getproxies():  # names need not resolve here
-        return True
-    try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
-    except OSError:
-        return False
-    return True
-
-
 def unreachable(error: BaseException) -> bool:
     """Whether a download failed because the network or the file's host is out of reach."""
     seen: set[int] = set()
@@ -197,11 +168,6 @@ def unreachable(error: BaseException) -> bool:
 _NETWORK_LIBRARIES = frozenset(
     {"huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3", "pytest_socket"}
 )
-
-
-def hub_cache() -> Path:
-    """The folder in which the Hugging Face Hub's client keeps what it fetched."""
-    return Path(constants.HF_HUB_CACHE)
 
 
 def torch_cache() -> Path:
