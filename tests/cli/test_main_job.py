@@ -136,6 +136,34 @@ def test_train_says_what_is_wrong_before_it_starts(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def no_cache_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a new terminal: only `--cache-dir`, or else the home folder, says where to keep."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SHOPSIGHT_CACHE")
+
+
+@pytest.mark.usefixtures("no_cache_named")
+def test_resume_goes_on_with_the_cache_of_the_run(
+    shopsight: Shopsight,
+    drawn_products: DrawnProducts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    words = ("train", drawn_products.folder, "--out", run, *SMALL, "--cache-dir", cache)
+    assert shopsight(*words).code == 0
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(state | {"stage": "prepared"}))
+    monkeypatch.delenv("SHOPSIGHT_CACHE")
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.bin")}
+    shown = shopsight("train", "--resume", run)
+    assert shown.code == 0, shown.err
+    assert not (tmp_path / "home" / ".cache" / "shopsight").exists()
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.bin")} == before
+    assert str(cache) not in (run / "recipe.toml").read_text()
+
+
 def test_evaluate_run(shopsight: Shopsight, own_run: Path) -> None:
     before = json.loads((own_run / "metrics.json").read_text())["test"]
     shutil.rmtree(own_run / "predictions")

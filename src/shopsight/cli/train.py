@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -113,6 +115,7 @@ def train(
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     if resume is not None:
         options.need_data("a run that goes on keeps the pictures it began with")
+        _use_cache_of(resume, options)
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     try:
         with shown_progress():
@@ -143,6 +146,16 @@ def train(
         print_json(result.to_json())
     else:
         show(result)
+
+
+def _use_cache_of(run: Path, options: DataOptions) -> None:
+    """Go on with the pictures that the run decoded, unless another folder is asked for."""
+    from shopsight.training.run_folder import RunFolder
+
+    kept = RunFolder(run).state().get("cache", "")
+    asked = options.cache_dir is not None or "SHOPSIGHT_CACHE" in os.environ
+    if not asked and Path(kept).is_dir():
+        replace(options, cache_dir=kept).use_cache_dir()
 
 
 def show(result: api.TrainResult) -> None:

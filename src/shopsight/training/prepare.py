@@ -20,7 +20,7 @@ from shopsight.data.gate import gate
 from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.extras import require
-from shopsight.files import write_json
+from shopsight.files import cache_folder, write_json
 from shopsight.models.backbones import Backbone, create_backbone
 from shopsight.models.weights import first_line
 from shopsight.training.finetune import training_device
@@ -76,6 +76,7 @@ def prepare(
         "told": list(catalog.told),
         "weights": weights,
         "accepted": sorted(accept),
+        "cache": str(cache_folder().absolute()),
     }
     if recipe.folds.count and fold is None:
         _write_run(run, gated, resolved, about)
