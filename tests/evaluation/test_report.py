@@ -15,7 +15,12 @@ from shopsight.data.catalog import Catalog
 from shopsight.engines.predictor import Predictor
 from shopsight.errors import CatalogError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
-from shopsight.evaluation.figures import confused_pairs, confusion_charts, history_charts
+from shopsight.evaluation.figures import (
+    confused_pairs,
+    confusion_charts,
+    history_charts,
+    validated,
+)
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report, write_report
 from shopsight.evaluation.score import score
@@ -282,6 +287,40 @@ def test_curves_mark_the_weights_that_were_kept(tmp_path: Path) -> None:
     plain = history_charts(pl.read_csv(tmp_path / "without.csv"), recipe)
     assert ">probe<" not in dict(plain)["Loss"]
     assert history_charts(pl.DataFrame(), None) == []
+
+
+def test_a_run_without_validation_images_says_so(
+    run: Path, catalog: Catalog, predictor: Predictor
+) -> None:
+    history = pl.read_csv(run / "metrics.csv").with_columns(
+        val_loss=pl.lit(float("nan")), val_accuracy=pl.lit(float("nan"))
+    )
+    history.write_csv(run / "metrics.csv")
+    (run / "predictions" / "val.parquet").unlink()
+    path = write_report(run)
+    page = Page(path)
+    assert "There were no validation images" in page.words
+    assert "fitted on the validation images" not in page.words
+    assert not re.search(r"\bnan\b", path.read_text(encoding="utf-8"), re.IGNORECASE)
+    # The last epoch's weights became the model.
+    assert ">kept<" in dict(history_charts(history, load_recipe("balanced")))["Loss"]
+
+
+def test_an_accuracy_of_nothing_is_an_accuracy(run: Path) -> None:
+    history = pl.read_csv(run / "metrics.csv").with_columns(val_accuracy=pl.lit(0.0))
+    assert validated(history)
+    assert ">kept<" in dict(history_charts(history, None))["Loss"]
+
+
+def test_labels_without_images_show_no_nan(
+    several: Catalog, fitted_on: object, tmp_path: Path
+) -> None:
+    predictor = fitted_on(several)  # type: ignore[operator]
+    hats = several.take(several.rows_of("test"))
+    hats = hats.take((hats.table["label"].list.len() == 1).arg_true().to_list())
+    found = evaluate(predictor, hats, split="test", settings=QUICK)
+    path = write_evaluation_report(found, hats, tmp_path / "hats.html")
+    assert not re.search(r"\bnan\b", path.read_text(encoding="utf-8"), re.IGNORECASE)
 
 
 def test_many_classes_have_a_second_matrix(catalog: Catalog, predictor: Predictor) -> None:

@@ -63,6 +63,13 @@ def history_charts(history: pl.DataFrame, recipe: Recipe | None) -> list[tuple[s
     return charts
 
 
+def validated(history: pl.DataFrame) -> bool:
+    """Whether the training had validation images: it writes NaN where it had none."""
+    if "val_accuracy" not in history.columns:
+        return False
+    return bool(history["val_accuracy"].cast(pl.Float64, strict=False).is_finite().any())
+
+
 def reliability_chart(evaluation: Evaluation) -> Markup:
     """Stated against true accuracy."""
     bins = evaluation.calibration
@@ -125,12 +132,14 @@ def _kept(history: pl.DataFrame, epochs: Sequence[float], recipe: Recipe | None)
     rows = [
         (row["val_accuracy"], -row["val_loss"], place)
         for place, row in enumerate(history.to_dicts())
-        if row.get("stage") != "probe" and np.isfinite(row["val_accuracy"] or np.nan)
+        if row.get("stage") != "probe"
     ]
     if not rows:
         return []
-    last = recipe is not None and recipe.training.keep == "last"
-    place = rows[-1][2] if last else max(rows, key=lambda row: (row[0], row[1], -row[2]))[2]
+    # Without validation images there is nothing to choose by.
+    judged = [row for row in rows if np.isfinite(row[0])]
+    last = not judged or (recipe is not None and recipe.training.keep == "last")
+    place = rows[-1][2] if last else max(judged, key=lambda row: (row[0], row[1], -row[2]))[2]
     probe = [Mark(0.0, "probe")] if 0.0 in epochs else []
     return [*probe, Mark(epochs[place], "kept")]
 

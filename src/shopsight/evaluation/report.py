@@ -90,6 +90,7 @@ def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) ->
         "tiles": [*_tiles(main), *(_other(evaluation) for evaluation in others)],
         "means": _means(main),
         "history": figures.history_charts(facts.history, facts.recipe),
+        "validated": figures.validated(facts.history),
         "confusion": figures.confusion_charts(main),
         "pairs": figures.confused_pairs(main),
         "reliability": figures.reliability_chart(main),
