@@ -156,11 +156,12 @@ def test_resume_goes_on_with_the_cache_of_the_run(
     state = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(state | {"stage": "prepared"}))
     monkeypatch.delenv("SHOPSIGHT_CACHE")
-    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.bin")}
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.blobs")}
+    assert before
     shown = shopsight("train", "--resume", run)
     assert shown.code == 0, shown.err
     assert not (tmp_path / "home" / ".cache" / "shopsight").exists()
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.bin")} == before
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.blobs")} == before
     assert str(cache) not in (run / "recipe.toml").read_text()
 
 

@@ -62,6 +62,14 @@ def test_flags_say_how_the_data_set_of_the_recipe_is_read(
     assert catalog.table["group"].n_unique() == 7
 
 
+def test_flags_beat_the_recipe(shopsight: Shopsight, clothing: Path, tmp_path: Path) -> None:
+    words = ("train", "--recipe", _recipe(tmp_path, "clothing"), "--root", clothing)
+    own = ("--set", "data.group=sender_id", "--group", "image")
+    shown = shopsight(*words, *own, "--out", tmp_path / "run")
+    assert shown.code == 0, shown.err
+    assert _trained(tmp_path / "run").table["group"].n_unique() == 58
+
+
 def test_drop_is_heard_without_data(shopsight: Shopsight, clothing: Path, tmp_path: Path) -> None:
     words = ("train", "--recipe", _recipe(tmp_path, "clothing"), "--root", clothing)
     shown = shopsight(*words, "--drop", "hat", "--out", tmp_path / "run")

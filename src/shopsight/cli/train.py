@@ -132,7 +132,7 @@ def train(
                     seed=seed,
                     folds=folds,
                     fold=fold,
-                    settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
+                    settings=[*(settings or ()), *_flags_first(options, no_cache)],
                     accept=accept or (),
                     leave_out=leave_out or (),
                 )
@@ -146,6 +146,14 @@ def train(
         print_json(result.to_json())
     else:
         show(result)
+
+
+def _flags_first(options: DataOptions, no_cache: bool) -> list[str]:
+    """Settings by which the recipe does not undo what the flags said."""
+    unset = [("data.group", options.group), ("data.label_map", options.label_map)]
+    return ["cache.mode=off"] * no_cache + [
+        f"{key}=none" for key, flag in unset if flag is not None
+    ]
 
 
 def _use_cache_of(run: Path, options: DataOptions) -> None:
