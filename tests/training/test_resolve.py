@@ -44,6 +44,7 @@ VIT = ("model.backbone=timm:vit_tiny_patch16_224", "model.weights=random")
             "model.conv_dropout",
             "--set model.conv_dropout=0",
         ),
+        (("preprocess.size=4",), "preprocess.size", "--set preprocess.size=auto"),
         (("model.drop_path=0.1",), "model.drop_path", "--set model.drop_path=0"),
         ((*VIT, "preprocess.size=65"), "preprocess.size", "--set preprocess.size=auto"),
         (

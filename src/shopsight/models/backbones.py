@@ -161,7 +161,9 @@ def _timm(request: _Request) -> Backbone:
 def _no_tag(request: _Request, known: list[str]) -> ConfigError:
     """Weights that nobody published by this name; `known` are the names of those that are."""
     architecture, _, tag = request.rest.partition(".")
-    near = difflib.get_close_matches(tag, [name.partition(".")[2] for name in known], n=1)
+    near = difflib.get_close_matches(
+        tag, [name.partition(".")[2] for name in known], n=1, cutoff=0.4
+    )
     meant = f"{architecture}.{near[0]}" if near else (known or [architecture])[0]
     return ConfigError(
         f"timm has no {request.rest!r}" + (f"; did you mean timm:{meant}?" if near else ""),

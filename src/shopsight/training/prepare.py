@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Int64
+from pydantic import ValidationError
 
 from shopsight import progress
 from shopsight.config import Recipe
@@ -23,6 +24,7 @@ from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
 from shopsight.models.backbones import Backbone, create_backbone
 from shopsight.models.weights import first_line
+from shopsight.preprocess import Preprocess
 from shopsight.training.finetune import training_device
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
@@ -169,6 +171,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if recipe.tracking.tracker != "none":
         require(recipe.tracking.tracker)
     device = training_device(recipe)
+    _check_preprocess(recipe)
     size = recipe.preprocess.size
     backbone = create_backbone(
         recipe.model.backbone,
@@ -201,6 +204,17 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         model={"weights": _weights(recipe)},
     )
     return resolved, backbone.weights
+
+
+def _check_preprocess(recipe: Recipe) -> None:
+    try:
+        recipe.preprocess.applied_to(Preprocess())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = f"preprocess.{problem['loc'][0]}"
+        raise ConfigError(
+            f"{problem['msg']} (got {problem['input']!r})", where=key, fix=f"--set {key}=auto"
+        ) from error
 
 
 def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
