@@ -73,7 +73,7 @@ def test_the_others_are_trained_and_the_page_names_who_is_missing(
 
     def offline(name: str, **settings: object) -> object:
         if name == LITE:
-            raise WeightsError("no network", fix="go online once")
+            raise WeightsError("no network", fix="1. go online\n2. a file")
         return create(name, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(prepare, "create_backbone", offline)
@@ -84,10 +84,10 @@ def test_the_others_are_trained_and_the_page_names_who_is_missing(
         "shopsight-fashion_cnn",
         "shopsight-fashion_net",
     ]
-    assert found.left_out == {LITE: "no network (go online once)"}
+    assert found.left_out == {LITE: "no network (1. go online; 2. a file)"}
     assert read_json(tmp_path / "compare.json")["left_out"] == dict(found.left_out)
     page = (tmp_path / "compare.html").read_text(encoding="utf-8")
-    assert f"{LITE}: no network (go online once)" in page
+    assert f"{LITE}: no network (1. go online; 2. a file)" in page
     # What was trained is not trained, nor built, again.
     assert api.compare_backbones(catalog, **words).best.name == found.best.name  # type: ignore[arg-type]
     assert trained == [NET, LARGER]

@@ -142,7 +142,8 @@ def left_out_of(backbones: Sequence[str], build: Callable[[str], object]) -> dic
         try:
             build(backbone)
         except (WeightsError, ExtraMissingError) as error:
-            left_out[backbone] = error.what + (f" ({error.fix})" if error.fix else "")
+            ways_on = "; ".join((error.fix or "").splitlines())
+            left_out[backbone] = error.what + (f" ({ways_on})" if ways_on else "")
             progress.say(f"{backbone}: left out, {error.what}")
     left = len(backbones) - len(left_out)
     if left < 2:
