@@ -245,7 +245,8 @@ def evaluate(
 
     Args:
         model: a run folder, or a bundle with `data`.
-        data: None takes the run's own catalogue. All its rows count when it is not split.
+        data: None takes the run's own catalogue; of a K-fold run each image by the network that
+            never saw it, whatever `split` says. All rows of other data count when it is not split.
         out: a report file to write, with `data`.
 
     Raises:
@@ -264,17 +265,20 @@ def evaluate(
             where=str(model),
             fix=f"shopsight evaluate {model} DATA",
         )
-    predictor = load(model, device=device)
     if data is not None:
         catalog = open_catalog(data)
         part = split if "split" in catalog.table.columns else "all"
-        evaluation = score(predictor, catalog, split=part, run=run_of(model))
+        evaluation = score(load(model, device=device), catalog, split=part, run=run_of(model))
         if out is not None:
             write_evaluation_report(evaluation, catalog, out, model=model)
         return evaluation
     assert run is not None
-    settings = _recipe_of(run).evaluation
-    evaluation = score(predictor, _catalog_of(run), split=split, settings=settings)
+    recipe = _recipe_of(run)
+    if recipe.folds.count:
+        (evaluation,) = _out_of_fold(run).values()
+    else:
+        predictor = load(model, device=device)
+        evaluation = score(predictor, _catalog_of(run), split=split, settings=recipe.evaluation)
     write_evaluation(run, evaluation)
     write_report(run)
     return evaluation

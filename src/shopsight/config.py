@@ -299,7 +299,12 @@ class HardwareSettings(Section):
 
 
 class TrackingSettings(Section):
-    """CSV and TensorBoard are always written; this adds one more."""
+    """CSV and TensorBoard are always written; this adds one more.
+
+    Attributes:
+        location: of MLflow the tracking URI, of Weights & Biases the folder of its files; unset:
+            in the run folder.
+    """
 
     tracker: Literal["none", "mlflow", "wandb"] = "none"
     project: str = "shopsight"

@@ -278,6 +278,9 @@ def test_folds_score_every_image_once(
     assert shown.code == 0
     assert shown.json["evaluations"]["out-of-fold"]["counts"]["images"] == drawn_products.count
     assert shopsight("predict", tmp_path / "all", drawn_products.folder / "hat").code == 0
+    again = shopsight("evaluate", tmp_path / "all", "--json")
+    assert again.code == 0
+    assert again.json == shown.json["evaluations"]["out-of-fold"]
     one = shopsight(*words, "--fold", 1, "--out", tmp_path / "one")
     assert one.code == 0
     assert one.json["evaluations"]["test"]["counts"]["images"] == drawn_products.count // 2

@@ -42,6 +42,24 @@ def recipe(tracker: str) -> Recipe:
     return parse_recipe(SMALL).replace(tracking={"tracker": tracker, "project": "products"})
 
 
+def test_tensorboard_holds_the_figures_of_a_probe(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    """A run without a single epoch is in it too."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = RunFolder(tmp_path / "run")
+    probe = recipe("none").replace(
+        model={"backbone": "embedded:tf_efficientnet_lite0"},
+        preprocess={"size": 64},
+        training={"start": "probe"},
+    )
+    fit(open_catalog(drawn_products.folder), probe, run.path)
+    events = accumulator.EventAccumulator(str(run.path / "tensorboard")).Reload()
+    (row,) = read_history(run.metrics_file)
+    (logged,) = events.Scalars("val_accuracy")
+    assert (logged.step, logged.value) == (0, pytest.approx(row.val_accuracy))
+
+
 def test_mlflow_holds_the_settings_and_every_epoch(
     drawn_products: DrawnProducts, tmp_path: Path
 ) -> None:

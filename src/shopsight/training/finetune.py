@@ -13,18 +13,17 @@ from pathlib import Path
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from shopsight import progress
 from shopsight.config import Recipe
 from shopsight.errors import TrainingError
-from shopsight.extras import require
 from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
 from shopsight.models.product_model import ProductModel
 from shopsight.training.checkpoints import LastCheckpoint
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision
 from shopsight.training.run_folder import RunFolder
+from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -113,7 +112,7 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[LastCheckpoint(run.last_checkpoint)],
-        logger=_loggers(recipe, run),
+        logger=loggers(recipe, run),
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -121,30 +120,6 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
         log_every_n_steps=1 << 30,
         default_root_dir=run.path,
     )
-
-
-def _loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
-    loggers: list[Logger] = [TensorBoardLogger(run.path, name="tensorboard", version="")]
-    tracking = recipe.tracking
-    if tracking.tracker == "mlflow":
-        require("mlflow")
-        from lightning.pytorch.loggers import MLFlowLogger
-
-        # A database file: current MLflow refuses a folder of files.
-        where = tracking.location or f"sqlite:///{(run.path / 'mlflow.db').absolute()}"
-        loggers.append(
-            MLFlowLogger(
-                experiment_name=tracking.project, run_name=run.path.name, tracking_uri=where
-            )
-        )
-    elif tracking.tracker == "wandb":
-        require("wandb")
-        from lightning.pytorch.loggers import WandbLogger
-
-        loggers.append(WandbLogger(project=tracking.project, name=run.path.name, save_dir=run.path))
-    for logger in loggers[1:]:
-        logger.log_hyperparams(recipe.model_dump(mode="json"))
-    return loggers
 
 
 def is_out_of_memory(error: BaseException) -> bool:

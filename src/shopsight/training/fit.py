@@ -41,6 +41,7 @@ from shopsight.training.prepare import class_counts, prepare
 from shopsight.training.probe import Probe, fit_probe, one_hot, sample_rows
 from shopsight.training.ranks import rank, wait_until
 from shopsight.training.run_folder import Clock, RunFolder
+from shopsight.training.trackers import log_once
 
 
 def fit(
@@ -209,6 +210,8 @@ class _Training:
             seconds=round(clock.elapsed()[0], 2),
         )
         write_history(self.run.metrics_file, [row])
+        if self.recipe.training.start == "probe":
+            log_once(self.recipe, self.run, row)
         self.run.update_state(probe_penalty=probe.penalty)
         self.run.add_seconds("probe", clock)
         scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""

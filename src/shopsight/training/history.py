@@ -46,11 +46,9 @@ class EpochRow:
 
     def line(self) -> str:
         """What a reader of the log wants to know."""
-        val = f"val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%} "
-        return (
-            f"epoch {self.epoch}: train loss {self.train_loss:.3f}, "
-            f"{val if self.validated else ''}({self.seconds:.0f} s)"
-        )
+        val = f", val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%}"
+        told = f"train loss {self.train_loss:.3f}{val if self.validated else ''}"
+        return f"epoch {self.epoch}: {told} ({self.seconds:.0f} s)"
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:

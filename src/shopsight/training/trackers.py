@@ -1,0 +1,47 @@
+"""Where the figures of each epoch go beside `metrics.csv`."""
+
+from __future__ import annotations
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from shopsight.config import Recipe
+from shopsight.extras import require
+from shopsight.training.history import EpochRow
+from shopsight.training.run_folder import RunFolder
+
+
+def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
+    """TensorBoard, and the tracker that the recipe names; `metrics.csv` is written besides.
+
+    Raises:
+        ExtraMissingError: the tracker is not installed.
+    """
+    made: list[Logger] = [TensorBoardLogger(run.path, name="tensorboard", version="")]
+    tracking = recipe.tracking
+    if tracking.tracker == "mlflow":
+        require("mlflow")
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        # A database file: current MLflow refuses a folder of files.
+        where = tracking.location or f"sqlite:///{(run.path / 'mlflow.db').absolute()}"
+        made.append(
+            MLFlowLogger(
+                experiment_name=tracking.project, run_name=run.path.name, tracking_uri=where
+            )
+        )
+    elif tracking.tracker == "wandb":
+        require("wandb")
+        from lightning.pytorch.loggers import WandbLogger
+
+        where = tracking.location or str(run.path)
+        made.append(WandbLogger(project=tracking.project, name=run.path.name, save_dir=where))
+    for logger in made[1:]:
+        logger.log_hyperparams(recipe.model_dump(mode="json"))
+    return made
+
+
+def log_once(recipe: Recipe, run: RunFolder, row: EpochRow) -> None:
+    """Log the figures of a run that has no epochs but this row."""
+    for logger in loggers(recipe, run):
+        logger.log_metrics(row.figures(), step=row.epoch)
+        logger.finalize("success")
