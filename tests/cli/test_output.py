@@ -80,7 +80,6 @@ def test_tables_become_blocks_where_they_do_not_fit(
     print_table([Column("model"), Column("what-it-does"), Column("a-score")], rows)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        "",
         "first-model",
         "  what-it-does  one and two",
         "                and three",

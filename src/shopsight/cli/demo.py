@@ -24,7 +24,7 @@ DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
 STAND_IN = "drawn"
 # Leaves room for the evaluation and the report within five minutes on two cores.
-TIME_LIMIT = "210s"
+TIME_LIMIT = "255s"
 INTERRUPTED = 130
 
 

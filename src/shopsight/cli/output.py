@@ -57,7 +57,7 @@ def print_table(
     console = Console(file=sys.stdout, width=width, highlight=False)
     if title is not None:
         console.print(Text(title))
-    print_line()
+        print_line()
     widths = _widths(columns, rows, console.width)
     if widths is None:
         _print_blocks(console, columns, rows)
