@@ -23,6 +23,7 @@ from shopsight.evaluation.figures import (
 )
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report, write_report
+from shopsight.evaluation.run_facts import read_run
 from shopsight.evaluation.score import score
 from shopsight.evaluation.shots import mistakes, narrow_hits, row_thumbnail
 from shopsight.evaluation.words import title_of
@@ -287,6 +288,23 @@ def test_curves_mark_the_weights_that_were_kept(tmp_path: Path) -> None:
     plain = history_charts(pl.read_csv(tmp_path / "without.csv"), recipe)
     assert ">probe<" not in dict(plain)["Loss"]
     assert history_charts(pl.DataFrame(), None) == []
+
+
+def test_the_curves_of_folds_are_their_means(run: Path, tmp_path: Path) -> None:
+    whole = pl.read_csv(run / "metrics.csv")
+    (run / "metrics.csv").unlink()
+    for fold, (lift, epochs) in enumerate([(0.0, len(whole)), (0.1, len(whole) - 1)]):
+        folder = run / "folds" / str(fold)
+        folder.mkdir(parents=True)
+        lifted = whole.head(epochs).with_columns(pl.col("train_loss") + lift)
+        lifted.write_csv(folder / "metrics.csv")
+    facts = read_run(run)
+    assert facts.trainings == 2
+    expected = [loss + 0.05 for loss in whole["train_loss"].to_list()]
+    expected[-1] -= 0.05  # the second fold did not come so far
+    assert facts.history["train_loss"].to_list() == pytest.approx(expected)
+    charts = dict(history_charts(facts.history, facts.recipe, trainings=facts.trainings))
+    assert ">kept<" not in charts["Loss"]
 
 
 def test_a_run_without_validation_images_says_so(

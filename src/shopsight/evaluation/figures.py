@@ -37,12 +37,18 @@ class ConfusedPair:
         return self.images / self.of
 
 
-def history_charts(history: pl.DataFrame, recipe: Recipe | None) -> list[tuple[str, Markup]]:
-    """Loss and accuracy of training and validation over the epochs; empty without epochs."""
+def history_charts(
+    history: pl.DataFrame, recipe: Recipe | None, *, trainings: int = 1
+) -> list[tuple[str, Markup]]:
+    """Loss and accuracy of training and validation over the epochs; empty without epochs.
+
+    Args:
+        trainings: of how many trainings these are the means; each kept an epoch of its own.
+    """
     if history.is_empty() or history.height < 2:
         return []
     epochs = _running_epochs(history)
-    marks = _kept(history, epochs, recipe)
+    marks = _kept(history, epochs, recipe) if trainings == 1 else []
     charts = []
     for title, column, percent in (("Loss", "loss", False), ("Accuracy", "accuracy", True)):
         parts = (("training", f"train_{column}", "a"), ("validation", f"val_{column}", "b"))

@@ -89,7 +89,7 @@ def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) ->
         "strip": interval_strip(main.score.value, main.score.low, main.score.high),
         "tiles": [*_tiles(main), *(_other(evaluation) for evaluation in others)],
         "means": _means(main),
-        "history": figures.history_charts(facts.history, facts.recipe),
+        "history": figures.history_charts(facts.history, facts.recipe, trainings=facts.trainings),
         "validated": figures.validated(facts.history),
         "confusion": figures.confusion_charts(main),
         "pairs": figures.confused_pairs(main),

@@ -6,6 +6,7 @@ a run was stopped or a bundle was copied out of it, and the report then goes wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ class RunFacts:
     """Attributes:
     name: of the run folder.
     catalog: with its split.
-    history: one row per epoch, see `shopsight.training.history`; empty when there is none.
+    history: one row per epoch, see `shopsight.training.history`; empty when there is none. Of a
+        K-fold run the means over its trainings.
+    trainings: how many of them there are.
     findings: of the audit, most serious first.
     left_out: image and reason of each file that training left out.
     proof: what the parts share, counted anew from the catalogue.
@@ -49,6 +52,7 @@ class RunFacts:
     recipe_text: str = ""
     info: BundleInfo | None = None
     history: pl.DataFrame = field(default_factory=pl.DataFrame)
+    trainings: int = 1
     findings: tuple[FindingCount, ...] = ()
     audited: bool = False
     left_out: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -78,13 +82,15 @@ def read_run(folder: Path | str) -> RunFacts:
     catalog = Catalog.read(folder / "catalog.parquet")
     recipe_text = _text(folder / "recipe.toml")
     state = folder / "run.json"
+    folds = sorted(folder.glob("folds/*/metrics.csv"))
     return RunFacts(
         name=folder.absolute().name,
         catalog=catalog,
         recipe=parse_recipe(recipe_text, where="recipe.toml") if recipe_text else None,
         recipe_text=recipe_text,
         info=read_info(folder / "model"),
-        history=_table(folder / "metrics.csv"),
+        history=_mean_history(folds) if folds else _table(folder / "metrics.csv"),
+        trainings=max(1, len(folds)),
         findings=_findings(folder / "audit" / "findings.csv"),
         audited=(folder / "audit" / "findings.csv").is_file(),
         left_out=_table(folder / "audit" / "left_out.csv"),
@@ -106,6 +112,15 @@ def read_info(model: Path) -> BundleInfo | None:
         return BundleInfo.model_validate(read_json(path))
     except ValueError as error:
         raise BundleError("cannot be read", where=str(path)) from error
+
+
+def _mean_history(files: Sequence[Path]) -> pl.DataFrame:
+    """Epoch by epoch; one that stopped early counts as far as it came."""
+    tables = [table for table in map(_table, files) if not table.is_empty()]
+    if not tables:
+        return pl.DataFrame()
+    together = pl.concat(tables, how="vertical_relaxed")
+    return together.group_by("stage", "epoch").mean().sort("epoch")
 
 
 def _proof(catalog: Catalog) -> SplitProof | None:
