@@ -25,7 +25,8 @@ from shopsight.data.scan import scan_folder
 from shopsight.engines.fuse import fuse_batchnorm
 from shopsight.engines.golden import TOLERANCE, make_golden, verify
 from shopsight.engines.torch_engine import TorchEngine, computes_bf16
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbone import Backbone
+from shopsight.models.backbones import create_backbone
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess

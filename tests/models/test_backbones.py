@@ -11,7 +11,8 @@ from torch import nn
 
 from shopsight.errors import ConfigError, ExtraMissingError, WeightsError
 from shopsight.models import lite
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbone import Backbone
+from shopsight.models.backbones import create_backbone
 from shopsight.models.weights import read_weights
 from shopsight.preprocess import CLIP_MEAN, IMAGENET_MEAN, Preprocess
 from shopsight.progress import listen

@@ -19,7 +19,8 @@ from shopsight.data.offline import offline_samples
 from shopsight.engines.torch_engine import TorchEngine
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbone import Backbone
+from shopsight.models.backbones import create_backbone
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess

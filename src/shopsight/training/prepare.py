@@ -22,7 +22,8 @@ from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove,
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
-from shopsight.models.backbones import Backbone, create_backbone
+from shopsight.models.backbone import Backbone
+from shopsight.models.backbones import create_backbone
 from shopsight.models.weights import first_line
 from shopsight.preprocess import Preprocess
 from shopsight.training.finetune import training_device
