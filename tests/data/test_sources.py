@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +10,15 @@ from shopsight.data.catalog import Catalog
 from shopsight.data.images import decode, read_bytes
 from shopsight.data.sources import open_catalog
 from shopsight.errors import CatalogError
-from shopsight.progress import Advance, listen
 from tests.conftest import DrawnProducts
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        return nullcontext(lambda _count: None)
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    heard = Listener()
-    with listen(heard):
-        yield heard
-
-
-def test_a_folder_per_class(drawn_products: DrawnProducts, listener: Listener) -> None:
+def test_a_folder_per_class(drawn_products: DrawnProducts, said: list[str]) -> None:
     catalog = open_catalog(drawn_products.folder)
     assert len(catalog) == drawn_products.count
     assert catalog.labels == drawn_products.labels
     assert catalog.name == drawn_products.folder.name
-    assert listener.lines == list(catalog.told)
+    assert said == list(catalog.told)
     assert decode(read_bytes(catalog.refs()[0])).ndim == 3
 
 
@@ -100,13 +79,11 @@ def test_a_table_inside_its_folder(tmp_path: Path) -> None:
         open_catalog(tmp_path)
 
 
-def test_a_folder_whose_tables_fit_nothing_has_no_labels(
-    tmp_path: Path, listener: Listener
-) -> None:
+def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n")
     assert open_catalog(tmp_path).labels == ()
-    assert any("sales.csv is passed over" in line for line in listener.lines)
+    assert any("sales.csv is passed over" in line for line in said)
 
 
 def test_one_image(drawn_products: DrawnProducts) -> None:
@@ -139,13 +116,13 @@ def test_what_shopsight_wrote_is_read_as_it_is(
     assert moved.refs()[0].startswith(str(tmp_path))
 
 
-def test_a_catalogue_passes_through(drawn_products: DrawnProducts, listener: Listener) -> None:
+def test_a_catalogue_passes_through(drawn_products: DrawnProducts, said: list[str]) -> None:
     catalog = open_catalog(drawn_products.table)
-    listener.lines.clear()
+    said.clear()
     assert open_catalog(catalog) is catalog
     dropped = open_catalog(catalog, drop=["hat"])
     assert "hat" not in dropped.labels
-    assert listener.lines == ["dropped hat: 20 images"]
+    assert said == ["dropped hat: 20 images"]
 
 
 def test_drop_before_and_after_the_map(tmp_path: Path, drawn_products: DrawnProducts) -> None:

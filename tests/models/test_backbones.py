@@ -15,7 +15,6 @@ from shopsight.models.backbone import Backbone
 from shopsight.models.backbones import create_backbone
 from shopsight.models.weights import read_weights
 from shopsight.preprocess import CLIP_MEAN, IMAGENET_MEAN, Preprocess
-from shopsight.progress import listen
 
 SMALL = (
     "timm:resnet18",
@@ -336,21 +335,12 @@ def test_open_clip_does_not_write_to_the_log(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
-def test_fastervit_tells_its_licence() -> None:
+def test_fastervit_tells_its_licence(said: list[str]) -> None:
     pytest.importorskip("timm")
-    said: list[str] = []
-
-    class Ear:
-        def task(self, title: str, total: int | None, unit: str) -> None: ...
-
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    with listen(Ear()):  # type: ignore[arg-type]
-        try:
-            backbone = create_backbone("fastervit:faster_vit_0_224", weights="random")
-        except ExtraMissingError:
-            pytest.skip("the fastervit extra is not installed")
+    try:
+        backbone = create_backbone("fastervit:faster_vit_0_224", weights="random")
+    except ExtraMissingError:
+        pytest.skip("the fastervit extra is not installed")
     assert "non-commercial" in said[0]
     assert embed(backbone).shape == (2, backbone.width)
     with pytest.raises(ConfigError, match="224 px only"):
