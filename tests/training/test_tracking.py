@@ -49,8 +49,7 @@ def test_tensorboard_holds_the_figures_of_a_probe(
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = RunFolder(tmp_path / "run")
     probe = recipe("none").replace(
-        model={"backbone": "embedded:tf_efficientnet_lite0"},
-        preprocess={"size": 64},
+        model={"weights": "random"},
         training={"start": "probe"},
     )
     fit(open_catalog(drawn_products.folder), probe, run.path)
