@@ -6,6 +6,12 @@ Every run starts from cold files (a cache of its own) unless --cache-dir is give
 seed's test accuracy with its bootstrap interval, and their mean with the interval of the pooled
 test images; seconds are of the whole command, imports included. Appends to --results as JSON
 lines.
+
+K folds that take an hour each need not be one sitting, nor one machine:
+
+    python bench/accuracy.py clothing ... --seeds 0 --flag=--folds=5 --flag=--fold=0
+
+and so on, then `python bench/accuracy.py --pool` says what the rows make together.
 """
 
 from __future__ import annotations
@@ -22,10 +28,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from shopsight.metrics.intervals import wilson
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data")
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--pool", action="store_true", help="only put single folds together")
     parser.add_argument("--root")
     parser.add_argument("--recipe", default="balanced")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -38,6 +49,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/accuracy.jsonl"))
     options = parser.parse_args()
+    if options.pool:
+        pool(options.results)
+        return
+    if options.data is None:
+        parser.error("name the data")
     found = [run(options, seed) for seed in options.seeds]
     accuracies = [row["accuracy"] for row in found]
     images = sum(row["images"] for row in found)
@@ -49,6 +65,28 @@ def main() -> None:
         f"{statistics.median(row['wall_s'] for row in found):.0f} s wall, "
         f"{statistics.median(row['cpu_s'] for row in found):.0f} s CPU each"
     )
+
+
+def pool(results: Path) -> None:
+    """Print the out-of-fold accuracy of trainings whose folds are rows of their own."""
+    trainings: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for line in results.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        fold = [word for word in row["settings"] if word.startswith("--fold=")]
+        if fold:
+            others = tuple(sorted(set(row["settings"]) - set(fold)))
+            key = (row["data"], row["recipe"], others, row["seed"])
+            trainings.setdefault(key, {})[fold[0]] = row
+    for (data, recipe, settings, seed), folds in trainings.items():
+        images = sum(row["images"] for row in folds.values())
+        right = sum(round(row["accuracy"] * row["images"]) for row in folds.values())
+        ((low,), (high,)) = wilson(np.array([right]), np.array([images]))
+        minutes = statistics.fmean(row["wall_s"] for row in folds.values()) / 60
+        print(
+            f"{recipe} on {data}, seed {seed}, {' '.join(settings)}: {right / images:.2%} "
+            f"({low:.2%} to {high:.2%}) on {images} images out of {len(folds)} folds "
+            f"({', '.join(sorted(folds))}), {minutes:.0f} min a fold"
+        )
 
 
 def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
