@@ -103,11 +103,12 @@ def test_a_resolved_recipe_resolves_to_itself(catalog: Catalog) -> None:
 def test_a_weight_file_does_not_go_with_a_start_from_scratch(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        fit(catalog, small("model.weights=some.pth"), tmp_path / "run")
-    text = str(caught.value)
-    assert "training.start = 'scratch' does not go with model.weights = 'some.pth'" in text
-    assert "--set training.start=finetune" in text
-    assert "--set model.weights=random" in text
+    for asked in ("model.weights=some.pth", "model.backbone=local:timm:resnet18@some.pth"):
+        with pytest.raises(ConfigError) as caught:
+            fit(catalog, small(asked), tmp_path / "run")
+        text = str(caught.value)
+        assert "training.start = 'scratch' does not go with the weights 'some.pth'" in text
+        assert "--set training.start=finetune" in text
+        assert "--set model.weights=random" in text
     for weights in ("pretrained", "random"):
         assert resolve(small(f"model.weights={weights}"), catalog)[0].model.weights == "random"

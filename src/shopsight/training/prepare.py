@@ -147,10 +147,14 @@ def _weights(recipe: Recipe) -> str:
     weights = recipe.model.weights
     if recipe.training.start != "scratch":
         return weights
-    # "pretrained" is the default: nobody need take it back to start from scratch.
-    if weights not in ("pretrained", "random"):
+    named = weights
+    # "pretrained" is the default: nobody need take it back to start from scratch, unless the
+    # backbone's own name holds a file.
+    if weights == "pretrained" and recipe.model.backbone.startswith("local:"):
+        named = recipe.model.backbone.partition("@")[2] or weights
+    if named not in ("pretrained", "random"):
         raise ConfigError(
-            f"training.start = 'scratch' does not go with model.weights = {weights!r}",
+            f"training.start = 'scratch' does not go with the weights {named!r}",
             fix="1. --set training.start=finetune   (begins with the file)\n"
             "2. --set model.weights=random   (begins with nothing)",
         )
