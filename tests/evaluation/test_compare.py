@@ -50,12 +50,16 @@ def some_predictions(correct: list[bool], *, groups: list[str] | None = None) ->
 def real_runs(
     tmp_path_factory: pytest.TempPathFactory, predictor: Predictor, catalog: Catalog
 ) -> list[Path]:
-    """The fitted model, and the same with its predictions all wrong, as runs with bundles."""
+    """The fitted model with its predictions all right, and all wrong, as runs with bundles.
+
+    They differ in all of the nine products: fewer than six would make no clear difference.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    good = evaluate(predictor, catalog, settings=SETTINGS)
-    runs = [run_of(good.predictions, folder / "good"), folder / "bad"]
-    bad = good.predictions.table.with_columns(correct=pl.lit(False))
-    run_of(replace(good.predictions, table=bad), runs[1])
+    found = evaluate(predictor, catalog, settings=SETTINGS).predictions
+    runs = []
+    for name, right in (("good", True), ("bad", False)):
+        table = found.table.with_columns(correct=pl.lit(right))
+        runs.append(run_of(replace(found, table=table), folder / name))
     for run in runs:
         write_evaluation(run, evaluate(predictor, catalog, split="val", settings=SETTINGS))
         assert isinstance(predictor.engine, TorchEngine)
@@ -97,6 +101,18 @@ def test_runs_are_ordered_and_measured(comparison: Comparison) -> None:
     assert reversed_runs.best.name == "good"
     assert reversed_runs.best.score == good.score
     assert reversed_runs.entries[1].profile is None
+
+
+def test_a_few_products_make_no_clear_difference(tmp_path: Path) -> None:
+    groups = [f"product {index // 3}" for index in range(60)]
+    right = some_predictions([True] * 60, groups=groups)
+    for products, clear in ((5, False), (6, True)):
+        wrong = some_predictions(
+            [False] * 3 * products + [True] * (60 - 3 * products), groups=groups
+        )
+        runs = [run_of(right, tmp_path / f"r{products}"), run_of(wrong, tmp_path / f"w{products}")]
+        found = compare_runs(runs, measure=False, settings=SETTINGS)
+        assert found.entries[1].clearly_worse is clear
 
 
 def test_page_table_and_json(comparison: Comparison, tmp_path: Path) -> None:

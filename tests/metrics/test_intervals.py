@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from shopsight.errors import MetricError
 from shopsight.metrics import calibration, classification, multilabel, weighted
@@ -20,6 +21,7 @@ from shopsight.metrics.intervals import (
     mean_interval,
     most_unseen,
     paired_difference,
+    widened_by_signs,
     wilson,
 )
 
@@ -271,3 +273,41 @@ def test_faults_are_named() -> None:
         mean_interval([0.5])
     with pytest.raises(MetricError, match="no images"):
         bootstrap(weighted.mean(np.ones(0)), 0)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60))
+def test_a_difference_is_clear_only_where_the_sign_test_says_so(gains: list[float]) -> None:
+    given = np.array(gains)
+    wins, losses = int((given > 0).sum()), int((given < 0).sum())
+    found = widened_by_signs(Interval(given.mean(), given.mean(), given.mean()), given)
+    if not wins + losses:
+        assert found.low == found.high == 0
+        return
+    exact = binomtest(wins, wins + losses)
+    assert (found.low <= 0 <= found.high) == (exact.pvalue > 0.05)
+    share = exact.proportion_ci(0.95, "exact")
+    weight = (wins + losses) / len(gains)
+    assert found.low == pytest.approx(weight * (2 * share.low - 1))
+    assert found.high == pytest.approx(weight * (2 * share.high - 1))
+
+
+def test_few_disagreements_make_no_clear_difference() -> None:
+    better, worse = np.ones(60), np.ones(60)
+    worse[:4] = 0
+    drawn = paired_difference(weighted.mean(worse), weighted.mean(better), 60)
+    assert drawn.high < 0  # what the bootstrap alone believes
+    found = widened_by_signs(drawn, worse - better)
+    assert found.high > 0
+    assert found.low == drawn.low
+    # Four images of one product are one disagreement.
+    groups = np.array([0, 0, 0, 0, *range(1, 57)])
+    assert widened_by_signs(drawn, worse - better, groups=groups).high >= found.high
+
+
+def test_many_disagreements_leave_a_difference_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.random(5000) < 0.9).astype(float), (rng.random(5000) < 0.8).astype(float)
+    drawn = paired_difference(weighted.mean(a), weighted.mean(b), 5000)
+    found = widened_by_signs(drawn, a - b)
+    assert found.low == pytest.approx(drawn.low, abs=0.002)
+    assert found.high == pytest.approx(drawn.high, abs=0.002)

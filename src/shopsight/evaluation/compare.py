@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float64
 
 from shopsight import progress
 from shopsight.config import EvaluationSettings, parse_recipe
@@ -18,7 +20,13 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.same_images import on_the_same_images
 from shopsight.files import read_json
 from shopsight.metrics import weighted
-from shopsight.metrics.intervals import Interval, Statistic, bootstrap, paired_difference
+from shopsight.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    paired_difference,
+    widened_by_signs,
+)
 from shopsight.models.bundle import INFO_FILE, build_model, read_bundle
 from shopsight.models.profile import Profile
 from shopsight.progress import task
@@ -208,6 +216,9 @@ def compare_runs(
                     groups=groups,
                     resamples=settings.bootstrap,
                 )
+                if metric == "accuracy":
+                    gains = _gains(predictions[index], predictions[best])
+                    difference = widened_by_signs(difference, gains, groups=groups)
             entry = _entry(folder, titles[index], scores[index], difference)
             entries.append(_measured(entry, device) if measure else entry)
             advance(1)
@@ -284,6 +295,12 @@ def _statistics(predictions: Sequence[Predictions]) -> tuple[str, list[Statistic
             weighted.mean_average_precision(p.label_table("label"), p.scores()) for p in predictions
         ]
     return "accuracy", [weighted.mean(p.table["correct"].to_numpy()) for p in predictions]
+
+
+def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:
+    """1 where only the first is right, -1 where only the second is."""
+    right = [p.table["correct"].to_numpy().astype(np.float64) for p in (first, second)]
+    return right[0] - right[1]
 
 
 def _entry(folder: Path, name: str, score: Interval, difference: Interval | None) -> Entry:
