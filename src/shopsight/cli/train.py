@@ -162,7 +162,7 @@ def _use_cache_of(run: Path, options: DataOptions) -> None:
 
     kept = RunFolder(run).state().get("cache", "")
     asked = options.cache_dir is not None or "SHOPSIGHT_CACHE" in os.environ
-    if not asked and Path(kept).is_dir():
+    if kept and not asked and Path(kept).is_dir():
         replace(options, cache_dir=kept).use_cache_dir()
 
 
