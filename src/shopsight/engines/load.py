@@ -9,7 +9,8 @@ from shopsight.engines.golden import Verification
 from shopsight.engines.predictor import Predictor
 from shopsight.engines.torch_engine import TorchEngine, computes_bf16
 from shopsight.errors import BundleError
-from shopsight.models.bundle import INFO_FILE, BundleInfo, build_model, read_bundle
+from shopsight.models.bundle import BundleInfo, build_model, read_bundle
+from shopsight.models.bundle_files import bundle_folder
 from shopsight.progress import say
 
 
@@ -65,10 +66,3 @@ def _not_golden(folder: Path, info: BundleInfo, found: Verification) -> BundleEr
         ),
         fix="install those versions" if found.precision == "32" else "load with precision='32'",
     )
-
-
-def bundle_folder(folder: Path | str) -> Path:
-    """The bundle's folder, given it or its run's folder."""
-    folder = Path(folder)
-    within = folder / "model"
-    return within if not (folder / INFO_FILE).exists() and within.is_dir() else folder

@@ -27,7 +27,8 @@ from shopsight.metrics.intervals import (
     paired_difference,
     widened_by_signs,
 )
-from shopsight.models.bundle import INFO_FILE, build_model, read_bundle
+from shopsight.models.bundle import build_model, read_bundle
+from shopsight.models.bundle_files import INFO_FILE
 from shopsight.models.profile import Profile
 from shopsight.progress import task
 

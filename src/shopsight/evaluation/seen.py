@@ -17,8 +17,8 @@ from jaxtyping import Bool
 
 from shopsight.data.ahead import ahead, core_count
 from shopsight.data.images import read_bytes
-from shopsight.engines.load import bundle_folder
 from shopsight.files import sha256_bytes
+from shopsight.models.bundle_files import bundle_folder
 from shopsight.progress import task
 
 FITTED_ON = ("train", "val")

@@ -14,6 +14,7 @@ from pathlib import Path
 from shopsight.errors import ConfigError, WeightsError
 from shopsight.files import read_json
 from shopsight.models.backbone import Backbone, Request
+from shopsight.models.bundle_files import INFO_FILE, WEIGHTS_FILE, bundle_folder
 from shopsight.models.clip_backbones import open_clip_backbone
 from shopsight.models.fastervit_backbones import fastervit_backbone
 from shopsight.models.own_backbones import embedded_backbone, shopsight_backbone
@@ -65,9 +66,7 @@ def _local(request: Request) -> Backbone:
     """`local:FOLDER` (a run or a bundle), `local:LIBRARY:NAME@FILE` (weights for that network)."""
     folder = Path(request.rest)
     if folder.is_dir():
-        within = folder / "model"
-        is_run = within.is_dir() and not (folder / "model.json").exists()
-        return _from_bundle(within if is_run else folder, request)
+        return _from_bundle(bundle_folder(folder), request)
     name, at, file = request.rest.partition("@")
     if at and name.partition(":")[0] in _LIBRARIES:
         return create_backbone(
@@ -91,10 +90,10 @@ def _local(request: Request) -> Backbone:
 
 
 def _from_bundle(folder: Path, request: Request) -> Backbone:
-    info, file = folder / "model.json", folder / "model.safetensors"
+    info, file = folder / INFO_FILE, folder / WEIGHTS_FILE
     if not (info.is_file() and file.is_file()):
         raise WeightsError(
-            "no model.json and model.safetensors in it",
+            f"no {INFO_FILE} and {WEIGHTS_FILE} in it",
             where=str(folder),
             fix="local:runs/first",
         )

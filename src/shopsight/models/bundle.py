@@ -31,6 +31,13 @@ from torch import nn
 from shopsight.errors import BundleError, WeightsError
 from shopsight.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from shopsight.models.backbones import create_backbone
+from shopsight.models.bundle_files import (
+    CARD_FILE,
+    GOLDEN_FILE,
+    INFO_FILE,
+    METRICS_FILE,
+    WEIGHTS_FILE,
+)
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import HeadKind, create_head
 from shopsight.models.product_model import ProductModel
@@ -38,11 +45,6 @@ from shopsight.models.weights import fit_weights, read_weights
 from shopsight.preprocess import Preprocess
 
 FORMAT_VERSION = 1
-INFO_FILE = "model.json"
-WEIGHTS_FILE = "model.safetensors"
-GOLDEN_FILE = "golden.npz"
-METRICS_FILE = "metrics.json"
-CARD_FILE = "README.md"
 
 
 class HeadInfo(BaseModel):
