@@ -99,3 +99,35 @@ def test_faults_are_named() -> None:
         m.mean_average_precision(np.zeros((2, 2)), np.ones((2, 2)))
     with pytest.raises(MetricError, match="no images"):
         m.binary_log_loss(np.zeros((0, 2)), np.zeros((0, 2)))
+
+
+def slow_best_f1(wanted: np.ndarray, probabilities: np.ndarray) -> float:
+    """Over every cut that makes a difference."""
+    return max(sk.f1_score(wanted, probabilities >= cut) for cut in set(probabilities.tolist()))
+
+
+@given(seeds)
+def test_thresholds_reach_the_best_f1_of_any_cut(seed: int) -> None:
+    targets, probabilities = scored(seed, n=40)
+    thresholds = m.best_thresholds(targets, probabilities, fewest=1)
+    reached = m.multilabel_scores(targets, probabilities >= thresholds).f1
+    for c in np.flatnonzero(targets.any(axis=0)):
+        assert reached[c] == pytest.approx(slow_best_f1(targets[:, c], probabilities[:, c]))
+    assert thresholds[-1] == 0.5, "no image carries the last class"
+
+
+def test_a_threshold_lies_between_the_probabilities_it_parts() -> None:
+    targets = np.array([[1], [1], [0], [0]])
+    parted = m.best_thresholds(targets, np.array([[0.4], [0.3], [0.2], [0.1]]), fewest=1)
+    assert parted == pytest.approx([0.25])
+    around = m.best_thresholds(targets, np.array([[0.9], [0.6], [0.2], [0.1]]), fewest=1)
+    assert around.tolist() == [0.5], "what parts them already is left as it is"
+    alike = m.best_thresholds(targets, np.full((4, 1), 0.7), fewest=1)
+    assert alike.tolist() == [0.5]
+
+
+def test_a_class_of_few_images_keeps_its_threshold() -> None:
+    targets = np.zeros((40, 2))
+    targets[:9, 0] = targets[:10, 1] = 1
+    probabilities = np.where(targets > 0, 0.2, 0.1)
+    assert m.best_thresholds(targets, probabilities) == pytest.approx([0.5, 0.15])

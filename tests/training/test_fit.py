@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -305,6 +306,38 @@ def test_the_refit_of_a_probe_takes_the_middle_penalty(
     chosen = sorted(RunFolder(fold).state()["probe_penalty"] for fold in done.folds)
     assert set(chosen) <= set(probe.probe.penalties)
     assert RunFolder(done.run / "refit").state()["probe_penalty"] == chosen[1]
+
+
+def test_several_labels_from_a_table_to_answers(
+    drawn_products: DrawnProducts, tmp_path: Path
+) -> None:
+    """Probe, fine-tuning, a threshold per label, and folds that agree on them."""
+    rows = drawn_products.table.read_text(encoding="utf-8")
+    several = re.sub(",(dress|shoe),", r",\1|wearable,", rows)
+    table = tmp_path / "several.csv"
+    table.write_text(several, encoding="utf-8")
+    catalog = open_catalog(table, images_root=drawn_products.folder, label_separator="|")
+    tagged = recipe(
+        data={"val": 0.6},
+        model={"weights": "random"},
+        training={"start": "probe-then-finetune", "loss": "bce", "epochs": 2},
+        augment={"mixup": 0.0},
+        folds={"count": 2, "final": "ensemble"},
+    )
+    done = fit_folds(catalog, tagged, tmp_path / "run")
+    together = shopsight.load(done.run).info
+    folds = [shopsight.load(fold).info for fold in done.folds]
+    assert together.labels == ("dress", "hat", "shoe", "wearable")
+    for label in together.labels:
+        fitted = [info.thresholds[label] for info in folds]
+        assert all(0.0 < threshold < 1.0 for threshold in fitted)
+        assert together.thresholds[label] == pytest.approx(sum(fitted) / 2)
+    assert any(info.thresholds["wearable"] != 0.5 for info in folds), "the commonest is fitted"
+    (answer,) = shopsight.load(done.run).predict([catalog.refs()[0]])
+    given = dict(zip(answer.labels, answer.probabilities, strict=True))
+    assert set(answer.assigned) == {
+        label for label, probability in given.items() if probability >= together.thresholds[label]
+    }
 
 
 def test_refuses_a_folder_that_holds_a_run(drawn_products: DrawnProducts, tmp_path: Path) -> None:

@@ -157,12 +157,20 @@ def _model_facts(info: BundleInfo | None) -> list[tuple[str, str]]:
         ("Head", info.head.kind),
         ("Input", f"{shape.size} x {shape.size} px, {shape.resize}, {shape.interpolation}"),
         ("Temperature", f"{info.temperature:.3f}"),
+        ("Thresholds", _thresholds_text(info.thresholds)),
         ("Mirror image averaged in", "yes" if info.flip else "no"),
         ("Made", info.created),
         ("Weights, sha256", info.weights_sha256[:16]),
         ("Catalogue, sha256", info.catalog_fingerprint[:16]),
     ]
     return [(name, value) for name, value in pairs if value]
+
+
+def _thresholds_text(thresholds: Mapping[str, float]) -> str:
+    if not thresholds:
+        return ""
+    lowest, highest = min(thresholds.values()), max(thresholds.values())
+    return f"one per label, {lowest:.2f} to {highest:.2f}"
 
 
 def _run_facts(facts: RunFacts) -> list[tuple[str, str]]:

@@ -13,6 +13,9 @@ from shopsight.metrics.classification import negative_log, ratio
 
 Targets = Shaped[np.ndarray, "n c"]
 
+# Fewer positives than that move a fitted threshold by chance: rare classes are overfitted.
+FEWEST_POSITIVES = 10
+
 
 @dataclass(frozen=True)
 class MultilabelScores:
@@ -84,6 +87,45 @@ def multilabel_scores(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> M
         micro_f1=float(ratio(2 * hits.sum(), (support + given).sum())),
         macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
     )
+
+
+def best_thresholds(
+    targets: Targets,
+    probabilities: Float[np.ndarray, "n c"],
+    *,
+    otherwise: float = 0.5,
+    fewest: int = FEWEST_POSITIVES,
+) -> Float64[np.ndarray, "c"]:
+    """Per class, the threshold at which "probability >= threshold" has the highest F1.
+
+    It lies halfway between two neighbouring probabilities; of equally good cuts the one nearest to
+    `otherwise` is taken. Classes with fewer than `fewest` positives keep `otherwise`.
+
+    Raises:
+        MetricError: no images, shapes that differ, targets other than 0 and 1, NaN.
+    Source: Yang 2001, "A study of thresholding strategies for text categorization" (SCut).
+    """
+    wanted = _checked(targets, probabilities)
+    found = np.full(wanted.shape[1], otherwise)
+    for c in np.flatnonzero(wanted.sum(axis=0) >= fewest):
+        found[c] = _best_threshold(wanted[:, c], probabilities[:, c].astype(np.float64), otherwise)
+    return found
+
+
+def _best_threshold(
+    wanted: Bool[np.ndarray, "n"], probabilities: Float64[np.ndarray, "n"], otherwise: float
+) -> float:
+    order = np.argsort(-probabilities)
+    ranked = probabilities[order]
+    # A cut after rank k is possible only where the probability falls: equals stay together.
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    f1 = 2 * np.cumsum(wanted[order])[last] / (last + 1 + wanted.sum())
+    below = np.append(ranked[last[:-1] + 1], 0.0)
+    cuts = (ranked[last] + below) / 2
+    # `otherwise` itself may lie in the gap of the best cut, and is then as good.
+    cuts = np.where((below < otherwise) & (otherwise <= ranked[last]), otherwise, cuts)
+    best = np.flatnonzero(f1 == f1.max())
+    return float(cuts[best[np.abs(cuts[best] - otherwise).argmin()]])
 
 
 def subset_accuracy(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> float:

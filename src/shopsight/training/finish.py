@@ -1,4 +1,4 @@
-"""From trained weights to a bundle: golden outputs, temperature, model card."""
+"""From trained weights to a bundle: golden outputs, temperature, thresholds, model card."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from shopsight.data.images import read_bytes
 from shopsight.data.loader import OrderedBatches
 from shopsight.engines.golden import make_golden
 from shopsight.engines.torch_engine import TorchEngine
-from shopsight.metrics.calibration import fit_temperature
+from shopsight.metrics.calibration import fit_temperature, sigmoid
 from shopsight.metrics.classification import accuracy
+from shopsight.metrics.multilabel import best_thresholds
 from shopsight.models.bundle import BundleInfo, HeadInfo, write_bundle
 from shopsight.models.product_model import ProductModel
 from shopsight.training.run_folder import RunFolder
@@ -37,7 +38,7 @@ def write_model(
     catalog: Catalog,
     source: PixelSource,
 ) -> None:
-    """Write `run.model`, with the temperature fitted on the validation images.
+    """Write `run.model`, with temperature and thresholds fitted on the validation images.
 
     Args:
         backbone: the name that rebuilds the architecture.
@@ -47,6 +48,7 @@ def write_model(
     golden = make_golden(model, [read_bytes(ref) for ref in _golden_refs(catalog)])
     val = catalog.rows_of("val")
     temperature = 1.0
+    thresholds: dict[str, float] = {}
     metrics: dict[str, Any] = {}
     if len(val):
         logits = run_logits(model, source, val, device=recipe.hardware.accelerator)
@@ -55,6 +57,9 @@ def write_model(
         metrics["val_images"] = len(val)
         if targets.ndim == 1:
             metrics["val_accuracy"] = accuracy(logits.argmax(1), targets)
+        else:
+            best = best_thresholds(targets, sigmoid(logits, temperature=temperature))
+            thresholds = dict(zip(catalog.labels, best.tolist(), strict=True))
     info = BundleInfo(
         backbone=backbone,
         weights=started_from,
@@ -69,6 +74,7 @@ def write_model(
         preprocess=model.preprocess,
         embedding_width=width,
         temperature=temperature,
+        thresholds=thresholds,
         flip=model.flip,
         recipe=recipe.about.title,
         catalog=catalog.name,

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shopsight import progress
 from shopsight.config import Recipe
@@ -79,9 +80,20 @@ def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
     resume(fold.path)
 
 
-def _temperature(bundles: list[Bundle]) -> float:
-    """The middle one of the folds, each fitted on images that its network did not train on."""
-    return statistics.median(bundle.info.temperature for bundle in bundles)
+def _calibration(bundles: list[Bundle]) -> dict[str, Any]:
+    """Temperature and thresholds: of each the folds' middle one.
+
+    Each was fitted on images that its network did not train on; there are no such images for all
+    networks together, nor for one that was trained on everything.
+    """
+    infos = [bundle.info for bundle in bundles]
+    return {
+        "temperature": statistics.median(info.temperature for info in infos),
+        "thresholds": {
+            label: statistics.median(info.thresholds[label] for info in infos)
+            for label in infos[0].thresholds
+        },
+    }
 
 
 def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
@@ -98,9 +110,8 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         update={
             "members": len(bundles),
             "embedding_width": first.embedding_width * len(bundles),
-            # The mean of calibrated networks is less sure than each: its own scale is near 1.
-            "temperature": _temperature(bundles),
         }
+        | _calibration(bundles)
     )
     write_bundle(
         run.model,
@@ -124,7 +135,7 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     write_bundle(
         run.model,
         model=build_model(made),
-        info=made.info.model_copy(update={"temperature": _temperature(bundles)}),
+        info=made.info.model_copy(update=_calibration(bundles)),
         golden=made.golden,
         metrics={"folds": [bundle.metrics for bundle in bundles]},
         card=(refit.model / "README.md").read_text(encoding="utf-8"),
