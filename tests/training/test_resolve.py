@@ -10,7 +10,7 @@ import pytest
 from shopsight.config import Recipe, load_recipe, parse_recipe
 from shopsight.data.catalog import Catalog
 from shopsight.data.sources import open_catalog
-from shopsight.errors import ConfigError, ExtraMissingError
+from shopsight.errors import ConfigError, ExtraMissingError, TrainingError
 from shopsight.training.fit import fit
 from shopsight.training.prepare import resolve
 from tests.conftest import DrawnProducts
@@ -112,3 +112,23 @@ def test_a_weight_file_does_not_go_with_a_start_from_scratch(
         assert "--set model.weights=random" in text
     for weights in ("pretrained", "random"):
         assert resolve(small(f"model.weights={weights}"), catalog)[0].model.weights == "random"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("hardware.devices=many", "devices = 'many'"),
+        ("hardware.strategy=telepathy", "invalid strategy name"),
+        ("hardware.strategy=fsdp", "requires a GPU"),
+    ],
+)
+def test_machines_that_are_not_there_leave_no_run(
+    override: str, said: str, catalog: Catalog, tmp_path: Path
+) -> None:
+    recipe = small("hardware.accelerator=cpu", override)
+    with pytest.raises(TrainingError, match=said) as told:
+        fit(catalog, recipe, tmp_path / "run")
+    assert "--set hardware.devices=1" in str(told.value)
+    assert not (tmp_path / "run").exists()
+    # The probe is one process's work on one device.
+    resolve(small("training.start=probe", "model.weights=random", override), catalog)

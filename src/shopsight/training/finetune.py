@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from shopsight import progress
@@ -26,6 +28,8 @@ from shopsight.training.run_folder import RunFolder
 from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# Our own lines and bars say what is worth saying.
+_QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 def training_device(recipe: Recipe) -> torch.device:
@@ -41,6 +45,32 @@ def training_device(recipe: Recipe) -> torch.device:
         f"hardware.accelerator = {wanted!r}, and this machine has none",
         fix="shopsight doctor   (lists the devices), or --set hardware.accelerator=auto",
     )
+
+
+def check_hardware(recipe: Recipe) -> torch.device:
+    """`training_device`, once Lightning agrees to devices and strategy on this machine.
+
+    Raises:
+        TrainingError: it has no such accelerator, not so many devices, or no such strategy.
+    """
+    device = training_device(recipe)
+    if recipe.training.start == "probe":
+        return device
+    hardware = recipe.hardware
+    try:
+        with quiet_lightning():
+            Trainer(
+                **_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False
+            )
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+        asked = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
+        raise TrainingError(
+            f"cannot train on {asked}: {error}",
+            where="hardware",
+            fix="shopsight doctor   (lists the devices), or --set hardware.devices=1 "
+            "--set hardware.strategy=auto",
+        ) from error
+    return device
 
 
 def finetune(module: ClassifierTraining, run: RunFolder) -> None:
@@ -96,25 +126,32 @@ def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
     module.write_weights(run.checkpoints / "final.safetensors")
 
 
-def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: str) -> Trainer:
-    settings, hardware = recipe.training, recipe.hardware
+def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """The Trainer's arguments about machines."""
+    hardware = recipe.hardware
     single = hardware.devices in (1, "1") and hardware.num_nodes == 1
-    return Trainer(
-        accelerator=device.type if hardware.accelerator == "auto" else hardware.accelerator,
-        devices=hardware.devices,
-        strategy=hardware.strategy,
-        num_nodes=hardware.num_nodes,
-        sync_batchnorm=hardware.sync_batchnorm,
+    return {
+        "accelerator": device.type if hardware.accelerator == "auto" else hardware.accelerator,
+        "devices": hardware.devices,
+        "strategy": hardware.strategy,
+        "num_nodes": hardware.num_nodes,
+        "sync_batchnorm": hardware.sync_batchnorm,
         # One process stays one process, whatever cluster variables the shell has.
-        plugins=[LightningEnvironment()] if single else None,
+        "plugins": [LightningEnvironment()] if single else None,
+    }
+
+
+def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: str) -> Trainer:
+    settings = recipe.training
+    return Trainer(
+        **_machines(recipe, device),
+        **_QUIET,
         precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[LastCheckpoint(run.last_checkpoint)],
         logger=loggers(recipe, run),
-        enable_progress_bar=False,
-        enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1 << 30,

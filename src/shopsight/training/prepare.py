@@ -26,7 +26,7 @@ from shopsight.models.backbone import Backbone
 from shopsight.models.backbones import create_backbone
 from shopsight.models.weights import first_line
 from shopsight.preprocess import Preprocess
-from shopsight.training.finetune import training_device
+from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
 from shopsight.training.run_folder import Clock, RunFolder
@@ -175,7 +175,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     """
     if recipe.tracking.tracker != "none":
         require(recipe.tracking.tracker)
-    device = training_device(recipe)
+    device = check_hardware(recipe)
     _check_preprocess(recipe)
     size = recipe.preprocess.size
     backbone = create_backbone(
