@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -325,6 +326,8 @@ def test_several_labels_from_a_table_to_answers(
         folds={"count": 2, "final": "ensemble"},
     )
     done = fit_folds(catalog, tagged, tmp_path / "run")
+    probe, *_ = read_history(done.folds[0] / "metrics.csv")
+    assert probe.train_loss < math.log(2), "of every yes and no, better than guessing"
     together = shopsight.load(done.run).info
     folds = [shopsight.load(fold).info for fold in done.folds]
     assert together.labels == ("dress", "hat", "shoe", "wearable")

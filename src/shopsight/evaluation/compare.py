@@ -210,16 +210,7 @@ def compare_runs(
         for index, folder in enumerate(folders):
             difference = None
             if index != best:
-                difference = paired_difference(
-                    statistics[index],
-                    statistics[best],
-                    count,
-                    groups=groups,
-                    resamples=settings.bootstrap,
-                )
-                if metric == "accuracy":
-                    gains = _gains(predictions[index], predictions[best])
-                    difference = widened_by_signs(difference, gains, groups=groups)
+                difference = _difference(predictions[index], predictions[best], settings)
             entry = _entry(folder, titles[index], scores[index], difference)
             entries.append(_measured(entry, device) if measure else entry)
             advance(1)
@@ -296,6 +287,18 @@ def _statistics(predictions: Sequence[Predictions]) -> tuple[str, list[Statistic
             weighted.mean_average_precision(p.label_table("label"), p.scores()) for p in predictions
         ]
     return "accuracy", [weighted.mean(p.table["correct"].to_numpy()) for p in predictions]
+
+
+def _difference(own: Predictions, best: Predictions, settings: EvaluationSettings) -> Interval:
+    """To the best run, paired over the same images; of accuracies never surer than the signs."""
+    metric, (mine, theirs) = _statistics([own, best])
+    groups = own.groups()
+    difference = paired_difference(
+        mine, theirs, len(own), groups=groups, resamples=settings.bootstrap
+    )
+    if metric == "accuracy":
+        return widened_by_signs(difference, _gains(own, best), groups=groups)
+    return difference
 
 
 def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:

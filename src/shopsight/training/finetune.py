@@ -59,9 +59,7 @@ def check_hardware(recipe: Recipe) -> torch.device:
     hardware = recipe.hardware
     try:
         with quiet_lightning():
-            Trainer(
-                **_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False
-            )
+            Trainer(**_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False)
     except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
         asked = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
         raise TrainingError(

@@ -39,7 +39,7 @@ from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
 from shopsight.training.plan import measure_steps, plan_epochs
 from shopsight.training.prepare import class_counts, prepare
-from shopsight.training.probe import Probe, fit_probe, one_hot, sample_rows
+from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
 from shopsight.training.ranks import rank, wait_until
 from shopsight.training.run_folder import Clock, RunFolder
 from shopsight.training.trackers import log_once
@@ -197,15 +197,14 @@ class _Training:
         with atomic_file(self.run.probe_file) as part:
             save_file({"weight": probe.weight, "bias": probe.bias}, part)
         logits = features @ probe.weight.T + probe.bias
-        right = logits.argmax(1) == self.targets[rows].argmax(1)
-        loss = torch.nn.functional.cross_entropy(logits, self.targets[rows])
+        loss, accuracy = loss_and_accuracy(logits, self.targets[rows], self.catalog.multilabel)
         row = EpochRow(
             stage="probe",
             epoch=0,
             size_px=self.preprocess.size,
             lr=0.0,
-            train_loss=float(loss),
-            train_accuracy=float(right.float().mean()),
+            train_loss=loss,
+            train_accuracy=accuracy,
             val_loss=probe.val_loss,
             val_accuracy=probe.val_accuracy,
             seconds=round(clock.elapsed()[0], 2),

@@ -82,7 +82,7 @@ def fit_probe(
             solution = _minimise(solution, standard, train_target, penalty, weights, several_labels)
             weight = (solution[:-1] / scale[:, None]).T
             bias = solution[-1] - weight @ mean
-            loss, accuracy = _score(val @ weight.T + bias, val_target, several_labels)
+            loss, accuracy = loss_and_accuracy(val @ weight.T + bias, val_target, several_labels)
             probe = Probe(weight.contiguous(), bias, penalty, loss, accuracy)
             if best is None or probe.val_loss < best.val_loss:
                 best = probe
@@ -133,7 +133,13 @@ def _minimise(
     return solution.detach()
 
 
-def _score(logits: Tensor, target: Tensor, several_labels: bool) -> tuple[float, float]:
+def loss_and_accuracy(
+    logits: Float[Tensor, "n classes"], target: Float[Tensor, "n classes"], several_labels: bool
+) -> tuple[float, float]:
+    """Mean loss in nats and share of right answers (of every yes and no, with several labels).
+
+    NaN twice without rows.
+    """
     if not len(logits):
         return float("nan"), float("nan")
     if several_labels:
