@@ -25,11 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shopsight.config import load_recipe
 from shopsight.metrics.intervals import wilson
 
 
@@ -75,9 +77,10 @@ def pool(results: Path) -> None:
         fold = [word for word in row["settings"] if word.startswith("--fold=")]
         if fold:
             others = tuple(sorted(set(row["settings"]) - set(fold)))
-            key = (row["data"], row["recipe"], others, row["seed"])
+            # A recipe that was changed between two folds is another.
+            key = (row["data"], row["recipe"], others, row["seed"], row["recipe_sha256"])
             trainings.setdefault(key, {})[fold[0]] = row
-    for (data, recipe, settings, seed), folds in trainings.items():
+    for (data, recipe, settings, seed, _), folds in trainings.items():
         images = sum(row["images"] for row in folds.values())
         right = sum(round(row["accuracy"] * row["images"]) for row in folds.values())
         ((low,), (high,)) = wilson(np.array([right]), np.array([images]))
@@ -111,6 +114,9 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     row = {
         "data": options.data,
         "recipe": options.recipe,
+        "recipe_sha256": sha256(
+            load_recipe(options.recipe).model_dump_json(exclude={"about"}).encode()
+        ).hexdigest(),
         "settings": [*options.settings, *options.flags],
         "seed": seed,
         "images": evaluation["counts"]["images"],
