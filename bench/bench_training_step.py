@@ -7,12 +7,14 @@ bench_loader.py and bench_augment.py. Ours is what training does: uint8 pictures
 bf16 autocast, slow depthwise convolutions in fp32. The share of the peak counts the step's
 multiply-adds as torch does (forward, weight gradients, input gradients) against the fastest bf16
 matrix product of the same run. Variants take turns, and times are medians of processor time per
-thread, so that other work on the machine counts little.
+thread, so that other work on the machine counts little. The first rows are of the allocator: the
+same steps with what it does by itself, and with freed memory kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from shopsight.allocator import freed_memory_kept
 from shopsight.engines.torch_engine import computes_bf16
 from shopsight.models.backbones import create_backbone
 from shopsight.models.depthwise import depthwise_in_fp32
@@ -187,6 +190,33 @@ def lite(name: str, size_px: int, rounds: int, threads: int) -> None:
     )
 
 
+def allocator(name: str, size_px: int, rounds: int, threads: int) -> None:
+    """The step that training makes, as glibc manages memory and with freed memory kept."""
+    bf16 = computes_bf16(torch.device("cpu"))
+    step = training_step(name, size_px=size_px, bf16=bf16, channels_last=True, fp32_depthwise=bf16)
+    given_back, kept = Variant("freed memory given back", step), Variant("kept", step)
+    step()
+    peaks_mib = {}
+    for _ in range(rounds):
+        given_back.seconds.append(timed_s(step, threads))
+        peaks_mib.setdefault(given_back.name, _peak_mib())
+        with freed_memory_kept():
+            step()  # the first has all pages to fetch
+            kept.seconds.append(timed_s(step, threads))
+        peaks_mib.setdefault(kept.name, _peak_mib())
+    print(f"{name}, {size_px} px, batch {BATCH}, {'bf16' if bf16 else 'fp32'}")
+    for variant in (given_back, kept):
+        print(
+            f"  {variant.name:28} {variant.images_per_s / threads:6.1f} images/s per core, "
+            f"{variant.images_per_s / given_back.images_per_s:4.2f} x, "
+            f"peak of the process {peaks_mib[variant.name]:,} MiB"
+        )
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -195,6 +225,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     if not computes_bf16(torch.device("cpu")):
         print("this processor has no bf16 instructions: bf16 is emulated, and slower")
+    # First, while the peak of the process is theirs.
+    for name, size_px in (("embedded:tf_efficientnet_lite0", 192), ("timm:resnet18", 224)):
+        allocator(name, size_px, given.rounds, given.threads)
     resnet18(given.rounds, given.threads)
     for size_px in (128, 224):
         lite("embedded:tf_efficientnet_lite0", size_px, given.rounds, given.threads)

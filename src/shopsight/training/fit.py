@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
+from shopsight.allocator import freed_memory_kept
 from shopsight.config import Recipe
 from shopsight.data.cache import PixelSource, cache_root, open_cache, picture_keys
 from shopsight.data.catalog import Catalog
@@ -112,7 +114,8 @@ class _Training:
                 self._probe()
             self.run.update_state(stage="probed")
         if start != "probe" and not self.run.reached("finetuned"):
-            self._finetune()
+            with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
+                self._finetune()
         if rank() == 0:
             self._bundle()
 
