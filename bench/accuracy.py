@@ -11,7 +11,8 @@ K folds that take an hour each need not be one sitting, nor one machine:
 
     python bench/accuracy.py clothing ... --seeds 0 --flag=--folds=5 --flag=--fold=0
 
-and so on, then `python bench/accuracy.py --pool` says what the rows make together.
+and so on, then `python bench/accuracy.py --pool` says what the rows make together. One that was
+cut off goes on when the same command is given with --resume.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main() -> None:
         "--flag", dest="flags", action="append", default=[], help="as --flag=--folds=5"
     )
     parser.add_argument("--cache-dir")
+    parser.add_argument("--resume", action="store_true", help="go on with what lies in --out")
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/accuracy.jsonl"))
     options = parser.parse_args()
@@ -95,7 +97,8 @@ def pool(results: Path) -> None:
 def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train once, in a process of its own, and note what it took."""
     out = options.out / f"{options.recipe}-seed{seed}"
-    shutil.rmtree(out, ignore_errors=True)
+    if not options.resume:
+        shutil.rmtree(out, ignore_errors=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as cold:
@@ -105,9 +108,13 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             text=True,
         )
-    wall_s = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = json.loads(done.stdout)
+    stages = result["seconds"].values()
+    # What was done before a run was cut off counts too.
+    wall_s = max(time.perf_counter() - began, sum(stage["wall"] for stage in stages))
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu_s = max(cpu_s, sum(stage["cpu"] for stage in stages))
     part = "test" if "test" in result["evaluations"] else "out-of-fold"
     evaluation = result["evaluations"][part]
     accuracy = evaluation["metrics"]["accuracy"]
@@ -124,7 +131,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         "low": accuracy["low"],
         "high": accuracy["high"],
         "wall_s": round(wall_s, 1),
-        "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "cpu_s": round(cpu_s, 1),
         "peak_mb": round(after.ru_maxrss / 1000),
         "stages": result["seconds"],
     }
@@ -142,7 +149,10 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 def command(options: argparse.Namespace, seed: int, out: Path, cache: str) -> list[str]:
     """The command line that a user would type."""
-    words = [sys.executable, "-m", "shopsight", "train", options.data, "--out", str(out), "--json"]
+    train = [sys.executable, "-m", "shopsight", "train"]
+    if options.resume and out.is_dir():
+        return [*train, "--resume", str(out), "--json"]
+    words = [*train, options.data, "--out", str(out), "--json"]
     words += ["--recipe", options.recipe, "--seed", str(seed), "--cache-dir", cache]
     words += ["--root", options.root] if options.root else []
     for label in options.drop:

@@ -126,7 +126,9 @@ def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
     with pytest.raises(_PowerCutError):
         fit(catalog, recipe(), tmp_path / "cut")
     monkeypatch.undo()
+    spent_s = RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"]
     resume(tmp_path / "cut")
+    assert RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"] > spent_s > 0
     for name in ("best", "final"):
         assert same(weights(tmp_path / "whole", name), weights(tmp_path / "cut", name))
     for first, second in zip(

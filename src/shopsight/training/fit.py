@@ -231,20 +231,27 @@ class _Training:
     def _finetune(self) -> None:
         clock = Clock()
         limited = self.recipe.training.time_limit_s is not None
-        if limited and not self.run.last_checkpoint.is_file() and not self._plan():
-            return
+        try:
+            if limited and not self.run.last_checkpoint.is_file() and not self._plan():
+                return
+            self._finetune_in_memory()
+        finally:
+            # Interrupted too: the time limit counts what went before.
+            if rank() == 0:
+                self.run.add_seconds("finetune", clock)
+        if rank() == 0:
+            self.run.update_state(stage="finetuned")
+
+    def _finetune_in_memory(self) -> None:
+        """Fine-tune, in smaller batches as long as one does not fit in memory."""
         while True:
             try:
-                finetune(self._module(), self.run)
-                break
+                return finetune(self._module(), self.run)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self.recipe = half_the_batch(self.recipe, error)
                 self.run.write_recipe(self.recipe)
-        if rank() == 0:
-            self.run.update_state(stage="finetuned")
-            self.run.add_seconds("finetune", clock)
 
     def _module(self) -> ClassifierTraining:
         model, backbone = self.build()
