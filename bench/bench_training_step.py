@@ -18,6 +18,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -195,15 +196,13 @@ def allocator(name: str, size_px: int, rounds: int, threads: int) -> None:
     bf16 = computes_bf16(torch.device("cpu"))
     step = training_step(name, size_px=size_px, bf16=bf16, channels_last=True, fp32_depthwise=bf16)
     given_back, kept = Variant("freed memory given back", step), Variant("kept", step)
-    step()
     peaks_mib = {}
     for _ in range(rounds):
-        given_back.seconds.append(timed_s(step, threads))
-        peaks_mib.setdefault(given_back.name, _peak_mib())
-        with freed_memory_kept():
-            step()  # the first has all pages to fetch
-            kept.seconds.append(timed_s(step, threads))
-        peaks_mib.setdefault(kept.name, _peak_mib())
+        for variant in (given_back, kept):
+            with freed_memory_kept() if variant is kept else nullcontext():
+                step()  # untimed: after a change of mode, it has all pages to fetch
+                variant.seconds.append(timed_s(step, threads))
+            peaks_mib.setdefault(variant.name, _peak_mib())
     print(f"{name}, {size_px} px, batch {BATCH}, {'bf16' if bf16 else 'fp32'}")
     for variant in (given_back, kept):
         print(
