@@ -41,6 +41,16 @@ def test_the_allocator_gives_back_again_after_a_failed_block() -> None:
     assert resident_mib() - before < 32
 
 
+def test_a_block_within_another_does_not_end_it() -> None:
+    with freed_memory_kept() as kept:
+        if not kept:
+            pytest.skip("the C library is not glibc")
+        with freed_memory_kept():
+            fill_and_free()
+        within = resident_mib()
+    assert within - resident_mib() > BUFFER_MIB - 32
+
+
 def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
     with freed_memory_kept() as kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from scipy.special import expit, softmax
 
+from shopsight.allocator import freed_memory_kept
 from shopsight.engines.engine import Engine
 from shopsight.engines.golden import Verification, verify
 from shopsight.engines.inputs import Pictures, Prepared, prepare
@@ -166,8 +168,14 @@ class Predictor:
         # While one batch computes, the next one decodes.
         prepared = prepare(images, self.preprocess, ahead=2 * batch_size, threads=threads)
         checked = _checked(prepared, on_error)
-        while batch := tuple(islice(checked, batch_size)):
-            yield from self._run(batch)
+        with ExitStack() as memory:
+            kept = False
+            while batch := tuple(islice(checked, batch_size)):
+                # Not for a picture or two: returning the memory would take longer than it saves.
+                if len(batch) == batch_size and not kept:
+                    kept = True
+                    memory.enter_context(freed_memory_kept())
+                yield from self._run(batch)
 
     def _run(self, batch: tuple[Prepared, ...]) -> Iterator[_Outcome]:
         pixels = [one.pixels for one in batch if one.pixels is not None]

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from shopsight.allocator import freed_memory_kept
 from shopsight.config import CacheSettings
 from shopsight.data.cache import PixelSource, open_cache
 from shopsight.data.catalog import Catalog
@@ -173,7 +174,7 @@ def predict_catalog(
     table = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
     columns: list[pl.DataFrame] = []
     done = 0
-    with task(f"Predicting {split}", total=len(rows)) as advance:
+    with freed_memory_kept(), task(f"Predicting {split}", total=len(rows)) as advance:
         for batch in OrderedBatches(source, places, batch_size=batch_size):
             images = batch.images.numpy()
             _, logits = predictor.run_canvases(images)

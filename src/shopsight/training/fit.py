@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,8 @@ def resume(out: Path | str) -> None:
             fix="delete it and train again",
         )
     if not run.reached("bundled"):
-        _Training(run).go_on()
+        with freed_memory_kept():
+            _Training(run).go_on()
 
 
 def _ready_for_finetuning(run: RunFolder) -> bool:
@@ -114,8 +114,7 @@ class _Training:
                 self._probe()
             self.run.update_state(stage="probed")
         if start != "probe" and not self.run.reached("finetuned"):
-            with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
-                self._finetune()
+            self._finetune()
         if rank() == 0:
             self._bundle()
 
