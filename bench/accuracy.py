@@ -34,6 +34,7 @@ import numpy as np
 
 from shopsight.config import load_recipe
 from shopsight.metrics.intervals import wilson
+from shopsight.training.run_folder import RunFolder
 
 
 def main() -> None:
@@ -56,6 +57,8 @@ def main() -> None:
     if options.pool:
         pool(options.results)
         return
+    if options.resume and options.cache_dir is None:
+        parser.error("--resume needs the --cache-dir that the run began with")
     if options.data is None:
         parser.error("name the data")
     found = [run(options, seed) for seed in options.seeds]
@@ -96,34 +99,39 @@ def pool(results: Path) -> None:
 
 def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train once, in a process of its own, and note what it took."""
-    out = options.out / f"{options.recipe}-seed{seed}"
-    if not options.resume:
+    recipe_sha256 = sha256(
+        load_recipe(options.recipe).model_dump_json(exclude={"about"}).encode()
+    ).hexdigest()
+    asked = [options.data, options.root, options.drop, options.settings, options.flags]
+    # Of its own for each fold and setting: --resume must not take one run for another.
+    key = sha256(json.dumps([recipe_sha256, *asked]).encode()).hexdigest()[:8]
+    out = options.out / f"{options.recipe}-seed{seed}-{key}"
+    begun = options.resume and RunFolder(out).state_file.is_file()
+    if not begun:
         shutil.rmtree(out, ignore_errors=True)
+    # What was done before a run was cut off counts too.
+    earlier = list(RunFolder(out).state().get("seconds", {}).values()) if begun else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as cold:
         done = subprocess.run(
-            command(options, seed, out, options.cache_dir or cold),
+            resumption(out) if begun else command(options, seed, out, options.cache_dir or cold),
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = json.loads(done.stdout)
-    stages = result["seconds"].values()
-    # What was done before a run was cut off counts too.
-    wall_s = max(time.perf_counter() - began, sum(stage["wall"] for stage in stages))
+    wall_s = time.perf_counter() - began + sum(stage["wall"] for stage in earlier)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    cpu_s = max(cpu_s, sum(stage["cpu"] for stage in stages))
+    cpu_s += sum(stage["cpu"] for stage in earlier)
     part = "test" if "test" in result["evaluations"] else "out-of-fold"
     evaluation = result["evaluations"][part]
     accuracy = evaluation["metrics"]["accuracy"]
     row = {
         "data": options.data,
         "recipe": options.recipe,
-        "recipe_sha256": sha256(
-            load_recipe(options.recipe).model_dump_json(exclude={"about"}).encode()
-        ).hexdigest(),
+        "recipe_sha256": recipe_sha256,
         "settings": [*options.settings, *options.flags],
         "seed": seed,
         "images": evaluation["counts"]["images"],
@@ -147,12 +155,13 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     return row
 
 
+def resumption(out: Path) -> list[str]:
+    return [sys.executable, "-m", "shopsight", "train", "--resume", str(out), "--json"]
+
+
 def command(options: argparse.Namespace, seed: int, out: Path, cache: str) -> list[str]:
     """The command line that a user would type."""
-    train = [sys.executable, "-m", "shopsight", "train"]
-    if options.resume and out.is_dir():
-        return [*train, "--resume", str(out), "--json"]
-    words = [*train, options.data, "--out", str(out), "--json"]
+    words = [sys.executable, "-m", "shopsight", "train", options.data, "--out", str(out), "--json"]
     words += ["--recipe", options.recipe, "--seed", str(seed), "--cache-dir", cache]
     words += ["--root", options.root] if options.root else []
     for label in options.drop:

@@ -14,7 +14,6 @@ same steps with what it does by itself, and with freed memory kept.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from bench_predict_memory import peak_bytes
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -202,7 +202,7 @@ def allocator(name: str, size_px: int, rounds: int, threads: int) -> None:
             with freed_memory_kept() if variant is kept else nullcontext():
                 step()  # untimed: after a change of mode, it has all pages to fetch
                 variant.seconds.append(timed_s(step, threads))
-            peaks_mib.setdefault(variant.name, _peak_mib())
+            peaks_mib.setdefault(variant.name, peak_bytes() >> 20)
     print(f"{name}, {size_px} px, batch {BATCH}, {'bf16' if bf16 else 'fp32'}")
     for variant in (given_back, kept):
         print(
@@ -210,10 +210,6 @@ def allocator(name: str, size_px: int, rounds: int, threads: int) -> None:
             f"{variant.images_per_s / given_back.images_per_s:4.2f} x, "
             f"peak of the process {peaks_mib[variant.name]:,} MiB"
         )
-
-
-def _peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def main() -> None:
@@ -224,8 +220,12 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     if not computes_bf16(torch.device("cpu")):
         print("this processor has no bf16 instructions: bf16 is emulated, and slower")
-    # First, while the peak of the process is theirs.
-    for name, size_px in (("embedded:tf_efficientnet_lite0", 192), ("timm:resnet18", 224)):
+    # First and from small to large, while the peak of the process is theirs.
+    for name, size_px in (
+        ("timm:resnet18", 224),
+        ("embedded:tf_efficientnet_lite0", 192),
+        ("embedded:tf_efficientnet_lite2", 224),
+    ):
         allocator(name, size_px, given.rounds, given.threads)
     resnet18(given.rounds, given.threads)
     for size_px in (128, 224):

@@ -17,7 +17,7 @@ from threading import Lock
 # Numbers and limits of <malloc.h>; the values are those at which glibc's own adaption ends.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _ADAPTED = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20, _MMAP_MAX: 65_536}
-_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: (1 << 31) - 1}
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}  # -1: never
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -168,13 +168,11 @@ class Predictor:
         # While one batch computes, the next one decodes.
         prepared = prepare(images, self.preprocess, ahead=2 * batch_size, threads=threads)
         checked = _checked(prepared, on_error)
-        with ExitStack() as memory:
-            kept = False
-            while batch := tuple(islice(checked, batch_size)):
-                # Not for a picture or two: returning the memory would take longer than it saves.
-                if len(batch) == batch_size and not kept:
-                    kept = True
-                    memory.enter_context(freed_memory_kept())
+        batches = iter(lambda: tuple(islice(checked, batch_size)), ())
+        first = next(batches, ())
+        # Not for a picture or two: returning the memory would take longer than it saves.
+        with freed_memory_kept() if len(first) == batch_size else nullcontext():
+            for batch in chain([first], batches):
                 yield from self._run(batch)
 
     def _run(self, batch: tuple[Prepared, ...]) -> Iterator[_Outcome]:
