@@ -29,10 +29,12 @@ from shopsight.errors import (
     TrainingError,
     WeightsError,
 )
-from shopsight.training import finetune
+from shopsight.training.finetune import half_the_batch
 from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
 from shopsight.training.history import read_history
+from shopsight.training.module import ClassifierTraining
+from shopsight.training.plan import StepTimes, measure_steps
 from shopsight.training.run_folder import RunFolder
 from tests.conftest import DrawnProducts
 
@@ -115,14 +117,14 @@ def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
 ) -> None:
     catalog = open_catalog(drawn_products.folder)
     fit(catalog, recipe(), tmp_path / "whole")
-    step = finetune.ClassifierTraining.training_step
+    step = ClassifierTraining.training_step
 
     def cut(self: Any, batch: Any, index: int) -> torch.Tensor:
         if self.current_epoch == epoch and index == 1:
             raise _PowerCutError
         return step(self, batch, index)
 
-    monkeypatch.setattr(finetune.ClassifierTraining, "training_step", cut)
+    monkeypatch.setattr(ClassifierTraining, "training_step", cut)
     with pytest.raises(_PowerCutError):
         fit(catalog, recipe(), tmp_path / "cut")
     monkeypatch.undo()
@@ -174,14 +176,14 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
 def test_out_of_memory_halves_the_batch_and_accumulates(
     drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = finetune.ClassifierTraining.training_step
+    step = ClassifierTraining.training_step
 
     def small_device(self: Any, batch: Any, index: int) -> torch.Tensor:
         if len(batch.rows) > 6 and self.current_epoch == 1:
             raise torch.OutOfMemoryError("out of memory")
         return step(self, batch, index)
 
-    monkeypatch.setattr(finetune.ClassifierTraining, "training_step", small_device)
+    monkeypatch.setattr(ClassifierTraining, "training_step", small_device)
     fit(open_catalog(drawn_products.folder), recipe(), tmp_path / "run")
     used = RunFolder(tmp_path / "run").recipe().training
     assert (used.batch_size, used.accumulate) == (6, 2)
@@ -190,7 +192,7 @@ def test_out_of_memory_halves_the_batch_and_accumulates(
 
 def test_a_batch_of_one_that_does_not_fit_is_said() -> None:
     with pytest.raises(TrainingError, match="not even a batch of one"):
-        finetune.half_the_batch(recipe(training={"batch_size": 1}), MemoryError())
+        half_the_batch(recipe(training={"batch_size": 1}), MemoryError())
 
 
 def test_probe_then_finetune_starts_from_the_probe(
@@ -247,6 +249,34 @@ def test_the_time_limit_plans_fewer_epochs(drawn_products: DrawnProducts, tmp_pa
     assert len(read_history(tmp_path / "run" / "metrics.csv")) <= planned
     # Generous: what matters is that it does not train on for its 100,000 epochs.
     assert time.monotonic() - began < 60
+
+
+def test_planning_counts_against_the_time_limit(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReachedError(Exception):
+        pass
+
+    def slow(*args: Any) -> StepTimes:
+        times = measure_steps(*args)
+        time.sleep(1.0)
+        return times
+
+    def check(module: ClassifierTraining, run: RunFolder) -> None:
+        stages = run.state()["seconds"].values()
+        assert module.deadline is not None
+        left = module.deadline - time.monotonic()
+        assert 0 < left <= 60.0 - 1.0 - sum(stage["wall"] for stage in stages)
+        raise ReachedError
+
+    monkeypatch.setattr("shopsight.training.fit.measure_steps", slow)
+    monkeypatch.setattr("shopsight.training.fit.finetune", check)
+    with pytest.raises(ReachedError):
+        fit(
+            open_catalog(drawn_products.folder),
+            recipe(training={"time_limit_s": 60.0}),
+            tmp_path / "run",
+        )
 
 
 def test_early_stopping(drawn_products: DrawnProducts, tmp_path: Path) -> None:

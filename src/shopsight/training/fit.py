@@ -228,7 +228,7 @@ class _Training:
     # -- fine-tuning -----------------------------------------------------------------------
 
     def _finetune(self) -> None:
-        clock = Clock()
+        self.finetuning = Clock()
         limited = self.recipe.training.time_limit_s is not None
         try:
             if limited and not self.run.last_checkpoint.is_file() and not self._plan():
@@ -237,7 +237,7 @@ class _Training:
         finally:
             # Interrupted too: the time limit counts what went before.
             if rank() == 0:
-                self.run.add_seconds("finetune", clock)
+                self.run.add_seconds("finetune", self.finetuning)
         if rank() == 0:
             self.run.update_state(stage="finetuned")
 
@@ -279,17 +279,18 @@ class _Training:
         )
 
     def _spent_s(self) -> float:
+        """Seconds of the stages before, and of this one so far: planning and failed tries too."""
         seconds = self.run.state().get("seconds", {})
-        return sum(float(stage["wall"]) for stage in seconds.values())
+        before = sum(float(stage["wall"]) for stage in seconds.values())
+        return before + self.finetuning.elapsed()[0]
 
     def _plan(self) -> bool:
         """Set the epochs that fit in the time limit; False when the probe is all that fits."""
         limit = self.recipe.training.time_limit_s
         assert limit is not None
-        clock = Clock()
         module = self._module()
         times = measure_steps(module, self.device, self.recipe.training.precision)
-        left_s = limit - self._spent_s() - clock.elapsed()[0]
+        left_s = limit - self._spent_s()
         most = self.recipe.training.epochs
         steps = len(module.train_dataloader())
         epochs = plan_epochs(
