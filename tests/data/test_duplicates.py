@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageEnhance
 
-from shopsight.data.duplicates import families, near_pairs
+from shopsight.data.duplicates import families, like_any, near_pairs
 from shopsight.data.images import decode
 from shopsight.data.thumbs import THUMB_BYTES, alike, thumb
 
@@ -126,6 +126,28 @@ def test_the_search_spans_blocks() -> None:
     thumbs = np.concatenate([distinct, distinct[::7]])
     expected = [[7 * k, 700 + k] for k in range(100)]
     assert near_pairs(thumbs).tolist() == expected
+
+
+def test_copies_of_others_are_found() -> None:
+    """The same rows as comparing each with each, and without others none."""
+    others = thumbs_of(*(product(seed) for seed in range(60)))
+    new = [product(seed) for seed in range(100, 140)]
+    new += [encoded_again(40)(product(seed)) for seed in range(10, 40)]
+    new += [product(seed).resize((120, 120)) for seed in range(20, 30)]
+    thumbs = thumbs_of(*new, *[Image.new("RGB", (100, 100), "white")] * 2)
+    expected = [bool(alike(np.broadcast_to(one, others.shape), others).any()) for one in thumbs]
+    assert 30 <= sum(expected) <= 40
+    assert like_any(thumbs, others).tolist() == expected
+    assert not like_any(thumbs, others[:0]).any()
+    assert like_any(thumbs[:0], others).shape == (0,)
+
+
+def test_copies_are_found_across_blocks() -> None:
+    rng = np.random.default_rng(0)
+    others = rng.integers(0, 256, (5000, THUMB_BYTES), dtype=np.uint8)
+    new = rng.integers(0, 256, (600, THUMB_BYTES), dtype=np.uint8)
+    new[::7] = others[rng.choice(len(others), len(new[::7]), replace=False)]
+    assert np.flatnonzero(like_any(new, others)).tolist() == list(range(0, 600, 7))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from shopsight.config import EvaluationSettings
 from shopsight.data.catalog import Catalog
+from shopsight.data.facts import inspect_all
+from shopsight.data.thumbs import write_thumbs
 from shopsight.engines.predictor import Predictor
 from shopsight.evaluation.evaluate import evaluate
 from shopsight.evaluation.report import write_evaluation_report
@@ -21,10 +24,12 @@ QUICK = EvaluationSettings(bootstrap=200)
 
 @pytest.fixture
 def run(tmp_path: Path, catalog: Catalog) -> Path:
-    """A run folder whose catalogue has the files' hashes."""
+    """A run folder whose catalogue has the files' hashes, and their thumbnails."""
     hashes = [hashlib.sha256(Path(ref).read_bytes()).hexdigest() for ref in catalog.refs()]
     hashed = catalog.with_table(catalog.table.with_columns(pl.Series("sha256", hashes)))
     hashed.write(tmp_path / "run" / "catalog.parquet")
+    thumbs = inspect_all(catalog.refs()).thumbs
+    write_thumbs(tmp_path / "run" / "audit" / "thumbs.parquet", hashed.table["sha256"], thumbs)
     write_text(tmp_path / "run" / "model" / "model.json", "{}")
     return tmp_path / "run"
 
@@ -43,7 +48,43 @@ def test_files_are_known_by_their_content(run: Path, catalog: Catalog, moved: Ca
     seen = seen_in_training([*moved.refs(), moved.refs()[0]], run)
     assert seen is not None
     fitted = [split != "test" for split in catalog.table["split"]]
-    assert seen.tolist() == [*fitted[::-1], fitted[-1]]
+    assert seen.files.tolist() == [*fitted[::-1], fitted[-1]]
+    assert not seen.copies.any()
+
+
+def test_copies_are_known_by_their_looks(run: Path, catalog: Catalog, tmp_path: Path) -> None:
+    copies = []
+    for place, ref in enumerate(catalog.refs()):
+        copies.append(str(tmp_path / f"{place}.webp"))
+        with Image.open(ref) as picture:
+            half = picture.resize((picture.width // 2, picture.height // 2))
+            half.save(copies[-1], quality=80)
+    seen = seen_in_training(copies, run)
+    assert seen is not None
+    fitted = [split != "test" for split in catalog.table["split"]]
+    assert seen.copies.tolist() == fitted
+    assert not seen.files.any()
+    (run / "audit" / "thumbs.parquet").unlink()
+    without = seen_in_training(copies, run)
+    assert without is not None
+    assert not without.either.any()
+
+
+def test_the_note_tells_of_copies(
+    run: Path, catalog: Catalog, tmp_path: Path, predictor: Predictor
+) -> None:
+    rows = []
+    for place, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
+        with Image.open(ref) as picture:
+            picture.save(tmp_path / f"{place}.jpg", quality=60)
+        rows.append({"image": f"{place}.jpg", "label": label})
+    encoded_anew = Catalog(pl.DataFrame(rows), name="anew", root=str(tmp_path))
+    found = evaluate(predictor, encoded_anew, split="all", settings=QUICK, run=run)
+    fitted = 60 - len(catalog.rows_of("test"))
+    assert found.seen is not None
+    assert (found.seen.seen, found.seen.copies) == (fitted, fitted)
+    assert f"({fitted} as copies: encoded anew or resized): the score" in found.seen.note
+    assert found.to_json()["seen"]["copies"] == fitted
 
 
 def test_the_score_is_that_of_the_unseen(
@@ -70,14 +111,14 @@ def test_all_seen_and_none_seen(
 ) -> None:
     seen = seen_in_training(moved.refs(), run)
     assert seen is not None
-    known = moved.take(seen.nonzero()[0])
+    known = moved.take(seen.either.nonzero()[0])
     found = evaluate(predictor, known, split="all", settings=QUICK, run=run)
     assert found.counts["images"] == len(known)
     assert found.seen is not None
     assert found.seen.note.startswith(f"all {len(known)} images")
     page = write_evaluation_report(found, known, run / "other.html").read_text(encoding="utf-8")
     assert "The model was trained on all of these images." in page
-    new = moved.take((~seen).nonzero()[0])
+    new = moved.take((~seen.either).nonzero()[0])
     found = evaluate(predictor, new, split="all", settings=QUICK, run=run)
     assert found.seen is not None
     assert found.seen.note == ""
@@ -90,7 +131,7 @@ def test_every_image_of_the_folds_was_trained_on(run: Path, moved: Catalog) -> N
     table.write_parquet(run / "catalog.parquet")
     seen = seen_in_training(moved.refs(), run)
     assert seen is not None
-    assert seen.all()
+    assert seen.files.all()
 
 
 def test_a_run_without_hashes_cannot_be_asked(

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import shopsight
 from shopsight.config import Recipe, parse_recipe
 from shopsight.data.sources import open_catalog
+from shopsight.data.thumbs import read_thumbs
 from shopsight.errors import (
     AuditError,
     CatalogError,
@@ -87,6 +88,7 @@ def test_leaves_a_whole_run_folder(drawn_products: DrawnProducts, tmp_path: Path
     assert resolved.cache.mode == "raw"
     assert run.catalog().table["split"].value_counts().height == 3
     assert (run.audit / "audit.html").is_file()
+    assert len(read_thumbs(run.thumbs_file, run.catalog().table["sha256"])) == len(run.catalog())
     assert list((run.path / "tensorboard").glob("events*"))
     model = shopsight.load(run.path)
     assert model.verify().ok

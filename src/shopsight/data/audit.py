@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from shopsight.data.audit_page import write_audit_page
 from shopsight.data.audit_statistics import AuditStatistics, audit_statistics
@@ -42,12 +42,14 @@ class AuditReport:
         catalog: what was looked at.
         facts: one line per row, in order: image, status ("ok", "damaged", "unreadable",
             "missing"), reason, problem, format, width, height, bytes, sha256, contrast.
+        thumbs: one per row, zeros where the picture is not compared by likeness; see `thumbs`.
         findings: errors first.
         twins: an id per row, equal within a family of equal files and near duplicates.
     """
 
     catalog: Catalog
     facts: pl.DataFrame
+    thumbs: UInt8[np.ndarray, "n t"]
     findings: tuple[Finding, ...]
     twins: Int64[np.ndarray, "n"]
     statistics: AuditStatistics
@@ -151,7 +153,7 @@ def audit(catalog: Catalog, *, threads: int | None = None, remember: bool = True
         *label_faults(catalog, classes),
     ]
     statistics = audit_statistics(catalog, facts, classes=classes, twins=twins)
-    return AuditReport(catalog, facts, _ordered(findings), twins, statistics)
+    return AuditReport(catalog, facts, inspected.thumbs, _ordered(findings), twins, statistics)
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

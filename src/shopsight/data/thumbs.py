@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import polars as pl
 from jaxtyping import Float32, UInt8
+
+from shopsight.files import atomic_file
 
 LUMA_PX, CHROMA_PX = 24, 8
 LUMA_BYTES = LUMA_PX * LUMA_PX
@@ -44,6 +49,27 @@ def luma(thumbs: UInt8[np.ndarray, "n t"]) -> Float32[np.ndarray, "n l"]:
     """Luma less its mean."""
     values = thumbs[:, :LUMA_BYTES].astype(np.float32)
     return np.asarray(values - values.mean(axis=1, keepdims=True))
+
+
+def write_thumbs(path: Path, sha256: pl.Series, thumbs: UInt8[np.ndarray, "n t"]) -> None:
+    """Keep the thumbnail of each file, by its content.
+
+    Rows of zeros, where a picture is not compared by likeness, are left out.
+    """
+    table = pl.DataFrame(
+        {"sha256": sha256, "thumb": [row.tobytes() for row in thumbs]},
+        schema={"sha256": pl.String, "thumb": pl.Binary},
+    )
+    table = table.filter(pl.Series(thumbs.any(axis=1))).unique("sha256", maintain_order=True)
+    with atomic_file(path) as part:
+        table.write_parquet(part)
+
+
+def read_thumbs(path: Path, sha256: pl.Series) -> UInt8[np.ndarray, "m t"]:
+    """The thumbnails that were kept of these files."""
+    kept = pl.scan_parquet(path).filter(pl.col("sha256").is_in(sha256.unique().implode())).collect()
+    joined = b"".join(kept["thumb"].to_list())
+    return np.frombuffer(joined, np.uint8).reshape(-1, THUMB_BYTES)
 
 
 def alike(

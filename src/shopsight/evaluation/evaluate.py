@@ -61,11 +61,16 @@ def _score_of_unseen(
     if seen is None:
         progress.say(f"{run} does not say what it was trained on: its images may be among these")
         return everything
-    found = everything
-    if seen.any() and not seen.all():
-        unseen = predictions.table.filter(pl.Series(~seen))
+    found, either = everything, seen.either
+    if either.any() and not either.all():
+        unseen = predictions.table.filter(pl.Series(~either))
         found = score(replace(predictions, table=unseen), settings)
-    told = Seen(len(predictions), int(seen.sum()), everything.score.value)
+    told = Seen(
+        images=len(predictions),
+        seen=int(either.sum()),
+        copies=int(seen.copies.sum()),
+        score_on_all=everything.score.value,
+    )
     if told.note:
         progress.say(told.note)
     return replace(found, seen=told)

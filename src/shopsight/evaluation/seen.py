@@ -1,7 +1,8 @@
 """Whether a model was trained on the pictures that it is scored on.
 
-A run keeps the content hash of each file that it used. Only equal files are found: a copy that was
-encoded anew, or another picture of the same product, is not (the audit finds such copies).
+A run keeps the content hash of each file that it used, and its thumbnail. Equal files are found,
+and copies that were encoded anew, resized or slightly changed, as the audit finds them; another
+picture of the same product is not.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool
 
-from shopsight.data.ahead import ahead, core_count
-from shopsight.data.images import read_bytes
-from shopsight.files import sha256_bytes
+from shopsight.data.duplicates import like_any
+from shopsight.data.facts import inspect_all
+from shopsight.data.thumbs import read_thumbs
 from shopsight.models.bundle_files import bundle_folder
-from shopsight.progress import task
 
 FITTED_ON = ("train", "val")
-_PIECE_FILES = 128
 
 
 @dataclass(frozen=True)
 class Seen:
     """Attributes:
     images: how many were predicted.
-    seen: those of them whose file was in the training or validation part of the model's run.
+    seen: those of them that were in the training or validation part of the model's run.
+    copies: those of the seen whose file is another: encoded anew, or of another size.
     score_on_all: the headline metric over all of them; the evaluation's own is over the unseen
         ones, where there are any.
     """
 
     images: int
     seen: int
+    copies: int
     score_on_all: float
 
     @property
@@ -49,19 +50,24 @@ class Seen:
             return ""
         if not self.unseen:
             return (
-                f"all {self.images:,} images were among those the model was trained on: "
-                "the score says nothing about new ones"
+                f"all {self.images:,} images were among those the model was trained on"
+                f"{self._as_copies}: the score says nothing about new ones"
             )
         return (
-            f"{self.seen:,} of {self.images:,} images were among those the model was trained on: "
-            f"the score is that of the other {self.unseen:,} "
+            f"{self.seen:,} of {self.images:,} images were among those the model was trained on"
+            f"{self._as_copies}: the score is that of the other {self.unseen:,} "
             f"(on all it would be {100 * self.score_on_all:.1f} %)"
         )
+
+    @property
+    def _as_copies(self) -> str:
+        return f" ({self.copies:,} as copies: encoded anew or resized)" if self.copies else ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "images": self.images,
             "seen": self.seen,
+            "copies": self.copies,
             "score_on_all": self.score_on_all,
             "note": self.note,
         }
@@ -75,8 +81,23 @@ def run_of(model: Path | str) -> Path | None:
     return folder if known else None
 
 
-def seen_in_training(refs: Sequence[str], run: Path) -> Bool[np.ndarray, "n"] | None:
-    """Which of the files were in the training or validation part of the run, by their content.
+@dataclass(frozen=True, eq=False)
+class SeenImages:
+    """Attributes:
+    files: images whose file was trained on.
+    copies: images whose file was not, but one that looks like it.
+    """
+
+    files: Bool[np.ndarray, "n"]
+    copies: Bool[np.ndarray, "n"]
+
+    @property
+    def either(self) -> Bool[np.ndarray, "n"]:
+        return np.asarray(self.files | self.copies, bool)
+
+
+def seen_in_training(refs: Sequence[str], run: Path) -> SeenImages | None:
+    """Which of the images were in the training or validation part of the run.
 
     Every image of a K-fold run was trained on by some of its networks. None where the run does
     not say what was in its files.
@@ -86,23 +107,11 @@ def seen_in_training(refs: Sequence[str], run: Path) -> Bool[np.ndarray, "n"] | 
         return None
     if "split" in catalog.columns:
         catalog = catalog.filter(pl.col("split").is_in(FITTED_ON))
-    files = list(dict.fromkeys(refs))
-    fitted = set(catalog["sha256"])
-    seen = dict(zip(files, (sha256 in fitted for sha256 in _hashes(files)), strict=True))
-    return np.array([seen[ref] for ref in refs], dtype=bool)
-
-
-def _hashes(files: Sequence[str]) -> list[str]:
-    # Not by the audit's facts: those need every picture decoded, a hash only its bytes.
-    starts = range(0, len(files), _PIECE_FILES)
-
-    def piece(number: int) -> list[str]:
-        start = starts[number]
-        return [sha256_bytes(read_bytes(ref)) for ref in files[start : start + _PIECE_FILES]]
-
-    found: list[str] = []
-    with task("Comparing with the training images", total=len(files)) as advance:
-        for hashes in ahead(piece, len(starts), threads=core_count()):
-            found += hashes
-            advance(len(hashes))
-    return found
+    inspected = inspect_all(refs)
+    files = inspected.facts["sha256"].is_in(catalog["sha256"].implode()).fill_null(False).to_numpy()
+    copies = np.zeros(len(refs), bool)
+    kept = run / "audit" / "thumbs.parquet"
+    if kept.is_file():
+        thumbs = read_thumbs(kept, catalog["sha256"])
+        copies[~files] = like_any(inspected.thumbs[~files], thumbs)
+    return SeenImages(files, copies)

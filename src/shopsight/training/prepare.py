@@ -19,6 +19,7 @@ from shopsight.data.audit import audit
 from shopsight.data.catalog import Catalog
 from shopsight.data.gate import gate
 from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
+from shopsight.data.thumbs import write_thumbs
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
@@ -257,6 +258,7 @@ def _audited(
             f"{run.audit / 'left_out.csv'}"
         )
     facts = report.facts[passed.rows.tolist()]
+    write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
     return passed.catalog.with_table(
         passed.catalog.table.with_columns(
             facts["sha256"], pl.Series("twins", report.twins[passed.rows])

@@ -43,6 +43,10 @@ class RunFolder:
         return self.path / "audit"
 
     @property
+    def thumbs_file(self) -> Path:
+        return self.audit / "thumbs.parquet"
+
+    @property
     def split_file(self) -> Path:
         return self.path / "split.json"
 
