@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before torch and OpenCV start their pools: tests run beside each other, one thread each.
+# Before torch and OpenCV start their pools: tests run beside each other, one thread each. A pytest
+# plugin has imported NumPy by now, whose pool is limited below.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jaxtyping
 import pytest
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
+from threadpoolctl import threadpool_limits
+
+# While the hook below is at work, every module is compiled anew, whoever wrote it: it looks for
+# compiled files under names of its own. So the large libraries come first.
+LIBRARIES = ("beartype", "polars", "cv2", "torch._dynamo", "torchvision", "timm", "lightning", "sklearn")
+for library in LIBRARIES:
+    importlib.import_module(library)
 
 # Every array that goes in or out is checked against the shape in the signature. Before shopsight
 # is first imported: the check is put in while modules load.
@@ -58,6 +67,7 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,7 +38,7 @@ def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
     Raises:
         SourceError: the files are not in `root`, or not to be had from Kaggle.
     """
-    home = root or fetch_from_kaggle("datasets", KAGGLE_HANDLE)
+    home = root or fetch_from_kaggle("datasets", KAGGLE_HANDLE, wanted_by="clothing")
     table = home / "images.csv"
     folders = [images_root] if images_root else [f"{home}/{name}" for name in IMAGE_FOLDERS]
     images = next((folder for folder in folders if list_images(Path(folder))), None)
