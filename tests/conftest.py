@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 
 # While the hook below is at work, every module is compiled anew, whoever wrote it: it looks for
 # compiled files under names of its own. So the large libraries come first.
-LIBRARIES = ("beartype", "polars", "cv2", "torch._dynamo", "torchvision", "timm", "lightning", "sklearn")
-for library in LIBRARIES:
+LARGE = "beartype cv2 lightning polars sklearn timm torch._dynamo torchvision"
+for library in LARGE.split():
     importlib.import_module(library)
 
 # Every array that goes in or out is checked against the shape in the signature. Before shopsight
