@@ -19,12 +19,6 @@ from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-# While the hook below is at work, every module is compiled anew, whoever wrote it: it looks for
-# compiled files under names of its own. So the large libraries come first.
-LARGE = "beartype cv2 lightning polars sklearn timm torch._dynamo torchvision"
-for library in LARGE.split():
-    importlib.import_module(library)
-
 # Every array that goes in or out is checked against the shape in the signature. Before shopsight
 # is first imported: the check is put in while modules load.
 jaxtyping.install_import_hook(
@@ -35,13 +29,24 @@ jaxtyping.install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
-from shopsight.data.drawn import draw_product  # noqa: E402
 from shopsight.progress import Advance, listen  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
 
 DRAWN_CLASSES = ("dress", "shoe", "hat")
+LARGE = ("cv2", "lightning", "polars", "sklearn", "timm", "torch._dynamo", "torchvision")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Import the large libraries before shopsight, where tests run.
+
+    What is first imported while a module of ours loads is compiled anew, whoever wrote it: the
+    import hook looks for compiled files under names of its own.
+    """
+    if config.getoption("dist", "no") == "no":
+        for library in LARGE:
+            importlib.import_module(library)
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ def draw_products(
     folder: Path, *, per_class: int, classes: tuple[str, ...] = DRAWN_CLASSES, seed: int = 0
 ) -> DrawnProducts:
     """Draw `per_class` pictures (an even number) of each class into `folder`."""
+    from shopsight.data.drawn import draw_product
+
     rows = ["image,label,product"]
     for label in classes:
         (folder / label).mkdir(parents=True, exist_ok=True)
