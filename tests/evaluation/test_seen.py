@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -34,14 +36,18 @@ def run(tmp_path: Path, catalog: Catalog) -> Path:
     return tmp_path / "run"
 
 
-@pytest.fixture
-def moved(tmp_path: Path, catalog: Catalog) -> Catalog:
+def copied(catalog: Catalog, folder: Path, copy: Callable[[str, Path], object]) -> Catalog:
     """Copies of the catalogue's files under other names, in another order and unsplit."""
     rows = []
     for place, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
-        (tmp_path / f"{place}.jpg").write_bytes(Path(ref).read_bytes())
+        copy(ref, folder / f"{place}.jpg")
         rows.append({"image": f"{place}.jpg", "label": label})
-    return Catalog(pl.DataFrame(rows[::-1]), name="moved", root=str(tmp_path))
+    return Catalog(pl.DataFrame(rows[::-1]), name="copied", root=str(folder))
+
+
+@pytest.fixture
+def moved(tmp_path: Path, catalog: Catalog) -> Catalog:
+    return copied(catalog, tmp_path, shutil.copyfile)
 
 
 def test_files_are_known_by_their_content(run: Path, catalog: Catalog, moved: Catalog) -> None:
@@ -73,12 +79,11 @@ def test_copies_are_known_by_their_looks(run: Path, catalog: Catalog, tmp_path: 
 def test_the_note_tells_of_copies(
     run: Path, catalog: Catalog, tmp_path: Path, predictor: Predictor
 ) -> None:
-    rows = []
-    for place, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
+    def encode_anew(ref: str, path: Path) -> None:
         with Image.open(ref) as picture:
-            picture.save(tmp_path / f"{place}.jpg", quality=60)
-        rows.append({"image": f"{place}.jpg", "label": label})
-    encoded_anew = Catalog(pl.DataFrame(rows), name="anew", root=str(tmp_path))
+            picture.save(path, quality=60)
+
+    encoded_anew = copied(catalog, tmp_path, encode_anew)
     found = evaluate(predictor, encoded_anew, split="all", settings=QUICK, run=run)
     fitted = 60 - len(catalog.rows_of("test"))
     assert found.seen is not None

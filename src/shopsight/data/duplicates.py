@@ -42,14 +42,11 @@ def near_pairs(thumbs: UInt8[np.ndarray, "n t"]) -> Pairs:
     rows = _rows_with_contrast(thumbs)
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    rows, points = _Projection.of(thumbs[_some(rows)]).sorted(thumbs, rows)
+    rows, points = _Projection.of(thumbs, rows).sorted(thumbs, rows)
     found = [np.empty((0, 2), np.int64)]
     with task("Comparing images", total=len(rows)) as advance:
         for start in range(0, len(rows), _BLOCK_ROWS):
-            candidates = rows[_candidates(points, start)]
-            for part in _parts(candidates):
-                passed = alike(thumbs[part[:, 0]], thumbs[part[:, 1]])
-                found.append(part[passed])
+            found.append(_verified(thumbs, thumbs, rows[_candidates(points, start)]))
             advance(min(_BLOCK_ROWS, len(rows) - start))
     pairs = np.sort(np.concatenate(found), axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
@@ -66,17 +63,18 @@ def like_any(
     rows, pool = _rows_with_contrast(thumbs), _rows_with_contrast(others)
     if not len(rows) or not len(pool):
         return found
-    projection = _Projection.of(others[_some(pool)])
+    projection = _Projection.of(others, pool)
     rows, points = projection.sorted(thumbs, rows)
     pool, pool_points = projection.sorted(others, pool)
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = points[start : start + _BLOCK_ROWS]
-        first = int(np.searchsorted(pool_points[:, 0], block[0, 0] - _REACH))
-        for pairs in _near(block, pool_points, first):
-            a, b = rows[start + pairs[:, 0]], pool[pairs[:, 1]]
-            for part in _parts(np.stack([a, b], axis=1)[~found[a]]):
-                passed = alike(thumbs[part[:, 0]], others[part[:, 1]])
-                found[part[passed, 0]] = True
+    with task("Comparing images", total=len(rows)) as advance:
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = points[start : start + _BLOCK_ROWS]
+            first = int(np.searchsorted(pool_points[:, 0], block[0, 0] - _REACH))
+            for near in _near(block, pool_points, first):
+                pairs = np.stack([rows[start + near[:, 0]], pool[near[:, 1]]], axis=1)
+                pairs = pairs[~found[pairs[:, 0]]]
+                found[_verified(thumbs, others, pairs)[:, 0]] = True
+            advance(len(block))
     return found
 
 
@@ -92,6 +90,14 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + _VERIFIED_AT_ONCE]
 
 
+def _verified(
+    thumbs: UInt8[np.ndarray, "m t"], others: UInt8[np.ndarray, "n t"], pairs: Pairs
+) -> Pairs:
+    """The pairs (row of `thumbs`, row of `others`) that are alike."""
+    passed = [alike(thumbs[part[:, 0]], others[part[:, 1]]) for part in _parts(pairs)]
+    return np.asarray(pairs[np.concatenate([np.empty(0, bool), *passed])])
+
+
 def _unit(thumbs: UInt8[np.ndarray, "n t"]) -> Float32[np.ndarray, "n l"]:
     values = luma(thumbs)
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
@@ -102,20 +108,17 @@ def _rows_with_contrast(thumbs: UInt8[np.ndarray, "n t"]) -> Int64[np.ndarray, "
     return np.flatnonzero(contrasts >= LOWEST_CONTRAST_LEVELS).astype(np.int64)
 
 
-def _some(rows: Int64[np.ndarray, "m"]) -> Int64[np.ndarray, "k"]:
-    return rows[:: max(1, len(rows) // _SAMPLE_ROWS)]
-
-
 @dataclass(frozen=True, eq=False)
 class _Projection:
-    """Onto the principal axes of some pictures, the one along which they differ most first."""
+    """Onto the principal axes of pictures, the one along which they differ most first."""
 
     mean: Float32[np.ndarray, "l"]
     axes: Float32[np.ndarray, "l d"]
 
     @classmethod
-    def of(cls, thumbs: UInt8[np.ndarray, "n t"]) -> _Projection:
-        sample = _unit(thumbs)
+    def of(cls, thumbs: UInt8[np.ndarray, "n t"], rows: Int64[np.ndarray, "m"]) -> _Projection:
+        """From a sample of the rows."""
+        sample = _unit(thumbs[rows[:: max(1, len(rows) // _SAMPLE_ROWS)]])
         mean = sample.mean(axis=0)
         spread = (sample - mean).T @ (sample - mean)
         axes = np.linalg.eigh(spread.astype(np.float64))[1][:, ::-1][:, :_DIMENSIONS]

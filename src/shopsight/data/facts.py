@@ -25,7 +25,7 @@ from shopsight.data.images import Header, check_pixels, decode, header, read_byt
 from shopsight.data.jpeg import SIGNATURE as JPEG_SIGNATURE
 from shopsight.data.jpeg import decode_jpeg, jpeg_header, shrink_for
 from shopsight.data.jpeg_check import checked_eighth
-from shopsight.data.thumbs import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb
+from shopsight.data.thumbs import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
 from shopsight.errors import ImageError
 from shopsight.files import atomic_file, sha256_bytes
 from shopsight.progress import task
@@ -138,8 +138,7 @@ def inspect_all(
     everything = rows.join(pl.concat([known, found]), on="ref", how="left", maintain_order="left")
     has_thumb = everything["thumb"].is_not_null().to_numpy()
     thumbs = np.zeros((len(refs), THUMB_BYTES), np.uint8)
-    joined = b"".join(everything["thumb"].drop_nulls().to_list())
-    thumbs[has_thumb] = np.frombuffer(joined, np.uint8).reshape(-1, THUMB_BYTES)
+    thumbs[has_thumb] = unpacked(everything["thumb"].drop_nulls())
     facts = everything.select(name for name in _SCHEMA if name != "thumb")
     return Inspection(facts, thumbs, has_thumb)
 

@@ -68,8 +68,12 @@ def write_thumbs(path: Path, sha256: pl.Series, thumbs: UInt8[np.ndarray, "n t"]
 def read_thumbs(path: Path, sha256: pl.Series) -> UInt8[np.ndarray, "m t"]:
     """The thumbnails that were kept of these files."""
     kept = pl.scan_parquet(path).filter(pl.col("sha256").is_in(sha256.unique().implode())).collect()
-    joined = b"".join(kept["thumb"].to_list())
-    return np.frombuffer(joined, np.uint8).reshape(-1, THUMB_BYTES)
+    return unpacked(kept["thumb"])
+
+
+def unpacked(thumbs: pl.Series) -> UInt8[np.ndarray, "n t"]:
+    """Thumbnails from a column of their bytes, none null."""
+    return np.frombuffer(b"".join(thumbs.to_list()), np.uint8).reshape(-1, THUMB_BYTES)
 
 
 def alike(
