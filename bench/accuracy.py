@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from shopsight.config import load_recipe
+from shopsight.config.recipe import load_recipe
 from shopsight.metrics.intervals import wilson
-from shopsight.training.run_folder import RunFolder
+from shopsight.runs.run_folder import RunFolder
 
 
 def main() -> None:

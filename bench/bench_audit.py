@@ -32,10 +32,10 @@ import torch
 from photos import jpeg, photo, product_on_white
 from PIL import Image
 
-from shopsight.data.audit import audit
-from shopsight.data.catalog import Catalog
-from shopsight.data.facts import inspect
-from shopsight.data.images import IMAGE_SUFFIXES
+from shopsight.audit.audit import audit
+from shopsight.audit.file_info import inspect
+from shopsight.catalog.catalog import Catalog
+from shopsight.images.decode import IMAGE_SUFFIXES
 
 # Of a detailed picture: fabric, foliage, high sensitivity.
 DETAILED_GRAIN_LEVELS = 24.0

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from shopsight.config import AugmentSettings
-from shopsight.data.augment import augment
+from shopsight.config.recipe import AugmentSettings
+from shopsight.loading.augment import augment
 
 COUNT = 128
 WARP_ONLY = AugmentSettings(colour=0.0)

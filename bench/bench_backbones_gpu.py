@@ -23,8 +23,8 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from shopsight.backbones.create import create_backbone
 from shopsight.errors import ExtraMissingError
-from shopsight.models.backbones import create_backbone
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 

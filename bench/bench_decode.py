@@ -23,9 +23,9 @@ from jaxtyping import UInt8
 from photos import jpeg, photo
 from PIL import Image
 
-from shopsight.data.canvas import canvas
-from shopsight.data.images import IMAGE_SUFFIXES
-from shopsight.data.jpeg import SIGNATURE
+from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.images.jpeg import SIGNATURE
+from shopsight.images.model_input import canvas
 from shopsight.preprocess import Preprocess
 
 PREPROCESS = Preprocess(size=224, interpolation="bicubic")

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from photos import jpeg, photo
 
-from shopsight.allocator import freed_memory_kept
-from shopsight.data.scan import scan_folder
-from shopsight.engines.fuse import fuse_batchnorm
-from shopsight.engines.golden import TOLERANCE, make_golden, verify
-from shopsight.engines.torch_engine import TorchEngine, computes_bf16
-from shopsight.models.backbone import Backbone
-from shopsight.models.backbones import create_backbone
+from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
+from shopsight.catalog.scan import scan_folder
+from shopsight.inference.fuse_batchnorm import fuse_batchnorm
+from shopsight.inference.golden import TOLERANCE, make_golden, verify
+from shopsight.inference.torch_engine import TorchEngine, computes_bf16
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
+from shopsight.runtime import freed_memory_kept
 
 BACKBONES = ("embedded:tf_efficientnet_lite0", "timm:resnet18")
 BATCH, CLASSES, GOLDEN_IMAGES = 32, 18, 8

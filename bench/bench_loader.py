@@ -24,11 +24,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from shopsight.config import AugmentSettings, CacheSettings
-from shopsight.data.cache import PixelSource, open_cache
-from shopsight.data.catalog import Catalog
-from shopsight.data.images import IMAGE_SUFFIXES
-from shopsight.data.loader import OrderedBatches, TrainingBatches
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import AugmentSettings, CacheSettings
+from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.loading.cache import PixelSource, open_cache
+from shopsight.loading.loader import OrderedBatches, TrainingBatches
 from shopsight.preprocess import Preprocess
 
 SIDE_PX, BATCH, WORKERS = 224, 32, 2

@@ -24,9 +24,9 @@ BAR_BYTES = 1.5e9
 
 
 def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
-    from shopsight.engines.golden import make_golden
-    from shopsight.models.backbones import create_backbone
-    from shopsight.models.bundle import BundleInfo, write_bundle
+    from shopsight.backbones.create import create_backbone
+    from shopsight.bundle.bundle import BundleInfo, write_bundle
+    from shopsight.inference.golden import make_golden
     from shopsight.models.heads import create_head
     from shopsight.models.product_model import ProductModel
 

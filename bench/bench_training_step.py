@@ -26,12 +26,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from shopsight.allocator import freed_memory_kept
-from shopsight.engines.torch_engine import computes_bf16
-from shopsight.models.backbones import create_backbone
+from shopsight.backbones.create import create_backbone
+from shopsight.inference.torch_engine import computes_bf16
 from shopsight.models.depthwise import depthwise_in_fp32
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
+from shopsight.runtime import freed_memory_kept
 
 BATCH, CLASSES = 32, 18
 GEMM_SIDES = (1024, 2048, 3072)

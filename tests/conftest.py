@@ -124,7 +124,7 @@ def draw_products(
     folder: Path, *, per_class: int, classes: tuple[str, ...] = DRAWN_CLASSES, seed: int = 0
 ) -> DrawnProducts:
     """Draw `per_class` pictures (an even number) of each class into `folder`."""
-    from shopsight.data.drawn import draw_product
+    from shopsight.datasets.synthetic import draw_product
 
     rows = ["image,label,product"]
     for label in classes:

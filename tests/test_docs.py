@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from shopsight.cli.app import app, main
 from shopsight.cli.reference import reference
-from shopsight.config import load_recipe, recipe_names
+from shopsight.config.recipe import load_recipe, recipe_names
 from tests.conftest import draw_products
 
 ROOT = Path(__file__).parents[1]

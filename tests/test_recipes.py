@@ -8,11 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shopsight.config import Recipe, load_recipe, parse_recipe, recipe_names, recipe_path, settings
-from shopsight.data.catalog import Catalog
-from shopsight.data.datasets import DATASETS
-from shopsight.data.sources import open_catalog
-from shopsight.engines.load import load
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import (
+    Recipe,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+    recipe_path,
+    settings,
+)
+from shopsight.datasets.open import open_catalog
+from shopsight.datasets.registry import DATASETS
+from shopsight.inference.load import load
 from shopsight.training.fit import fit
 from shopsight.training.folds import fit_folds
 

@@ -6,13 +6,13 @@ The verbs live in `shopsight.api`; `shopsight.load` opens a trained bundle.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shopsight.engines.load import load as load
     from shopsight.errors import ShopsightError as ShopsightError
+    from shopsight.inference.load import load as load
 
 __version__ = "0.1.0"
 __all__ = ["ShopsightError", "__version__", "load"]
 
-_HOME = {"load": "shopsight.engines.load", "ShopsightError": "shopsight.errors"}
+_HOME = {"load": "shopsight.inference.load", "ShopsightError": "shopsight.errors"}
 
 
 def __getattr__(name: str) -> Any:

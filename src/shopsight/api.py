@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from shopsight.errors import ConfigError
 
 if TYPE_CHECKING:
-    from shopsight.config import Recipe
-    from shopsight.data.audit import AuditReport
-    from shopsight.data.catalog import Catalog
-    from shopsight.data.split import SplitProof
-    from shopsight.engines.inputs import Pictures
-    from shopsight.engines.predictor import Prediction, Predictor
+    from shopsight.audit.audit import AuditReport
+    from shopsight.catalog.catalog import Catalog
+    from shopsight.catalog.split import SplitProof
+    from shopsight.config.recipe import Recipe
     from shopsight.evaluation.compare import Comparison
     from shopsight.evaluation.evaluate import Evaluation
     from shopsight.evaluation.recommend import Recommendation
-    from shopsight.models.profile import Profile
+    from shopsight.inference.inputs import Pictures
+    from shopsight.inference.predictor import Prediction, Predictor
+    from shopsight.profiling.profile import Profile
 
 DEFAULT_RECIPE = "balanced"
 PROBE_RECIPE = "fast"
@@ -88,7 +88,7 @@ def open_catalog(
         CatalogError: there is nothing there, or it cannot be read as pictures with labels.
         SourceError: a named data set is neither at hand nor within reach.
     """
-    from shopsight.data.sources import open_catalog as open_source
+    from shopsight.datasets.open import open_catalog as open_source
 
     return open_source(
         data,
@@ -111,7 +111,7 @@ def audit(
 
     With `out`, writes audit.html, findings.csv and audit.json there.
     """
-    from shopsight.data.audit import audit as look
+    from shopsight.audit.audit import audit as look
 
     report = look(open_catalog(data), threads=threads)
     if out is not None:
@@ -136,10 +136,10 @@ def split(
     Raises:
         SplitError: a class cannot be in every part.
     """
-    from shopsight.data.audit import audit as look
-    from shopsight.data.findings import BLOCKING_KINDS
-    from shopsight.data.gate import gate
-    from shopsight.data.split import fold_catalog, split_catalog
+    from shopsight.audit.audit import audit as look
+    from shopsight.audit.findings import BLOCKING_KINDS
+    from shopsight.audit.gate import gate
+    from shopsight.catalog.split import fold_catalog, split_catalog
 
     catalog = open_catalog(data)
     report = look(catalog)
@@ -256,7 +256,7 @@ def evaluate(
     from shopsight.evaluation.evaluate import evaluate as score
     from shopsight.evaluation.evaluate import write_evaluation
     from shopsight.evaluation.report import write_evaluation_report, write_report
-    from shopsight.evaluation.seen import run_of
+    from shopsight.evaluation.train_overlap import run_of
 
     run = Path(model) if (Path(model) / "catalog.parquet").is_file() else None
     if data is None and run is None:
@@ -290,7 +290,7 @@ def load(model: str | Path, *, device: str = "auto", verify: bool = True) -> Pre
     Raises:
         BundleError: it is incomplete, changed, or computes something else on this machine.
     """
-    from shopsight.engines.load import load as open_bundle
+    from shopsight.inference.load import load as open_bundle
 
     return open_bundle(model, device=device, verify=verify)
 
@@ -306,7 +306,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """Label paths, folders, bytes, PIL images or arrays, while they stream; order is kept.
 
-    `shopsight.engines.record` writes predictions to a file, and sorts images into folders.
+    `shopsight.inference.writers` writes predictions to a file, and sorts images into folders.
 
     Raises:
         BundleError: the model cannot be opened.
@@ -446,8 +446,8 @@ def profile(
     Raises:
         ConfigError: no such backbone, or not at this size.
     """
-    from shopsight.engines.speed import profile_and_time
-    from shopsight.models.profile import backbone_with_classifier
+    from shopsight.profiling.profile import backbone_with_classifier
+    from shopsight.profiling.speed import profile_and_time
 
     model, classes = backbone_with_classifier(backbone, size_px=size_px, classes=classes)
     return profile_and_time(
@@ -494,9 +494,9 @@ def _reported(run: Path) -> TrainResult:
     """Score what was trained, on its validation and test images, and write the report."""
     from shopsight.evaluation.evaluate import write_evaluation
     from shopsight.evaluation.report import write_report
+    from shopsight.runs.run_folder import RunFolder
+    from shopsight.training.distributed import rank
     from shopsight.training.folds import is_folds_run
-    from shopsight.training.ranks import rank
-    from shopsight.training.run_folder import RunFolder
 
     report = run / "report.html"
     seconds = RunFolder(run).state().get("seconds", {})
@@ -510,8 +510,8 @@ def _reported(run: Path) -> TrainResult:
 
 def _parts(run: Path) -> dict[str, Evaluation]:
     """Evaluations of a run's validation and test part, from the pictures that training cached."""
-    from shopsight.data.cache import open_cache
     from shopsight.evaluation.evaluate import evaluate as score
+    from shopsight.loading.cache import open_cache
 
     recipe, catalog, predictor = _recipe_of(run), _catalog_of(run), load(run)
     source = open_cache(
@@ -540,13 +540,13 @@ def _out_of_fold(run: Path) -> dict[str, Evaluation]:
 
 
 def _recipe_of(run: Path) -> Recipe:
-    from shopsight.training.run_folder import RunFolder
+    from shopsight.runs.run_folder import RunFolder
 
     return RunFolder(run).recipe()
 
 
 def _catalog_of(run: Path) -> Catalog:
-    from shopsight.training.run_folder import RunFolder
+    from shopsight.runs.run_folder import RunFolder
 
     return RunFolder(run).catalog()
 
@@ -561,7 +561,7 @@ def _training_catalog(data: str | Path | Catalog | None, recipe: Recipe) -> Cata
 
 
 def _recipe(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
-    from shopsight.config import Recipe, load_recipe, parse_recipe
+    from shopsight.config.recipe import Recipe, load_recipe, parse_recipe
 
     if isinstance(recipe, Recipe):
         return parse_recipe(recipe.to_toml(), overrides=settings)

@@ -1,7 +1,7 @@
 """The one description of how a picture becomes the network's input.
 
 A `Preprocess` comes with the weights, and train, evaluate, predict, serve and export all use it;
-the bundle stores it. This module holds the value only: `shopsight.data.canvas` applies the
+the bundle stores it. This module holds the value only: `shopsight.images.model_input` applies the
 geometry, `shopsight.models.product_model` the mean and standard deviation.
 """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.data.sources import open_catalog
+from shopsight.datasets.open import open_catalog
 from tests.cli.conftest import Shopsight
 from tests.conftest import DrawnProducts
 

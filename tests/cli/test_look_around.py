@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import tomllib
 
-from shopsight.config import load_recipe, recipe_names
-from shopsight.data.datasets import DATASETS
+from shopsight.config.recipe import load_recipe, recipe_names
+from shopsight.datasets.registry import DATASETS
 from tests.cli.conftest import Shopsight
 
 

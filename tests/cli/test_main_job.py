@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.data.test_datasets import mapping_tables
 
-from shopsight.data.catalog import Catalog
+from shopsight.catalog.catalog import Catalog
 from tests.cli.conftest import SMALL, Shopsight
 from tests.conftest import DrawnProducts, draw_products
-from tests.data.test_datasets import mapping_tables
 
 
 def _spoil(folder: Path) -> None:

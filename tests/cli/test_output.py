@@ -8,7 +8,8 @@ import pytest
 
 from shopsight.cli.compare import show
 from shopsight.cli.output import Column, print_table
-from shopsight.config import recipe_names
+from shopsight.config import recipe as config
+from shopsight.config.recipe import recipe_names
 from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.metrics.intervals import Interval
 from tests.cli.conftest import Shopsight
@@ -37,7 +38,6 @@ def test_recipes_keep_words_whole_and_say_what_was_not_measured(
 def test_what_was_not_measured_says_so(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shopsight import config
 
     fast = config.load_recipe("fast")
     bare = fast.replace(about=fast.about.model_dump() | {"measured": ""})

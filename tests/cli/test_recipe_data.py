@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.data.test_idx_pairs import write_pair
 
-from shopsight.data import fashion_mnist
-from shopsight.data.catalog import Catalog
+from shopsight.catalog.catalog import Catalog
+from shopsight.datasets import fashion_mnist
 from shopsight.files import sha256_bytes
 from tests.cli.conftest import SMALL, Shopsight
 from tests.conftest import DrawnProducts
-from tests.data.test_idx_pairs import write_pair
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from shopsight.config import CacheSettings
-from shopsight.data.cache import open_cache
-from shopsight.data.catalog import Catalog
-from shopsight.engines.predictor import Predictor
-from shopsight.engines.torch_engine import TorchEngine
-from shopsight.models.bundle import BundleInfo
-from shopsight.models.fashion_cnn import FashionCnn
+from shopsight.backbones.fashion_cnn import FashionCnn
+from shopsight.bundle.bundle import BundleInfo
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import CacheSettings
+from shopsight.inference.predictor import Predictor
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.loading.cache import open_cache
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess

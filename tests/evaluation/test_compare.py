@@ -7,18 +7,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shopsight.config import EvaluationSettings, Recipe
-from shopsight.data.catalog import Catalog
-from shopsight.engines.golden import make_golden
-from shopsight.engines.predictor import Predictor
-from shopsight.engines.torch_engine import TorchEngine
+from shopsight.bundle.bundle import write_bundle
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import EvaluationSettings, Recipe
 from shopsight.errors import CatalogError, CompareError
 from shopsight.evaluation.compare import Comparison, compare_runs
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predictions import Predictions
 from shopsight.files import read_json, write_json, write_text
-from shopsight.models.bundle import write_bundle
+from shopsight.inference.golden import make_golden
+from shopsight.inference.predictor import Predictor
+from shopsight.inference.torch_engine import TorchEngine
 
 SETTINGS = EvaluationSettings(bootstrap=400)
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from shopsight import api
-from shopsight.data.catalog import Catalog
+from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CompareError, ConfigError, WeightsError
 from shopsight.evaluation.compare import left_out_of
 from shopsight.evaluation.predictions import Predictions

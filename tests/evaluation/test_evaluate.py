@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shopsight.config import CacheSettings, EvaluationSettings
-from shopsight.data.cache import open_cache
-from shopsight.data.catalog import Catalog
-from shopsight.engines.predictor import Predictor
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import CacheSettings, EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, predictions_path, write_evaluation
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import score
+from shopsight.inference.predictor import Predictor
+from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
 from shopsight.metrics.multilabel import mean_average_precision
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.config import EvaluationSettings, load_recipe
-from shopsight.data.catalog import Catalog
-from shopsight.engines.predictor import Predictor
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import EvaluationSettings, load_recipe
 from shopsight.errors import CatalogError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
+from shopsight.evaluation.examples import mistakes, narrow_hits, row_thumbnail
 from shopsight.evaluation.figures import (
     confused_pairs,
     confusion_charts,
     history_charts,
     validated,
 )
+from shopsight.evaluation.metric_names import title_of
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report, write_report
-from shopsight.evaluation.run_facts import read_run
+from shopsight.evaluation.run_info import read_run
 from shopsight.evaluation.score import score
-from shopsight.evaluation.shots import mistakes, narrow_hits, row_thumbnail
-from shopsight.evaluation.words import title_of
 from shopsight.files import write_json, write_text
+from shopsight.inference.predictor import Predictor
 from shopsight.pages import percent_text
 
 QUICK = EvaluationSettings(bootstrap=200)

@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.config import CacheSettings, parse_recipe
-from shopsight.data.cache import PixelSource, open_cache, picture_keys
-from shopsight.data.sources import open_catalog
-from shopsight.engines.torch_engine import TorchEngine, computes_bf16
+from shopsight.backbones.create import create_backbone
+from shopsight.config.recipe import CacheSettings, parse_recipe
+from shopsight.datasets.open import open_catalog
 from shopsight.files import sha256_file
-from shopsight.models.backbones import create_backbone
+from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+from shopsight.loading.cache import PixelSource, open_cache, picture_keys
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess

@@ -19,9 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 import shopsight
-from shopsight.config import Recipe, parse_recipe
-from shopsight.data.sources import open_catalog
-from shopsight.data.thumbs import read_thumbs
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import (
     AuditError,
     CatalogError,
@@ -30,13 +29,14 @@ from shopsight.errors import (
     TrainingError,
     WeightsError,
 )
+from shopsight.images.thumbnails import read_thumbs
+from shopsight.runs.history import read_history
+from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import half_the_batch
 from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
-from shopsight.training.history import read_history
 from shopsight.training.module import ClassifierTraining
-from shopsight.training.plan import StepTimes, measure_steps
-from shopsight.training.run_folder import RunFolder
+from shopsight.training.time_budget import StepTimes, measure_steps
 from tests.conftest import DrawnProducts
 
 SMALL = """

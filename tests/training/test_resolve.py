@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.config import Recipe, load_recipe, parse_recipe
-from shopsight.data.catalog import Catalog
-from shopsight.data.sources import open_catalog
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe, load_recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, ExtraMissingError, TrainingError
 from shopsight.training.fit import fit
 from shopsight.training.prepare import resolve

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.config import Recipe, parse_recipe
-from shopsight.data.sources import open_catalog
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import ExtraMissingError
+from shopsight.runs.history import read_history
+from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit
-from shopsight.training.history import read_history
-from shopsight.training.run_folder import RunFolder
 from tests.conftest import DrawnProducts
 
 # The trackers' own, on import and in their file formats.

@@ -12,7 +12,7 @@ from shopsight.cli.output import Column, count, print_json, print_line, print_ta
 from shopsight.cli.progress import shown_progress
 
 if TYPE_CHECKING:
-    from shopsight.data.audit import AuditReport
+    from shopsight.audit.audit import AuditReport
 
 
 @takes_data
@@ -45,7 +45,7 @@ def audit(
 
 def show(report: AuditReport) -> None:
     """What was looked at, and how much of each kind was found."""
-    from shopsight.data.findings import KINDS
+    from shopsight.audit.findings import KINDS
 
     drawn = " (drawn)" * report.catalog.drawn
     summary = report.lines()[: -len(report.counts) or None]

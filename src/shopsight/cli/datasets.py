@@ -18,8 +18,8 @@ def data(
     json: JsonOption = False,
 ) -> None:
     """List the data sets known by name, or tell where one is looked for."""
-    from shopsight.config import load_recipe, recipe_names
-    from shopsight.data.datasets import DATASETS, dataset
+    from shopsight.config.recipe import load_recipe, recipe_names
+    from shopsight.datasets.registry import DATASETS, dataset
 
     chosen = DATASETS.values() if name is None else [dataset(name)]
     facts = [

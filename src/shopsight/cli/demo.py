@@ -17,8 +17,8 @@ from shopsight.errors import ShopsightError, SourceError
 
 if TYPE_CHECKING:
     from shopsight import api
-    from shopsight.data.catalog import Catalog
-    from shopsight.engines.predictor import Prediction
+    from shopsight.catalog.catalog import Catalog
+    from shopsight.inference.predictor import Prediction
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
@@ -92,7 +92,7 @@ def _catalog(root: str | None) -> Catalog:
 def _trained(catalog: Catalog, run: Path, time_limit_s: float) -> api.TrainResult:
     """Go on with an unfinished run on the same pictures, replace a finished one."""
     from shopsight import api
-    from shopsight.training.run_folder import RunFolder
+    from shopsight.runs.run_folder import RunFolder
 
     folder = RunFolder(run)
     if folder.state_file.is_file():
@@ -110,10 +110,10 @@ def _write_samples(run: Path, folder: Path) -> dict[str, str]:
     """One test image of each class as a file of its own: path -> true label."""
     from PIL import Image
 
-    from shopsight.data.images import decode, read_bytes
-    from shopsight.engines.record import folder_name
     from shopsight.files import atomic_folder
-    from shopsight.training.run_folder import RunFolder
+    from shopsight.images.decode import decode, read_bytes
+    from shopsight.inference.writers import folder_name
+    from shopsight.runs.run_folder import RunFolder
 
     catalog = RunFolder(run).catalog()
     test = catalog.take(catalog.rows_of("test"))

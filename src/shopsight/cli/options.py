@@ -15,7 +15,7 @@ import typer
 from shopsight.errors import ConfigError
 
 if TYPE_CHECKING:
-    from shopsight.data.catalog import Catalog
+    from shopsight.catalog.catalog import Catalog
 
 PANEL = "Data"
 

@@ -35,8 +35,8 @@ def predict(
 ) -> None:
     """Label images with a trained model. Exit 1 if some could not be read."""
     from shopsight import api
-    from shopsight.engines.record import as_row, recorded
-    from shopsight.engines.record import sort_into as copy_into
+    from shopsight.inference.writers import as_row, recorded
+    from shopsight.inference.writers import sort_into as copy_into
 
     predictor = api.load(model, device=device)
     top = min(top, len(predictor.labels))

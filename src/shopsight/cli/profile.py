@@ -11,7 +11,7 @@ from shopsight.cli.output import Column, count, print_json, print_line, print_ta
 from shopsight.cli.progress import shown_progress
 
 if TYPE_CHECKING:
-    from shopsight.models.profile import Profile
+    from shopsight.profiling.profile import Profile
 
 
 def profile(

@@ -11,7 +11,7 @@ from shopsight.cli.options import JsonOption
 from shopsight.cli.output import Column, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from shopsight.config import About
+    from shopsight.config.recipe import About
 
 
 def recipes(
@@ -21,7 +21,7 @@ def recipes(
     json: JsonOption = False,
 ) -> None:
     """List the shipped recipes, or print one (a start for your own)."""
-    from shopsight.config import load_recipe, recipe_names, recipe_path
+    from shopsight.config.recipe import load_recipe, recipe_names, recipe_path
 
     if name is not None:
         recipe = load_recipe(name)

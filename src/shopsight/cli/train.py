@@ -107,7 +107,7 @@ def train(
     Without DATA, the data set that the recipe names, read as the flags say. Interrupted at any
     moment, --resume goes on to the same result.
     """
-    from shopsight.training.ranks import rank
+    from shopsight.training.distributed import rank
 
     options.use_cache_dir()
     run = resume if resume is not None else out
@@ -158,7 +158,7 @@ def _flags_first(options: DataOptions, no_cache: bool) -> list[str]:
 
 def _use_cache_of(run: Path, options: DataOptions) -> None:
     """Go on with the pictures that the run decoded, unless another folder is asked for."""
-    from shopsight.training.run_folder import RunFolder
+    from shopsight.runs.run_folder import RunFolder
 
     kept = RunFolder(run).state().get("cache", "")
     asked = options.cache_dir is not None or "SHOPSIGHT_CACHE" in os.environ

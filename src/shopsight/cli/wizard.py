@@ -112,7 +112,7 @@ def _train() -> str:
 
 def _audited(data: str, audited: str) -> list[str] | None:
     """Audit DATA; the flags that say where it lies, or None when it cannot be read."""
-    from shopsight.data.datasets import DATASETS
+    from shopsight.datasets.registry import DATASETS
 
     flags: list[str] = []
     questions = iter(FOLDERS.items() if data in DATASETS else ())
@@ -127,7 +127,7 @@ def _audited(data: str, audited: str) -> list[str] | None:
 
 def _mended(audited: Path) -> list[str] | None:
     """The flags that leave out what would corrupt the score; None when the user mends it."""
-    from shopsight.data.gate import MENDABLE
+    from shopsight.audit.gate import MENDABLE
 
     found: dict[str, int] = read_json(audited / "audit.json")["counts"]
     if "most-missing" in found:
@@ -167,7 +167,7 @@ def _label_images(model: str) -> None:
 
 def _learned_from(model: str, images: Path) -> bool:
     """Whether the run's own pictures lie in this folder; a bundle does not tell."""
-    from shopsight.data.catalog import Catalog
+    from shopsight.catalog.catalog import Catalog
 
     kept = Path(model) / "catalog.parquet"
     if not kept.is_file():

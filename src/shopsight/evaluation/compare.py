@@ -12,12 +12,13 @@ import polars as pl
 from jaxtyping import Float64
 
 from shopsight import progress
-from shopsight.config import EvaluationSettings, parse_recipe
-from shopsight.engines.speed import profile_and_time
+from shopsight.bundle.bundle import build_model, read_bundle
+from shopsight.bundle.files import INFO_FILE
+from shopsight.config.recipe import EvaluationSettings, parse_recipe
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
+from shopsight.evaluation.alignment import on_the_same_images
 from shopsight.evaluation.evaluate import predictions_path
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.same_images import on_the_same_images
 from shopsight.files import read_json
 from shopsight.metrics import weighted
 from shopsight.metrics.intervals import (
@@ -27,9 +28,8 @@ from shopsight.metrics.intervals import (
     paired_difference,
     widened_by_signs,
 )
-from shopsight.models.bundle import build_model, read_bundle
-from shopsight.models.bundle_files import INFO_FILE
-from shopsight.models.profile import Profile
+from shopsight.profiling.profile import Profile
+from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32

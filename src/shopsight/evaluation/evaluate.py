@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 
 from shopsight import progress
-from shopsight.config import EvaluationSettings
-from shopsight.data.cache import PixelSource
-from shopsight.data.catalog import Catalog
-from shopsight.engines.predictor import Predictor
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import Evaluation, score
-from shopsight.evaluation.seen import Seen, seen_in_training
+from shopsight.evaluation.train_overlap import Seen, seen_in_training
 from shopsight.files import read_json, write_json
+from shopsight.inference.predictor import Predictor
+from shopsight.loading.cache import PixelSource
 
 __all__ = ["Evaluation", "evaluate", "write_evaluation"]
 

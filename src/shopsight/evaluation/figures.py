@@ -17,7 +17,7 @@ from shopsight.charts.matrix import (
     confusion_of,
     most_confused,
 )
-from shopsight.config import Recipe
+from shopsight.config.recipe import Recipe
 from shopsight.evaluation.score import Evaluation
 
 PAIRS_SHOWN = 10

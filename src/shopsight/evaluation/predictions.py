@@ -15,16 +15,16 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from shopsight.allocator import freed_memory_kept
-from shopsight.config import CacheSettings
-from shopsight.data.cache import PixelSource, open_cache
-from shopsight.data.catalog import Catalog
-from shopsight.data.loader import OrderedBatches
-from shopsight.engines.predictor import DEFAULT_THRESHOLD, Predictor
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
+from shopsight.inference.predictor import DEFAULT_THRESHOLD, Predictor
+from shopsight.loading.cache import PixelSource, open_cache
+from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
+from shopsight.runtime import freed_memory_kept
 
 METADATA_KEY = "shopsight"
 ALL_ROWS = "all"

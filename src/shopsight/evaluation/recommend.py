@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shopsight.config import EvaluationSettings
-from shopsight.engines.speed import profile_and_time
+from shopsight.config.recipe import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.compare import (
     LATENCY_BATCH,
@@ -17,7 +16,8 @@ from shopsight.evaluation.compare import (
     Entry,
     compare_runs,
 )
-from shopsight.models.profile import Profile, backbone_with_classifier
+from shopsight.profiling.profile import Profile, backbone_with_classifier
+from shopsight.profiling.speed import profile_and_time
 
 # From small to large; those whose weights or libraries are out of reach are left out by name.
 CANDIDATES = (

@@ -8,17 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from shopsight.bundle.bundle import BundleInfo
+from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import interval_strip
-from shopsight.config import EvaluationSettings
-from shopsight.data.catalog import Catalog
+from shopsight.config.recipe import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures
+from shopsight.evaluation.examples import mistakes, narrow_hits
+from shopsight.evaluation.metric_names import part_name, range_text, title_of, value_text
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.run_facts import RunFacts, read_info, read_run
+from shopsight.evaluation.run_info import RunFacts, read_info, read_run
 from shopsight.evaluation.score import Evaluation, score
-from shopsight.evaluation.shots import mistakes, narrow_hits
-from shopsight.evaluation.words import part_name, range_text, title_of, value_text
-from shopsight.models.bundle import BundleInfo
 from shopsight.pages import count_text, write_page
 
 REPORT_FILE = "report.html"

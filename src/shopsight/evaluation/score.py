@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from shopsight.config import EvaluationSettings
-from shopsight.evaluation.folds import FoldScore, FoldScores
+from shopsight.config.recipe import EvaluationSettings
+from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.seen import Seen
+from shopsight.evaluation.train_overlap import Seen
 from shopsight.metrics import multilabel, weighted
 from shopsight.metrics.calibration import (
     ReliabilityBins,

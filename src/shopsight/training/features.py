@@ -20,11 +20,11 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from shopsight import progress
-from shopsight.data.cache import PixelSource
-from shopsight.data.loader import OrderedBatches
-from shopsight.data.segments import KEY_BYTES, FixedBlobs, Keys, Segments, SegmentWriter
-from shopsight.engines.engine import Engine
 from shopsight.files import write_json
+from shopsight.inference.engine import Engine
+from shopsight.loading.blob_store import KEY_BYTES, FixedBlobs, Keys, Segments, SegmentWriter
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.loader import OrderedBatches
 from shopsight.models.product_model import ProductModel
 
 FEATURES_VERSION = 1

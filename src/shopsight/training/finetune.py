@@ -17,14 +17,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from shopsight import progress
-from shopsight.config import Recipe
+from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
 from shopsight.models.product_model import ProductModel
+from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import LastCheckpoint
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision
-from shopsight.training.run_folder import RunFolder
 from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}

@@ -9,19 +9,19 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from shopsight import progress
-from shopsight.config import Recipe
-from shopsight.data.cache import PixelSource
-from shopsight.data.catalog import Catalog
-from shopsight.data.images import read_bytes
-from shopsight.data.loader import OrderedBatches
-from shopsight.engines.golden import make_golden
-from shopsight.engines.torch_engine import TorchEngine
+from shopsight.bundle.bundle import BundleInfo, HeadInfo, write_bundle
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe
+from shopsight.images.decode import read_bytes
+from shopsight.inference.golden import make_golden
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.calibration import fit_temperature, sigmoid
 from shopsight.metrics.classification import accuracy
 from shopsight.metrics.multilabel import best_thresholds
-from shopsight.models.bundle import BundleInfo, HeadInfo, write_bundle
 from shopsight.models.product_model import ProductModel
-from shopsight.training.run_folder import RunFolder
+from shopsight.runs.run_folder import RunFolder
 
 GOLDEN_IMAGES = 8
 BATCH = 64

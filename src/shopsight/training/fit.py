@@ -12,19 +12,22 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
-from shopsight.allocator import freed_memory_kept
-from shopsight.config import Recipe
-from shopsight.data.cache import PixelSource, cache_root, open_cache, picture_keys
-from shopsight.data.catalog import Catalog
-from shopsight.data.offline import offline_samples
-from shopsight.engines.torch_engine import TorchEngine
+from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
-from shopsight.models.backbone import Backbone
-from shopsight.models.backbones import create_backbone
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.loading.cache import PixelSource, cache_root, open_cache, picture_keys
+from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
+from shopsight.runs.history import EpochRow, read_history, write_history
+from shopsight.runs.run_folder import Clock, RunFolder
+from shopsight.runtime import freed_memory_kept
+from shopsight.training.distributed import rank, wait_until
 from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.finetune import (
     deadline_of,
@@ -35,14 +38,11 @@ from shopsight.training.finetune import (
     weights_to_keep,
 )
 from shopsight.training.finish import write_model
-from shopsight.training.history import EpochRow, read_history, write_history
 from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
-from shopsight.training.plan import measure_steps, plan_epochs
 from shopsight.training.prepare import class_counts, prepare
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
-from shopsight.training.ranks import rank, wait_until
-from shopsight.training.run_folder import Clock, RunFolder
+from shopsight.training.time_budget import measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
 
 

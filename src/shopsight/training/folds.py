@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from shopsight import progress
-from shopsight.config import Recipe
-from shopsight.data.catalog import Catalog
-from shopsight.engines.golden import make_golden
-from shopsight.models.bundle import Bundle, build_model, read_bundle, write_bundle
+from shopsight.bundle.bundle import Bundle, build_model, read_bundle, write_bundle
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe
+from shopsight.inference.golden import make_golden
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.product_model import ProductModel
+from shopsight.runs.history import best_epoch, read_history
+from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import resume
-from shopsight.training.history import best_epoch, read_history
 from shopsight.training.prepare import lay_out, prepare
-from shopsight.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

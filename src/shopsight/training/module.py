@@ -17,20 +17,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shopsight import progress
-from shopsight.config import Recipe
-from shopsight.data.cache import PixelSource
-from shopsight.data.loader import Batch, OrderedBatches, TrainingBatches
-from shopsight.data.offline import Samples
+from shopsight.backbones.stages import Stages
+from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
+from shopsight.loading.offline_augment import Samples
 from shopsight.models.product_model import ProductModel
-from shopsight.models.stages import Stages
 from shopsight.preprocess import PadColor
+from shopsight.runs.history import EpochRow, write_history
+from shopsight.runs.run_folder import RunFolder
 from shopsight.training.ema import WeightAverage
-from shopsight.training.history import EpochRow, write_history
 from shopsight.training.losses import ClassificationLoss
 from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
-from shopsight.training.run_folder import RunFolder
 
 STEP_SEED_FACTOR = 1_000_003
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from shopsight.config import OptimizerSettings, ScheduleSettings
-from shopsight.models.stages import Stages
+from shopsight.backbones.stages import Stages
+from shopsight.config.recipe import OptimizerSettings, ScheduleSettings
 
 ADAM_BETAS = (0.9, 0.999)
 

@@ -14,23 +14,23 @@ from jaxtyping import Int64
 from pydantic import ValidationError
 
 from shopsight import progress
-from shopsight.config import Recipe
-from shopsight.data.audit import audit
-from shopsight.data.catalog import Catalog
-from shopsight.data.gate import gate
-from shopsight.data.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
-from shopsight.data.thumbs import write_thumbs
+from shopsight.audit.audit import audit
+from shopsight.audit.gate import gate
+from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
+from shopsight.backbones.weights import first_line
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
+from shopsight.config.recipe import Recipe
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
-from shopsight.models.backbone import Backbone
-from shopsight.models.backbones import create_backbone
-from shopsight.models.weights import first_line
+from shopsight.images.thumbnails import write_thumbs
 from shopsight.preprocess import Preprocess
+from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
-from shopsight.training.run_folder import Clock, RunFolder
 
 
 def prepare(
@@ -47,7 +47,7 @@ def prepare(
     With `folds.count` and no `fold`, the catalogue gets a `fold` column instead of a `split`.
 
     Args:
-        accept, leave_out: kinds of audit findings, see `shopsight.data.gate`.
+        accept, leave_out: kinds of audit findings, see `shopsight.audit.gate`.
         fold: of the K folds, the one to test on.
 
     Raises:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from shopsight.config import Recipe
+from shopsight.config.recipe import Recipe
 from shopsight.extras import require
-from shopsight.training.history import EpochRow
-from shopsight.training.run_folder import RunFolder
+from shopsight.runs.history import EpochRow
+from shopsight.runs.run_folder import RunFolder
 
 
 def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:

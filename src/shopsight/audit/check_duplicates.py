@@ -1,0 +1,178 @@
+"""Findings about pictures and groups that are there twice: copies, conflicts and leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int64, UInt8
+
+from shopsight.audit.check_labels import spelling_key
+from shopsight.audit.findings import Finding
+from shopsight.audit.near_duplicates import Pairs, families, near_pairs
+from shopsight.catalog.catalog import BOX_COLUMNS, SPLITS, Catalog
+
+ROW, FIRST, VALUE = "row", "first", "value"
+
+
+def copy_rows(catalog: Catalog, facts: pl.DataFrame) -> pl.DataFrame:
+    """What decides whether two rows are copies, in conflict or a leak; one line per row.
+
+    Columns: row; image; file (hash; null where nothing can be decoded); part (hash and box);
+    label (as compared: several are sorted and joined, spelling evened out); written (the label as
+    written); split; group. Nulls where there is nothing.
+    """
+    table = catalog.table
+    file = facts.select(
+        pl.when(pl.col("status").is_in(["ok", "damaged"])).then(pl.col("sha256")).alias("file")
+    )["file"]
+    boxes = [table[name].cast(pl.String).fill_null("") for name in BOX_COLUMNS if name in table]
+    part = pl.DataFrame([file, *boxes]).select(pl.concat_str(pl.all(), separator="|").alias("part"))
+    columns = [facts["image"], file, part["part"], *_labels(catalog)]
+    for name in ("split", "group"):
+        column = table[name] if name in table else pl.Series(name, [None] * len(table), pl.String)
+        columns.append(column)
+    return pl.DataFrame(columns).with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64))
+
+
+def exact_faults(rows: pl.DataFrame) -> Iterator[Finding]:
+    """Each copy is told against the first of its family, as the worst that it is."""
+    labels = _against_first(rows, key="part", value="label")
+    splits = _against_first(rows, key="file", value="split")
+    told = set()
+    for pairs, kind in ((splits, "split-leak"), (labels, "label-conflict")):
+        for row, first in pairs.iter_rows():
+            told.add(row)
+            yield _pair(rows, kind, row, first, "equal files")
+    firsts = rows.filter(pl.col("part").is_not_null()).select(
+        ROW, pl.col(ROW).min().over("part").alias(FIRST)
+    )
+    for row, first in firsts.filter(pl.col(ROW) != pl.col(FIRST)).iter_rows():
+        if row not in told:
+            yield _pair(rows, "exact-duplicate", row, first, "equal files")
+
+
+def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: pl.Series) -> Pairs:
+    """Pairs (earlier row, later row) that look alike; of equal files only the first is compared."""
+    first = rows.filter(compared).group_by("file", maintain_order=True).agg(pl.col(ROW).first())
+    chosen = first[ROW].to_numpy().astype(np.int64)
+    pairs = np.sort(chosen[near_pairs(thumbs[chosen])], axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def near_faults(rows: pl.DataFrame, edges: Pairs) -> Iterator[Finding]:
+    """Of each kind at most one finding for each picture, against the first it is like."""
+    pairs = pl.DataFrame(
+        {"a": edges[:, 0], "b": edges[:, 1]}, schema={"a": pl.UInt32, "b": pl.UInt32}
+    )
+    leaks = _differing(rows, pairs, "split")
+    conflicts = _differing(rows, pairs, "label")
+    for found, kind in ((leaks, "split-leak"), (conflicts, "near-label-conflict")):
+        told = found.unique("b", keep="first", maintain_order=True)
+        for row, first in told.select("row_b", "row_a").iter_rows():
+            yield _pair(rows, kind, row, first, "near duplicates")
+    plain = pairs.join(leaks, on=["a", "b"], how="anti").join(conflicts, on=["a", "b"], how="anti")
+    for first, row in plain.unique("b", keep="first", maintain_order=True).iter_rows():
+        yield _pair(rows, "near-duplicate", row, first)
+
+
+def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
+    """One finding for each group with usable rows in several splits."""
+    usable = rows.filter(pl.col("file").is_not_null())
+    spread = usable.filter(pl.col("group").is_not_null() & pl.col("split").is_not_null())
+    counts = spread.group_by("group", "split").agg(
+        pl.len().alias("count"), pl.col(ROW).min().alias(FIRST)
+    )
+    leaking = counts.filter(pl.len().over("group") > 1).sort(
+        "group", pl.col("split").cast(pl.Enum(SPLITS))
+    )
+    for (group,), parts in leaking.group_by("group", maintain_order=True):
+        each = ", ".join(f"{count} {split}" for split, count in parts["split", "count"].iter_rows())
+        firsts = parts[FIRST].to_list()
+        images = rows["image"]
+        yield Finding(
+            "group-leak",
+            images[firsts[0]],
+            images[firsts[-1]],
+            f"group {group!r}: {each}",
+            firsts[0],
+            firsts[-1],
+        )
+
+
+def twin_ids(rows: pl.DataFrame, edges: Pairs) -> Int64[np.ndarray, "n"]:
+    """An id for each family of equal files and near duplicates; a row alone has its own."""
+    equal = rows.filter(pl.col("file").is_not_null()).select(
+        pl.col(ROW).min().over("file").alias(FIRST), ROW
+    )
+    links = np.concatenate([equal.to_numpy().astype(np.int64).reshape(-1, 2), edges])
+    return families(rows.height, links)
+
+
+def _labels(catalog: Catalog) -> tuple[pl.Series, pl.Series]:
+    """Each row's labels as compared and as written."""
+    if not catalog.labels:
+        nothing = [None] * len(catalog)
+        return pl.Series("label", nothing, pl.String), pl.Series("written", nothing, pl.String)
+    key = {label: spelling_key(label) for label in catalog.labels}
+    column = catalog.table["label"]
+    if not catalog.multilabel:
+        return column.replace_strict(key, return_dtype=pl.String), column.alias("written")
+    compared, written = [], []
+    for several in column.to_list():
+        named = None if several is None else sorted(label for label in several if label is not None)
+        written.append(None if named is None else " + ".join(named))
+        compared.append(None if named is None else "+".join(sorted(key[n] for n in named)))
+    return pl.Series("label", compared, pl.String), pl.Series("written", written, pl.String)
+
+
+def _against_first(rows: pl.DataFrame, *, key: str, value: str) -> pl.DataFrame:
+    """Rows whose value differs from the first one of their family: row, first."""
+    known = rows.filter(pl.col(key).is_not_null() & pl.col(value).is_not_null())
+    return (
+        known.select(
+            ROW,
+            pl.col(ROW).first().over(key).alias(FIRST),
+            (pl.col(value) != pl.col(value).first().over(key)).alias("differs"),
+        )
+        .filter("differs")
+        .drop("differs")
+    )
+
+
+def _differing(rows: pl.DataFrame, pairs: pl.DataFrame, value: str) -> pl.DataFrame:
+    """For each pair of near duplicates, copies of the two that differ in `value`, if any do."""
+    head = pl.col(ROW).min().over("file").alias("head")
+    members = (
+        rows.filter(pl.col("file").is_not_null())
+        .select(head, ROW, pl.col(value).alias(VALUE))
+        .drop_nulls()
+        .group_by("head", VALUE)
+        .agg(pl.col(ROW).min())
+    )
+    return (
+        pairs.join(members, left_on="a", right_on="head")
+        .join(members, left_on="b", right_on="head", suffix="_b")
+        .rename({ROW: "row_a", VALUE: "value_a"})
+        .filter(pl.col("value_a") != pl.col("value_b"))
+        .sort("a", "b", "row_a", "row_b")
+        .unique(["a", "b"], keep="first", maintain_order=True)
+    )
+
+
+_SAID_OF_KIND = {
+    "split-leak": "split",
+    "label-conflict": "written",
+    "near-label-conflict": "written",
+}
+
+
+def _pair(rows: pl.DataFrame, kind: str, row: int, other: int, how: str = "") -> Finding:
+    """`how` they are alike, with what the two are said to be."""
+    images = rows["image"]
+    detail = how
+    if kind in _SAID_OF_KIND:
+        said = rows[_SAID_OF_KIND[kind]]
+        detail = f"{how}: {said[row]} | {said[other]}"
+    return Finding(kind, images[row], images[other], detail, row, other)

@@ -1,0 +1,84 @@
+"""Findings about single files: broken, missing, blank, tiny, stretched, misnamed, unlisted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import polars as pl
+
+from shopsight.audit.findings import Finding
+from shopsight.catalog.catalog import Catalog
+from shopsight.images.decode import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
+from shopsight.text import counted
+
+BLANK_CONTRAST_LEVELS = 1.5
+TINY_PX = 32
+TINY_SHARE_OF_MEDIAN = 0.25
+ODD_ASPECT = 3.0
+# More than this share of a catalogue's files missing, and it is the folder that is wrong.
+MISSING_SHARE = 0.5
+
+_KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
+
+
+def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
+    """Facts of one row each, in the catalogue's order; and whether the folder is the right one."""
+    yield from _most_missing(catalog, facts)
+    rows = facts.with_row_index("row")
+    for row, image, status, problem in (
+        rows.filter(pl.col("status") != "ok")
+        .select("row", "image", "status", "problem")
+        .iter_rows()
+    ):
+        yield Finding(_KIND_OF_STATUS[status], image, detail=problem, row=row)
+    decoded = rows.filter(pl.col("width").is_not_null()).with_columns(
+        short=pl.min_horizontal("width", "height"), long=pl.max_horizontal("width", "height")
+    )
+    yield from _blank(decoded)
+    yield from _tiny(decoded)
+    yield from _odd_aspect(decoded)
+    yield from _wrong_extension(decoded)
+    for name in catalog.unlisted:
+        yield Finding("unlisted-file", name)
+
+
+def _most_missing(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
+    missing = (facts["status"] == "missing").arg_true()
+    if len(missing) > MISSING_SHARE * len(catalog):
+        sought = catalog.take(missing.head(1).to_list()).refs()[0]
+        folder = f" in {catalog.root}" * bool(catalog.root)
+        lacking = f"{len(missing):,} of {counted(len(catalog), 'row')}"
+        yield Finding(
+            "most-missing", "", detail=f"{lacking} without a file; looked{folder} for {sought}"
+        )
+
+
+def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:
+    blank = decoded.filter(pl.col("contrast") < BLANK_CONTRAST_LEVELS)
+    for row, image in blank.select("row", "image").iter_rows():
+        yield Finding("blank", image, row=row)
+
+
+def _tiny(decoded: pl.DataFrame) -> Iterator[Finding]:
+    """Small in itself and beside the others: a data set of 28 px pictures has no tiny ones."""
+    median = decoded["short"].median()
+    if not isinstance(median, float | int):
+        return
+    limit = min(TINY_PX, TINY_SHARE_OF_MEDIAN * median)
+    tiny = decoded.filter(pl.col("short") < limit)
+    for row, image, width, height in tiny.select("row", "image", "width", "height").iter_rows():
+        yield Finding("tiny", image, detail=f"{width} x {height} px", row=row)
+
+
+def _odd_aspect(decoded: pl.DataFrame) -> Iterator[Finding]:
+    odd = decoded.filter(pl.col("long") > ODD_ASPECT * pl.col("short"))
+    for row, image, width, height in odd.select("row", "image", "width", "height").iter_rows():
+        yield Finding("odd-aspect", image, detail=f"{width} x {height} px", row=row)
+
+
+def _wrong_extension(decoded: pl.DataFrame) -> Iterator[Finding]:
+    for row, image, kind in decoded.select("row", "image", "format").iter_rows():
+        suffix = PurePosixPath(image).suffix.lower()
+        if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES_OF_FORMAT[kind]:
+            yield Finding("wrong-extension", image, detail=f"holds {kind}", row=row)

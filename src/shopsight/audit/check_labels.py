@@ -1,0 +1,89 @@
+"""Findings about labels: spelled in two ways, rare, out of balance."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from shopsight.audit.findings import Finding
+from shopsight.catalog.catalog import Catalog
+
+RARE_CLASS_IMAGES = 20
+IMBALANCE_RATIO = 10.0
+
+
+def label_faults(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:
+    """`counts`: usable pictures of each label, see `label_counts`."""
+    yield from _spellings(catalog, counts)
+    for label, count in sorted(counts.items()):
+        if count < RARE_CLASS_IMAGES:
+            yield Finding("rare-class", "", detail=f"{label!r} has {_images(count)}")
+    largest, smallest = (
+        max(counts.items(), key=_by_count, default=None),
+        min(counts.items(), key=_by_count, default=None),
+    )
+    if largest is None or smallest is None or largest[1] < IMBALANCE_RATIO * max(1, smallest[1]):
+        return
+    yield Finding(
+        "imbalance",
+        "",
+        detail=f"{largest[0]!r} has {_images(largest[1])}, {smallest[0]!r} {smallest[1]:,}",
+    )
+
+
+def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
+    """Usable pictures of each label, also of labels that have none, largest first."""
+    if not catalog.labels:
+        return {}
+    kept = catalog.table.filter(usable)["label"]
+    flat = (kept.explode() if catalog.multilabel else kept).drop_nulls()
+    found = dict(flat.value_counts().iter_rows())
+    counts = {label: int(found.get(label, 0)) for label in catalog.labels}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def spelling_key(label: str) -> str:
+    """What is left of a label without case, blanks, hyphens and unicode's forms."""
+    return re.sub(r"[\s\-_]+", "", unicodedata.normalize("NFKC", label)).casefold()
+
+
+def _spellings(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:
+    """One finding for each spelling but the most frequent of its kind."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for label in catalog.labels:
+        spellings[spelling_key(label)].append(label)
+    doubled = [labels for labels in spellings.values() if len(labels) > 1]
+    if not doubled:
+        return
+    first = _first_rows(catalog)
+    images = catalog.table["image"]
+    for labels in doubled:
+        usual, *others = sorted(labels, key=lambda label: (-counts[label], label))
+        for other in others:
+            yield Finding(
+                "label-spelling",
+                images[first[other]],
+                images[first[usual]],
+                f"{other!r} ({_images(counts[other])}) and {usual!r} ({counts[usual]:,})",
+                first[other],
+                first[usual],
+            )
+
+
+def _first_rows(catalog: Catalog) -> dict[str, int]:
+    rows = catalog.table.select("label").with_row_index("row")
+    if catalog.multilabel:
+        rows = rows.explode("label")
+    return dict(rows.drop_nulls().group_by("label").agg(pl.col("row").min()).iter_rows())
+
+
+def _by_count(item: tuple[str, int]) -> int:
+    return item[1]
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image" if count == 1 else f"{count:,} images"

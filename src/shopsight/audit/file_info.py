@@ -1,0 +1,251 @@
+"""What an audit wants to know of each file, learned by reading it once.
+
+A JPEG is decoded strictly at 1/8 of its size: all its entropy-coded data is read, so damage shows,
+but few pixels are made. Facts are kept by (path, size, modification time), so that a second
+audit reads only what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, UInt8
+
+from shopsight.errors import ImageError
+from shopsight.files import atomic_file, sha256_bytes
+from shopsight.images.decode import Header, check_pixels, decode, header, read_bytes
+from shopsight.images.icc import upright
+from shopsight.images.idx import idx_member
+from shopsight.images.jpeg import SIGNATURE as JPEG_SIGNATURE
+from shopsight.images.jpeg import decode_jpeg, jpeg_header, shrink_for
+from shopsight.images.jpeg_damage import checked_eighth
+from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
+from shopsight.prefetch import ahead, core_count
+from shopsight.progress import task
+
+Status = Literal["ok", "damaged", "unreadable", "missing"]
+STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
+
+# Inside `FileFacts`, `bytes` is a count.
+ThumbBytes = bytes
+
+FACTS_VERSION = 1
+_PIECE_FILES = 128
+# Twice the thumbnail's side: enough for its pixels to be means, whatever the scale.
+_SMALL_PX = 48
+
+_SCHEMA = pl.Schema(
+    {
+        "status": pl.String,
+        "reason": pl.String,
+        "problem": pl.String,
+        "format": pl.String,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "bytes": pl.Int64,
+        "sha256": pl.String,
+        "contrast": pl.Float32,
+        "thumb": pl.Binary,
+    }
+)
+_STAMP = {"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64}
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One file.
+
+    Attributes:
+        status: "damaged" files decode, but not to what they once were.
+        reason: the `ImageError.reason`, empty when ok.
+        problem: the same in words.
+        width, height: pixels, upright.
+        contrast: standard deviation of the strongest channel, levels of 255; 0 is one colour.
+        thumb: see `thumbs`; None where the picture is too small to compare by likeness.
+    """
+
+    status: Status
+    reason: str = ""
+    problem: str = ""
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    contrast: float | None = None
+    thumb: ThumbBytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """The facts of all rows: `facts` has the columns of `FileFacts` but for the thumbnails.
+
+    Attributes:
+        thumbs: one per row, zeros where there is none.
+        has_thumb: where there is one.
+    """
+
+    facts: pl.DataFrame
+    thumbs: UInt8[np.ndarray, "n t"]
+    has_thumb: Bool[np.ndarray, "n"]
+
+
+def inspect(ref: str) -> FileFacts:
+    """Read one file and look at it; never raises for what is wrong with the file."""
+    try:
+        data = read_bytes(ref)
+    except ImageError as error:
+        status: Status = "missing" if error.reason == "missing" else "unreadable"
+        return FileFacts(status, error.reason, error.what)
+    size, sha256 = len(data), sha256_bytes(data)
+    status, reason, problem = "ok", "", ""
+    try:
+        head = header(data)
+        try:
+            pixels = _small(data, strict=True)
+        except ImageError as error:
+            if error.reason != "damaged":
+                raise
+            status, reason, problem = "damaged", error.reason, error.what
+            pixels = _small(data, strict=False)
+    except ImageError as error:
+        return FileFacts("unreadable", error.reason, error.what, bytes=size, sha256=sha256)
+    return _facts_of(pixels, head, FileFacts(status, reason, problem, bytes=size, sha256=sha256))
+
+
+def inspect_all(
+    refs: Sequence[str], *, threads: int | None = None, kept: Path | None = None
+) -> Inspection:
+    """Inspect every file once, however many rows name it.
+
+    Args:
+        kept: a Parquet file with facts from earlier audits; it is read and brought up to date.
+    """
+    rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
+    files = _stamped(rows["ref"].unique(maintain_order=True).to_list())
+    known = _known(files, kept)
+    new = files.join(known, on="ref", how="anti")
+    found = _inspect_files(new, threads or core_count())
+    if kept is not None and found.height:
+        _keep(pl.concat([known, found]), kept)
+    everything = rows.join(pl.concat([known, found]), on="ref", how="left", maintain_order="left")
+    has_thumb = everything["thumb"].is_not_null().to_numpy()
+    thumbs = np.zeros((len(refs), THUMB_BYTES), np.uint8)
+    thumbs[has_thumb] = unpacked(everything["thumb"].drop_nulls())
+    facts = everything.select(name for name in _SCHEMA if name != "thumb")
+    return Inspection(facts, thumbs, has_thumb)
+
+
+def kept_facts_path(folder: Path, root: str) -> Path:
+    """Where the facts of the pictures under `root` are kept in a cache folder."""
+    name = hashlib.sha256(root.encode()).hexdigest()[:16]
+    return folder / "audit" / f"facts-{FACTS_VERSION}-{name}.parquet"
+
+
+def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
+    """A small upright version; a profile is not applied, because nothing here depends on it."""
+    if not data.startswith(JPEG_SIGNATURE):
+        return decode(data, strict=strict)
+    jpeg = jpeg_header(data)
+    check_pixels(jpeg.width, jpeg.height, None)
+    shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, "short")
+    pixels = checked_eighth(data, jpeg) if strict else None
+    if pixels is None or shrink < 8:
+        pixels = decode_jpeg(data, jpeg, shrink=shrink)
+    # The last row and column may stand for a fraction of a pixel: left out when less than half,
+    # so that copies of different sizes do not lie askew.
+    height, width = (max(1, round(side / shrink)) for side in (jpeg.height, jpeg.width))
+    return upright(np.ascontiguousarray(pixels[:height, :width]), jpeg.orientation)
+
+
+def _facts_of(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileFacts) -> FileFacts:
+    deviations = cv2.meanStdDev(pixels)[1]
+    compared = min(head.width, head.height) >= SMALLEST_COMPARED_PX
+    return FileFacts(
+        status=file.status,
+        reason=file.reason,
+        problem=file.problem,
+        format=head.format,
+        width=head.width,
+        height=head.height,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        contrast=float(deviations.max()),
+        thumb=thumb(pixels).tobytes() if compared else None,
+    )
+
+
+def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
+    refs = files["ref"].to_list()
+    starts = range(0, len(refs), _PIECE_FILES)
+
+    def piece(number: int) -> pl.DataFrame:
+        facts = [inspect(ref) for ref in refs[starts[number] : starts[number] + _PIECE_FILES]]
+        columns = {name: [getattr(fact, name) for fact in facts] for name in _SCHEMA}
+        return pl.DataFrame(columns, schema=_SCHEMA)
+
+    pieces = []
+    with task("Reading images", total=len(refs)) as advance:
+        for done in ahead(piece, len(starts), threads=threads):
+            pieces.append(done)
+            advance(done.height)
+    return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *pieces])], how="horizontal")
+
+
+def _stamped(refs: Sequence[str]) -> pl.DataFrame:
+    """Each file with its size and modification time; nulls for URLs and files that are missing.
+
+    The members of a container have the container's stamp.
+    """
+    stamps: dict[str, tuple[int | None, int | None]] = {}
+
+    def stamp(ref: str) -> tuple[int | None, int | None]:
+        member = idx_member(ref)
+        path = member[0] if member is not None else ref
+        if path not in stamps:
+            try:
+                stat = Path(path).stat()
+                stamps[path] = (stat.st_size, stat.st_mtime_ns)
+            except OSError:
+                stamps[path] = (None, None)
+        return stamps[path]
+
+    found = [stamp(ref) for ref in refs]
+    columns = (refs, [size for size, _ in found], [time_ns for _, time_ns in found])
+    return pl.DataFrame(dict(zip(_STAMP, columns, strict=True)), schema=_STAMP)
+
+
+def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
+    """Those of the files whose facts were kept and that have not changed since."""
+    nothing = pl.DataFrame(schema={**_STAMP, **_SCHEMA})
+    if kept is None or not kept.is_file():
+        return nothing
+    try:
+        before = pl.read_parquet(kept)
+    except (pl.exceptions.PolarsError, OSError):
+        return nothing  # Not a fault of the user's: it is made anew.
+    if before.schema != nothing.schema:
+        return nothing
+    # Nulls match nothing: what cannot be stamped is looked at again.
+    return files.join(before, on=list(_STAMP), how="inner", maintain_order="left")
+
+
+def _keep(facts: pl.DataFrame, kept: Path) -> None:
+    """Facts of other files under the same root stay; those of changed files are replaced."""
+    facts = facts.filter(pl.col("stamp_ns").is_not_null())
+    if kept.is_file():
+        try:
+            before = pl.read_parquet(kept)
+        except (pl.exceptions.PolarsError, OSError):
+            before = facts.clear()
+        if before.schema == facts.schema:
+            facts = pl.concat([facts, before.join(facts, on="ref", how="anti")])
+    with atomic_file(kept) as part:
+        facts.write_parquet(part)

@@ -1,0 +1,157 @@
+"""audit.html: every kind of finding with thumbnails, and the data set at a glance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from shopsight.audit.findings import KINDS, Finding, Kind
+from shopsight.audit.statistics import AuditStatistics
+from shopsight.catalog.catalog import Catalog
+from shopsight.charts.bars import Bar, bar_chart
+from shopsight.errors import ImageError
+from shopsight.images.decode import decode, read_bytes
+from shopsight.pages import thumbnail, write_page
+from shopsight.prefetch import ahead, core_count
+from shopsight.progress import task
+
+SHOWN_PAIRS, SHOWN_PICTURES, SHOWN_LINES = 12, 18, 100
+_THUMBNAIL_PX = 160
+# What cannot be shown as a picture, or says all in words.
+_LISTED_KINDS = frozenset(
+    {
+        "most-missing",
+        "unreadable",
+        "missing-file",
+        "unlisted-file",
+        "rare-class",
+        "imbalance",
+        "wrong-extension",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A thumbnail (empty: there is none) with its name and label."""
+
+    picture: str
+    image: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class KindSection:
+    """One kind of finding on the page: as pairs, single pictures, or lines of a table."""
+
+    name: str
+    kind: Kind
+    count: int
+    pairs: Sequence[tuple[Finding, Shot, Shot]] = ()
+    pictures: Sequence[tuple[Finding, Shot]] = ()
+    lines: Sequence[Finding] = ()
+
+    @property
+    def hidden(self) -> int:
+        return self.count - len(self.pairs) - len(self.pictures) - len(self.lines)
+
+
+def write_audit_page(
+    path: Path | str,
+    *,
+    catalog: Catalog,
+    findings: Sequence[Finding],
+    statistics: AuditStatistics,
+) -> Path:
+    """Write the page; gives its path back."""
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    shown = [finding for kind in by_kind for finding in _shown(kind, by_kind[kind])]
+    pictures = _pictures(catalog, {row for f in shown for row in (f.row, f.other_row) if row >= 0})
+    context = {
+        "title": f"Audit of {catalog.name}",
+        "catalog": catalog,
+        "statistics": statistics,
+        "blocking": sum(finding.severity == "error" for finding in findings),
+        "sections": [
+            _section(kind, by_kind[kind], catalog, pictures) for kind in KINDS if kind in by_kind
+        ],
+        "classes": _bars(
+            statistics.classes,
+            sum(statistics.classes.values()),
+            "Usable images of each class",
+        ),
+        "formats": _bars(statistics.formats, statistics.rows, "Formats by content"),
+        "splits": _bars(
+            {name or "none": count for name, count in statistics.splits.items()},
+            statistics.rows,
+            "Rows of each given split",
+        ),
+    }
+    return write_page(path, "audit.html", context)
+
+
+def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:
+    """The findings that get thumbnails."""
+    if kind in _LISTED_KINDS:
+        return ()
+    return findings[: SHOWN_PAIRS if findings[0].other_row >= 0 else SHOWN_PICTURES]
+
+
+def _section(
+    name: str, findings: Sequence[Finding], catalog: Catalog, pictures: Mapping[int, str]
+) -> KindSection:
+    def shot(row: int, image: str) -> Shot:
+        return Shot(pictures.get(row, ""), image, _label(catalog, row))
+
+    kind, count, shown = KINDS[name], len(findings), _shown(name, findings)
+    if not shown:
+        return KindSection(name, kind, count, lines=findings[:SHOWN_LINES])
+    if shown[0].other_row >= 0:
+        pairs = [(f, shot(f.row, f.image), shot(f.other_row, f.other)) for f in shown]
+        return KindSection(name, kind, count, pairs=pairs)
+    return KindSection(name, kind, count, pictures=[(f, shot(f.row, f.image)) for f in shown])
+
+
+def _label(catalog: Catalog, row: int) -> str:
+    if not catalog.labels:
+        return ""
+    label = catalog.table["label"][row]
+    if catalog.multilabel:
+        return "" if label is None else " + ".join(label)
+    return label or ""
+
+
+def _pictures(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
+    """Thumbnails of these rows; a row whose file cannot be decoded has none."""
+    chosen = sorted(rows)
+    refs = catalog.take(chosen).refs() if chosen else []
+
+    def picture(number: int) -> str:
+        try:
+            return thumbnail(
+                decode(read_bytes(refs[number]), at_least_px=_THUMBNAIL_PX),
+                side_px=_THUMBNAIL_PX,
+            )
+        except ImageError:
+            return ""
+
+    with task("Drawing the audit page", total=len(chosen)) as advance:
+        made = {}
+        for row, uri in zip(chosen, ahead(picture, len(chosen), threads=core_count()), strict=True):
+            made[row] = uri
+            advance(1)
+    return made
+
+
+def _bars(counts: Mapping[str, int], total: int, description: str) -> Markup:
+    bars = [
+        Bar(name, count, f"{count:,} ({count / max(total, 1):.1%})")
+        for name, count in counts.items()
+    ]
+    return bar_chart(bars, description=description)

@@ -1,0 +1,135 @@
+"""Feature extractors by name, each with the preprocessing that its weights expect.
+
+A name belongs to its library: "timm:resnet18", "open_clip:ViT-B-32/laion2b_s34b_b79k",
+"fastervit:faster_vit_2_224", "embedded:tf_efficientnet_lite0", "shopsight:fashion_cnn",
+"local:RUN_OR_BUNDLE", "local:timm:resnet18@weights.safetensors".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from shopsight.backbones.fastervit import fastervit_backbone
+from shopsight.backbones.open_clip import open_clip_backbone
+from shopsight.backbones.own import embedded_backbone, shopsight_backbone
+from shopsight.backbones.spec import Backbone, Request
+from shopsight.backbones.timm import timm_backbone
+from shopsight.backbones.weights import fit_weights, read_weights
+from shopsight.bundle.files import INFO_FILE, WEIGHTS_FILE, bundle_folder
+from shopsight.errors import ConfigError, WeightsError
+from shopsight.files import read_json
+from shopsight.preprocess import Preprocess
+
+
+def create_backbone(
+    name: str,
+    *,
+    weights: str = "pretrained",
+    drop_path: float = 0.0,
+    conv_dropout: float | None = None,
+    size: int | None = None,
+) -> Backbone:
+    """Build a backbone and load its weights.
+
+    Args:
+        weights: "pretrained", "random", or the path of a weight file.
+        drop_path: stochastic depth, where the backbone has it.
+        conv_dropout: dropout after convolutions, of the `shopsight:` networks; None is their own,
+            and 0 is right for every backbone.
+        size: side of the input, pixels; None keeps the backbone's own.
+
+    Raises:
+        ConfigError: no such library or name, or a setting that this backbone does not have.
+        WeightsError: the weights are out of reach, or do not fit.
+        ExtraMissingError: the library is not installed.
+    """
+    library, _, rest = name.partition(":")
+    if library not in _LIBRARIES or not rest:
+        raise ConfigError(
+            f"{name!r} is not of the form library:name",
+            where="model.backbone",
+            details=[f"{known}:..." for known in _LIBRARIES],
+            fix="--backbone embedded:tf_efficientnet_lite0",
+        )
+    if conv_dropout and library not in ("shopsight", "local"):
+        raise ConfigError(
+            f"{name} has no dropout after its convolutions (asked for {conv_dropout})",
+            where="model.conv_dropout",
+            fix="--set model.conv_dropout=0",
+        )
+    return _LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size))
+
+
+def _local(request: Request) -> Backbone:
+    """`local:FOLDER` (a run or a bundle), `local:LIBRARY:NAME@FILE` (weights for that network)."""
+    folder = Path(request.rest)
+    if folder.is_dir():
+        return _from_bundle(bundle_folder(folder), request)
+    name, at, file = request.rest.partition("@")
+    if at and name.partition(":")[0] in _LIBRARIES:
+        return create_backbone(
+            name,
+            weights=file if request.weights == "pretrained" else request.weights,
+            drop_path=request.drop_path,
+            conv_dropout=request.conv_dropout,
+            size=request.size,
+        )
+    if folder.is_file():
+        raise ConfigError(
+            f"{request.rest!r} is a weight file, which does not name its network",
+            where="model.backbone",
+            fix=f"local:timm:resnet18@{request.rest}   (with the name of that network)",
+        )
+    raise ConfigError(
+        f"{request.rest!r} is neither a run nor a bundle nor of the form library:name@file",
+        where="model.backbone",
+        fix="local:runs/first\nlocal:timm:resnet18@weights.safetensors",
+    )
+
+
+def _from_bundle(folder: Path, request: Request) -> Backbone:
+    info, file = folder / INFO_FILE, folder / WEIGHTS_FILE
+    if not (info.is_file() and file.is_file()):
+        raise WeightsError(
+            f"no {INFO_FILE} and {WEIGHTS_FILE} in it",
+            where=str(folder),
+            fix="local:runs/first",
+        )
+    written = read_json(info)
+    if written.get("members", 1) > 1:
+        raise WeightsError(
+            f"an ensemble of {written['members']} networks is no backbone",
+            where=str(folder),
+            fix="name the bundle of one fold",
+        )
+    preprocess = Preprocess.model_validate(written["preprocess"])
+    size = request.size or preprocess.size
+    backbone = create_backbone(
+        written["backbone"],
+        weights="random",
+        drop_path=request.drop_path,
+        conv_dropout=request.conv_dropout,
+        size=size,
+    )
+    if request.weights == "random":
+        return backbone
+    state = {
+        key.removeprefix("backbone."): value
+        for key, value in read_weights(file, unwrap=False).items()
+        if key.startswith("backbone.")
+    }
+    fit_weights(backbone.module, state, where=str(file))
+    preprocess = preprocess.model_copy(update={"size": size})
+    return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
+
+
+_LIBRARIES: dict[str, Callable[[Request], Backbone]] = {
+    "embedded": embedded_backbone,
+    "timm": timm_backbone,
+    "open_clip": open_clip_backbone,
+    "fastervit": fastervit_backbone,
+    "shopsight": shopsight_backbone,
+    "local": _local,
+}

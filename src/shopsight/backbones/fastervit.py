@@ -1,0 +1,70 @@
+"""`fastervit:NAME`: NVIDIA's networks, for non-commercial use."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+import torch
+
+from shopsight.backbones.preprocess_configs import timm_preprocess
+from shopsight.backbones.spec import Backbone, Request, check_known, load_file
+from shopsight.backbones.stages import stages_of
+from shopsight.backbones.weights import (
+    StateDict,
+    fit_weights,
+    offline_error,
+    read_weights,
+    torch_cache,
+    unreachable,
+)
+from shopsight.errors import ConfigError
+from shopsight.extras import require
+from shopsight.progress import say
+
+
+def fastervit_backbone(request: Request) -> Backbone:
+    with warnings.catch_warnings():
+        # It imports timm by paths that timm has since renamed, and registers its names again.
+        warnings.simplefilter("ignore")
+        require("fastervit")
+        models = importlib.import_module("fastervit.models.faster_vit")
+        registry = importlib.import_module("fastervit.models.registry")
+    known = [name for name in registry.list_models() if "any_res" not in name]
+    check_known(request.rest, known, request)
+    say(f"{request.name}: NVIDIA Source Code License-NC, for non-commercial use only")
+    config = models.default_cfgs[request.rest]
+    own_size = config["input_size"][-1]
+    if request.size not in (None, own_size):
+        raise ConfigError(
+            f"{request.name} takes pictures of {own_size} px only (asked for {request.size})",
+            where="preprocess.size",
+            fix=f"--set preprocess.size={own_size}",
+        )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        module = registry.model_entrypoint(request.rest)(
+            pretrained=False, num_classes=0, drop_path_rate=request.drop_path
+        )
+    if request.weights == "pretrained":
+        state = _download(request, config["url"])
+        fit_weights(module, state, where=config["url"], leave_out=("head",))
+        loaded = f"pretrained: {config['url']}"
+    else:
+        loaded = load_file(module, request, classifier=("head",))
+    preprocess = timm_preprocess(config, size=request.size)
+    width = module.norm.weight.numel()
+    return Backbone(request.name, module, width, preprocess, stages_of(module), loaded)
+
+
+def _download(request: Request, url: str) -> StateDict:
+    path = torch_cache() / url.rpartition("/")[2]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except Exception as error:
+            if unreachable(error):
+                raise offline_error(request.name, url, path.parent, error) from error
+            raise
+    return read_weights(path)

@@ -1,0 +1,337 @@
+"""The catalogue: one table of pictures with what is known about each.
+
+Every source (folder per class, table, file-name pattern, IDX pair, named data set) becomes a
+`Catalog`; nothing downstream knows where it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Float64, Int64
+
+from shopsight.errors import CatalogError
+from shopsight.files import atomic_file, read_json, write_json
+from shopsight.text import counted
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
+TEXT_COLUMNS = ("image", "label", "group", "split", "text")
+FINGERPRINTED = ("image", "label", "group", "split", *BOX_COLUMNS)
+METADATA_KEY = "shopsight"
+LABEL_SEPARATORS = ("|", ";", "\x1f")
+# An absolute path (also with a drive letter) or a URL: not relative to any root.
+STANDS_ALONE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Pictures, one row each, in a fixed order.
+
+    Columns of `table`: `image` (path relative to `root`, or absolute, or a URL, or a member of a
+    container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
+    List(String) where a picture has several), `group` (must not straddle a split), `split`
+    ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the upright picture),
+    `text`. Other columns of the source are kept.
+
+    Attributes:
+        name: of the data set or file, for reports.
+        root: the folder or URL that `image` is relative to; empty when images stand alone.
+        told: what was guessed, cleaned or merged while reading, one line each.
+        unlisted: image files under `root` that have no row, relative to it.
+        drawn: the pictures were drawn by this project, not photographed.
+
+    Raises:
+        CatalogError: the table lacks `image`, or a column has an unusable type or value.
+    """
+
+    table: pl.DataFrame
+    name: str
+    root: str = ""
+    told: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    drawn: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", _checked(self.table, self.name))
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    def refs(self) -> list[str]:
+        """What `images.read_bytes` takes, one per row: absolute paths or URLs."""
+        base = self.root if "://" in self.root else str(Path(self.root).absolute())
+        return [resolve(base, image) for image in self.table["image"].to_list()]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Distinct labels, sorted; empty when the catalogue has none."""
+        if "label" not in self.table.columns:
+            return ()
+        column = self.table["label"]
+        flat = column.explode() if self.multilabel else column
+        return tuple(flat.drop_nulls().unique().sort().to_list())
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a picture can have several labels."""
+        return "label" in self.table.columns and self.table.schema["label"] == pl.List(pl.String)
+
+    def has(self, column: str) -> bool:
+        """Whether `column` is there and holds any value."""
+        return column in self.table.columns and self.table[column].null_count() < len(self)
+
+    def targets(self, labels: Sequence[str]) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
+        """Class indices in the order of `labels`; with several labels per picture, 0/1 rows.
+
+        Raises:
+            CatalogError: a row has no label, or one that is not in `labels`.
+        """
+        if "label" not in self.table.columns:
+            raise CatalogError("the catalogue has no labels", where=self.name)
+        self._refuse_unknown(labels)
+        if self.multilabel:
+            return self._multi_hot(labels)
+        codes = self.table["label"].replace_strict(
+            list(labels), list(range(len(labels))), return_dtype=pl.Int64
+        )
+        return codes.to_numpy().astype(np.int64)
+
+    def rows_of(self, split: str) -> Int64[np.ndarray, "m"]:
+        """Rows of one part, ascending.
+
+        Raises:
+            CatalogError: the catalogue is not split.
+        """
+        if "split" not in self.table.columns:
+            raise CatalogError(
+                "the catalogue is not split",
+                where=self.name,
+                fix="shopsight split DATA --out splits.csv",
+            )
+        hit = self.table.select((pl.col("split") == split).fill_null(False)).to_series()
+        return np.flatnonzero(hit.to_numpy()).astype(np.int64)
+
+    def boxes(self) -> Float64[np.ndarray, "n 4"] | None:
+        """x, y, width, height in pixels; a row of NaN means the whole picture; None: no boxes."""
+        if not all(column in self.table.columns for column in BOX_COLUMNS):
+            return None
+        columns = [self.table[column].fill_null(float("nan")) for column in BOX_COLUMNS]
+        return np.stack([column.to_numpy() for column in columns], axis=1).astype(np.float64)
+
+    def take(self, rows: Sequence[int] | Int64[np.ndarray, "m"]) -> Catalog:
+        """The catalogue of these rows, in this order."""
+        return self.with_table(self.table[np.asarray(rows, dtype=np.int64)])
+
+    def labelled(self) -> Catalog:
+        """The rows that have a label; a row with an empty list of labels has one: none apply."""
+        if "label" not in self.table.columns:
+            return self.with_table(self.table.clear())
+        return self.with_table(self.table.filter(pl.col("label").is_not_null()))
+
+    def with_table(self, table: pl.DataFrame) -> Catalog:
+        return replace(self, table=table)
+
+    def with_told(self, *lines: str) -> Catalog:
+        return replace(self, told=(*self.told, *lines))
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) over image, label, group, split and box of every row, in order.
+
+        The folder that the pictures lie in does not enter it; moving them changes nothing.
+        """
+        digest = hashlib.sha256()
+        for name in FINGERPRINTED:
+            if name in self.table.columns:
+                digest.update(name.encode())
+                _hash_column(digest, self.table[name])
+        return digest.hexdigest()
+
+    def write(self, path: Path | str) -> None:
+        """Write the table (.parquet, .csv or .tsv) so that `Catalog.read` gives it back.
+
+        name, root and drawn go into the Parquet metadata, or into a file `<name>.about.json`
+        beside a CSV. `told` and `unlisted` are about the source and are not kept.
+
+        Raises:
+            CatalogError: another suffix.
+        """
+        path = Path(path)
+        about = {"name": self.name, "drawn": self.drawn, **_root_record(self.root, path)}
+        if path.suffix == ".parquet":
+            with atomic_file(path) as part:
+                self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
+        elif path.suffix in {".csv", ".tsv"}:
+            table = self.table
+            if self.multilabel:
+                about["label_separator"] = separator = _free_separator(self.labels)
+                table = table.with_columns(pl.col("label").list.join(separator))
+            with atomic_file(path) as part:
+                table.write_csv(part, separator="\t" if path.suffix == ".tsv" else ",")
+            write_json(about_path(path), about)
+        else:
+            raise CatalogError(
+                f"a catalogue is not written as {path.suffix or 'a file without suffix'!r}",
+                where=str(path),
+                fix="name a .csv or .parquet file",
+            )
+
+    @classmethod
+    def read(cls, path: Path | str) -> Catalog:
+        """Read what `write` wrote; other tables are read by `shopsight.datasets.open`.
+
+        Raises:
+            CatalogError: the file is missing or not a written catalogue.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise CatalogError("no such catalogue", where=str(path))
+        about = read_about(path)
+        if about is None:
+            raise CatalogError("not a catalogue that shopsight wrote", where=str(path))
+        if path.suffix == ".parquet":
+            table = pl.read_parquet(path)
+        else:
+            table = _read_own_csv(path, about.get("label_separator"))
+        return cls(
+            table=table,
+            name=about["name"],
+            root=_root_from_record(about, path),
+            drawn=about["drawn"],
+        )
+
+    def _refuse_unknown(self, labels: Sequence[str]) -> None:
+        column = self.table["label"]
+        missing = column.null_count()
+        if missing:
+            raise CatalogError(
+                f"{missing} of {len(self)} images {'has' if missing == 1 else 'have'} no label",
+                where=self.name,
+                details=self.table.filter(column.is_null())["image"].to_list(),
+            )
+        unknown = sorted(set(self.labels) - set(labels))
+        if unknown:
+            raise CatalogError(
+                f"{counted(len(unknown), 'label')} {'is' if len(unknown) == 1 else 'are'} unknown "
+                "to the model",
+                where=self.name,
+                details=unknown,
+                fix="leave them out with --drop LABEL, or rename them with --label-map",
+            )
+
+    def _multi_hot(self, labels: Sequence[str]) -> Float32[np.ndarray, "n c"]:
+        place = {label: index for index, label in enumerate(labels)}
+        hot = np.zeros((len(self), len(labels)), np.float32)
+        pairs = (
+            self.table.select(pl.col("label")).with_row_index("row").explode("label").drop_nulls()
+        )
+        codes = pairs["label"].replace_strict(
+            list(place), list(place.values()), return_dtype=pl.Int64
+        )
+        hot[pairs["row"].to_numpy(), codes.to_numpy()] = 1.0
+        return hot
+
+
+def resolve(root: str, image: str) -> str:
+    """The path or URL of `image` under `root` (an absolute path or a URL)."""
+    if STANDS_ALONE.match(image):
+        return image
+    return f"{root.rstrip('/')}/{image}"
+
+
+def about_path(csv: Path) -> Path:
+    """Where `Catalog.write` notes the name and root of a CSV."""
+    return csv.with_name(f"{csv.stem}.about.json")
+
+
+def read_about(path: Path) -> dict[str, Any] | None:
+    """What `Catalog.write` noted of this file; None when it did not write it."""
+    if path.suffix == ".parquet":
+        noted = pl.read_parquet_metadata(path).get(METADATA_KEY)
+        return None if noted is None else dict(json.loads(noted))
+    beside = about_path(path)
+    return dict(read_json(beside)) if beside.is_file() else None
+
+
+def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    if "image" not in table.columns:
+        raise CatalogError("the table has no column `image`", where=name, details=table.columns)
+    casts = [
+        pl.col(column).cast(pl.String)
+        for column in TEXT_COLUMNS
+        if column in table.columns and not isinstance(table.schema[column], (pl.List, pl.String))
+    ]
+    casts += [pl.col(c).cast(pl.Float64) for c in BOX_COLUMNS if c in table.columns]
+    if "fold" in table.columns:
+        casts.append(pl.col("fold").cast(pl.Int64))
+    if isinstance(table.schema.get("label"), pl.List):
+        casts.append(pl.col("label").cast(pl.List(pl.String)))
+    table = table.with_columns(casts)
+    if table["image"].null_count():
+        raise CatalogError(f"{table['image'].null_count()} rows name no image", where=name)
+    if "split" in table.columns:
+        odd = set(table["split"].drop_nulls().unique().to_list()) - set(SPLITS)
+        if odd:
+            raise CatalogError(
+                "unknown split names", where=name, details=sorted(odd), fix="use train, val, test"
+            )
+    return table
+
+
+def _hash_column(digest: hashlib._Hash, column: pl.Series) -> None:
+    if isinstance(column.dtype, pl.List):
+        digest.update(column.list.len().fill_null(0).cast(pl.Int64).to_numpy().tobytes())
+        column = column.explode()
+    text = column.cast(pl.String)
+    # Lengths keep "ab","c" apart from "a","bc"; -1 keeps a null apart from an empty string.
+    lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1)
+    digest.update(np.ascontiguousarray(lengths.to_numpy()).tobytes())
+    digest.update("".join(text.drop_nulls().to_list()).encode())
+
+
+def _free_separator(labels: Sequence[str]) -> str:
+    free = [mark for mark in LABEL_SEPARATORS if not any(mark in label for label in labels)]
+    assert free, "every separator occurs in a label"
+    return free[0]
+
+
+def _root_record(root: str, path: Path) -> dict[str, str]:
+    if not root or "://" in root:
+        return {"root": root}
+    absolute = str(Path(root).absolute())
+    # The relative path lets a table move together with its images.
+    return {"root": absolute, "root_from_here": os.path.relpath(absolute, path.absolute().parent)}
+
+
+def _root_from_record(about: dict[str, Any], path: Path) -> str:
+    root = str(about["root"])
+    if not root or "://" in root or Path(root).is_dir():
+        return root
+    beside = path.absolute().parent / str(about.get("root_from_here", ""))
+    return str(beside.resolve()) if beside.is_dir() else root
+
+
+def _read_own_csv(path: Path, label_separator: str | None) -> pl.DataFrame:
+    separator = "\t" if path.suffix == ".tsv" else ","
+    header = pl.read_csv(path, separator=separator, n_rows=0, infer_schema=False).columns
+    types: dict[str, Any] = {name: pl.String for name in TEXT_COLUMNS if name in header}
+    types |= {name: pl.Float64 for name in BOX_COLUMNS if name in header}
+    table = pl.read_csv(path, separator=separator, schema_overrides=types, infer_schema_length=None)
+    if label_separator is not None:
+        split = pl.col("label").str.split(label_separator)
+        none = pl.lit([], dtype=pl.List(pl.String))
+        table = table.with_columns(
+            pl.when(pl.col("label") == "").then(none).otherwise(split).alias("label")
+        )
+    return table

@@ -1,0 +1,89 @@
+"""Catalogues from IDX files: an images file and the labels file beside it."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.errors import CatalogError
+from shopsight.images.idx import read_idx
+from shopsight.text import counted
+
+IMAGES = re.compile(r"images?[-._]?idx[34][-._]?(ubyte)?(\.gz)?$|\.idx[34](\.gz)?$")
+SPLIT_OF_PREFIX = {"train": "train", "val": "val", "valid": "val", "test": "test", "t10k": "test"}
+
+
+def container_catalog(
+    files: Sequence[str], *, name: str, root: str, class_names: Sequence[str] = ()
+) -> Catalog:
+    """Read IDX images with their labels; `train-...` and `t10k-...` give the splits.
+
+    Args:
+        files: names under `root`; those that hold no images are passed over.
+        class_names: by label number; without them the numbers are the labels.
+
+    Raises:
+        CatalogError: no images file, or images and labels that do not fit together.
+        ImageError: a file is cut off or not IDX.
+    """
+    images = sorted(file for file in files if IMAGES.search(file))
+    if not images:
+        raise CatalogError(
+            "no IDX file of images (such as train-images-idx3-ubyte.gz)",
+            where=root,
+            details=list(files),
+        )
+    tables = [_pair(Path(root), file, class_names) for file in images]
+    table = pl.concat(tables, how="diagonal")
+    splits = [split for file in images if (split := _split_of(file))]
+    if len(set(splits)) < len(images) or len(images) == 1:
+        table = table.drop("split", strict=False)
+    told = f"IDX: {', '.join(images)}: {counted(len(table), 'image')}"
+    return Catalog(table, name, root, told=(told,))
+
+
+def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:
+    count = _count(root / images)
+    columns: dict[str, object] = {"image": [f"{images}#{index}" for index in range(count)]}
+    labels = _labels_of(root, images)
+    if labels is not None:
+        codes = read_idx(root / labels)
+        if codes.shape != (count,):
+            raise CatalogError(
+                f"{images} holds {count} images, {labels} labels of shape {codes.shape}",
+                where=str(root),
+            )
+        top = int(codes.max(initial=0))
+        if class_names and top >= len(class_names):
+            raise CatalogError(
+                f"label {top} of {len(class_names)} classes", where=str(root / labels)
+            )
+        names = list(class_names) or [str(number) for number in range(top + 1)]
+        columns["label"] = pl.Series(names)[codes.astype("int64")]
+    table = pl.DataFrame(columns)
+    split = _split_of(images)
+    return table.with_columns(split=pl.lit(split)) if split else table
+
+
+def _count(path: Path) -> int:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(8)
+    except (OSError, EOFError) as error:
+        raise CatalogError(str(error), where=str(path)) from error
+    return int.from_bytes(head[4:8], "big")
+
+
+def _labels_of(root: Path, images: str) -> str | None:
+    guess = images.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
+    plain = guess.removesuffix(".gz")
+    return next((name for name in (guess, plain, f"{plain}.gz") if (root / name).is_file()), None)
+
+
+def _split_of(file: str) -> str | None:
+    return SPLIT_OF_PREFIX.get(re.split(r"[-._]", file.lower())[0])

@@ -1,0 +1,158 @@
+"""Catalogues from CSV, TSV and Parquet tables whose columns are guessed and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import polars as pl
+
+from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
+from shopsight.catalog.columns import (
+    NO_COLUMN,
+    Choice,
+    as_text,
+    asked,
+    choose_boxes,
+    choose_group,
+    choose_label,
+    choose_split,
+    choose_text,
+    read_labels,
+    read_split,
+)
+from shopsight.catalog.image_paths import locate
+from shopsight.errors import CatalogError
+from shopsight.text import counted
+
+CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
+SEPARATORS = (",", "\t", ";", "|")
+UTF8_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def table_catalog(
+    path: str,
+    *,
+    image: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    images_root: str | None = None,
+    label_separator: str | None = None,
+) -> Catalog:
+    """Read a table with one row per picture (or per box in a picture).
+
+    Columns are guessed by name and content; every guess is in `Catalog.told`. Cells are kept as
+    they are: blanks around labels are the audit's to report.
+
+    Args:
+        path: a file or URL ending in .csv, .tsv or .parquet.
+        image, label, group: column names that are not to be guessed; "none" for no such column.
+        images_root: the folder that image names are relative to.
+        label_separator: between several labels in a cell; None guesses, "" says there is none.
+
+    Raises:
+        CatalogError: the table cannot be read, or a column cannot be told.
+    """
+    table, told = read_table(path)
+    if not len(table):
+        raise CatalogError("the table has no rows", where=path)
+    for name, flag in ((image, "--image"), (label, "--label"), (group, "--group")):
+        if name is not None and name != NO_COLUMN:
+            asked(table, name, flag, path)
+    located = locate(table, path, image=image, images_root=images_root)
+    boxes, box_sources = choose_boxes(table, path)
+    taken = [located.column, *box_sources, *(name for name in (label, group) if name)]
+    chosen_split = choose_split(table, taken)
+    taken += _columns(chosen_split)
+    chosen_label = _given(label) or choose_label(table, taken, path)
+    taken += _columns(chosen_label)
+    chosen_group = _given(group) or choose_group(table, chosen_label.column, taken)
+    chosen_text = choose_text(table, [*taken, *_columns(chosen_group)])
+    made = [pl.Series("image", located.images, dtype=pl.String), *boxes]
+    told += [*located.told, chosen_label.told, chosen_group.told, chosen_split.told]
+    if chosen_label.column:
+        labels, told_labels = read_labels(table[chosen_label.column], label_separator)
+        made.append(labels.alias("label"))
+        told += [told_labels, _about_empty(labels)]
+    if chosen_group.column:
+        made.append(as_text(table[chosen_group.column]).alias("group"))
+    if chosen_split.column:
+        made.append(read_split(table[chosen_split.column]).alias("split"))
+    if chosen_text.column:
+        made.append(table[chosen_text.column].cast(pl.String).alias("text"))
+    used = {located.column, *box_sources, chosen_label.column, chosen_split.column}
+    rest = _rest(table, used | {chosen_text.column}, group=chosen_group.column)
+    return Catalog(
+        pl.DataFrame(made).hstack(rest),
+        name=Path(path).name,
+        root=located.root,
+        told=tuple(line for line in told if line),
+        unlisted=located.unlisted,
+    )
+
+
+def read_table(path: str) -> tuple[pl.DataFrame, list[str]]:
+    """A table as it is, CSV cells as text (so that "050" stays "050"); and what to tell.
+
+    Raises:
+        CatalogError: no such file, or it is no table.
+    """
+    try:
+        with fsspec.open(path, "rb") as file:
+            data: bytes = file.read()
+    except (OSError, ImportError, ValueError) as error:
+        raise CatalogError(str(getattr(error, "strerror", None) or error), where=path) from error
+    try:
+        if path.lower().endswith(".parquet"):
+            return pl.read_parquet(data), []
+        text, told = _decode(data)
+        separator = _separator_of(text)
+        table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise CatalogError(
+            f"not a readable table: {str(error).splitlines()[0]}", where=path
+        ) from error
+    return table.rename({name: name.strip() for name in table.columns}), told
+
+
+def _decode(data: bytes) -> tuple[str, list[str]]:
+    if data.startswith(UTF16_MARKS):
+        return data.decode("utf-16"), ["the table is UTF-16 text"]
+    try:
+        return data.removeprefix(UTF8_MARK).decode("utf-8"), []
+    except UnicodeDecodeError:
+        return data.decode("cp1252"), ["the table is not UTF-8: read as Windows-1252"]
+
+
+def _separator_of(text: str) -> str:
+    header = text.partition("\n")[0]
+    return max(SEPARATORS, key=header.count)
+
+
+def _given(column: str | None) -> Choice | None:
+    if column is None:
+        return None
+    return Choice(None if column == NO_COLUMN else column)
+
+
+def _columns(choice: Choice) -> list[str]:
+    return [choice.column] if choice.column else []
+
+
+def _about_empty(labels: pl.Series) -> str:
+    empty = labels.null_count()
+    return f"{counted(empty, 'row')} without a label" if empty else ""
+
+
+def _rest(table: pl.DataFrame, used: set[str | None], *, group: str | None) -> pl.DataFrame:
+    """The source's other columns; names that mean something in a catalogue are set aside."""
+    # The group keeps its own name too, so that `--group sender_id` still finds it.
+    used = used | ({"group"} if group == "group" else set())
+    rest = table.select([name for name in table.columns if name not in used])
+    if "fold" in rest.columns and rest["fold"].cast(pl.Int64, strict=False).null_count() == 0:
+        rest = rest.with_columns(pl.col("fold").cast(pl.Int64))
+        reserved = [name for name in CANONICAL if name != "fold"]
+    else:
+        reserved = list(CANONICAL)
+    return rest.rename({name: f"{name}_source" for name in rest.columns if name in reserved})

@@ -1,0 +1,231 @@
+"""Fashion-MNIST: 70,000 product pictures of 28 x 28 pixels, from wherever they can be had.
+
+Source: Xiao, Rasul and Vollgraf 2017, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
+Machine Learning Algorithms".
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.idx_pairs import container_catalog
+from shopsight.errors import SourceError
+from shopsight.files import atomic_folder, cache_folder, sha256_bytes
+from shopsight.progress import say
+
+CLASS_NAMES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+# Of the unpacked files.
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+SUBFOLDERS = ("", "FashionMNIST/raw", "fashion-mnist", "data/fashion", "raw")
+APT_TIMEOUT_S = 240
+NETWORK_TIMEOUT_S = 20.0
+
+
+def open_fashion_mnist(root: Path | None) -> Catalog:
+    """60,000 train and 10,000 test pictures; validation is carved out of train by the split.
+
+    Looks in `root`; without it in Debian's folder, then in the cache, then asks apt-get (no
+    rights needed: the package is unpacked into the cache), then torchvision's download.
+
+    Raises:
+        SourceError: nowhere to be had, or a file is not the published one.
+    """
+    folder = _folder(root)
+    verify(folder)
+    files = [path.name for path in sorted(folder.iterdir()) if path.name.endswith(("ubyte", ".gz"))]
+    # A folder may hold both forms of a file; one is enough.
+    chosen = [name for name in files if f"{name}.gz" not in files]
+    catalog = container_catalog(
+        chosen, name="fashion-mnist", root=str(folder), class_names=CLASS_NAMES
+    )
+    return catalog.with_told("fashion-mnist: files verified against the published checksums")
+
+
+def verify(folder: Path) -> None:
+    """Compare the four files with the published ones.
+
+    Raises:
+        SourceError: one is missing or differs.
+    """
+    for name, expected in SHA256.items():
+        path = _file(folder, name)
+        if path is None:
+            raise SourceError(f"{name} is missing", where=str(folder))
+        try:
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        except (OSError, EOFError) as error:
+            raise SourceError(f"cannot be read: {error}", where=str(path)) from error
+        if sha256_bytes(data) != expected:
+            raise SourceError(
+                "not the published file: its sha256 differs",
+                where=str(path),
+                fix="delete it and let shopsight fetch it again",
+            )
+
+
+def _folder(root: Path | None) -> Path:
+    if root is not None:
+        for inner in SUBFOLDERS:
+            if _complete(root / inner):
+                return root / inner
+        raise SourceError(
+            "the four Fashion-MNIST files are not there",
+            where=str(root),
+            details=[f"{name} or {name}.gz" for name in SHA256],
+        )
+    kept = cache_folder() / "datasets" / "fashion-mnist"
+    for folder in (DEBIAN_FOLDER, kept):
+        if _complete(folder):
+            return folder
+    _fetch(kept)
+    return kept
+
+
+def _fetch(kept: Path) -> None:
+    ways: dict[str, Callable[[Path], None]] = {
+        "apt-get": _from_apt,
+        "torchvision": _from_torchvision,
+    }
+    failures = []
+    for name, way in ways.items():
+        say(f"fashion-mnist: fetching by {name} (30 MB) into {kept}")
+        try:
+            with atomic_folder(kept) as part:
+                way(part)
+                verify(part)
+            return
+        # RuntimeError is how torchvision says that no mirror answered.
+        except (SourceError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            failures.append(f"{name}: {str(error).splitlines()[0]}")
+    raise SourceError(
+        "Fashion-MNIST is not at hand and cannot be fetched",
+        details=failures,
+        fix=f"apt-get install {DEBIAN_PACKAGE}, or download the four *-ubyte.gz files of "
+        "github.com/zalandoresearch/fashion-mnist and name their folder with --root",
+    )
+
+
+def _complete(folder: Path) -> bool:
+    return all(_file(folder, name) is not None for name in SHA256)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / f"{name}.gz", folder / name) if path.is_file()), None)
+
+
+def _from_apt(target: Path) -> None:
+    if shutil.which("apt-get") is None:
+        raise SourceError("there is no apt-get on this machine")
+    with TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        package = _download_package(work)
+        _unpack_deb(package, work / "tree")
+        for name in SHA256:
+            found = _file(work / "tree" / DEBIAN_FOLDER.relative_to("/"), name)
+            if found is None:
+                raise SourceError(f"the package holds no {name}")
+            shutil.copyfile(found, target / found.name)
+
+
+def _download_package(work: Path) -> Path:
+    common = [
+        "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=",
+        "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S:.0f}",
+        "-o", f"Acquire::https::Timeout={NETWORK_TIMEOUT_S:.0f}", "-o", "Acquire::Retries=1",
+    ]  # fmt: skip
+    own = ["-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}/cache"]
+    for folder in ("lists/partial", "cache/archives/partial", "package"):
+        (work / folder).mkdir(parents=True)
+    # The machine's package lists may serve; where there are none, lists of our own need no root.
+    if not _apt([*common, "download", DEBIAN_PACKAGE], work):
+        _apt([*common, *own, "update"], work)
+        _apt([*common, *own, "download", DEBIAN_PACKAGE], work)
+    packages = sorted((work / "package").glob("*.deb"))
+    if not packages:
+        raise SourceError(f"apt-get has no package {DEBIAN_PACKAGE}, or no network")
+    return packages[0]
+
+
+def _apt(arguments: list[str], work: Path) -> bool:
+    done = subprocess.run(
+        ["apt-get", "-qq", *arguments],
+        cwd=work / "package",
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+        timeout=APT_TIMEOUT_S,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _unpack_deb(package: Path, tree: Path) -> None:
+    tree.mkdir()
+    if shutil.which("dpkg") is not None:
+        subprocess.run(["dpkg", "-x", str(package), str(tree)], check=True, capture_output=True)
+        return
+    for name, data in ar_members(package.read_bytes()):
+        if name.startswith("data.tar"):
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                archive.extractall(tree, filter="data")
+
+
+def ar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a Unix `ar` archive, which is what a .deb is.
+
+    Raises:
+        SourceError: it is none.
+    """
+    if not data.startswith(b"!<arch>\n"):
+        raise SourceError("the package is not an ar archive")
+    at = 8
+    while at + 60 <= len(data):
+        header = data[at : at + 60]
+        size = int(header[48:58])
+        at += 60
+        yield header[:16].decode("ascii").strip().rstrip("/"), data[at : at + size]
+        # Members start at even places.
+        at += size + size % 2
+
+
+def _from_torchvision(target: Path) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    with TemporaryDirectory() as scratch, _timeout(NETWORK_TIMEOUT_S):
+        FashionMNIST(scratch, download=True)
+        for name in SHA256:
+            found = _file(Path(scratch) / "FashionMNIST" / "raw", name)
+            if found is None:
+                raise SourceError(f"the download brought no {name}")
+            shutil.copyfile(found, target / found.name)
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    # torchvision's download sets none: a silent network would hang for ever.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,182 @@
+"""Image data sets of the Hugging Face Hub, written once as files with their original bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from PIL import Image, UnidentifiedImageError
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.columns import LABEL_NAMES, ranked
+from shopsight.catalog.folders import split_of
+from shopsight.errors import CatalogError, ExtraMissingError, SourceError
+from shopsight.extras import require
+from shopsight.files import atomic_folder, cache_folder
+from shopsight.progress import task
+from shopsight.text import counted, listed
+
+PREFIX = "hf:"
+TABLE = "catalog.parquet"
+PER_FOLDER = 10_000
+SUFFIX_OF_START = (
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"\x89PNG", ".png"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+)
+
+
+def open_huggingface(name: str) -> Catalog:
+    """`hf:owner/name`, or `hf:owner/name:config`; also `hf:` and a local folder.
+
+    Labels are the names of a ClassLabel (or several per image, of a sequence of them), else the
+    values of a column named like a label. Splits named train, validation and test are kept.
+
+    Raises:
+        SourceError: `datasets` is missing, or the data set cannot be had.
+        CatalogError: it holds no images.
+    """
+    handle = name.removeprefix(PREFIX)
+    kept = cache_folder() / "datasets" / ("hf--" + handle.strip("/").replace("/", "--"))
+    if not (kept / TABLE).is_file():
+        parts = _load(handle)
+        with atomic_folder(kept) as folder:
+            table = pl.concat(
+                [_written(split, part, folder) for split, part in parts.items()], how="diagonal"
+            )
+            table.write_parquet(folder / TABLE)
+    table = pl.read_parquet(kept / TABLE)
+    told = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
+    if "split" in table.columns and table["split"].n_unique() == 1:
+        table = table.drop("split")
+        told.append("it comes in one part: still to be split")
+    return Catalog(table, name, str(kept), told=tuple(told))
+
+
+def _load(handle: str) -> dict[str, Any]:
+    path, _, config = handle.partition(":")
+    try:
+        datasets = require("datasets")
+    except ExtraMissingError as error:
+        raise SourceError(error.what, where=PREFIX + handle, fix=error.fix) from error
+    # Not before it is wanted: importing the hub's client takes longer than `--help` may.
+    from shopsight.hub import without_vain_retries
+
+    try:
+        with nullcontext() if Path(path).exists() else without_vain_retries():
+            loaded = datasets.load_dataset(path, config or None)
+    # Hub, network and file errors have no common base.
+    except Exception as error:
+        raise _not_loaded(handle, error) from error
+    parts = loaded if isinstance(loaded, Mapping) else {"train": loaded}
+    features = next(iter(parts.values())).features
+    column = _image_column(features, datasets, handle)
+    undecoded = datasets.Image(decode=False)
+    return {split: part.cast_column(column, undecoded) for split, part in parts.items()}
+
+
+def _not_loaded(handle: str, error: Exception) -> SourceError:
+    path, where = handle.partition(":")[0], PREFIX + handle
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    # The hub's HTTP client, and with it the class of its errors, has changed more than once.
+    if kinds & {"ConnectionError", "ConnectError", "TimeoutError", "TimeoutException"}:
+        return SourceError(
+            "the Hugging Face Hub cannot be reached, and no earlier copy is on this machine",
+            where=where,
+            fix="1. the same command once with a network: the images stay on this machine\n"
+            f"2. shopsight audit {PREFIX}FOLDER   (a copy of the data set, fetched elsewhere)",
+        )
+    if "DatasetNotFoundError" in kinds:
+        return SourceError(
+            "the Hugging Face Hub has no such data set, or does not show it to you",
+            where=where,
+            fix=f"1. https://huggingface.co/datasets?search={path.rpartition('/')[2]}\n"
+            "2. hf auth login   (for a private or gated data set)",
+        )
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return SourceError(f"cannot be loaded: {first}", where=where)
+
+
+def _image_column(features: Mapping[str, Any], datasets: Any, handle: str) -> str:
+    found = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not found:
+        raise CatalogError(
+            "the data set has no column of images",
+            where=PREFIX + handle,
+            details=[f"{name}: {type(kind).__name__}" for name, kind in features.items()],
+        )
+    return found[0]
+
+
+def _written(split: str, part: Any, folder: Path) -> pl.DataFrame:
+    """Write the images of one split and give back its rows."""
+    datasets = require("datasets")
+    features = part.features
+    image_column = _image_column(features, datasets, split)
+    label_column = _label_column(features, datasets)
+    images: list[str] = []
+    labels: list[Any] = []
+    with task(f"Writing {split}", total=len(part)) as advance:
+        for index, row in enumerate(part):
+            value = row[image_column]
+            data = value["bytes"] or Path(value["path"]).read_bytes()
+            name = f"{split}/{index // PER_FOLDER:04d}/{index:07d}{_suffix(data)}"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+            images.append(name)
+            labels.append(row[label_column] if label_column else None)
+            advance(1)
+    columns: dict[str, Any] = {"image": images}
+    if label_column:
+        columns["label"] = _named(labels, features[label_column], datasets)
+    meant = split_of(split)
+    if meant:
+        columns["split"] = [meant] * len(images)
+    else:
+        # A split by another name is data without a part of its own.
+        columns["source_split"] = [split] * len(images)
+    return pl.DataFrame(columns)
+
+
+def _label_column(features: Mapping[str, Any], datasets: Any) -> str | None:
+    def is_class(kind: Any) -> bool:
+        inner = getattr(kind, "feature", kind)
+        return isinstance(inner, datasets.ClassLabel)
+
+    classes = [name for name, kind in features.items() if is_class(kind)]
+    named = ranked(classes, LABEL_NAMES) or classes or ranked(list(features), LABEL_NAMES)
+    if len(classes) > 1 and not ranked(classes, LABEL_NAMES):
+        raise CatalogError("several columns hold classes", details=[listed(classes)])
+    return named[0] if named else None
+
+
+def _named(labels: list[Any], kind: Any, datasets: Any) -> pl.Series:
+    inner = getattr(kind, "feature", kind)
+    names = inner.names if isinstance(inner, datasets.ClassLabel) else None
+
+    def name(code: Any) -> str | None:
+        # The Hub's convention for "no label" is -1.
+        if code is None or (names and code < 0):
+            return None
+        return names[code] if names else str(code)
+
+    if inner is not kind:
+        several = [None if codes is None else [name(code) for code in codes] for codes in labels]
+        return pl.Series("label", several, dtype=pl.List(pl.String))
+    return pl.Series("label", [name(code) for code in labels], dtype=pl.String)
+
+
+def _suffix(data: bytes) -> str:
+    for start, suffix in SUFFIX_OF_START:
+        if data.startswith(start):
+            return suffix
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return f".{(image.format or 'bin').lower()}"
+    except (UnidentifiedImageError, OSError):
+        return ".bin"

@@ -1,0 +1,36 @@
+"""Blouses and trousers (Lamoda): two classes, told by the file names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.folders import pattern_catalog
+from shopsight.catalog.scan import scan_folder
+from shopsight.errors import SourceError
+
+PATTERN = r"_(?P<label>bluzy|bryuki)\.[A-Za-z]+$"
+ENGLISH = {"bluzy": "blouse", "bryuki": "trousers"}
+
+
+def open_lamoda(root: Path | None) -> Catalog:
+    """13,476 photos named `..._bluzy.jpg` or `..._bryuki.jpg`, in `root` or below it.
+
+    The labels are "blouse" and "trousers". The test photos have no label in their names: they
+    are `unlisted`.
+
+    Raises:
+        SourceError: no root is given; the photos are on no public host.
+        CatalogError: no file name under `root` ends like that.
+    """
+    if root is None:
+        raise SourceError(
+            "the Lamoda photos are on no public host",
+            where="lamoda",
+            fix="--root FOLDER with the files *_bluzy.jpg and *_bryuki.jpg",
+        )
+    catalog = pattern_catalog(scan_folder(str(root)), PATTERN, name="lamoda", root=str(root))
+    table = catalog.table.with_columns(pl.col("label").replace_strict(ENGLISH))
+    return catalog.with_table(table).with_told("bluzy is called blouse, bryuki trousers")

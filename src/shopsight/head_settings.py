@@ -1,0 +1,1 @@
+"""The classification head as one value, shared by the recipe and the bundle."""

@@ -1,0 +1,109 @@
+"""Run a network by torch."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from shopsight.errors import ConfigError
+from shopsight.inference.engine import Precision
+from shopsight.inference.fuse_batchnorm import fuse_batchnorm
+from shopsight.models.product_model import ProductModel
+
+
+class TorchEngine:
+    """A network on one device, for inference. Takes the network over: moved and set to eval.
+
+    Weights stay fp32; in "bf16" the backbone is autocast, the head is not: logits in steps of
+    1/32 would tie. BatchNorms are folded into the convolutions before them, in copies: later
+    changes of the network's weights are not seen.
+
+    Args:
+        device: "auto" takes CUDA when it is there, else the CPU.
+        precision: "auto" is bf16 where the machine multiplies in it, else 32.
+
+    Raises:
+        ConfigError: no such device.
+    """
+
+    def __init__(
+        self,
+        model: ProductModel,
+        *,
+        device: str = "auto",
+        precision: Literal["auto", "32", "bf16"] = "auto",
+    ) -> None:
+        self.device = pick_device(device)
+        if precision == "auto":
+            precision = "bf16" if computes_bf16(self.device) else "32"
+        self._bf16 = precision == "bf16"
+        model = model.to(self.device).eval()
+        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size)
+        self.model = ProductModel(backbone, model.head, model.preprocess, flip=model.flip)
+        self.model.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def at(self, precision: Literal["32", "bf16"]) -> TorchEngine:
+        """The same network on the same device, computing in another precision."""
+        other = copy.copy(self)
+        other._bf16 = precision == "bf16"
+        return other
+
+    @property
+    def precision(self) -> Precision:
+        if self._bf16:
+            return "bf16"
+        # cuDNN's convolutions of fp32 round their inputs to ten bits, unless told otherwise.
+        tf32 = self.device.type == "cuda" and torch.backends.cudnn.allow_tf32
+        return "tf32" if tf32 else "32"
+
+    @property
+    def name(self) -> str:
+        return f"torch on {self.device.type}, {self.precision}"
+
+    @torch.inference_mode()
+    def run(
+        self, images: UInt8[np.ndarray, "b s s 3"]
+    ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        with self._autocast():
+            embedding = self.model.embed(pixels.to(self.device, non_blocking=True))
+        embedding = embedding.float()
+        logits = self.model.classify(embedding)
+        return embedding.cpu().numpy(), logits.cpu().numpy()
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        if self._bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of that name; "auto" is CUDA when it is there, else the CPU.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"no device {wanted!r} on this machine", where="device", fix="--device cpu"
+        ) from error
+    return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions that multiply bf16; without them it is slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )

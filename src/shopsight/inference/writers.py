@@ -1,0 +1,145 @@
+"""Predictions to a file, and images into folders by predicted label; both while they stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol, runtime_checkable
+
+import polars as pl
+
+from shopsight.errors import ShopsightError
+from shopsight.files import atomic_file
+from shopsight.images.decode import read_bytes
+from shopsight.inference.predictor import Prediction
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+# What some file system refuses in a name, and the escape character itself.
+UNSAFE_IN_A_NAME = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    def __call__(self, prediction: Prediction) -> None: ...
+
+
+@contextmanager
+def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
+    """Write each prediction that the block hands over to `path`, in constant memory.
+
+    The file appears when the block ends well. CSV has the columns image, label, probability,
+    label_2, probability_2, ... , assigned (joined by "|") and error; Parquet and JSON lines have
+    the lists `labels` and `probabilities`, best first, and `assigned`.
+
+    Raises:
+        ShopsightError: another suffix than .csv, .parquet or .jsonl.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ShopsightError(
+            f"predictions are not written as {path.suffix or 'a file without suffix'!r}",
+            where=str(path),
+            fix=f"name a file that ends in {', '.join(SUFFIXES)}",
+        )
+    with atomic_file(path) as part:
+        if path.suffix == ".csv":
+            with part.open("w", encoding="utf-8", newline="") as file:
+                yield _csv_recorder(file, top)
+        elif path.suffix == ".jsonl":
+            with part.open("w", encoding="utf-8") as file:
+                yield _lines_recorder(file)
+        else:
+            lines = part.with_name(part.name + ".lines")
+            try:
+                with lines.open("w", encoding="utf-8") as file:
+                    yield _lines_recorder(file)
+                # polars streams from disk to disk: ten million rows need no more memory than ten.
+                pl.scan_ndjson(lines, schema=PARQUET_SCHEMA).sink_parquet(part)
+            finally:
+                lines.unlink(missing_ok=True)
+
+
+PARQUET_SCHEMA = pl.Schema(
+    {
+        "image": pl.String(),
+        "label": pl.String(),
+        "probability": pl.Float64(),
+        "labels": pl.List(pl.String()),
+        "probabilities": pl.List(pl.Float64()),
+        "assigned": pl.List(pl.String()),
+        "error": pl.String(),
+    }
+)
+
+
+def as_row(prediction: Prediction) -> dict[str, Any]:
+    """One prediction as plain values."""
+    failed = prediction.error is not None
+    return {
+        "image": prediction.ref,
+        "label": None if failed else prediction.labels[0],
+        "probability": None if failed else round(float(prediction.probabilities[0]), 6),
+        "labels": list(prediction.labels),
+        "probabilities": [round(float(value), 6) for value in prediction.probabilities],
+        "assigned": list(prediction.assigned),
+        "error": prediction.error,
+    }
+
+
+def _lines_recorder(file: IO[str]) -> Recorder:
+    def record(prediction: Prediction) -> None:
+        file.write(json.dumps(as_row(prediction), ensure_ascii=False) + "\n")
+
+    return record
+
+
+def _csv_recorder(file: IO[str], top: int) -> Recorder:
+    writer = csv.writer(file)
+    names = [
+        name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
+    ]
+    writer.writerow(["image", "label", "probability", *names, "assigned", "error"])
+
+    def record(prediction: Prediction) -> None:
+        row = as_row(prediction)
+        pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
+        cells = [cell for pair in pairs for cell in pair]
+        cells += [""] * (2 * top - len(cells))
+        writer.writerow([row["image"], *cells, "|".join(row["assigned"]), row["error"] or ""])
+
+    return record
+
+
+def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
+    """Copy the image of `prediction` into `folder/<label>/`; None when it failed.
+
+    A file of that name and content that is already there is left; one of other content stays, and
+    the new one gets a number. Nothing is ever overwritten.
+    """
+    if prediction.error is not None:
+        return None
+    content = read_bytes(prediction.ref)
+    place = Path(folder) / folder_name(prediction.labels[0])
+    name = re.split(r"[/\\#]", prediction.ref)[-1]
+    target = place / name
+    number = 2
+    while target.exists():
+        if target.read_bytes() == content:
+            return target
+        target = place / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        number += 1
+    with atomic_file(target) as part:
+        part.write_bytes(content)
+    return target
+
+
+def folder_name(label: str) -> str:
+    """A label as a folder's name: characters that cannot stand in one become %XX.
+
+    Two labels never share a name, because % itself is escaped.
+    """
+    return UNSAFE_IN_A_NAME.sub(lambda match: f"%{ord(match[0]):02X}", label) or "%"

@@ -1,0 +1,218 @@
+"""Batches for training and evaluation, made ahead by threads.
+
+Worker processes would copy every batch between processes; the decoder, the gather from the cache
+and the warp all run outside the interpreter lock, so threads do the same work without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64, UInt8
+from torch import Tensor
+
+from shopsight.config.recipe import AugmentSettings
+from shopsight.errors import ConfigError
+from shopsight.loading.augment import WHITE, augment
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.counter_rng import permutation
+from shopsight.loading.mixup import mix_into, mix_plan, mixes
+from shopsight.loading.offline_augment import Samples, apply_offline, as_they_are, together
+from shopsight.prefetch import ahead, core_count
+from shopsight.preprocess import PadColor
+
+MAX_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures, and where their targets are.
+
+    Attributes:
+        rows: catalogue rows.
+        partner_rows: of the picture mixed in (the own row where none was); None: mixing is off.
+        share: weight of the own target, the partner's has the rest; None: mixing is off.
+    """
+
+    images: UInt8[Tensor, "b s s 3"]
+    rows: Int64[Tensor, "b"]
+    partner_rows: Int64[Tensor, "b"] | None = None
+    share: Float32[Tensor, "b"] | None = None
+
+
+class TrainingBatches:
+    """Augmented batches in an order drawn for each epoch.
+
+    Every picture, its changes and its place depend on (seed, epoch, sample) alone. The batches of
+    all ranks together are the same for every number of ranks and threads.
+
+    Args:
+        rows: catalogue rows of the training images.
+        batch_size: of all ranks together.
+        size_px: side of the batches, or a function from epoch to side.
+        fill: the colour outside the pictures: the preprocess's pad colour.
+        extra: further samples, see `shopsight.loading.offline_augment`.
+        pin_memory: put batches in page-locked memory, for copies to a GPU.
+
+    Raises:
+        ConfigError: no rows, or a batch size that the ranks cannot share evenly.
+    """
+
+    def __init__(
+        self,
+        source: PixelSource,
+        rows: Int64[np.ndarray, "n"],
+        *,
+        augment: AugmentSettings,
+        seed: int,
+        batch_size: int,
+        size_px: int | Callable[[int], int] | None = None,
+        fill: PadColor = WHITE,
+        extra: Samples | None = None,
+        rank: int = 0,
+        world: int = 1,
+        threads: int | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        samples = as_they_are(rows)
+        self._samples = samples if extra is None else together(samples, extra)
+        _check_sharing(len(self._samples), batch_size, world)
+        self._source = source
+        self._settings = augment
+        self._seed = seed
+        self._batch_size = batch_size
+        self._size_px = source.size_px if size_px is None else size_px
+        self._fill: PadColor = fill
+        self._rank, self._world = rank, world
+        self._threads = threads or default_threads()
+        self._pin_memory = pin_memory
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Iterators started from now on give this epoch."""
+        self._epoch = epoch
+
+    @property
+    def size_px(self) -> int:
+        """Side of this epoch's batches."""
+        return self._size_px if isinstance(self._size_px, int) else self._size_px(self._epoch)
+
+    def __len__(self) -> int:
+        # The last partial batch is left out (another epoch draws others), unless it is all.
+        return max(1, len(self._samples) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, size_px = self._epoch, self.size_px
+        order = permutation(self._seed, epoch, len(self._samples))
+
+        def make(number: int) -> Batch:
+            whole = order[number * self._batch_size : (number + 1) * self._batch_size]
+            mine = np.array_split(whole, self._world)[self._rank]
+            return self._make(self._samples.take(mine), epoch, size_px)
+
+        return ahead(make, len(self), threads=self._threads)
+
+    def _make(self, samples: Samples, epoch: int, size_px: int) -> Batch:
+        images = self._pictures(samples, epoch, size_px)
+        if not mixes(self._settings):
+            return self._batch(images, samples.rows)
+        plan = mix_plan(
+            samples.ids,
+            settings=self._settings,
+            seed=self._seed,
+            epoch=epoch,
+            population=len(self._samples),
+            size_px=size_px,
+        )
+        partners = self._samples.take(plan.partner[plan.mixed])
+        mix_into(images, self._pictures(partners, epoch, size_px), plan)
+        partner_rows = samples.rows.copy()
+        partner_rows[plan.mixed] = partners.rows
+        return self._batch(images, samples.rows, partner_rows, plan.share)
+
+    def _pictures(self, samples: Samples, epoch: int, size_px: int) -> UInt8[np.ndarray, "b s s 3"]:
+        plain = self._source.gather(samples.rows)
+        made = apply_offline(plain, samples, seed=self._seed, fill=self._fill)
+        return augment(
+            made,
+            samples.ids,
+            settings=self._settings,
+            seed=self._seed,
+            epoch=epoch,
+            size_px=size_px,
+            fill=self._fill,
+        )
+
+    def _batch(
+        self,
+        images: UInt8[np.ndarray, "b s s 3"],
+        rows: Int64[np.ndarray, "b"],
+        partner_rows: Int64[np.ndarray, "b"] | None = None,
+        share: Float64[np.ndarray, "b"] | None = None,
+    ) -> Batch:
+        pixels = torch.from_numpy(images)
+        return Batch(
+            images=pixels.pin_memory() if self._pin_memory else pixels,
+            rows=torch.from_numpy(rows),
+            partner_rows=None if partner_rows is None else torch.from_numpy(partner_rows),
+            share=None if share is None else torch.from_numpy(share.astype(np.float32)),
+        )
+
+
+class OrderedBatches:
+    """Each row once, in order, as it is.
+
+    With several ranks, each has one run of consecutive rows: the ranks' rows one after another
+    are `rows`. Sizes differ by one at most, so the number of batches can differ by one.
+    """
+
+    def __init__(
+        self,
+        source: PixelSource,
+        rows: Int64[np.ndarray, "n"],
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        threads: int | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        self._source = source
+        self._rows = np.array_split(np.asarray(rows, np.int64), world)[rank]
+        self._batch_size = batch_size
+        self._threads = threads or default_threads()
+        self._pin_memory = pin_memory
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._rows) / self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return ahead(self._make, len(self), threads=self._threads)
+
+    def _make(self, number: int) -> Batch:
+        rows = self._rows[number * self._batch_size : (number + 1) * self._batch_size]
+        images = torch.from_numpy(self._source.gather(rows))
+        if self._pin_memory:
+            images = images.pin_memory()
+        return Batch(images=images, rows=torch.from_numpy(rows.copy()))
+
+
+def default_threads() -> int:
+    """Threads that make batches: one per core, at most eight."""
+    return min(MAX_THREADS, core_count())
+
+
+def _check_sharing(count: int, batch_size: int, world: int) -> None:
+    if count == 0:
+        raise ConfigError("there are no training images")
+    if batch_size % world:
+        raise ConfigError(
+            f"training.batch_size = {batch_size} cannot be shared evenly by {world} processes",
+            fix=f"--set training.batch_size={-(-batch_size // world) * world}",
+        )
+    if count < world:
+        raise ConfigError(f"{count} training images cannot be shared by {world} processes")

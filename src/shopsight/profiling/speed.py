@@ -1,0 +1,83 @@
+"""How fast an engine answers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from shopsight.inference.engine import Engine
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.models.product_model import ProductModel
+from shopsight.profiling.profile import Profile, Speed, profile_model
+from shopsight.runtime import freed_memory_kept
+
+MIN_RUNS, MAX_RUNS, SECONDS_PER_BATCH_SIZE = 3, 50, 2.0
+
+
+def measure_speeds(engine: Engine, *, size_px: int, batches: Sequence[int]) -> tuple[Speed, ...]:
+    """Median time from uint8 pictures to logits for each batch size.
+
+    The first run, which allocates and picks kernels, does not count.
+    """
+    speeds = []
+    for batch in batches:
+        images = np.zeros((batch, size_px, size_px, 3), dtype=np.uint8)
+
+        def run(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = images) -> None:
+            engine.run(images)
+
+        with freed_memory_kept():
+            times_s = _times_s(run)
+        latency_s = statistics.median(times_s)
+        speeds.append(Speed(batch, 1000 * latency_s, batch / latency_s, len(times_s)))
+    return tuple(speeds)
+
+
+def profile_and_time(
+    model: ProductModel,
+    *,
+    name: str,
+    classes: int,
+    batches: Sequence[int] = (1, 32),
+    device: str = "auto",
+    precision: Literal["auto", "32", "bf16"] = "auto",
+) -> Profile:
+    """Cost of a network, and its speed as `predict` runs it. Takes the network over.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    profile = profile_model(model, name=name, classes=classes)
+    if not batches:
+        return profile
+    engine = TorchEngine(model, device=device, precision=precision)
+    speeds = measure_speeds(engine, size_px=profile.size_px, batches=batches)
+    return profile.timed(speeds, measured_on=_told(engine))
+
+
+def _told(engine: TorchEngine) -> str:
+    """`"torch on the CPU, fp32, 1 thread"`."""
+    device = {"cpu": "the CPU", "cuda": "the GPU"}.get(engine.device.type, engine.device.type)
+    precision = "fp32" if engine.precision == "32" else engine.precision
+    told = f"torch on {device}, {precision}"
+    if engine.device.type != "cpu":
+        return told
+    threads = torch.get_num_threads()
+    return f"{told}, {threads} thread{'s' * (threads != 1)}"
+
+
+def _times_s(run: Callable[[], None]) -> list[float]:
+    run()
+    times_s: list[float] = []
+    while len(times_s) < MIN_RUNS or (
+        len(times_s) < MAX_RUNS and sum(times_s) < SECONDS_PER_BATCH_SIZE
+    ):
+        started = time.perf_counter()
+        run()
+        times_s.append(time.perf_counter() - started)
+    return times_s

@@ -1,0 +1,172 @@
+"""What is learned of each file, and that it is learned once."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shopsight.audit import file_info
+from shopsight.audit.file_info import FileFacts, Inspection, inspect, inspect_all, kept_facts_path
+from shopsight.files import sha256_file
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 300 x 200 pixels with texture."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).resize((300, 200), Image.Resampling.BICUBIC).save(path, quality=90)
+    return path
+
+
+def test_facts_of_a_good_file(photo: Path) -> None:
+    found = inspect(str(photo))
+    assert (found.status, found.reason, found.problem) == ("ok", "", "")
+    assert (found.format, found.width, found.height) == ("jpeg", 300, 200)
+    assert found.bytes == photo.stat().st_size
+    assert found.sha256 == sha256_file(photo)
+    assert found.contrast is not None
+    assert found.contrast > 20
+    assert found.thumb is not None
+
+
+def test_size_is_upright(photo: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photo).save(photo.with_name("turned.jpg"), exif=exif, quality=90)
+    found = inspect(str(photo.with_name("turned.jpg")))
+    assert (found.width, found.height) == (200, 300)
+
+
+def test_damaged_decodes_but_not_to_what_it_was(photo: Path) -> None:
+    data = bytearray(photo.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 16] = np.random.default_rng(1).bytes(16)
+    photo.write_bytes(data)
+    found = inspect(str(photo))
+    assert found.status == "damaged"
+    assert found.problem
+    assert found.thumb is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "unreadable", "truncated"),
+        (lambda path: path.write_bytes(b""), "unreadable", "empty"),
+        (lambda path: path.write_text("not found"), "unreadable", "not an image"),
+        (lambda path: (path.unlink(), path.mkdir()), "unreadable", "not an image"),
+        (lambda path: path.unlink(), "missing", "missing"),
+    ],
+)
+def test_bad_files(photo: Path, change: object, status: str, reason: str) -> None:
+    assert callable(change)
+    change(photo)
+    found = inspect(str(photo))
+    assert (found.status, found.reason) == (status, reason)
+    assert found.width is None
+
+
+def test_overwritten_bytes_are_noticed(tmp_path: Path) -> None:
+    """16 random bytes at a random place within a detailed picture: at least 95 % show."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "detailed.jpg"
+    pixels = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, quality=90)
+    clean = path.read_bytes()
+    assert inspect(str(path)).status == "ok"
+    start = clean.index(b"\xff\xda") + 14
+    noticed = 0
+    for _ in range(100):
+        data = bytearray(clean)
+        at = int(rng.integers(start, len(data) - 18))
+        data[at : at + 16] = rng.bytes(16)
+        path.write_bytes(data)
+        noticed += inspect(str(path)).status != "ok"
+    assert noticed >= 95
+
+
+def test_tiny_pictures_are_compared_by_equality_only(tmp_path: Path) -> None:
+    Image.new("L", (28, 28), 9).save(tmp_path / "a.png")
+    assert inspect(str(tmp_path / "a.png")).thumb is None
+
+
+def test_cmyk_and_gray(photo: Path) -> None:
+    with Image.open(photo) as picture:
+        for mode in ("CMYK", "L"):
+            path = photo.with_name(f"{mode}.jpg")
+            picture.convert(mode).save(path, quality=90)
+            found = inspect(str(path))
+            assert (found.status, found.width) == ("ok", 300)
+
+
+def same(a: Inspection, b: Inspection) -> bool:
+    return a.facts.equals(b.facts) and bool((a.thumbs == b.thumbs).all())
+
+
+def test_facts_are_kept_until_the_file_changes(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, absent = photo.with_name("other.jpg"), photo.with_name("absent.jpg")
+    Image.new("RGB", (80, 90), (9, 99, 200)).save(other)
+    refs = [str(path) for path in (photo, other, photo, absent)]
+    kept = kept_facts_path(tmp_path / "cache", str(tmp_path))
+    seen: list[str] = []
+
+    def noted(ref: str) -> FileFacts:
+        seen.append(ref)
+        return inspect(ref)
+
+    monkeypatch.setattr(file_info, "inspect", noted)
+    first = inspect_all(refs, threads=2, kept=kept)
+    assert sorted(seen) == sorted({*refs})
+    assert first.facts["status"].to_list() == ["ok", "ok", "ok", "missing"]
+    assert first.has_thumb.tolist() == [True, True, True, False]
+    seen.clear()
+    assert same(inspect_all(refs, threads=2, kept=kept), first)
+    assert seen == [str(absent)]
+
+    seen.clear()
+    Image.new("RGB", (80, 90), (200, 99, 9)).save(other)
+    os.utime(other, ns=(1, 1))
+    changed = inspect_all(refs, threads=2, kept=kept)
+    assert sorted(seen) == sorted([str(other), str(absent)])
+    assert changed.facts["sha256"][1] == sha256_file(other)
+    assert changed.facts["sha256"][0] == first.facts["sha256"][0]
+
+    seen.clear()
+    inspect_all(refs[:1], threads=2, kept=kept)
+    inspect_all(refs[1:2], threads=2, kept=kept)
+    assert seen == []
+
+
+def test_kept_facts_that_cannot_be_read_are_made_anew(photo: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "facts.parquet"
+    first = inspect_all([str(photo)], kept=kept)
+    kept.write_bytes(b"half a file")
+    assert same(inspect_all([str(photo)], kept=kept), first)
+    assert same(inspect_all([str(photo)], kept=kept), first)
+
+
+def test_members_of_a_container(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
+    content = bytes((0, 0, 8, 3)) + struct.pack(">III", *pixels.shape) + pixels.tobytes()
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    refs = [f"{path}#{index}" for index in range(300)] + [f"{path}#300"]
+    kept = tmp_path / "facts.parquet"
+    first = inspect_all(refs, threads=2, kept=kept)
+    assert first.facts["status"].to_list() == ["ok"] * 300 + ["missing"]
+    assert first.facts["sha256"].n_unique() == 301
+    assert same(inspect_all(refs, threads=2, kept=kept), first)
+
+
+def test_no_rows() -> None:
+    nothing = inspect_all([])
+    assert nothing.facts.height == 0
+    assert len(nothing.thumbs) == 0

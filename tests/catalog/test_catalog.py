@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopsight.catalog.catalog import Catalog, resolve
+from shopsight.errors import CatalogError
+
+
+def full_catalog(root: str = "/photos") -> Catalog:
+    table = pl.DataFrame(
+        {
+            "image": ["a.jpg", "b/c.jpg", "d.jpg"],
+            "label": ["shoe", "hat", "shoe"],
+            "group": ["1", None, "2"],
+            "split": ["train", "val", "test"],
+            "box_x": [1.0, None, 3.0],
+            "box_y": [1.0, None, 3.0],
+            "box_w": [5.0, None, 5.0],
+            "box_h": [5.0, None, 5.0],
+            "price": [3, 4, 5],
+        }
+    )
+    return Catalog(table, "shop", root, drawn=True)
+
+
+def several_labels() -> Catalog:
+    table = pl.DataFrame({"image": ["a.jpg", "b.jpg", "c.jpg"], "label": [["x", "y"], ["y"], []]})
+    return Catalog(table, "tags")
+
+
+def test_labels_are_sorted_and_distinct() -> None:
+    assert full_catalog().labels == ("hat", "shoe")
+    assert several_labels().labels == ("x", "y")
+    assert Catalog(pl.DataFrame({"image": ["a"]}), "bare").labels == ()
+
+
+def test_targets_follow_the_order_of_the_labels() -> None:
+    assert full_catalog().targets(["shoe", "hat"]).tolist() == [0, 1, 0]
+
+
+def test_targets_of_several_labels_are_rows_of_zeros_and_ones() -> None:
+    catalog = several_labels()
+    assert catalog.multilabel
+    assert catalog.targets(["y", "z", "x"]).tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_targets_refuse_a_label_the_model_does_not_know() -> None:
+    with pytest.raises(CatalogError, match="1 label is unknown to the model"):
+        full_catalog().targets(["hat"])
+
+
+def test_targets_refuse_a_row_without_label() -> None:
+    catalog = Catalog(pl.DataFrame({"image": ["a", "b"], "label": ["x", None]}), "gaps")
+    with pytest.raises(CatalogError, match="1 of 2 images has no label"):
+        catalog.targets(["x"])
+    assert len(catalog.labelled()) == 1
+
+
+def test_rows_of_a_part() -> None:
+    assert full_catalog().rows_of("val").tolist() == [1]
+    with pytest.raises(CatalogError, match="not split"):
+        several_labels().rows_of("train")
+
+
+def test_boxes_are_nan_where_the_whole_picture_counts() -> None:
+    boxes = full_catalog().boxes()
+    assert boxes is not None
+    assert boxes[0].tolist() == [1, 1, 5, 5]
+    assert np.isnan(boxes[1]).all()
+    assert several_labels().boxes() is None
+
+
+def test_take_keeps_the_given_order() -> None:
+    assert full_catalog().take([2, 0]).table["image"].to_list() == ["d.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("root", "image", "ref"),
+    [
+        ("/photos", "a.jpg", "/photos/a.jpg"),
+        ("/photos/", "b/c.jpg", "/photos/b/c.jpg"),
+        ("/photos", "/elsewhere/a.jpg", "/elsewhere/a.jpg"),
+        ("/photos", "s3://bucket/a.jpg", "s3://bucket/a.jpg"),
+        ("s3://bucket/photos", "a.jpg", "s3://bucket/photos/a.jpg"),
+    ],
+)
+def test_references(root: str, image: str, ref: str) -> None:
+    assert resolve(root, image) == ref
+
+
+def test_relative_roots_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert full_catalog("photos").refs()[0] == f"{tmp_path}/photos/a.jpg"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv"])
+@pytest.mark.parametrize("make", [full_catalog, several_labels])
+def test_a_written_catalogue_reads_back_the_same(
+    tmp_path: Path, suffix: str, make: type[Catalog]
+) -> None:
+    before = make()
+    before.write(tmp_path / f"shop.{suffix}")
+    after = Catalog.read(tmp_path / f"shop.{suffix}")
+    assert after.table.equals(before.table)
+    assert (after.name, after.root, after.drawn) == (before.name, before.root, before.drawn)
+    assert after.fingerprint() == before.fingerprint()
+
+
+def test_labels_that_look_like_numbers_or_hold_blanks_survive_csv(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a", "b", "c"], "label": ["050", "50 ", " x,y"]})
+    Catalog(table, "odd").write(tmp_path / "odd.csv")
+    assert Catalog.read(tmp_path / "odd.csv").table["label"].to_list() == ["050", "50 ", " x,y"]
+
+
+def test_labels_that_hold_the_separator_survive_csv(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a"], "label": [["x|y", "z"]]})
+    Catalog(table, "odd").write(tmp_path / "odd.csv")
+    assert Catalog.read(tmp_path / "odd.csv").table["label"].to_list() == [["x|y", "z"]]
+
+
+def test_a_table_moved_with_its_images_finds_them(tmp_path: Path) -> None:
+    (tmp_path / "old" / "photos").mkdir(parents=True)
+    full_catalog(str(tmp_path / "old" / "photos")).write(tmp_path / "old" / "shop.parquet")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert Catalog.read(tmp_path / "new" / "shop.parquet").root == str(tmp_path / "new" / "photos")
+
+
+def test_reading_what_shopsight_did_not_write(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("image,label\na.jpg,x\n")
+    with pytest.raises(CatalogError, match="not a catalogue that shopsight wrote"):
+        Catalog.read(tmp_path / "other.csv")
+    with pytest.raises(CatalogError, match="no such catalogue"):
+        Catalog.read(tmp_path / "absent.csv")
+
+
+def test_unusable_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="no column `image`"):
+        Catalog(pl.DataFrame({"file": ["a"]}), "x")
+    with pytest.raises(CatalogError, match="name no image"):
+        Catalog(pl.DataFrame({"image": ["a", None]}), "x")
+    with pytest.raises(CatalogError, match="unknown split names"):
+        Catalog(pl.DataFrame({"image": ["a"], "split": ["dev"]}), "x")
+    with pytest.raises(CatalogError, match=r"not written as '\.xlsx'"):
+        full_catalog().write(tmp_path / "shop.xlsx")
+
+
+def test_the_fingerprint_is_of_content_not_of_place() -> None:
+    catalog = full_catalog("/photos")
+    assert catalog.fingerprint() == full_catalog("/moved").fingerprint()
+    other = catalog.with_table(catalog.table.with_columns(price=pl.lit(0)))
+    assert catalog.fingerprint() == other.fingerprint()
+
+
+@pytest.mark.parametrize("column", ["image", "label", "group", "split", "box_w"])
+def test_the_fingerprint_sees_every_column_that_matters(column: str) -> None:
+    catalog = full_catalog()
+    values = catalog.table[column].to_list()
+    changed = catalog.table.with_columns(pl.Series(column, [values[2], *values[1:2], values[0]]))
+    if column == "label":
+        changed = catalog.table.with_columns(pl.Series("label", ["hat", "shoe", "shoe"]))
+    if column == "box_w":
+        changed = catalog.table.with_columns(pl.lit(6.0).alias("box_w"))
+    assert catalog.with_table(changed).fingerprint() != catalog.fingerprint()
+
+
+words = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1
+)
+
+
+@given(words, words)
+def test_different_names_have_different_fingerprints(first: list[str], second: list[str]) -> None:
+    one, two = (Catalog(pl.DataFrame({"image": names}), "x") for names in (first, second))
+    assert (one.fingerprint() == two.fingerprint()) == (first == second)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
+from shopsight.errors import CatalogError
+
+
+def catalog_of(*labels: object) -> Catalog:
+    images = [f"{i}.jpg" for i in range(len(labels))]
+    return Catalog(pl.DataFrame({"image": images, "label": list(labels)}, strict=False), "shop")
+
+
+def labels_of(catalog: Catalog) -> list[object]:
+    return catalog.table["label"].to_list()
+
+
+def test_drop_leaves_out_the_pictures_and_tells() -> None:
+    left = drop_labels(catalog_of("hat", "Skip", None, "shoe", "Skip"), ["Skip"])
+    assert labels_of(left) == ["hat", None, "shoe"]
+    assert left.told == ("dropped Skip: 2 images",)
+
+
+def test_drop_of_one_of_several_labels() -> None:
+    left = drop_labels(catalog_of(["a", "b"], ["b"], [], ["a"]), ["b"])
+    assert labels_of(left) == [["a"], [], ["a"]]
+
+
+@pytest.mark.parametrize("asked", ["skip", "Skp", "Skip "])
+def test_drop_of_an_absent_label_offers_the_nearest(asked: str) -> None:
+    with pytest.raises(CatalogError, match="did you mean 'Skip'"):
+        drop_labels(catalog_of("hat", "Skip"), [asked])
+
+
+def test_many_to_one() -> None:
+    mapping = {"T-Shirt": "top", "Longsleeve": "top", "Pants": "trousers", "Boots": "shoe"}
+    mapped, report = map_labels(catalog_of("T-Shirt", "Longsleeve", "Pants", "Hat"), mapping)
+    assert labels_of(mapped) == ["top", "top", "trousers", "Hat"]
+    assert report.merged == {"top": ("Longsleeve", "T-Shirt")}
+    assert report.renamed == {"Pants": "trousers"}
+    assert report.unmapped == ("Hat",)
+    assert report.unused == ("Boots",)
+    assert mapped.told == tuple(report.lines())
+    assert "label map: Longsleeve, T-Shirt -> top" in mapped.told
+
+
+def test_mapping_onto_an_existing_label_is_a_merge() -> None:
+    _, report = map_labels(catalog_of("cap", "hat"), {"cap": "hat"})
+    assert report.merged == {"hat": ("cap", "hat")}
+
+
+def test_an_empty_target_leaves_the_label_out() -> None:
+    mapped, report = map_labels(catalog_of("hat", "Skip"), {"Skip": ""})
+    assert labels_of(mapped) == ["hat"]
+    assert report.dropped == ("Skip",)
+
+
+def test_several_labels_merge_within_a_picture() -> None:
+    mapped, _ = map_labels(
+        catalog_of(["cap", "beret", "red"], ["red"], []), {"cap": "hat", "beret": "hat"}
+    )
+    assert labels_of(mapped) == [["hat", "red"], ["red"], []]
+
+
+def test_rows_without_label_stay_without() -> None:
+    mapped, _ = map_labels(catalog_of("cap", None), {"cap": "hat"})
+    assert labels_of(mapped) == ["hat", None]
+
+
+def test_a_map_that_fits_nothing() -> None:
+    with pytest.raises(CatalogError, match="mentions none of the labels"):
+        map_labels(catalog_of("hat"), {"Hat": "x"})
+
+
+def test_reading_a_map(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n")
+    assert read_label_map(path) == {"cap": "hat", "007": "bond", "Skip": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,b\n1,2\n", "has the columns 'label' and 'to'"), ("label,to\na,b\na,c\n", "mapped twice")],
+)
+def test_unusable_maps(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(CatalogError, match=message):
+        read_label_map(path)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import CatalogError
+from shopsight.images.decode import decode, read_bytes
+from tests.conftest import DrawnProducts
+
+
+def test_a_folder_per_class(drawn_products: DrawnProducts, said: list[str]) -> None:
+    catalog = open_catalog(drawn_products.folder)
+    assert len(catalog) == drawn_products.count
+    assert catalog.labels == drawn_products.labels
+    assert catalog.name == drawn_products.folder.name
+    assert said == list(catalog.told)
+    assert decode(read_bytes(catalog.refs()[0])).ndim == 3
+
+
+def test_a_table(drawn_products: DrawnProducts) -> None:
+    catalog = open_catalog(str(drawn_products.table))
+    assert len(catalog) == drawn_products.count
+    assert catalog.table["group"].n_unique() == drawn_products.count // 2
+    assert all(Path(ref).is_file() for ref in catalog.refs())
+    assert catalog.unlisted == ()
+
+
+def test_folder_and_table_agree(drawn_products: DrawnProducts) -> None:
+    by_folder = open_catalog(drawn_products.folder).table.select("image", "label")
+    by_table = open_catalog(drawn_products.table).table.select("image", "label")
+    assert by_folder.sort("image").equals(by_table.sort("image"))
+
+
+def test_columns_can_be_named(drawn_products: DrawnProducts) -> None:
+    catalog = open_catalog(drawn_products.table, label="product", group="none")
+    assert len(catalog.labels) == drawn_products.count // 2
+    assert "group" not in catalog.table.columns
+
+
+def test_the_pattern_of_file_names(drawn_products: DrawnProducts) -> None:
+    catalog = open_catalog(drawn_products.folder, label_pattern="{label}/*.jpg")
+    assert catalog.labels == drawn_products.labels
+
+
+def test_a_named_part_of_the_pattern_can_be_the_group(drawn_products: DrawnProducts) -> None:
+    pattern = r"(?P<label>[a-z]+)-(?P<number>\d+)"
+    catalog = open_catalog(drawn_products.folder, label_pattern=pattern, group="number")
+    assert catalog.table["group"].n_unique() == 10
+    with pytest.raises(CatalogError, match="no column 'sku'"):
+        open_catalog(drawn_products.folder, group="sku")
+    with pytest.raises(CatalogError, match="goes with a folder"):
+        open_catalog(drawn_products.table, label_pattern=pattern)
+
+
+def test_a_relative_path_stays_found(
+    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(drawn_products.folder.parent)
+    by_folder, by_table = (open_catalog(name) for name in ("products", "products.csv"))
+    monkeypatch.chdir(tmp_path)
+    assert all(Path(ref).is_file() for ref in (*by_folder.refs(), *by_table.refs()))
+
+
+def test_a_table_inside_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in "abcd":
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n")
+    catalog = open_catalog(tmp_path)
+    assert catalog.labels == ("hat", "shoe")
+    assert catalog.unlisted == ("d.jpg",)
+    (tmp_path / "more.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n")
+    with pytest.raises(CatalogError, match="several tables could hold the labels"):
+        open_catalog(tmp_path)
+
+
+def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n")
+    assert open_catalog(tmp_path).labels == ()
+    assert any("sales.csv is passed over" in line for line in said)
+
+
+def test_one_image(drawn_products: DrawnProducts) -> None:
+    image = sorted((drawn_products.folder / "hat").iterdir())[0]
+    assert open_catalog(image).refs() == [str(image)]
+
+
+def test_idx_files_in_a_folder_or_named(tmp_path: Path) -> None:
+    head = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(head + bytes(range(32)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(bytes((0, 0, 8, 1, 0, 0, 0, 2, 1, 0)))
+    for data in (tmp_path, tmp_path / "train-images-idx3-ubyte"):
+        catalog = open_catalog(data)
+        assert catalog.table["label"].to_list() == ["1", "0"]
+        assert decode(read_bytes(catalog.refs()[1]))[0, 0].tolist() == [16, 16, 16]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_shopsight_wrote_is_read_as_it_is(
+    tmp_path: Path, drawn_products: DrawnProducts, suffix: str
+) -> None:
+    before = open_catalog(drawn_products.folder)
+    split = before.with_table(before.table.with_columns(split=pl.lit("train"), other=pl.lit("x")))
+    split.write(tmp_path / f"splits.{suffix}")
+    after = open_catalog(tmp_path / f"splits.{suffix}")
+    assert after.fingerprint() == split.fingerprint()
+    assert after.refs() == before.refs()
+    assert open_catalog(tmp_path / f"splits.{suffix}", label="other").labels == ("x",)
+    moved = open_catalog(tmp_path / f"splits.{suffix}", images_root=tmp_path)
+    assert moved.refs()[0].startswith(str(tmp_path))
+
+
+def test_a_catalogue_passes_through(drawn_products: DrawnProducts, said: list[str]) -> None:
+    catalog = open_catalog(drawn_products.table)
+    said.clear()
+    assert open_catalog(catalog) is catalog
+    dropped = open_catalog(catalog, drop=["hat"])
+    assert "hat" not in dropped.labels
+    assert said == ["dropped hat: 20 images"]
+
+
+def test_drop_before_and_after_the_map(tmp_path: Path, drawn_products: DrawnProducts) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("label,to\ndress,clothes\nshoe,feet\n")
+    catalog = open_catalog(drawn_products.folder, label_map=labels, drop=["hat", "feet"])
+    assert catalog.labels == ("clothes",)
+    with pytest.raises(CatalogError, match="no such label to drop"):
+        open_catalog(drawn_products.folder, label_map=labels, drop=["feat"])
+
+
+def test_a_data_set_by_name_wins_over_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lamoda").mkdir()
+    (tmp_path / "lamoda" / "1_bluzy.jpg").write_bytes(b"x")
+    catalog = open_catalog("lamoda", root="lamoda")
+    assert catalog.name == "lamoda"
+    assert any("./lamoda is the folder of that name" in line for line in catalog.told)
+    assert open_catalog("./lamoda").labels == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("fashion-mnst", "did you mean 'fashion-mnist'"),
+        ("no/such/folder", "no such folder, table or data set"),
+    ],
+)
+def test_nothing_there(data: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        open_catalog(data)
+
+
+def test_other_files_and_stray_roots(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(CatalogError, match="neither a folder nor a table"):
+        open_catalog(tmp_path / "notes.txt")
+    with pytest.raises(CatalogError, match="--root goes with a named data set"):
+        open_catalog(tmp_path, root=tmp_path)
+
+
+def test_targets_of_an_opened_catalogue(drawn_products: DrawnProducts) -> None:
+    catalog = open_catalog(drawn_products.table)
+    assert isinstance(catalog, Catalog)
+    assert np.bincount(catalog.targets(catalog.labels)).tolist() == [20, 20, 20]

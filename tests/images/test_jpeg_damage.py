@@ -1,0 +1,119 @@
+"""Damage that the decoder overlooks, and intact files that must not be accused."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from shopsight.errors import ImageError
+from shopsight.images.jpeg import decode_jpeg, jpeg_header
+from shopsight.images.jpeg_damage import checked_eighth
+
+
+def on_white(seed: int, side_px: int = 320) -> Image.Image:
+    """A plain product on white: compact, so that the decoder finds its step again."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (side_px, side_px), "white")
+    pen = ImageDraw.Draw(picture)
+    for _ in range(12):
+        x, y = (int(value) for value in rng.integers(40, side_px - 80, 2))
+        colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+        pen.ellipse([x, y, x + 60, y + 45], fill=colour)
+    return picture
+
+
+def encoded(picture: Image.Image, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", **{"quality": 90, **options})
+    return out.getvalue()
+
+
+def noticed(data: bytes) -> bool:
+    try:
+        checked_eighth(data, jpeg_header(data))
+    except ImageError:
+        return True
+    return False
+
+
+def noticed_by_the_decoder(data: bytes) -> bool:
+    try:
+        decode_jpeg(data, jpeg_header(data), shrink=8, strict=True)
+    except ImageError:
+        return True
+    return False
+
+
+def test_notices_what_the_decoder_overlooks() -> None:
+    rng = np.random.default_rng(0)
+    alone = together = 0
+    for seed in range(60):
+        data = bytearray(encoded(on_white(seed)))
+        start = data.index(b"\xff\xda") + 14
+        at = int(rng.integers(start, start + (len(data) - start) // 2))
+        data[at : at + 16] = rng.bytes(16)
+        alone += noticed_by_the_decoder(bytes(data))
+        together += noticed(bytes(data))
+    assert together >= alone + 10
+    assert together >= 50
+
+
+def gamut() -> UInt8[np.ndarray, "h w 3"]:
+    """Black, white and all pure colours in fields of 16 pixels and in single pixels."""
+    levels = np.array([0, 255], np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(2, 4, 3)
+    fields = np.asarray(cv2.resize(colours, (64, 32), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.concatenate([fields, np.tile(colours, (16, 16, 1))])
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quality", [5, 30, 75, 95, 100])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_extreme_colours_are_not_accused(subsampling: str, quality: int, progressive: bool) -> None:
+    for pixels in (gamut(), gamut()[:, :, :1].repeat(3, axis=2), gamut()[:45, :61]):
+        picture = Image.fromarray(np.ascontiguousarray(pixels))
+        options = {"quality": quality, "progressive": progressive}
+        assert not noticed(encoded(picture, subsampling=subsampling, **options))
+        assert not noticed(encoded(picture.convert("L"), **options))
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    quality=st.integers(1, 100),
+    cells=st.integers(1, 12),
+)
+def test_intact_files_are_not_accused(
+    seed: int, width: int, height: int, quality: int, cells: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.choice(np.array([0, 255, 128, 3], np.uint8), (cells, cells, 3))
+    pixels = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST))
+    assert not noticed(encoded(Image.fromarray(pixels), quality=quality))
+
+
+def test_gives_the_same_small_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    for data in (encoded(picture), encoded(picture.convert("L")), encoded(picture, quality=60)):
+        head = jpeg_header(data)
+        plain = decode_jpeg(data, head, shrink=8)
+        checked = checked_eighth(data, head)
+        assert np.abs(checked.astype(int) - plain).mean() < 1
+
+
+def test_other_color_spaces_are_left_to_the_decoder() -> None:
+    picture = on_white(0)
+    assert not noticed(encoded(picture.convert("CMYK")))
+    assert not noticed(encoded(picture, keep_rgb=True))
+    data = encoded(picture)
+    assert noticed(data[: len(data) // 2])

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shopsight.bundle.bundle import Golden, build_model, read_bundle
+from shopsight.errors import BundleError, ConfigError
+from shopsight.inference.golden import TOLERANCE, make_golden, verify
+from shopsight.inference.load import load
+from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+
+
+@pytest.fixture
+def copied(bundle_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle_folder, tmp_path / "run" / "model"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "model.json"
+    written = json.loads(path.read_text())
+    for key, value in changes.items():
+        written[key] = written[key] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(written))
+
+
+def test_by_the_run_or_by_the_bundle(copied: Path) -> None:
+    for folder in (copied, copied.parent, str(copied.parent)):
+        predictor = load(folder)
+        assert predictor.labels == ("dress", "hat", "shoe")
+        assert predictor.temperature == 0.5
+    with pytest.raises(BundleError, match="not a model bundle"):
+        load(copied.parents[1])
+
+
+def test_verify_in_fp32_is_near_exact(bundle_folder: Path) -> None:
+    found = load(bundle_folder, precision="32").verify()
+    assert found.ok
+    assert found.images == 3
+    assert max(found.embedding_error, found.logit_error) < 1e-4
+    assert found.engine == "torch on cpu, 32"
+
+
+@pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="this CPU has no bf16")
+def test_verify_in_bf16_is_within_its_tolerance(bundle_folder: Path) -> None:
+    found = load(bundle_folder, precision="bf16").verify()
+    assert found.ok
+    assert 1e-5 < found.embedding_error <= TOLERANCE["bf16"]
+
+
+@pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="this CPU has no bf16")
+def test_a_network_that_does_not_bear_bf16_runs_in_fp32(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(bundle_folder).engine.precision == "bf16"
+    monkeypatch.setitem(TOLERANCE, "bf16", 1e-6)
+    predictor = load(bundle_folder)
+    assert predictor.engine.precision == "32"
+    assert predictor.verify().ok
+    with pytest.raises(BundleError, match="load with precision='32'"):
+        load(bundle_folder, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preprocess": {"mean": [0.2, 0.2, 0.2]}},
+        {"preprocess": {"resize": "squash", "size": 96}},
+        {"preprocess": {"pad_color": [0, 0, 0], "resize": "pad", "size": 32}},
+        {"flip": True},
+    ],
+)
+def test_a_changed_preprocess_is_found(copied: Path, changes: dict[str, object]) -> None:
+    edit(copied, **changes)
+    with pytest.raises(BundleError, match="does not give its golden outputs"):
+        load(copied)
+    assert load(copied, verify=False).verify().ok is False
+
+
+def test_outputs_that_are_not_numbers_are_found(bundle_folder: Path) -> None:
+    bundle = read_bundle(bundle_folder)
+    model = build_model(bundle)
+    with torch.no_grad():
+        model.head.classifier.bias[0] = float("nan")  # type: ignore[union-attr]
+    found = verify(TorchEngine(model, precision="32"), bundle.golden, bundle.info.preprocess)
+    assert not found.ok
+    assert found.logit_error == float("inf")
+
+
+def test_golden_leaves_the_network_as_it_was(bundle_folder: Path, files: list[str]) -> None:
+    model = build_model(read_bundle(bundle_folder)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    golden = make_golden(model, [Path(files[0]).read_bytes()])
+    assert isinstance(golden, Golden)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert golden.logits.shape == (1, 3)
+    assert golden.logits.dtype == np.float32
+
+
+def test_unknown_devices(bundle_folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no device 'gpu'"):
+        load(bundle_folder, device="gpu")
+
+
+PROGRAM = """
+import socket, sys
+
+def no(*args, **kwargs):
+    raise AssertionError("reached for the network")
+
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = no
+import shopsight
+predictor = shopsight.load(sys.argv[1])
+assert predictor.verify().ok
+(prediction,) = predictor.predict(sys.argv[2])
+print(prediction.labels[0])
+heavy = {"lightning", "sklearn", "torchmetrics", "matplotlib", "shopsight.training", "pytest"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_needs_no_network_and_no_training_code(bundle_folder: Path, files: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(bundle_folder), files[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    label, heavy = done.stdout.split("\n")[:2]
+    assert label in {"dress", "hat", "shoe"}
+    assert heavy == "[]"

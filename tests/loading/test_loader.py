@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from shopsight.config.recipe import AugmentSettings
+from shopsight.errors import ConfigError, ImageError
+from shopsight.loading.augment import augment
+from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
+from shopsight.loading.offline_augment import apply_offline, offline_samples
+
+AUGMENT = AugmentSettings(erase=0.5)
+SIDE = 16
+
+
+class Pictures:
+    """Random pictures in memory; reading `broken` fails."""
+
+    size_px = SIDE
+    mode = "off"
+
+    def __init__(self, count: int = 100, broken: int = -1) -> None:
+        rng = np.random.default_rng(0)
+        self.images = rng.integers(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8)
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        if self.broken in rows:
+            raise ImageError("damaged", "cannot be decoded", where=f"{self.broken}.jpg")
+        return self.images[rows]
+
+
+ROWS = np.arange(10, 100)
+
+
+def batches(
+    source: Pictures | None = None, rows: np.ndarray = ROWS, **changes: object
+) -> TrainingBatches:
+    told: dict[str, object] = {"augment": AUGMENT, "seed": 5, "batch_size": 20, "threads": 2}
+    return TrainingBatches(source or Pictures(), rows, **(told | changes))  # type: ignore[arg-type]
+
+
+def by_row(made: TrainingBatches | OrderedBatches) -> dict[int, bytes]:
+    return {
+        row: image.numpy().tobytes()
+        for batch in made
+        for row, image in zip(batch.rows.tolist(), batch.images, strict=True)
+    }
+
+
+def order(made: TrainingBatches) -> list[int]:
+    return [row for batch in made for row in batch.rows.tolist()]
+
+
+def test_an_epoch_gives_each_row_at_most_once_in_a_new_order() -> None:
+    made = batches()
+    assert len(made) == 4
+    first = order(made)
+    assert len(first) == len(set(first)) == 80, "the last ten are left out"
+    assert set(first) <= set(ROWS.tolist())
+    assert order(made) == first
+    made.set_epoch(1)
+    second = order(made)
+    assert second != first
+    assert set(second) != set(first), "other rows are left out"
+    whole = batches(batch_size=30)
+    assert sorted(order(whole)) == ROWS.tolist()
+
+
+def test_batches_are_uint8_pictures_with_their_rows() -> None:
+    source = Pictures()
+    batch = next(iter(batches(source, augment=AugmentSettings.none())))
+    assert isinstance(batch, Batch)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (20, SIDE, SIDE, 3)
+    assert batch.rows.dtype == torch.int64
+    assert batch.partner_rows is None
+    assert batch.share is None
+    np.testing.assert_array_equal(batch.images.numpy(), source.images[batch.rows.numpy()])
+
+
+def test_a_picture_is_the_same_whatever_the_batches_and_threads() -> None:
+    wanted = by_row(batches(batch_size=90, threads=1))
+    assert len(wanted) == 90
+    for changes in ({"threads": 4}, {"batch_size": 7}, {"batch_size": 45, "threads": 3}):
+        got = by_row(batches(**changes))
+        assert all(wanted[row] == image for row, image in got.items())
+    shuffled = by_row(batches(rows=np.random.default_rng(1).permutation(ROWS), batch_size=90))
+    assert shuffled == wanted
+
+
+@pytest.mark.parametrize("world", [2, 4, 5])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_all_ranks_together_are_one(world: int, mixup: float) -> None:
+    settings = AUGMENT.model_copy(update={"mixup": mixup})
+    alone = list(batches(augment=settings))
+    ranks = [list(batches(augment=settings, rank=rank, world=world)) for rank in range(world)]
+    assert {len(made) for made in ranks} == {len(alone)}
+    for number, whole in enumerate(alone):
+        parts = [made[number] for made in ranks]
+        assert {len(part.rows) for part in parts} == {20 // world}
+        for name in ("images", "rows", "partner_rows", "share"):
+            wanted = getattr(whole, name)
+            if wanted is not None:
+                got = torch.cat([getattr(part, name) for part in parts])
+                torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+
+
+def test_a_partial_batch_stays_when_it_is_all() -> None:
+    made = batches(rows=ROWS[:7])
+    assert len(made) == 1
+    assert sorted(order(made)) == ROWS[:7].tolist()
+    ranks = [batches(rows=ROWS[:7], rank=rank, world=4) for rank in range(4)]
+    assert [row for rank in ranks for row in order(rank)] == order(made)
+
+
+def test_sizes_follow_the_epoch() -> None:
+    made = batches(size_px=lambda epoch: 8 if epoch == 0 else 12)
+    assert next(iter(made)).images.shape[1:] == (8, 8, 3)
+    made.set_epoch(1)
+    assert made.size_px == 12
+    assert next(iter(made)).images.shape[1:] == (12, 12, 3)
+    assert batches().size_px == SIDE
+
+
+def test_an_iterator_keeps_its_epoch() -> None:
+    made = batches()
+    wanted = order(made)
+    running = iter(made)
+    first = next(running).rows.tolist()
+    made.set_epoch(9)
+    rest = [row for batch in running for row in batch.rows.tolist()]
+    assert first + rest == wanted
+
+
+def test_mixup_blends_two_augmented_pictures() -> None:
+    source, settings = Pictures(), AUGMENT.model_copy(update={"mixup": 1.0, "mix": 0.5})
+
+    def augmented(rows: torch.Tensor) -> np.ndarray:
+        return augment(
+            source.images[rows.numpy()],
+            rows.numpy(),
+            settings=settings,
+            seed=5,
+            epoch=0,
+            size_px=SIDE,
+        )
+
+    seen_unmixed = 0
+    for batch in batches(source, augment=settings):
+        assert batch.partner_rows is not None
+        assert batch.share is not None
+        share = batch.share.numpy()[:, None, None, None]
+        blend = share * augmented(batch.rows) + (1 - share) * augmented(batch.partner_rows)
+        assert np.abs(batch.images.numpy() - blend).max() <= 0.52
+        unmixed = batch.share == 1
+        seen_unmixed += int(unmixed.sum())
+        assert (batch.partner_rows[unmixed] == batch.rows[unmixed]).all()
+        assert np.isin(batch.partner_rows.numpy(), ROWS).all()
+    assert 20 < seen_unmixed < 60
+
+
+def test_extra_samples_are_variants_of_their_rows() -> None:
+    source = Pictures()
+    extra = offline_samples(ROWS, kinds=("vflip", "noise"), share=0.5, seed=5)
+    made = batches(source, extra=extra, augment=AugmentSettings.none(), batch_size=180)
+    (batch,) = made
+    counts = np.bincount(batch.rows.numpy(), minlength=100)
+    assert counts.sum() == 180
+    assert (counts[ROWS] >= 1).all()
+    variants = apply_offline(source.images[extra.rows], extra, seed=5, fill=(255, 255, 255))
+    wanted = {image.tobytes() for image in [*source.images[ROWS], *variants]}
+    assert {image.numpy().tobytes() for image in batch.images} == wanted
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_unreadable_picture_stops_the_epoch_by_name(threads: int) -> None:
+    with pytest.raises(ImageError, match=r"40\.jpg"):
+        list(batches(Pictures(broken=40), batch_size=30, threads=threads))
+    with pytest.raises(ImageError, match=r"40\.jpg"):
+        list(OrderedBatches(Pictures(broken=40), ROWS, batch_size=8, threads=threads))
+
+
+def test_leaving_early_leaves_no_threads() -> None:
+    for _ in batches():
+        break
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("shopsight-ahead")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        (ROWS[:0], {}, "no training images"),
+        (ROWS, {"batch_size": 21, "world": 2}, "cannot be shared evenly"),
+        (ROWS[:3], {"world": 4}, "3 training images"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(
+    rows: np.ndarray, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        batches(rows=rows, **changes)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_ordered_batches_give_each_row_once_in_order(world: int) -> None:
+    source = Pictures()
+    seen: list[int] = []
+    for rank in range(world):
+        made = OrderedBatches(source, ROWS[::-1], batch_size=8, rank=rank, world=world, threads=2)
+        parts = list(made)
+        assert len(parts) == len(made)
+        for batch in parts:
+            seen += batch.rows.tolist()
+            np.testing.assert_array_equal(batch.images.numpy(), source.images[batch.rows.numpy()])
+    assert seen == ROWS[::-1].tolist()
+    assert list(OrderedBatches(source, ROWS[:0], batch_size=8)) == []
