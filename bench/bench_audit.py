@@ -5,9 +5,9 @@
 Without a folder it draws JPEGs of about 330 kB. Bars: at least 5x cleanvision per core, and
 at least 95 % of files with 16 overwritten bytes noticed without a false alarm.
 
-A JPEG has no checksum: damage shows where the bits no longer fit. In a detailed picture they
+A JPEG has no checksum: damage shows where the bits no longer fit. In a detailed image they
 almost never do. In a plain or strongly compressed one the decoder often finds its step again
-after a few blocks, and the file is a valid JPEG of another picture.
+after a few blocks, and the file is a valid JPEG of another image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shopsight.audit.file_info import inspect
 from shopsight.catalog.catalog import Catalog
 from shopsight.images.decode import IMAGE_SUFFIXES
 
-# Of a detailed picture: fabric, foliage, high sensitivity.
+# Of a detailed image: fabric, foliage, high sensitivity.
 DETAILED_GRAIN_LEVELS = 24.0
 DRAWN_FILES, FOLDER_FILES, DAMAGED_FILES = 60, 400, 200
 
@@ -96,8 +96,8 @@ def noticed_by_us(path: Path) -> bool:
 
 def noticed_by_pillow(path: Path) -> bool:
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as image:
+            image.load()
     except OSError:
         return True
     return False

@@ -2,7 +2,7 @@
 
     python bench/bench_augment.py
 
-Rates are pictures per second of processor time, so that other work on the machine counts little.
+Rates are images per second of processor time, so that other work on the machine counts little.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from shopsight.config.recipe import AugmentSettings
 from shopsight.loading.augment import augment
 
 COUNT = 128
-WARP_ONLY = AugmentSettings(colour=0.0)
+WARP_ONLY = AugmentSettings(color_jitter_prob=0.0)
 EVERYTHING = AugmentSettings(
-    hue=0.1, noise=0.67, blur=0.75, blur_kinds=("box", "gaussian", "median"), erase=0.5
+    hue=0.1,
+    noise_prob=0.67,
+    blur_prob=0.75,
+    blur_kinds=("box", "gaussian", "median"),
+    random_erasing_prob=0.5,
 )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    images = pictures(224)
+    images = photos(224)
     jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
     peers = {
         "torchvision v2 per sample: warp": torchvision_rate(images, [affine(), flip()]),
-        "torchvision v2 per sample: warp, colour": torchvision_rate(
+        "torchvision v2 per sample: warp, color": torchvision_rate(
             images, [affine(), flip(), v2.RandomApply([jitter], 0.8)]
         ),
     }
@@ -46,15 +50,20 @@ def main() -> None:
         print(f"{name:44s} {rate:10,.0f} img/s")
     cases = {
         "ours: warp, 224 -> 224": (images, WARP_ONLY, 224, warp_peer),
-        "ours: warp, 256 -> 224": (pictures(256), WARP_ONLY, 224, warp_peer),
-        "ours: warp, colour (the default)": (images, AugmentSettings(), 224, colour_peer),
+        "ours: warp, 256 -> 224": (photos(256), WARP_ONLY, 224, warp_peer),
+        "ours: warp, color (the default)": (images, AugmentSettings(), 224, colour_peer),
         "ours: the default, 224 -> 160": (images, AugmentSettings(), 160, colour_peer),
         "ours: the default, 224 -> 128": (images, AugmentSettings(), 128, colour_peer),
         "ours: every part": (images, EVERYTHING, 224, colour_peer),
-        "ours: flip only": (images, AugmentSettings(warp=0.0, colour=0.0), 224, warp_peer),
+        "ours: flip only": (
+            images,
+            AugmentSettings(affine_prob=0.0, color_jitter_prob=0.0),
+            224,
+            warp_peer,
+        ),
         "ours: 28 px, warp, erase": (
-            pictures(28, 64 * COUNT),
-            AugmentSettings(colour=0.0, erase=0.25),
+            photos(28, 64 * COUNT),
+            AugmentSettings(color_jitter_prob=0.0, random_erasing_prob=0.25),
             28,
             None,
         ),
@@ -64,10 +73,10 @@ def main() -> None:
         print(f"{name:44s} {rate:10,.0f} img/s" + (f" {rate / peer:8.1f}x" if peer else ""))
 
 
-def pictures(side: int, count: int = COUNT) -> np.ndarray:
+def photos(side: int, count: int = COUNT) -> np.ndarray:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (min(count, COUNT), side, side, 3)).astype(np.uint8)
-    smooth = np.stack([cv2.GaussianBlur(picture, (0, 0), 3) for picture in noise])
+    smooth = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in noise])
     return smooth.repeat(count // len(smooth), axis=0)
 
 

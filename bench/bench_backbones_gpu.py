@@ -64,12 +64,12 @@ class Figure:
 
 
 class Step:
-    """One training step of a fresh network, on pictures that lie on the device already."""
+    """One training step of a fresh network, on images that lie on the device already."""
 
     def __init__(self, backbone: str, *, batch: int, device: torch.device, compiled: bool) -> None:
         torch.manual_seed(0)
         built = create_backbone(backbone, weights="random")
-        head = create_head("linear", width=built.width, classes=CLASSES)
+        head = create_head("linear", embedding_dim=built.width, classes=CLASSES)
         model = ProductModel(built.module, head, built.preprocess).train()
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run_model: Callable[..., torch.Tensor] = (
@@ -77,7 +77,7 @@ class Step:
         )
         fused = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=fused)
-        side = built.preprocess.size
+        side = built.preprocess.size_px
         shape = (batch, side, side, 3)
         self.images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
         self.targets = torch.randint(0, CLASSES, (batch,), device=device)

@@ -25,10 +25,10 @@ from PIL import Image
 
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.images.jpeg import SIGNATURE
-from shopsight.images.model_input import canvas
+from shopsight.images.model_input import preprocess_image
 from shopsight.preprocess import Preprocess
 
-PREPROCESS = Preprocess(size=224, interpolation="bicubic")
+PREPROCESS = Preprocess(size_px=224, interpolation="bicubic")
 DRAWN = {(600, 866): 12, (1500, 2000): 6, (3000, 4000): 3}
 ROUNDS, FOLDER_FILES = 9, 200
 
@@ -37,12 +37,12 @@ Pixels = UInt8[np.ndarray, "s s 3"]
 
 def by_pillow(data: bytes, *, draft: bool = False) -> Pixels:
     """What a first script does; with `draft`, what a second one does."""
-    with Image.open(io.BytesIO(data)) as picture:
-        size, scale = PREPROCESS.size, PREPROCESS.size / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
+    with Image.open(io.BytesIO(data)) as image:
+        size, scale = PREPROCESS.size_px, PREPROCESS.size_px / max(image.size)
+        width, height = (max(1, round(side * scale)) for side in image.size)
         if draft:
-            picture.draft("RGB", (width, height))
-        small = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            image.draft("RGB", (width, height))
+        small = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     square = Image.new("RGB", (size, size), "white")
     square.paste(small, ((size - width) // 2, (size - height) // 2))
     return np.array(square)
@@ -51,7 +51,7 @@ def by_pillow(data: bytes, *, draft: bool = False) -> Pixels:
 WAYS: dict[str, Callable[[bytes], Pixels]] = {
     "Pillow, full": by_pillow,
     "Pillow, draft": lambda data: by_pillow(data, draft=True),
-    "shopsight": lambda data: canvas(data, PREPROCESS),
+    "shopsight": lambda data: preprocess_image(data, PREPROCESS),
 }
 
 

@@ -5,7 +5,7 @@
 Speed is of the network alone, batch 32; variants take turns, and times are medians of processor
 time per thread. The errors are those that loading a bundle checks: largest distance of an image's
 embedding from the golden one, as a share of the golden embeddings' spread. Those of a wrong
-preprocessing show how much room the tolerances leave. Without a folder the pictures are drawn.
+preprocessing show how much room the tolerances leave. Without a folder the images are drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shopsight.inference.torch_engine import TorchEngine, computes_bf16
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 BACKBONES = ("embedded:tf_efficientnet_lite0", "timm:resnet18")
 BATCH, CLASSES, GOLDEN_IMAGES = 32, 18, 8
@@ -46,7 +46,7 @@ WRONG = {
 
 def model_of(backbone: Backbone, preprocess: Preprocess | None = None) -> ProductModel:
     torch.manual_seed(0)
-    head = create_head("linear", width=backbone.width, classes=CLASSES)
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=CLASSES)
     return ProductModel(backbone.module, head, preprocess or backbone.preprocess).eval()
 
 
@@ -63,7 +63,7 @@ def plain(model: ProductModel, *, bf16: bool) -> Callable[[np.ndarray], None]:
 
 def speed(name: str, *, rounds: int, threads: int) -> None:
     backbone = create_backbone(name, weights="random")
-    size_px = backbone.preprocess.size
+    size_px = backbone.preprocess.size_px
     folded = TorchEngine(model_of(backbone), device="cpu", precision="32")
     ways: dict[str, Callable[[np.ndarray], object]] = {
         "fp32": plain(model_of(backbone), bf16=False),
@@ -81,7 +81,7 @@ def speed(name: str, *, rounds: int, threads: int) -> None:
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
-            with freed_memory_kept() if KEPT in way else nullcontext():
+            with retain_freed_memory() if KEPT in way else nullcontext():
                 run(images)  # untimed: after a change of mode, it has all pages to fetch
                 start = time.process_time()
                 run(images)

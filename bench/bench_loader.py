@@ -39,7 +39,7 @@ BOXES = 16
 
 
 class PillowPictures(Dataset[torch.Tensor]):
-    """What a first training script does: decode, resize, pad, one picture at a time."""
+    """What a first training script does: decode, resize, pad, one image at a time."""
 
     def __init__(self, files: list[str]) -> None:
         self.files = files
@@ -48,8 +48,8 @@ class PillowPictures(Dataset[torch.Tensor]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        with Image.open(self.files[index]) as picture:
-            rgb = picture.convert("RGB")
+        with Image.open(self.files[index]) as image:
+            rgb = image.convert("RGB")
         scale = SIDE_PX / max(rgb.size)
         small = rgb.resize(
             (round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC
@@ -62,9 +62,9 @@ class PillowPictures(Dataset[torch.Tensor]):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of drawn ones")
-    told = parser.parse_args()
+    notes = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = told.images or draw(Path(scratch) / "drawn")
+        folder = notes.images or draw(Path(scratch) / "synthetic")
         files = [str(p) for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
         compare(files[:: max(1, len(files) // 400)], Path(scratch) / "cache")
 
@@ -107,7 +107,7 @@ def source(files: list[str], cache: Path, mode: str) -> PixelSource:
         table = pl.concat(parts)
     settings = CacheSettings.model_validate({"mode": mode, "folder": str(cache)})
     catalog = Catalog(table, name="bench")
-    return open_cache(catalog, Preprocess(size=SIDE_PX), settings=settings)
+    return open_cache(catalog, Preprocess(size_px=SIDE_PX), settings=settings)
 
 
 def pillow_rate(files: list[str]) -> float:
@@ -118,30 +118,30 @@ def pillow_rate(files: list[str]) -> float:
 
 
 def pillow_cpu_s(files: list[str]) -> float:
-    """Processor seconds per picture, without the cost of worker processes."""
-    pictures, some = PillowPictures(files), range(0, len(files), 3)
+    """Processor seconds per image, without the cost of worker processes."""
+    images, some = PillowPictures(files), range(0, len(files), 3)
     started = time.process_time()
     for index in some:
-        pictures[index]
+        images[index]
     return (time.process_time() - started) / len(some)
 
 
-def ordered(pictures: PixelSource, *, threads: int) -> Callable[[], int]:
-    rows = np.random.default_rng(0).permutation(len(pictures))
-    batches = OrderedBatches(pictures, rows, batch_size=BATCH, threads=threads)
+def ordered(images: PixelSource, *, threads: int) -> Callable[[], int]:
+    rows = np.random.default_rng(0).permutation(len(images))
+    batches = OrderedBatches(images, rows, batch_size=BATCH, threads=threads)
     return lambda: sum(len(batch.rows) for batch in batches)
 
 
-def gathered(pictures: PixelSource) -> Callable[[], int]:
-    rows = np.random.default_rng(0).permutation(len(pictures))
+def gathered(images: PixelSource) -> Callable[[], int]:
+    rows = np.random.default_rng(0).permutation(len(images))
     parts = np.array_split(rows, -(-len(rows) // BATCH))
-    return lambda: sum(len(pictures.gather(part)) for part in parts)
+    return lambda: sum(len(images.gather(part)) for part in parts)
 
 
-def training(pictures: PixelSource) -> Callable[[], int]:
+def training(images: PixelSource) -> Callable[[], int]:
     batches = TrainingBatches(
-        pictures,
-        np.arange(len(pictures)),
+        images,
+        np.arange(len(images)),
         augment=AugmentSettings(),
         seed=0,
         batch_size=BATCH,

@@ -31,14 +31,14 @@ def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
     from shopsight.models.product_model import ProductModel
 
     made = create_backbone(backbone, weights="random")
-    head = create_head("linear", width=made.width, classes=18)
+    head = create_head("linear", embedding_dim=made.width, classes=18)
     model = ProductModel(made.module, head, made.preprocess).eval()
     info = BundleInfo(
         backbone=backbone,
         weights=made.weights,
         labels=tuple(f"class {number}" for number in range(18)),
         preprocess=made.preprocess,
-        embedding_width=made.width,
+        embedding_dim=made.width,
     )
     golden = make_golden(model, files[:4])
     write_bundle(folder, model=model, info=info, golden=golden, metrics={}, card="# Benchmark\n")

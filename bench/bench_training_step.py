@@ -2,8 +2,8 @@
 
     python bench/bench_training_step.py [--threads 1] [--rounds 5]
 
-Network, loss and optimiser run on synthetic pictures; loading and augmentation are measured in
-bench_loader.py and bench_augment.py. Ours is what training does: uint8 pictures, channels last,
+Network, loss and optimizer run on synthetic images; loading and augmentation are measured in
+bench_loader.py and bench_augment.py. Ours is what training does: uint8 images, channels last,
 bf16 autocast, slow depthwise convolutions in fp32. The share of the peak counts the step's
 multiply-adds as torch does (forward, weight gradients, input gradients) against the fastest bf16
 matrix product of the same run. Variants take turns, and times are medians of processor time per
@@ -31,7 +31,7 @@ from shopsight.inference.torch_engine import computes_bf16
 from shopsight.models.depthwise import depthwise_in_fp32
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 BATCH, CLASSES = 32, 18
 GEMM_SIDES = (1024, 2048, 3072)
@@ -56,7 +56,7 @@ def training_step(
     """A function that makes one step of a fresh network."""
     torch.manual_seed(0)
     built = create_backbone(backbone, weights="random")
-    head = create_head("linear", width=built.width, classes=CLASSES)
+    head = create_head("linear", embedding_dim=built.width, classes=CLASSES)
     model = ProductModel(built.module, head, built.preprocess).train()
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -79,7 +79,7 @@ def training_step(
 
 
 class Contiguous(nn.Module):
-    """Hands the backbone pictures as most scripts do: (batch, channels, height, width) in order."""
+    """Hands the backbone images as most scripts do: (batch, channels, height, width) in order."""
 
     def __init__(self, model: ProductModel) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def resnet18(rounds: int, threads: int) -> None:
         "fp32": gemm_peak(torch.float32, threads) / threads,
         "bf16": gemm_peak(torch.bfloat16, threads) / threads,
     }
-    print(f"ResNet18, {size} px, batch {BATCH}: {flops / BATCH / 1e9:.2f} GFLOP a picture")
+    print(f"ResNet18, {size} px, batch {BATCH}: {flops / BATCH / 1e9:.2f} GFLOP an image")
     for dtype, value in peak.items():
         print(f"  {dtype} matrix product    {value / 1e9:7.1f} GFLOP/s per core")
     first = variants[0].images_per_s
@@ -199,7 +199,7 @@ def allocator(name: str, size_px: int, rounds: int, threads: int) -> None:
     peaks_mib = {}
     for _ in range(rounds):
         for variant in (given_back, kept):
-            with freed_memory_kept() if variant is kept else nullcontext():
+            with retain_freed_memory() if variant is kept else nullcontext():
                 step()  # untimed: after a change of mode, it has all pages to fetch
                 variant.seconds.append(timed_s(step, threads))
             peaks_mib.setdefault(variant.name, peak_bytes() >> 20)

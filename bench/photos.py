@@ -1,4 +1,4 @@
-"""Seeded pictures for the benchmarks, with the statistics of photographs."""
+"""Seeded images for the benchmarks, with the statistics of photographs."""
 
 from __future__ import annotations
 

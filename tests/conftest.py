@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a cache of their own, and a small drawn product catalogue."""
+"""What all tests share: one thread, a cache of their own, and a small drawn product catalog."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ jaxtyping.install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
-from shopsight.progress import Advance, listen  # noqa: E402
+from shopsight.progress import Advance, use_listener  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
 
-DRAWN_CLASSES = ("dress", "shoe", "hat")
+MAX_CELL_CLASSES = ("dress", "shoe", "hat")
 LARGE = ("cv2", "lightning", "polars", "sklearn", "timm", "torch._dynamo", "torchvision")
 
 
@@ -50,15 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @dataclass(frozen=True)
-class DrawnProducts:
+class ProductPhotos:
     """A folder per class with drawn JPEGs, and the same as a table.
 
     Attributes:
         folder: holds one sub-folder per class.
-        table: a CSV with columns image (relative to `folder`), label and product (two pictures
+        table: a CSV with columns image (relative to `folder`), label and product (two images
             of each product).
         labels: the class names, sorted.
-        count: number of pictures.
+        count: number of images.
     """
 
     folder: Path
@@ -102,7 +102,7 @@ class _Hearer:
     def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         return nullcontext(lambda _count: None)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self.lines.append(text)
 
 
@@ -110,20 +110,20 @@ class _Hearer:
 def said() -> Iterator[list[str]]:
     """The lines that library code tells while the test runs."""
     hearer = _Hearer()
-    with listen(hearer):
+    with use_listener(hearer):
         yield hearer.lines
 
 
 @pytest.fixture(scope="session")
-def drawn_products(tmp_path_factory: pytest.TempPathFactory) -> DrawnProducts:
-    """Three classes of 20 pictures each: 10 products, two views of each. Do not change it."""
-    return draw_products(tmp_path_factory.mktemp("drawn") / "products", per_class=20)
+def product_photos(tmp_path_factory: pytest.TempPathFactory) -> ProductPhotos:
+    """Three classes of 20 images each: 10 products, two views of each. Do not change it."""
+    return make_products(tmp_path_factory.mktemp("synthetic") / "products", per_class=20)
 
 
-def draw_products(
-    folder: Path, *, per_class: int, classes: tuple[str, ...] = DRAWN_CLASSES, seed: int = 0
-) -> DrawnProducts:
-    """Draw `per_class` pictures (an even number) of each class into `folder`."""
+def make_products(
+    folder: Path, *, per_class: int, classes: tuple[str, ...] = MAX_CELL_CLASSES, seed: int = 0
+) -> ProductPhotos:
+    """Draw `per_class` images (an even number) of each class into `folder`."""
     from shopsight.datasets.synthetic import draw_product
 
     rows = ["image,label,product"]
@@ -137,4 +137,4 @@ def draw_products(
             rows.append(f"{name},{label},{label}-{number}")
     table = folder.parent / f"{folder.name}.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return DrawnProducts(folder, table, tuple(sorted(classes)), per_class * len(classes))
+    return ProductPhotos(folder, table, tuple(sorted(classes)), per_class * len(classes))

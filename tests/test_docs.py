@@ -13,7 +13,7 @@ from typer.main import get_command
 from shopsight.cli.app import app, main
 from shopsight.cli.reference import reference
 from shopsight.config.recipe import load_recipe, recipe_names
-from tests.conftest import draw_products
+from tests.conftest import make_products
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -72,7 +72,7 @@ def test_readme_names_every_recipe() -> None:
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the documents take for granted."""
-    draw_products(tmp_path / "photos", per_class=20)
+    make_products(tmp_path / "photos", per_class=20)
     shutil.copytree(tmp_path / "photos" / "hat", tmp_path / "new-photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -25,18 +25,18 @@ def opened(uri: str) -> Image.Image:
 )
 def test_a_thumbnail_keeps_the_aspect(height: int, width: int, expected: tuple[int, int]) -> None:
     rgb = np.full((height, width, 3), (200, 30, 60), np.uint8)
-    picture = opened(pages.thumbnail(rgb, side_px=160))
-    assert picture.size == expected
-    middle = np.asarray(picture.convert("RGB"))[picture.height // 2, picture.width // 2]
+    image = opened(pages.thumbnail(rgb, side_px=160))
+    assert image.size == expected
+    middle = np.asarray(image.convert("RGB"))[image.height // 2, image.width // 2]
     assert np.abs(middle.astype(int) - (200, 30, 60)).max() < 12
 
 
-def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
+def test_small_images_are_enlarged_by_whole_pixels() -> None:
     rgb = np.zeros((10, 10, 3), np.uint8)
     rgb[::2, ::2] = 255
-    picture = np.asarray(opened(pages.thumbnail(rgb, side_px=40, quality=100)).convert("L"))
-    assert (picture[1:3, 1:3] > 200).all()
-    assert (picture[1:3, 5:7] < 60).all()
+    image = np.asarray(opened(pages.thumbnail(rgb, side_px=40, quality=100)).convert("L"))
+    assert (image[1:3, 1:3] > 200).all()
+    assert (image[1:3, 5:7] < 60).all()
 
 
 def test_numbers_as_text() -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shopsight.prefetch import PIECES_WAITING, ahead, core_count
+from shopsight.prefetch import PIECES_WAITING, core_count, prefetch
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -14,13 +14,13 @@ def test_pieces_come_in_order(threads: int) -> None:
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    assert list(ahead(make, 20, threads=threads)) == [number * number for number in range(20)]
-    assert list(ahead(make, 0, threads=threads)) == []
+    assert list(prefetch(make, 20, threads=threads)) == [number * number for number in range(20)]
+    assert list(prefetch(make, 0, threads=threads)) == []
 
 
 def test_only_a_few_pieces_are_made_ahead() -> None:
     started: list[int] = []
-    pieces = ahead(lambda number: started.append(number) or number, 100, threads=2)
+    pieces = prefetch(lambda number: started.append(number) or number, 100, threads=2)
     next(pieces)
     time.sleep(0.1)
     assert len(started) <= 1 + 2 + PIECES_WAITING
@@ -33,7 +33,7 @@ def test_an_exception_comes_at_its_piece() -> None:
             raise ValueError("piece 3")
         return number
 
-    pieces = ahead(make, 100, threads=2)
+    pieces = prefetch(make, 100, threads=2)
     assert [next(pieces) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="piece 3"):
         next(pieces)
@@ -41,7 +41,7 @@ def test_an_exception_comes_at_its_piece() -> None:
 
 
 def test_abandoning_stops_the_threads() -> None:
-    pieces = ahead(lambda number: number, 10**9, threads=3)
+    pieces = prefetch(lambda number: number, 10**9, threads=3)
     next(pieces)
     del pieces
     _assert_no_threads_left()

@@ -46,7 +46,7 @@ OURS = {
     "fashion-mnist-net",
 }
 
-# Side in pixels of the test's pictures: as small as the network takes.
+# Side in pixels of the test's images: as small as the network takes.
 SMALL_PX = 64
 SIZE_PX = {"fastervit": 224, "shopsight": 28}
 # Large networks, and those that train as another one here does.
@@ -55,18 +55,18 @@ SLOW |= {"best", "clothing-resnet18-folds", "garment-resnet18", "garment-resnet3
 
 
 def reduced(name: str) -> Recipe:
-    """The recipe as it ships, but small pictures, few steps and no downloads."""
+    """The recipe as it ships, but small images, few steps and no downloads."""
     recipe = load_recipe(name)
     size = SIZE_PX.get(recipe.model.backbone.partition(":")[0], SMALL_PX)
     shipped = recipe.training
     return recipe.replace(
         model={"weights": "random"},
-        preprocess={"size": size},
+        preprocess={"size_px": size},
         training={
             "epochs": 1,
             "batch_size": 4,
             "precision": "32",
-            "sizes": (size,) * min(1, len(shipped.sizes)),
+            "progressive_sizes_px": (size,) * min(1, len(shipped.progressive_sizes_px)),
         },
         cache={"mode": "off"},
         data={"val": 0.25, "test": 0.25},
@@ -75,9 +75,9 @@ def reduced(name: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def few(drawn_products: Any) -> Catalog:
-    """24 of the drawn pictures, 8 of each class."""
-    catalog = open_catalog(drawn_products.folder)
+def few(product_photos: Any) -> Catalog:
+    """24 of the drawn images, 8 of each class."""
+    catalog = open_catalog(product_photos.folder)
     labels = catalog.table["label"].to_list()
     places = [np.flatnonzero([each == label for each in labels])[:8] for label in catalog.labels]
     return catalog.take(np.concatenate(places))
@@ -116,14 +116,18 @@ def test_all_published_systems_have_a_recipe() -> None:
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIX_KINDS = ("hflip", "vflip", "rotate", "crop", "noise", "box")
-NO_AUGMENTATION = {"augment.hflip": 0.0, "augment.warp": 0.0, "augment.colour": 0.0}
+NO_AUGMENTATION = {
+    "augment.hflip_prob": 0.0,
+    "augment.affine_prob": 0.0,
+    "augment.color_jitter_prob": 0.0,
+}
 PRODUCT650 = NO_AUGMENTATION | {
-    "preprocess.size": 224,
+    "preprocess.size_px": 224,
     "preprocess.resize": "pad",
     "preprocess.pad_color": "edge",
     "preprocess.mean": CLIP_MEAN,
     "preprocess.std": CLIP_STD,
-    "training.start": "finetune",
+    "training.mode": "finetune",
     "training.epochs": 100,
     "training.loss": "cross-entropy",
     "optimizer.name": "adam",
@@ -133,7 +137,7 @@ PRODUCT650 = NO_AUGMENTATION | {
     "data.offline_share": 0.245,
 }
 CROPPED = {
-    "preprocess.size": 224,
+    "preprocess.size_px": 224,
     "preprocess.resize": "crop",
     "preprocess.crop_fraction": 0.875,
     "preprocess.mean": IMAGENET_MEAN,
@@ -147,8 +151,8 @@ GARMENT = CROPPED | {
     "schedule.name": "exponential",
     "schedule.gamma": 0.8,
     "schedule.per": "epoch",
-    "augment.hflip": 0.5,
-    "augment.warp_kinds": ("rotate",),
+    "augment.hflip_prob": 0.5,
+    "augment.affine_kinds": ("rotate",),
     "augment.rotate_deg": 30.0,
     "augment.brightness": (0.8, 1.0),
     "augment.hue": 0.2,
@@ -178,28 +182,28 @@ PUBLISHED_SETTINGS: dict[str, dict[str, Any]] = {
     "clothing-resnet18-folds": {
         "data.drop": ("Skip",),
         "folds.count": 5,
-        "preprocess.size": 224,
+        "preprocess.size_px": 224,
         "model.head": "mlp",
-        "model.head_width": 512,
-        "model.head_dropout": (0.4, 0.5),
+        "model.hidden_dim": 512,
+        "model.hidden_dropout": (0.4, 0.5),
         "training.batch_size": 32,
         "optimizer.name": "adam",
         "optimizer.lr": 1e-3,
         "schedule.name": "step",
         "schedule.step_epochs": 10,
-        "augment.warp": 0.85,
+        "augment.affine_prob": 0.85,
         "augment.rotate_deg": 15.0,
-        "augment.noise": 0.67,
-        "augment.blur": 0.75,
+        "augment.noise_prob": 0.67,
+        "augment.blur_prob": 0.75,
         "augment.blur_kinds": ("box", "gaussian", "median"),
-        "augment.colour": 0.5,
+        "augment.color_jitter_prob": 0.5,
     },
     "garment-efficientnet-b0": GARMENT,
     "garment-resnet18": GARMENT,
     "garment-resnet34": GARMENT,
     "fashion-mnist-cnn": {
         "model.conv_dropout": None,
-        "training.start": "scratch",
+        "training.mode": "scratch",
         "training.batch_size": 64,
         "optimizer.name": "adam",
         "optimizer.lr": 1e-3,
@@ -240,6 +244,6 @@ def test_every_recipe_trains_its_real_network(name: str, few: Catalog, tmp_path:
     assert predictor.labels == few.labels
     found = list(predictor.predict(few.refs()[:2]))
     assert all(prediction.error is None for prediction in found)
-    if recipe.training.start != "probe" and not recipe.folds.count:
+    if recipe.training.mode != "probe" and not recipe.folds.count:
         losses = pl.read_csv(run / "metrics.csv")["train_loss"]
         assert losses.is_finite().all()

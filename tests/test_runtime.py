@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shopsight import runtime
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 BUFFER_MIB = 256
 
@@ -23,7 +23,7 @@ def fill_and_free() -> None:
 
 def test_memory_is_held_within_the_block_and_given_back_at_its_end() -> None:
     before = resident_mib()
-    with freed_memory_kept() as kept:
+    with retain_freed_memory() as kept:
         if not kept:
             pytest.skip("the C library is not glibc")
         fill_and_free()
@@ -34,7 +34,7 @@ def test_memory_is_held_within_the_block_and_given_back_at_its_end() -> None:
 
 
 def test_the_allocator_gives_back_again_after_a_failed_block() -> None:
-    with pytest.raises(ZeroDivisionError), freed_memory_kept():
+    with pytest.raises(ZeroDivisionError), retain_freed_memory():
         _ = 1 // 0
     before = resident_mib()
     fill_and_free()
@@ -42,10 +42,10 @@ def test_the_allocator_gives_back_again_after_a_failed_block() -> None:
 
 
 def test_a_block_within_another_does_not_end_it() -> None:
-    with freed_memory_kept() as kept:
+    with retain_freed_memory() as kept:
         if not kept:
             pytest.skip("the C library is not glibc")
-        with freed_memory_kept():
+        with retain_freed_memory():
             fill_and_free()
         within = resident_mib()
     assert within - resident_mib() > BUFFER_MIB - 32
@@ -53,5 +53,5 @@ def test_a_block_within_another_does_not_end_it() -> None:
 
 def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
-    with freed_memory_kept() as kept:
+    with retain_freed_memory() as kept:
         assert not kept

@@ -18,12 +18,12 @@ from shopsight.errors import ConfigError
 if TYPE_CHECKING:
     from shopsight.audit.audit import AuditReport
     from shopsight.catalog.catalog import Catalog
-    from shopsight.catalog.split import SplitProof
+    from shopsight.catalog.split import SplitReport
     from shopsight.config.recipe import Recipe
     from shopsight.evaluation.compare import Comparison
     from shopsight.evaluation.evaluate import Evaluation
     from shopsight.evaluation.recommend import Recommendation
-    from shopsight.inference.inputs import Pictures
+    from shopsight.inference.inputs import ImageInputs
     from shopsight.inference.predictor import Prediction, Predictor
     from shopsight.profiling.profile import Profile
 
@@ -39,7 +39,7 @@ class SplitResult:
     """
 
     catalog: Catalog
-    proof: SplitProof
+    proof: SplitReport
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def open_catalog(
     label_map: str | Path | None = None,
     drop: Collection[str] = (),
 ) -> Catalog:
-    """Read a folder, a table or a named data set as a catalogue.
+    """Read a folder, a table or a named data set as a catalog.
 
-    What was guessed is told by `shopsight.progress.say` and kept in `Catalog.told`.
+    What was guessed is told by `shopsight.progress.notify` and kept in `Catalog.overrides`.
 
     Raises:
-        CatalogError: there is nothing there, or it cannot be read as pictures with labels.
+        CatalogError: there is nothing there, or it cannot be read as images with labels.
         SourceError: a named data set is neither at hand nor within reach.
     """
     from shopsight.datasets.open import open_catalog as open_source
@@ -145,11 +145,15 @@ def split(
     report = look(catalog)
     # Nothing is trained here: what leaks or contradicts is for the proof and for `train` to tell.
     passed = gate(catalog, report, accept=BLOCKING_KINDS)
-    twins = report.twins[passed.rows]
+    duplicate_group = report.duplicate_group[passed.rows]
     if folds:
-        done, proof = fold_catalog(passed.catalog, folds=folds, seed=seed, twins=twins)
+        done, proof = fold_catalog(
+            passed.catalog, folds=folds, seed=seed, duplicate_group=duplicate_group
+        )
     else:
-        done, proof = split_catalog(passed.catalog, val=val, test=test, seed=seed, twins=twins)
+        done, proof = split_catalog(
+            passed.catalog, val=val, test=test, seed=seed, duplicate_group=duplicate_group
+        )
     if out is not None:
         done.write(out)
     return SplitResult(done, proof)
@@ -168,7 +172,7 @@ def train(
     fold: int | None = None,
     settings: Sequence[str] = (),
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> TrainResult:
     """Audit, split, train, evaluate on val and test, and write a bundle and a report.
 
@@ -187,20 +191,20 @@ def train(
     from shopsight.training.fit import fit
     from shopsight.training.folds import fit_folds
 
-    told = {
+    overrides = {
         "model.backbone": backbone,
         "training.epochs": epochs,
         "training.time_limit_s": time_limit_s,
         "seed": seed,
         "folds.count": folds,
     }
-    flags = [f"{key}={value}" for key, value in told.items() if value is not None]
+    flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
     chosen = _recipe(recipe, [*flags, *settings])
     catalog = _training_catalog(data, chosen)
     if chosen.folds.count and fold is None:
-        fit_folds(catalog, chosen, out, accept=accept, leave_out=leave_out)
+        fit_folds(catalog, chosen, out, accept=accept, exclude=exclude)
     else:
-        fit(catalog, chosen, out, accept=accept, leave_out=leave_out, fold=fold)
+        fit(catalog, chosen, out, accept=accept, exclude=exclude, fold=fold)
     return _reported(Path(out))
 
 
@@ -219,13 +223,13 @@ def resume(run: str | Path) -> TrainResult:
     Raises:
         TrainingError: there is no run that began.
     """
-    from shopsight.training.fit import resume as go_on
+    from shopsight.training.fit import resume as run_stages
     from shopsight.training.folds import is_folds_run, resume_folds
 
     if is_folds_run(run):
         resume_folds(run)
     else:
-        go_on(run)
+        run_stages(run)
     return _reported(Path(run))
 
 
@@ -245,7 +249,7 @@ def evaluate(
 
     Args:
         model: a run folder, or a bundle with `data`.
-        data: None takes the run's own catalogue; of a K-fold run each image by the network that
+        data: None takes the run's own catalog; of a K-fold run each image by the network that
             never saw it, whatever `split` says. All rows of other data count when it is not split.
         out: a report file to write, with `data`.
 
@@ -297,7 +301,7 @@ def load(model: str | Path, *, device: str = "auto", verify: bool = True) -> Pre
 
 def predict(
     model: str | Path | Predictor,
-    images: Pictures,
+    images: ImageInputs,
     *,
     top: int = 5,
     batch_size: int = 32,
@@ -310,7 +314,7 @@ def predict(
 
     Raises:
         BundleError: the model cannot be opened.
-        ImageError: a picture cannot be read and `on_error` is "raise".
+        ImageError: an image cannot be read and `on_error` is "raise".
     """
     predictor = load(model, device=device) if isinstance(model, str | Path) else model
     return predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
@@ -354,7 +358,7 @@ def compare_backbones(
     settings: Sequence[str] = (),
     device: str = "auto",
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> Comparison:
     """Train one run per backbone in `out` by the same recipe (a probe by default); compare them.
 
@@ -378,7 +382,7 @@ def compare_backbones(
     names = list(dict.fromkeys(backbones))
     left_out = left_out_of(names, build)
     runs = [
-        _trained(catalog, recipe, backbone, Path(out), settings, accept, leave_out)
+        _trained(catalog, recipe, backbone, Path(out), settings, accept, exclude)
         for backbone in names
         if backbone not in left_out
     ]
@@ -395,12 +399,12 @@ def recommend(
     backbones: Sequence[str] = (),
     device: str = "auto",
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> Recommendation:
     """The backbone whose probe is the most accurate among those that are fast enough here.
 
     Args:
-        latency_ms: for one picture, on `device`.
+        latency_ms: for one image, on `device`.
         out: holds one run per backbone that was probed, and the comparison.
         backbones: empty considers `shopsight.evaluation.recommend.CANDIDATES`.
 
@@ -416,7 +420,7 @@ def recommend(
         list(backbones) or CANDIDATES,
         latency_ms=latency_ms,
         train=lambda backbone: _trained(
-            catalog, PROBE_RECIPE, backbone, Path(out), (), accept, leave_out
+            catalog, PROBE_RECIPE, backbone, Path(out), (), accept, exclude
         ),
         classes=len(catalog.labels),
         device=device,
@@ -435,7 +439,7 @@ def profile(
     device: str = "auto",
     precision: Literal["auto", "32", "bf16"] = "auto",
 ) -> Profile:
-    """What a backbone costs and how much of the picture each stage sees.
+    """What a backbone costs and how much of the image each stage sees.
 
     Args:
         size_px: None keeps the backbone's own.
@@ -467,7 +471,7 @@ def _trained(
     out: Path,
     settings: Sequence[str],
     accept: Collection[str],
-    leave_out: Collection[str],
+    exclude: Collection[str],
 ) -> Path:
     """A finished run for this backbone in `out`, made or completed if need be."""
     run = _run_for(backbone, out)
@@ -482,7 +486,7 @@ def _trained(
         backbone=backbone,
         settings=settings,
         accept=accept,
-        leave_out=leave_out,
+        exclude=exclude,
     ).run
 
 
@@ -509,7 +513,7 @@ def _reported(run: Path) -> TrainResult:
 
 
 def _parts(run: Path) -> dict[str, Evaluation]:
-    """Evaluations of a run's validation and test part, from the pictures that training cached."""
+    """Evaluations of a run's validation and test part, from the images that training cached."""
     from shopsight.evaluation.evaluate import evaluate as score
     from shopsight.loading.cache import open_cache
 
@@ -535,8 +539,8 @@ def _out_of_fold(run: Path) -> dict[str, Evaluation]:
     recipe = _recipe_of(run)
     folds = [run / "folds" / str(number) for number in range(recipe.folds.count)]
     parts = [_parts(fold)["test"].predictions for fold in folds]
-    together = Predictions.together(parts)
-    return {together.split: score(together, recipe.evaluation)}
+    concat = Predictions.concat(parts)
+    return {concat.split: score(concat, recipe.evaluation)}
 
 
 def _recipe_of(run: Path) -> Recipe:
@@ -552,7 +556,7 @@ def _catalog_of(run: Path) -> Catalog:
 
 
 def _training_catalog(data: str | Path | Catalog | None, recipe: Recipe) -> Catalog:
-    """The catalogue, as the recipe's data section wants it."""
+    """The catalog, as the recipe's data section wants it."""
     wanted = recipe.data
     named = _named_data(recipe) if data is None else data
     catalog = open_catalog(named, group=wanted.group, label_map=wanted.label_map)

@@ -51,7 +51,7 @@ class ConfigError(ShopsightError):
 
 
 class CatalogError(ShopsightError):
-    """A catalogue (folder, table, named data set) that cannot be read as one."""
+    """A catalog (folder, table, named data set) that cannot be read as one."""
 
 
 class SourceError(CatalogError):
@@ -59,7 +59,7 @@ class SourceError(CatalogError):
 
 
 class ImageError(ShopsightError):
-    """Bytes that cannot be turned into a picture.
+    """Bytes that cannot be turned into an image.
 
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",

@@ -96,5 +96,5 @@ def human_bytes(count: float) -> str:
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures and downloads are kept: $SHOPSIGHT_CACHE, or ~/.cache/shopsight."""
+    """Where decoded images and downloads are kept: $SHOPSIGHT_CACHE, or ~/.cache/shopsight."""
     return Path(os.environ.get("SHOPSIGHT_CACHE") or Path.home() / ".cache" / "shopsight")

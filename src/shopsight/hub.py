@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 
 @contextmanager
-def without_vain_retries() -> Iterator[None]:
+def fail_fast_offline() -> Iterator[None]:
     """Inside the block, a Hugging Face Hub without an address is not asked for a minute.
 
     Its client retries each of two files six times; what is in its cache is found all the same.

@@ -1,6 +1,6 @@
 """The HTML pages: one look for audit.html, report.html and compare.html, each one file.
 
-A page is a template of `templates/` that extends `base.html`. It holds its style and its pictures,
+A page is a template of `templates/` that extends `base.html`. It holds its style and its images,
 loads nothing, and follows the reader's light or dark theme. `parts.html` has the macros that pages
 share (tile, shot, badge, meter, facts); `shopsight.charts` draws the charts.
 """
@@ -43,18 +43,18 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def thumbnail(rgb: UInt8[np.ndarray, "h w 3"], *, side_px: int = 160, quality: int = 72) -> str:
-    """A data URI (WebP) of the picture, its longer side at most `side_px` pixels.
+    """A data URI (WebP) of the image, its longer side at most `side_px` pixels.
 
-    A far smaller picture (28 px) is enlarged by whole pixels, so that browsers do not blur it.
+    A far smaller image (28 px) is enlarged by whole pixels, so that browsers do not blur it.
     """
-    picture = Image.fromarray(rgb)
-    times = side_px // max(picture.size)
+    image = Image.fromarray(rgb)
+    times = side_px // max(image.size)
     if times >= 2:
-        size = (picture.width * times, picture.height * times)
-        picture = picture.resize(size, Image.Resampling.NEAREST)
-    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        size = (image.width * times, image.height * times)
+        image = image.resize(size, Image.Resampling.NEAREST)
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
-    picture.save(out, "WEBP", quality=quality, method=4)
+    image.save(out, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 

@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 PIECES_WAITING = 2
 
 
-def ahead(make: Callable[[int], Made], count: int, *, threads: int) -> Iterator[Made]:
+def prefetch(make: Callable[[int], Made], count: int, *, threads: int) -> Iterator[Made]:
     """make(0) .. make(count - 1) in order, the next ones being made meanwhile.
 
     An exception in `make` reaches the caller at its piece. Closing or dropping the iterator waits

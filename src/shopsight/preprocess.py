@@ -1,4 +1,4 @@
-"""The one description of how a picture becomes the network's input.
+"""The one description of how an image becomes the network's input.
 
 A `Preprocess` comes with the weights, and train, evaluate, predict, serve and export all use it;
 the bundle stores it. This module holds the value only: `shopsight.images.model_input` applies the
@@ -24,17 +24,17 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Preprocess(BaseModel):
-    """From file bytes to a square RGB picture to numbers.
+    """From file bytes to a square RGB image to numbers.
 
     EXIF orientation is applied, an ICC profile converted to sRGB, and transparency laid on the
-    pad colour (white when that is "edge"); these three have no switch, because a picture seen
-    otherwise is another picture.
+    pad color (white when that is "edge"); these three have no switch, because an image seen
+    otherwise is another image.
 
     Attributes:
-        size: side of the square input, pixels.
-        resize: "pad" keeps the whole picture and its aspect, "crop" the middle, "squash" neither.
+        size_px: side of the square input, pixels.
+        resize: "pad" keeps the whole image and its aspect, "crop" the middle, "squash" neither.
         crop_fraction: with "crop", share of the resized short side that is kept (224/256 = .875).
-        pad_color: RGB, or "edge" for the mean colour of the picture's edge pixels.
+        pad_color: RGB, or "edge" for the mean color of the image's edge pixels.
         interpolation: antialiased, on uint8.
         mean: per channel, of values scaled to 0..1.
         std: likewise.
@@ -42,7 +42,7 @@ class Preprocess(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(default=224, ge=8, le=4096)
+    size_px: int = Field(default=224, ge=8, le=4096)
     resize: Resize = "pad"
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
     pad_color: PadColor = (255, 255, 255)
@@ -52,5 +52,5 @@ class Preprocess(BaseModel):
 
     @property
     def matte(self) -> Color:
-        """The colour that transparent pixels are laid on."""
+        """The color that transparent pixels are laid on."""
         return (255, 255, 255) if self.pad_color == "edge" else self.pad_color

@@ -1,7 +1,7 @@
 """How long work says how far it is, without knowing who listens.
 
-Library code opens a `task` and advances it, or calls `say` with a line worth telling. Nothing is
-shown unless somebody listens: the command line installs a rich display with `listen`.
+Library code opens a `task` and advances it, or calls `notify` with a line worth telling. Nothing is
+shown unless somebody listens: the command line installs a rich display with `use_listener`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Advance = Callable[[int], None]
 
 
 @runtime_checkable
-class Listener(Protocol):
+class ProgressListener(Protocol):
     def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]: ...
 
-    def say(self, text: str) -> None: ...
+    def notify(self, text: str) -> None: ...
 
 
-_listener: ContextVar[Listener | None] = ContextVar("shopsight_progress", default=None)
+_listener: ContextVar[ProgressListener | None] = ContextVar("shopsight_progress", default=None)
 
 
 @contextmanager
-def listen(listener: Listener) -> Iterator[None]:
+def use_listener(listener: ProgressListener) -> Iterator[None]:
     """Send the progress of everything inside the block to `listener`."""
     token = _listener.set(listener)
     try:
@@ -48,8 +48,8 @@ def task(
     return listener.task(title, total, unit)
 
 
-def say(text: str) -> None:
+def notify(text: str) -> None:
     """One line worth telling: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
-        listener.say(text)
+        listener.notify(text)

@@ -21,7 +21,7 @@ _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}  # -1: never
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[bool]:
+def retain_freed_memory() -> Iterator[bool]:
     """Hold on to freed memory within the block, and return it to the system at its end.
 
     The process then holds its peak all along, and some more for gaps between buffers. Blocks may

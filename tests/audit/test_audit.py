@@ -17,7 +17,7 @@ from PIL import Image
 from shopsight.audit.audit import AuditReport, audit
 from shopsight.audit.check_labels import RARE_CLASS_IMAGES, spelling_key
 from shopsight.audit.findings import BLOCKING_KINDS, KINDS
-from shopsight.audit.gate import MENDABLE, gate
+from shopsight.audit.gate import FIXABLE, gate
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import AuditError, ConfigError
 
@@ -35,8 +35,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photo(number).save(folder / f"{number}.jpg", quality=90)
     shutil.copy(folder / "0.jpg", folder / "0-copy.jpg")
     photo(1).save(folder / "1-again.jpg", quality=60)
-    with Image.open(folder / "2.jpg") as picture:
-        picture.resize((90, 75)).save(folder / "2-small.png")
+    with Image.open(folder / "2.jpg") as image:
+        image.resize((90, 75)).save(folder / "2-small.png")
     data = bytearray((folder / "3.jpg").read_bytes())
     data[len(data) * 2 // 3 : len(data) * 2 // 3 + 16] = b"\xff" * 16
     (folder / "damaged.jpg").write_bytes(data)
@@ -90,12 +90,12 @@ def test_file_faults(photos: Path) -> None:
         ("2.jpg", "2-small.png"),
     }
     assert not report.blocking
-    assert report.statistics.families >= 3
+    assert report.statistics.duplicate_groups >= 3
     assert dict(report.statistics.formats)["png"] == 4
     assert images[int(report.bad_rows[0])] == "absent.jpg" or len(report.bad_rows) == 6
 
 
-def test_small_pictures_are_not_tiny_among_their_like(tmp_path: Path) -> None:
+def test_small_images_are_not_tiny_among_their_like(tmp_path: Path) -> None:
     for number in range(4):
         photo(number, width=28, height=28).save(tmp_path / f"{number}.png")
     report = look(catalog_of(tmp_path, [f"{number}.png" for number in range(4)]))
@@ -117,9 +117,17 @@ def test_conflicts_and_leaks(photos: Path) -> None:
     assert found(report, "split-leak") == [("1-again.jpg", "1.jpg")]
     assert found(report, "near-label-conflict") == [("2-small.png", "2.jpg")]
     assert found(report, "group-leak") == [("1.jpg", "1-again.jpg")]
-    assert {f.kind for f in report.blocking} == MENDABLE
-    twins = report.twins
-    assert twins[0] == twins[1] != twins[2] == twins[3] != twins[4] == twins[5] != twins[6]
+    assert {f.kind for f in report.blocking} == FIXABLE
+    duplicate_group = report.duplicate_group
+    assert (
+        duplicate_group[0]
+        == duplicate_group[1]
+        != duplicate_group[2]
+        == duplicate_group[3]
+        != duplicate_group[4]
+        == duplicate_group[5]
+        != duplicate_group[6]
+    )
 
 
 def test_equal_files_across_splits_and_labels_are_both(photos: Path) -> None:
@@ -149,14 +157,14 @@ def test_a_group_leaks_by_usable_files_only(photos: Path) -> None:
     assert not look(catalog).blocking
 
 
-def test_boxes_of_one_picture_are_not_copies(photos: Path) -> None:
+def test_boxes_of_one_image_are_not_copies(photos: Path) -> None:
     columns = {name: [0.0, 50.0] for name in ("box_x", "box_y")}
     columns |= {name: [50.0, 50.0] for name in ("box_w", "box_h")}
     catalog = catalog_of(photos, ["0.jpg", "0.jpg"], label=["hat", "shoe"], **columns)
     report = look(catalog)
     assert not report.blocking
     assert not found(report, "exact-duplicate")
-    assert report.twins[0] == report.twins[1]
+    assert report.duplicate_group[0] == report.duplicate_group[1]
     leaking = look(
         catalog.with_table(catalog.table.with_columns(split=pl.Series(["train", "val"])))
     )
@@ -187,7 +195,7 @@ def test_spellings(other: str) -> None:
     assert spelling_key("Shirt") != spelling_key("T-Shirt")
 
 
-def test_several_labels_per_picture(photos: Path) -> None:
+def test_several_labels_per_image(photos: Path) -> None:
     labels = [["red", "hat"], ["hat", "red"], ["shoe"], []]
     catalog = catalog_of(photos, ["0.jpg", "0-copy.jpg", "5.jpg", "6.jpg"], label=labels)
     report = look(catalog)
@@ -203,7 +211,7 @@ def test_equal_broken_files_are_no_conflict(tmp_path: Path) -> None:
         (tmp_path / name).write_text("404")
     report = look(catalog_of(tmp_path, ["a.jpg", "b.jpg"], label=["hat", "shoe"]))
     assert not report.blocking
-    assert report.statistics.families == 0
+    assert report.statistics.duplicate_groups == 0
 
 
 def test_written_report(photos: Path, tmp_path: Path) -> None:
@@ -264,16 +272,16 @@ def test_counts_add_up(
     catalog = Catalog(table, "shop", root=str(photos))
     report = look(catalog)
     statistics = report.statistics
-    assert statistics.rows == len(catalog) == report.facts.height == len(report.twins)
+    assert statistics.rows == len(catalog) == report.facts.height == len(report.duplicate_group)
     assert statistics.ok + len(report.bad_rows) == len(catalog)
-    told = {f.row for f in report.findings if f.kind in {"unreadable", "missing-file", "damaged"}}
-    assert told == set(report.bad_rows.tolist())
+    notes = {f.row for f in report.findings if f.kind in {"unreadable", "missing-file", "damaged"}}
+    assert notes == set(report.bad_rows.tolist())
     assert sum(report.counts.values()) == len(report.findings)
     assert sum(statistics.splits.values()) in {0, len(catalog)}
     # Mending what is not accepted always opens the gate, and every row is accounted for.
-    mended = MENDABLE - accepted
+    mended = FIXABLE - accepted
     try:
-        passed = gate(catalog, report, accept=accepted, leave_out=mended)
+        passed = gate(catalog, report, accept=accepted, exclude=mended)
     except AuditError as error:
         assert "none of" in error.what or "without a file" in error.what  # noqa: PT017
         return
@@ -297,17 +305,17 @@ def test_gate_refuses_and_says_how_to_go_on(photos: Path) -> None:
         gate(catalog, report)
     assert "1 x split-leak, 1 x label-conflict" in str(caught.value)
     assert "0-copy.jpg and 0.jpg (equal files: test | train)" in str(caught.value)
-    assert "--leave-out split-leak" in str(caught.value)
+    assert "--exclude split-leak" in str(caught.value)
     with pytest.raises(AuditError, match="label-conflict"):
         gate(catalog, report, accept=["split-leak"])
-    kept = gate(catalog, report, leave_out=["split-leak"])
+    kept = gate(catalog, report, exclude=["split-leak"])
     assert kept.catalog.table["image"].to_list() == ["0-copy.jpg", "5.jpg"]
     assert kept.rows.tolist() == [1, 2]
     assert kept.left_out.rows() == [
         ("0.jpg", "split-leak"),
-        ("text.jpg", "unreadable: starts with b'404', which no picture does"),
+        ("text.jpg", "unreadable: starts with b'404', which no image does"),
     ]
-    cleaned = gate(catalog, report, accept=["split-leak"], leave_out=["label-conflict"])
+    cleaned = gate(catalog, report, accept=["split-leak"], exclude=["label-conflict"])
     assert cleaned.catalog.table["image"].to_list() == ["5.jpg"]
 
 
@@ -323,8 +331,8 @@ def test_most_files_missing_is_another_folder(photos: Path) -> None:
     assert f"looked in {photos} for {photos / 'absent.jpg'}" in str(caught.value)
     assert "--images-root" in str(caught.value)
     assert len(gate(catalog, report, accept=["most-missing"]).catalog) == 1
-    with pytest.raises(ConfigError, match="--leave-out does not know most-missing"):
-        gate(catalog, report, leave_out=["most-missing"])
+    with pytest.raises(ConfigError, match="--exclude does not know most-missing"):
+        gate(catalog, report, exclude=["most-missing"])
 
 
 def test_gate_keeps_damaged_files_when_told(photos: Path) -> None:
@@ -339,8 +347,8 @@ def test_gate_knows_its_kinds(photos: Path) -> None:
     report = look(catalog)
     with pytest.raises(ConfigError, match="--accept does not know leaks"):
         gate(catalog, report, accept=["leaks"])
-    with pytest.raises(ConfigError, match="--leave-out does not know damaged"):
-        gate(catalog, report, leave_out=["damaged"])
+    with pytest.raises(ConfigError, match="--exclude does not know damaged"):
+        gate(catalog, report, exclude=["damaged"])
 
 
 def test_gate_needs_something_to_be_left(photos: Path) -> None:

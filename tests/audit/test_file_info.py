@@ -73,7 +73,7 @@ def test_bad_files(photo: Path, change: object, status: str, reason: str) -> Non
 
 
 def test_overwritten_bytes_are_noticed(tmp_path: Path) -> None:
-    """16 random bytes at a random place within a detailed picture: at least 95 % show."""
+    """16 random bytes at a random place within a detailed image: at least 95 % show."""
     rng = np.random.default_rng(0)
     path = tmp_path / "detailed.jpg"
     pixels = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
@@ -91,16 +91,16 @@ def test_overwritten_bytes_are_noticed(tmp_path: Path) -> None:
     assert noticed >= 95
 
 
-def test_tiny_pictures_are_compared_by_equality_only(tmp_path: Path) -> None:
+def test_tiny_images_are_compared_by_equality_only(tmp_path: Path) -> None:
     Image.new("L", (28, 28), 9).save(tmp_path / "a.png")
     assert inspect(str(tmp_path / "a.png")).thumb is None
 
 
 def test_cmyk_and_gray(photo: Path) -> None:
-    with Image.open(photo) as picture:
+    with Image.open(photo) as image:
         for mode in ("CMYK", "L"):
             path = photo.with_name(f"{mode}.jpg")
-            picture.convert(mode).save(path, quality=90)
+            image.convert(mode).save(path, quality=90)
             found = inspect(str(path))
             assert (found.status, found.width) == ("ok", 300)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageEnhance
 
-from shopsight.audit.near_duplicates import families, like_any, near_pairs
+from shopsight.audit.near_duplicates import connected_components, has_near_duplicate, near_pairs
 from shopsight.images.decode import decode
-from shopsight.images.thumbnails import THUMB_BYTES, alike, thumb
+from shopsight.images.thumbnails import THUMB_BYTES, is_near_duplicate, thumb
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -24,57 +24,57 @@ Change = Callable[[Image.Image], Image.Image]
 def product(seed: int, *, ground: int = 235, side_px: int = 200) -> Image.Image:
     """A textured ellipse with a print, on a plain ground."""
     rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", (side_px, side_px), (ground, ground, ground))
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (side_px, side_px), (ground, ground, ground))
+    pen = ImageDraw.Draw(image)
     x, y = (int(value) for value in rng.integers(80, 120, 2))
     half_x, half_y = (int(value) for value in rng.integers(40, 70, 2))
     red, green = (int(value) for value in rng.integers(20, 200, 2))
-    colour = (red, green, (red + 90) % 200)
-    pen.ellipse([x - half_x, y - half_y, x + half_x, y + half_y], fill=colour)
+    color = (red, green, (red + 90) % 200)
+    pen.ellipse([x - half_x, y - half_y, x + half_x, y + half_y], fill=color)
     for _ in range(6):
         a, b = (int(value) for value in rng.integers(60, 130, 2))
-        print_colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-        pen.rectangle([a, b, a + 18, b + 14], fill=print_colour)
-    return picture
+        print_color = tuple(int(value) for value in rng.integers(0, 256, 3))
+        pen.rectangle([a, b, a + 18, b + 14], fill=print_color)
+    return image
 
 
 def encoded_again(quality: int) -> Change:
-    def change(picture: Image.Image) -> Image.Image:
+    def change(image: Image.Image) -> Image.Image:
         out = io.BytesIO()
-        picture.save(out, "JPEG", quality=quality)
+        image.save(out, "JPEG", quality=quality)
         return Image.fromarray(decode(out.getvalue()))
 
     return change
 
 
-def with_another_print(picture: Image.Image) -> Image.Image:
-    changed = picture.copy()
+def with_another_print(image: Image.Image) -> Image.Image:
+    changed = image.copy()
     ImageDraw.Draw(changed).rectangle([80, 80, 118, 110], fill=(250, 240, 30))
     return changed
 
 
-def thumbs_of(*pictures: Image.Image) -> UInt8[np.ndarray, "n t"]:
-    return np.stack([thumb(np.array(picture)) for picture in pictures])
+def thumbs_of(*images: Image.Image) -> UInt8[np.ndarray, "n t"]:
+    return np.stack([thumb(np.array(image)) for image in images])
 
 
 @pytest.mark.parametrize(
     "change",
     [
         encoded_again(30),
-        lambda picture: picture.resize((90, 90), Image.Resampling.BICUBIC),
-        lambda picture: picture.resize((300, 200), Image.Resampling.BICUBIC),
-        lambda picture: ImageEnhance.Brightness(picture).enhance(0.9),
-        lambda picture: ImageEnhance.Contrast(picture).enhance(0.85),
-        lambda picture: picture.crop((1, 1, 199, 199)),
+        lambda image: image.resize((90, 90), Image.Resampling.BICUBIC),
+        lambda image: image.resize((300, 200), Image.Resampling.BICUBIC),
+        lambda image: ImageEnhance.Brightness(image).enhance(0.9),
+        lambda image: ImageEnhance.Contrast(image).enhance(0.85),
+        lambda image: image.crop((1, 1, 199, 199)),
     ],
     ids=["quality", "half", "stretched", "darker", "flatter", "cropped"],
 )
 def test_copies_are_alike(change: Change) -> None:
     found = 0
     for seed in range(20):
-        picture = product(seed)
-        pair = thumbs_of(picture, change(picture))
-        found += bool(alike(pair[:1], pair[1:])[0])
+        image = product(seed)
+        pair = thumbs_of(image, change(image))
+        found += bool(is_near_duplicate(pair[:1], pair[1:])[0])
     assert found >= 18
 
 
@@ -82,20 +82,20 @@ def test_copies_are_alike(change: Change) -> None:
     "change",
     [
         with_another_print,
-        lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        lambda picture: Image.merge("RGB", picture.split()[::-1]),
-        lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
+        lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        lambda image: Image.merge("RGB", image.split()[::-1]),
+        lambda image: image.transpose(Image.Transpose.ROTATE_90),
     ],
-    ids=["print", "mirrored", "other colour", "turned"],
+    ids=["print", "mirrored", "other color", "turned"],
 )
 def test_look_alikes_are_not(change: Change) -> None:
     for seed in range(20):
-        picture = product(seed)
-        pair = thumbs_of(picture, change(picture))
-        assert not alike(pair[:1], pair[1:])[0]
+        image = product(seed)
+        pair = thumbs_of(image, change(image))
+        assert not is_near_duplicate(pair[:1], pair[1:])[0]
 
 
-def test_plain_pictures_do_not_pair() -> None:
+def test_plain_images_do_not_pair() -> None:
     """White on white, blank, and noise: little contrast must not make them copies."""
     rng = np.random.default_rng(0)
     white = [
@@ -110,12 +110,12 @@ def test_plain_pictures_do_not_pair() -> None:
 
 def test_the_search_misses_nothing() -> None:
     """The same pairs as comparing each with each."""
-    pictures = [product(seed) for seed in range(60)]
-    pictures += [encoded_again(40)(picture) for picture in pictures[10:40]]
-    pictures += [picture.resize((120, 120)) for picture in pictures[20:30]]
-    thumbs = thumbs_of(*pictures)
+    images = [product(seed) for seed in range(60)]
+    images += [encoded_again(40)(image) for image in images[10:40]]
+    images += [image.resize((120, 120)) for image in images[20:30]]
+    thumbs = thumbs_of(*images)
     pairs = np.array(list(combinations(range(len(thumbs)), 2)))
-    expected = pairs[alike(thumbs[pairs[:, 0]], thumbs[pairs[:, 1]])]
+    expected = pairs[is_near_duplicate(thumbs[pairs[:, 0]], thumbs[pairs[:, 1]])]
     assert 40 <= len(expected) < 100
     assert near_pairs(thumbs).tolist() == expected.tolist()
 
@@ -135,11 +135,13 @@ def test_copies_of_others_are_found() -> None:
     new += [encoded_again(40)(product(seed)) for seed in range(10, 40)]
     new += [product(seed).resize((120, 120)) for seed in range(20, 30)]
     thumbs = thumbs_of(*new, *[Image.new("RGB", (100, 100), "white")] * 2)
-    expected = [bool(alike(np.broadcast_to(one, others.shape), others).any()) for one in thumbs]
+    expected = [
+        bool(is_near_duplicate(np.broadcast_to(one, others.shape), others).any()) for one in thumbs
+    ]
     assert 30 <= sum(expected) <= 40
-    assert like_any(thumbs, others).tolist() == expected
-    assert not like_any(thumbs, others[:0]).any()
-    assert like_any(thumbs[:0], others).shape == (0,)
+    assert has_near_duplicate(thumbs, others).tolist() == expected
+    assert not has_near_duplicate(thumbs, others[:0]).any()
+    assert has_near_duplicate(thumbs[:0], others).shape == (0,)
 
 
 def test_copies_are_found_across_blocks() -> None:
@@ -147,7 +149,7 @@ def test_copies_are_found_across_blocks() -> None:
     others = rng.integers(0, 256, (5000, THUMB_BYTES), dtype=np.uint8)
     new = rng.integers(0, 256, (600, THUMB_BYTES), dtype=np.uint8)
     new[::7] = others[rng.choice(len(others), len(new[::7]), replace=False)]
-    assert np.flatnonzero(like_any(new, others)).tolist() == list(range(0, 600, 7))
+    assert np.flatnonzero(has_near_duplicate(new, others)).tolist() == list(range(0, 600, 7))
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -155,7 +157,7 @@ def test_too_few_to_compare(count: int) -> None:
     assert near_pairs(np.zeros((count, THUMB_BYTES), np.uint8)).shape == (0, 2)
 
 
-def test_many_copies_of_one_picture_are_one_family() -> None:
+def test_many_copies_of_one_image_are_one_family() -> None:
     base = np.array(product(0).resize((24, 24)))
     rng = np.random.default_rng(0)
     copies = np.stack(
@@ -163,7 +165,7 @@ def test_many_copies_of_one_picture_are_one_family() -> None:
     )
     pairs = near_pairs(copies)
     assert len(pairs) < 600 * 256
-    assert len(np.unique(families(600, pairs))) == 1
+    assert len(np.unique(connected_components(600, pairs))) == 1
 
 
 @given(
@@ -172,7 +174,7 @@ def test_many_copies_of_one_picture_are_one_family() -> None:
 )
 def test_families(count: int, links: list[tuple[int, int]]) -> None:
     links = [(a % count, b % count) for a, b in links]
-    found = families(count, np.array(links, np.int64).reshape(-1, 2))
+    found = connected_components(count, np.array(links, np.int64).reshape(-1, 2))
     names = list(range(count))
     for _ in range(count):
         for a, b in links:

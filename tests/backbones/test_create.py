@@ -28,7 +28,7 @@ SMALL = (
 
 
 def embed(backbone: Backbone, size_px: int | None = None) -> torch.Tensor:
-    size_px = size_px or backbone.preprocess.size
+    size_px = size_px or backbone.preprocess.size_px
     with torch.inference_mode():
         out = backbone.module.eval()(torch.randn(2, 3, size_px, size_px))
     assert isinstance(out, torch.Tensor)
@@ -38,7 +38,7 @@ def embed(backbone: Backbone, size_px: int | None = None) -> torch.Tensor:
 @pytest.mark.parametrize("name", SMALL)
 def test_width_stages_and_name(name: str) -> None:
     backbone = create_backbone(name, weights="random")
-    assert embed(backbone).shape == (2, backbone.width)
+    assert embed(backbone).shape == (2, backbone.embedding_dim)
     in_stages = [name for stage in backbone.stages for name in stage]
     assert sorted(in_stages) == sorted(key for key, _ in backbone.module.named_parameters())
     assert len(backbone.stages) >= 5
@@ -70,7 +70,7 @@ def test_embedded_weights_match_the_published_order() -> None:
         assert torch.equal(value, full.state_dict()[name]), name
     assert backbone.weights.startswith("pretrained: efficientnet-lite0")
     assert backbone.preprocess == Preprocess(
-        size=224, resize="pad", crop_fraction=0.875, mean=(0.5,) * 3, std=(0.5,) * 3
+        size_px=224, resize="pad", crop_fraction=0.875, mean=(0.5,) * 3, std=(0.5,) * 3
     )
 
 
@@ -80,7 +80,7 @@ def test_larger_embedded_ones(number: str, size_px: int) -> None:
         backbone = create_backbone(f"embedded:tf_efficientnet_lite{number}")
     except ExtraMissingError:
         pytest.skip("the lite extra is not installed")
-    assert backbone.preprocess.size == size_px
+    assert backbone.preprocess.size_px == size_px
     published = read_weights(efficientnet_lite._file(number))
     assert len(published) == 386
     assert torch.equal(
@@ -93,11 +93,11 @@ def test_larger_embedded_ones(number: str, size_px: int) -> None:
 )
 def test_parameters_of_the_small_nets_with_a_head_for_ten(name: str, count: int) -> None:
     backbone = create_backbone(name, weights="random")
-    head = nn.Linear(backbone.width, 10)
+    head = nn.Linear(backbone.embedding_dim, 10)
     both = [*backbone.module.parameters(), *head.parameters()]
     assert sum(parameter.numel() for parameter in both) == count
-    assert backbone.preprocess.size == 28
-    assert embed(backbone, size_px=32).shape == (2, backbone.width)
+    assert backbone.preprocess.size_px == 28
+    assert embed(backbone, size_px=32).shape == (2, backbone.embedding_dim)
 
 
 def test_dropout_after_convolutions_can_be_set() -> None:
@@ -112,7 +112,7 @@ def test_dropout_after_convolutions_can_be_set() -> None:
 
 def test_preprocess_comes_from_timm() -> None:
     resnet = create_backbone("timm:resnet18.tv_in1k", weights="random").preprocess
-    assert (resnet.size, resnet.resize, resnet.crop_fraction) == (224, "crop", 0.875)
+    assert (resnet.size_px, resnet.resize, resnet.crop_fraction) == (224, "crop", 0.875)
     assert (resnet.interpolation, resnet.mean) == ("bilinear", IMAGENET_MEAN)
     vit = create_backbone("timm:vit_tiny_patch16_224", weights="random").preprocess
     assert (vit.mean, vit.crop_fraction, vit.interpolation) == ((0.5,) * 3, 0.9, "bicubic")
@@ -120,7 +120,7 @@ def test_preprocess_comes_from_timm() -> None:
 
 def test_size_and_drop_path() -> None:
     vit = create_backbone("timm:vit_tiny_patch16_224", weights="random", size=96, drop_path=0.1)
-    assert vit.preprocess.size == 96
+    assert vit.preprocess.size_px == 96
     assert embed(vit).shape == (2, 192)
     assert embed(vit, size_px=64).shape == (2, 192)  # training may change the size on its way
     with pytest.raises(ConfigError, match="no stochastic depth"):
@@ -296,9 +296,9 @@ def test_open_clip_visual_tower(tmp_path: Path) -> None:
     (tmp_path / "tiny-clip.json").write_text(TINY_CLIP)
     open_clip.add_model_config(tmp_path)
     backbone = create_backbone("open_clip:tiny-clip", weights="random")
-    assert backbone.width == 24
+    assert backbone.embedding_dim == 24
     assert embed(backbone).shape == (2, 24)
-    assert (backbone.preprocess.size, backbone.preprocess.mean) == (32, CLIP_MEAN)
+    assert (backbone.preprocess.size_px, backbone.preprocess.mean) == (32, CLIP_MEAN)
     assert [stage[0].split(".")[0] for stage in backbone.stages] == [
         "class_embedding", "transformer", "transformer", "proj",
     ]  # fmt: skip
@@ -342,6 +342,6 @@ def test_fastervit_tells_its_licence(said: list[str]) -> None:
     except ExtraMissingError:
         pytest.skip("the fastervit extra is not installed")
     assert "non-commercial" in said[0]
-    assert embed(backbone).shape == (2, backbone.width)
+    assert embed(backbone).shape == (2, backbone.embedding_dim)
     with pytest.raises(ConfigError, match="224 px only"):
         create_backbone("fastervit:faster_vit_0_224", weights="random", size=160)

@@ -31,7 +31,7 @@ def fashion_bundle(folder: Path, *, kind: HeadKind = "linear", members: int = 1)
     """Write a small bundle with random weights; give the network."""
     torch.manual_seed(0)
     parts = [create_backbone("shopsight:fashion_cnn", weights="random") for _ in range(members)]
-    heads = [create_head(kind, width=32, classes=3, hidden=16) for _ in range(members)]
+    heads = [create_head(kind, embedding_dim=32, classes=3, hidden_dim=16) for _ in range(members)]
     preprocess = parts[0].preprocess
     model = ProductModel(parts[0].module, heads[0], preprocess).eval()
     if members > 1:
@@ -40,10 +40,10 @@ def fashion_bundle(folder: Path, *, kind: HeadKind = "linear", members: int = 1)
     info = BundleInfo(
         backbone="shopsight:fashion_cnn",
         weights="random",
-        head=HeadInfo(kind=kind, hidden=16),
+        head=HeadInfo(kind=kind, hidden_dim=16),
         labels=LABELS,
         preprocess=preprocess,
-        embedding_width=32 * members,
+        embedding_dim=32 * members,
         members=members,
         temperature=1.5,
     )
@@ -73,16 +73,16 @@ def test_round_trip(tmp_path: Path, kind: HeadKind, members: int) -> None:
 def test_a_network_built_for_another_size_comes_back_at_that_size(tmp_path: Path) -> None:
     """Position embeddings depend on the size: it must be part of what rebuilds the network."""
     backbone = create_backbone("timm:test_vit", weights="random", size=96)
-    head = create_head("linear", width=backbone.width, classes=3)
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess).eval()
     info = BundleInfo(
         backbone=backbone.name,
         weights="random",
         labels=LABELS,
         preprocess=backbone.preprocess,
-        embedding_width=backbone.width,
+        embedding_dim=backbone.embedding_dim,
     )
-    golden = Golden((b"one",), np.ones((1, 3), "f4"), np.ones((1, backbone.width), "f4"))
+    golden = Golden((b"one",), np.ones((1, 3), "f4"), np.ones((1, backbone.embedding_dim), "f4"))
     bundle = write_bundle(
         tmp_path / "m", model=model, info=info, golden=golden, metrics={}, card=""
     )
@@ -149,8 +149,8 @@ def test_other_versions_labels_and_keys(tmp_path: Path) -> None:
     edit(tmp_path, labels=["dress", "hat", "hat"])
     with pytest.raises(BundleError, match="a label is there twice"):
         read_bundle(tmp_path)
-    edit(tmp_path, labels=list(LABELS), colour="red")
-    with pytest.raises(BundleError, match="colour"):
+    edit(tmp_path, labels=list(LABELS), color="red")
+    with pytest.raises(BundleError, match="color"):
         read_bundle(tmp_path)
 
 

@@ -26,7 +26,7 @@ def full_catalog(root: str = "/photos") -> Catalog:
             "price": [3, 4, 5],
         }
     )
-    return Catalog(table, "shop", root, drawn=True)
+    return Catalog(table, "shop", root, synthetic=True)
 
 
 def several_labels() -> Catalog:
@@ -59,7 +59,7 @@ def test_targets_refuse_a_row_without_label() -> None:
     catalog = Catalog(pl.DataFrame({"image": ["a", "b"], "label": ["x", None]}), "gaps")
     with pytest.raises(CatalogError, match="1 of 2 images has no label"):
         catalog.targets(["x"])
-    assert len(catalog.labelled()) == 1
+    assert len(catalog.labeled()) == 1
 
 
 def test_rows_of_a_part() -> None:
@@ -68,7 +68,7 @@ def test_rows_of_a_part() -> None:
         several_labels().rows_of("train")
 
 
-def test_boxes_are_nan_where_the_whole_picture_counts() -> None:
+def test_boxes_are_nan_where_the_whole_image_counts() -> None:
     boxes = full_catalog().boxes()
     assert boxes is not None
     assert boxes[0].tolist() == [1, 1, 5, 5]
@@ -101,14 +101,14 @@ def test_relative_roots_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv"])
 @pytest.mark.parametrize("make", [full_catalog, several_labels])
-def test_a_written_catalogue_reads_back_the_same(
+def test_a_written_catalog_reads_back_the_same(
     tmp_path: Path, suffix: str, make: type[Catalog]
 ) -> None:
     before = make()
     before.write(tmp_path / f"shop.{suffix}")
     after = Catalog.read(tmp_path / f"shop.{suffix}")
     assert after.table.equals(before.table)
-    assert (after.name, after.root, after.drawn) == (before.name, before.root, before.drawn)
+    assert (after.name, after.root, after.synthetic) == (before.name, before.root, before.synthetic)
     assert after.fingerprint() == before.fingerprint()
 
 
@@ -133,9 +133,9 @@ def test_a_table_moved_with_its_images_finds_them(tmp_path: Path) -> None:
 
 def test_reading_what_shopsight_did_not_write(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("image,label\na.jpg,x\n")
-    with pytest.raises(CatalogError, match="not a catalogue that shopsight wrote"):
+    with pytest.raises(CatalogError, match="not a catalog that shopsight wrote"):
         Catalog.read(tmp_path / "other.csv")
-    with pytest.raises(CatalogError, match="no such catalogue"):
+    with pytest.raises(CatalogError, match="no such catalog"):
         Catalog.read(tmp_path / "absent.csv")
 
 

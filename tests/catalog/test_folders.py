@@ -10,7 +10,7 @@ from shopsight.catalog.scan import scan_folder
 from shopsight.errors import CatalogError
 
 
-def lay_out(folder: Path, *names: str) -> str:
+def init_run_folder(folder: Path, *names: str) -> str:
     """Files that only their names matter of."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -19,12 +19,12 @@ def lay_out(folder: Path, *names: str) -> str:
 
 
 def read(folder: Path, *names: str) -> Catalog:
-    root = lay_out(folder, *names)
+    root = init_run_folder(folder, *names)
     return folder_catalog(scan_folder(root), name="shop", root=root)
 
 
 def read_by_pattern(folder: Path, pattern: str, *names: str) -> Catalog:
-    root = lay_out(folder, *names)
+    root = init_run_folder(folder, *names)
     return pattern_catalog(scan_folder(root), pattern, name="shop", root=root)
 
 
@@ -33,7 +33,7 @@ def labels_of(catalog: Catalog) -> dict[str, str]:
 
 
 def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
-    root = lay_out(
+    root = init_run_folder(
         tmp_path, "b/2.JPG", "a/1.png", "labels.csv", "notes.txt", ".hidden/3.jpg",
         "__MACOSX/4.jpg", "a/.5.jpg", "train-images-idx3-ubyte.gz", "a/inner.csv", "README",
     )  # fmt: skip
@@ -45,8 +45,8 @@ def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
 
 
 def test_scan_follows_links_but_not_in_circles(tmp_path: Path) -> None:
-    lay_out(tmp_path / "elsewhere", "1.jpg")
-    root = lay_out(tmp_path / "shop", "hat/2.jpg")
+    init_run_folder(tmp_path / "elsewhere", "1.jpg")
+    root = init_run_folder(tmp_path / "shop", "hat/2.jpg")
     (tmp_path / "shop" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "shop" / "hat" / "up").symlink_to(tmp_path / "shop")
     assert scan_folder(root).images == ["hat/2.jpg", "linked/1.jpg"]
@@ -58,7 +58,7 @@ def test_scan_of_nothing(tmp_path: Path) -> None:
 
 
 def test_scan_reads_a_url(tmp_path: Path) -> None:
-    lay_out(tmp_path, "hat/2.jpg", "shoe/1.jpg", ".git/3.jpg", "shop.csv")
+    init_run_folder(tmp_path, "hat/2.jpg", "shoe/1.jpg", ".git/3.jpg", "shop.csv")
     scan = scan_folder(f"file://{tmp_path}")
     assert scan.images == ["hat/2.jpg", "shoe/1.jpg"]
     assert scan.tables == ["shop.csv"]
@@ -67,7 +67,7 @@ def test_scan_reads_a_url(tmp_path: Path) -> None:
 def test_one_folder_per_class(tmp_path: Path) -> None:
     catalog = read(tmp_path, "shoe/1.jpg", "hat/2.jpg", "hat/3.png")
     assert labels_of(catalog) == {"hat/2.jpg": "hat", "hat/3.png": "hat", "shoe/1.jpg": "shoe"}
-    assert catalog.told[0] == "one folder per class: 2 classes, 3 images"
+    assert catalog.notes[0] == "one folder per class: 2 classes, 3 images"
     assert "split" not in catalog.table.columns
 
 
@@ -97,14 +97,14 @@ def test_train_alone_is_no_split(tmp_path: Path) -> None:
     catalog = read(tmp_path, "train/shoe/1.jpg", "train/hat/2.jpg")
     assert catalog.labels == ("hat", "shoe")
     assert "split" not in catalog.table.columns
-    assert "only part" in catalog.told[0]
+    assert "only part" in catalog.notes[0]
 
 
-def test_unlabelled_test_images_are_left_out_by_name(tmp_path: Path) -> None:
+def test_unlabeled_test_images_are_left_out_by_name(tmp_path: Path) -> None:
     catalog = read(tmp_path, "train/shoe/1.jpg", "val/shoe/2.jpg", "test/3.jpg")
     assert len(catalog) == 2
     assert catalog.unlisted == ("test/3.jpg",)
-    assert any("left out" in line and "test/3.jpg" in line for line in catalog.told)
+    assert any("left out" in line and "test/3.jpg" in line for line in catalog.notes)
 
 
 def test_a_class_named_like_a_split_stays_a_class(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_images_beside_class_folders_are_left_out(tmp_path: Path) -> None:
 def test_deeper_images_belong_to_their_class(tmp_path: Path) -> None:
     catalog = read(tmp_path, "shoe/red/1.jpg", "hat/2.jpg")
     assert labels_of(catalog)["shoe/red/1.jpg"] == "shoe"
-    assert any("shoe/red/1.jpg is 'shoe'" in line for line in catalog.told)
+    assert any("shoe/red/1.jpg is 'shoe'" in line for line in catalog.notes)
 
 
 @pytest.mark.parametrize("names", [("1.jpg", "2.jpg"), ("images/1.jpg", "images/2.jpg")])

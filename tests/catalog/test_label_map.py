@@ -19,10 +19,10 @@ def labels_of(catalog: Catalog) -> list[object]:
     return catalog.table["label"].to_list()
 
 
-def test_drop_leaves_out_the_pictures_and_tells() -> None:
+def test_drop_leaves_out_the_images_and_tells() -> None:
     left = drop_labels(catalog_of("hat", "Skip", None, "shoe", "Skip"), ["Skip"])
     assert labels_of(left) == ["hat", None, "shoe"]
-    assert left.told == ("dropped Skip: 2 images",)
+    assert left.notes == ("dropped Skip: 2 images",)
 
 
 def test_drop_of_one_of_several_labels() -> None:
@@ -44,8 +44,8 @@ def test_many_to_one() -> None:
     assert report.renamed == {"Pants": "trousers"}
     assert report.unmapped == ("Hat",)
     assert report.unused == ("Boots",)
-    assert mapped.told == tuple(report.lines())
-    assert "label map: Longsleeve, T-Shirt -> top" in mapped.told
+    assert mapped.notes == tuple(report.lines())
+    assert "label map: Longsleeve, T-Shirt -> top" in mapped.notes
 
 
 def test_mapping_onto_an_existing_label_is_a_merge() -> None:
@@ -59,7 +59,7 @@ def test_an_empty_target_leaves_the_label_out() -> None:
     assert report.dropped == ("Skip",)
 
 
-def test_several_labels_merge_within_a_picture() -> None:
+def test_several_labels_merge_within_a_image() -> None:
     mapped, _ = map_labels(
         catalog_of(["cap", "beret", "red"], ["red"], []), {"cap": "hat", "beret": "hat"}
     )

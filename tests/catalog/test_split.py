@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import fold_as_split, fold_catalog, prove, split_catalog
+from shopsight.catalog.split import check_leakage, fold_as_split, fold_catalog, split_catalog
 from shopsight.errors import SplitError
 
 
@@ -71,10 +71,12 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     catalog = catalog_of(
         [f"c{i % 5}" for i in range(200)], group=[f"g{i // 3}" for i in range(200)]
     )
-    twins = np.arange(200) // 2 * 2
+    duplicate_group = np.arange(200) // 2 * 2
     order = np.random.default_rng(0).permutation(200)
-    first, _ = split_catalog(catalog, val=0.1, test=0.2, seed=3, twins=twins)
-    second, _ = split_catalog(catalog.take(order), val=0.1, test=0.2, seed=3, twins=twins[order])
+    first, _ = split_catalog(catalog, val=0.1, test=0.2, seed=3, duplicate_group=duplicate_group)
+    second, _ = split_catalog(
+        catalog.take(order), val=0.1, test=0.2, seed=3, duplicate_group=duplicate_group[order]
+    )
     assert first.table.sort("image").equals(second.table.sort("image"))
 
 
@@ -122,12 +124,14 @@ def test_rows_without_a_group_stand_alone() -> None:
 def test_groups_and_duplicates_tie_together_through_each_other() -> None:
     # 0-1 share a group, 1-2 are twins, 2-3 share a group: all four are one unit.
     catalog = catalog_of(["hat"] * 40, group=["a", "a", "b", "b", *(None,) * 36])
-    twins = np.arange(40)
-    twins[2] = 1
+    duplicate_group = np.arange(40)
+    duplicate_group[2] = 1
     for seed in range(5):
-        done, proof = split_catalog(catalog, val=0.2, test=0.2, seed=seed, twins=twins)
+        done, proof = split_catalog(
+            catalog, val=0.2, test=0.2, seed=seed, duplicate_group=duplicate_group
+        )
         assert len(set(done.table["split"][:4])) == 1
-        assert (proof.families, proof.shared_twins) == (1, 0)
+        assert (proof.duplicate_groups, proof.shared_duplicate_groups) == (1, 0)
 
 
 def test_rows_of_one_file_stay_together() -> None:
@@ -183,7 +187,7 @@ def test_several_labels_per_image() -> None:
         assert np.abs(got - share * hot.sum(axis=0)).max() <= 1.0
 
 
-def test_a_catalogue_without_labels() -> None:
+def test_a_catalog_without_labels() -> None:
     table = pl.DataFrame({"image": [f"{i}.jpg" for i in range(100)]})
     _, proof = split_catalog(Catalog(table, "bare"), val=0.1, test=0.1, seed=0)
     assert proof.images == {"train": 80, "val": 10, "test": 10}
@@ -209,10 +213,10 @@ def test_a_given_split_that_leaks_is_proved_to() -> None:
     catalog = catalog_of(
         ["hat"] * 6, split=["train"] * 4 + ["test"] * 2, group=["a", "b", "c", "d", "a", "e"]
     )
-    twins = np.array([0, 1, 2, 3, 4, 1])
-    _, proof = split_catalog(catalog, val=0.0, test=0.2, seed=0, twins=twins)
+    duplicate_group = np.array([0, 1, 2, 3, 4, 1])
+    _, proof = split_catalog(catalog, val=0.0, test=0.2, seed=0, duplicate_group=duplicate_group)
     assert not proof.ok
-    assert (proof.shared_groups, proof.shared_twins) == (1, 1)
+    assert (proof.shared_groups, proof.shared_duplicate_groups) == (1, 1)
     assert "duplicates of 1.jpg in test and train" in proof.examples
     assert "  group a in test and train" in proof.lines()
 
@@ -243,7 +247,7 @@ def test_one_fold_as_test() -> None:
     seen = []
     for fold in range(5):
         split = fold_as_split(done, fold, val=0.1, seed=0)
-        assert prove(split).images == {"train": 72, "val": 8, "test": 20}
+        assert check_leakage(split).images == {"train": 72, "val": 8, "test": 20}
         seen += split.rows_of("test").tolist()
     assert sorted(seen) == list(range(100))
     with pytest.raises(SplitError, match="no fold 5"):
@@ -252,7 +256,10 @@ def test_one_fold_as_test() -> None:
 
 def test_one_fold_as_test_without_validation() -> None:
     done, _ = fold_catalog(catalog_of(["hat"] * 20), folds=2, seed=0)
-    assert prove(fold_as_split(done, 0, val=0.0, seed=0)).images == {"train": 10, "test": 10}
+    assert check_leakage(fold_as_split(done, 0, val=0.0, seed=0)).images == {
+        "train": 10,
+        "test": 10,
+    }
 
 
 def test_given_folds_are_kept_and_a_given_split_set_aside() -> None:
@@ -268,12 +275,12 @@ def test_given_folds_are_kept_and_a_given_split_set_aside() -> None:
 
 def test_proof_of_nothing() -> None:
     with pytest.raises(SplitError, match="not split"):
-        prove(catalog_of(["hat"]))
+        check_leakage(catalog_of(["hat"]))
 
 
 def test_proof_names_the_classes_that_a_part_lacks() -> None:
     catalog = catalog_of(["hat", "shoe", "hat"], split=["train", "train", "test"])
-    proof = prove(catalog)
+    proof = check_leakage(catalog)
     assert proof.missing == {"test": ("shoe",)}
     assert "test lacks shoe" in proof.lines()[1]
 
@@ -288,7 +295,7 @@ shapes = st.tuples(
 
 
 def tangled(shape: tuple[int, int, int, int, int]) -> tuple[Catalog, Int64[np.ndarray, "n"]]:
-    """A catalogue of so many rows and classes, tied by groups and duplicate families."""
+    """A catalog of so many rows and classes, tied by groups and duplicate families."""
     rows, classes, group_size, spread, seed = shape
     rng = np.random.default_rng(seed)
     labels = [f"c{label}" for label in rng.integers(0, classes, rows)]
@@ -296,7 +303,7 @@ def tangled(shape: tuple[int, int, int, int, int]) -> tuple[Catalog, Int64[np.nd
     return catalog_of(labels, group=groups), rng.integers(0, rows * spread, rows)
 
 
-def units_by_hand(groups: list[str], twins: list[int]) -> list[set[int]]:
+def units_by_hand(groups: list[str], duplicate_group: list[int]) -> list[set[int]]:
     """Slow reference: merge rows that share a group or a family until nothing changes."""
     units = [{row} for row in range(len(groups))]
     changed = True
@@ -305,7 +312,7 @@ def units_by_hand(groups: list[str], twins: list[int]) -> list[set[int]]:
         for first in range(len(units)):
             for second in range(first + 1, len(units)):
                 tied = any(
-                    groups[a] == groups[b] or twins[a] == twins[b]
+                    groups[a] == groups[b] or duplicate_group[a] == duplicate_group[b]
                     for a in units[first] for b in units[second]
                 )  # fmt: skip
                 if tied:
@@ -319,13 +326,15 @@ def units_by_hand(groups: list[str], twins: list[int]) -> list[set[int]]:
 
 @given(shapes, st.integers(0, 3))
 def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: int) -> None:
-    catalog, twins = tangled(shape)
+    catalog, duplicate_group = tangled(shape)
     shares = {"train": 0.6, "val": 0.2, "test": 0.2}
     try:
-        done, proof = split_catalog(catalog, val=0.2, test=0.2, seed=seed, twins=twins)
+        done, proof = split_catalog(
+            catalog, val=0.2, test=0.2, seed=seed, duplicate_group=duplicate_group
+        )
     except SplitError:
         # Too few independent units of some class: checked against the slow reference.
-        units = units_by_hand(catalog.table["group"].to_list(), twins.tolist())
+        units = units_by_hand(catalog.table["group"].to_list(), duplicate_group.tolist())
         labels = catalog.table["label"].to_list()
         fewest = min(sum(any(labels[r] == c for r in u) for u in units) for c in catalog.labels)
         assert fewest < 3
@@ -334,11 +343,11 @@ def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: in
     assert not proof.missing
     assert sum(proof.images.values()) == len(catalog)
     assert done.table.drop("split").equals(catalog.table)
-    for by in (done.table["group"], pl.Series(twins)):
+    for by in (done.table["group"], pl.Series(duplicate_group)):
         spread = pl.DataFrame({"by": by, "split": done.table["split"]}).group_by("by")
         assert (spread.agg(pl.col("split").n_unique())["split"] == 1).all()
     # No part is off by more than the largest thing that had to stay together.
-    units = units_by_hand(catalog.table["group"].to_list(), twins.tolist())
+    units = units_by_hand(catalog.table["group"].to_list(), duplicate_group.tolist())
     largest = max(len(unit) for unit in units)
     for part, share in shares.items():
         assert abs(proof.images[part] - share * len(catalog)) <= largest + 1

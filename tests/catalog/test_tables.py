@@ -45,8 +45,8 @@ def test_columns_are_found_by_name_or_content(tmp_path: Path, image: str, label:
     assert catalog.root == f"{tmp_path}/images"
     assert catalog.labels == ("c0", "c1")
     assert catalog.table["price"][1] == "1.5"
-    assert any(f"column {image!r}" in line for line in catalog.told)
-    assert any(f"label from column {label!r}" in line for line in catalog.told)
+    assert any(f"column {image!r}" in line for line in catalog.notes)
+    assert any(f"label from column {label!r}" in line for line in catalog.notes)
 
 
 def test_content_decides_between_telling_names(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_suffix_is_added_where_ids_lack_one(tmp_path: Path) -> None:
     names = catalog.table["image"].to_list()
     assert names == [*(f"{i}.jpg" for i in range(6)), "6.png", "7.jpg"]
     assert catalog.unlisted == ("unused.jpg",)
-    assert any("1 row of 8 without a file" in line for line in catalog.told)
-    assert any("suffix added" in line for line in catalog.told)
+    assert any("1 row of 8 without a file" in line for line in catalog.notes)
+    assert any("suffix added" in line for line in catalog.notes)
 
 
 def test_paths_relative_to_the_table(tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_label_by_content_when_no_name_tells(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("image,kind,price,new", "{i}.jpg,c{p},{i}.99,True"), jpgs())
     catalog = table_catalog(table)
     assert catalog.labels == ("c0", "c1")
-    assert any("label from column kind" in line for line in catalog.told)
+    assert any("label from column kind" in line for line in catalog.notes)
 
 
 def test_several_possible_labels_are_ambiguous(tmp_path: Path) -> None:
-    table = shop(tmp_path, rows("image,colour,brand", "{i}.jpg,c{p},b{p}"), jpgs())
+    table = shop(tmp_path, rows("image,color,brand", "{i}.jpg,c{p},b{p}"), jpgs())
     with pytest.raises(CatalogError, match="2 columns could hold the label") as caught:
         table_catalog(table)
     assert "--label COLUMN" in str(caught.value)
@@ -136,7 +136,7 @@ def test_several_possible_labels_are_ambiguous(tmp_path: Path) -> None:
 def test_a_table_without_labels(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, rows("image,price", "{i}.jpg,{i}.5"), jpgs()))
     assert catalog.labels == ()
-    assert any("no labels" in line for line in catalog.told)
+    assert any("no labels" in line for line in catalog.notes)
 
 
 def test_the_other_label_keeps_its_values_under_another_name(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_cells_are_kept_as_they_are(tmp_path: Path) -> None:
     table = shop(tmp_path, "image,label\n0.jpg,050\n1.jpg,50 \n2.jpg, Shoe\n3.jpg,\n", jpgs())
     catalog = table_catalog(table)
     assert catalog.table["label"].to_list() == ["050", "50 ", " Shoe", None]
-    assert any("1 row without a label" in line for line in catalog.told)
+    assert any("1 row without a label" in line for line in catalog.notes)
 
 
 def test_groups(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_group_above_the_classes_is_not_taken(tmp_path: Path) -> None:
     catalog = table_catalog(table)
     assert "group" not in catalog.table.columns
     assert catalog.table["group_source"][0] == "g0"
-    assert any("--group group insists" in line for line in catalog.told)
+    assert any("--group group insists" in line for line in catalog.notes)
     assert "group" in table_catalog(table, group="group").table.columns
 
 
@@ -184,7 +184,7 @@ def test_a_usage_column_of_other_words_is_no_split(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, text, jpgs()), label="label")
     assert "split" not in catalog.table.columns
     assert catalog.table["Usage"][0] == "Public"
-    assert any("'Usage' is not taken as a split" in line for line in catalog.told)
+    assert any("'Usage' is not taken as a split" in line for line in catalog.notes)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_several_labels_by_separator(tmp_path: Path) -> None:
     assert catalog.multilabel
     assert catalog.labels == ("blue", "red", "shirt")
     assert catalog.table["label"].to_list()[2] == ["shirt", "blue"]
-    assert any("separated by '|'" in line for line in catalog.told)
+    assert any("separated by '|'" in line for line in catalog.notes)
     assert "red|shirt" in table_catalog(table, label_separator="").labels
 
 

@@ -205,15 +205,15 @@ def test_a_small_matrix_writes_its_counts() -> None:
 
 
 @pytest.mark.parametrize("classes", [41, 700, 1500])
-def test_a_large_matrix_is_a_picture_of_its_cells(classes: int) -> None:
+def test_a_large_matrix_is_a_image_of_its_cells(classes: int) -> None:
     rows, columns, count = cells(classes)
     chart = matrix.confusion_chart(rows, columns, count, labels=[f"c{k}" for k in range(classes)])
     assert len(chart) < 120_000
     href = next(parsed(chart).iter("image")).attrib["href"]
-    picture = Image.open(io.BytesIO(base64.b64decode(href.partition(",")[2]))).convert("RGBA")
-    side = min(classes, matrix.PICTURE_PX)
-    assert picture.size == (side, side)
-    pixels = np.asarray(picture)
+    image = Image.open(io.BytesIO(base64.b64decode(href.partition(",")[2]))).convert("RGBA")
+    side = min(classes, matrix.IMAGE_PX)
+    assert image.size == (side, side)
+    pixels = np.asarray(image)
     seen = np.zeros((side, side), bool)
     seen[rows * side // classes, columns * side // classes] = True
     assert ((pixels[..., 3] > 0) == seen).all()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shopsight.cli.app import main
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def shopsight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="session")
-def finished_run(drawn_products: DrawnProducts, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small net trained for an epoch on the drawn pictures. Do not change it."""
+def finished_run(product_photos: ProductPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small net trained for an epoch on the drawn images. Do not change it."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    words = ["train", drawn_products.folder, "--out", folder, *SMALL]
+    words = ["train", product_photos.folder, "--out", folder, *SMALL]
     with pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
     assert not end.value.code

@@ -7,7 +7,7 @@ import pytest
 
 from shopsight.datasets.open import open_catalog
 from tests.cli.conftest import Shopsight
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 NET = "shopsight:fashion_cnn"
 LITE = "embedded:tf_efficientnet_lite0"
@@ -62,10 +62,10 @@ def test_compare_mistakes(shopsight: Shopsight, finished_run: Path) -> None:
 
 @pytest.mark.slow
 def test_compare_backbones_on_data(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     words = (
-        "compare", drawn_products.folder, "--backbones", f"{NET}, shopsight:fashion_net",
+        "compare", product_photos.folder, "--backbones", f"{NET}, shopsight:fashion_net",
         "--recipe", "fashion-mnist-cnn", "--set", "training.epochs=1", "--out", tmp_path, "--json",
     )  # fmt: skip
     first = shopsight(*words)
@@ -82,8 +82,8 @@ def test_compare_backbones_on_data(
 
 
 @pytest.mark.slow
-def test_recommend(shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path) -> None:
-    few = open_catalog(drawn_products.folder).take(range(0, 60, 3))
+def test_recommend(shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path) -> None:
+    few = open_catalog(product_photos.folder).take(range(0, 60, 3))
     few.write(tmp_path / "few.csv")
     found = shopsight(
         "recommend", tmp_path / "few.csv", "--backbones", f"{LITE},{NET}", "--out", tmp_path,
@@ -96,23 +96,23 @@ def test_recommend(shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path
 
 
 def test_nothing_is_fast_enough(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     none = shopsight(
-        "recommend", drawn_products.folder, "--backbones", NET, "--out", tmp_path,
+        "recommend", product_photos.folder, "--backbones", NET, "--out", tmp_path,
         "--latency-ms", "0.001", "--json",
     )  # fmt: skip
     assert none.code == 1
     assert none.json["chosen"] is None
-    assert all("ms for one picture" in each["left_out"] for each in none.json["candidates"])
+    assert all("ms for one image" in each["left_out"] for each in none.json["candidates"])
     assert not list(tmp_path.iterdir())
 
 
 def test_too_slow_is_told_once_with_the_fastest(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     none = shopsight(
-        "recommend", drawn_products.folder, "--backbones", f"{NET},shopsight:fashion_net",
+        "recommend", product_photos.folder, "--backbones", f"{NET},shopsight:fashion_net",
         "--out", tmp_path, "--latency-ms", "0.001",
     )  # fmt: skip
     assert none.code == 1

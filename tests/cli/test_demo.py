@@ -10,13 +10,13 @@ from tests.cli.conftest import Shopsight
 
 @pytest.fixture
 def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A data set that nobody can fetch by name, so that the demo has to draw its own pictures.
+    # A data set that nobody can fetch by name, so that the demo has to draw its own images.
     monkeypatch.setattr(demo, "DATA", "lamoda")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("out_of_reach")
-def test_demo_on_drawn_pictures_says_so_and_can_be_repeated(
+def test_demo_on_drawn_images_says_so_and_can_be_repeated(
     shopsight: Shopsight, tmp_path: Path
 ) -> None:
     out = tmp_path / "demo"
@@ -28,7 +28,7 @@ def test_demo_on_drawn_pictures_says_so_and_can_be_repeated(
         assert "DRAWN" in shown.out
         assert "test accuracy" in shown.out
         assert "shopsight train   my-photos" in shown.out
-        assert "drawn" in (out / "run" / "report.html").read_text()
+        assert "synthetic" in (out / "run" / "report.html").read_text()
         assert len(list((out / "images").iterdir())) == 8
 
 

@@ -11,27 +11,27 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.data.test_datasets import mapping_tables
 
 from shopsight.catalog.catalog import Catalog
 from tests.cli.conftest import SMALL, Shopsight
-from tests.conftest import DrawnProducts, draw_products
+from tests.conftest import ProductPhotos, make_products
+from tests.datasets.test_registry import mapping_tables
 
 
 def _spoil(folder: Path) -> None:
-    """A broken file, and the same picture under two labels."""
+    """A broken file, and the same image under two labels."""
     (folder / "hat" / "broken.jpg").write_bytes(b"no picture")
     shutil.copy(folder / "hat" / "hat-000-0.jpg", folder / "shoe" / "same.jpg")
 
 
-def test_audit_of_clean_images(shopsight: Shopsight, drawn_products: DrawnProducts) -> None:
-    shown = shopsight("audit", drawn_products.folder)
+def test_audit_of_clean_images(shopsight: Shopsight, product_photos: ProductPhotos) -> None:
+    shown = shopsight("audit", product_photos.folder)
     assert shown.code == 0
     assert "60 rows: 60 ok" in shown.out
 
 
 def test_audit_that_finds_faults(shopsight: Shopsight, tmp_path: Path) -> None:
-    folder = draw_products(tmp_path / "photos", per_class=4).folder
+    folder = make_products(tmp_path / "photos", per_class=4).folder
     _spoil(folder)
     shown = shopsight("audit", folder, "--out", tmp_path / "audit")
     assert shown.code == 1
@@ -60,14 +60,14 @@ def test_images_in_another_folder(shopsight: Shopsight, tmp_path: Path) -> None:
 
 
 def test_split_keeps_products_together(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     out = tmp_path / "splits.csv"
-    words = ("split", drawn_products.table, "--group", "product", "--val", "0.2", "--test", "0.2")
+    words = ("split", product_photos.table, "--group", "product", "--val", "0.2", "--test", "0.2")
     shown = shopsight(*words, "--out", out)
     assert shown.code == 0
     catalog = Catalog.read(out)
-    assert len(catalog) == drawn_products.count
+    assert len(catalog) == product_photos.count
     assert catalog.table.group_by("product").agg(pl.col("split").n_unique())["split"].max() == 1
     again = tmp_path / "again.csv"
     proof = shopsight(*words, "--out", again, "--json").json
@@ -75,20 +75,20 @@ def test_split_keeps_products_together(
     assert again.read_text() == out.read_text()
 
 
-def test_folds(shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path) -> None:
+def test_folds(shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path) -> None:
     out = tmp_path / "folds.parquet"
-    assert shopsight("split", drawn_products.folder, "--out", out, "--folds", 4).code == 0
+    assert shopsight("split", product_photos.folder, "--out", out, "--folds", 4).code == 0
     assert sorted(set(Catalog.read(out).table["fold"])) == [0, 1, 2, 3]
 
 
 def test_drop_means_the_same(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    words = (drawn_products.folder, "--drop", "hat")
+    words = (product_photos.folder, "--drop", "hat")
     assert "40 rows" in shopsight("audit", *words).out
     shopsight("split", *words, "--out", tmp_path / "s.csv")
     assert len(Catalog.read(tmp_path / "s.csv")) == 40
-    assert shopsight("audit", drawn_products.folder, "--drop", "hats").code == 2
+    assert shopsight("audit", product_photos.folder, "--drop", "hats").code == 2
 
 
 def test_run_folder(finished_run: Path) -> None:
@@ -97,14 +97,14 @@ def test_run_folder(finished_run: Path) -> None:
 
 
 def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_path: Path) -> None:
-    folder = draw_products(tmp_path / "photos", per_class=12).folder
+    folder = make_products(tmp_path / "photos", per_class=12).folder
     _spoil(folder)
     out = tmp_path / "run"
     refused = shopsight("train", folder, "--out", out, *SMALL)
     assert refused.code == 2
-    assert "--leave-out label-conflict" in refused.err
+    assert "--exclude label-conflict" in refused.err
     mended = shopsight(
-        "train", folder, "--out", tmp_path / "mended", *SMALL, "--leave-out", "label-conflict",
+        "train", folder, "--out", tmp_path / "mended", *SMALL, "--exclude", "label-conflict",
         "--json",
     )  # fmt: skip
     assert mended.code == 0
@@ -116,22 +116,22 @@ def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_pa
 
 
 def test_train_says_what_is_wrong_before_it_starts(
-    shopsight: Shopsight, drawn_products: DrawnProducts, finished_run: Path, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, finished_run: Path, tmp_path: Path
 ) -> None:
     out = ("--out", tmp_path / "run")
-    for words, told in (
-        ((drawn_products.folder,), "--out RUN or --resume RUN"),
+    for words, notes in (
+        ((product_photos.folder,), "--out RUN or --resume RUN"),
         (("nowhere", *out), "no such folder"),
-        ((drawn_products.folder, *out, "--set", "training.epoch=3"), "training.epochs"),
-        ((drawn_products.folder, *out, "--time-limit", "soon"), "is not a time"),
-        ((drawn_products.folder, *out, "--recipe", "fats"), "'fast'"),
-        ((drawn_products.folder, "--out", finished_run), "already holds a run"),
+        ((product_photos.folder, *out, "--set", "training.epoch=3"), "training.epochs"),
+        ((product_photos.folder, *out, "--time-limit", "soon"), "is not a time"),
+        ((product_photos.folder, *out, "--recipe", "fats"), "'fast'"),
+        ((product_photos.folder, "--out", finished_run), "already holds a run"),
         (out, "names no data set of its own"),
         (("--resume", tmp_path), "is not a run folder"),
     ):
         shown = shopsight("train", *words)
         assert shown.code == 2, words
-        assert told in " ".join(shown.err.split()), words
+        assert notes in " ".join(shown.err.split()), words
         assert shown.out == ""
     assert not (tmp_path / "run").exists()
 
@@ -146,12 +146,12 @@ def no_cache_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_cache_named")
 def test_resume_goes_on_with_the_cache_of_the_run(
     shopsight: Shopsight,
-    drawn_products: DrawnProducts,
+    product_photos: ProductPhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"
-    words = ("train", drawn_products.folder, "--out", run, *SMALL, "--cache-dir", cache)
+    words = ("train", product_photos.folder, "--out", run, *SMALL, "--cache-dir", cache)
     assert shopsight(*words).code == 0
     state = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(state | {"stage": "prepared"}))
@@ -176,45 +176,45 @@ def test_evaluate_run(shopsight: Shopsight, own_run: Path) -> None:
 
 
 def test_evaluate_other_data(
-    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.html"
-    words = ("evaluate", finished_run / "model", drawn_products.folder)
+    words = ("evaluate", finished_run / "model", product_photos.folder)
     shown = shopsight(*words, "--out", report)
     assert shown.code == 0
     # The folder that it was trained on: only the test part is new to it.
-    told = json.loads((finished_run / "metrics.json").read_text())["test"]["counts"]["images"]
-    assert f"all ({told} of 60 images)" in shown.out
-    assert f"{60 - told} of 60 images were among those the model was trained on" in shown.err
+    notes = json.loads((finished_run / "metrics.json").read_text())["test"]["counts"]["images"]
+    assert f"all ({notes} of 60 images)" in shown.out
+    assert f"{60 - notes} of 60 images were among those the model was trained on" in shown.err
     assert "<html" in report.read_text()
     assert shopsight("evaluate", finished_run / "model").code == 2
-    folder = draw_products(tmp_path / "other", per_class=2, classes=("bag",)).folder
+    folder = make_products(tmp_path / "other", per_class=2, classes=("bag",)).folder
     assert "bag" in shopsight("evaluate", finished_run, folder).err
 
 
 def test_predict_streams_lines(
-    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts
+    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
 ) -> None:
-    shown = shopsight("predict", finished_run, drawn_products.folder / "hat", "--top", "2")
+    shown = shopsight("predict", finished_run, product_photos.folder / "hat", "--top", "2")
     assert shown.code == 0
     lines = shown.out.splitlines()
     assert len(lines) == 20
     assert lines[0].count("%") == 2
-    assert "20 images labelled" in shown.err
+    assert "20 images labeled" in shown.err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_predict_into_a_table(
     shopsight: Shopsight,
     finished_run: Path,
-    drawn_products: DrawnProducts,
+    product_photos: ProductPhotos,
     tmp_path: Path,
     suffix: str,
 ) -> None:
     out = tmp_path / f"predictions{suffix}"
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"")
-    hats = drawn_products.folder / "hat"
+    hats = product_photos.folder / "hat"
     shown = shopsight("predict", finished_run, hats, broken, "--out", out)
     assert shown.code == 1
     assert "1 not readable" in shown.err
@@ -237,11 +237,11 @@ def test_predict_refuses_another_suffix_before_it_starts(
 
 
 def test_sort_into_copies_each_image_once(
-    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     twice = tmp_path / "hat-000-0.jpg"
-    shutil.copy(drawn_products.folder / "shoe" / "shoe-000-0.jpg", twice)
-    words = ("predict", finished_run, drawn_products.folder, twice)
+    shutil.copy(product_photos.folder / "shoe" / "shoe-000-0.jpg", twice)
+    words = ("predict", finished_run, product_photos.folder, twice)
     for _ in range(2):
         shown = shopsight(*words, "--sort-into", tmp_path / "sorted", "--json")
         assert shown.code == 0
@@ -249,48 +249,48 @@ def test_sort_into_copies_each_image_once(
         # Two files of one name but not one content: both are kept; a second time adds nothing.
         assert len(copied) == 61
     by_label = {row["image"]: row["label"] for row in shown.json}
-    original = drawn_products.folder / "hat" / "hat-003-1.jpg"
+    original = product_photos.folder / "hat" / "hat-003-1.jpg"
     copy = tmp_path / "sorted" / by_label[str(original)] / original.name
     assert copy.read_bytes() == original.read_bytes()
 
 
 def test_python_and_command_line_say_the_same(
-    shopsight: Shopsight, finished_run: Path, drawn_products: DrawnProducts
+    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
 ) -> None:
     import shopsight as package
     from shopsight import api
 
-    hats = drawn_products.folder / "hat"
+    hats = product_photos.folder / "hat"
     shown = shopsight("predict", finished_run, hats, "--json").json
     direct = list(package.load(finished_run).predict(hats, top=3))
     assert [row["labels"] for row in shown] == [list(one.labels) for one in direct]
-    evaluation = api.evaluate(finished_run, drawn_products.folder)
-    printed = shopsight("evaluate", finished_run, drawn_products.folder, "--json").json
+    evaluation = api.evaluate(finished_run, product_photos.folder)
+    printed = shopsight("evaluate", finished_run, product_photos.folder, "--json").json
     assert printed == json.loads(json.dumps(evaluation.to_json()))
 
 
 @pytest.mark.slow
 def test_folds_score_every_image_once(
-    shopsight: Shopsight, drawn_products: DrawnProducts, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    words = ("train", drawn_products.table, "--group", "product", *SMALL, "--folds", 2, "--json")
+    words = ("train", product_photos.table, "--group", "product", *SMALL, "--folds", 2, "--json")
     shown = shopsight(*words, "--out", tmp_path / "all")
     assert shown.code == 0
-    assert shown.json["evaluations"]["out-of-fold"]["counts"]["images"] == drawn_products.count
-    assert shopsight("predict", tmp_path / "all", drawn_products.folder / "hat").code == 0
+    assert shown.json["evaluations"]["out-of-fold"]["counts"]["images"] == product_photos.count
+    assert shopsight("predict", tmp_path / "all", product_photos.folder / "hat").code == 0
     again = shopsight("evaluate", tmp_path / "all", "--json")
     assert again.code == 0
     assert again.json == shown.json["evaluations"]["out-of-fold"]
     one = shopsight(*words, "--fold", 1, "--out", tmp_path / "one")
     assert one.code == 0
-    assert one.json["evaluations"]["test"]["counts"]["images"] == drawn_products.count // 2
+    assert one.json["evaluations"]["test"]["counts"]["images"] == product_photos.count // 2
 
 
 @pytest.mark.slow
 def test_interrupted_training_says_how_to_go_on(
-    drawn_products: DrawnProducts, tmp_path: Path, shopsight: Shopsight
+    product_photos: ProductPhotos, tmp_path: Path, shopsight: Shopsight
 ) -> None:
-    words = ["train", drawn_products.folder, "--out", tmp_path / "run", *SMALL, "--epochs", "500"]
+    words = ["train", product_photos.folder, "--out", tmp_path / "run", *SMALL, "--epochs", "500"]
     process = subprocess.Popen(
         [sys.executable, "-m", "shopsight.cli.app", *(str(word) for word in words)],
         stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from shopsight.cli import progress as shown
-from shopsight.progress import say, task
+from shopsight.progress import notify, task
 
 
 class Terminal(io.StringIO):
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 def _work() -> None:
-    say("12 of [many] files")
+    notify("12 of [many] files")
     with task("Decoding", total=3, unit="files") as advance:
         for _ in range(3):
             advance(1)

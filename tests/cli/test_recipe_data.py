@@ -6,22 +6,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.data.test_idx_pairs import write_pair
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets import fashion_mnist
 from shopsight.files import sha256_bytes
+from tests.catalog.test_idx_pairs import write_pair
 from tests.cli.conftest import SMALL, Shopsight
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 
 @pytest.fixture
-def clothing(drawn_products: DrawnProducts, tmp_path: Path) -> Path:
-    """The drawn pictures in the layout of the clothing data set, with labels to be dropped."""
+def clothing(product_photos: ProductPhotos, tmp_path: Path) -> Path:
+    """The drawn images in the layout of the clothing data set, with labels to be dropped."""
     home = tmp_path / "local" / "clothing"
     (home / "images").mkdir(parents=True)
     rows = ["image,sender_id,label,kids"]
-    for number, photo in enumerate(sorted(drawn_products.folder.rglob("*.jpg"))):
+    for number, photo in enumerate(sorted(product_photos.folder.rglob("*.jpg"))):
         shutil.copy(photo, home / "images" / f"id{number}.jpg")
         label = "Skip" if photo.name.startswith("hat-009") else photo.parent.name
         rows.append(f"id{number},{number % 7},{label},False")
@@ -34,7 +34,7 @@ def _recipe(folder: Path, data: str) -> Path:
     file = folder / "mine.toml"
     file.write_text(
         f'[about]\ndata = "{data}"\n[data]\ndrop = ["Skip"]\n[model]\n'
-        'backbone = "shopsight:fashion_cnn"\n[training]\nstart = "scratch"\nepochs = 1\n'
+        'backbone = "shopsight:fashion_cnn"\n[training]\nmode = "scratch"\nepochs = 1\n'
     )
     return file
 

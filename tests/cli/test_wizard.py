@@ -9,7 +9,7 @@ import pytest
 
 from shopsight.cli.wizard import _show_predictions, known_models
 from tests.cli.conftest import Outcome, Shopsight
-from tests.conftest import DrawnProducts, draw_products
+from tests.conftest import ProductPhotos, make_products
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_labels_a_folder_with_a_model_that_is_here(
     finished_run: Path,
 ) -> None:
     shutil.copytree(finished_run, here / "run")
-    photos = draw_products(here / "photos", per_class=4, seed=1).folder
+    photos = make_products(here / "photos", per_class=4, seed=1).folder
     shown = _answered(shopsight, monkeypatch, "", photos, "out.csv", "y", "n")
     assert shown.code == 0
     assert _commands(shown) == [
@@ -56,18 +56,18 @@ def test_labels_a_folder_with_a_model_that_is_here(
     assert table.count(" %") == 5
 
 
-def test_no_score_on_the_pictures_that_the_model_learned(
+def test_no_score_on_the_images_that_the_model_learned(
     shopsight: Shopsight,
     monkeypatch: pytest.MonkeyPatch,
     here: Path,
     finished_run: Path,
-    drawn_products: DrawnProducts,
+    product_photos: ProductPhotos,
 ) -> None:
     shutil.copytree(finished_run, here / "run")
-    shown = _answered(shopsight, monkeypatch, "", drawn_products.folder, "out.csv", "n")
+    shown = _answered(shopsight, monkeypatch, "", product_photos.folder, "out.csv", "n")
     assert shown.code == 0
     assert [words[1] for words in _commands(shown)] == ["predict"]
-    assert "learned from these very pictures" in shown.err
+    assert "learned from these very images" in shown.err
     assert "shopsight evaluate run" in shown.err
 
 
@@ -86,19 +86,19 @@ def test_only_doubtful_images_are_listed(
 
 
 def test_a_named_data_set_that_is_not_at_hand_is_asked_for(
-    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, drawn_products: DrawnProducts
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, product_photos: ProductPhotos
 ) -> None:
     home = here / "copy"
     (home / "images").mkdir(parents=True)
     rows = ["image,sender_id,label"]
-    for photo in sorted(drawn_products.folder.rglob("*.jpg")):
+    for photo in sorted(product_photos.folder.rglob("*.jpg")):
         shutil.copy(photo, home / "images")
         rows.append(f"{photo.stem},1,{photo.parent.name}")
     (home / "images.csv").write_text("\n".join(rows))
     shown = _answered(
         shopsight, monkeypatch,
         "t", "clothing", "run", "none", "clothing", "run", home, "fashion-mnist-cnn", "5s",
-        drawn_products.folder / "hat", "", "n",
+        product_photos.folder / "hat", "", "n",
     )  # fmt: skip
     assert shown.code == 0, shown.err
     train = next(words for words in _commands(shown) if words[1] == "train")
@@ -109,7 +109,7 @@ def test_a_named_data_set_that_is_not_at_hand_is_asked_for(
 def test_trains_after_mending_what_the_audit_found(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
-    photos = draw_products(here / "photos", per_class=12).folder
+    photos = make_products(here / "photos", per_class=12).folder
     shutil.copy(photos / "hat" / "hat-000-0.jpg", photos / "shoe" / "same.jpg")
     hats = photos / "hat"
     shown = _answered(
@@ -120,7 +120,7 @@ def test_trains_after_mending_what_the_audit_found(
     assert "nowhere: no such folder" in shown.err
     train = _commands(shown)[2]
     assert train[:3] == ["shopsight", "train", str(photos)]
-    assert train[-2:] == ["--leave-out", "label-conflict"]
+    assert train[-2:] == ["--exclude", "label-conflict"]
     assert (here / "run" / "report.html").is_file()
     assert (here / "hat-predictions.csv").is_file()
 

@@ -29,11 +29,15 @@ def test_everywhere_the_default_is_the_same() -> None:
 def test_any_leaf_can_be_set_without_tomls_quotes() -> None:
     recipe = load_recipe(
         "balanced",
-        ["training.epochs=3", "model.backbone=timm:resnet18", "training.sizes=[96, 128]"],
+        [
+            "training.epochs=3",
+            "model.backbone=timm:resnet18",
+            "training.progressive_sizes_px=[96, 128]",
+        ],
     )
     assert recipe.training.epochs == 3
     assert recipe.model.backbone == "timm:resnet18"
-    assert recipe.training.sizes == (96, 128)
+    assert recipe.training.progressive_sizes_px == (96, 128)
 
 
 def test_all_mistakes_are_told_at_once_with_what_was_meant() -> None:
@@ -71,7 +75,7 @@ def test_not_toml_and_not_a_recipe() -> None:
 
 
 def test_preprocess_settings_change_only_what_they_name() -> None:
-    base = Preprocess(size=240, resize="crop", mean=(0.1, 0.2, 0.3))
+    base = Preprocess(size_px=240, resize="crop", mean=(0.1, 0.2, 0.3))
     recipe = parse_recipe("[preprocess]\nresize = 'pad'\npad_color = 'edge'\n")
     changed = recipe.preprocess.applied_to(base)
     assert changed == base.model_copy(update={"resize": "pad", "pad_color": "edge"})

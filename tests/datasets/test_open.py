@@ -10,57 +10,57 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.images.decode import decode, read_bytes
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 
-def test_a_folder_per_class(drawn_products: DrawnProducts, said: list[str]) -> None:
-    catalog = open_catalog(drawn_products.folder)
-    assert len(catalog) == drawn_products.count
-    assert catalog.labels == drawn_products.labels
-    assert catalog.name == drawn_products.folder.name
-    assert said == list(catalog.told)
+def test_a_folder_per_class(product_photos: ProductPhotos, said: list[str]) -> None:
+    catalog = open_catalog(product_photos.folder)
+    assert len(catalog) == product_photos.count
+    assert catalog.labels == product_photos.labels
+    assert catalog.name == product_photos.folder.name
+    assert said == list(catalog.notes)
     assert decode(read_bytes(catalog.refs()[0])).ndim == 3
 
 
-def test_a_table(drawn_products: DrawnProducts) -> None:
-    catalog = open_catalog(str(drawn_products.table))
-    assert len(catalog) == drawn_products.count
-    assert catalog.table["group"].n_unique() == drawn_products.count // 2
+def test_a_table(product_photos: ProductPhotos) -> None:
+    catalog = open_catalog(str(product_photos.table))
+    assert len(catalog) == product_photos.count
+    assert catalog.table["group"].n_unique() == product_photos.count // 2
     assert all(Path(ref).is_file() for ref in catalog.refs())
     assert catalog.unlisted == ()
 
 
-def test_folder_and_table_agree(drawn_products: DrawnProducts) -> None:
-    by_folder = open_catalog(drawn_products.folder).table.select("image", "label")
-    by_table = open_catalog(drawn_products.table).table.select("image", "label")
+def test_folder_and_table_agree(product_photos: ProductPhotos) -> None:
+    by_folder = open_catalog(product_photos.folder).table.select("image", "label")
+    by_table = open_catalog(product_photos.table).table.select("image", "label")
     assert by_folder.sort("image").equals(by_table.sort("image"))
 
 
-def test_columns_can_be_named(drawn_products: DrawnProducts) -> None:
-    catalog = open_catalog(drawn_products.table, label="product", group="none")
-    assert len(catalog.labels) == drawn_products.count // 2
+def test_columns_can_be_named(product_photos: ProductPhotos) -> None:
+    catalog = open_catalog(product_photos.table, label="product", group="none")
+    assert len(catalog.labels) == product_photos.count // 2
     assert "group" not in catalog.table.columns
 
 
-def test_the_pattern_of_file_names(drawn_products: DrawnProducts) -> None:
-    catalog = open_catalog(drawn_products.folder, label_pattern="{label}/*.jpg")
-    assert catalog.labels == drawn_products.labels
+def test_the_pattern_of_file_names(product_photos: ProductPhotos) -> None:
+    catalog = open_catalog(product_photos.folder, label_pattern="{label}/*.jpg")
+    assert catalog.labels == product_photos.labels
 
 
-def test_a_named_part_of_the_pattern_can_be_the_group(drawn_products: DrawnProducts) -> None:
+def test_a_named_part_of_the_pattern_can_be_the_group(product_photos: ProductPhotos) -> None:
     pattern = r"(?P<label>[a-z]+)-(?P<number>\d+)"
-    catalog = open_catalog(drawn_products.folder, label_pattern=pattern, group="number")
+    catalog = open_catalog(product_photos.folder, label_pattern=pattern, group="number")
     assert catalog.table["group"].n_unique() == 10
     with pytest.raises(CatalogError, match="no column 'sku'"):
-        open_catalog(drawn_products.folder, group="sku")
+        open_catalog(product_photos.folder, group="sku")
     with pytest.raises(CatalogError, match="goes with a folder"):
-        open_catalog(drawn_products.table, label_pattern=pattern)
+        open_catalog(product_photos.table, label_pattern=pattern)
 
 
 def test_a_relative_path_stays_found(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(drawn_products.folder.parent)
+    monkeypatch.chdir(product_photos.folder.parent)
     by_folder, by_table = (open_catalog(name) for name in ("products", "products.csv"))
     monkeypatch.chdir(tmp_path)
     assert all(Path(ref).is_file() for ref in (*by_folder.refs(), *by_table.refs()))
@@ -86,8 +86,8 @@ def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, said: l
     assert any("sales.csv is passed over" in line for line in said)
 
 
-def test_one_image(drawn_products: DrawnProducts) -> None:
-    image = sorted((drawn_products.folder / "hat").iterdir())[0]
+def test_one_image(product_photos: ProductPhotos) -> None:
+    image = sorted((product_photos.folder / "hat").iterdir())[0]
     assert open_catalog(image).refs() == [str(image)]
 
 
@@ -103,9 +103,9 @@ def test_idx_files_in_a_folder_or_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_what_shopsight_wrote_is_read_as_it_is(
-    tmp_path: Path, drawn_products: DrawnProducts, suffix: str
+    tmp_path: Path, product_photos: ProductPhotos, suffix: str
 ) -> None:
-    before = open_catalog(drawn_products.folder)
+    before = open_catalog(product_photos.folder)
     split = before.with_table(before.table.with_columns(split=pl.lit("train"), other=pl.lit("x")))
     split.write(tmp_path / f"splits.{suffix}")
     after = open_catalog(tmp_path / f"splits.{suffix}")
@@ -116,8 +116,8 @@ def test_what_shopsight_wrote_is_read_as_it_is(
     assert moved.refs()[0].startswith(str(tmp_path))
 
 
-def test_a_catalogue_passes_through(drawn_products: DrawnProducts, said: list[str]) -> None:
-    catalog = open_catalog(drawn_products.table)
+def test_a_catalog_passes_through(product_photos: ProductPhotos, said: list[str]) -> None:
+    catalog = open_catalog(product_photos.table)
     said.clear()
     assert open_catalog(catalog) is catalog
     dropped = open_catalog(catalog, drop=["hat"])
@@ -125,13 +125,13 @@ def test_a_catalogue_passes_through(drawn_products: DrawnProducts, said: list[st
     assert said == ["dropped hat: 20 images"]
 
 
-def test_drop_before_and_after_the_map(tmp_path: Path, drawn_products: DrawnProducts) -> None:
+def test_drop_before_and_after_the_map(tmp_path: Path, product_photos: ProductPhotos) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("label,to\ndress,clothes\nshoe,feet\n")
-    catalog = open_catalog(drawn_products.folder, label_map=labels, drop=["hat", "feet"])
+    catalog = open_catalog(product_photos.folder, label_map=labels, drop=["hat", "feet"])
     assert catalog.labels == ("clothes",)
     with pytest.raises(CatalogError, match="no such label to drop"):
-        open_catalog(drawn_products.folder, label_map=labels, drop=["feat"])
+        open_catalog(product_photos.folder, label_map=labels, drop=["feat"])
 
 
 def test_a_data_set_by_name_wins_over_a_folder(
@@ -142,7 +142,7 @@ def test_a_data_set_by_name_wins_over_a_folder(
     (tmp_path / "lamoda" / "1_bluzy.jpg").write_bytes(b"x")
     catalog = open_catalog("lamoda", root="lamoda")
     assert catalog.name == "lamoda"
-    assert any("./lamoda is the folder of that name" in line for line in catalog.told)
+    assert any("./lamoda is the folder of that name" in line for line in catalog.notes)
     assert open_catalog("./lamoda").labels == ()
 
 
@@ -166,7 +166,7 @@ def test_other_files_and_stray_roots(tmp_path: Path) -> None:
         open_catalog(tmp_path, root=tmp_path)
 
 
-def test_targets_of_an_opened_catalogue(drawn_products: DrawnProducts) -> None:
-    catalog = open_catalog(drawn_products.table)
+def test_targets_of_an_opened_catalog(product_photos: ProductPhotos) -> None:
+    catalog = open_catalog(product_photos.table)
     assert isinstance(catalog, Catalog)
     assert np.bincount(catalog.targets(catalog.labels)).tolist() == [20, 20, 20]

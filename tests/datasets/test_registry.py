@@ -55,7 +55,7 @@ def test_clothing(tmp_path: Path, folder: str) -> None:
     # The contributor is offered as a group, not imposed.
     assert "group" not in catalog.table.columns
     assert catalog.table["sender_id"][1] == "1"
-    assert any("--group sender_id" in line for line in catalog.told)
+    assert any("--group sender_id" in line for line in catalog.notes)
 
 
 def test_clothing_in_another_layout(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_real_clothing_data_set() -> None:
     assert len(catalog) == 5_403
     assert len(catalog.labels) == 20
     assert len(catalog.unlisted) == 358
-    assert any("5 rows of 5,403 without a file" in line for line in catalog.told)
+    assert any("5 rows of 5,403 without a file" in line for line in catalog.notes)
 
 
 def test_clothing_small(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_product_650_cleans_blanks_and_says_so(tmp_path: Path, together: bool) -
     assert catalog.table["label_id"].to_list() == ["50", "51", "51", "50", "51"]
     assert catalog.table["split"].to_list() == ["train", "train", "train", "val", "test"]
     assert all(Path(ref).is_file() for ref in catalog.refs())
-    assert "newid with blanks around it in 1 row (e.g. 10.jpg): read '50 ' as '50'" in catalog.told
-    assert sum("label with blanks" in line for line in catalog.told) == 2
+    assert "newid with blanks around it in 1 row (e.g. 10.jpg): read '50 ' as '50'" in catalog.notes
+    assert sum("label with blanks" in line for line in catalog.notes) == 2
 
 
 def test_product_650_refuses_names_that_contradict_numbers(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_the_real_tables_of_product_650(tmp_path: Path) -> None:
     assert catalog.table["label_id"].n_unique() == 649
     parts = dict(catalog.table["split"].value_counts().iter_rows())
     assert parts == {"train": 29_243, "val": 2_026, "test": 4_052}
-    assert any("7844781.jpg" in line for line in catalog.told)
+    assert any("7844781.jpg" in line for line in catalog.notes)
 
 
 def test_lamoda(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small real model: the network for small pictures, its head fitted on drawn products."""
+"""A small real model: the network for small images, its head fitted on drawn products."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 
-PREPROCESS = Preprocess(size=28)
+PREPROCESS = Preprocess(size_px=28)
 
 
 class FittedOn(Protocol):
@@ -31,13 +31,13 @@ class FittedOn(Protocol):
 
 
 @pytest.fixture(scope="session")
-def catalog(drawn_products: Any) -> Catalog:
-    """60 pictures, 3 labels, products as groups; a third of the products each to a part."""
-    table = pl.read_csv(drawn_products.table).rename({"product": "group"})
+def catalog(product_photos: Any) -> Catalog:
+    """60 images, 3 labels, products as groups; a third of the products each to a part."""
+    table = pl.read_csv(product_photos.table).rename({"product": "group"})
     number = pl.col("group").str.extract(r"(\d+)$").cast(pl.Int64)
     parts = {0: "train", 1: "val", 2: "test"}
     table = table.with_columns((number % 3).replace_strict(parts).alias("split"))
-    return Catalog(table, name="drawn products", root=str(drawn_products.folder), drawn=True)
+    return Catalog(table, name="drawn products", root=str(product_photos.folder), synthetic=True)
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +53,18 @@ def several(catalog: Catalog) -> Catalog:
 
 @pytest.fixture(scope="session")
 def fitted_on() -> FittedOn:
-    """A predictor whose head is a logistic regression on the catalogue's training part."""
+    """A predictor whose head is a logistic regression on the catalog's training part."""
 
     def fit(catalog: Catalog, labels: tuple[str, ...] = ()) -> Predictor:
         labels = labels or catalog.labels
         torch.manual_seed(0)
         head = create_head(
-            "linear", width=32, classes=len(labels), dropout=0.0, hidden=1, hidden_dropout=(0, 0)
+            "linear",
+            embedding_dim=32,
+            classes=len(labels),
+            dropout=0.0,
+            hidden_dim=1,
+            hidden_dropout=(0, 0),
         )
         model = ProductModel(FashionCnn(), head, PREPROCESS)
         engine = TorchEngine(model, device="cpu", precision="32")
@@ -69,7 +74,7 @@ def fitted_on() -> FittedOn:
             labels=labels,
             multilabel=catalog.multilabel,
             preprocess=PREPROCESS,
-            embedding_width=32,
+            embedding_dim=32,
         )
         train = catalog.take(catalog.rows_of("train"))
         source = open_cache(train, PREPROCESS, settings=CacheSettings(mode="off"))
@@ -97,7 +102,7 @@ def predictor(fitted_on: FittedOn, catalog: Catalog) -> Predictor:
 
 @pytest.fixture
 def damaged_folder(tmp_path: Path, catalog: Catalog) -> Catalog:
-    """The catalogue over a copy of its files in which one test picture is no picture."""
+    """The catalog over a copy of its files in which one test image is no image."""
     victim = catalog.take(catalog.rows_of("test")).table["image"][3]
     for image, ref in zip(catalog.table["image"], catalog.refs(), strict=True):
         copy = tmp_path / image

@@ -20,7 +20,7 @@ from shopsight.inference.golden import make_golden
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
 
-SETTINGS = EvaluationSettings(bootstrap=400)
+SETTINGS = EvaluationSettings(bootstrap_resamples=400)
 
 
 def run_of(predictions: Predictions, folder: Path, *, seconds: float = 30.0) -> Path:
@@ -154,10 +154,10 @@ def test_groups_widen_the_intervals(tmp_path: Path) -> None:
     alone = compare_runs(runs, measure=False, settings=SETTINGS).best.score
     for run in runs:
         run_of(some_predictions(correct, groups=groups), run)
-    together = compare_runs(runs, measure=False, settings=SETTINGS)
-    assert together.grouped
-    assert together.best.score.high - together.best.score.low > 2 * (alone.high - alone.low)
-    assert not together.entries[1].clearly_worse
+    concat = compare_runs(runs, measure=False, settings=SETTINGS)
+    assert concat.grouped
+    assert concat.best.score.high - concat.best.score.low > 2 * (alone.high - alone.low)
+    assert not concat.entries[1].clearly_worse
 
 
 def test_rows_in_another_order_are_matched_by_image(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_other_labels_truths_and_contents_are_refused(tmp_path: Path) -> None:
     b = run_of(replace(first, labels=("hat", "shoe", "sock")), tmp_path / "b")
     with pytest.raises(CompareError, match="sock: only b"):
         compare_runs([a, b], measure=False)
-    relabelled = first.table.with_columns(label=pl.lit("hat"))
-    run_of(replace(first, table=relabelled), b)
+    relabeled = first.table.with_columns(label=pl.lit("hat"))
+    run_of(replace(first, table=relabeled), b)
     with pytest.raises(CompareError, match=r"3 images have one label in a and another in b"):
         compare_runs([a, b], measure=False)
     run_of(first, b)

@@ -49,7 +49,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_too_few_fail_before_any_training(
     catalog: Catalog, trained: list[str], tmp_path: Path
 ) -> None:
-    # The nets for small pictures have no pretrained weights, which a probe needs.
+    # The nets for small images have no pretrained weights, which a probe needs.
     with pytest.raises(CompareError, match="1 of 2 backbones can be built") as caught:
         api.compare_backbones(catalog, backbones=[LITE, NET], out=tmp_path)
     assert f"{NET}: " in str(caught.value)

@@ -1,4 +1,4 @@
-"""Evaluation against a plain loop over `predict`, one picture at a time."""
+"""Evaluation against a plain loop over `predict`, one image at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
 from shopsight.metrics.multilabel import mean_average_precision
 
-QUICK = EvaluationSettings(bootstrap=200)
+QUICK = EvaluationSettings(bootstrap_resamples=200)
 
 
 def test_predictions_are_those_of_predict(catalog: Catalog, predictor: Predictor) -> None:
@@ -80,7 +80,7 @@ def test_every_row_is_used_once(catalog: Catalog, predictor: Predictor) -> None:
 
 def test_groups_widen_the_interval(catalog: Catalog, predictor: Predictor) -> None:
     found = predict_catalog(predictor, catalog, split="all")
-    # Two pictures of a product that always share their fate: half as many observations.
+    # Two images of a product that always share their fate: half as many observations.
     fate = pl.col("correct").first().over("group")
     shared = Predictions(
         found.table.with_columns(fate), found.labels, found.multilabel, "all", found.data
@@ -105,7 +105,7 @@ def test_all_right_is_no_certainty(catalog: Catalog, predictor: Predictor) -> No
         assert scored.intervals[name].low == pytest.approx(low)
 
 
-def test_pictures_without_a_group_stand_alone(catalog: Catalog, predictor: Predictor) -> None:
+def test_images_without_a_group_stand_alone(catalog: Catalog, predictor: Predictor) -> None:
     group = pl.when(pl.int_range(pl.len()) < 4).then(pl.lit("one")).otherwise(None)
     some = catalog.with_table(catalog.table.with_columns(group.alias("group")))
     groups = predict_catalog(predictor, some, split="all").groups()
@@ -145,8 +145,8 @@ def test_several_labels(several: Catalog, fitted_on: object) -> None:
     for row, said in zip(
         found.predictions.table.to_dicts(), predictor.predict(test.refs()), strict=True
     ):
-        assert set(row["predicted"]) == set(said.assigned)
-        assert row["correct"] == (set(said.assigned) == set(row["label"]))
+        assert set(row["predicted"]) == set(said.predicted_labels)
+        assert row["correct"] == (set(said.predicted_labels) == set(row["label"]))
     assert "average_precision" in found.per_class.columns
     assert found.confusion.is_empty()
     scores = found.predictions.scores().ravel()
@@ -155,7 +155,7 @@ def test_several_labels(several: Catalog, fitted_on: object) -> None:
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_one_label_per_picture_is_scored_by_a_model_for_several(
+def test_one_label_per_image_is_scored_by_a_model_for_several(
     several: Catalog, catalog: Catalog, fitted_on: object
 ) -> None:
     predictor = fitted_on(several)  # type: ignore[operator]
@@ -178,7 +178,7 @@ def test_predictions_survive_the_file(
     found.write(tmp_path / "val.parquet")
     back = Predictions.read(tmp_path / "val.parquet")
     assert back.table.equals(found.table)
-    assert (back.labels, back.split, back.data, back.drawn) == (
+    assert (back.labels, back.split, back.data, back.synthetic) == (
         found.labels,
         "val",
         "drawn products",
@@ -202,18 +202,18 @@ def test_a_run_keeps_predictions_and_metrics(
 
 def test_folds_are_put_together(catalog: Catalog, predictor: Predictor) -> None:
     parts = [predict_catalog(predictor, catalog, split=s) for s in ("test", "train", "val")]
-    whole = Predictions.together(parts)
+    whole = Predictions.concat(parts)
     assert whole.split == "out-of-fold"
     assert whole.table["row"].to_list() == list(range(len(catalog)))
     total = sum(int(part.table["correct"].sum()) for part in parts)
     assert score(whole, QUICK).counts["correct"] == total
     with pytest.raises(CompareError, match=f"{len(parts[1])} images are in two folds"):
-        Predictions.together([parts[1], parts[1]])
+        Predictions.concat([parts[1], parts[1]])
 
 
 def test_each_fold_has_its_score(catalog: Catalog, predictor: Predictor, tmp_path: Path) -> None:
     parts = [predict_catalog(predictor, catalog, split=s) for s in ("test", "train", "val")]
-    write_evaluation(tmp_path, score(Predictions.together(parts), QUICK))
+    write_evaluation(tmp_path, score(Predictions.concat(parts), QUICK))
     # From the file, as the report is written.
     found = score(Predictions.read(predictions_path(tmp_path, "out-of-fold")), QUICK).folds
     assert found is not None

@@ -14,7 +14,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import EvaluationSettings, load_recipe
 from shopsight.errors import CatalogError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
-from shopsight.evaluation.examples import mistakes, narrow_hits, row_thumbnail
+from shopsight.evaluation.examples import low_confidence_correct, mistakes, row_thumbnail
 from shopsight.evaluation.figures import (
     confused_pairs,
     confusion_charts,
@@ -30,7 +30,7 @@ from shopsight.files import write_json, write_text
 from shopsight.inference.predictor import Predictor
 from shopsight.pages import percent_text
 
-QUICK = EvaluationSettings(bootstrap=200)
+QUICK = EvaluationSettings(bootstrap_resamples=200)
 VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path", "image"}
 
 
@@ -96,7 +96,7 @@ def run(tmp_path: Path, catalog: Catalog, predictor: Predictor) -> Path:
     catalog.write(run / "catalog.parquet")
     write_text(
         run / "recipe.toml",
-        load_recipe("balanced").replace(evaluation={"bootstrap": 200}).to_toml(),
+        load_recipe("balanced").replace(evaluation={"bootstrap_resamples": 200}).to_toml(),
     )
     _history(run / "metrics.csv")
     write_text(run / "model" / "model.json", predictor.info.model_dump_json())
@@ -120,7 +120,7 @@ def run(tmp_path: Path, catalog: Catalog, predictor: Predictor) -> Path:
             "seconds": {"probe": {"wall": 75.0, "cpu": 100.0}},
             "versions": {"torch": "2.9"},
             "accepted": ["label-conflict"],
-            "told": ["label is the folder's name"],
+            "notes": ["label is the folder's name"],
         },
     )
     return run
@@ -137,7 +137,7 @@ def test_the_report_holds_the_runs_numbers(run: Path) -> None:
         "confusion",
         "classes",
         "calibration",
-        "pictures",
+        "images",
         "data",
         "repeat",
     ]
@@ -155,7 +155,7 @@ def test_the_report_holds_the_runs_numbers(run: Path) -> None:
         "shopsight train products --out <first-run>",
         "shopsight evaluate first-run --split test",
         "1 min 15 s",
-        'start = "probe-then-finetune"',
+        'mode = "probe-then-finetune"',
         "shopsight:fashion_cnn",
         "drawn by shopsight, not photographed",
     ):
@@ -175,7 +175,7 @@ def test_evaluations_just_made_need_no_second_scoring(
     run: Path, catalog: Catalog, predictor: Predictor
 ) -> None:
     again = write_report(run, out=run / "again.html")
-    settings = EvaluationSettings(bootstrap=200)
+    settings = EvaluationSettings(bootstrap_resamples=200)
     made = {s: evaluate(predictor, catalog, split=s, settings=settings) for s in ("val", "test")}
     first = write_report(run, evaluations=made)
     strip = re.compile(r"Written by.*")
@@ -196,7 +196,7 @@ def test_folds_have_their_table(run: Path, catalog: Catalog, predictor: Predicto
         evaluate(predictor, catalog, split=s, settings=QUICK).predictions
         for s in ("test", "train", "val")
     ]
-    found = score(Predictions.together(parts), QUICK)
+    found = score(Predictions.concat(parts), QUICK)
     assert found.folds is not None
     page = Page(write_report(run, evaluations={"out-of-fold": found}))
     assert page.sections[:3] == ["score", "folds", "training"]
@@ -205,8 +205,8 @@ def test_folds_have_their_table(run: Path, catalog: Catalog, predictor: Predicto
     assert percent_text(found.folds.deviation) in page.words
     rows = parts[1].table["row"].head(len(parts[0]))
     same = replace(parts[0], table=parts[0].table.with_columns(rows))
-    alike = score(Predictions.together([parts[0], same]), QUICK)
-    page = Page(write_report(run, evaluations={"out-of-fold": alike}))
+    is_near_duplicate = score(Predictions.concat([parts[0], same]), QUICK)
+    page = Page(write_report(run, evaluations={"out-of-fold": is_near_duplicate}))
     assert "all have the same score" in page.words
 
 
@@ -225,10 +225,10 @@ def test_a_run_without_its_extras_still_has_a_report(run: Path) -> None:
     assert "repeat" not in page.sections
 
 
-def test_pictures_that_are_gone_are_left_blank(run: Path, catalog: Catalog, tmp_path: Path) -> None:
+def test_images_that_are_gone_are_left_blank(run: Path, catalog: Catalog, tmp_path: Path) -> None:
     Catalog(catalog.table, name="moved", root=str(tmp_path / "gone")).write(run / "catalog.parquet")
     page = Page(write_report(run))
-    assert "no picture" in page.words
+    assert "no image" in page.words
     assert row_thumbnail(Catalog.read(run / "catalog.parquet"), 0) == ""
 
 
@@ -241,7 +241,7 @@ def test_several_labels_have_their_own_report(
     assert "Mean average precision on test images" in page.words
     assert "F1, micro" in page.words
     assert "Average precision" in page.words
-    assert page.sections == ["score", "classes", "calibration", "pictures"]
+    assert page.sections == ["score", "classes", "calibration", "images"]
 
 
 def test_other_data_than_the_runs(catalog: Catalog, predictor: Predictor, tmp_path: Path) -> None:
@@ -254,16 +254,16 @@ def test_other_data_than_the_runs(catalog: Catalog, predictor: Predictor, tmp_pa
     assert page.sections[-1] == "repeat"
 
 
-def test_the_pictures_are_the_extremes(catalog: Catalog, predictor: Predictor) -> None:
+def test_the_images_are_the_extremes(catalog: Catalog, predictor: Predictor) -> None:
     found = evaluate(predictor, catalog, split="all", settings=QUICK).predictions
     table = found.table.with_columns(correct=pl.int_range(pl.len()) % 2 == 0)
     found = Predictions(table, found.labels, False, "all", found.data)
-    wrong, right = mistakes(found, catalog), narrow_hits(found, catalog)
+    wrong, right = mistakes(found, catalog), low_confidence_correct(found, catalog)
     worst = table.filter(~pl.col("correct"))["confidence"].max()
     narrowest = table.filter("correct")["confidence"].min()
     assert wrong[0].said.endswith(f"{100 * worst:.0f}\N{NO-BREAK SPACE}%")  # type: ignore[operator]
     assert right[0].said.endswith(f"{100 * narrowest:.0f}\N{NO-BREAK SPACE}%")  # type: ignore[operator]
-    assert all(shot.picture.startswith("data:image/webp") for shot in wrong + right)
+    assert all(shot.image.startswith("data:image/webp") for shot in wrong + right)
 
 
 def test_a_box_shows_its_part_only(catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""A model that is scored on pictures it was trained on."""
+"""A model that is scored on images it was trained on."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from shopsight.files import write_text
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.inference.predictor import Predictor
 
-QUICK = EvaluationSettings(bootstrap=200)
+QUICK = EvaluationSettings(bootstrap_resamples=200)
 
 
 @pytest.fixture
 def run(tmp_path: Path, catalog: Catalog) -> Path:
-    """A run folder whose catalogue has the files' hashes, and their thumbnails."""
+    """A run folder whose catalog has the files' hashes, and their thumbnails."""
     hashes = [hashlib.sha256(Path(ref).read_bytes()).hexdigest() for ref in catalog.refs()]
     hashed = catalog.with_table(catalog.table.with_columns(pl.Series("sha256", hashes)))
     hashed.write(tmp_path / "run" / "catalog.parquet")
@@ -37,7 +37,7 @@ def run(tmp_path: Path, catalog: Catalog) -> Path:
 
 
 def copied(catalog: Catalog, folder: Path, copy: Callable[[str, Path], object]) -> Catalog:
-    """Copies of the catalogue's files under other names, in another order and unsplit."""
+    """Copies of the catalog's files under other names, in another order and unsplit."""
     rows = []
     for place, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
         copy(ref, folder / f"{place}.jpg")
@@ -62,8 +62,8 @@ def test_copies_are_known_by_their_looks(run: Path, catalog: Catalog, tmp_path: 
     copies = []
     for place, ref in enumerate(catalog.refs()):
         copies.append(str(tmp_path / f"{place}.webp"))
-        with Image.open(ref) as picture:
-            half = picture.resize((picture.width // 2, picture.height // 2))
+        with Image.open(ref) as image:
+            half = image.resize((image.width // 2, image.height // 2))
             half.save(copies[-1], quality=80)
     seen = seen_in_training(copies, run)
     assert seen is not None
@@ -80,8 +80,8 @@ def test_the_note_tells_of_copies(
     run: Path, catalog: Catalog, tmp_path: Path, predictor: Predictor
 ) -> None:
     def encode_anew(ref: str, path: Path) -> None:
-        with Image.open(ref) as picture:
-            picture.save(path, quality=60)
+        with Image.open(ref) as image:
+            image.save(path, quality=60)
 
     encoded_anew = copied(catalog, tmp_path, encode_anew)
     found = evaluate(predictor, encoded_anew, split="all", settings=QUICK, run=run)

@@ -27,14 +27,14 @@ WIDTH, HEIGHT = 90, 60
 
 
 def smooth(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture without fine detail, so that lossy formats keep it, different in every corner."""
+    """An image without fine detail, so that lossy formats keep it, different in every corner."""
     corners = np.random.default_rng(seed).integers(20, 236, (3, 4, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def saved(picture: Image.Image, format: str, **options: object) -> bytes:
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
     out = io.BytesIO()
-    picture.save(out, format, **options)
+    image.save(out, format, **options)
     return out.getvalue()
 
 
@@ -175,7 +175,7 @@ def test_orientation_in_a_big_endian_or_broken_exif() -> None:
 
 
 def profile_with_swapped_primaries() -> bytes:
-    """SRGB with the red and the blue colorant exchanged: colours change, grays do not."""
+    """SRGB with the red and the blue colorant exchanged: colors change, grays do not."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     entries = int.from_bytes(profile[128:132], "big")
     place = {
@@ -205,7 +205,7 @@ def test_profile_is_converted_to_srgb(format: str) -> None:
     assert difference(swapped, plain[:, :, ::-1]) < 2
 
 
-def test_profile_of_transparent_and_broken_pictures() -> None:
+def test_profile_of_transparent_and_broken_images() -> None:
     alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
     rgba = Image.fromarray(np.dstack([smooth(), alpha]))
     swapped = decode(saved(rgba, "PNG", icc_profile=profile_with_swapped_primaries()))
@@ -244,7 +244,7 @@ def test_shrink_never_goes_below(width: int, height: int, at_least: int, side: s
 
 
 @pytest.mark.parametrize("at_least", [10, 60, 61, 120, 300])
-def test_scaled_decode_is_the_small_picture(at_least: int) -> None:
+def test_scaled_decode_is_the_small_image(at_least: int) -> None:
     large = smooth(400, 480)
     data = jpeg(large)
     small = decode(data, at_least_px=at_least)
@@ -290,7 +290,7 @@ def test_damaged_png_shows_by_its_checksum() -> None:
     assert caught.value.reason == "damaged"
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_what_is_no_image(tmp_path: Path) -> None:
     for content, reason in (
         (b"<html>Not found</html>", "not an image"),
         (b"\xff\xd8\xff", "truncated"),
@@ -361,7 +361,7 @@ def test_idx_members(tmp_path: Path) -> None:
             data = read_bytes(f"{container}#{index}")
             assert header(data) == Header("pnm", 20, 28)
             assert (decode(data) == pixels[index][:, :, None]).all()
-        with pytest.raises(ImageError, match="holds 3 pictures"):
+        with pytest.raises(ImageError, match="holds 3 images"):
             read_bytes(f"{container}#3")
     with pytest.raises(ImageError, match="no such file"):
         read_bytes(f"{tmp_path / 'absent-idx3-ubyte.gz'}#0")
@@ -395,8 +395,8 @@ def test_many_threads_see_the_same() -> None:
     files.append(jpeg(icc_profile=profile_with_swapped_primaries()))
     alone = [decode(data) for data in files]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(decode, files * 20))
-    for number, pixels in enumerate(together):
+        concat = list(pool.map(decode, files * 20))
+    for number, pixels in enumerate(concat):
         assert (pixels == alone[number % len(files)]).all()
 
 

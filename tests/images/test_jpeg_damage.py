@@ -20,18 +20,18 @@ from shopsight.images.jpeg_damage import checked_eighth
 def on_white(seed: int, side_px: int = 320) -> Image.Image:
     """A plain product on white: compact, so that the decoder finds its step again."""
     rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", (side_px, side_px), "white")
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (side_px, side_px), "white")
+    pen = ImageDraw.Draw(image)
     for _ in range(12):
         x, y = (int(value) for value in rng.integers(40, side_px - 80, 2))
-        colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-        pen.ellipse([x, y, x + 60, y + 45], fill=colour)
-    return picture
+        color = tuple(int(value) for value in rng.integers(0, 256, 3))
+        pen.ellipse([x, y, x + 60, y + 45], fill=color)
+    return image
 
 
-def encoded(picture: Image.Image, **options: object) -> bytes:
+def encoded(image: Image.Image, **options: object) -> bytes:
     out = io.BytesIO()
-    picture.save(out, "JPEG", **{"quality": 90, **options})
+    image.save(out, "JPEG", **{"quality": 90, **options})
     return out.getvalue()
 
 
@@ -53,35 +53,35 @@ def noticed_by_the_decoder(data: bytes) -> bool:
 
 def test_notices_what_the_decoder_overlooks() -> None:
     rng = np.random.default_rng(0)
-    alone = together = 0
+    alone = concat = 0
     for seed in range(60):
         data = bytearray(encoded(on_white(seed)))
         start = data.index(b"\xff\xda") + 14
         at = int(rng.integers(start, start + (len(data) - start) // 2))
         data[at : at + 16] = rng.bytes(16)
         alone += noticed_by_the_decoder(bytes(data))
-        together += noticed(bytes(data))
-    assert together >= alone + 10
-    assert together >= 50
+        concat += noticed(bytes(data))
+    assert concat >= alone + 10
+    assert concat >= 50
 
 
 def gamut() -> UInt8[np.ndarray, "h w 3"]:
-    """Black, white and all pure colours in fields of 16 pixels and in single pixels."""
+    """Black, white and all pure colors in fields of 16 pixels and in single pixels."""
     levels = np.array([0, 255], np.uint8)
-    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(2, 4, 3)
-    fields = np.asarray(cv2.resize(colours, (64, 32), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return np.concatenate([fields, np.tile(colours, (16, 16, 1))])
+    colors = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(2, 4, 3)
+    fields = np.asarray(cv2.resize(colors, (64, 32), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.concatenate([fields, np.tile(colors, (16, 16, 1))])
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("quality", [5, 30, 75, 95, 100])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_extreme_colours_are_not_accused(subsampling: str, quality: int, progressive: bool) -> None:
+def test_extreme_colors_are_not_accused(subsampling: str, quality: int, progressive: bool) -> None:
     for pixels in (gamut(), gamut()[:, :, :1].repeat(3, axis=2), gamut()[:45, :61]):
-        picture = Image.fromarray(np.ascontiguousarray(pixels))
+        image = Image.fromarray(np.ascontiguousarray(pixels))
         options = {"quality": quality, "progressive": progressive}
-        assert not noticed(encoded(picture, subsampling=subsampling, **options))
-        assert not noticed(encoded(picture.convert("L"), **options))
+        assert not noticed(encoded(image, subsampling=subsampling, **options))
+        assert not noticed(encoded(image.convert("L"), **options))
 
 
 @settings(max_examples=40)
@@ -101,10 +101,10 @@ def test_intact_files_are_not_accused(
     assert not noticed(encoded(Image.fromarray(pixels), quality=quality))
 
 
-def test_gives_the_same_small_picture() -> None:
+def test_gives_the_same_small_image() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
-    for data in (encoded(picture), encoded(picture.convert("L")), encoded(picture, quality=60)):
+    image = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    for data in (encoded(image), encoded(image.convert("L")), encoded(image, quality=60)):
         head = jpeg_header(data)
         plain = decode_jpeg(data, head, shrink=8)
         checked = checked_eighth(data, head)
@@ -112,8 +112,8 @@ def test_gives_the_same_small_picture() -> None:
 
 
 def test_other_color_spaces_are_left_to_the_decoder() -> None:
-    picture = on_white(0)
-    assert not noticed(encoded(picture.convert("CMYK")))
-    assert not noticed(encoded(picture, keep_rgb=True))
-    data = encoded(picture)
+    image = on_white(0)
+    assert not noticed(encoded(image.convert("CMYK")))
+    assert not noticed(encoded(image, keep_rgb=True))
+    data = encoded(image)
     assert noticed(data[: len(data) // 2])

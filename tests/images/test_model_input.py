@@ -1,4 +1,4 @@
-"""The square that the network sees: geometry, colours, decode scale, boxes."""
+"""The square that the network sees: geometry, colors, decode scale, boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from shopsight.errors import ImageError
-from shopsight.images.model_input import Box, canvas, canvas_of_array, edge_color, resize
+from shopsight.images.model_input import Box, edge_color, preprocess_array, preprocess_image, resize
 from shopsight.preprocess import Interpolation, Preprocess, Resize
 
 
@@ -39,25 +39,25 @@ def by_pillow(
     rgb: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess
 ) -> UInt8[np.ndarray, "s s 3"]:
     """The slow, obvious way."""
-    picture, size = Image.fromarray(rgb), preprocess.size
+    image, size = Image.fromarray(rgb), preprocess.size_px
     method = Image.Resampling[preprocess.interpolation.upper()]
     match preprocess.resize:
         case "squash":
-            return np.array(picture.resize((size, size), method))
+            return np.array(image.resize((size, size), method))
         case "pad":
-            scale = size / max(picture.size)
-            new = [max(1, round(side * scale)) for side in picture.size]
+            scale = size / max(image.size)
+            new = [max(1, round(side * scale)) for side in image.size]
             color = preprocess.pad_color
             assert color != "edge"
             square = Image.new("RGB", (size, size), color)
             at = ((size - new[0]) // 2, (size - new[1]) // 2)
-            square.paste(picture.resize((new[0], new[1]), method), at)
+            square.paste(image.resize((new[0], new[1]), method), at)
             return np.array(square)
         case "crop":
-            scale = round(size / preprocess.crop_fraction) / min(picture.size)
-            new = [max(1, round(side * scale)) for side in picture.size]
+            scale = round(size / preprocess.crop_fraction) / min(image.size)
+            new = [max(1, round(side * scale)) for side in image.size]
             left, top = (round((side - size) / 2) for side in new)
-            resized = picture.resize((new[0], new[1]), method)
+            resized = image.resize((new[0], new[1]), method)
             return np.array(resized.crop((left, top, left + size, top + size)))
 
 
@@ -78,10 +78,10 @@ def test_as_pillow_does_it(
     fraction: float,
 ) -> None:
     preprocess = Preprocess(
-        size=size, resize=mode, interpolation=interpolation, crop_fraction=fraction
+        size_px=size, resize=mode, interpolation=interpolation, crop_fraction=fraction
     )
     rgb = smooth(width, height)
-    ours, reference = canvas_of_array(rgb, preprocess), by_pillow(rgb, preprocess)
+    ours, reference = preprocess_array(rgb, preprocess), by_pillow(rgb, preprocess)
     assert ours.shape == (size, size, 3)
     assert ours.flags.c_contiguous
     assert np.abs(ours.astype(int) - reference).max() <= 2
@@ -90,44 +90,44 @@ def test_as_pillow_does_it(
 @pytest.mark.parametrize("mode", ["pad", "crop", "squash"])
 @settings(max_examples=25)
 @given(width=st.integers(8, 500), height=st.integers(8, 500), orientation=st.integers(1, 8))
-def test_scaled_jpeg_gives_the_same_picture(
+def test_scaled_jpeg_gives_the_same_image(
     mode: Resize, width: int, height: int, orientation: int
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels = smooth(width, height)
     data = encoded(pixels, "JPEG", exif=exif)
-    preprocess = Preprocess(size=64, resize=mode)
+    preprocess = Preprocess(size_px=64, resize=mode)
     whole = encoded(pixels, "PNG", exif=exif, compress_level=1)
-    assert difference(canvas(data, preprocess), canvas(whole, preprocess)) < 6
+    assert difference(preprocess_image(data, preprocess), preprocess_image(whole, preprocess)) < 6
 
 
 def test_sharp_detail_survives_the_scaled_decode() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (72, 52, 3), dtype=np.uint8)
     large = np.asarray(cv2.resize(pixels, (520, 720), interpolation=cv2.INTER_CUBIC), np.uint8)
-    preprocess = Preprocess(size=224)
-    scaled = canvas(encoded(large, "JPEG"), preprocess)
-    assert difference(scaled, canvas_of_array(large, preprocess)) < 4
+    preprocess = Preprocess(size_px=224)
+    scaled = preprocess_image(encoded(large, "JPEG"), preprocess)
+    assert difference(scaled, preprocess_array(large, preprocess)) < 4
 
 
 def test_no_resize_leaves_the_pixels_alone() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
     for mode in ("pad", "squash"):
-        same = canvas(encoded(pixels, "PNG"), Preprocess(size=28, resize=mode))
+        same = preprocess_image(encoded(pixels, "PNG"), Preprocess(size_px=28, resize=mode))
         assert (same == pixels).all()
     assert (
-        canvas_of_array(pixels, Preprocess(size=28, resize="crop", crop_fraction=1)) == pixels
+        preprocess_array(pixels, Preprocess(size_px=28, resize="crop", crop_fraction=1)) == pixels
     ).all()
 
 
 def test_padding() -> None:
     wide = np.full((10, 40, 3), 7, np.uint8)
-    square = canvas_of_array(wide, Preprocess(size=40, pad_color=(1, 2, 3)))
+    square = preprocess_array(wide, Preprocess(size_px=40, pad_color=(1, 2, 3)))
     assert (square[:15] == (1, 2, 3)).all()
     assert (square[25:] == (1, 2, 3)).all()
     assert (square[15:25] == 7).all()
-    assert (canvas_of_array(wide, Preprocess(size=40, pad_color="edge")) == 7).all()
+    assert (preprocess_array(wide, Preprocess(size_px=40, pad_color="edge")) == 7).all()
 
 
 def test_edge_color_counts_corners_once() -> None:
@@ -142,14 +142,14 @@ def test_edge_color_counts_corners_once() -> None:
 def test_transparent_pixels_lie_on_the_pad_color() -> None:
     out = io.BytesIO()
     Image.new("RGBA", (20, 20), (200, 0, 0, 0)).save(out, "PNG")
-    seen = canvas(out.getvalue(), Preprocess(size=20, pad_color=(5, 6, 7)))
+    seen = preprocess_image(out.getvalue(), Preprocess(size_px=20, pad_color=(5, 6, 7)))
     assert (seen == (5, 6, 7)).all()
-    assert (canvas(out.getvalue(), Preprocess(size=20, pad_color="edge")) == 255).all()
+    assert (preprocess_image(out.getvalue(), Preprocess(size_px=20, pad_color="edge")) == 255).all()
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_box_is_in_pixels_of_the_upright_full_picture(format: str, orientation: int) -> None:
+def test_box_is_in_pixels_of_the_upright_full_image(format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels = smooth(640, 480)
@@ -157,15 +157,17 @@ def test_box_is_in_pixels_of_the_upright_full_picture(format: str, orientation: 
     upright = pixels if orientation == 1 else np.ascontiguousarray(np.rot90(pixels, -1))
     box = Box(40, 80, 400, 300) if orientation == 1 else Box(80, 40, 300, 400)
     part = upright[int(box.y) : int(box.y + box.h), int(box.x) : int(box.x + box.w)]
-    preprocess = Preprocess(size=32)
-    seen = canvas(data, preprocess, box=box)
-    assert difference(seen, canvas_of_array(np.ascontiguousarray(part), preprocess)) < 3
+    preprocess = Preprocess(size_px=32)
+    seen = preprocess_image(data, preprocess, box=box)
+    assert difference(seen, preprocess_array(np.ascontiguousarray(part), preprocess)) < 3
 
 
 def test_small_box_is_decoded_at_full_size() -> None:
     pixels = np.zeros((800, 800, 3), np.uint8)
     pixels[::2] = 255
-    seen = canvas(encoded(pixels, "JPEG"), Preprocess(size=32), box=Box(100, 100, 32, 32))
+    seen = preprocess_image(
+        encoded(pixels, "JPEG"), Preprocess(size_px=32), box=Box(100, 100, 32, 32)
+    )
     assert difference(seen, pixels[100:132, 100:132]) < 6
 
 
@@ -177,7 +179,7 @@ def test_small_box_is_decoded_at_full_size() -> None:
 )
 def test_any_box_is_cut_or_refused(x: float, y: float, w: float, h: float) -> None:
     try:
-        seen = canvas_of_array(smooth(100, 80), Preprocess(size=8), box=Box(x, y, w, h))
+        seen = preprocess_array(smooth(100, 80), Preprocess(size_px=8), box=Box(x, y, w, h))
     except ImageError as error:
         outside = w <= 0 or h <= 0 or round(x) >= 100 or round(y) >= 80
         assert outside or round(x + w) < 0 or round(y + h) < 0, error  # noqa: PT017
@@ -187,12 +189,12 @@ def test_any_box_is_cut_or_refused(x: float, y: float, w: float, h: float) -> No
 
 def test_read_only_and_strided_arrays() -> None:
     pixels = smooth(60, 40)
-    expected = canvas_of_array(pixels, Preprocess(size=16))
+    expected = preprocess_array(pixels, Preprocess(size_px=16))
     locked = pixels.copy()
     locked.flags.writeable = False
     strided = np.repeat(pixels, 2, axis=1)[:, ::2]
     for other in (locked, strided):
-        assert (canvas_of_array(other, Preprocess(size=16)) == expected).all()
+        assert (preprocess_array(other, Preprocess(size_px=16)) == expected).all()
 
 
 def test_resize_is_pillows_within_a_level() -> None:
@@ -203,6 +205,6 @@ def test_resize_is_pillows_within_a_level() -> None:
     assert np.abs(ours.astype(int) - pillow).max() <= 1
 
 
-def test_bytes_that_are_no_picture_are_named() -> None:
+def test_bytes_that_are_no_image_are_named() -> None:
     with pytest.raises(ImageError, match=r"shop/a\.jpg"):
-        canvas(b"no picture", Preprocess(), where="shop/a.jpg")
+        preprocess_image(b"no picture", Preprocess(), where="shop/a.jpg")

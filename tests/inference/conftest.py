@@ -1,4 +1,4 @@
-"""A small bundle that was really written, and the pictures it is asked about."""
+"""A small bundle that was really written, and the images it is asked about."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 
 if TYPE_CHECKING:
-    from tests.conftest import DrawnProducts
+    from tests.conftest import ProductPhotos
 
 # BatchNorm with activation inside, depthwise convolutions, 0.4 M parameters.
 BACKBONE = "timm:test_efficientnet"
 
 
 @pytest.fixture(scope="session")
-def files(drawn_products: DrawnProducts) -> list[str]:
-    """Paths of all drawn pictures, in the order of a folder's listing."""
-    return sorted(str(path) for path in drawn_products.folder.rglob("*.jpg"))
+def files(product_photos: ProductPhotos) -> list[str]:
+    """Paths of all drawn images, in the order of a folder's listing."""
+    return sorted(str(path) for path in product_photos.folder.rglob("*.jpg"))
 
 
 @pytest.fixture(scope="session")
@@ -33,14 +33,14 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, files: list[str]) ->
     torch.manual_seed(0)
     backbone = create_backbone(BACKBONE, weights="random", size=64)
     _spread(backbone.module)
-    head = create_head("linear", width=backbone.width, classes=3)
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess)
     info = BundleInfo(
         backbone=BACKBONE,
         weights="random",
         labels=("dress", "hat", "shoe"),
         preprocess=backbone.preprocess,
-        embedding_width=backbone.width,
+        embedding_dim=backbone.embedding_dim,
         temperature=0.5,
     )
     folder = tmp_path_factory.mktemp("run") / "model"

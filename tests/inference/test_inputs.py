@@ -12,24 +12,24 @@ import pytest
 from PIL import Image
 
 from shopsight.errors import CatalogError
-from shopsight.images.model_input import canvas
-from shopsight.inference.inputs import Picture, Prepared, prepare
+from shopsight.images.model_input import preprocess_image
+from shopsight.inference.inputs import ImageInput, Prepared, prepare
 from shopsight.preprocess import Preprocess
 
-SMALL = Preprocess(size=32)
+SMALL = Preprocess(size_px=32)
 
 
-def all_of(pictures: object, *, ahead: int = 4) -> list[Prepared]:
-    return list(prepare(pictures, SMALL, ahead=ahead, threads=2))  # type: ignore[arg-type]
+def all_of(images: object, *, prefetch: int = 4) -> list[Prepared]:
+    return list(prepare(images, SMALL, prefetch=prefetch, threads=2))  # type: ignore[arg-type]
 
 
-def test_every_kind_of_input_gives_the_same_picture(tmp_path: Path) -> None:
+def test_every_kind_of_input_gives_the_same_image(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     image = Image.fromarray(rgb)
     file = io.BytesIO()
     image.save(file, "PNG")
     (tmp_path / "a.png").write_bytes(file.getvalue())
-    expected = canvas(file.getvalue(), SMALL)
+    expected = preprocess_image(file.getvalue(), SMALL)
     kinds: list[object] = [
         str(tmp_path / "a.png"), tmp_path / "a.png", tmp_path, file.getvalue(), image, rgb,
         rgb[None], [rgb], [tmp_path],
@@ -54,7 +54,7 @@ def test_pillow_images_are_treated_as_their_files() -> None:
         image.save(file, "PNG", exif=image.getexif())
         (found,) = all_of(image)
         assert found.pixels is not None
-        assert np.array_equal(found.pixels, canvas(file.getvalue(), SMALL)), image.mode
+        assert np.array_equal(found.pixels, preprocess_image(file.getvalue(), SMALL)), image.mode
     (cmyk,) = all_of(turned.convert("CMYK"))
     assert cmyk.pixels is not None
 
@@ -67,7 +67,7 @@ def test_arrays_with_one_or_four_channels() -> None:
     assert np.array_equal(first.pixels, second.pixels)
     (clear,) = all_of(np.zeros((8, 8, 4), np.uint8))
     assert clear.pixels is not None
-    assert clear.pixels.min() == 255  # transparent: the pad colour
+    assert clear.pixels.min() == 255  # transparent: the pad color
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,18 @@ def test_failures_keep_their_place(files: list[str], tmp_path: Path) -> None:
     assert reasons[:4] == [None, "missing", None, "empty"]
     assert reasons[4] in {"truncated", "damaged", "not an image"}
     assert reasons[5:] == ["not an image", None]
-    assert found[1].ref == str(tmp_path / "gone.jpg")
-    assert [found[place].ref for place in (3, 4, 5)] == ["image 4", "image 5", "image 6"]
+    assert found[1].source == str(tmp_path / "gone.jpg")
+    assert [found[place].source for place in (3, 4, 5)] == ["image 4", "image 5", "image 6"]
 
 
 def test_order_is_kept_and_folders_are_listed(files: list[str]) -> None:
     folder = str(Path(files[0]).parents[1])
-    assert [one.ref for one in all_of(folder)] == files
-    assert [one.ref for one in all_of([files[3], folder, files[1]])] == [files[3], *files, files[1]]
+    assert [one.source for one in all_of(folder)] == files
+    assert [one.source for one in all_of([files[3], folder, files[1]])] == [
+        files[3],
+        *files,
+        files[1],
+    ]
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
@@ -109,13 +113,13 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
 def test_reads_no_further_ahead_than_told(files: list[str]) -> None:
     taken = 0
 
-    def endless() -> Iterator[Picture]:
+    def endless() -> Iterator[ImageInput]:
         nonlocal taken
         for file in itertools.cycle(files):
             taken += 1
             yield file
 
-    stream = prepare(endless(), SMALL, ahead=5, threads=2)
+    stream = prepare(endless(), SMALL, prefetch=5, threads=2)
     for count in range(1, 8):
         next(stream)
         assert taken <= count + 5

@@ -71,9 +71,9 @@ def test_a_network_that_does_not_bear_bf16_runs_in_fp32(
     "changes",
     [
         {"preprocess": {"mean": [0.2, 0.2, 0.2]}},
-        {"preprocess": {"resize": "squash", "size": 96}},
-        {"preprocess": {"pad_color": [0, 0, 0], "resize": "pad", "size": 32}},
-        {"flip": True},
+        {"preprocess": {"resize": "squash", "size_px": 96}},
+        {"preprocess": {"pad_color": [0, 0, 0], "resize": "pad", "size_px": 32}},
+        {"tta_hflip": True},
     ],
 )
 def test_a_changed_preprocess_is_found(copied: Path, changes: dict[str, object]) -> None:

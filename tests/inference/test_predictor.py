@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from shopsight.bundle.bundle import BundleInfo, build_model, read_bundle
 from shopsight.errors import BundleError, ImageError
-from shopsight.images.model_input import canvas
+from shopsight.images.model_input import preprocess_image
 from shopsight.inference.engine import Engine, Precision
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
@@ -28,14 +28,14 @@ def test_agrees_with_the_slow_and_obvious(
     for prediction, embedding in zip(
         predictor.predict(files, batch_size=7), predictor.embed(files, batch_size=7), strict=True
     ):
-        pixels = canvas(Path(prediction.ref).read_bytes(), predictor.preprocess)
+        pixels = preprocess_image(Path(prediction.source).read_bytes(), predictor.preprocess)
         with torch.inference_mode():
             vector = model.embed(torch.from_numpy(pixels)[None])
             expected = (model.classify(vector)[0].double() / 0.5).softmax(0)
         best = expected.argsort(descending=True)
         assert prediction.labels == tuple(predictor.labels[place] for place in best)
         assert prediction.probabilities == pytest.approx(expected[best].tolist(), abs=1e-4)
-        assert prediction.assigned == prediction.labels[:1]
+        assert prediction.predicted_labels == prediction.labels[:1]
         assert prediction.error is None
         assert embedding.vector is not None
         np.testing.assert_allclose(embedding.vector, vector[0].numpy(), atol=1e-4)
@@ -43,7 +43,7 @@ def test_agrees_with_the_slow_and_obvious(
 
 def test_order_and_count_for_any_batch_size(predictor: Predictor, files: list[str]) -> None:
     for batch_size in (1, 3, 64):
-        assert [one.ref for one in predictor.predict(files, batch_size=batch_size)] == files
+        assert [one.source for one in predictor.predict(files, batch_size=batch_size)] == files
     assert list(predictor.predict([])) == []
 
 
@@ -63,7 +63,7 @@ def test_failures_are_reported_in_place(predictor: Predictor, files: list[str]) 
 def test_streams(predictor: Predictor, files: list[str]) -> None:
     endless = itertools.cycle(files)
     first = list(itertools.islice(predictor.predict(endless, batch_size=4), 10))
-    assert [one.ref for one in first] == files[:10]
+    assert [one.source for one in first] == files[:10]
 
 
 class FixedLogits:
@@ -81,7 +81,7 @@ class FixedLogits:
         return np.zeros((len(images), 2), np.float32), self.logits.repeat(len(images), 0)
 
 
-def test_several_labels_per_picture(predictor: Predictor, files: list[str]) -> None:
+def test_several_labels_per_image(predictor: Predictor, files: list[str]) -> None:
     engine: Engine = FixedLogits(0.4, -0.2, 1.0)
     info = BundleInfo.model_validate(
         predictor.info.model_dump()
@@ -90,6 +90,6 @@ def test_several_labels_per_picture(predictor: Predictor, files: list[str]) -> N
     (found,) = Predictor(engine, info).predict(files[0])
     assert found.labels == ("shoe", "dress", "hat")
     assert found.probabilities == pytest.approx((0.7311, 0.5987, 0.4502), abs=1e-4)
-    assert found.assigned == ("dress", "hat")
+    assert found.predicted_labels == ("dress", "hat")
     with pytest.raises(BundleError, match="no golden outputs"):
         Predictor(engine, info).verify()

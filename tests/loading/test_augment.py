@@ -10,22 +10,22 @@ from shopsight.config.recipe import AugmentSettings
 from shopsight.loading.augment import augment
 
 EVERYTHING = AugmentSettings(
-    vflip=0.3,
-    warp=0.8,
-    warp_kinds=("all", "rotate", "scale", "shift"),
-    stretch=0.2,
-    colour_kinds=("jitter", "brightness-contrast", "hue-saturation", "clahe", "channel-shuffle"),
+    vflip_prob=0.3,
+    affine_prob=0.8,
+    affine_kinds=("all", "rotate", "scale", "translate"),
+    aspect_jitter=0.2,
+    color_kinds=("jitter", "brightness-contrast", "hue-saturation", "clahe", "channel-shuffle"),
     hue=0.1,
-    noise=0.5,
-    blur=0.5,
+    noise_prob=0.5,
+    blur_prob=0.5,
     blur_kinds=("box", "gaussian", "median"),
     blur_px=7,
-    erase=0.5,
+    random_erasing_prob=0.5,
 )
 NOTHING = AugmentSettings.none()
 
 
-def pictures(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
+def photos(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return np.stack(
         [
@@ -57,7 +57,7 @@ def run(
 
 @pytest.mark.parametrize("side", [28, 224])
 def test_nothing_drawn_gives_the_same_bytes(side: int) -> None:
-    images = pictures(6, side)
+    images = photos(6, side)
     out = run(images, NOTHING)
     np.testing.assert_array_equal(out, images)
     assert not np.shares_memory(out, images)
@@ -65,21 +65,27 @@ def test_nothing_drawn_gives_the_same_bytes(side: int) -> None:
 
 @pytest.mark.parametrize("side", [28, 224])
 def test_flips_alone_are_exact(side: int) -> None:
-    images = pictures(4, side)
-    across = run(images, NOTHING.model_copy(update={"hflip": 1.0}))
+    images = photos(4, side)
+    across = run(images, NOTHING.model_copy(update={"hflip_prob": 1.0}))
     np.testing.assert_array_equal(across, images[:, :, ::-1])
-    down = run(images, NOTHING.model_copy(update={"vflip": 1.0}))
+    down = run(images, NOTHING.model_copy(update={"vflip_prob": 1.0}))
     np.testing.assert_array_equal(down, images[:, ::-1])
-    both = run(images, NOTHING.model_copy(update={"hflip": 1.0, "vflip": 1.0}))
+    both = run(images, NOTHING.model_copy(update={"hflip_prob": 1.0, "vflip_prob": 1.0}))
     np.testing.assert_array_equal(both, images[:, ::-1, ::-1])
-    half = run(pictures(200, 8), NOTHING.model_copy(update={"hflip": 0.5}))
-    flipped = (half == pictures(200, 8)[:, :, ::-1]).all(axis=(1, 2, 3))
+    half = run(photos(200, 8), NOTHING.model_copy(update={"hflip_prob": 0.5}))
+    flipped = (half == photos(200, 8)[:, :, ::-1]).all(axis=(1, 2, 3))
     assert 70 < flipped.sum() < 130
 
 
 def test_a_shift_alone_goes_by_whole_pixels() -> None:
-    images = pictures(40, 28)
-    settings = AugmentSettings(hflip=0.0, warp=1.0, warp_kinds=("shift",), shift=0.1, colour=0.0)
+    images = photos(40, 28)
+    settings = AugmentSettings(
+        hflip_prob=0.0,
+        affine_prob=1.0,
+        affine_kinds=("translate",),
+        translate=0.1,
+        color_jitter_prob=0.0,
+    )
     moves = set()
     for before, after in zip(images, run(images, settings), strict=True):
         found = [
@@ -98,8 +104,8 @@ def test_a_shift_alone_goes_by_whole_pixels() -> None:
 
 
 @given(st.data())
-def test_a_picture_does_not_know_its_batch(data: st.DataObject) -> None:
-    images, samples = pictures(9), np.arange(9) * 7 + 1
+def test_a_image_does_not_know_its_batch(data: st.DataObject) -> None:
+    images, samples = photos(9), np.arange(9) * 7 + 1
     epoch, size_px = data.draw(st.integers(0, 50)), data.draw(st.sampled_from([20, 32, 40]))
     whole = run(images, EVERYTHING, samples=samples, epoch=epoch, size_px=size_px)
     order = np.array(data.draw(st.permutations(range(9))))
@@ -110,7 +116,7 @@ def test_a_picture_does_not_know_its_batch(data: st.DataObject) -> None:
 
 
 def test_seed_epoch_and_sample_each_matter() -> None:
-    images = pictures(1).repeat(3, axis=0)
+    images = photos(1).repeat(3, axis=0)
     out = run(images, EVERYTHING)
     assert (out[0] != out[1]).any()
     assert (run(images, EVERYTHING, epoch=1) != out).any()
@@ -119,16 +125,16 @@ def test_seed_epoch_and_sample_each_matter() -> None:
 
 
 def test_switching_one_part_on_changes_no_other_draw() -> None:
-    images = pictures(30)
+    images = photos(30)
     plain = run(images, AugmentSettings())
-    erased = run(images, AugmentSettings(erase=1.0, erase_area=(0.05, 0.1)))
+    erased = run(images, AugmentSettings(random_erasing_prob=1.0, random_erasing_area=(0.05, 0.1)))
     untouched = (plain == erased).all(axis=3).mean(axis=(1, 2))
     assert (untouched > 0.85).all()
     assert (untouched < 1.0).all()
 
 
 def test_the_input_is_left_alone() -> None:
-    images = pictures(20)
+    images = photos(20)
     before = images.copy()
     run(images, EVERYTHING)
     np.testing.assert_array_equal(images, before)
@@ -137,31 +143,31 @@ def test_the_input_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"vflip": 1.0},
-        {"warp": 1.0, "warp_kinds": ("rotate",)},
-        {"warp": 1.0, "warp_kinds": ("scale",)},
-        {"warp": 1.0, "warp_kinds": ("all",), "stretch": 0.3},
-        {"colour": 1.0, "colour_kinds": ("brightness-contrast",)},
-        {"colour": 1.0, "colour_kinds": ("hue-saturation",), "hue": 0.2},
-        {"colour": 1.0, "colour_kinds": ("clahe",)},
-        {"noise": 1.0},
-        {"blur": 1.0, "blur_kinds": ("median",)},
-        {"erase": 1.0},
+        {"vflip_prob": 1.0},
+        {"affine_prob": 1.0, "affine_kinds": ("rotate",)},
+        {"affine_prob": 1.0, "affine_kinds": ("scale",)},
+        {"affine_prob": 1.0, "affine_kinds": ("all",), "aspect_jitter": 0.3},
+        {"color_jitter_prob": 1.0, "color_kinds": ("brightness-contrast",)},
+        {"color_jitter_prob": 1.0, "color_kinds": ("hue-saturation",), "hue": 0.2},
+        {"color_jitter_prob": 1.0, "color_kinds": ("clahe",)},
+        {"noise_prob": 1.0},
+        {"blur_prob": 1.0, "blur_kinds": ("median",)},
+        {"random_erasing_prob": 1.0},
     ],
 )
-def test_each_part_changes_the_pictures(change: dict[str, object]) -> None:
-    images = pictures(20)
+def test_each_part_changes_the_images(change: dict[str, object]) -> None:
+    images = photos(20)
     out = run(images, NOTHING.model_copy(update=change))
     # A draw near zero (no noise to speak of, a scale of nearly one) changes nothing.
     assert (out != images).any(axis=(1, 2, 3)).mean() >= 0.9
 
 
-def test_warps_keep_the_thing_in_the_picture() -> None:
+def test_warps_keep_the_thing_in_the_image() -> None:
     """The default augmentation moves a disc's middle by a tenth of the side at most."""
     images = np.full((64, 64, 64, 3), 255, np.uint8)
     for image in images:
         cv2.circle(image, (32, 32), 12, (20, 20, 20), -1)
-    out = run(images, AugmentSettings(colour=0.0))
+    out = run(images, AugmentSettings(color_jitter_prob=0.0))
     dark = out[..., 0] < 128
     rows, columns = np.indices((64, 64))
     for value in (rows, columns):
@@ -174,9 +180,9 @@ def test_warps_keep_the_thing_in_the_picture() -> None:
 
 def test_sizes_agree_about_what_is_seen() -> None:
     """Straight to a smaller side is the same view as warping first and resizing after."""
-    images = pictures(10, 96)
+    images = photos(10, 96)
     images = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in images])
-    settings = AugmentSettings(colour=0.0)
+    settings = AugmentSettings(color_jitter_prob=0.0)
     small = run(images, settings, size_px=48)
     full = run(images, settings, size_px=96)
     shrunk = np.stack([cv2.resize(p, (48, 48), interpolation=cv2.INTER_AREA) for p in full])
@@ -186,10 +192,14 @@ def test_sizes_agree_about_what_is_seen() -> None:
     np.testing.assert_array_equal(plain, wanted)
 
 
-def test_grey_pictures_stay_grey() -> None:
-    images = pictures(40, 28)[..., :1].repeat(3, axis=3)
+def test_gray_images_stay_gray() -> None:
+    images = photos(40, 28)[..., :1].repeat(3, axis=3)
     settings = AugmentSettings(
-        warp_kinds=("shift",), colour=0.0, erase=1.0, blur=0.5, scale=(1.0, 1.0)
+        affine_kinds=("translate",),
+        color_jitter_prob=0.0,
+        random_erasing_prob=1.0,
+        blur_prob=0.5,
+        scale=(1.0, 1.0),
     )
     out = run(images, settings)
     assert (out[..., 0] == out[..., 1]).all()

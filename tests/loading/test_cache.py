@@ -18,28 +18,28 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import CacheSettings
 from shopsight.errors import ConfigError, ImageError
 from shopsight.files import sha256_file
-from shopsight.images.model_input import Box, canvas
+from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading import cache
 from shopsight.loading.blob_store import Segments
 from shopsight.loading.cache import PixelSource, geometry_folder, open_cache
 from shopsight.preprocess import Preprocess
-from shopsight.progress import Advance, listen
+from shopsight.progress import Advance, use_listener
 
-PREPROCESS = Preprocess(size=48)
+PREPROCESS = Preprocess(size_px=48)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Catalog:
+def images(tmp_path: Path) -> Catalog:
     """Ten JPEGs of different shapes."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(10):
         small = rng.integers(0, 256, (6, 5 + number, 3)).astype(np.uint8)
-        picture = Image.fromarray(small).resize((100 + 10 * number, 130), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{number}.jpg", quality=92)
+        image = Image.fromarray(small).resize((100 + 10 * number, 130), Image.Resampling.BICUBIC)
+        image.save(folder / f"{number}.jpg", quality=92)
     names = [f"{number}.jpg" for number in range(10)]
-    return Catalog(pl.DataFrame({"image": names}), name="drawn", root=str(folder))
+    return Catalog(pl.DataFrame({"image": names}), name="synthetic", root=str(folder))
 
 
 class Ears:
@@ -54,7 +54,7 @@ class Ears:
         self.work.append((title, total))
         yield lambda _count: None
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self.said.append(text)
 
     def decoded(self) -> int:
@@ -71,138 +71,138 @@ def opened(
 ) -> tuple[PixelSource, Ears]:
     ears = Ears()
     settings = CacheSettings.model_validate({"mode": mode, "folder": str(folder)})
-    with listen(ears):
+    with use_listener(ears):
         source = open_cache(catalog, preprocess, settings=settings, sha256s=sha256s, threads=2)
     return source, ears
 
 
 def wanted(catalog: Catalog, preprocess: Preprocess = PREPROCESS) -> np.ndarray:
-    return np.stack([canvas(Path(ref).read_bytes(), preprocess) for ref in catalog.refs()])
+    return np.stack(
+        [preprocess_image(Path(ref).read_bytes(), preprocess) for ref in catalog.refs()]
+    )
 
 
 @pytest.mark.parametrize("mode", ["auto", "raw", "off"])
-def test_pictures_are_the_canvas_of_the_files(pictures: Catalog, tmp_path: Path, mode: str) -> None:
-    source, _ = opened(pictures, tmp_path / "cache", mode=mode)
+def test_images_are_the_canvas_of_the_files(images: Catalog, tmp_path: Path, mode: str) -> None:
+    source, _ = opened(images, tmp_path / "cache", mode=mode)
     assert (len(source), source.size_px) == (10, 48)
     assert source.mode == ("off" if mode == "off" else "raw")
     rows = np.array([7, 0, 7, 3])
-    np.testing.assert_array_equal(source.gather(rows), wanted(pictures)[rows])
+    np.testing.assert_array_equal(source.gather(rows), wanted(images)[rows])
     assert source.gather(rows[:0]).shape == (0, 48, 48, 3)
 
 
-def test_jpegs_are_nearly_the_pictures(pictures: Catalog, tmp_path: Path) -> None:
-    source, _ = opened(pictures, tmp_path / "cache", mode="jpeg")
+def test_jpegs_are_nearly_the_images(images: Catalog, tmp_path: Path) -> None:
+    source, _ = opened(images, tmp_path / "cache", mode="jpeg")
     assert source.mode == "jpeg"
     rows = np.array([9, 2, 2, 0])
-    assert np.abs(source.gather(rows) - wanted(pictures)[rows].astype(int)).mean() < 2
-    again, ears = opened(pictures, tmp_path / "cache", mode="jpeg")
+    assert np.abs(source.gather(rows) - wanted(images)[rows].astype(int)).mean() < 2
+    again, ears = opened(images, tmp_path / "cache", mode="jpeg")
     assert ears.decoded() == 0
     np.testing.assert_array_equal(again.gather(rows), source.gather(rows))
 
 
-def test_other_orders_subsets_and_columns_share_the_cache(
-    pictures: Catalog, tmp_path: Path
-) -> None:
-    _, ears = opened(pictures, tmp_path / "cache")
+def test_other_orders_subsets_and_columns_share_the_cache(images: Catalog, tmp_path: Path) -> None:
+    _, ears = opened(images, tmp_path / "cache")
     assert ears.decoded() == 10
-    part = pictures.take([8, 1, 5]).with_table(
-        pictures.take([8, 1, 5]).table.with_columns(label=pl.lit("x"))
+    part = images.take([8, 1, 5]).with_table(
+        images.take([8, 1, 5]).table.with_columns(label=pl.lit("x"))
     )
     source, ears = opened(part, tmp_path / "cache")
     assert ears.decoded() == 0
     np.testing.assert_array_equal(source.gather(np.arange(3)), wanted(part))
 
 
-def test_the_mean_is_not_part_of_the_geometry(pictures: Catalog, tmp_path: Path) -> None:
-    opened(pictures, tmp_path / "cache")
+def test_the_mean_is_not_part_of_the_geometry(images: Catalog, tmp_path: Path) -> None:
+    opened(images, tmp_path / "cache")
     other_mean = PREPROCESS.model_copy(update={"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)})
-    assert opened(pictures, tmp_path / "cache", preprocess=other_mean)[1].decoded() == 0
-    for change in ({"size": 32}, {"resize": "squash"}, {"pad_color": "edge"}):
+    assert opened(images, tmp_path / "cache", preprocess=other_mean)[1].decoded() == 0
+    for change in ({"size_px": 32}, {"resize": "squash"}, {"pad_color": "edge"}):
         other = PREPROCESS.model_copy(update=change)
-        source, ears = opened(pictures, tmp_path / "cache", preprocess=other)
+        source, ears = opened(images, tmp_path / "cache", preprocess=other)
         assert ears.decoded() == 10
-        np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures, other))
+        np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images, other))
 
 
-def test_a_changed_file_is_another_picture(pictures: Catalog, tmp_path: Path) -> None:
-    opened(pictures, tmp_path / "cache")
-    refs = pictures.refs()
+def test_a_changed_file_is_another_image(images: Catalog, tmp_path: Path) -> None:
+    opened(images, tmp_path / "cache")
+    refs = images.refs()
     shutil.copy(refs[3], refs[4])
     Image.new("RGB", (60, 60), (1, 2, 3)).save(refs[5])
-    source, ears = opened(pictures, tmp_path / "cache")
+    source, ears = opened(images, tmp_path / "cache")
     assert ears.decoded() == 1, "one file is new; the other is a copy of one in the cache"
-    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures))
+    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
 
 
-def test_equal_files_are_decoded_once(pictures: Catalog, tmp_path: Path) -> None:
-    refs = pictures.refs()
+def test_equal_files_are_decoded_once(images: Catalog, tmp_path: Path) -> None:
+    refs = images.refs()
     shutil.copy(refs[0], refs[9])
-    source, ears = opened(pictures, tmp_path / "cache")
+    source, ears = opened(images, tmp_path / "cache")
     assert ears.decoded() == 9
-    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures))
+    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
 
 
-def test_boxes_are_cut_out(pictures: Catalog, tmp_path: Path) -> None:
+def test_boxes_are_cut_out(images: Catalog, tmp_path: Path) -> None:
     box = pl.DataFrame(
         {"box_x": [10.0, None], "box_y": [20.0, None], "box_w": [50.0, None], "box_h": [60.0, None]}
     )
-    twice = pictures.take([4, 4])
+    twice = images.take([4, 4])
     boxed = twice.with_table(pl.concat([twice.table, box], how="horizontal"))
     for mode in ("raw", "off"):
         source, _ = opened(boxed, tmp_path / "cache", mode=mode)
-        data = Path(pictures.refs()[4]).read_bytes()
-        cut = canvas(data, PREPROCESS, box=Box(10, 20, 50, 60))
+        data = Path(images.refs()[4]).read_bytes()
+        cut = preprocess_image(data, PREPROCESS, box=Box(10, 20, 50, 60))
         got = source.gather(np.arange(2))
-        np.testing.assert_array_equal(got, np.stack([cut, canvas(data, PREPROCESS)]))
+        np.testing.assert_array_equal(got, np.stack([cut, preprocess_image(data, PREPROCESS)]))
         assert (got[0] != got[1]).any()
 
 
 def test_a_bad_file_is_named_and_the_work_before_it_is_kept(
-    pictures: Catalog, tmp_path: Path
+    images: Catalog, tmp_path: Path
 ) -> None:
-    bad = Path(pictures.refs()[6])
+    bad = Path(images.refs()[6])
     bad.write_bytes(b"not a picture")
     with pytest.raises(ImageError, match=r"6\.jpg"):
-        opened(pictures, tmp_path / "cache")
+        opened(images, tmp_path / "cache")
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
     kept = sum(Segments.read(folder).counts)
-    rest = pictures.take([0, 1, 2, 3, 4, 5, 7, 8, 9])
+    rest = images.take([0, 1, 2, 3, 4, 5, 7, 8, 9])
     source, ears = opened(rest, tmp_path / "cache")
     assert ears.decoded() == 9 - kept
     np.testing.assert_array_equal(source.gather(np.arange(9)), wanted(rest))
 
 
 def test_an_interrupted_build_goes_on(
-    pictures: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "PIECE_IMAGES", 1)
-    refs = pictures.refs()
+    refs = images.refs()
     shas = [sha256_file(ref) for ref in refs]
     held = Path(refs[7]).read_bytes()
     Path(refs[7]).unlink()
     with pytest.raises(ImageError):
-        opened(pictures, tmp_path / "cache", sha256s=shas)
+        opened(images, tmp_path / "cache", sha256s=shas)
     Path(refs[7]).write_bytes(held)
-    source, ears = opened(pictures, tmp_path / "cache", sha256s=shas)
+    source, ears = opened(images, tmp_path / "cache", sha256s=shas)
     assert ears.decoded() == 3
-    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures))
+    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
     rows = np.array([9, 0, 8, 1])
-    np.testing.assert_array_equal(source.gather(rows), wanted(pictures)[rows])
+    np.testing.assert_array_equal(source.gather(rows), wanted(images)[rows])
 
 
-def test_a_file_that_changes_under_the_hands_is_refused(pictures: Catalog, tmp_path: Path) -> None:
-    shas = [sha256_file(ref) for ref in pictures.refs()]
-    Image.new("RGB", (60, 60)).save(pictures.refs()[2])
+def test_a_file_that_changes_under_the_hands_is_refused(images: Catalog, tmp_path: Path) -> None:
+    shas = [sha256_file(ref) for ref in images.refs()]
+    Image.new("RGB", (60, 60)).save(images.refs()[2])
     with pytest.raises(ImageError, match=r"2\.jpg.*changed") as caught:
-        opened(pictures, tmp_path / "cache", sha256s=shas)
+        opened(images, tmp_path / "cache", sha256s=shas)
     assert caught.value.reason == "changed"
 
 
-def test_two_builds_at_once_do_the_work_once(pictures: Catalog, tmp_path: Path) -> None:
+def test_two_builds_at_once_do_the_work_once(images: Catalog, tmp_path: Path) -> None:
     results: list[np.ndarray] = []
 
     def build() -> None:
-        results.append(opened(pictures, tmp_path / "cache")[0].gather(np.arange(10)))
+        results.append(opened(images, tmp_path / "cache")[0].gather(np.arange(10)))
 
     threads = [threading.Thread(target=build) for _ in range(3)]
     for thread in threads:
@@ -210,41 +210,41 @@ def test_two_builds_at_once_do_the_work_once(pictures: Catalog, tmp_path: Path) 
     for thread in threads:
         thread.join()
     for result in results:
-        np.testing.assert_array_equal(result, wanted(pictures))
+        np.testing.assert_array_equal(result, wanted(images))
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
     assert sum(Segments.read(folder).counts) == 10
 
 
-def test_size_is_told(pictures: Catalog, tmp_path: Path) -> None:
-    _, ears = opened(pictures, tmp_path / "cache", mode="auto")
+def test_size_is_told(images: Catalog, tmp_path: Path) -> None:
+    _, ears = opened(images, tmp_path / "cache", mode="auto")
     (line,) = ears.said
-    assert "10 pictures at 48 px" in line
+    assert "10 images at 48 px" in line
     assert "69.1 kB raw" in line
     assert "10 to decode; 69.1 kB of the " in line
-    assert ", 0 to decode; in " in opened(pictures, tmp_path / "cache")[1].said[0]
+    assert ", 0 to decode; in " in opened(images, tmp_path / "cache")[1].said[0]
 
 
 def test_auto_takes_what_fits(
-    pictures: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw_bytes = 10 * 48 * 48 * 3
     monkeypatch.setattr(cache, "free_bytes", lambda _path: raw_bytes)
-    assert opened(pictures, tmp_path / "a", mode="auto")[0].mode == "jpeg"
+    assert opened(images, tmp_path / "a", mode="auto")[0].mode == "jpeg"
     monkeypatch.setattr(cache, "free_bytes", lambda _path: raw_bytes // 20)
-    source, ears = opened(pictures, tmp_path / "b", mode="auto")
+    source, ears = opened(images, tmp_path / "b", mode="auto")
     assert source.mode == "off"
     assert "does not fit" in ears.said[0]
     with pytest.raises(ConfigError, match="does not fit"):
-        opened(pictures, tmp_path / "b", mode="raw")
+        opened(images, tmp_path / "b", mode="raw")
     # What is there already needs no room.
-    assert opened(pictures, tmp_path / "a", mode="auto")[0].mode == "jpeg"
+    assert opened(images, tmp_path / "a", mode="auto")[0].mode == "jpeg"
 
 
 def test_the_folder_is_the_users_choice(
-    pictures: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "by-variable"))
-    open_cache(pictures, PREPROCESS, settings=CacheSettings())
+    open_cache(images, PREPROCESS, settings=CacheSettings())
     assert list((tmp_path / "by-variable").rglob("*.blobs"))
 
 
@@ -256,11 +256,11 @@ from shopsight.loading import blob_store
 from shopsight.catalog.catalog import Catalog
 from shopsight.preprocess import Preprocess
 
-catalog, folder, pictures = sys.argv[1], sys.argv[2], int(sys.argv[3])
+catalog, folder, images = sys.argv[1], sys.argv[2], int(sys.argv[3])
 blob_store.BLOBS_BETWEEN_RECORDS = 1
 add = blob_store.SegmentWriter.add
 
-def add_or_die(self, key, blob, left=[pictures]):
+def add_or_die(self, key, blob, left=[images]):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
@@ -268,15 +268,15 @@ def add_or_die(self, key, blob, left=[pictures]):
 
 blob_store.SegmentWriter.add = add_or_die
 settings = CacheSettings(mode="raw", folder=folder)
-cache.open_cache(Catalog.read(catalog), Preprocess(size=48), settings=settings)
+cache.open_cache(Catalog.read(catalog), Preprocess(size_px=48), settings=settings)
 """
 
 
 @pytest.mark.slow
 def test_processes_that_build_at_once_and_one_that_is_killed(
-    pictures: Catalog, tmp_path: Path
+    images: Catalog, tmp_path: Path
 ) -> None:
-    pictures.write(tmp_path / "catalog.parquet")
+    images.write(tmp_path / "catalog.parquet")
     arguments = [sys.executable, "-c", KILLED_BUILD, str(tmp_path / "catalog.parquet")]
     arguments.append(str(tmp_path / "cache"))
     killed = subprocess.run([*arguments, "6"], check=False)
@@ -285,6 +285,6 @@ def test_processes_that_build_at_once_and_one_that_is_killed(
     assert [process.wait(timeout=120) for process in both] == [0, 0]
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
     assert sorted(Segments.read(folder).counts) == [4, 6]
-    source, ears = opened(pictures, tmp_path / "cache")
+    source, ears = opened(images, tmp_path / "cache")
     assert ears.decoded() == 0
-    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(pictures))
+    np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))

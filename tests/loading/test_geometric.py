@@ -18,8 +18,8 @@ from shopsight.loading.geometric import (
 FILL = (10, 200, 90)
 
 
-def picture(side: int = 64, seed: int = 0) -> np.ndarray:
-    """A smooth picture with a sharp-edged thing on it."""
+def image(side: int = 64, seed: int = 0) -> np.ndarray:
+    """A smooth image with a sharp-edged thing on it."""
     rng = np.random.default_rng(seed)
     ground = cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3)).astype(np.float32), (0, 0), 6)
     pixels = np.clip((ground - 128) * 5 + 128, 0, 255).astype(np.uint8)
@@ -77,7 +77,7 @@ def slow_warp(pixels: np.ndarray, affine: np.ndarray, target_px: int) -> np.ndar
     ],
 )
 def test_warp_is_bilinear_sampling(target_px: int, change: dict[str, float]) -> None:
-    pixels = picture()
+    pixels = image()
     affine = matrix(target_px=target_px, **change)  # type: ignore[arg-type]
     out = np.empty((target_px, target_px, 3), np.uint8)
     warp(pixels, affine, out=out, fill=FILL, reduction=1.0)
@@ -89,7 +89,7 @@ def test_warp_is_bilinear_sampling(target_px: int, change: dict[str, float]) -> 
 @pytest.mark.parametrize(("hflip", "vflip"), list(itertools.product([False, True], repeat=2)))
 def test_the_matrix_of_a_flip_alone_is_the_flip(hflip: bool, vflip: bool) -> None:
     pixels, out, copied = (
-        picture(),
+        image(),
         np.empty((64, 64, 3), np.uint8),
         np.empty((64, 64, 3), np.uint8),
     )
@@ -101,14 +101,14 @@ def test_the_matrix_of_a_flip_alone_is_the_flip(hflip: bool, vflip: bool) -> Non
 
 
 def test_a_quarter_turn_turns() -> None:
-    pixels, out = picture(), np.empty((64, 64, 3), np.uint8)
+    pixels, out = image(), np.empty((64, 64, 3), np.uint8)
     warp(pixels, matrix(rotate_deg=90.0), out=out, fill=FILL, reduction=1.0)
     assert np.abs(out.astype(int) - np.rot90(pixels, 1)).max() <= 1
 
 
 def test_scale_and_shift_choose_the_window() -> None:
     # Half the side, its middle a quarter to the right and down: the lower right quarter.
-    pixels, out = picture(), np.empty((32, 32, 3), np.uint8)
+    pixels, out = image(), np.empty((32, 32, 3), np.uint8)
     affine = matrix(target_px=32, scale=0.5, shift=(0.25, 0.25))
     warp(pixels, affine, out=out, fill=FILL, reduction=1.0)
     np.testing.assert_array_equal(out, pixels[32:, 32:])
@@ -123,7 +123,7 @@ def test_stretch_widens_the_window() -> None:
 @pytest.mark.parametrize(("target_px", "scale"), [(32, 1.0), (40, 0.9), (48, 1.0), (20, 1.0)])
 def test_shrinking_does_not_alias(target_px: int, scale: float) -> None:
     """Nearer to 8x supersampling than plain bilinear sampling, by far on fine stripes."""
-    pixels = picture(96)
+    pixels = image(96)
     pixels[::2, 50:] = 255 - pixels[::2, 50:]
     affine = matrix(source_px=96, target_px=target_px, scale=scale, rotate_deg=7.0)
     fine = matrix(source_px=96, target_px=8 * target_px, scale=scale, rotate_deg=7.0)
@@ -138,7 +138,7 @@ def test_shrinking_does_not_alias(target_px: int, scale: float) -> None:
 
 @pytest.mark.parametrize("move", [(3, 0), (0, -5), (-7, 2), (64, 0), (0, 1000)])
 def test_shift_moves_whole_pixels(move: tuple[int, int]) -> None:
-    pixels, out = picture(), np.empty((64, 64, 3), np.uint8)
+    pixels, out = image(), np.empty((64, 64, 3), np.uint8)
     shift_into(pixels, out=out, x_px=move[0], y_px=move[1], fill=FILL)
     for y, x in itertools.product(range(0, 64, 3), repeat=2):
         v, u = y - move[1], x - move[0]
@@ -147,7 +147,7 @@ def test_shift_moves_whole_pixels(move: tuple[int, int]) -> None:
 
 
 def test_resize_keeps_the_mean() -> None:
-    pixels = picture(96)
+    pixels = image(96)
     for side in (32, 41, 128):
         out = np.empty((side, side, 3), np.uint8)
         resize_into(pixels, out=out)
@@ -155,7 +155,7 @@ def test_resize_keeps_the_mean() -> None:
 
 
 def test_fill_is_told_or_the_mean_of_the_edge() -> None:
-    images = np.stack([picture(), np.full((64, 64, 3), 77, np.uint8)])
+    images = np.stack([image(), np.full((64, 64, 3), 77, np.uint8)])
     images[1, 5:-5, 5:-5] = 0
     assert fill_colors(images, (1, 2, 3)) == [(1, 2, 3)] * 2
     edges = fill_colors(images, "edge")

@@ -12,12 +12,12 @@ from shopsight.loading.augment import augment
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.loading.offline_augment import apply_offline, offline_samples
 
-AUGMENT = AugmentSettings(erase=0.5)
+AUGMENT = AugmentSettings(random_erasing_prob=0.5)
 SIDE = 16
 
 
-class Pictures:
-    """Random pictures in memory; reading `broken` fails."""
+class ImageInputs:
+    """Random images in memory; reading `broken` fails."""
 
     size_px = SIDE
     mode = "off"
@@ -40,10 +40,10 @@ ROWS = np.arange(10, 100)
 
 
 def batches(
-    source: Pictures | None = None, rows: np.ndarray = ROWS, **changes: object
+    source: ImageInputs | None = None, rows: np.ndarray = ROWS, **changes: object
 ) -> TrainingBatches:
-    told: dict[str, object] = {"augment": AUGMENT, "seed": 5, "batch_size": 20, "threads": 2}
-    return TrainingBatches(source or Pictures(), rows, **(told | changes))  # type: ignore[arg-type]
+    notes: dict[str, object] = {"augment": AUGMENT, "seed": 5, "batch_size": 20, "threads": 2}
+    return TrainingBatches(source or ImageInputs(), rows, **(notes | changes))  # type: ignore[arg-type]
 
 
 def by_row(made: TrainingBatches | OrderedBatches) -> dict[int, bytes]:
@@ -73,8 +73,8 @@ def test_an_epoch_gives_each_row_at_most_once_in_a_new_order() -> None:
     assert sorted(order(whole)) == ROWS.tolist()
 
 
-def test_batches_are_uint8_pictures_with_their_rows() -> None:
-    source = Pictures()
+def test_batches_are_uint8_images_with_their_rows() -> None:
+    source = ImageInputs()
     batch = next(iter(batches(source, augment=AugmentSettings.none())))
     assert isinstance(batch, Batch)
     assert batch.images.dtype == torch.uint8
@@ -85,7 +85,7 @@ def test_batches_are_uint8_pictures_with_their_rows() -> None:
     np.testing.assert_array_equal(batch.images.numpy(), source.images[batch.rows.numpy()])
 
 
-def test_a_picture_is_the_same_whatever_the_batches_and_threads() -> None:
+def test_a_image_is_the_same_whatever_the_batches_and_threads() -> None:
     wanted = by_row(batches(batch_size=90, threads=1))
     assert len(wanted) == 90
     for changes in ({"threads": 4}, {"batch_size": 7}, {"batch_size": 45, "threads": 3}):
@@ -139,8 +139,8 @@ def test_an_iterator_keeps_its_epoch() -> None:
     assert first + rest == wanted
 
 
-def test_mixup_blends_two_augmented_pictures() -> None:
-    source, settings = Pictures(), AUGMENT.model_copy(update={"mixup": 1.0, "mix": 0.5})
+def test_mixup_blends_two_augmented_images() -> None:
+    source, settings = ImageInputs(), AUGMENT.model_copy(update={"mixup": 1.0, "mix_prob": 0.5})
 
     def augmented(rows: torch.Tensor) -> np.ndarray:
         return augment(
@@ -167,7 +167,7 @@ def test_mixup_blends_two_augmented_pictures() -> None:
 
 
 def test_extra_samples_are_variants_of_their_rows() -> None:
-    source = Pictures()
+    source = ImageInputs()
     extra = offline_samples(ROWS, kinds=("vflip", "noise"), share=0.5, seed=5)
     made = batches(source, extra=extra, augment=AugmentSettings.none(), batch_size=180)
     (batch,) = made
@@ -180,11 +180,11 @@ def test_extra_samples_are_variants_of_their_rows() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_unreadable_picture_stops_the_epoch_by_name(threads: int) -> None:
+def test_an_unreadable_image_stops_the_epoch_by_name(threads: int) -> None:
     with pytest.raises(ImageError, match=r"40\.jpg"):
-        list(batches(Pictures(broken=40), batch_size=30, threads=threads))
+        list(batches(ImageInputs(broken=40), batch_size=30, threads=threads))
     with pytest.raises(ImageError, match=r"40\.jpg"):
-        list(OrderedBatches(Pictures(broken=40), ROWS, batch_size=8, threads=threads))
+        list(OrderedBatches(ImageInputs(broken=40), ROWS, batch_size=8, threads=threads))
 
 
 def test_leaving_early_leaves_no_threads() -> None:
@@ -211,7 +211,7 @@ def test_what_cannot_be_shared_is_refused(
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_ordered_batches_give_each_row_once_in_order(world: int) -> None:
-    source = Pictures()
+    source = ImageInputs()
     seen: list[int] = []
     for rank in range(world):
         made = OrderedBatches(source, ROWS[::-1], batch_size=8, rank=rank, world=world, threads=2)

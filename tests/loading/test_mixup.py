@@ -38,7 +38,7 @@ def test_share_of_cutmix_is_what_is_left_uncovered() -> None:
 def test_mixup_is_the_weighted_mean() -> None:
     rng = np.random.default_rng(0)
     images, partners = (rng.integers(0, 256, (30, 64, 64, 3)).astype(np.uint8) for _ in range(2))
-    mixed = plan(AugmentSettings(mixup=1.0, mix=0.5), np.arange(30))
+    mixed = plan(AugmentSettings(mixup=1.0, mix_prob=0.5), np.arange(30))
     assert 5 < mixed.mixed.sum() < 25
     out = images.copy()
     mix_into(out, partners[mixed.mixed], mixed)
@@ -56,7 +56,7 @@ def test_with_both_on_each_gets_half() -> None:
 
 def test_off_mixes_nothing() -> None:
     assert not mixes(AugmentSettings())
-    assert not mixes(AugmentSettings(mixup=1.0, mix=0.0))
+    assert not mixes(AugmentSettings(mixup=1.0, mix_prob=0.0))
     assert mixes(AugmentSettings(cutmix=1.0))
     assert not plan(AugmentSettings(), np.arange(20)).mixed.any()
 

@@ -11,18 +11,18 @@ from shopsight.loading.offline_augment import (
     OfflineKind,
     Samples,
     apply_offline,
-    as_they_are,
+    concat,
+    identity,
     offline_samples,
-    together,
 )
 
 WHITE = (255, 255, 255)
 
 
-def pictures(count: int) -> np.ndarray:
+def photos(count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (count, 48, 48, 3)).astype(np.uint8)
-    return np.stack([cv2.GaussianBlur(picture, (5, 5), 1.5) for picture in noise])
+    return np.stack([cv2.GaussianBlur(image, (5, 5), 1.5) for image in noise])
 
 
 def made(kind: OfflineKind, images: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -41,9 +41,9 @@ def test_each_kind_gets_its_share_of_the_rows() -> None:
         assert len(set(of_kind.tolist())) == 245
         assert set(of_kind.tolist()) <= set(rows.tolist())
     assert len(set(extra.rows.tolist())) > 500, "the kinds choose rows apart from each other"
-    everything = together(as_they_are(rows), extra)
+    everything = concat(identity(rows), extra)
     assert len(set(everything.ids.tolist())) == 1000 + 6 * 245
-    np.testing.assert_array_equal(as_they_are(rows).ids, rows)
+    np.testing.assert_array_equal(identity(rows).ids, rows)
 
 
 @given(st.permutations(range(30)), st.integers(0, 5))
@@ -63,16 +63,16 @@ def test_another_seed_chooses_other_rows() -> None:
     assert len(offline_samples(np.arange(100), kinds=(), share=0.2, seed=0)) == 0
 
 
-def test_flips_are_exact_and_pictures_as_they_are_stay() -> None:
-    images = pictures(4)
+def test_flips_are_exact_and_images_as_they_are_stay() -> None:
+    images = photos(4)
     np.testing.assert_array_equal(made("hflip", images), images[:, :, ::-1])
     np.testing.assert_array_equal(made("vflip", images), images[:, ::-1])
-    kept = apply_offline(images, as_they_are(np.arange(4)), seed=0, fill=WHITE)
+    kept = apply_offline(images, identity(np.arange(4)), seed=0, fill=WHITE)
     np.testing.assert_array_equal(kept, images)
 
 
 def test_rotate_turns_by_thirty_degrees_either_way() -> None:
-    images = pictures(20)
+    images = photos(20)
     turned = made("rotate", images)
     ways = []
     for before, after in zip(images, turned, strict=True):
@@ -94,7 +94,7 @@ def test_rotate_turns_by_thirty_degrees_either_way() -> None:
 
 
 def test_crop_noise_and_box() -> None:
-    images = pictures(6)
+    images = photos(6)
     flat = np.full((6, 48, 48, 3), 128, np.uint8)
     assert (made("crop", flat) == 128).all(), "a crop shows nothing from outside"
     assert (made("crop", images) != images).any(axis=(1, 2, 3)).all()
@@ -106,7 +106,7 @@ def test_crop_noise_and_box() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_variant_is_the_same_in_any_batch(kind: OfflineKind) -> None:
-    images = pictures(5)
+    images = photos(5)
     whole = made(kind, images)
     alone = apply_offline(
         images[3:4],

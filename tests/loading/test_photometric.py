@@ -18,7 +18,7 @@ from shopsight.loading.photometric import (
 )
 
 
-def picture(side: int = 64, seed: int = 0, low: int = 60, high: int = 200) -> np.ndarray:
+def image(side: int = 64, seed: int = 0, low: int = 60, high: int = 200) -> np.ndarray:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(low, high, (side, side, 3)).astype(np.uint8)
     return cv2.GaussianBlur(pixels, (3, 3), 1)
@@ -30,8 +30,8 @@ def in_sequence(
     """The four changes one after another, in floats, clipped once at the end."""
     rgb = pixels.astype(np.float64) * brightness
     rgb = (rgb @ LUMA).mean() + contrast * (rgb - (rgb @ LUMA).mean())
-    grey = (rgb @ LUMA)[..., None]
-    rgb = grey + saturation * (rgb - grey)
+    gray = (rgb @ LUMA)[..., None]
+    rgb = gray + saturation * (rgb - gray)
     y = rgb @ LUMA
     i = rgb @ np.array([0.595716, -0.274453, -0.321263])
     q = rgb @ np.array([0.211456, -0.522591, 0.311135])
@@ -56,7 +56,7 @@ def in_sequence(
     ],
 )
 def test_one_matrix_is_the_four_changes_in_sequence(change: tuple[float, ...]) -> None:
-    pixels = picture()
+    pixels = image()
     names = ("brightness", "contrast", "saturation", "hue")
     matrices, pull = color_matrices(
         **{name: np.array([value]) for name, value in zip(names, change, strict=True)}
@@ -69,7 +69,7 @@ def test_one_matrix_is_the_four_changes_in_sequence(change: tuple[float, ...]) -
 
 
 def test_nothing_drawn_changes_nothing() -> None:
-    pixels = picture(low=0, high=256)
+    pixels = image(low=0, high=256)
     one = np.ones(1)
     matrices, pull = color_matrices(brightness=one, contrast=one, saturation=one, hue=0 * one)
     out = pixels.copy()
@@ -77,8 +77,8 @@ def test_nothing_drawn_changes_nothing() -> None:
     np.testing.assert_array_equal(out, pixels)
 
 
-def test_greys_stay_grey() -> None:
-    pixels = picture()[:, :, :1].repeat(3, axis=2)
+def test_grays_stay_gray() -> None:
+    pixels = image()[:, :, :1].repeat(3, axis=2)
     matrices, pull = color_matrices(
         brightness=np.array([1.1]),
         contrast=np.array([0.8]),
@@ -90,7 +90,7 @@ def test_greys_stay_grey() -> None:
 
 
 def test_channel_orders_are_the_six() -> None:
-    pixels = picture()
+    pixels = image()
     seen = set()
     for matrix in channel_orders((np.arange(6) + 0.5) / 6):
         out = pixels.copy()
@@ -117,7 +117,7 @@ def test_noise_has_the_deviation_that_is_asked_for() -> None:
 
 
 def test_noise_of_nothing_is_nothing() -> None:
-    pixels = picture(low=0, high=256)
+    pixels = image(low=0, high=256)
     out = pixels.copy()
     add_noise(out, std=0.0, x=0, y=0, negative=False)
     np.testing.assert_array_equal(out, pixels)
@@ -126,7 +126,7 @@ def test_noise_of_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("kind", ["box", "gaussian", "median"])
 @pytest.mark.parametrize("kernel_px", [3, 5, 7])
 def test_blur_in_place_is_the_blur(kind: BlurKind, kernel_px: int) -> None:
-    pixels = picture()
+    pixels = image()
     wanted = {
         "box": lambda: cv2.blur(pixels, (kernel_px, kernel_px)),
         "gaussian": lambda: cv2.GaussianBlur(pixels, (kernel_px, kernel_px), 0),
@@ -138,13 +138,13 @@ def test_blur_in_place_is_the_blur(kind: BlurKind, kernel_px: int) -> None:
 
 
 def test_equalize_spreads_the_lightness_and_keeps_the_hue() -> None:
-    pixels = picture(low=100, high=140)
+    pixels = image(low=100, high=140)
     out = pixels.copy()
     equalize(out, 3.0)
     assert out.std() > 1.3 * pixels.std()
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2LAB)[..., 1:].astype(int) for p in (pixels, out))
     assert np.abs(before - after).mean() < 2
-    small = picture(28)
+    small = image(28)
     equalize(small, 2.0)
 
 
@@ -160,11 +160,11 @@ def test_erase_covers_a_box_of_the_area(x: float, y: float) -> None:
     assert (rows[0], columns[0]) == (round(20 * y), round(80 * x))
 
 
-def test_erase_by_the_mean_colour_and_grey_on_grey() -> None:
-    pixels = picture()
+def test_erase_by_the_mean_color_and_gray_on_gray() -> None:
+    pixels = image()
     out = pixels.copy()
     erase(out, area=0.25, aspect=1.0, x=0.0, y=0.0, color=None)
     assert out[0, 0].tolist() == [round(mean) for mean in pixels.mean(axis=(0, 1)).tolist()]
-    grey = pixels[:, :, :1].repeat(3, axis=2)
-    erase(grey, area=0.25, aspect=1.0, x=0.0, y=0.0, color=(5, 100, 200))
-    assert grey[0, 0].tolist() == [5, 5, 5]
+    gray = pixels[:, :, :1].repeat(3, axis=2)
+    erase(gray, area=0.25, aspect=1.0, x=0.0, y=0.0, color=(5, 100, 200))
+    assert gray[0, 0].tolist() == [5, 5, 5]

@@ -294,20 +294,20 @@ def test_a_difference_is_clear_only_where_the_sign_test_says_so(gains: list[floa
 def test_few_disagreements_make_no_clear_difference() -> None:
     better, worse = np.ones(60), np.ones(60)
     worse[:4] = 0
-    drawn = paired_difference(weighted.mean(worse), weighted.mean(better), 60)
-    assert drawn.high < 0  # what the bootstrap alone believes
-    found = widened_by_signs(drawn, worse - better)
+    resampled = paired_difference(weighted.mean(worse), weighted.mean(better), 60)
+    assert resampled.high < 0  # what the bootstrap alone believes
+    found = widened_by_signs(resampled, worse - better)
     assert found.high > 0
-    assert found.low == drawn.low
+    assert found.low == resampled.low
     # Four images of one product are one disagreement.
     groups = np.array([0, 0, 0, 0, *range(1, 57)])
-    assert widened_by_signs(drawn, worse - better, groups=groups).high >= found.high
+    assert widened_by_signs(resampled, worse - better, groups=groups).high >= found.high
 
 
 def test_many_disagreements_leave_a_difference_as_it_was() -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.random(5000) < 0.9).astype(float), (rng.random(5000) < 0.8).astype(float)
-    drawn = paired_difference(weighted.mean(a), weighted.mean(b), 5000)
-    found = widened_by_signs(drawn, a - b)
-    assert found.low == pytest.approx(drawn.low, abs=0.002)
-    assert found.high == pytest.approx(drawn.high, abs=0.002)
+    resampled = paired_difference(weighted.mean(a), weighted.mean(b), 5000)
+    found = widened_by_signs(resampled, a - b)
+    assert found.low == pytest.approx(resampled.low, abs=0.002)
+    assert found.high == pytest.approx(resampled.high, abs=0.002)

@@ -127,8 +127,8 @@ def test_a_threshold_lies_between_the_probabilities_it_parts() -> None:
     assert parted == pytest.approx([0.25])
     around = m.best_thresholds(targets, np.array([[0.9], [0.6], [0.2], [0.1]]), fewest=1)
     assert around.tolist() == [0.5], "what parts them already is left as it is"
-    alike = m.best_thresholds(targets, np.full((4, 1), 0.7), fewest=1)
-    assert alike.tolist() == [0.5]
+    is_near_duplicate = m.best_thresholds(targets, np.full((4, 1), 0.7), fewest=1)
+    assert is_near_duplicate.tolist() == [0.5]
 
 
 def test_a_class_of_few_images_keeps_its_threshold() -> None:

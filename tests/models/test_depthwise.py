@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import nn
 
-from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
+from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 
 
 def lite() -> nn.Module:
@@ -59,7 +59,7 @@ def test_no_effect_outside_autocast_and_reversible() -> None:
         assert torch.equal(network(images), before)
         assert list(network.state_dict()) == list(state)
         network.load_state_dict(state)
-        depthwise_as_before(network)
+        restore_depthwise(network)
         assert [type(part) for part in network.modules()] == kinds
         assert torch.equal(network(images), before)
 

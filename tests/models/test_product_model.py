@@ -11,7 +11,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 
-def pictures(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
+def photos(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(
         0, 256, (count, size_px, size_px, 3), generator=generator, dtype=torch.uint8
@@ -21,8 +21,8 @@ def pictures(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
 def fashion_model(*, flip: bool = False) -> ProductModel:
     torch.manual_seed(0)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
-    head = create_head("linear", width=backbone.width, classes=10)
-    return ProductModel(backbone.module, head, backbone.preprocess, flip=flip).eval()
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=10)
+    return ProductModel(backbone.module, head, backbone.preprocess, tta_hflip=flip).eval()
 
 
 @given(
@@ -32,7 +32,7 @@ def test_normalising_equals_the_reference(
     mean: tuple[float, float, float], std: tuple[float, float, float], seed: int
 ) -> None:
     model = ProductModel(nn.Identity(), nn.Identity(), Preprocess(mean=mean, std=std))
-    images = pictures(3, 9, seed)
+    images = photos(3, 9, seed)
     exact = images.double().permute(0, 3, 1, 2) / 255
     exact = (exact - torch.tensor(mean).double().view(3, 1, 1)) / torch.tensor(std).double().view(
         3, 1, 1
@@ -43,14 +43,14 @@ def test_normalising_equals_the_reference(
 def test_normalising_keeps_channels_last() -> None:
     for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), (CLIP_MEAN, CLIP_STD)):
         model = ProductModel(nn.Identity(), nn.Identity(), Preprocess(mean=mean, std=std))
-        normalized = model.normalize(pictures(2, 16))
+        normalized = model.normalize(photos(2, 16))
         assert normalized.is_contiguous(memory_format=torch.channels_last)
         assert normalized.dtype == torch.float32
 
 
 def test_forward_is_embed_then_classify() -> None:
     model = fashion_model()
-    images = pictures()
+    images = photos()
     with torch.inference_mode():
         assert torch.equal(model(images), model.classify(model.embed(images)))
 
@@ -61,7 +61,7 @@ def test_state_dict_holds_backbone_and_head_only() -> None:
 
 def test_flip_averages_the_mirror_image_in_eval_mode() -> None:
     plain, flipped = fashion_model(), fashion_model(flip=True)
-    images = pictures()
+    images = photos()
     with torch.inference_mode():
         mean = (plain.embed(images) + plain.embed(images.flip(2))) / 2
         torch.testing.assert_close(flipped.embed(images), mean)

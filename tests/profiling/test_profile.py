@@ -75,7 +75,7 @@ def test_receptive_fields_of_resnet18_and_vgg16() -> None:
     assert seen["pre_logits"] == "global"
 
 
-def test_receptive_field_does_not_depend_on_the_picture_size() -> None:
+def test_receptive_field_does_not_depend_on_the_image_size() -> None:
     assert fields(profile_of("timm:resnet18", size_px=32))["layer4"] == 435
 
 
@@ -224,7 +224,7 @@ def test_an_unknown_operation_is_named() -> None:
 
 # ------------------------------------------------------------------------------------- memory
 def test_activation_memory_of_a_chain() -> None:
-    # A convolution keeps its input, the first one's is the picture; a ReLU keeps its output.
+    # A convolution keeps its input, the first one's is the image; a ReLU keeps its output.
     from shopsight.profiling.profile import kept_for_backward
 
     net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
@@ -235,7 +235,7 @@ def test_activation_memory_of_a_chain() -> None:
 
 def test_a_trained_model_is_profiled_as_it_is_used() -> None:
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
-    head = create_head("mlp", width=backbone.width, classes=7, hidden=16)
+    head = create_head("mlp", embedding_dim=backbone.embedding_dim, classes=7, hidden_dim=16)
     model = ProductModel(backbone.module, head, backbone.preprocess)
     profile = profile_model(model, name=backbone.name, classes=7)
     assert profile.parameters == sum(p.numel() for p in model.parameters())

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from shopsight.training.ema import WeightAverage
+from shopsight.training.ema import ModelEma
 
 
 def test_follows_the_formula_and_swaps_back() -> None:
     layer = torch.nn.BatchNorm1d(1)
-    average = WeightAverage(layer, decay=0.9)
+    average = ModelEma(layer, decay=0.9)
     expected = 1.0
     for step, value in enumerate((3.0, 5.0, -2.0), start=1):
         with torch.no_grad():
@@ -24,11 +24,11 @@ def test_follows_the_formula_and_swaps_back() -> None:
 
 def test_state_round_trip() -> None:
     layer = torch.nn.Linear(2, 2)
-    first = WeightAverage(layer, decay=0.5)
+    first = ModelEma(layer, decay=0.5)
     with torch.no_grad():
         layer.weight.add_(1.0)
     first.update(layer)
-    second = WeightAverage(layer, decay=0.5)
+    second = ModelEma(layer, decay=0.5)
     second.load_state_dict(first.state_dict())
     assert second.step == 1
     assert torch.equal(first.average["weight"], second.average["weight"])

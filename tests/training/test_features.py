@@ -17,14 +17,14 @@ from shopsight.config.recipe import CacheSettings, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.files import sha256_file
 from shopsight.inference.torch_engine import TorchEngine, computes_bf16
-from shopsight.loading.cache import PixelSource, open_cache, picture_keys
+from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.training import features
 from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.fit import fit
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 SIZE = 28
 PROBE = """
@@ -32,12 +32,12 @@ PROBE = """
 val = 0.2
 test = 0.2
 [preprocess]
-size = 28
+size_px = 28
 [model]
 backbone = "shopsight:fashion_cnn"
 weights = "random"
 [training]
-start = "probe"
+mode = "probe"
 precision = "32"
 """
 
@@ -45,8 +45,8 @@ precision = "32"
 def network(seed: int = 0, *, flip: bool = False) -> ProductModel:
     torch.manual_seed(seed)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random", size=SIZE)
-    head = create_head("linear", width=backbone.width, classes=3)
-    return ProductModel(backbone.module, head, Preprocess(size=SIZE), flip=flip).eval()
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
+    return ProductModel(backbone.module, head, Preprocess(size_px=SIZE), tta_hflip=flip).eval()
 
 
 def engine_of(model: ProductModel, *, bf16: bool = False) -> TorchEngine:
@@ -54,11 +54,11 @@ def engine_of(model: ProductModel, *, bf16: bool = False) -> TorchEngine:
 
 
 @pytest.fixture(scope="module")
-def pictures(drawn_products: DrawnProducts) -> tuple[PixelSource, Any]:
-    catalog = open_catalog(drawn_products.folder)
+def photos(product_photos: ProductPhotos) -> tuple[PixelSource, Any]:
+    catalog = open_catalog(product_photos.folder)
     shas = [sha256_file(Path(ref)) for ref in catalog.refs()]
-    source = open_cache(catalog, Preprocess(size=SIZE), settings=CacheSettings(), sha256s=shas)
-    return source, picture_keys(shas, None)
+    source = open_cache(catalog, Preprocess(size_px=SIZE), settings=CacheSettings(), sha256s=shas)
+    return source, image_keys(shas, None)
 
 
 def store_in(folder: Path, keys: Any) -> FeatureStore:
@@ -67,7 +67,7 @@ def store_in(folder: Path, keys: Any) -> FeatureStore:
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_what_was_kept_before_changes_no_bit(
-    pictures: tuple[PixelSource, Any],
+    photos: tuple[PixelSource, Any],
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     bf16: bool,
@@ -75,7 +75,7 @@ def test_what_was_kept_before_changes_no_bit(
     if bf16 and not computes_bf16(torch.device("cpu")):
         pytest.skip("no bf16 instructions")
     monkeypatch.setattr(features, "BATCH_IMAGES", 16)
-    source, keys = pictures
+    source, keys = photos
     engine = engine_of(network(), bf16=bf16)
     rows = np.arange(len(source))
     plain = extract_features(engine, source, rows)
@@ -90,14 +90,14 @@ def test_what_was_kept_before_changes_no_bit(
     check()
 
 
-def test_a_second_time_runs_no_network(pictures: tuple[PixelSource, Any], tmp_path: Path) -> None:
+def test_a_second_time_runs_no_network(photos: tuple[PixelSource, Any], tmp_path: Path) -> None:
     class Broken:
         name, precision = "broken", "32"
 
         def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             raise AssertionError("everything is in the cache")
 
-    source, keys = pictures
+    source, keys = photos
     store, rows = store_in(tmp_path, keys), np.array([5, 3, 3, 8])
     first = extract_features(engine_of(network()), source, rows, store=store)
     again = extract_features(Broken(), source, np.array([8, 5]), store=store)  # type: ignore[arg-type]
@@ -105,10 +105,10 @@ def test_a_second_time_runs_no_network(pictures: tuple[PixelSource, Any], tmp_pa
 
 
 def test_an_interruption_keeps_what_was_computed(
-    pictures: tuple[PixelSource, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: tuple[PixelSource, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "BATCH_IMAGES", 8)
-    source, keys = pictures
+    source, keys = photos
     store, rows, engine = store_in(tmp_path, keys), np.arange(30), engine_of(network())
     run, calls = engine.run, 0
 
@@ -144,10 +144,10 @@ def test_another_network_has_another_folder(other: Callable[[Path], Path], tmp_p
 
 
 def test_a_probe_on_kept_features_is_the_same(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = parse_recipe(PROBE).replace(cache={"folder": str(tmp_path / "cache")})
-    fit(open_catalog(drawn_products.folder), recipe, tmp_path / "cold")
+    fit(open_catalog(product_photos.folder), recipe, tmp_path / "cold")
     computed: list[int] = []
     plain = features._computed
 
@@ -156,7 +156,7 @@ def test_a_probe_on_kept_features_is_the_same(
         return plain(engine, source, rows)
 
     monkeypatch.setattr(features, "_computed", counted)
-    fit(open_catalog(drawn_products.folder), recipe, tmp_path / "warm")
+    fit(open_catalog(product_photos.folder), recipe, tmp_path / "warm")
     assert computed == []
     cold, warm = (
         (tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("cold", "warm")

@@ -32,12 +32,12 @@ from shopsight.errors import (
 from shopsight.images.thumbnails import read_thumbs
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.finetune import half_the_batch
+from shopsight.training.finetune import halve_batch_size
 from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.time_budget import StepTimes, measure_steps
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 SMALL = """
 seed = 3
@@ -45,12 +45,12 @@ seed = 3
 val = 0.2
 test = 0.2
 [preprocess]
-size = 28
+size_px = 28
 [model]
 backbone = "shopsight:fashion_cnn"
 dropout = 0.2
 [training]
-start = "scratch"
+mode = "scratch"
 epochs = 3
 batch_size = 12
 precision = "32"
@@ -59,7 +59,7 @@ ema = 0.9
 lr = 3e-3
 [augment]
 mixup = 0.2
-erase = 0.3
+random_erasing_prob = 0.3
 """
 
 
@@ -75,9 +75,9 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_leaves_a_whole_run_folder(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+def test_leaves_a_whole_run_folder(product_photos: ProductPhotos, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    fit(open_catalog(drawn_products.folder), recipe(), run.path)
+    fit(open_catalog(product_photos.folder), recipe(), run.path)
     assert run.reached("bundled")
     rows = read_history(run.metrics_file)
     assert [row.epoch for row in rows] == [1, 2, 3]
@@ -92,13 +92,13 @@ def test_leaves_a_whole_run_folder(drawn_products: DrawnProducts, tmp_path: Path
     assert list((run.path / "tensorboard").glob("events*"))
     model = shopsight.load(run.path)
     assert model.verify().ok
-    assert model.labels == drawn_products.labels
+    assert model.labels == product_photos.labels
 
 
 def test_a_second_training_is_the_same_and_another_seed_is_not(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    catalog = open_catalog(drawn_products.folder)
+    catalog = open_catalog(product_photos.folder)
     fit(catalog, recipe(), tmp_path / "a")
     fit(catalog, recipe(cache={"mode": "off"}), tmp_path / "b")
     fit(catalog, recipe(seed=4), tmp_path / "c")
@@ -112,12 +112,12 @@ class _PowerCutError(Exception):
 
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
-    drawn_products: DrawnProducts,
+    product_photos: ProductPhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epoch: int,
 ) -> None:
-    catalog = open_catalog(drawn_products.folder)
+    catalog = open_catalog(product_photos.folder)
     fit(catalog, recipe(), tmp_path / "whole")
     step = ClassifierTraining.training_step
 
@@ -149,13 +149,13 @@ def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
 
 @pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_and_resumed(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     """Kill -9 of a real process, resume in another: the same weights as without."""
     recipe_file = tmp_path / "small.toml"
     recipe_file.write_text(recipe(training={"epochs": 60}).to_toml(), encoding="utf-8")
     command = [sys.executable, "-m", "shopsight", "train"]
-    start = [*command, str(drawn_products.folder), "--recipe", str(recipe_file), "--out"]
+    start = [*command, str(product_photos.folder), "--recipe", str(recipe_file), "--out"]
     subprocess.run([*start, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = subprocess.Popen(
         [*start, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -176,7 +176,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
 
 
 def test_out_of_memory_halves_the_batch_and_accumulates(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = ClassifierTraining.training_step
 
@@ -186,26 +186,26 @@ def test_out_of_memory_halves_the_batch_and_accumulates(
         return step(self, batch, index)
 
     monkeypatch.setattr(ClassifierTraining, "training_step", small_device)
-    fit(open_catalog(drawn_products.folder), recipe(), tmp_path / "run")
+    fit(open_catalog(product_photos.folder), recipe(), tmp_path / "run")
     used = RunFolder(tmp_path / "run").recipe().training
-    assert (used.batch_size, used.accumulate) == (6, 2)
+    assert (used.batch_size, used.grad_accumulation) == (6, 2)
     assert len(read_history(tmp_path / "run" / "metrics.csv")) == 3
 
 
 def test_a_batch_of_one_that_does_not_fit_is_said() -> None:
     with pytest.raises(TrainingError, match="not even a batch of one"):
-        half_the_batch(recipe(training={"batch_size": 1}), MemoryError())
+        halve_batch_size(recipe(training={"batch_size": 1}), MemoryError())
 
 
 def test_probe_then_finetune_starts_from_the_probe(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    probing = recipe(training={"start": "probe-then-finetune", "epochs": 1})
+    probing = recipe(training={"mode": "probe-then-finetune", "epochs": 1})
     probing = probing.replace(
         optimizer={"lr": 1e-12}, training={"ema": 0.0, "frozen_batchnorm": True}
     )
     fit(
-        open_catalog(drawn_products.folder),
+        open_catalog(product_photos.folder),
         probing.replace(model={"weights": "random"}),
         tmp_path / "r",
     )
@@ -219,33 +219,33 @@ def test_probe_then_finetune_starts_from_the_probe(
     ]
 
 
-def test_a_probe_without_validation_images(drawn_products: DrawnProducts, tmp_path: Path) -> None:
-    catalog = open_catalog(drawn_products.folder)
+def test_a_probe_without_validation_images(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    catalog = open_catalog(product_photos.folder)
     every = catalog.with_table(catalog.table.with_columns(split=pl.lit("train")))
-    probe = recipe(training={"start": "probe"}, model={"weights": "random"}, data={"val": 0.0})
+    probe = recipe(training={"mode": "probe"}, model={"weights": "random"}, data={"val": 0.0})
     fit(every, probe.replace(data={"test": 0.0}), tmp_path / "run")
     assert shopsight.load(tmp_path / "run").temperature == 1.0
 
 
 def test_frozen_keeps_the_backbone_and_its_statistics(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    frozen = recipe(training={"start": "frozen", "epochs": 2}, model={"weights": "random"})
-    fit(open_catalog(drawn_products.folder), frozen, tmp_path / "f")
+    frozen = recipe(training={"mode": "frozen", "epochs": 2}, model={"weights": "random"})
+    fit(open_catalog(product_photos.folder), frozen, tmp_path / "f")
     torch.manual_seed(0)
     last, best = weights(tmp_path / "f"), weights(tmp_path / "f", "best")
     body = [key for key in last if key.startswith("backbone.")]
     assert body
-    one = recipe(training={"start": "frozen", "epochs": 1}, model={"weights": "random"})
-    fit(open_catalog(drawn_products.folder), one, tmp_path / "g")
+    one = recipe(training={"mode": "frozen", "epochs": 1}, model={"weights": "random"})
+    fit(open_catalog(product_photos.folder), one, tmp_path / "g")
     assert all(torch.equal(last[key], weights(tmp_path / "g")[key]) for key in body)
     assert all(torch.equal(last[key], best[key]) for key in body)
 
 
-def test_the_time_limit_plans_fewer_epochs(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+def test_the_time_limit_plans_fewer_epochs(product_photos: ProductPhotos, tmp_path: Path) -> None:
     limited = recipe(training={"epochs": 100_000, "time_limit_s": 6.0})
     began = time.monotonic()
-    fit(open_catalog(drawn_products.folder), limited, tmp_path / "run")
+    fit(open_catalog(product_photos.folder), limited, tmp_path / "run")
     planned = RunFolder(tmp_path / "run").recipe().training.epochs
     assert 1 <= planned < 100_000
     assert len(read_history(tmp_path / "run" / "metrics.csv")) <= planned
@@ -254,7 +254,7 @@ def test_the_time_limit_plans_fewer_epochs(drawn_products: DrawnProducts, tmp_pa
 
 
 def test_planning_counts_against_the_time_limit(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class ReachedError(Exception):
         pass
@@ -275,24 +275,24 @@ def test_planning_counts_against_the_time_limit(
     monkeypatch.setattr("shopsight.training.fit.finetune", check)
     with pytest.raises(ReachedError):
         fit(
-            open_catalog(drawn_products.folder),
+            open_catalog(product_photos.folder),
             recipe(training={"time_limit_s": 60.0}),
             tmp_path / "run",
         )
 
 
-def test_early_stopping(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+def test_early_stopping(product_photos: ProductPhotos, tmp_path: Path) -> None:
     patient = recipe(training={"epochs": 50, "patience": 2}, optimizer={"lr": 1e-9})
-    fit(open_catalog(drawn_products.folder), patient, tmp_path / "run")
+    fit(open_catalog(product_photos.folder), patient, tmp_path / "run")
     assert len(read_history(tmp_path / "run" / "metrics.csv")) < 50
 
 
 @pytest.mark.parametrize("final", ["ensemble", "refit"])
 def test_folds_predict_each_image_once_by_a_network_that_never_saw_it(
-    drawn_products: DrawnProducts, tmp_path: Path, final: str
+    product_photos: ProductPhotos, tmp_path: Path, final: str
 ) -> None:
     done = fit_folds(
-        open_catalog(drawn_products.folder),
+        open_catalog(product_photos.folder),
         recipe(folds={"count": 3, "final": final}, training={"epochs": 1}),
         tmp_path / "run",
     )
@@ -303,13 +303,13 @@ def test_folds_predict_each_image_once_by_a_network_that_never_saw_it(
     assert sorted(tested) == sorted(RunFolder(done.run).catalog().table["image"].to_list())
     model = shopsight.load(done.run)
     assert model.info.members == (3 if final == "ensemble" else 1)
-    first = open_catalog(drawn_products.folder).refs()[0]
+    first = open_catalog(product_photos.folder).refs()[0]
     (prediction,) = model.predict([first])
     assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_the_refit_takes_what_the_folds_settled(
-    drawn_products: DrawnProducts, tmp_path: Path, said: list[str]
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
 ) -> None:
     """It has no validation images to choose epochs, penalty or weights by."""
     patient = recipe(
@@ -317,7 +317,7 @@ def test_the_refit_takes_what_the_folds_settled(
         training={"epochs": 9, "patience": 1},
         optimizer={"lr": 1e-9},
     )
-    done = fit_folds(open_catalog(drawn_products.folder), patient, tmp_path / "run")
+    done = fit_folds(open_catalog(product_photos.folder), patient, tmp_path / "run")
     histories = [read_history(fold / "metrics.csv") for fold in done.folds]
     kept = [
         max(rows, key=lambda row: (row.val_accuracy, -row.val_loss)).epoch for rows in histories
@@ -330,75 +330,75 @@ def test_the_refit_takes_what_the_folds_settled(
 
 
 def test_the_refit_of_a_probe_takes_the_middle_penalty(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     probe = recipe(
         folds={"count": 3, "final": "refit"},
         model={"weights": "random"},
-        training={"start": "probe"},
+        training={"mode": "probe"},
     )
-    done = fit_folds(open_catalog(drawn_products.folder), probe, tmp_path / "run")
+    done = fit_folds(open_catalog(product_photos.folder), probe, tmp_path / "run")
     chosen = sorted(RunFolder(fold).state()["probe_penalty"] for fold in done.folds)
     assert set(chosen) <= set(probe.probe.penalties)
     assert RunFolder(done.run / "refit").state()["probe_penalty"] == chosen[1]
 
 
 def test_several_labels_from_a_table_to_answers(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     """Probe, fine-tuning, a threshold per label, and folds that agree on them."""
-    rows = drawn_products.table.read_text(encoding="utf-8")
+    rows = product_photos.table.read_text(encoding="utf-8")
     several = re.sub(",(dress|shoe),", r",\1|wearable,", rows)
     table = tmp_path / "several.csv"
     table.write_text(several, encoding="utf-8")
-    catalog = open_catalog(table, images_root=drawn_products.folder, label_separator="|")
+    catalog = open_catalog(table, images_root=product_photos.folder, label_separator="|")
     tagged = recipe(
         data={"val": 0.6},
         model={"weights": "random"},
-        training={"start": "probe-then-finetune", "loss": "bce", "epochs": 2},
+        training={"mode": "probe-then-finetune", "loss": "bce", "epochs": 2},
         augment={"mixup": 0.0},
         folds={"count": 2, "final": "ensemble"},
     )
     done = fit_folds(catalog, tagged, tmp_path / "run")
     probe, *_ = read_history(done.folds[0] / "metrics.csv")
     assert probe.train_loss < math.log(2), "of every yes and no, better than guessing"
-    together = shopsight.load(done.run).info
+    concat = shopsight.load(done.run).info
     folds = [shopsight.load(fold).info for fold in done.folds]
-    assert together.labels == ("dress", "hat", "shoe", "wearable")
-    for label in together.labels:
+    assert concat.labels == ("dress", "hat", "shoe", "wearable")
+    for label in concat.labels:
         fitted = [info.thresholds[label] for info in folds]
         assert all(0.0 < threshold < 1.0 for threshold in fitted)
-        assert together.thresholds[label] == pytest.approx(sum(fitted) / 2)
+        assert concat.thresholds[label] == pytest.approx(sum(fitted) / 2)
     assert any(info.thresholds["wearable"] != 0.5 for info in folds), "the commonest is fitted"
     (answer,) = shopsight.load(done.run).predict([catalog.refs()[0]])
     given = dict(zip(answer.labels, answer.probabilities, strict=True))
-    assert set(answer.assigned) == {
-        label for label, probability in given.items() if probability >= together.thresholds[label]
+    assert set(answer.predicted_labels) == {
+        label for label, probability in given.items() if probability >= concat.thresholds[label]
     }
 
 
-def test_refuses_a_folder_that_holds_a_run(drawn_products: DrawnProducts, tmp_path: Path) -> None:
-    fit(open_catalog(drawn_products.folder), recipe(training={"epochs": 1}), tmp_path / "run")
+def test_refuses_a_folder_that_holds_a_run(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    fit(open_catalog(product_photos.folder), recipe(training={"epochs": 1}), tmp_path / "run")
     with pytest.raises(TrainingError, match="already holds a run"):
-        fit(open_catalog(drawn_products.folder), recipe(), tmp_path / "run")
+        fit(open_catalog(product_photos.folder), recipe(), tmp_path / "run")
     resume(tmp_path / "run")
 
 
 def test_faults_are_told_before_the_first_step(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    catalog = open_catalog(drawn_products.folder)
+    catalog = open_catalog(product_photos.folder)
     with pytest.raises(WeightsError):
         fit(
             catalog,
-            recipe(training={"start": "finetune"}, model={"weights": "no.pt"}),
+            recipe(training={"mode": "finetune"}, model={"weights": "no.pt"}),
             tmp_path / "a",
         )
-    unlabelled = catalog.with_table(catalog.table.drop("label"))
+    unlabeled = catalog.with_table(catalog.table.drop("label"))
     with pytest.raises(CatalogError, match="no labels"):
-        fit(unlabelled, recipe(), tmp_path / "b")
+        fit(unlabeled, recipe(), tmp_path / "b")
     with pytest.raises(ConfigError, match="magnifies"):
-        fit(catalog, recipe(training={"sizes": (900,)}), tmp_path / "c")
+        fit(catalog, recipe(training={"progressive_sizes_px": (900,)}), tmp_path / "c")
     rare = catalog.take(torch.tensor([*range(21)]).numpy())
     with pytest.raises(SplitError):
         fit(rare, recipe(), tmp_path / "d")
@@ -407,27 +407,27 @@ def test_faults_are_told_before_the_first_step(
 
 
 def test_a_leak_is_refused_unless_accepted_or_left_out(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
-    catalog = open_catalog(drawn_products.folder)
+    catalog = open_catalog(product_photos.folder)
     parts = ["train", "train", "train", "val", "test"] * (len(catalog) // 5)
     split = catalog.with_table(catalog.table.with_columns(split=pl.Series(parts)))
     copied = pl.concat([split.table, split.table.head(1).with_columns(split=pl.lit("test"))])
     leaking = split.with_table(copied)
     with pytest.raises(AuditError, match="split-leak"):
         fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
-    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "mended", leave_out=["split-leak"])
+    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "mended", exclude=["split-leak"])
     proof = json.loads((tmp_path / "mended" / "split.json").read_text())
-    assert proof["shared_twins"] == 0
+    assert proof["shared_duplicate_groups"] == 0
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(drawn_products: DrawnProducts, tmp_path: Path) -> None:
+def test_two_processes_train_together(product_photos: ProductPhotos, tmp_path: Path) -> None:
     """DDP on the CPU: every validation image counts once, and both ranks end with one model."""
     recipe_file = tmp_path / "two.toml"
     two = recipe(hardware={"devices": 2, "strategy": "ddp", "accelerator": "cpu"})
     recipe_file.write_text(two.to_toml(), encoding="utf-8")
-    command = [sys.executable, "-m", "shopsight", "train", str(drawn_products.folder), "--json"]
+    command = [sys.executable, "-m", "shopsight", "train", str(product_photos.folder), "--json"]
     done = subprocess.run(
         [*command, "--recipe", str(recipe_file), "--out", str(tmp_path / "run")],
         check=False,

@@ -51,7 +51,7 @@ def test_keeps_the_penalty_with_the_lowest_validation_loss() -> None:
 def test_class_weights_count_like_repeated_rows() -> None:
     x, y = blobs(90, 2)
     settings = ProbeSettings(penalties=(0.1,))
-    # Standardisation must be the same for the comparison: repeat features with zero effect on it.
+    # Standardization must be the same for the comparison: repeat features with zero effect on it.
     weights = torch.tensor([1.0, 1.0, 1.0])
     plain = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
     weighted = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, weights=weights * 7)

@@ -13,20 +13,20 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, ExtraMissingError, TrainingError
 from shopsight.training.fit import fit
 from shopsight.training.prepare import resolve
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 SMALL = """
 [model]
 backbone = "shopsight:fashion_cnn"
 [training]
-start = "scratch"
+mode = "scratch"
 epochs = 1
 """
 
 
 @pytest.fixture
-def catalog(drawn_products: DrawnProducts) -> Catalog:
-    return open_catalog(drawn_products.folder)
+def catalog(product_photos: ProductPhotos) -> Catalog:
+    return open_catalog(product_photos.folder)
 
 
 def small(*overrides: str) -> Recipe:
@@ -44,15 +44,19 @@ VIT = ("model.backbone=timm:vit_tiny_patch16_224", "model.weights=random")
             "model.conv_dropout",
             "--set model.conv_dropout=0",
         ),
-        (("preprocess.size=4",), "preprocess.size", "--set preprocess.size=auto"),
+        (("preprocess.size_px=4",), "preprocess.size_px", "--set preprocess.size_px=auto"),
         (("model.drop_path=0.1",), "model.drop_path", "--set model.drop_path=0"),
-        ((*VIT, "preprocess.size=65"), "preprocess.size", "--set preprocess.size=auto"),
+        ((*VIT, "preprocess.size_px=65"), "preprocess.size_px", "--set preprocess.size_px=auto"),
         (
-            ("model.backbone=timm:xcit_nano_12_p8_224", "preprocess.size=65"),
-            "preprocess.size",
-            "--set preprocess.size=auto",
+            ("model.backbone=timm:xcit_nano_12_p8_224", "preprocess.size_px=65"),
+            "preprocess.size_px",
+            "--set preprocess.size_px=auto",
         ),
-        ((*VIT, "training.sizes=[100, 224]"), "training.sizes", "--set training.sizes=[]"),
+        (
+            (*VIT, "training.progressive_sizes_px=[100, 224]"),
+            "training.progressive_sizes_px",
+            "--set training.progressive_sizes_px=[]",
+        ),
     ],
 )
 def test_a_setting_that_cannot_work_leaves_no_run(
@@ -68,15 +72,15 @@ def test_a_size_that_a_fastervit_does_not_take_leaves_no_run(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     pytest.importorskip("fastervit", exc_type=ImportError)
-    recipe = load_recipe("product650-fastervit-2", ["preprocess.size=64"])
+    recipe = load_recipe("product650-fastervit-2", ["preprocess.size_px=64"])
     with pytest.raises(ConfigError, match="224 px only"):
         fit(catalog, recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_sizes_are_of_no_account_to_a_probe(catalog: Catalog) -> None:
-    recipe = small(*VIT, "training.sizes=[100, 224]", "training.start=probe")
-    assert resolve(recipe, catalog)[0].preprocess.size == 224
+    recipe = small(*VIT, "training.progressive_sizes_px=[100, 224]", "training.mode=probe")
+    assert resolve(recipe, catalog)[0].preprocess.size_px == 224
 
 
 def test_a_dropout_of_zero_is_right_for_every_backbone(catalog: Catalog) -> None:
@@ -107,8 +111,8 @@ def test_a_weight_file_does_not_go_with_a_start_from_scratch(
         with pytest.raises(ConfigError) as caught:
             fit(catalog, small(asked), tmp_path / "run")
         text = str(caught.value)
-        assert "training.start = 'scratch' does not go with the weights 'some.pth'" in text
-        assert "--set training.start=finetune" in text
+        assert "training.mode = 'scratch' does not go with the weights 'some.pth'" in text
+        assert "--set training.mode=finetune" in text
         assert "--set model.weights=random" in text
     for weights in ("pretrained", "random"):
         assert resolve(small(f"model.weights={weights}"), catalog)[0].model.weights == "random"
@@ -126,9 +130,9 @@ def test_machines_that_are_not_there_leave_no_run(
     override: str, said: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     recipe = small("hardware.accelerator=cpu", override)
-    with pytest.raises(TrainingError, match=said) as told:
+    with pytest.raises(TrainingError, match=said) as notes:
         fit(catalog, recipe, tmp_path / "run")
-    assert "--set hardware.devices=1" in str(told.value)
+    assert "--set hardware.devices=1" in str(notes.value)
     assert not (tmp_path / "run").exists()
     # The probe is one process's work on one device.
-    resolve(small("training.start=probe", "model.weights=random", override), catalog)
+    resolve(small("training.mode=probe", "model.weights=random", override), catalog)

@@ -13,7 +13,7 @@ from shopsight.errors import ExtraMissingError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit
-from tests.conftest import DrawnProducts
+from tests.conftest import ProductPhotos
 
 # The trackers' own, on import and in their file formats.
 pytestmark = [
@@ -27,11 +27,11 @@ SMALL = """
 val = 0.2
 test = 0.2
 [preprocess]
-size = 28
+size_px = 28
 [model]
 backbone = "shopsight:fashion_cnn"
 [training]
-start = "scratch"
+mode = "scratch"
 epochs = 2
 batch_size = 12
 precision = "32"
@@ -43,16 +43,16 @@ def recipe(tracker: str) -> Recipe:
 
 
 def test_tensorboard_holds_the_figures_of_a_probe(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     """A run without a single epoch is in it too."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = RunFolder(tmp_path / "run")
     probe = recipe("none").replace(
         model={"weights": "random"},
-        training={"start": "probe"},
+        training={"mode": "probe"},
     )
-    fit(open_catalog(drawn_products.folder), probe, run.path)
+    fit(open_catalog(product_photos.folder), probe, run.path)
     events = accumulator.EventAccumulator(str(run.path / "tensorboard")).Reload()
     (row,) = read_history(run.metrics_file)
     (logged,) = events.Scalars("val_accuracy")
@@ -60,11 +60,11 @@ def test_tensorboard_holds_the_figures_of_a_probe(
 
 
 def test_mlflow_holds_the_settings_and_every_epoch(
-    drawn_products: DrawnProducts, tmp_path: Path
+    product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     mlflow = pytest.importorskip("mlflow")
     run = RunFolder(tmp_path / "run")
-    fit(open_catalog(drawn_products.folder), recipe("mlflow"), run.path)
+    fit(open_catalog(product_photos.folder), recipe("mlflow"), run.path)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("products")
     (logged,) = client.search_runs([experiment.experiment_id])
@@ -80,12 +80,12 @@ def test_mlflow_holds_the_settings_and_every_epoch(
 
 @pytest.mark.enable_socket  # its writer is a process on the same machine
 def test_wandb_offline_leaves_its_record_in_the_run(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = RunFolder(tmp_path / "run")
-    fit(open_catalog(drawn_products.folder), recipe("wandb"), run.path)
+    fit(open_catalog(product_photos.folder), recipe("wandb"), run.path)
     wandb.finish()
     (record,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
     assert record.stat().st_size > 0
@@ -93,9 +93,9 @@ def test_wandb_offline_leaves_its_record_in_the_run(
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
-    drawn_products: DrawnProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ExtraMissingError, match="mlflow is not installed") as caught:
-        fit(open_catalog(drawn_products.folder), recipe("mlflow"), tmp_path / "run")
+        fit(open_catalog(product_photos.folder), recipe("mlflow"), tmp_path / "run")
     assert "shopsight[track]" in str(caught.value)

@@ -15,11 +15,11 @@ from jaxtyping import Int64, UInt8
 
 from shopsight.audit.check_duplicates import (
     copy_rows,
+    duplicate_group_ids,
     exact_faults,
     group_faults,
     near_edges,
     near_faults,
-    twin_ids,
 )
 from shopsight.audit.check_files import file_faults
 from shopsight.audit.check_labels import label_counts, label_faults
@@ -42,7 +42,7 @@ class AuditReport:
         catalog: what was looked at.
         facts: one line per row, in order: image, status ("ok", "damaged", "unreadable",
             "missing"), reason, problem, format, width, height, bytes, sha256, contrast.
-        thumbs: one per row, zeros where the picture is not compared by likeness; see `thumbs`.
+        thumbs: one per row, zeros where the image is not compared by likeness; see `thumbs`.
         findings: errors first.
         twins: an id per row, equal within a family of equal files and near duplicates.
     """
@@ -51,7 +51,7 @@ class AuditReport:
     facts: pl.DataFrame
     thumbs: UInt8[np.ndarray, "n t"]
     findings: tuple[Finding, ...]
-    twins: Int64[np.ndarray, "n"]
+    duplicate_group: Int64[np.ndarray, "n"]
     statistics: AuditStatistics
 
     @property
@@ -72,15 +72,16 @@ class AuditReport:
 
     def lines(self) -> list[str]:
         """The summary for a terminal: what was looked at, then one line for each kind."""
-        told = self.statistics
-        bad = [f"{getattr(told, status):,} {status}" for status in STATUSES if status != "ok"]
+        stats = self.statistics
+        bad = [f"{getattr(stats, status):,} {status}" for status in STATUSES if status != "ok"]
         sizes = ""
-        if told.width is not None and told.height is not None:
-            sizes = f", {told.width.median} x {told.height.median} px in the median"
+        if stats.width is not None and stats.height is not None:
+            sizes = f", {stats.width.median} x {stats.height.median} px in the median"
         lines = [
-            f"{told.rows:,} rows: {told.ok:,} ok, {', '.join(bad)}",
-            f"{human_bytes(told.bytes)}{sizes}; {len(told.classes):,} classes, "
-            f"families of duplicates: {told.families:,}, files without a row: {told.unlisted:,}",
+            f"{stats.rows:,} rows: {stats.ok:,} ok, {', '.join(bad)}",
+            f"{human_bytes(stats.bytes)}{sizes}; {len(stats.classes):,} classes, "
+            f"duplicate groups: {stats.duplicate_groups:,}, "
+            f"files without a row: {stats.unlisted:,}",
         ]
         lines += [
             f"{KINDS[kind].severity}: {KINDS[kind].title.lower()}: {count:,}"
@@ -97,9 +98,9 @@ class AuditReport:
                 findings.append(finding.to_json())
         return {
             "name": self.catalog.name,
-            "drawn": self.catalog.drawn,
+            "synthetic": self.catalog.synthetic,
             "fingerprint": self.catalog.fingerprint(),
-            "told": list(self.catalog.told),
+            "notes": list(self.catalog.notes),
             "blocking": len(self.blocking),
             "counts": dict(self.counts),
             "statistics": asdict(self.statistics),
@@ -144,7 +145,7 @@ def audit(catalog: Catalog, *, threads: int | None = None, remember: bool = True
     classes = label_counts(catalog, usable)
     rows = copy_rows(catalog, facts)
     edges = near_edges(rows, inspected.thumbs, usable & pl.Series(inspected.has_thumb))
-    twins = twin_ids(rows, edges)
+    duplicate_group = duplicate_group_ids(rows, edges)
     findings = [
         *exact_faults(rows),
         *near_faults(rows, edges),
@@ -152,8 +153,10 @@ def audit(catalog: Catalog, *, threads: int | None = None, remember: bool = True
         *file_faults(catalog, facts),
         *label_faults(catalog, classes),
     ]
-    statistics = audit_statistics(catalog, facts, classes=classes, twins=twins)
-    return AuditReport(catalog, facts, inspected.thumbs, _ordered(findings), twins, statistics)
+    statistics = audit_statistics(catalog, facts, classes=classes, duplicate_group=duplicate_group)
+    return AuditReport(
+        catalog, facts, inspected.thumbs, _ordered(findings), duplicate_group, statistics
+    )
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

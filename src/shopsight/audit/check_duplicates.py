@@ -1,4 +1,4 @@
-"""Findings about pictures and groups that are there twice: copies, conflicts and leaks."""
+"""Findings about images and groups that are there twice: copies, conflicts and leaks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Int64, UInt8
 
 from shopsight.audit.check_labels import spelling_key
 from shopsight.audit.findings import Finding
-from shopsight.audit.near_duplicates import Pairs, families, near_pairs
+from shopsight.audit.near_duplicates import Pairs, connected_components, near_pairs
 from shopsight.catalog.catalog import BOX_COLUMNS, SPLITS, Catalog
 
 ROW, FIRST, VALUE = "row", "first", "value"
@@ -40,16 +40,16 @@ def exact_faults(rows: pl.DataFrame) -> Iterator[Finding]:
     """Each copy is told against the first of its family, as the worst that it is."""
     labels = _against_first(rows, key="part", value="label")
     splits = _against_first(rows, key="file", value="split")
-    told = set()
+    reported = set()
     for pairs, kind in ((splits, "split-leak"), (labels, "label-conflict")):
         for row, first in pairs.iter_rows():
-            told.add(row)
+            reported.add(row)
             yield _pair(rows, kind, row, first, "equal files")
     firsts = rows.filter(pl.col("part").is_not_null()).select(
         ROW, pl.col(ROW).min().over("part").alias(FIRST)
     )
     for row, first in firsts.filter(pl.col(ROW) != pl.col(FIRST)).iter_rows():
-        if row not in told:
+        if row not in reported:
             yield _pair(rows, "exact-duplicate", row, first, "equal files")
 
 
@@ -62,15 +62,15 @@ def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: p
 
 
 def near_faults(rows: pl.DataFrame, edges: Pairs) -> Iterator[Finding]:
-    """Of each kind at most one finding for each picture, against the first it is like."""
+    """Of each kind at most one finding for each image, against the first it is like."""
     pairs = pl.DataFrame(
         {"a": edges[:, 0], "b": edges[:, 1]}, schema={"a": pl.UInt32, "b": pl.UInt32}
     )
     leaks = _differing(rows, pairs, "split")
     conflicts = _differing(rows, pairs, "label")
     for found, kind in ((leaks, "split-leak"), (conflicts, "near-label-conflict")):
-        told = found.unique("b", keep="first", maintain_order=True)
-        for row, first in told.select("row_b", "row_a").iter_rows():
+        reported = found.unique("b", keep="first", maintain_order=True)
+        for row, first in reported.select("row_b", "row_a").iter_rows():
             yield _pair(rows, kind, row, first, "near duplicates")
     plain = pairs.join(leaks, on=["a", "b"], how="anti").join(conflicts, on=["a", "b"], how="anti")
     for first, row in plain.unique("b", keep="first", maintain_order=True).iter_rows():
@@ -101,13 +101,13 @@ def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
         )
 
 
-def twin_ids(rows: pl.DataFrame, edges: Pairs) -> Int64[np.ndarray, "n"]:
+def duplicate_group_ids(rows: pl.DataFrame, edges: Pairs) -> Int64[np.ndarray, "n"]:
     """An id for each family of equal files and near duplicates; a row alone has its own."""
     equal = rows.filter(pl.col("file").is_not_null()).select(
         pl.col(ROW).min().over("file").alias(FIRST), ROW
     )
     links = np.concatenate([equal.to_numpy().astype(np.int64).reshape(-1, 2), edges])
-    return families(rows.height, links)
+    return connected_components(rows.height, links)
 
 
 def _labels(catalog: Catalog) -> tuple[pl.Series, pl.Series]:

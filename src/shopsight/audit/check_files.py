@@ -16,14 +16,14 @@ BLANK_CONTRAST_LEVELS = 1.5
 TINY_PX = 32
 TINY_SHARE_OF_MEDIAN = 0.25
 ODD_ASPECT = 3.0
-# More than this share of a catalogue's files missing, and it is the folder that is wrong.
+# More than this share of a catalog's files missing, and it is the folder that is wrong.
 MISSING_SHARE = 0.5
 
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
 
 def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
-    """Facts of one row each, in the catalogue's order; and whether the folder is the right one."""
+    """Facts of one row each, in the catalog's order; and whether the folder is the right one."""
     yield from _most_missing(catalog, facts)
     rows = facts.with_row_index("row")
     for row, image, status, problem in (
@@ -61,7 +61,7 @@ def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _tiny(decoded: pl.DataFrame) -> Iterator[Finding]:
-    """Small in itself and beside the others: a data set of 28 px pictures has no tiny ones."""
+    """Small in itself and beside the others: a data set of 28 px images has no tiny ones."""
     median = decoded["short"].median()
     if not isinstance(median, float | int):
         return

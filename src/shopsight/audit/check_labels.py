@@ -17,7 +17,7 @@ IMBALANCE_RATIO = 10.0
 
 
 def label_faults(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """`counts`: usable pictures of each label, see `label_counts`."""
+    """`counts`: usable images of each label, see `label_counts`."""
     yield from _spellings(catalog, counts)
     for label, count in sorted(counts.items()):
         if count < RARE_CLASS_IMAGES:
@@ -36,7 +36,7 @@ def label_faults(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Findin
 
 
 def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
-    """Usable pictures of each label, also of labels that have none, largest first."""
+    """Usable images of each label, also of labels that have none, largest first."""
     if not catalog.labels:
         return {}
     kept = catalog.table.filter(usable)["label"]

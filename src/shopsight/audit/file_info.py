@@ -27,7 +27,7 @@ from shopsight.images.jpeg import SIGNATURE as JPEG_SIGNATURE
 from shopsight.images.jpeg import decode_jpeg, jpeg_header, shrink_for
 from shopsight.images.jpeg_damage import checked_eighth
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
-from shopsight.prefetch import ahead, core_count
+from shopsight.prefetch import core_count, prefetch
 from shopsight.progress import task
 
 Status = Literal["ok", "damaged", "unreadable", "missing"]
@@ -67,8 +67,8 @@ class FileFacts:
         reason: the `ImageError.reason`, empty when ok.
         problem: the same in words.
         width, height: pixels, upright.
-        contrast: standard deviation of the strongest channel, levels of 255; 0 is one colour.
-        thumb: see `thumbs`; None where the picture is too small to compare by likeness.
+        contrast: standard deviation of the strongest channel, levels of 255; 0 is one color.
+        thumb: see `thumbs`; None where the image is too small to compare by likeness.
     """
 
     status: Status
@@ -144,7 +144,7 @@ def inspect_all(
 
 
 def kept_facts_path(folder: Path, root: str) -> Path:
-    """Where the facts of the pictures under `root` are kept in a cache folder."""
+    """Where the facts of the images under `root` are kept in a cache folder."""
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
     return folder / "audit" / f"facts-{FACTS_VERSION}-{name}.parquet"
 
@@ -193,7 +193,7 @@ def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
 
     pieces = []
     with task("Reading images", total=len(refs)) as advance:
-        for done in ahead(piece, len(starts), threads=threads):
+        for done in prefetch(piece, len(starts), threads=threads):
             pieces.append(done)
             advance(done.height)
     return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *pieces])], how="horizontal")

@@ -13,7 +13,7 @@ NO_ROW = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FindingKind:
     """One kind of finding: how serious, and what it means in a sentence."""
 
     severity: Severity
@@ -23,60 +23,62 @@ class Kind:
 
 # In the order in which they are shown. Errors would corrupt a score and stop a training run;
 # files that cannot be used are warnings, because they are left out by name.
-KINDS: Mapping[str, Kind] = {
-    "most-missing": Kind(
+KINDS: Mapping[str, FindingKind] = {
+    "most-missing": FindingKind(
         "error",
         "Most rows without a file",
-        "The pictures were looked for in the wrong folder: --images-root names another (of a "
+        "The images were looked for in the wrong folder: --images-root names another (of a "
         "named data set also --root).",
     ),
-    "split-leak": Kind(
+    "split-leak": FindingKind(
         "error",
-        "Same picture in two splits",
+        "Same image in two splits",
         "The model would be tested on what it was trained on.",
     ),
-    "group-leak": Kind(
+    "group-leak": FindingKind(
         "error",
         "Same group in two splits",
         "A product (or contributor) that straddles the split makes the test easier than life.",
     ),
-    "label-conflict": Kind(
+    "label-conflict": FindingKind(
         "error",
         "Same file under two labels",
         "At least one of the labels is wrong, so neither training nor testing can be right.",
     ),
-    "unreadable": Kind("warning", "Unreadable file", "Left out by name."),
-    "missing-file": Kind("warning", "Row without a file", "Left out by name."),
-    "damaged": Kind(
+    "unreadable": FindingKind("warning", "Unreadable file", "Left out by name."),
+    "missing-file": FindingKind("warning", "Row without a file", "Left out by name."),
+    "damaged": FindingKind(
         "warning",
         "Damaged file",
         "Decodes, but to other pixels than it once held. Left out unless accepted.",
     ),
-    "near-label-conflict": Kind(
+    "near-label-conflict": FindingKind(
         "warning",
         "Near duplicates under two labels",
         "One of the labels may be wrong.",
     ),
-    "label-spelling": Kind(
+    "label-spelling": FindingKind(
         "warning",
         "Label spelled in two ways",
         "Differing only in case, blanks or hyphens, these count as separate classes.",
     ),
-    "rare-class": Kind(
-        "warning", "Rare class", "Too few pictures to learn from, or to measure by."
+    "rare-class": FindingKind(
+        "warning", "Rare class", "Too few images to learn from, or to measure by."
     ),
-    "exact-duplicate": Kind(
+    "exact-duplicate": FindingKind(
         "warning", "Exact duplicate", "The same file twice; kept on one side of a split."
     ),
-    "blank": Kind("warning", "Blank picture", "One colour from edge to edge."),
-    "near-duplicate": Kind(
-        "note", "Near duplicate", "The same picture, encoded again; kept on one side of a split."
+    "blank": FindingKind("warning", "Blank image", "One color from edge to edge."),
+    "near-duplicate": FindingKind(
+        "note", "Near duplicate", "The same image, encoded again; kept on one side of a split."
     ),
-    "tiny": Kind("note", "Tiny picture", "Much smaller than the others."),
-    "odd-aspect": Kind("note", "Odd aspect", "More than three times as long as wide."),
-    "wrong-extension": Kind("note", "Wrong extension", "Read by content, whatever the name says."),
-    "unlisted-file": Kind("note", "File without a row", "Not used."),
-    "imbalance": Kind(
+    "tiny": FindingKind("note", "Tiny image", "Much smaller than the others."),
+    "odd-aspect": FindingKind("note", "Odd aspect", "More than three times as long as wide."),
+    "wrong-extension": FindingKind(
+        "note", "Wrong extension", "Read by content, whatever the name says."
+    ),
+    "unlisted-file": FindingKind("note", "File without a row", "Not used."),
+    "imbalance": FindingKind(
         "note", "Imbalance", "Accuracy says little about the small classes; see balanced accuracy."
     ),
 }
@@ -88,8 +90,8 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        image, other: as the catalogue names them; empty where the finding is not about a picture.
-        row, other_row: of the catalogue, or -1.
+        image, other: as the catalog names them; empty where the finding is not about an image.
+        row, other_row: of the catalog, or -1.
     """
 
     kind: str

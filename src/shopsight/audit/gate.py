@@ -16,17 +16,17 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import AuditError, ConfigError
 
 ACCEPTABLE = BLOCKING_KINDS | {"damaged"}
-# Where a picture stays that is in several splits: the test set is the one that must not change.
+# Where an image stays that is in several splits: the test set is the one that must not change.
 _STAYS_IN = {"test": 0, "val": 1, "train": 2}
 # Within a family of the first column there must be one value of the second.
 _FAMILY_AND_VALUE = {
-    "split-leak": ("twins", "split"),
+    "split-leak": ("duplicate_group", "split"),
     "group-leak": ("group", "split"),
     "label-conflict": ("part", "label"),
 }
 
 # What leaving files out mends.
-MENDABLE = frozenset(_FAMILY_AND_VALUE)
+FIXABLE = frozenset(_FAMILY_AND_VALUE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +50,12 @@ def gate(
     report: AuditReport,
     *,
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> Gate:
     """Leave out files that cannot be used; refuse what would corrupt a score.
 
     Args:
-        report: of this very catalogue.
+        report: of this very catalog.
         accept: kinds of findings to go on in spite of; "damaged" keeps damaged files.
         leave_out: kinds to mend: "split-leak" and "group-leak" leave out the copies that are
             not in the test (or else validation) set, "label-conflict" all copies.
@@ -64,18 +64,18 @@ def gate(
         AuditError: a blocking kind that is neither accepted nor mended, or nothing stays.
         ConfigError: a kind that cannot be accepted or left out.
     """
-    assert len(catalog) == len(report.facts), "the report is of another catalogue"
+    assert len(catalog) == len(report.facts), "the report is of another catalog"
     _check_kinds("--accept", accept, ACCEPTABLE)
-    _check_kinds("--leave-out", leave_out, MENDABLE)
+    _check_kinds("--exclude", exclude, FIXABLE)
     if "most-missing" not in accept:
         _refuse_wrong_folder(report)
     reasons = _bad_files(report, keep_damaged="damaged" in accept)
-    for kind in (kind for kind in KINDS if kind in leave_out):
+    for kind in (kind for kind in KINDS if kind in exclude):
         kept = np.array([not reason for reason in reasons], dtype=bool)
         for row in _offending(kind, report, kept):
             reasons[row] = kind
     kept = np.array([not reason for reason in reasons], dtype=bool)
-    _refuse(report, [kind for kind in KINDS if kind in MENDABLE - set(accept)], kept)
+    _refuse(report, [kind for kind in KINDS if kind in FIXABLE - set(accept)], kept)
     if len(catalog) and not kept.any():
         raise AuditError(
             f"none of {len(catalog)} images can be used",
@@ -112,14 +112,14 @@ def _refuse_wrong_folder(report: AuditReport) -> None:
                 finding.detail,
                 where=report.catalog.name,
                 fix="--images-root FOLDER (of a named data set also --root) names where the "
-                "pictures are; or train on the others with --accept most-missing",
+                "images are; or train on the others with --accept most-missing",
             )
 
 
 def _offending(kind: str, report: AuditReport, kept: Bool[np.ndarray, "n"]) -> list[int]:
     """The rows without which no finding of this kind stands among the rows kept."""
     rows = copy_rows(report.catalog, report.facts).with_columns(
-        twins=pl.Series(report.twins), kept=pl.Series(kept)
+        duplicate_group=pl.Series(report.duplicate_group), kept=pl.Series(kept)
     )
     family, value = _FAMILY_AND_VALUE[kind]
     rows = rows.filter(
@@ -137,7 +137,7 @@ def _refuse(report: AuditReport, kinds: Sequence[str], kept: Bool[np.ndarray, "n
         return
     shown = [finding for finding in report.findings if finding.kind in standing]
     mended, accepted = (
-        " ".join(f"{flag} {kind}" for kind in standing) for flag in ("--leave-out", "--accept")
+        " ".join(f"{flag} {kind}" for kind in standing) for flag in ("--exclude", "--accept")
     )
     raise AuditError(
         "the audit found what would corrupt a score: "

@@ -1,8 +1,8 @@
-"""Pictures that are there twice: equal files, and near duplicates among a million thumbnails.
+"""Images that are there twice: equal files, and near duplicates among a million thumbnails.
 
 Perceptual hashes were tried first and left: product photos share their layout, so that of 16.5 M
 pairs of 5,756 photos of clothes 3,714 had the *same* 64-bit DCT hash, and one of those was a copy.
-Here the thumbnails themselves are compared. Two pictures whose luma correlates by at least c lie
+Here the thumbnails themselves are compared. Two images whose luma correlates by at least c lie
 within sqrt(2 - 2c) of each other as unit vectors; an orthogonal projection to few dimensions can
 only bring them closer. So every pair that could pass is found by comparing projections, in blocks
 of a matrix product, within a window of the first coordinate. Nothing is missed by chance.
@@ -15,20 +15,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_matrix, csgraph
 
-from shopsight.images.thumbnails import LOWEST_CONTRAST_LEVELS, LOWEST_CORRELATION, alike, luma
+from shopsight.images.thumbnails import (
+    LOWEST_CONTRAST_LEVELS,
+    LOWEST_CORRELATION,
+    is_near_duplicate,
+    luma,
+)
 from shopsight.progress import task
 
 _DIMENSIONS = 32
 _SAMPLE_ROWS = 8192
 _BLOCK_ROWS, _WINDOW_ROWS = 256, 4096
 _VERIFIED_AT_ONCE = 16384
-# A picture is compared with this many candidates after it: a crowd of copies of one picture
-# stays connected through its neighbours, without all of its pairs.
+# An image is compared with this many candidates after it: a crowd of copies of one image
+# stays connected through its neighbors, without all of its pairs.
 _CANDIDATES_PER_ROW = 256
-# How far apart the projections of two pictures that are alike can be, with room for rounding.
+# How far apart the projections of two images that are alike can be, with room for rounding.
 _REACH = float(np.sqrt(2 - 2 * LOWEST_CORRELATION)) + 1e-4
 
 Pairs = Int64[np.ndarray, "_ 2"]
@@ -52,7 +56,7 @@ def near_pairs(thumbs: UInt8[np.ndarray, "n t"]) -> Pairs:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def like_any(
+def has_near_duplicate(
     thumbs: UInt8[np.ndarray, "m t"], others: UInt8[np.ndarray, "n t"]
 ) -> Bool[np.ndarray, "m"]:
     """Which rows of `thumbs` are alike to at least one row of `others`; compares as `near_pairs`.
@@ -78,11 +82,11 @@ def like_any(
     return found
 
 
-def families(count: int, pairs: Pairs) -> Int64[np.ndarray, "n"]:
+def connected_components(count: int, pairs: Pairs) -> Int64[np.ndarray, "n"]:
     """An id for each of `count` rows: equal for rows that the pairs connect, else its own."""
     ones = np.ones(len(pairs), np.int8)
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    return np.asarray(csgraph.connected_components(graph, directed=False)[1], np.int64)
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -94,7 +98,7 @@ def _verified(
     thumbs: UInt8[np.ndarray, "m t"], others: UInt8[np.ndarray, "n t"], pairs: Pairs
 ) -> Pairs:
     """The pairs (row of `thumbs`, row of `others`) that are alike."""
-    passed = [alike(thumbs[part[:, 0]], others[part[:, 1]]) for part in _parts(pairs)]
+    passed = [is_near_duplicate(thumbs[part[:, 0]], others[part[:, 1]]) for part in _parts(pairs)]
     return np.asarray(pairs[np.concatenate([np.empty(0, bool), *passed])])
 
 
@@ -110,7 +114,7 @@ def _rows_with_contrast(thumbs: UInt8[np.ndarray, "n t"]) -> Int64[np.ndarray, "
 
 @dataclass(frozen=True, eq=False)
 class _Projection:
-    """Onto the principal axes of pictures, the one along which they differ most first."""
+    """Onto the principal axes of images, the one along which they differ most first."""
 
     mean: Float32[np.ndarray, "l"]
     axes: Float32[np.ndarray, "l d"]

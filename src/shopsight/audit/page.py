@@ -9,19 +9,19 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from shopsight.audit.findings import KINDS, Finding, Kind
+from shopsight.audit.findings import KINDS, Finding, FindingKind
 from shopsight.audit.statistics import AuditStatistics
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import Bar, bar_chart
 from shopsight.errors import ImageError
 from shopsight.images.decode import decode, read_bytes
 from shopsight.pages import thumbnail, write_page
-from shopsight.prefetch import ahead, core_count
+from shopsight.prefetch import core_count, prefetch
 from shopsight.progress import task
 
-SHOWN_PAIRS, SHOWN_PICTURES, SHOWN_LINES = 12, 18, 100
+SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
 _THUMBNAIL_PX = 160
-# What cannot be shown as a picture, or says all in words.
+# What cannot be shown as an image, or says all in words.
 _LISTED_KINDS = frozenset(
     {
         "most-missing",
@@ -36,28 +36,28 @@ _LISTED_KINDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Thumbnail:
     """A thumbnail (empty: there is none) with its name and label."""
 
-    picture: str
+    src: str
     image: str
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class KindSection:
-    """One kind of finding on the page: as pairs, single pictures, or lines of a table."""
+    """One kind of finding on the page: as pairs, single images, or lines of a table."""
 
     name: str
-    kind: Kind
+    kind: FindingKind
     count: int
-    pairs: Sequence[tuple[Finding, Shot, Shot]] = ()
-    pictures: Sequence[tuple[Finding, Shot]] = ()
+    pairs: Sequence[tuple[Finding, Thumbnail, Thumbnail]] = ()
+    images: Sequence[tuple[Finding, Thumbnail]] = ()
     lines: Sequence[Finding] = ()
 
     @property
     def hidden(self) -> int:
-        return self.count - len(self.pairs) - len(self.pictures) - len(self.lines)
+        return self.count - len(self.pairs) - len(self.images) - len(self.lines)
 
 
 def write_audit_page(
@@ -72,14 +72,14 @@ def write_audit_page(
     for finding in findings:
         by_kind[finding.kind].append(finding)
     shown = [finding for kind in by_kind for finding in _shown(kind, by_kind[kind])]
-    pictures = _pictures(catalog, {row for f in shown for row in (f.row, f.other_row) if row >= 0})
+    images = _images(catalog, {row for f in shown for row in (f.row, f.other_row) if row >= 0})
     context = {
         "title": f"Audit of {catalog.name}",
         "catalog": catalog,
         "statistics": statistics,
         "blocking": sum(finding.severity == "error" for finding in findings),
         "sections": [
-            _section(kind, by_kind[kind], catalog, pictures) for kind in KINDS if kind in by_kind
+            _section(kind, by_kind[kind], catalog, images) for kind in KINDS if kind in by_kind
         ],
         "classes": _bars(
             statistics.classes,
@@ -100,14 +100,14 @@ def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:
     """The findings that get thumbnails."""
     if kind in _LISTED_KINDS:
         return ()
-    return findings[: SHOWN_PAIRS if findings[0].other_row >= 0 else SHOWN_PICTURES]
+    return findings[: SHOWN_PAIRS if findings[0].other_row >= 0 else SHOWN_IMAGES]
 
 
 def _section(
-    name: str, findings: Sequence[Finding], catalog: Catalog, pictures: Mapping[int, str]
+    name: str, findings: Sequence[Finding], catalog: Catalog, images: Mapping[int, str]
 ) -> KindSection:
-    def shot(row: int, image: str) -> Shot:
-        return Shot(pictures.get(row, ""), image, _label(catalog, row))
+    def shot(row: int, image: str) -> Thumbnail:
+        return Thumbnail(images.get(row, ""), image, _label(catalog, row))
 
     kind, count, shown = KINDS[name], len(findings), _shown(name, findings)
     if not shown:
@@ -115,7 +115,7 @@ def _section(
     if shown[0].other_row >= 0:
         pairs = [(f, shot(f.row, f.image), shot(f.other_row, f.other)) for f in shown]
         return KindSection(name, kind, count, pairs=pairs)
-    return KindSection(name, kind, count, pictures=[(f, shot(f.row, f.image)) for f in shown])
+    return KindSection(name, kind, count, images=[(f, shot(f.row, f.image)) for f in shown])
 
 
 def _label(catalog: Catalog, row: int) -> str:
@@ -127,12 +127,12 @@ def _label(catalog: Catalog, row: int) -> str:
     return label or ""
 
 
-def _pictures(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
+def _images(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
     """Thumbnails of these rows; a row whose file cannot be decoded has none."""
     chosen = sorted(rows)
     refs = catalog.take(chosen).refs() if chosen else []
 
-    def picture(number: int) -> str:
+    def image(number: int) -> str:
         try:
             return thumbnail(
                 decode(read_bytes(refs[number]), at_least_px=_THUMBNAIL_PX),
@@ -143,7 +143,9 @@ def _pictures(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
 
     with task("Drawing the audit page", total=len(chosen)) as advance:
         made = {}
-        for row, uri in zip(chosen, ahead(picture, len(chosen), threads=core_count()), strict=True):
+        for row, uri in zip(
+            chosen, prefetch(image, len(chosen), threads=core_count()), strict=True
+        ):
             made[row] = uri
             advance(1)
     return made

@@ -15,7 +15,7 @@ from shopsight.catalog.catalog import SPLITS, Catalog
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of a size in pixels over all decoded pictures."""
+    """Of a size in pixels over all decoded images."""
 
     smallest: int
     median: int
@@ -28,7 +28,7 @@ class AuditStatistics:
 
     Attributes:
         unlisted: files without a row.
-        classes: usable pictures (ok or damaged) of each label, largest first.
+        classes: usable images (ok or damaged) of each label, largest first.
         splits: rows of each given split; "" counts rows without one. Empty when none is given.
         groups: distinct values of the group column.
         formats: rows of each format, by content, of what could be decoded.
@@ -50,7 +50,7 @@ class AuditStatistics:
     width: Spread | None
     height: Spread | None
     bytes: int
-    families: int
+    duplicate_groups: int
 
     def __post_init__(self) -> None:
         assert self.ok + self.damaged + self.unreadable + self.missing == self.rows
@@ -61,7 +61,7 @@ def audit_statistics(
     facts: pl.DataFrame,
     *,
     classes: Mapping[str, int],
-    twins: Int64[np.ndarray, "n"],
+    duplicate_group: Int64[np.ndarray, "n"],
 ) -> AuditStatistics:
     statuses = Counter(facts["status"].to_list())
     files = facts.filter(pl.col("sha256").is_not_null()).unique("sha256")
@@ -80,7 +80,9 @@ def audit_statistics(
         width=_spread(facts["width"]),
         height=_spread(facts["height"]),
         bytes=int(files["bytes"].sum()),
-        families=int((np.bincount(twins) > 1).sum()) if len(twins) else 0,
+        duplicate_groups=int((np.bincount(duplicate_group) > 1).sum())
+        if len(duplicate_group)
+        else 0,
     )
 
 

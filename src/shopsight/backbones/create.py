@@ -16,7 +16,7 @@ from shopsight.backbones.open_clip import open_clip_backbone
 from shopsight.backbones.own import embedded_backbone, shopsight_backbone
 from shopsight.backbones.spec import Backbone, Request
 from shopsight.backbones.timm import timm_backbone
-from shopsight.backbones.weights import fit_weights, read_weights
+from shopsight.backbones.weights import load_state_dict_strict, read_weights
 from shopsight.bundle.files import INFO_FILE, WEIGHTS_FILE, bundle_folder
 from shopsight.errors import ConfigError, WeightsError
 from shopsight.files import read_json
@@ -105,7 +105,7 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
             fix="name the bundle of one fold",
         )
     preprocess = Preprocess.model_validate(written["preprocess"])
-    size = request.size or preprocess.size
+    size = request.size or preprocess.size_px
     backbone = create_backbone(
         written["backbone"],
         weights="random",
@@ -120,8 +120,8 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
         for key, value in read_weights(file, unwrap=False).items()
         if key.startswith("backbone.")
     }
-    fit_weights(backbone.module, state, where=str(file))
-    preprocess = preprocess.model_copy(update={"size": size})
+    load_state_dict_strict(backbone.module, state, where=str(file))
+    preprocess = preprocess.model_copy(update={"size_px": size})
     return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from shopsight.backbones.weights import fit_weights, read_weights
+from shopsight.backbones.weights import load_state_dict_strict, read_weights
 from shopsight.extras import require
 
 # Side in pixels and crop fraction of the published weights.
@@ -50,7 +50,7 @@ def load_lite(module: nn.Module, name: str) -> str:
     path = _file(name[-1])
     names = [key for key, _ in module.named_modules()]
     state = {_timm_name(key, names): value for key, value in read_weights(path).items()}
-    fit_weights(module, state, where=path.name, leave_out=("classifier",))
+    load_state_dict_strict(module, state, where=path.name, exclude=("classifier",))
     return path.name
 
 

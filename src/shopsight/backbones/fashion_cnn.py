@@ -1,4 +1,4 @@
-"""Small networks for small pictures, trained from scratch."""
+"""Small networks for small images, trained from scratch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FashionCnn(nn.Module):
         dropout: on the 32 features.
     """
 
-    width = 32
+    embedding_dim = 32
 
     def __init__(self, *, conv_dropout: float = 0.2, dropout: float = 0.3) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class FashionCnn(nn.Module):
             )
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.neck = nn.Linear(64, self.width)
+        self.neck = nn.Linear(64, self.embedding_dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 32"]:

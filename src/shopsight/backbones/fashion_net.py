@@ -1,4 +1,4 @@
-"""A residual network of under half a million parameters, for pictures of about 28 px."""
+"""A residual network of under half a million parameters, for images of about 28 px."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Channels after the stem, stride, and blocks: the picture goes 28 -> 14 -> 7 px.
+# Channels after the stem, stride, and blocks: the image goes 28 -> 14 -> 7 px.
 _STAGES = ((32, 1, 1), (64, 2, 2), (96, 2, 2))
 _STEM = 32
 
@@ -21,7 +21,7 @@ class FashionNet(nn.Module):
     Networks"; Zagoruyko and Komodakis 2016, "Wide Residual Networks" (the dropout's place).
     """
 
-    width = _STAGES[-1][0]
+    embedding_dim = _STAGES[-1][0]
 
     def __init__(self, *, conv_dropout: float = 0.0, dropout: float = 0.2) -> None:
         super().__init__()

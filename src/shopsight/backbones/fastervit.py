@@ -12,7 +12,7 @@ from shopsight.backbones.spec import Backbone, Request, check_known, load_file
 from shopsight.backbones.stages import stages_of
 from shopsight.backbones.weights import (
     StateDict,
-    fit_weights,
+    load_state_dict_strict,
     offline_error,
     read_weights,
     torch_cache,
@@ -20,7 +20,7 @@ from shopsight.backbones.weights import (
 )
 from shopsight.errors import ConfigError
 from shopsight.extras import require
-from shopsight.progress import say
+from shopsight.progress import notify
 
 
 def fastervit_backbone(request: Request) -> Backbone:
@@ -32,14 +32,14 @@ def fastervit_backbone(request: Request) -> Backbone:
         registry = importlib.import_module("fastervit.models.registry")
     known = [name for name in registry.list_models() if "any_res" not in name]
     check_known(request.rest, known, request)
-    say(f"{request.name}: NVIDIA Source Code License-NC, for non-commercial use only")
+    notify(f"{request.name}: NVIDIA Source Code License-NC, for non-commercial use only")
     config = models.default_cfgs[request.rest]
     own_size = config["input_size"][-1]
     if request.size not in (None, own_size):
         raise ConfigError(
-            f"{request.name} takes pictures of {own_size} px only (asked for {request.size})",
-            where="preprocess.size",
-            fix=f"--set preprocess.size={own_size}",
+            f"{request.name} takes images of {own_size} px only (asked for {request.size})",
+            where="preprocess.size_px",
+            fix=f"--set preprocess.size_px={own_size}",
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")
@@ -48,7 +48,7 @@ def fastervit_backbone(request: Request) -> Backbone:
         )
     if request.weights == "pretrained":
         state = _download(request, config["url"])
-        fit_weights(module, state, where=config["url"], leave_out=("head",))
+        load_state_dict_strict(module, state, where=config["url"], exclude=("head",))
         loaded = f"pretrained: {config['url']}"
     else:
         loaded = load_file(module, request, classifier=("head",))

@@ -17,7 +17,7 @@ from shopsight.backbones.stages import stages_of
 from shopsight.backbones.weights import offline_error, unreachable
 from shopsight.errors import ConfigError
 from shopsight.extras import require
-from shopsight.hub import hub_cache, without_vain_retries
+from shopsight.hub import fail_fast_offline, hub_cache
 
 
 def open_clip_backbone(request: Request) -> Backbone:
@@ -38,7 +38,7 @@ def open_clip_backbone(request: Request) -> Backbone:
     try:
         with (
             _without_log_of(open_clip),
-            without_vain_retries() if pretrained else nullcontext(),
+            fail_fast_offline() if pretrained else nullcontext(),
         ):
             clip = open_clip.create_model(
                 architecture,

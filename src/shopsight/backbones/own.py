@@ -34,7 +34,7 @@ def embedded_backbone(request: Request) -> Backbone:
     else:
         loaded = load_file(module, request, classifier=("classifier",))
     preprocess = Preprocess(
-        size=request.size or size,
+        size_px=request.size or size,
         crop_fraction=crop_fraction,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
@@ -49,7 +49,7 @@ def shopsight_backbone(request: Request) -> Backbone:
     if request.weights == "pretrained":
         raise WeightsError(
             f"{request.name} has no pretrained weights: it is trained from scratch",
-            fix="--set model.weights=random --set training.start=scratch",
+            fix="--set model.weights=random --set training.mode=scratch",
         )
     if request.drop_path:
         raise no_drop_path(request)
@@ -59,10 +59,12 @@ def shopsight_backbone(request: Request) -> Backbone:
     loaded = load_file(module, request)
     # Mean and deviation of Fashion-MNIST's pixels, whose ground is black.
     preprocess = Preprocess(
-        size=request.size or 28,
+        size_px=request.size or 28,
         pad_color=(0, 0, 0),
         interpolation="bilinear",
         mean=(0.286, 0.286, 0.286),
         std=(0.353, 0.353, 0.353),
     )
-    return Backbone(request.name, module, module.width, preprocess, stages_of(module), loaded)
+    return Backbone(
+        request.name, module, module.embedding_dim, preprocess, stages_of(module), loaded
+    )

@@ -14,7 +14,7 @@ _CLIP_RESIZE: dict[str, Resize] = {"shortest": "crop", "longest": "pad", "squash
 def timm_preprocess(config: Mapping[str, Any], *, size: int | None) -> Preprocess:
     """From a timm `pretrained_cfg`; `size` replaces its own."""
     return Preprocess(
-        size=size or config["input_size"][-1],
+        size_px=size or config["input_size"][-1],
         resize=_TIMM_RESIZE.get(config.get("crop_mode") or "center", "crop"),
         crop_fraction=config.get("crop_pct") or 0.875,
         interpolation=_interpolation(config),
@@ -27,7 +27,7 @@ def clip_preprocess(config: Mapping[str, Any], *, size: int | tuple[int, int]) -
     """From an open_clip preprocessing config."""
     fill = int(config.get("fill_color") or 0)
     return Preprocess(
-        size=size if isinstance(size, int) else size[0],
+        size_px=size if isinstance(size, int) else size[0],
         resize=_CLIP_RESIZE[config.get("resize_mode") or "shortest"],
         crop_fraction=1.0,
         pad_color=(fill, fill, fill),

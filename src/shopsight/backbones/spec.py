@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from shopsight.backbones.stages import Stages
-from shopsight.backbones.weights import fit_weights, read_weights, timm_filter
+from shopsight.backbones.weights import load_state_dict_strict, read_weights, timm_filter
 from shopsight.errors import ConfigError
 from shopsight.preprocess import Preprocess
 
@@ -22,7 +22,7 @@ class Backbone:
     Attributes:
         name: what rebuilds the architecture (never a path).
         module: float "b 3 s s" -> "b width".
-        width: numbers in an embedding.
+        embedding_dim: numbers in an embedding.
         preprocess: what the weights were trained with.
         stages: parameter names, each in one stage, from input to output.
         weights: what was loaded, for the record.
@@ -30,7 +30,7 @@ class Backbone:
 
     name: str
     module: nn.Module
-    width: int
+    embedding_dim: int
     preprocess: Preprocess
     stages: Stages
     weights: str
@@ -96,5 +96,5 @@ def load_file(
     rename = timm_filter(module)
     if rename is not None and not set(module.state_dict()) <= set(state):
         state = rename(state, module)
-    fit_weights(module, state, where=request.file, leave_out=classifier)
+    load_state_dict_strict(module, state, where=request.file, exclude=classifier)
     return f"file: {Path(request.file).name}"

@@ -1,4 +1,4 @@
-"""A network's parameters in the order that the picture passes them, cut into stages.
+"""A network's parameters in the order that the image passes them, cut into stages.
 
 Layer-wise learning rates and freezing both need it: stage 0 is the stem, the last one is next to
 the head.

@@ -12,7 +12,7 @@ from shopsight.backbones.spec import Backbone, Request, check_known, load_file, 
 from shopsight.backbones.stages import stages_of
 from shopsight.backbones.weights import first_line, offline_error, torch_cache, unreachable
 from shopsight.errors import ConfigError, WeightsError
-from shopsight.hub import hub_cache, without_vain_retries
+from shopsight.hub import fail_fast_offline, hub_cache
 
 
 def timm_backbone(request: Request) -> Backbone:
@@ -25,7 +25,7 @@ def timm_backbone(request: Request) -> Backbone:
             raise _no_tag(request, with_tags)
     if request.weights == "pretrained":
         try:
-            with without_vain_retries():
+            with fail_fast_offline():
                 module = _timm_module(request, pretrained=True)
         except Exception as error:
             wanted = timm.get_pretrained_cfg(name)
@@ -87,10 +87,10 @@ def _timm_module(request: Request, *, pretrained: bool) -> Any:
             if request.size is None:
                 raise
             raise ConfigError(
-                f"{request.name} does not take pictures of {request.size} px",
-                where="preprocess.size",
+                f"{request.name} does not take images of {request.size} px",
+                where="preprocess.size_px",
                 details=[first_line(error)],
-                fix="--set preprocess.size=auto",
+                fix="--set preprocess.size_px=auto",
             ) from error
 
 

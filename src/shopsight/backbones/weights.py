@@ -103,8 +103,8 @@ def _without_wrappers(state: StateDict) -> StateDict:
     return state
 
 
-def fit_weights(
-    module: nn.Module, state: Mapping[str, Tensor], *, where: str, leave_out: Collection[str] = ()
+def load_state_dict_strict(
+    module: nn.Module, state: Mapping[str, Tensor], *, where: str, exclude: Collection[str] = ()
 ) -> None:
     """Load `state` into `module`: every name and shape must agree.
 
@@ -117,7 +117,7 @@ def fit_weights(
     state = {
         key: value
         for key, value in state.items()
-        if not any(key == name or key.startswith(f"{name}.") for name in leave_out)
+        if not any(key == name or key.startswith(f"{name}.") for name in exclude)
     }
     wanted = module.state_dict()
     reshaped = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import nn
 
 from shopsight.backbones.create import create_backbone
-from shopsight.backbones.weights import fit_weights, read_weights
+from shopsight.backbones.weights import load_state_dict_strict, read_weights
 from shopsight.bundle.files import (
     CARD_FILE,
     GOLDEN_FILE,
@@ -54,7 +54,7 @@ class HeadInfo(BaseModel):
 
     kind: HeadKind = "linear"
     dropout: float = 0.0
-    hidden: int = 512
+    hidden_dim: int = 512
     hidden_dropout: tuple[float, float] = (0.4, 0.5)
 
 
@@ -71,12 +71,12 @@ class BundleInfo(BaseModel):
         backbone: the name that rebuilds it, see `shopsight.backbones.create`.
         weights: what the backbone started from.
         labels: in the order of the logits.
-        multilabel: a picture may have several labels: sigmoid instead of softmax.
+        multilabel: an image may have several labels: sigmoid instead of softmax.
         temperature: logits are divided by it before probabilities are made.
         thresholds: per label, the probability from which it is assigned (several labels only);
             labels without one have 0.5.
         members: networks that answer as one; their embeddings lie side by side.
-        flip: outputs are of the mean embedding of the picture and its mirror image.
+        tta_hflip: outputs are of the mean embedding of the image and its mirror image.
         catalog_fingerprint, catalog, drawn: what it was trained on, and whether that was drawn.
         weights_sha256: of model.safetensors; filled in when the bundle is written.
     """
@@ -90,28 +90,28 @@ class BundleInfo(BaseModel):
     labels: tuple[str, ...] = Field(min_length=1)
     multilabel: bool = False
     preprocess: Preprocess
-    embedding_width: int = Field(ge=1)
+    embedding_dim: int = Field(ge=1)
     members: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     thresholds: dict[str, float] = {}
-    flip: bool = False
+    tta_hflip: bool = False
     recipe: str = ""
     catalog: str = ""
     catalog_fingerprint: str = ""
-    drawn: bool = False
+    synthetic: bool = False
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = Field(default_factory=library_versions)
     weights_sha256: str = ""
 
     @model_validator(mode="after")
-    def _labels_make_sense(self) -> BundleInfo:
+    def _check_labels(self) -> BundleInfo:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: a label is there twice")
         unknown = set(self.thresholds) - set(self.labels)
         if unknown:
             raise ValueError(f"thresholds: no such labels: {sorted(unknown)[:5]}")
-        if self.embedding_width % self.members:
-            raise ValueError("embedding_width: not a multiple of the number of members")
+        if self.embedding_dim % self.members:
+            raise ValueError("embedding_dim: not a multiple of the number of members")
         return self
 
 
@@ -157,10 +157,10 @@ def write_bundle(
     """
     classes = len(info.labels)
     shapes = (golden.logits.shape[1:], golden.embeddings.shape[1:])
-    if not golden.images or shapes != ((classes,), (info.embedding_width,)):
+    if not golden.images or shapes != ((classes,), (info.embedding_dim,)):
         raise BundleError(
             f"golden outputs of shape {shapes} for {classes} labels and embeddings of "
-            f"{info.embedding_width} numbers",
+            f"{info.embedding_dim} numbers",
             where=str(folder),
         )
     with atomic_folder(folder) as part:
@@ -237,10 +237,10 @@ def build_model(bundle: Bundle) -> ProductModel:
     if info.members > 1:
         backbone = EnsembleBackbone([part[0] for part in parts])
         head = EnsembleHead([part[1] for part in parts], multilabel=info.multilabel)
-    model = ProductModel(backbone, head, info.preprocess, flip=info.flip)
+    model = ProductModel(backbone, head, info.preprocess, tta_hflip=info.tta_hflip)
     file = bundle.folder / WEIGHTS_FILE
     try:
-        fit_weights(model, read_weights(file, unwrap=False), where=str(file))
+        load_state_dict_strict(model, read_weights(file, unwrap=False), where=str(file))
     except WeightsError as error:
         raise BundleError(
             f"the weights do not fit {info.backbone} with {len(info.labels)} labels",
@@ -254,13 +254,13 @@ def build_model(bundle: Bundle) -> ProductModel:
 
 def _empty_parts(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
     """Backbone and head of one member, weights not loaded."""
-    backbone = create_backbone(info.backbone, weights="random", size=info.preprocess.size)
+    backbone = create_backbone(info.backbone, weights="random", size=info.preprocess.size_px)
     head = create_head(
         info.head.kind,
-        width=info.embedding_width // info.members,
+        embedding_dim=info.embedding_dim // info.members,
         classes=len(info.labels),
         dropout=info.head.dropout,
-        hidden=info.head.hidden,
+        hidden_dim=info.head.hidden_dim,
         hidden_dropout=info.head.hidden_dropout,
     )
     return backbone.module, head

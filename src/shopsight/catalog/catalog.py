@@ -1,4 +1,4 @@
-"""The catalogue: one table of pictures with what is known about each.
+"""The catalog: one table of images with what is known about each.
 
 Every source (folder per class, table, file-name pattern, IDX pair, named data set) becomes a
 `Catalog`; nothing downstream knows where it came from.
@@ -37,12 +37,12 @@ STANDS_ALONE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """Pictures, one row each, in a fixed order.
+    """Images, one row each, in a fixed order.
 
     Columns of `table`: `image` (path relative to `root`, or absolute, or a URL, or a member of a
     container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
-    List(String) where a picture has several), `group` (must not straddle a split), `split`
-    ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the upright picture),
+    List(String) where an image has several), `group` (must not straddle a split), `split`
+    ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the upright image),
     `text`. Other columns of the source are kept.
 
     Attributes:
@@ -50,7 +50,7 @@ class Catalog:
         root: the folder or URL that `image` is relative to; empty when images stand alone.
         told: what was guessed, cleaned or merged while reading, one line each.
         unlisted: image files under `root` that have no row, relative to it.
-        drawn: the pictures were drawn by this project, not photographed.
+        drawn: the images were drawn by this project, not photographed.
 
     Raises:
         CatalogError: the table lacks `image`, or a column has an unusable type or value.
@@ -59,9 +59,9 @@ class Catalog:
     table: pl.DataFrame
     name: str
     root: str = ""
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
-    drawn: bool = False
+    synthetic: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", _checked(self.table, self.name))
@@ -76,7 +76,7 @@ class Catalog:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Distinct labels, sorted; empty when the catalogue has none."""
+        """Distinct labels, sorted; empty when the catalog has none."""
         if "label" not in self.table.columns:
             return ()
         column = self.table["label"]
@@ -85,7 +85,7 @@ class Catalog:
 
     @property
     def multilabel(self) -> bool:
-        """Whether a picture can have several labels."""
+        """Whether an image can have several labels."""
         return "label" in self.table.columns and self.table.schema["label"] == pl.List(pl.String)
 
     def has(self, column: str) -> bool:
@@ -93,13 +93,13 @@ class Catalog:
         return column in self.table.columns and self.table[column].null_count() < len(self)
 
     def targets(self, labels: Sequence[str]) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
-        """Class indices in the order of `labels`; with several labels per picture, 0/1 rows.
+        """Class indices in the order of `labels`; with several labels per image, 0/1 rows.
 
         Raises:
             CatalogError: a row has no label, or one that is not in `labels`.
         """
         if "label" not in self.table.columns:
-            raise CatalogError("the catalogue has no labels", where=self.name)
+            raise CatalogError("the catalog has no labels", where=self.name)
         self._refuse_unknown(labels)
         if self.multilabel:
             return self._multi_hot(labels)
@@ -112,11 +112,11 @@ class Catalog:
         """Rows of one part, ascending.
 
         Raises:
-            CatalogError: the catalogue is not split.
+            CatalogError: the catalog is not split.
         """
         if "split" not in self.table.columns:
             raise CatalogError(
-                "the catalogue is not split",
+                "the catalog is not split",
                 where=self.name,
                 fix="shopsight split DATA --out splits.csv",
             )
@@ -124,17 +124,17 @@ class Catalog:
         return np.flatnonzero(hit.to_numpy()).astype(np.int64)
 
     def boxes(self) -> Float64[np.ndarray, "n 4"] | None:
-        """x, y, width, height in pixels; a row of NaN means the whole picture; None: no boxes."""
+        """x, y, width, height in pixels; a row of NaN means the whole image; None: no boxes."""
         if not all(column in self.table.columns for column in BOX_COLUMNS):
             return None
         columns = [self.table[column].fill_null(float("nan")) for column in BOX_COLUMNS]
         return np.stack([column.to_numpy() for column in columns], axis=1).astype(np.float64)
 
     def take(self, rows: Sequence[int] | Int64[np.ndarray, "m"]) -> Catalog:
-        """The catalogue of these rows, in this order."""
+        """The catalog of these rows, in this order."""
         return self.with_table(self.table[np.asarray(rows, dtype=np.int64)])
 
-    def labelled(self) -> Catalog:
+    def labeled(self) -> Catalog:
         """The rows that have a label; a row with an empty list of labels has one: none apply."""
         if "label" not in self.table.columns:
             return self.with_table(self.table.clear())
@@ -143,13 +143,13 @@ class Catalog:
     def with_table(self, table: pl.DataFrame) -> Catalog:
         return replace(self, table=table)
 
-    def with_told(self, *lines: str) -> Catalog:
-        return replace(self, told=(*self.told, *lines))
+    def with_notes(self, *lines: str) -> Catalog:
+        return replace(self, notes=(*self.notes, *lines))
 
     def fingerprint(self) -> str:
         """sha256 (hex) over image, label, group, split and box of every row, in order.
 
-        The folder that the pictures lie in does not enter it; moving them changes nothing.
+        The folder that the images lie in does not enter it; moving them changes nothing.
         """
         digest = hashlib.sha256()
         for name in FINGERPRINTED:
@@ -162,13 +162,13 @@ class Catalog:
         """Write the table (.parquet, .csv or .tsv) so that `Catalog.read` gives it back.
 
         name, root and drawn go into the Parquet metadata, or into a file `<name>.about.json`
-        beside a CSV. `told` and `unlisted` are about the source and are not kept.
+        beside a CSV. `notes` and `unlisted` are about the source and are not kept.
 
         Raises:
             CatalogError: another suffix.
         """
         path = Path(path)
-        about = {"name": self.name, "drawn": self.drawn, **_root_record(self.root, path)}
+        about = {"name": self.name, "synthetic": self.synthetic, **_root_record(self.root, path)}
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
@@ -182,7 +182,7 @@ class Catalog:
             write_json(about_path(path), about)
         else:
             raise CatalogError(
-                f"a catalogue is not written as {path.suffix or 'a file without suffix'!r}",
+                f"a catalog is not written as {path.suffix or 'a file without suffix'!r}",
                 where=str(path),
                 fix="name a .csv or .parquet file",
             )
@@ -192,14 +192,14 @@ class Catalog:
         """Read what `write` wrote; other tables are read by `shopsight.datasets.open`.
 
         Raises:
-            CatalogError: the file is missing or not a written catalogue.
+            CatalogError: the file is missing or not a written catalog.
         """
         path = Path(path)
         if not path.is_file():
-            raise CatalogError("no such catalogue", where=str(path))
+            raise CatalogError("no such catalog", where=str(path))
         about = read_about(path)
         if about is None:
-            raise CatalogError("not a catalogue that shopsight wrote", where=str(path))
+            raise CatalogError("not a catalog that shopsight wrote", where=str(path))
         if path.suffix == ".parquet":
             table = pl.read_parquet(path)
         else:
@@ -208,7 +208,7 @@ class Catalog:
             table=table,
             name=about["name"],
             root=_root_from_record(about, path),
-            drawn=about["drawn"],
+            synthetic=about["synthetic"],
         )
 
     def _refuse_unknown(self, labels: Sequence[str]) -> None:

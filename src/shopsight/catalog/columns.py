@@ -18,7 +18,7 @@ from shopsight.text import listed
 # In the order of preference; compared in lower case with underscores.
 IMAGE_NAMES = (
     "image", "image_path", "img_path", "filepath", "file_path", "path", "image_file", "filename",
-    "file_name", "file", "image_name", "img_name", "img", "picture", "photo", "image_url",
+    "file_name", "file", "image_name", "img_name", "img", "image", "photo", "image_url",
     "img_url", "url", "image_id", "name", "id",
 )  # fmt: skip
 LABEL_NAMES = (
@@ -87,7 +87,7 @@ class Choice:
     """A column (None: there is none) and what to tell about it."""
 
     column: str | None
-    told: str = ""
+    note: str = ""
 
 
 def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choice:
@@ -117,7 +117,7 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
 def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -> Choice:
     """The column whose values must not straddle a split, by its name.
 
-    A column that groups classes rather than pictures of one thing is not taken: with it no class
+    A column that groups classes rather than images of one thing is not taken: with it no class
     could be in two parts.
     """
     free = [column for column in table.columns if column not in taken]
@@ -128,8 +128,8 @@ def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -
         if label is not None and isinstance(table.schema[label], pl.String):
             spread = table.group_by(label).agg(pl.col(column).n_unique())[column].median()
             if not isinstance(spread, (int, float)) or spread < 3:
-                told = f"column {column!r} has fewer than 3 groups in most classes: not used"
-                return Choice(None, f"{told} (--group {column} insists)")
+                note = f"column {column!r} has fewer than 3 groups in most classes: not used"
+                return Choice(None, f"{note} (--group {column} insists)")
         return Choice(
             column, f"group from column {column!r}: never split apart (--group {NO_COLUMN} frees)"
         )
@@ -203,8 +203,8 @@ def read_labels(column: pl.Series, separator: str | None) -> tuple[pl.Series, st
         .list.eval(pl.element().str.strip_chars())
         .list.eval(pl.element().filter(pl.element() != ""))
     )
-    told = f"several labels per image, separated by {mark!r}"
-    return parts, f"{told} (--label-separator '' keeps them whole)"
+    note = f"several labels per image, separated by {mark!r}"
+    return parts, f"{note} (--label-separator '' keeps them whole)"
 
 
 def as_text(column: pl.Series) -> pl.Series:

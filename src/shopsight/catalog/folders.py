@@ -1,4 +1,4 @@
-"""Catalogues from folders: one sub-folder per class, splits above them, names that carry labels."""
+"""Catalogs from folders: one sub-folder per class, splits above them, names that carry labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
 
     `shirt/1.jpg` has the label "shirt"; `train/shirt/1.jpg` the split "train" as well. Folders
     below a class folder belong to the class. A single folder that wraps everything is looked
-    through. Pictures that lie in no folder at all give a catalogue without labels.
+    through. Images that lie in no folder at all give a catalog without labels.
 
     Raises:
         CatalogError: there are no images, or it is not clear which folders are classes.
@@ -54,31 +54,31 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
         if len(splits) > 1:
             raise _mixed(tops, splits, root)
         catalog = _with_classes(table, name, root)
-    return catalog.with_told(*_about_others(scan))
+    return catalog.with_notes(*_about_others(scan))
 
 
 @dataclass(frozen=True)
 class _Parts:
     kept: pl.DataFrame
     left: list[str]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def _with_classes(table: pl.DataFrame, name: str, root: str) -> Catalog:
     if table["top"].null_count() == len(table):
-        told = "the images lie in no class folders: no labels"
-        return Catalog(table.select("image"), name, root, told=(told,))
+        notes = "the images lie in no class folders: no labels"
+        return Catalog(table.select("image"), name, root, notes=(notes,))
     if table["top"].n_unique() == 1:
-        told = f"all images lie in {table['top'][0]}/: one folder is no set of classes, no labels"
-        return Catalog(table.select("image"), name, root, told=(told,))
-    parts = _labelled(table.with_columns(label=pl.col("top")), inner="below")
+        notes = f"all images lie in {table['top'][0]}/: one folder is no set of classes, no labels"
+        return Catalog(table.select("image"), name, root, notes=(notes,))
+    parts = _with_labels(table.with_columns(label=pl.col("top")), inner="below")
     classes = counted(parts.kept["label"].n_unique(), "class")
-    told = f"one folder per class: {classes}, {counted(len(parts.kept), 'image')}"
+    notes = f"one folder per class: {classes}, {counted(len(parts.kept), 'image')}"
     return Catalog(
         parts.kept.select("image", "label"),
         name,
         root,
-        told=(told, *parts.told),
+        notes=(notes, *parts.notes),
         unlisted=tuple(parts.left),
     )
 
@@ -96,30 +96,30 @@ def _with_splits(table: pl.DataFrame, splits: dict[str, str], name: str, root: s
     columns = ["image", "label", "split"]
     if table["label"].null_count() == len(table):
         bare = f"splits from the folders ({given}); no class folders below them: no labels"
-        return Catalog(table.select("image", "split"), name, root, told=(bare,))
-    parts = _labelled(table, inner="inner")
-    told = (f"splits from the folders: {given}", *parts.told)
+        return Catalog(table.select("image", "split"), name, root, notes=(bare,))
+    parts = _with_labels(table, inner="inner")
+    notes = (f"splits from the folders: {given}", *parts.notes)
     if len(set(splits.values())) == 1:
         # One part alone is no split: the others are still to be made.
         columns.remove("split")
-        told = (f"{', '.join(splits)}/ is the only part: not taken as a split", *parts.told)
-    return Catalog(parts.kept.select(columns), name, root, told=told, unlisted=tuple(parts.left))
+        notes = (f"{', '.join(splits)}/ is the only part: not taken as a split", *parts.notes)
+    return Catalog(parts.kept.select(columns), name, root, notes=notes, unlisted=tuple(parts.left))
 
 
-def _labelled(table: pl.DataFrame, *, inner: str) -> _Parts:
+def _with_labels(table: pl.DataFrame, *, inner: str) -> _Parts:
     kept = table.filter(pl.col("label").is_not_null())
     left = table.filter(pl.col("label").is_null())["image"].to_list()
-    told = []
+    notes = []
     if left:
-        told.append(f"left out, in no class folder: {counted(len(left), 'image')}, e.g. {left[0]}")
+        notes.append(f"left out, in no class folder: {counted(len(left), 'image')}, e.g. {left[0]}")
     deep = kept.filter(pl.col(inner).str.count_matches("/", literal=True) > 1)
     if len(deep):
         example = deep["image"][0]
-        told.append(
+        notes.append(
             f"deeper than their class folder: {counted(len(deep), 'image')}, e.g. {example} is "
             f"{deep['label'][0]!r} (--label-pattern '**/{{label}}/*' takes the innermost folder)"
         )
-    return _Parts(kept, left, tuple(told))
+    return _Parts(kept, left, tuple(notes))
 
 
 def _wrapper(images: Sequence[str]) -> str:
@@ -173,14 +173,14 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
     left = table.filter(pl.col("label").is_null())["image"].to_list()
     table = table.filter(pl.col("label").is_not_null())
     classes = counted(table["label"].n_unique(), "class")
-    told = [f"label pattern {pattern!r}: {counted(len(table), 'image')}, {classes}"]
+    notes = [f"label pattern {pattern!r}: {counted(len(table), 'image')}, {classes}"]
     if left:
-        told.append(f"left out, not matching: {counted(len(left), 'image')}, e.g. {left[0]}")
+        notes.append(f"left out, not matching: {counted(len(left), 'image')}, e.g. {left[0]}")
     if "split" in table.columns:
         table = table.with_columns(
             pl.col("split").str.to_lowercase().replace_strict(SPLIT_OF_NAME, default=None)
         )
-    return Catalog(table, name, root, told=tuple(told), unlisted=tuple(left))
+    return Catalog(table, name, root, notes=tuple(notes), unlisted=tuple(left))
 
 
 def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:

@@ -1,4 +1,4 @@
-"""Catalogues from IDX files: an images file and the labels file beside it."""
+"""Catalogs from IDX files: an images file and the labels file beside it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def container_catalog(
     splits = [split for file in images if (split := _split_of(file))]
     if len(set(splits)) < len(images) or len(images) == 1:
         table = table.drop("split", strict=False)
-    told = f"IDX: {', '.join(images)}: {counted(len(table), 'image')}"
-    return Catalog(table, name, root, told=(told,))
+    notes = f"IDX: {', '.join(images)}: {counted(len(table), 'image')}"
+    return Catalog(table, name, root, notes=(notes,))
 
 
 def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Where the pictures that a table names are: which column, folder and suffix."""
+"""Where the images that a table names are: which column, folder and suffix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shopsight.text import counted, listed
 
 SAMPLED_ROWS = 50
 MOST_FOLDERS = 50
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "train", "jpg", "data")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "images", "train", "jpg", "data")
 # A column of another name must match this share of files to be taken for the images.
 CLEAR_SHARE = 0.5
 
@@ -37,7 +37,7 @@ class Located:
     images: list[str]
     found: int
     unlisted: tuple[str, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Folders:
 def locate(
     table: pl.DataFrame, path: str, *, image: str | None, images_root: str | None
 ) -> Located:
-    """Find the column that names the pictures and the folder they lie in.
+    """Find the column that names the images and the folder they lie in.
 
     Raises:
         CatalogError: no column names files that are there, or two do equally well.
@@ -186,15 +186,15 @@ def _resolve(folders: Folders, column: pl.Series, root: str, share: float, path:
         for name, hit in zip(names, hits, strict=True)
     ]
     found = sum(hit is not None for hit in hits)
-    told = [f"image from column {column.name!r}, files under {root}"]
+    notes = [f"image from column {column.name!r}, files under {root}"]
     if added:
-        told.append(f"suffix added to image names: {listed(list(added))}")
+        notes.append(f"suffix added to image names: {listed(list(added))}")
     if found < len(names):
-        told.append(f"{counted(len(names) - found, 'row')} of {len(names):,} without a file")
+        notes.append(f"{counted(len(names) - found, 'row')} of {len(names):,} without a file")
     if len(set(images)) < len(images):
-        told.append(f"{counted(len(images) - len(set(images)), 'row')} name an image once more")
+        notes.append(f"{counted(len(images) - len(set(images)), 'row')} name an image once more")
     unlisted = _unlisted(folders, root, [hit for hit in hits if hit])
-    return Located(column.name, root, images, found, unlisted, tuple(told))
+    return Located(column.name, root, images, found, unlisted, tuple(notes))
 
 
 def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:

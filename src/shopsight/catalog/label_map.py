@@ -26,7 +26,7 @@ class LabelMapReport:
         renamed: old label -> new, where one became one of another name.
         dropped: labels that the map leaves out (an empty `to`).
         unmapped: labels that the map does not mention; they stay as they are.
-        unused: labels in the map that the catalogue does not have.
+        unused: labels in the map that the catalog does not have.
     """
 
     merged: dict[str, tuple[str, ...]]
@@ -52,12 +52,12 @@ class LabelMapReport:
 
 
 def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
-    """Leave out the pictures of these labels.
+    """Leave out the images of these labels.
 
-    Of a picture with several labels only these labels go; it goes itself when none is left.
+    Of an image with several labels only these labels go; it goes itself when none is left.
 
     Raises:
-        CatalogError: the catalogue has no such label.
+        CatalogError: the catalog has no such label.
     """
     if not labels:
         return catalog
@@ -75,8 +75,8 @@ def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
     else:
         table = catalog.table.filter(column.is_null() | ~column.is_in(gone.implode()))
     count = len(catalog) - len(table)
-    told = f"dropped {listed(gone.to_list())}: {counted(count, 'image')}"
-    return catalog.with_table(table).with_told(told)
+    notes = f"dropped {listed(gone.to_list())}: {counted(count, 'image')}"
+    return catalog.with_table(table).with_notes(notes)
 
 
 def read_label_map(path: Path | str) -> dict[str, str]:
@@ -104,10 +104,10 @@ def read_label_map(path: Path | str) -> dict[str, str]:
 
 
 def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> tuple[Catalog, LabelMapReport]:
-    """Give each picture its new label; what the map does not mention stays.
+    """Give each image its new label; what the map does not mention stays.
 
     Raises:
-        CatalogError: the catalogue has no labels, or the map fits none of them.
+        CatalogError: the catalog has no labels, or the map fits none of them.
     """
     if not catalog.labels:
         raise CatalogError("there are no labels to map", where=catalog.name)
@@ -129,7 +129,7 @@ def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> tuple[Catalog, L
     else:
         renamed = pl.col("label").replace_strict(full, return_dtype=pl.String)
     mapped = dropped.with_table(dropped.table.with_columns(renamed))
-    return mapped.with_told(*report.lines()), report
+    return mapped.with_notes(*report.lines()), report
 
 
 def _report(labels: Iterable[str], mapping: Mapping[str, str]) -> LabelMapReport:

@@ -15,7 +15,7 @@ from shopsight.progress import task
 
 # What operating systems and archives leave behind.
 LITTER = frozenset({"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"})
-TOLD_EVERY = 10_000
+NOTIFY_EVERY = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Scan:
 
 
 def is_image(name: str) -> bool:
-    """Whether the file name has the suffix of a picture."""
+    """Whether the file name has the suffix of an image."""
     return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES if "." in name else False
 
 
@@ -100,7 +100,7 @@ def _scan_local(folder: str, found: Scan) -> None:
                         news += 1
                     elif not entry.is_symlink() or _first_visit(entry.path, linked):
                         waiting.append(f"{prefix}{name}/")
-            if news >= TOLD_EVERY or not waiting:
+            if news >= NOTIFY_EVERY or not waiting:
                 advance(news)
                 news = 0
 

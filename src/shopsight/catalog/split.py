@@ -17,19 +17,19 @@ from shopsight.catalog.stratify import Units, divide, gather_units
 from shopsight.errors import SHOWN_DETAILS, SplitError
 from shopsight.text import counted, listed
 
-Twins = Int64[np.ndarray, "n"]
+DuplicateGroup = Int64[np.ndarray, "n"]
 
 
 @dataclass(frozen=True)
-class SplitProof:
+class SplitReport:
     """What was counted on a split.
 
     Attributes:
         images: by part.
         classes: by part, how many labels occur in it.
-        class_total: labels in the whole catalogue.
+        class_total: labels in the whole catalog.
         missing: by part, labels that occur in others but not in it.
-        groups: distinct groups; None when the catalogue has none.
+        groups: distinct groups; None when the catalog has none.
         shared_groups: groups with images in more than one part.
         families: duplicate families of two or more images; None when they were not looked for.
         shared_twins: such families in more than one part.
@@ -43,15 +43,15 @@ class SplitProof:
     missing: dict[str, tuple[str, ...]]
     groups: int | None
     shared_groups: int
-    families: int | None
-    shared_twins: int
+    duplicate_groups: int | None
+    shared_duplicate_groups: int
     shared_images: int
     examples: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
         """Nothing is in two parts."""
-        return not (self.shared_groups or self.shared_twins or self.shared_images)
+        return not (self.shared_groups or self.shared_duplicate_groups or self.shared_images)
 
     def lines(self) -> list[str]:
         """The proof in words."""
@@ -64,9 +64,9 @@ class SplitProof:
             lines.append(self._about_classes())
         if self.groups is not None:
             lines.append(f"groups in more than one part: {self.shared_groups} of {self.groups:,}")
-        if self.families is not None:
-            shared = f"{self.shared_twins} of {self.families:,}"
-            lines.append(f"duplicate families in more than one part: {shared}")
+        if self.duplicate_groups is not None:
+            shared = f"{self.shared_duplicate_groups} of {self.duplicate_groups:,}"
+            lines.append(f"duplicate groups in more than one part: {shared}")
         lines.append(f"files in more than one part: {self.shared_images}")
         return lines + [f"  {example}" for example in self.examples]
 
@@ -94,11 +94,11 @@ def split_catalog(
     test: float,
     seed: int,
     group: str | None = None,
-    twins: Twins | None = None,
-) -> tuple[Catalog, SplitProof]:
+    duplicate_group: DuplicateGroup | None = None,
+) -> tuple[Catalog, SplitReport]:
     """Give every row a `split`: train, val or test.
 
-    A split that the catalogue brings along is kept; a part that it lacks is carved out of its
+    A split that the catalog brings along is kept; a part that it lacks is carved out of its
     train rows, in the asked share of these. A share of 0 makes no such part.
 
     Args:
@@ -116,10 +116,12 @@ def split_catalog(
         raise SplitError(f"shares of {val} for val and {test} for test leave no training images")
     catalog = _grouped(catalog, group)
     if catalog.has("split"):
-        return _completed(catalog, shares, seed=seed, twins=twins)
-    parts = _divided(catalog, _positive(shares), salt=f"split {seed}", twins=twins)
+        return _completed(catalog, shares, seed=seed, duplicate_group=duplicate_group)
+    parts = _divided(
+        catalog, _positive(shares), salt=f"split {seed}", duplicate_group=duplicate_group
+    )
     done = catalog.with_table(catalog.table.with_columns(parts.alias("split")))
-    return done, prove(done, twins)
+    return done, check_leakage(done, duplicate_group)
 
 
 def fold_catalog(
@@ -128,11 +130,11 @@ def fold_catalog(
     folds: int,
     seed: int,
     group: str | None = None,
-    twins: Twins | None = None,
-) -> tuple[Catalog, SplitProof]:
+    duplicate_group: DuplicateGroup | None = None,
+) -> tuple[Catalog, SplitReport]:
     """Give every row a `fold`, 0 to `folds` - 1, by the rules of `split_catalog`.
 
-    Folds that the catalogue brings along are kept. A given split is set aside: the folds cover
+    Folds that the catalog brings along are kept. A given split is set aside: the folds cover
     all images.
 
     Raises:
@@ -143,25 +145,30 @@ def fold_catalog(
         raise SplitError(f"{folds} folds; at least 2 are needed")
     catalog = _grouped(catalog, group)
     if catalog.has("split"):
-        catalog = catalog.with_told("the given split is set aside: the folds cover all images")
+        catalog = catalog.with_notes("the given split is set aside: the folds cover all images")
     table = catalog.table.drop("split", strict=False)
     if catalog.has("fold"):
         given = table["fold"].n_unique()
         if given != folds or table["fold"].null_count() or table["fold"].max() != folds - 1:
             raise SplitError(
-                f"the catalogue has {given} folds, {folds} are asked for", where=catalog.name
+                f"the catalog has {given} folds, {folds} are asked for", where=catalog.name
             )
         done = catalog.with_table(table)
-        return done, prove(done, twins)
+        return done, check_leakage(done, duplicate_group)
     shares = {str(fold): 1.0 / folds for fold in range(folds)}
-    parts = _divided(catalog, shares, salt=f"folds {seed}", twins=twins)
+    parts = _divided(catalog, shares, salt=f"folds {seed}", duplicate_group=duplicate_group)
     fold = parts.cast(pl.Int64).alias("fold")
     done = catalog.with_table(table.with_columns(fold))
-    return done, prove(done, twins)
+    return done, check_leakage(done, duplicate_group)
 
 
 def fold_as_split(
-    catalog: Catalog, fold: int, *, val: float, seed: int, twins: Twins | None = None
+    catalog: Catalog,
+    fold: int,
+    *,
+    val: float,
+    seed: int,
+    duplicate_group: DuplicateGroup | None = None,
 ) -> Catalog:
     """One fold as test; validation is carved out of the others, in the asked share of these.
 
@@ -173,18 +180,18 @@ def fold_as_split(
     given = pl.when(pl.col("fold") == fold).then(pl.lit("test")).otherwise(pl.lit("train"))
     split = catalog.with_table(catalog.table.with_columns(split=given))
     shares = _positive({"train": 1.0 - val, "val": val})
-    return _carved(split, shares, salt=f"fold {fold} {seed}", twins=twins)
+    return _carved(split, shares, salt=f"fold {fold} {seed}", duplicate_group=duplicate_group)
 
 
-def prove(catalog: Catalog, twins: Twins | None = None) -> SplitProof:
+def check_leakage(catalog: Catalog, duplicate_group: DuplicateGroup | None = None) -> SplitReport:
     """Count what a split (or else the folds) shares between its parts.
 
     Raises:
-        SplitError: the catalogue has neither a split nor folds.
+        SplitError: the catalog has neither a split nor folds.
     """
     column = next((name for name in ("split", "fold") if catalog.has(name)), None)
     if column is None:
-        raise SplitError("the catalogue is not split", where=catalog.name)
+        raise SplitError("the catalog is not split", where=catalog.name)
     table = catalog.table.select("image", part=pl.col(column).cast(pl.String))
     found = table["part"].drop_nulls().unique().sort().to_list()
     parts = [name for name in SPLITS if name in found] if column == "split" else found
@@ -196,13 +203,13 @@ def prove(catalog: Catalog, twins: Twins | None = None) -> SplitProof:
         groups = catalog.table["group"].drop_nulls().n_unique()
         shared_groups, more = _shared(table, catalog.table["group"], "group")
         examples = [*more, *examples]
-    families = shared_twins = None
-    if twins is not None:
-        family = pl.Series(twins)
-        families = int(family.value_counts()["count"].gt(1).sum())
-        shared_twins, more = _shared(table, family, "duplicates of", by_image=True)
+    duplicate_groups = shared_duplicate_groups = None
+    if duplicate_group is not None:
+        family = pl.Series(duplicate_group)
+        duplicate_groups = int(family.value_counts()["count"].gt(1).sum())
+        shared_duplicate_groups, more = _shared(table, family, "duplicates of", by_image=True)
         examples = [*more, *examples]
-    return SplitProof(
+    return SplitReport(
         images={part: counts[part] for part in parts},
         classes={part: len(in_part.get(part, ())) for part in parts},
         class_total=len(catalog.labels),
@@ -213,15 +220,15 @@ def prove(catalog: Catalog, twins: Twins | None = None) -> SplitProof:
         },
         groups=groups,
         shared_groups=shared_groups or 0,
-        families=families,
-        shared_twins=shared_twins or 0,
+        duplicate_groups=duplicate_groups,
+        shared_duplicate_groups=shared_duplicate_groups or 0,
         shared_images=shared_images,
         examples=tuple(examples[:SHOWN_DETAILS]),
     )
 
 
 def _grouped(catalog: Catalog, group: str | None) -> Catalog:
-    """The catalogue with `group` taken from the asked column."""
+    """The catalog with `group` taken from the asked column."""
     if group is None:
         return catalog
     if group == NO_COLUMN:
@@ -244,8 +251,12 @@ def _positive(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def _completed(
-    catalog: Catalog, shares: Mapping[str, float], *, seed: int, twins: Twins | None
-) -> tuple[Catalog, SplitProof]:
+    catalog: Catalog,
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+    duplicate_group: DuplicateGroup | None,
+) -> tuple[Catalog, SplitReport]:
     given = set(catalog.table["split"].drop_nulls().to_list())
     lost = catalog.table["split"].null_count()
     if lost or "train" not in given:
@@ -260,17 +271,21 @@ def _completed(
     lacking = {part: shares[part] for part in ("val", "test") if part not in given}
     wanted = _positive({"train": 1.0 - sum(lacking.values()), **lacking})
     if len(wanted) > 1:
-        catalog = _carved(catalog, wanted, salt=f"split {seed}", twins=twins)
-    return catalog, prove(catalog, twins)
+        catalog = _carved(catalog, wanted, salt=f"split {seed}", duplicate_group=duplicate_group)
+    return catalog, check_leakage(catalog, duplicate_group)
 
 
 def _carved(
-    catalog: Catalog, shares: Mapping[str, float], *, salt: str, twins: Twins | None
+    catalog: Catalog,
+    shares: Mapping[str, float],
+    *,
+    salt: str,
+    duplicate_group: DuplicateGroup | None,
 ) -> Catalog:
     """Divide the train rows; the other rows stay where they are."""
     rows = catalog.rows_of("train")
-    inner = None if twins is None else twins[rows]
-    parts = _divided(catalog.take(rows), shares, salt=salt, twins=inner)
+    inner = None if duplicate_group is None else duplicate_group[rows]
+    parts = _divided(catalog.take(rows), shares, salt=salt, duplicate_group=inner)
     split = catalog.table["split"].to_numpy().astype(object)
     split[rows] = parts.to_numpy()
     column = pl.Series("split", split.tolist(), dtype=pl.String)
@@ -278,11 +293,15 @@ def _carved(
 
 
 def _divided(
-    catalog: Catalog, shares: Mapping[str, float], *, salt: str, twins: Twins | None
+    catalog: Catalog,
+    shares: Mapping[str, float],
+    *,
+    salt: str,
+    duplicate_group: DuplicateGroup | None,
 ) -> pl.Series:
     """The part of each row, by name."""
     names = list(shares)
-    units = _units(catalog, salt=salt, twins=twins)
+    units = _units(catalog, salt=salt, duplicate_group=duplicate_group)
     _refuse_rare(catalog, units, names)
     part = divide(units, list(shares.values()))
     if part is None:
@@ -298,14 +317,14 @@ def _divided(
     return pl.Series(names).gather(part_of_row)
 
 
-def _units(catalog: Catalog, *, salt: str, twins: Twins | None) -> Units:
+def _units(catalog: Catalog, *, salt: str, duplicate_group: DuplicateGroup | None) -> Units:
     table = catalog.table
     links = [_codes(table["image"])]
     if catalog.has("group"):
         links.append(_codes(table["group"]))
-    if twins is not None:
-        assert len(twins) == len(catalog)
-        links.append(_codes(pl.Series(twins)))
+    if duplicate_group is not None:
+        assert len(duplicate_group) == len(catalog)
+        links.append(_codes(pl.Series(duplicate_group)))
     labels = catalog.labels
     pairs = _pairs(catalog)
     code = pairs["label"].replace_strict(

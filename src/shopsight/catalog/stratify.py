@@ -1,6 +1,6 @@
 """Dividing units among parts so that every class is everywhere in its share.
 
-A unit is what must stay together: a picture, or all pictures that a group, a duplicate family or
+A unit is what must stay together: an image, or all images that a group, a duplicate family or
 a common file ties to each other. Nothing depends on the order of the rows.
 """
 
@@ -206,8 +206,8 @@ class _State:
             if end == begin + 1:
                 self._hand_out_one(int(ranked[begin]))
             else:
-                self._hand_out(ranked[begin:end])
-        self._even_out()
+                self._assign(ranked[begin:end])
+        self._rebalance()
 
     def _kinds(self, rest: Int64[np.ndarray, "r"]) -> UInt64[np.ndarray, "r"]:
         """A 64-bit code for each unit: equal where the labels and their counts are equal."""
@@ -221,18 +221,18 @@ class _State:
         kinds: UInt64[np.ndarray, "r"] = of_unit[rest]
         return kinds
 
-    def _hand_out(self, alike: Int64[np.ndarray, "m"]) -> None:
-        labels = self.labels_of(int(alike[0]))
-        size = self.size[int(alike[0])]
+    def _assign(self, similar: Int64[np.ndarray, "m"]) -> None:
+        labels = self.labels_of(int(similar[0]))
+        size = self.size[int(similar[0])]
         done = 0
-        if len(alike) >= len(self.parts):
-            for part, many in enumerate(self._whole_shares(labels, len(alike))):
-                self.part[alike[done : done + many]] = part
+        if len(similar) >= len(self.parts):
+            for part, many in enumerate(self._whole_shares(labels, len(similar))):
+                self.part[similar[done : done + many]] = part
                 for label, count in labels:
                     self.have[part][label] += count * many
                 self.have_rows[part] += size * many
                 done += many
-        for unit in alike[done:].tolist():
+        for unit in similar[done:].tolist():
             self._hand_out_one(unit)
 
     def _hand_out_one(self, unit: int) -> None:
@@ -262,10 +262,10 @@ class _State:
             cost += count * (2.0 * (have[label] - want[label]) + count) / want[label]
         return cost
 
-    def _even_out(self) -> None:
-        """Move lone pictures from parts that are too large to parts that are too small.
+    def _rebalance(self) -> None:
+        """Move lone images from parts that are too large to parts that are too small.
 
-        Each class gives at most one picture per move, where that changes its shares least, and
+        Each class gives at most one image per move, where that changes its shares least, and
         never its last one.
         """
         units = self.units

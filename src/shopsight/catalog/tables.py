@@ -1,4 +1,4 @@
-"""Catalogues from CSV, TSV and Parquet tables whose columns are guessed and told."""
+"""Catalogs from CSV, TSV and Parquet tables whose columns are guessed and told."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def table_catalog(
     images_root: str | None = None,
     label_separator: str | None = None,
 ) -> Catalog:
-    """Read a table with one row per picture (or per box in a picture).
+    """Read a table with one row per image (or per box in an image).
 
-    Columns are guessed by name and content; every guess is in `Catalog.told`. Cells are kept as
+    Columns are guessed by name and content; every guess is in `Catalog.notes`. Cells are kept as
     they are: blanks around labels are the audit's to report.
 
     Args:
@@ -54,7 +54,7 @@ def table_catalog(
     Raises:
         CatalogError: the table cannot be read, or a column cannot be told.
     """
-    table, told = read_table(path)
+    table, notes = read_table(path)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
     for name, flag in ((image, "--image"), (label, "--label"), (group, "--group")):
@@ -70,11 +70,11 @@ def table_catalog(
     chosen_group = _given(group) or choose_group(table, chosen_label.column, taken)
     chosen_text = choose_text(table, [*taken, *_columns(chosen_group)])
     made = [pl.Series("image", located.images, dtype=pl.String), *boxes]
-    told += [*located.told, chosen_label.told, chosen_group.told, chosen_split.told]
+    notes += [*located.notes, chosen_label.note, chosen_group.note, chosen_split.note]
     if chosen_label.column:
-        labels, told_labels = read_labels(table[chosen_label.column], label_separator)
+        labels, label_note = read_labels(table[chosen_label.column], label_separator)
         made.append(labels.alias("label"))
-        told += [told_labels, _about_empty(labels)]
+        notes += [label_note, _about_empty(labels)]
     if chosen_group.column:
         made.append(as_text(table[chosen_group.column]).alias("group"))
     if chosen_split.column:
@@ -87,7 +87,7 @@ def table_catalog(
         pl.DataFrame(made).hstack(rest),
         name=Path(path).name,
         root=located.root,
-        told=tuple(line for line in told if line),
+        notes=tuple(line for line in notes if line),
         unlisted=located.unlisted,
     )
 
@@ -106,14 +106,14 @@ def read_table(path: str) -> tuple[pl.DataFrame, list[str]]:
     try:
         if path.lower().endswith(".parquet"):
             return pl.read_parquet(data), []
-        text, told = _decode(data)
+        text, notes = _decode(data)
         separator = _separator_of(text)
         table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise CatalogError(
             f"not a readable table: {str(error).splitlines()[0]}", where=path
         ) from error
-    return table.rename({name: name.strip() for name in table.columns}), told
+    return table.rename({name: name.strip() for name in table.columns}), notes
 
 
 def _decode(data: bytes) -> tuple[str, list[str]]:
@@ -146,7 +146,7 @@ def _about_empty(labels: pl.Series) -> str:
 
 
 def _rest(table: pl.DataFrame, used: set[str | None], *, group: str | None) -> pl.DataFrame:
-    """The source's other columns; names that mean something in a catalogue are set aside."""
+    """The source's other columns; names that mean something in a catalog are set aside."""
     # The group keeps its own name too, so that `--group sender_id` still finds it.
     used = used | ({"group"} if group == "group" else set())
     rest = table.select([name for name in table.columns if name not in used])

@@ -20,7 +20,7 @@ class Curve:
     """A named line; points whose y is NaN or None are left out.
 
     Attributes:
-        hue: "a", "b", "c" or "d", the page's series colours.
+        hue: "a", "b", "c" or "d", the page's series colors.
         dashed: drawn with dashes, for what is less important.
     """
 
@@ -87,12 +87,12 @@ def line_chart(
         percent: y is a share of 1 and is written in percent.
         from_zero: the y axis starts at 0.
     """
-    drawn = [(curve, curve.points()) for curve in curves]
-    drawn = [(curve, points) for curve, points in drawn if points]
-    if not drawn:
+    rendered = [(curve, curve.points()) for curve in curves]
+    rendered = [(curve, points) for curve, points in rendered if points]
+    if not rendered:
         return Markup("")
-    xs = [x for _, points in drawn for x, _ in points]
-    ys = [y for _, points in drawn for _, y in points]
+    xs = [x for _, points in rendered for x, _ in points]
+    ys = [y for _, points in rendered for _, y in points]
     low, high = svg.round_span(0.0 if from_zero else min(ys), max(ys))
     if percent:
         low, high = max(low, 0.0), min(high, 1.0)
@@ -104,9 +104,9 @@ def line_chart(
         y_title,
         y_text=svg.percent if percent else svg.number,
     )
-    parts = axes.parts() + _marks(marks, axes) + _legend([curve for curve, _ in drawn])
+    parts = axes.parts() + _marks(marks, axes) + _legend([curve for curve, _ in rendered])
     write = svg.percent if percent else svg.number
-    for curve, points in drawn:
+    for curve, points in rendered:
         placed = [(axes.x(x), axes.y(y)) for x, y in points]
         dashed = " dashed" if curve.dashed else ""
         parts.append(svg.path(placed, f"line {curve.hue}{dashed}"))

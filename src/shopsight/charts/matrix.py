@@ -1,6 +1,6 @@
 """The confusion matrix, legible from 2 classes to thousands.
 
-Up to 40 classes each cell is drawn with its count. Above that it is a picture with one pixel per
+Up to 40 classes each cell is drawn with its count. Above that it is an image with one pixel per
 cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are drawn beside
 it as a small matrix of their own.
 """
@@ -18,12 +18,12 @@ from PIL import Image
 
 from shopsight.charts import svg
 
-DRAWN_CLASSES = 40
-PICTURE_PX = 800
+MAX_CELL_CLASSES = 40
+IMAGE_PX = 800
 # Mid-tones that are seen on white and on near-black alike.
 RIGHT_RGB = (74, 125, 232)
 WRONG_RGB = (226, 98, 62)
-# Opacities of each of the two colours in the picture's palette.
+# Opacities of each of the two colors in the image's palette.
 LEVELS = 127
 
 
@@ -34,14 +34,14 @@ def confusion_chart(
     *,
     labels: Sequence[str],
 ) -> Markup:
-    """The matrix of all classes: drawn cells up to 40 classes, a picture above.
+    """The matrix of all classes: drawn cells up to 40 classes, an image above.
 
     Args:
         truth, predicted, count: the cells that are not zero, as class indices and images.
     """
-    if len(labels) <= DRAWN_CLASSES:
-        return _drawn(truth, predicted, count, labels)
-    return _picture(truth, predicted, count, labels)
+    if len(labels) <= MAX_CELL_CLASSES:
+        return _as_cells(truth, predicted, count, labels)
+    return _as_image(truth, predicted, count, labels)
 
 
 def most_confused(
@@ -73,10 +73,10 @@ def confusion_of(
     place[chosen] = np.arange(len(chosen))
     inside = (place[truth] >= 0) & (place[predicted] >= 0)
     names = [labels[c] for c in chosen]
-    return _drawn(place[truth[inside]], place[predicted[inside]], count[inside], names)
+    return _as_cells(place[truth[inside]], place[predicted[inside]], count[inside], names)
 
 
-def _drawn(
+def _as_cells(
     truth: Int[np.ndarray, "k"],
     predicted: Int[np.ndarray, "k"],
     count: Int[np.ndarray, "k"],
@@ -121,14 +121,14 @@ def _drawn(
     )
 
 
-def _picture(
+def _as_image(
     truth: Int[np.ndarray, "k"],
     predicted: Int[np.ndarray, "k"],
     count: Int[np.ndarray, "k"],
     labels: Sequence[str],
 ) -> Markup:
     classes = len(labels)
-    pixels = min(classes, PICTURE_PX)
+    pixels = min(classes, IMAGE_PX)
     # Columns names stand upright: every so many rows one name fits.
     side, name_px, head_px = 640.0, 150.0, 110.0
     cell = side / classes
@@ -173,12 +173,12 @@ def _levels(
 
 
 def _png(levels: UInt8[np.ndarray, "p p"]) -> str:
-    """A palette of two colours times 127 opacities: it lies on any background."""
+    """A palette of two colors times 127 opacities: it lies on any background."""
     opacity = np.round(np.arange(LEVELS) * 255 / (LEVELS - 1)).astype(np.uint8).tobytes()
-    picture = Image.fromarray(levels)
-    picture.putpalette(bytes((0, 0, 0)) + bytes(RIGHT_RGB) * LEVELS + bytes(WRONG_RGB) * LEVELS)
+    image = Image.fromarray(levels)
+    image.putpalette(bytes((0, 0, 0)) + bytes(RIGHT_RGB) * LEVELS + bytes(WRONG_RGB) * LEVELS)
     out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True, transparency=b"\0" + opacity + opacity)
+    image.save(out, "PNG", optimize=True, transparency=b"\0" + opacity + opacity)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 

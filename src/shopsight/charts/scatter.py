@@ -1,4 +1,4 @@
-"""Quality against cost: labelled points with their intervals and the front of the best."""
+"""Quality against cost: labeled points with their intervals and the front of the best."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Strokes of a chart: scales with round ticks, and SVG elements coloured by the page's CSS.
+"""Strokes of a chart: scales with round ticks, and SVG elements colored by the page's CSS.
 
-Charts take their colours from CSS classes (`templates/style.css`), so that one drawing serves the
+Charts take their colors from CSS classes (`templates/style.css`), so that one drawing serves the
 light and the dark theme.
 """
 

@@ -24,7 +24,7 @@ def audit(
         typer.Option("--out", metavar="FOLDER", help="Write audit.html and findings.csv there."),
     ] = None,
 ) -> None:
-    """Find broken, duplicate, mislabelled and leaking images. Exit 1 if a score would suffer."""
+    """Find broken, duplicate, mislabeled and leaking images. Exit 1 if a score would suffer."""
     from shopsight import api
 
     with shown_progress():
@@ -47,9 +47,9 @@ def show(report: AuditReport) -> None:
     """What was looked at, and how much of each kind was found."""
     from shopsight.audit.findings import KINDS
 
-    drawn = " (drawn)" * report.catalog.drawn
+    synthetic = " (synthetic)" * report.catalog.synthetic
     summary = report.lines()[: -len(report.counts) or None]
-    for line in (f"{report.catalog.name}{drawn}", *summary):
+    for line in (f"{report.catalog.name}{synthetic}", *summary):
         print_line(line)
     for finding in report.findings:
         if finding.kind == "most-missing":

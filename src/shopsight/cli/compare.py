@@ -19,9 +19,9 @@ AcceptOption = Annotated[
     list[str] | None,
     typer.Option("--accept", metavar="KIND", help="Train in spite of this audit finding."),
 ]
-LeaveOutOption = Annotated[
+ExcludeOption = Annotated[
     list[str] | None,
-    typer.Option("--leave-out", metavar="KIND", help="Mend this finding by leaving files out."),
+    typer.Option("--exclude", metavar="KIND", help="Mend this finding by leaving files out."),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where models are timed: auto, cpu, cuda ...")
@@ -63,13 +63,13 @@ def compare(
     ] = True,
     device: DeviceOption = "auto",
     accept: AcceptOption = None,
-    leave_out: LeaveOutOption = None,
+    exclude: ExcludeOption = None,
 ) -> None:
     """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
     from shopsight import api
 
     if backbones is None:
-        options.need_data("runs are compared on the pictures that they were tested on")
+        options.need_data("runs are compared on the images that they were tested on")
     with shown_progress():
         if backbones is None:
             found = api.compare(runs, out=out, split=split, measure=measure, device=device)
@@ -85,7 +85,7 @@ def compare(
                 settings=settings or (),
                 device=device,
                 accept=accept or (),
-                leave_out=leave_out or (),
+                exclude=exclude or (),
             )
     if options.json:
         print_json(found.to_json())
@@ -101,7 +101,7 @@ def recommend(
     data: DataArgument,
     latency_ms: Annotated[
         float,
-        typer.Option("--latency-ms", min=0.0, help="The most that one picture may take here."),
+        typer.Option("--latency-ms", min=0.0, help="The most that one image may take here."),
     ],
     backbones: Annotated[
         str | None,
@@ -112,9 +112,9 @@ def recommend(
     ] = Path("runs", "recommend"),
     device: DeviceOption = "auto",
     accept: AcceptOption = None,
-    leave_out: LeaveOutOption = None,
+    exclude: ExcludeOption = None,
 ) -> None:
-    """Name the backbone with the best probe within a time per picture. Exit 1 if there is none."""
+    """Name the backbone with the best probe within a time per image. Exit 1 if there is none."""
     from shopsight import api
 
     with shown_progress():
@@ -125,7 +125,7 @@ def recommend(
             backbones=names(backbones or ""),
             device=device,
             accept=accept or (),
-            leave_out=leave_out or (),
+            exclude=exclude or (),
         )
     if options.json:
         print_json(found.to_json())
@@ -139,8 +139,8 @@ def recommend(
             print_line(f"none of the backbones answers within {latency_ms:g} ms{_fastest(found)}")
         else:
             print_line(f"take: {found.chosen.backbone}")
-            if found.leaner is not None:
-                print_line(f"faster, and not clearly worse: {found.leaner.backbone}")
+            if found.faster_alternative is not None:
+                print_line(f"faster, and not clearly worse: {found.faster_alternative.backbone}")
             print_line(f"next: shopsight train {data} --backbone {found.chosen.backbone} --out RUN")
     if found.chosen is None:
         raise typer.Exit(1)
@@ -166,14 +166,15 @@ def names(text: str) -> list[str]:
 
 def show(found: Comparison) -> None:
     """The table, best first."""
-    title = f"{found.data}{' (drawn)' * found.drawn}: {count(found.images)} {found.split} images"
+    data = f"{found.data}{' (synthetic)' * found.synthetic}"
+    title = f"{data}: {count(found.images)} {found.split} images"
     columns = [
         Column("model"),
         Column(found.metric.replace("_", " "), True),
         Column("to the best", True),
         Column("parameters", True),
         Column("GMACs", True),
-        Column("ms, one picture", True),
+        Column("ms, one image", True),
         Column("images/s, by 32", True),
         Column("training", True),
     ]

@@ -26,7 +26,7 @@ def data(
         {
             "name": one.name,
             "title": one.title,
-            "licence": one.licence,
+            "license": one.licence,
             "classes": one.classes,
             "images": one.images,
             "source": one.source,
@@ -50,7 +50,7 @@ def data(
         Column("title"),
         Column("images", right=True),
         Column("classes", right=True),
-        Column("licence"),
+        Column("license"),
     ]
     print_table(
         columns,

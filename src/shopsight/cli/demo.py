@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
-STAND_IN = "drawn"
+STAND_IN = "synthetic"
 # Leaves room for the evaluation and the report within five minutes on two cores.
 TIME_LIMIT = "255s"
 INTERRUPTED = 130
@@ -62,7 +62,7 @@ def demo(
         raise typer.Exit(INTERRUPTED) from None
     _show(result, catalog, took_s=time.monotonic() - started)
     _show_predictions(predictions, truth)
-    _show_next(result, drawn=catalog.drawn)
+    _show_next(result, synthetic=catalog.synthetic)
 
 
 def _refuse_strangers(run: Path) -> None:
@@ -85,12 +85,12 @@ def _catalog(root: str | None) -> Catalog:
         if root is not None:
             raise
         print_note(f"no real photos within reach: {error}")
-        print_note("going on with product pictures that shopsight draws itself")
+        print_note("going on with product images that shopsight draws itself")
         return api.open_catalog(STAND_IN)
 
 
 def _trained(catalog: Catalog, run: Path, time_limit_s: float) -> api.TrainResult:
-    """Go on with an unfinished run on the same pictures, replace a finished one."""
+    """Go on with an unfinished run on the same images, replace a finished one."""
     from shopsight import api
     from shopsight.runs.run_folder import RunFolder
 
@@ -134,7 +134,7 @@ def _show(result: api.TrainResult, catalog: Catalog, *, took_s: float) -> None:
     audit: dict[str, Any] = read_json(result.run / "audit" / "audit.json")
     parts = {part: found.counts["images"] for part, found in result.evaluations.items()}
     found = ", ".join(f"{count(number)} {kind}" for kind, number in audit["counts"].items())
-    kind = "pictures DRAWN by shopsight, no photos" if catalog.drawn else "real product photos"
+    kind = "images DRAWN by shopsight, no photos" if catalog.synthetic else "real product photos"
     rows = [
         ["data", f"{catalog.name}: {count(len(catalog))} {kind}"],
         ["audit", found or "nothing found"],
@@ -153,15 +153,15 @@ def _show_predictions(predictions: list[Prediction], truth: dict[str, str]) -> N
     rows = []
     for prediction in predictions:
         label, share = prediction.labels[0], prediction.probabilities[0]
-        mark = "" if label == truth[prediction.ref] else "wrong"
-        rows.append([prediction.ref, truth[prediction.ref], label, percent(share), mark])
+        mark = "" if label == truth[prediction.source] else "wrong"
+        rows.append([prediction.source, truth[prediction.source], label, percent(share), mark])
     columns = [Column("test image", fold=False), Column("is"), Column("predicted"), Column("")]
     print_table([*columns, Column("")], rows)
 
 
-def _show_next(result: api.TrainResult, *, drawn: bool) -> None:
+def _show_next(result: api.TrainResult, *, synthetic: bool) -> None:
     run = shlex.quote(str(result.run))
-    print_line(f"report: {result.report}" + "   (of drawn pictures)" * drawn)
+    print_line(f"report: {result.report}" + "   (of synthetic images)" * synthetic)
     print_line(f"model:  {result.run / 'model'}")
     print_line()
     print_line("The same on your own photos, one folder per class (or a table: see docs/data.md):")

@@ -37,7 +37,7 @@ def evaluate(
     from shopsight import api
 
     if data is None:
-        options.need_data("without DATA the run's own pictures are scored, as it read them")
+        options.need_data("without DATA the run's own images are scored, as it read them")
     with shown_progress():
         catalog = None if data is None else options.open(data)
         evaluation = api.evaluate(model, catalog, split=split, out=out, device=device)
@@ -56,7 +56,7 @@ def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
     names = list(dict.fromkeys(name for part in parts for name in part.metrics))
     columns = [Column("", fold=False)]
     columns += [Column(f"{part.split} ({_images(part)})", True) for part in parts]
-    data = {part.predictions.data + " (drawn)" * part.predictions.drawn for part in parts}
+    data = {part.predictions.data + " (synthetic)" * part.predictions.synthetic for part in parts}
     print_table(
         columns,
         [[name.replace("_", " "), *(_metric(part, name) for part in parts)] for name in names],

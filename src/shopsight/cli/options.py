@@ -94,7 +94,7 @@ class DataOptions:
         _data_option(
             "--cache-dir",
             "FOLDER",
-            "Where decoded pictures and downloads are kept (default: ~/.cache/shopsight).",
+            "Where decoded images and downloads are kept (default: ~/.cache/shopsight).",
         ),
     ] = None
     json: JsonOption = False

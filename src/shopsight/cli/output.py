@@ -52,7 +52,7 @@ def print_table(
     from rich.console import Console
     from rich.text import Text
 
-    # COLUMNS is honoured by rich itself; a pipe has no width, and must not cut anything.
+    # COLUMNS is honored by rich itself; a pipe has no width, and must not cut anything.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
     console = Console(file=sys.stdout, width=width, highlight=False)
     if title is not None:

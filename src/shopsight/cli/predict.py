@@ -62,10 +62,10 @@ def predict(
             if show and prediction.error is None:
                 pairs = zip(prediction.labels, prediction.probabilities, strict=True)
                 guesses = ", ".join(f"{label} {percent(share)}" for label, share in pairs)
-                print_line(f"{prediction.ref}: {guesses}")
+                print_line(f"{prediction.source}: {guesses}")
     if json:
         sys.stdout.write("[]\n" if first else "\n]\n")
-    print_note(f"{count(done - failed)} images labelled, {count(failed)} not readable")
+    print_note(f"{count(done - failed)} images labeled, {count(failed)} not readable")
     for place in (out, sort_into):
         if place is not None:
             print_note(f"written: {place}")

@@ -20,7 +20,7 @@ def profile(
     ],
     size: Annotated[
         int | None,
-        typer.Option("--size", metavar="PX", help="Side of the picture; its own when left out."),
+        typer.Option("--size", metavar="PX", help="Side of the image; its own when left out."),
     ] = None,
     classes: Annotated[
         int | None,
@@ -74,7 +74,7 @@ def _summary(found: Profile) -> None:
         ["parameters", f"{found.parameters / 1e6:.2f} M"],
         ["multiply-adds", f"{found.macs / 1e9:.4g} GMACs"],
         ["operations (a multiply-add is two)", f"{found.flops / 1e9:.4g} GFLOPs"],
-        ["activations kept for backward, fp32", f"{found.activation_bytes / 1e6:.1f} MB a picture"],
+        ["activations kept for backward, fp32", f"{found.activation_bytes / 1e6:.1f} MB an image"],
     ]
     for speed in found.speeds:
         rows.append(

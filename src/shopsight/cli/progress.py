@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from shopsight.progress import Advance, Listener, listen
+from shopsight.progress import Advance, ProgressListener, use_listener
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -31,7 +31,7 @@ class BarListener:
         finally:
             self._bars.remove_task(bar)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
 
 
@@ -50,9 +50,9 @@ class LineListener:
         yield advance
         took_s = time.monotonic() - started
         if took_s >= WORTH_A_LINE_S:
-            self.say(f"{title}: {done:,} {unit} in {took_s:.0f} s")
+            self.notify(f"{title}: {done:,} {unit} in {took_s:.0f} s")
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
@@ -61,8 +61,8 @@ class LineListener:
 def shown_progress() -> Iterator[None]:
     """Show the progress of everything inside the block on stderr."""
     if not sys.stderr.isatty():
-        lines: Listener = LineListener()
-        with listen(lines):
+        lines: ProgressListener = LineListener()
+        with use_listener(lines):
             yield
         return
     from rich.console import Console
@@ -85,5 +85,5 @@ def shown_progress() -> Iterator[None]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bars, listen(BarListener(bars)):
+    with bars, use_listener(BarListener(bars)):
         yield

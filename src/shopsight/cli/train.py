@@ -97,9 +97,9 @@ def train(
         list[str] | None,
         typer.Option("--accept", metavar="KIND", help="Train in spite of this audit finding."),
     ] = None,
-    leave_out: Annotated[
+    exclude: Annotated[
         list[str] | None,
-        typer.Option("--leave-out", metavar="KIND", help="Mend this finding by leaving files out."),
+        typer.Option("--exclude", metavar="KIND", help="Mend this finding by leaving files out."),
     ] = None,
 ) -> None:
     """Audit, split, train, evaluate, and write a bundle and a report.
@@ -114,7 +114,7 @@ def train(
     if run is None or (resume is not None and out is not None):
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     if resume is not None:
-        options.need_data("a run that goes on keeps the pictures it began with")
+        options.need_data("a run that goes on keeps the images it began with")
         _use_cache_of(resume, options)
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     try:
@@ -134,7 +134,7 @@ def train(
                     fold=fold,
                     settings=[*(settings or ()), *_flags_first(options, no_cache)],
                     accept=accept or (),
-                    leave_out=leave_out or (),
+                    exclude=exclude or (),
                 )
     except KeyboardInterrupt:
         print_note(f"interrupted; go on with: shopsight train --resume {shlex.quote(str(run))}")
@@ -157,7 +157,7 @@ def _flags_first(options: DataOptions, no_cache: bool) -> list[str]:
 
 
 def _use_cache_of(run: Path, options: DataOptions) -> None:
-    """Go on with the pictures that the run decoded, unless another folder is asked for."""
+    """Go on with the images that the run decoded, unless another folder is asked for."""
     from shopsight.runs.run_folder import RunFolder
 
     kept = RunFolder(run).state().get("cache", "")

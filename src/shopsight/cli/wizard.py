@@ -127,19 +127,19 @@ def _audited(data: str, audited: str) -> list[str] | None:
 
 def _mended(audited: Path) -> list[str] | None:
     """The flags that leave out what would corrupt the score; None when the user mends it."""
-    from shopsight.audit.gate import MENDABLE
+    from shopsight.audit.gate import FIXABLE
 
     found: dict[str, int] = read_json(audited / "audit.json")["counts"]
     if "most-missing" in found:
-        print_note("most of the pictures are not there: name another folder")
+        print_note("most of the images are not there: name another folder")
         return None
-    kinds = [kind for kind in found if kind in MENDABLE]
+    kinds = [kind for kind in found if kind in FIXABLE]
     if not kinds:
         return []
     print_note(f"{audited / 'audit.html'} shows them")
     if not _confirm(f"Leave out the images with {', '.join(kinds)}?", default=True):
         return None
-    return [word for kind in kinds for word in ("--leave-out", kind)]
+    return [word for kind in kinds for word in ("--exclude", kind)]
 
 
 def _label_images(model: str) -> None:
@@ -157,7 +157,7 @@ def _label_images(model: str) -> None:
         print_note("Its sub-folders are named as the classes.")
         if _learned_from(model, images):
             print_note(
-                "The model learned from these very pictures, so a score on them would say nothing; "
+                "The model learned from these very images, so a score on them would say nothing; "
                 f"its test score is of those held out: shopsight evaluate {shlex.quote(model)}"
             )
             return
@@ -166,7 +166,7 @@ def _label_images(model: str) -> None:
 
 
 def _learned_from(model: str, images: Path) -> bool:
-    """Whether the run's own pictures lie in this folder; a bundle does not tell."""
+    """Whether the run's own images lie in this folder; a bundle does not tell."""
     from shopsight.catalog.catalog import Catalog
 
     kept = Path(model) / "catalog.parquet"

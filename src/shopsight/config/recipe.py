@@ -58,7 +58,7 @@ class DataSettings(Section):
         label_map: a CSV with columns `label` and `to`: many labels to one.
         group: the column whose values must not straddle a split.
         val, test: shares of the images.
-        offline_kinds, offline_share: materialised augmentation as in Product-650: each kind is
+        offline_kinds, offline_share: materialized augmentation as in Product-650: each kind is
             applied once, as extra training samples, to this share of the training images.
     """
 
@@ -74,7 +74,7 @@ class DataSettings(Section):
 class PreprocessSettings(Section):
     """What to change of the backbone's own preprocessing; "auto" keeps it."""
 
-    size: int | Auto = "auto"
+    size_px: int | Auto = "auto"
     resize: Resize | Auto = "auto"
     crop_fraction: float | Auto = "auto"
     pad_color: PadColor | Auto = "auto"
@@ -94,7 +94,7 @@ class ModelSettings(Section):
     Attributes:
         backbone: "library:name", e.g. "embedded:tf_efficientnet_lite0", "timm:resnet18".
         weights: "pretrained", "random", or the path of a weight file.
-        head_width, head_dropout: of the two hidden layers of the "mlp" head.
+        hidden_dim, hidden_dropout: of the two hidden layers of the "mlp" head.
         dropout: on the embedding, before a "linear" or "cosine" head.
         drop_path: stochastic depth, where the backbone has it.
         conv_dropout: dropout after the convolutions of `shopsight:` networks; unset: their own.
@@ -103,8 +103,8 @@ class ModelSettings(Section):
     backbone: str = "embedded:tf_efficientnet_lite0"
     weights: str = "pretrained"
     head: Literal["linear", "mlp", "cosine"] = "linear"
-    head_width: int = Field(default=512, ge=1)
-    head_dropout: tuple[Probability, Probability] = (0.4, 0.5)
+    hidden_dim: int = Field(default=512, ge=1)
+    hidden_dropout: tuple[Probability, Probability] = (0.4, 0.5)
     dropout: Share = 0.0
     drop_path: Share = 0.0
     conv_dropout: Share | None = None
@@ -124,38 +124,38 @@ class TrainingSettings(Section):
     """How the network is trained.
 
     Attributes:
-        start: "probe" stops after the linear probe; "probe-then-finetune" continues from it;
+        mode: "probe" stops after the linear probe; "probe-then-finetune" continues from it;
             "finetune" starts from pretrained weights and a new head; "frozen" trains the head
             only; "scratch" ignores pretrained weights.
         epochs: planned passes over the training images.
         time_limit_s: plan as many epochs (at most `epochs`) as the measured step time allows.
-        sizes: side of the training images, pixels, stretched over the epochs: (128, 160, 224)
-            trains the first third at 128. Empty: the preprocess size.
+        progressive_sizes_px: side of the training images, pixels, stretched over the epochs:
+            (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
         frozen_stages: leading stages of the backbone that keep their weights.
         frozen_batchnorm: BatchNorm keeps its running statistics.
         class_weights: "none", "balanced" (n / (classes * count)), "effective" (Cui et al. 2019),
             or a table from label to weight.
-        keep: the checkpoint that becomes the bundle.
+        checkpoint: the checkpoint that becomes the bundle.
         patience: stop after so many epochs without a better validation loss.
         ema: decay of the weights' exponential moving average; 0 is off.
         precision: "auto" is bf16 where the machine computes in it, else 32.
     """
 
-    start: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
+    mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
         "probe-then-finetune"
     )
     epochs: int = Field(default=8, ge=1)
     time_limit_s: Positive | None = None
     batch_size: int = Field(default=32, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    sizes: tuple[int, ...] = ()
+    grad_accumulation: int = Field(default=1, ge=1)
+    progressive_sizes_px: tuple[int, ...] = ()
     frozen_stages: int = Field(default=0, ge=0)
     frozen_batchnorm: bool = False
     loss: Literal["cross-entropy", "focal", "bce"] = "cross-entropy"
     label_smoothing: Share = 0.0
     focal_gamma: float = Field(default=2.0, ge=0.0)
     class_weights: Literal["none", "balanced", "effective"] | dict[str, Positive] = "none"
-    keep: Literal["best", "last"] = "best"
+    checkpoint: Literal["best", "last"] = "best"
     patience: int | None = Field(default=None, ge=1)
     ema: Share = 0.0
     gradient_clip: Positive | None = None
@@ -187,7 +187,7 @@ class ScheduleSettings(Section):
         warmup_epochs: linear from zero; may be a fraction of an epoch.
         final_factor: where "cosine" and "linear" end.
         gamma: factor of "step" (each `step_epochs`) and "exponential" (each epoch).
-        per: "step" moves at each optimiser step, "epoch" at each epoch's end (as the originals).
+        per: "step" moves at each optimizer step, "epoch" at each epoch's end (as the originals).
     """
 
     name: Literal["constant", "cosine", "linear", "step", "exponential"] = "cosine"
@@ -199,67 +199,67 @@ class ScheduleSettings(Section):
 
 
 class AugmentSettings(Section):
-    """What training changes in each picture, drawn anew per (seed, epoch, sample).
+    """What training changes in each image, drawn anew per (seed, epoch, sample).
 
-    Geometry is one warp, colour one matrix. A probability of 0 switches a part off.
+    Geometry is one warp, color one matrix. A probability of 0 switches a part off.
 
     Attributes:
-        warp: probability of the warp; flips have their own.
-        warp_kinds: one is drawn per picture: "all" uses scale, rotation and shift together.
+        affine_prob: probability of the warp; flips have their own.
+        affine_kinds: one is drawn per image: "all" uses scale, rotation and shift together.
         scale: side of the window that is kept, as a share of the side (above 1 zooms out).
-        rotate_deg, shift: largest rotation, degrees, and shift, share of the side.
-        stretch: largest change of aspect, as a factor less one (.2: from 1/1.2 to 1.2).
-        colour: probability; colour_kinds: one is drawn per picture ("jitter" uses brightness,
-            contrast, saturation and hue together).
+        rotate_deg, translate: largest rotation, degrees, and shift, share of the side.
+        aspect_jitter: largest change of aspect, as a factor less one (.2: from 1/1.2 to 1.2).
+        color_kinds: one is sampled per image ("jitter" uses brightness, contrast, saturation
+            and hue together).
         brightness, contrast, saturation: factor drawn from this span.
-        hue: largest turn, share of the colour circle.
+        hue: largest turn, share of the color circle.
         noise_std: largest standard deviation, of 255.
         blur_px: largest kernel side.
-        erase_area: share of the picture that a random box covers.
+        random_erasing_area: share of the image that a random box covers.
         mixup, cutmix: alpha of the Beta distribution; 0 is off. With both, one is drawn.
-        mix: probability that a picture is mixed.
+        mix_prob: probability that an image is mixed.
     """
 
-    hflip: Probability = 0.5
-    vflip: Probability = 0.0
-    warp: Probability = 1.0
-    warp_kinds: tuple[Literal["all", "rotate", "scale", "shift"], ...] = ("all",)
+    hflip_prob: Probability = 0.5
+    vflip_prob: Probability = 0.0
+    affine_prob: Probability = 1.0
+    affine_kinds: tuple[Literal["all", "rotate", "scale", "translate"], ...] = ("all",)
     scale: Span = (0.75, 1.0)
     rotate_deg: float = Field(default=8.0, ge=0.0, le=180.0)
-    shift: Share = 0.05
-    stretch: float = Field(default=0.0, ge=0.0)
-    colour: Probability = 0.8
-    colour_kinds: tuple[
+    translate: Share = 0.05
+    aspect_jitter: float = Field(default=0.0, ge=0.0)
+    color_jitter_prob: Probability = 0.8
+    color_kinds: tuple[
         Literal["jitter", "brightness-contrast", "hue-saturation", "clahe", "channel-shuffle"], ...
     ] = ("jitter",)
     brightness: Span = (0.8, 1.2)
     contrast: Span = (0.8, 1.2)
     saturation: Span = (0.8, 1.2)
     hue: float = Field(default=0.0, ge=0.0, le=0.5)
-    noise: Probability = 0.0
+    noise_prob: Probability = 0.0
     noise_std: float = Field(default=10.0, ge=0.0)
-    blur: Probability = 0.0
+    blur_prob: Probability = 0.0
     blur_kinds: tuple[Literal["box", "gaussian", "median"], ...] = ("gaussian",)
     blur_px: int = Field(default=5, ge=3)
-    erase: Probability = 0.0
-    erase_area: Span = (0.02, 0.2)
-    mix: Probability = 1.0
+    random_erasing_prob: Probability = 0.0
+    random_erasing_area: Span = (0.02, 0.2)
+    mix_prob: Probability = 1.0
     mixup: float = Field(default=0.0, ge=0.0)
     cutmix: float = Field(default=0.0, ge=0.0)
 
     @classmethod
     def none(cls) -> AugmentSettings:
-        return cls(hflip=0.0, warp=0.0, colour=0.0)
+        return cls(hflip_prob=0.0, affine_prob=0.0, color_jitter_prob=0.0)
 
 
 class EvaluationSettings(Section):
     """Attributes:
-    flip: average over the picture and its mirror image (stored in the bundle: predict does too).
-    bootstrap: resamples behind each 95 % interval.
+    tta_hflip: average over the image and its mirror image (stored in the bundle: predict does too).
+    bootstrap_resamples: resamples behind each 95 % interval.
     """
 
-    flip: bool = False
-    bootstrap: int = Field(default=2000, ge=100)
+    tta_hflip: bool = False
+    bootstrap_resamples: int = Field(default=2000, ge=100)
     top_k: int = Field(default=5, ge=1)
     calibration_bins: int = Field(default=15, ge=2)
 
@@ -336,8 +336,8 @@ class Recipe(Section):
             raise ValueError("data.val + data.test leave nothing to train on")
         if self.folds.count == 1:
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
-        if self.training.start.startswith("probe") and self.model.head != "linear":
-            raise ValueError("training.start = 'probe...' needs model.head = 'linear'")
+        if self.training.mode.startswith("probe") and self.model.head != "linear":
+            raise ValueError("training.mode = 'probe...' needs model.head = 'linear'")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         return self

@@ -52,7 +52,9 @@ def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
         str(table), image="image", label="label", group=NO_COLUMN, images_root=images
     )
     hint = "`sender_id` is who took the photos: --group sender_id keeps each person on one side"
-    return Catalog(catalog.table, "clothing", catalog.root, (*catalog.told, hint), catalog.unlisted)
+    return Catalog(
+        catalog.table, "clothing", catalog.root, (*catalog.notes, hint), catalog.unlisted
+    )
 
 
 def open_clothing_small(root: Path | None) -> Catalog:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 product pictures of 28 x 28 pixels, from wherever they can be had.
+"""Fashion-MNIST: 70,000 product images of 28 x 28 pixels, from wherever they can be had.
 
 Source: Xiao, Rasul and Vollgraf 2017, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms".
@@ -22,7 +22,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder, sha256_bytes
-from shopsight.progress import say
+from shopsight.progress import notify
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -43,7 +43,7 @@ NETWORK_TIMEOUT_S = 20.0
 
 
 def open_fashion_mnist(root: Path | None) -> Catalog:
-    """60,000 train and 10,000 test pictures; validation is carved out of train by the split.
+    """60,000 train and 10,000 test images; validation is carved out of train by the split.
 
     Looks in `root`; without it in Debian's folder, then in the cache, then asks apt-get (no
     rights needed: the package is unpacked into the cache), then torchvision's download.
@@ -59,7 +59,7 @@ def open_fashion_mnist(root: Path | None) -> Catalog:
     catalog = container_catalog(
         chosen, name="fashion-mnist", root=str(folder), class_names=CLASS_NAMES
     )
-    return catalog.with_told("fashion-mnist: files verified against the published checksums")
+    return catalog.with_notes("fashion-mnist: files verified against the published checksums")
 
 
 def verify(folder: Path) -> None:
@@ -109,7 +109,7 @@ def _fetch(kept: Path) -> None:
     }
     failures = []
     for name, way in ways.items():
-        say(f"fashion-mnist: fetching by {name} (30 MB) into {kept}")
+        notify(f"fashion-mnist: fetching by {name} (30 MB) into {kept}")
         try:
             with atomic_folder(kept) as part:
                 way(part)

@@ -51,11 +51,11 @@ def open_huggingface(name: str) -> Catalog:
             )
             table.write_parquet(folder / TABLE)
     table = pl.read_parquet(kept / TABLE)
-    told = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
+    notes = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
     if "split" in table.columns and table["split"].n_unique() == 1:
         table = table.drop("split")
-        told.append("it comes in one part: still to be split")
-    return Catalog(table, name, str(kept), told=tuple(told))
+        notes.append("it comes in one part: still to be split")
+    return Catalog(table, name, str(kept), notes=tuple(notes))
 
 
 def _load(handle: str) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def _load(handle: str) -> dict[str, Any]:
     except ExtraMissingError as error:
         raise SourceError(error.what, where=PREFIX + handle, fix=error.fix) from error
     # Not before it is wanted: importing the hub's client takes longer than `--help` may.
-    from shopsight.hub import without_vain_retries
+    from shopsight.hub import fail_fast_offline
 
     try:
-        with nullcontext() if Path(path).exists() else without_vain_retries():
+        with nullcontext() if Path(path).exists() else fail_fast_offline():
             loaded = datasets.load_dataset(path, config or None)
     # Hub, network and file errors have no common base.
     except Exception as error:

@@ -33,4 +33,4 @@ def open_lamoda(root: Path | None) -> Catalog:
         )
     catalog = pattern_catalog(scan_folder(str(root)), PATTERN, name="lamoda", root=str(root))
     table = catalog.table.with_columns(pl.col("label").replace_strict(ENGLISH))
-    return catalog.with_table(table).with_told("bluzy is called blouse, bryuki trousers")
+    return catalog.with_table(table).with_notes("bluzy is called blouse, bryuki trousers")

@@ -1,4 +1,4 @@
-"""One way in: whatever the user names becomes a catalogue."""
+"""One way in: whatever the user names becomes a catalog."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shopsight.catalog.scan import Scan, is_container, is_image, is_table, scan_
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError
-from shopsight.progress import say
+from shopsight.progress import notify
 
 
 def open_catalog(
@@ -47,22 +47,22 @@ def open_catalog(
         label_map: a table with columns `label` and `to`.
 
     Raises:
-        CatalogError: there is nothing there, or it cannot be read as pictures with labels.
+        CatalogError: there is nothing there, or it cannot be read as images with labels.
         SourceError: a named data set is neither at hand nor within reach.
     """
     columns = _Columns(image, label, group, _text(images_root), label_separator)
     if isinstance(data, Catalog):
-        known = len(data.told)
+        known = len(data.notes)
         catalog = columns.applied_to(data)
     else:
         known = 0
         catalog = _open(str(data), columns, label_pattern, None if root is None else Path(root))
         if catalog.root and "://" not in catalog.root:
-            # The pictures are found again after a change of the working folder.
+            # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=str(Path(catalog.root).absolute()))
-    catalog = _relabelled(catalog, drop, label_map)
-    for line in catalog.told[known:]:
-        say(line)
+    catalog = _apply_label_options(catalog, drop, label_map)
+    for line in catalog.notes[known:]:
+        notify(line)
     return catalog
 
 
@@ -87,7 +87,7 @@ class _Columns:
         )
 
     def applied_to(self, catalog: Catalog) -> Catalog:
-        """Take label and group of a catalogue from other columns of its table."""
+        """Take label and group of a catalog from other columns of its table."""
         table = catalog.table
         if self.label == NO_COLUMN:
             table = table.drop("label", strict=False)
@@ -108,7 +108,7 @@ def _open(data: str, columns: _Columns, label_pattern: str | None, root: Path | 
         catalog = open_dataset(data, root=root, images_root=columns.images_root)
         if Path(data).exists():
             note = f"{data!r} is read as the data set; ./{data} is the folder of that name"
-            catalog = catalog.with_told(note)
+            catalog = catalog.with_notes(note)
         return columns.applied_to(catalog)
     if root is not None:
         raise CatalogError(
@@ -158,9 +158,9 @@ def _open_folder(folder: str, columns: _Columns, label_pattern: str | None) -> C
     else:
         catalog = folder_catalog(scan, name=name, root=folder)
         if scan.tables and not catalog.labels:
-            labelled = _table_in_folder(folder, scan, columns)
-            if labelled is not None:
-                return labelled
+            labeled = _table_in_folder(folder, scan, columns)
+            if labeled is not None:
+                return labeled
     return columns.applied_to(catalog)
 
 
@@ -173,21 +173,23 @@ def _table_in_folder(folder: str, scan: Scan, columns: _Columns) -> Catalog | No
         except CatalogError as error:
             if len(scan.tables) == 1 and (columns.image or columns.label):
                 raise
-            say(f"{table} is passed over: {error.what}")
-    labelled = [catalog for catalog in read if catalog.labels]
-    if len(labelled) > 1:
+            notify(f"{table} is passed over: {error.what}")
+    labeled = [catalog for catalog in read if catalog.labels]
+    if len(labeled) > 1:
         raise CatalogError(
             "several tables could hold the labels",
             where=folder,
-            details=[catalog.name for catalog in labelled],
-            fix=f"shopsight audit {folder}/{labelled[0].name}   (name the table itself)",
+            details=[catalog.name for catalog in labeled],
+            fix=f"shopsight audit {folder}/{labeled[0].name}   (name the table itself)",
         )
-    if not labelled:
+    if not labeled:
         return None
-    return labelled[0].with_told(f"labels from {labelled[0].name} in the folder")
+    return labeled[0].with_notes(f"labels from {labeled[0].name} in the folder")
 
 
-def _relabelled(catalog: Catalog, drop: Collection[str], label_map: str | Path | None) -> Catalog:
+def _apply_label_options(
+    catalog: Catalog, drop: Collection[str], label_map: str | Path | None
+) -> Catalog:
     if label_map is None:
         return drop_labels(catalog, drop)
     mapping = read_label_map(label_map)

@@ -12,7 +12,7 @@ from shopsight.catalog.tables import read_table
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder
-from shopsight.progress import say, task
+from shopsight.progress import notify, task
 from shopsight.text import counted, listed
 
 COMPETITION = "products-10k"
@@ -24,7 +24,7 @@ SPLIT_OF_USAGE = {"Public": "val", "Private": "test"}
 
 
 def open_products_10k(root: Path | None) -> Catalog:
-    """141,931 train images of 9,691 products, and the labelled test images where they are there.
+    """141,931 train images of 9,691 products, and the labeled test images where they are there.
 
     The published column `group` is the kind of product, of which each class has one: it is kept
     as `category`, for as a group nothing could be split. Usage Public is "val", Private "test".
@@ -35,15 +35,15 @@ def open_products_10k(root: Path | None) -> Catalog:
     home = root or fetch_from_kaggle("competitions", COMPETITION)
     _need(home, TRAIN_CSV, "products-10k has train.csv, test_kaggletest.csv, train/ and test/")
     parts = [_rows(home / TRAIN_CSV, _images(home, "train", flag="--root"))]
-    told = []
+    notes = []
     if (home / TEST_CSV).is_file():
         parts.append(_rows(home / TEST_CSV, _images(home, "test", flag="--root")))
-        told.append("test images: Usage Public is val, Private is test")
+        notes.append("test images: Usage Public is val, Private is test")
     else:
-        told.append(f"{TEST_CSV} is not there: train images only, still to be split")
+        notes.append(f"{TEST_CSV} is not there: train images only, still to be split")
         parts = [part.drop("split") for part in parts]
     table = pl.concat(parts, how="diagonal").rename({"class": "label", "group": "category"})
-    return Catalog(table, "products-10k", str(home), told=tuple(told))
+    return Catalog(table, "products-10k", str(home), notes=tuple(notes))
 
 
 def open_product_650(root: Path | None, images_root: str | None = None) -> Catalog:
@@ -74,17 +74,17 @@ def open_product_650(root: Path | None, images_root: str | None = None) -> Catal
         _rows(root / REDUCED_TRAIN_CSV, _images(home, "train", flag="--images-root")),
         _rows(root / REDUCED_TEST_CSV, _images(home, "test", flag="--images-root")),
     ]
-    told = []
+    notes = []
     for column in ("newid", "label"):
         for index, part in enumerate(parts):
             parts[index], line = _stripped(part, column)
-            told += [line] if line else []
+            notes += [line] if line else []
     table = pl.concat(parts, how="diagonal").rename(
         {"newid": "label_id", "class": "class_id", "group": "category"}
     )
     _agree(table, root)
-    told.append("test images: Usage Public is val, Private is test")
-    return Catalog(table, "product-650", str(home), told=tuple(told))
+    notes.append("test images: Usage Public is val, Private is test")
+    return Catalog(table, "product-650", str(home), notes=tuple(notes))
 
 
 def _need(home: Path, name: str, layout: str) -> None:
@@ -123,7 +123,7 @@ def _images(home: Path, part: str, *, flag: str) -> Path:
         )
     kept = cache_folder() / "datasets" / COMPETITION / part
     if not kept.is_dir():
-        say(f"unpacking {archive.name} into {kept}")
+        notify(f"unpacking {archive.name} into {kept}")
         _unpack(archive, kept)
     return kept.absolute()
 
@@ -147,8 +147,8 @@ def _stripped(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, str]:
         return table, ""
     values = [f"{value!r} as {value.strip()!r}" for value in odd[column].unique().sort()]
     first = Path(odd["image"][0]).name
-    told = f"{column} with blanks around it in {counted(len(odd), 'row')} (e.g. {first}): "
-    return table.with_columns(clean), f"{told}read {listed(values)}"
+    notes = f"{column} with blanks around it in {counted(len(odd), 'row')} (e.g. {first}): "
+    return table.with_columns(clean), f"{notes}read {listed(values)}"
 
 
 def _agree(table: pl.DataFrame, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The named data sets: what they are, and how each becomes a catalogue."""
+"""The named data sets: what they are, and how each becomes a catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shopsight.datasets.huggingface import PREFIX as HF_PREFIX
 from shopsight.datasets.huggingface import open_huggingface
 from shopsight.datasets.lamoda import open_lamoda
 from shopsight.datasets.products10k import open_product_650, open_products_10k
-from shopsight.datasets.synthetic import open_drawn
+from shopsight.datasets.synthetic import open_synthetic
 from shopsight.errors import SourceError
 
 
@@ -40,7 +40,7 @@ class Dataset:
 DATASETS: dict[str, Dataset] = {
     "fashion-mnist": Dataset(
         "fashion-mnist",
-        "Fashion-MNIST: product pictures of 28 x 28 pixels",
+        "Fashion-MNIST: product images of 28 x 28 pixels",
         "MIT",
         10,
         70_000,
@@ -94,14 +94,14 @@ DATASETS: dict[str, Dataset] = {
         "--root (*_bluzy.jpg, *_bryuki.jpg)",
         lambda root, _: open_lamoda(root),
     ),
-    "drawn": Dataset(
-        "drawn",
-        "Product pictures that shopsight draws itself: not photographs",
+    "synthetic": Dataset(
+        "synthetic",
+        "Product images that shopsight draws itself: not photographs",
         "CC0-1.0",
         8,
         1_600,
         "drawn on this machine (--root: where to keep them)",
-        lambda root, _: open_drawn(root),
+        lambda root, _: open_synthetic(root),
     ),
 }
 
@@ -135,6 +135,6 @@ def open_dataset(name: str, *, root: Path | None = None, images_root: str | None
     if name.startswith(HF_PREFIX):
         return open_huggingface(name)
     found = dataset(name)
-    if root is not None and name != "drawn" and not root.is_dir():
+    if root is not None and name != "synthetic" and not root.is_dir():
         raise SourceError("no such folder", where=str(root), fix="--root FOLDER")
     return found.open(root, images_root)

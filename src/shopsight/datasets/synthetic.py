@@ -1,8 +1,8 @@
-"""Product pictures that this project draws: something to run on where no real data is in reach.
+"""Product images that this project draws: something to run on where no real data is in reach.
 
-Eight classes; each product has its own cut, colours and pattern, and is shown in two views with
+Eight classes; each product has its own cut, colors and pattern, and is shown in two views with
 their own pose, ground, light and noise. Nothing here looks like a photograph, so a score on it
-says that the machinery works and nothing about real products: `Catalog.drawn` carries that on.
+says that the machinery works and nothing about real products: `Catalog.synthetic` carries that on.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Parts = list[tuple[Points, float]]
 Rng = np.random.Generator
 
 
-def open_drawn(root: Path | None = None, *, seed: int = 0) -> Catalog:
-    """Draw the pictures (once; kept in `root` or the cache) and give their catalogue."""
-    name = f"drawn-v{DRAWING_VERSION}-seed{seed}"
+def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
+    """Draw the images (once; kept in `root` or the cache) and give their catalog."""
+    name = f"synthetic-v{DRAWING_VERSION}-seed{seed}"
     folder = root or cache_folder() / "datasets" / name
     kept = folder / "catalog.parquet"
     if not kept.is_file():
@@ -68,22 +68,22 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
 def draw_product(
     label: str, *, number: int, view: int, seed: int = 0
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """One picture, RGB: a pure function of its arguments."""
+    """One image, RGB: a pure function of its arguments."""
     place = list(OUTLINES).index(label)
     product = np.random.default_rng((seed, place, number))
     parts = OUTLINES[label](product)
     cloth = _cloth(product)
     look = np.random.default_rng((seed, place, number, view + 1))
-    picture = _ground(look)
+    image = _ground(look)
     pose = _pose(look)
     for outline, brightness in parts:
-        _paint(picture, outline @ pose[:, :2].T + pose[:, 2], cloth * np.float32(brightness))
-    return _light(picture, look)
+        _paint(image, outline @ pose[:, :2].T + pose[:, 2], cloth * np.float32(brightness))
+    return _light(image, look)
 
 
 def _catalog(table: pl.DataFrame, folder: Path) -> Catalog:
-    told = "drawn pictures, not photographs: scores on them say nothing about real products"
-    return Catalog(table, "drawn", str(folder), told=(told,), drawn=True)
+    notes = "drawn images, not photographs: scores on them say nothing about real products"
+    return Catalog(table, "synthetic", str(folder), notes=(notes,), synthetic=True)
 
 
 def _write_jpeg(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -93,7 +93,7 @@ def _write_jpeg(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
 
 
 def _cloth(rng: Rng) -> Float32[np.ndarray, "s s 3"]:
-    """Colour and pattern of a product, as large as the picture."""
+    """Color and pattern of a product, as large as the image."""
     base, second = rng.uniform(20, 235, (2, 3)).astype(np.float32)
     y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32)
     period = rng.uniform(8, 22)
@@ -115,7 +115,7 @@ def _cloth(rng: Rng) -> Float32[np.ndarray, "s s 3"]:
 def _ground(rng: Rng) -> Float32[np.ndarray, "s s 3"]:
     top, bottom = rng.uniform(170, 255, (2, 3))
     if rng.random() < 0.3:
-        # A coloured wall or floor, as in photos by private sellers.
+        # A colored wall or floor, as in photos by private sellers.
         top, bottom = rng.uniform(60, 200, (2, 3))
     share = np.linspace(0, 1, SIZE_PX)[:, None, None]
     rows = (top * (1 - share) + bottom * share).astype(np.float32)
@@ -134,22 +134,22 @@ def _pose(rng: Rng) -> Float64[np.ndarray, "2 3"]:
 
 
 def _paint(
-    picture: Float32[np.ndarray, "s s 3"], outline: Points, cloth: Float32[np.ndarray, "s s 3"]
+    image: Float32[np.ndarray, "s s 3"], outline: Points, cloth: Float32[np.ndarray, "s s 3"]
 ) -> None:
     mask = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
     fixed = np.round(outline * (1 << FRACTION_BITS)).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, FRACTION_BITS)
     share = mask[:, :, None] / np.float32(255)
-    picture += (cloth - picture) * share
+    image += (cloth - image) * share
 
 
-def _light(picture: Float32[np.ndarray, "s s 3"], rng: Rng) -> UInt8[np.ndarray, "s s 3"]:
+def _light(image: Float32[np.ndarray, "s s 3"], rng: Rng) -> UInt8[np.ndarray, "s s 3"]:
     y, x = np.mgrid[-1 : 1 : SIZE_PX * 1j, -1 : 1 : SIZE_PX * 1j].astype(np.float32)
     slope = rng.normal(0, 0.12, 2).astype(np.float32)
     light = np.float32(rng.uniform(0.75, 1.15)) * (1 + slope[0] * x + slope[1] * y)
     tint = rng.normal(1, 0.04, 3).astype(np.float32)
-    noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 7))
-    lit = picture * light[:, :, None] * tint + noise
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 7))
+    lit = image * light[:, :, None] * tint + noise
     if rng.random() < 0.3:
         lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.5, 1.4)))
     pixels: UInt8[np.ndarray, "s s 3"] = np.clip(np.round(lit), 0, 255).astype(np.uint8)

@@ -12,11 +12,11 @@ import polars as pl
 from shopsight.errors import CompareError
 from shopsight.evaluation.predictions import Predictions
 
-# A picture can be there more than once (several boxes): its occurrences are numbered.
+# An image can be there more than once (several boxes): its occurrences are numbered.
 KEY = ("image", "occurrence")
 
 
-def on_the_same_images(
+def align_predictions(
     predictions: Sequence[Predictions], names: Sequence[str]
 ) -> list[Predictions]:
     """The same predictions, all in the row order of the first.
@@ -46,7 +46,7 @@ def _numbered(predictions: Predictions) -> pl.DataFrame:
 def _check_labels(first: Predictions, other: Predictions, first_name: str, name: str) -> None:
     if first.multilabel != other.multilabel:
         raise CompareError(
-            f"{first_name} and {name} answer different questions: one label per picture, or several"
+            f"{first_name} and {name} answer different questions: one label per image, or several"
         )
     differing = sorted(set(first.labels) ^ set(other.labels))
     if differing:
@@ -55,7 +55,7 @@ def _check_labels(first: Predictions, other: Predictions, first_name: str, name:
             f"{len(differing)} are not in both",
             details=[f"{label}: only {first_name if label in first.labels else name}"
                      for label in differing],
-            fix="evaluate both on the same catalogue, with the same --drop and --label-map",
+            fix="evaluate both on the same catalog, with the same --drop and --label-map",
         )  # fmt: skip
 
 
@@ -78,12 +78,12 @@ def _check_images(first: pl.DataFrame, other: pl.DataFrame, first_name: str, nam
 
 
 def _check_truth(first: pl.DataFrame, aligned: pl.DataFrame, first_name: str, name: str) -> None:
-    relabelled = _differing(first, aligned, "label")
-    if relabelled:
+    relabeled = _differing(first, aligned, "label")
+    if relabeled:
         raise CompareError(
-            f"{len(relabelled)} images have one label in {first_name} and another in {name}",
-            details=[f"{image}: {a} / {b}" for image, a, b in relabelled],
-            fix="evaluate both on the same catalogue",
+            f"{len(relabeled)} images have one label in {first_name} and another in {name}",
+            details=[f"{image}: {a} / {b}" for image, a, b in relabeled],
+            fix="evaluate both on the same catalog",
         )
     if "sha256" not in first.columns or "sha256" not in aligned.columns:
         return
@@ -92,7 +92,7 @@ def _check_truth(first: pl.DataFrame, aligned: pl.DataFrame, first_name: str, na
         raise CompareError(
             f"{len(replaced)} images have one content in {first_name} and another in {name}",
             details=[f"{image}: sha256 {a[:12]} / {b[:12]}" for image, a, b in replaced],
-            fix="evaluate both on the same catalogue",
+            fix="evaluate both on the same catalog",
         )
 
 

@@ -16,7 +16,7 @@ from shopsight.bundle.bundle import build_model, read_bundle
 from shopsight.bundle.files import INFO_FILE
 from shopsight.config.recipe import EvaluationSettings, parse_recipe
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
-from shopsight.evaluation.alignment import on_the_same_images
+from shopsight.evaluation.alignment import align_predictions
 from shopsight.evaluation.evaluate import predictions_path
 from shopsight.evaluation.predictions import Predictions
 from shopsight.files import read_json
@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def latency_ms(self) -> float | None:
-        """Median milliseconds for one picture."""
+        """Median milliseconds for one image."""
         speed = self.profile and self.profile.speed(LATENCY_BATCH)
         return speed.latency_ms if speed else None
 
@@ -102,9 +102,9 @@ class Comparison:
     """Runs on the same images, best first.
 
     Attributes:
-        metric: "accuracy", or "mean_average_precision" with several labels per picture.
+        metric: "accuracy", or "mean_average_precision" with several labels per image.
         grouped: whole groups were drawn for the intervals.
-        recall: per label and run, where a picture has one label: columns label, images, and a
+        recall: per label and run, where an image has one label: columns label, images, and a
             column per run.
         left_out: backbones that could not be built, with the reason.
     """
@@ -115,7 +115,7 @@ class Comparison:
     split: str
     images: int
     grouped: bool
-    drawn: bool
+    synthetic: bool
     recall: pl.DataFrame
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,7 +125,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the recall per label."""
-        shared = ("metric", "data", "split", "images", "grouped", "drawn")
+        shared = ("metric", "data", "split", "images", "grouped", "synthetic")
         return {name: getattr(self, name) for name in shared} | {
             "entries": [entry.to_json() for entry in self.entries],
             "left_out": dict(self.left_out),
@@ -153,7 +153,7 @@ def left_out_of(backbones: Sequence[str], build: Callable[[str], object]) -> dic
         except (WeightsError, ExtraMissingError) as error:
             ways_on = "; ".join((error.fix or "").splitlines())
             left_out[backbone] = error.what + (f" ({ways_on})" if ways_on else "")
-            progress.say(f"{backbone}: left out, {error.what}")
+            progress.notify(f"{backbone}: left out, {error.what}")
     left = len(backbones) - len(left_out)
     if left < 2:
         raise CompareError(
@@ -196,12 +196,14 @@ def compare_runs(
     titles = list(names) or _distinct_names(folders)
     _check_kinds(folders, titles, split)
     split = split or _quoted_split(folders)
-    predictions = on_the_same_images([_predictions(folder, split) for folder in folders], titles)
+    predictions = align_predictions([_predictions(folder, split) for folder in folders], titles)
     metric, statistics = _statistics(predictions)
     groups = predictions[0].groups()
     count = len(predictions[0])
     scores = [
-        bootstrap(statistic, count, groups=groups, share=True, resamples=settings.bootstrap)
+        bootstrap(
+            statistic, count, groups=groups, share=True, resamples=settings.bootstrap_resamples
+        )
         for statistic in statistics
     ]
     best = max(range(len(folders)), key=lambda index: scores[index].value)
@@ -223,7 +225,7 @@ def compare_runs(
         split=split,
         images=count,
         grouped=groups is not None,
-        drawn=first.drawn,
+        synthetic=first.synthetic,
         recall=_recall(predictions, titles),
     )
 
@@ -294,7 +296,7 @@ def _difference(own: Predictions, best: Predictions, settings: EvaluationSetting
     metric, (mine, theirs) = _statistics([own, best])
     groups = own.groups()
     difference = paired_difference(
-        mine, theirs, len(own), groups=groups, resamples=settings.bootstrap
+        mine, theirs, len(own), groups=groups, resamples=settings.bootstrap_resamples
     )
     if metric == "accuracy":
         return widened_by_signs(difference, _gains(own, best), groups=groups)

@@ -13,7 +13,7 @@ from shopsight.pages import write_page
 
 Cost = Callable[[Entry], float | None]
 COSTS: dict[str, tuple[str, Cost]] = {
-    "latency": ("milliseconds for one picture", lambda entry: entry.latency_ms),
+    "latency": ("milliseconds for one image", lambda entry: entry.latency_ms),
     "macs": (
         "multiply-adds, billions",
         lambda entry: entry.profile.macs / 1e9 if entry.profile else None,

@@ -1,4 +1,4 @@
-"""Measure a model on labelled pictures."""
+"""Measure a model on labeled images."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def evaluate(
     run: Path | None = None,
     batch_size: int = 64,
 ) -> Evaluation:
-    """Predict every picture of one part of the catalogue and score the predictions.
+    """Predict every image of one part of the catalog and score the predictions.
 
     Args:
         split: "train", "val", "test", or "all" for every row.
-        source: of the whole catalogue's pictures, for instance the epoch cache; None decodes
+        source: of the whole catalog's images, for instance the epoch cache; None decodes
             the files, once.
-        run: the model's own, where the catalogue is another's: images that the model was trained
+        run: the model's own, where the catalog is another's: images that the model was trained
             on are looked up in it, told, and left out of the score if there are others.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
-        ImageError: a file that cannot be decoded, by name; no other picture takes its place.
+        ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
     predictions = predict_catalog(
         predictor, catalog, split=split, source=source, batch_size=batch_size
@@ -59,21 +59,21 @@ def _score_of_unseen(
     rows = predictions.table["row"].to_numpy()
     seen = seen_in_training(catalog.take(rows).refs(), run)
     if seen is None:
-        progress.say(f"{run} does not say what it was trained on: its images may be among these")
+        progress.notify(f"{run} does not say what it was trained on: its images may be among these")
         return everything
     found, either = everything, seen.either
     if either.any() and not either.all():
         unseen = predictions.table.filter(pl.Series(~either))
         found = score(replace(predictions, table=unseen), settings)
-    told = Seen(
+    overlap = Seen(
         images=len(predictions),
         seen=int(either.sum()),
         copies=int(seen.copies.sum()),
         score_on_all=everything.score.value,
     )
-    if told.note:
-        progress.say(told.note)
-    return replace(found, seen=told)
+    if overlap.note:
+        progress.notify(overlap.note)
+    return replace(found, seen=overlap)
 
 
 def predictions_path(run: Path | str, split: str) -> Path:

@@ -1,4 +1,4 @@
-"""The pictures worth looking at: certain and wrong, or right and hardly so."""
+"""The images worth looking at: certain and wrong, or right and hardly so."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ MISTAKES, NARROW_HITS = 21, 14
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A picture on the page.
+class ExampleImage:
+    """An image on the page.
 
     Attributes:
-        picture: data URI; empty when the file is no longer there.
+        image: data URI; empty when the file is no longer there.
         said: what the model predicted, and how surely.
         truth: what it is.
     """
 
-    picture: str
+    image: str
     said: str
     truth: str
     file: str
 
 
-def mistakes(predictions: Predictions, catalog: Catalog) -> list[Shot]:
+def mistakes(predictions: Predictions, catalog: Catalog) -> list[ExampleImage]:
     """Wrong predictions, the surest first; with several labels, the highest loss first."""
     by = "loss" if predictions.multilabel else "confidence"
     rows = predictions.table.filter(~pl.col("correct")).sort(by, "row", descending=[True, False])
     return [_shot(row, predictions, catalog) for row in rows.head(MISTAKES).to_dicts()]
 
 
-def narrow_hits(predictions: Predictions, catalog: Catalog) -> list[Shot]:
+def low_confidence_correct(predictions: Predictions, catalog: Catalog) -> list[ExampleImage]:
     """Right predictions, the least sure first; with several labels, the highest loss first."""
     by, falling = ("loss", True) if predictions.multilabel else ("confidence", False)
     rows = predictions.table.filter("correct").sort(by, "row", descending=[falling, False])
     return [_shot(row, predictions, catalog) for row in rows.head(NARROW_HITS).to_dicts()]
 
 
-def _shot(row: dict[str, Any], predictions: Predictions, catalog: Catalog) -> Shot:
+def _shot(row: dict[str, Any], predictions: Predictions, catalog: Catalog) -> ExampleImage:
     if predictions.multilabel:
         said = ", ".join(row["predicted"]) or "nothing"
         truth = ", ".join(row["label"]) or "nothing"
     else:
         said = f"{row['predicted']} {percent_text(row['confidence'], 0)}"
         truth = row["label"]
-    return Shot(
-        picture=row_thumbnail(catalog, row["row"]),
+    return ExampleImage(
+        image=row_thumbnail(catalog, row["row"]),
         said=said,
         truth=truth,
         file=Path(row["image"]).name,
@@ -65,7 +65,7 @@ def _shot(row: dict[str, Any], predictions: Predictions, catalog: Catalog) -> Sh
 
 
 def row_thumbnail(catalog: Catalog, row: int, *, side_px: int = SIDE_PX) -> str:
-    """A row's picture (its box only, where it has one); empty when it cannot be read now."""
+    """A row's image (its box only, where it has one); empty when it cannot be read now."""
     one = catalog.take([row])
     try:
         data = read_bytes(one.refs()[0])

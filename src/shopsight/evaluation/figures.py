@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from shopsight.charts.curves import Curve, Mark, line_chart, reliability_diagram
 from shopsight.charts.matrix import (
-    DRAWN_CLASSES,
+    MAX_CELL_CLASSES,
     confusion_chart,
     confusion_of,
     most_confused,
@@ -94,7 +94,7 @@ def confusion_charts(evaluation: Evaluation) -> list[tuple[str, Markup]]:
     labels = evaluation.predictions.labels
     cells = _cells(evaluation.confusion, labels)
     charts = [("", confusion_chart(*cells, labels=labels))]
-    if len(labels) > DRAWN_CLASSES:
+    if len(labels) > MAX_CELL_CLASSES:
         chosen = most_confused(*cells, classes=len(labels))
         if len(chosen) > 1:
             words = f"The {len(chosen)} classes that are mixed up most"
@@ -144,7 +144,7 @@ def _kept(history: pl.DataFrame, epochs: Sequence[float], recipe: Recipe | None)
         return []
     # Without validation images there is nothing to choose by.
     judged = [row for row in rows if np.isfinite(row[0])]
-    last = not judged or (recipe is not None and recipe.training.keep == "last")
+    last = not judged or (recipe is not None and recipe.training.checkpoint == "last")
     place = rows[-1][2] if last else max(judged, key=lambda row: (row[0], row[1], -row[2]))[2]
     probe = [Mark(0.0, "probe")] if 0.0 in epochs else []
     return [*probe, Mark(epochs[place], "kept")]

@@ -48,5 +48,5 @@ def range_text(metric: str, interval: Interval) -> str:
 
 
 def part_name(split: str) -> str:
-    """How a part of the catalogue is called before the word "images"."""
+    """How a part of the catalog is called before the word "images"."""
     return {"val": "validation", "train": "training", "all": "all"}.get(split, split)

@@ -1,4 +1,4 @@
-"""What a model said about each labelled picture: the table behind every score.
+"""What a model said about each labeled image: the table behind every score.
 
 Scores, reports and comparisons are computed from this table alone, so predictions of K folds put
 together, or of a run from last year, are scored by the same code.
@@ -24,28 +24,28 @@ from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 METADATA_KEY = "shopsight"
 ALL_ROWS = "all"
-# Labels named per picture in the table, best first.
+# Labels named per image in the table, best first.
 NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One row per picture, in the catalogue's order.
+    """One row per image, in the catalog's order.
 
-    Columns of `table`: `row` (of the catalogue), `image`, `group` (where the catalogue has it),
+    Columns of `table`: `row` (of the catalog), `image`, `group` (where the catalog has it),
     `label`, `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels`
-    and `top_probabilities` (the best five). With one label per picture also `rank` (of the true
+    and `top_probabilities` (the best five). With one label per image also `rank` (of the true
     label, from 1); with several, `label` and `predicted` are lists, `correct` means the same
     set, and `scores` holds the probability of every label in the order of `labels`. Of a K-fold
     run also `fold`, whose network predicted the row.
 
     Attributes:
-        split: the part of the catalogue: "train", "val", "test", "all", or "out-of-fold".
-        data: the catalogue's name; drawn: its pictures were drawn, not photographed.
+        split: the part of the catalog: "train", "val", "test", "all", or "out-of-fold".
+        data: the catalog's name; drawn: its images were drawn, not photographed.
     """
 
     table: pl.DataFrame
@@ -53,19 +53,19 @@ class Predictions:
     multilabel: bool
     split: str
     data: str
-    drawn: bool = False
+    synthetic: bool = False
 
     def __len__(self) -> int:
         return self.table.height
 
     def label_index(self, column: str) -> Int64[np.ndarray, "n"]:
-        """Class indices of `label` or `predicted`; for one label per picture."""
+        """Class indices of `label` or `predicted`; for one label per image."""
         index = pl.Series(range(len(self.labels)), dtype=pl.Int64)
         codes = self.table[column].replace_strict(pl.Series(self.labels), index)
         return codes.to_numpy().astype(np.int64)
 
     def label_table(self, column: str) -> Bool[np.ndarray, "n c"]:
-        """Which labels `label` or `predicted` holds; for several labels per picture."""
+        """Which labels `label` or `predicted` holds; for several labels per image."""
         place = {label: index for index, label in enumerate(self.labels)}
         hot = np.zeros((len(self), len(self.labels)), dtype=bool)
         for row, names in enumerate(self.table[column].to_list()):
@@ -73,11 +73,11 @@ class Predictions:
         return hot
 
     def scores(self) -> Float32[np.ndarray, "n c"]:
-        """The probability of every label; for several labels per picture."""
+        """The probability of every label; for several labels per image."""
         return self.table["scores"].to_numpy().astype(np.float32).reshape(len(self), -1)
 
     def groups(self) -> Int64[np.ndarray, "n"] | None:
-        """A number per picture, equal within a group; a picture without a group is its own."""
+        """A number per image, equal within a group; an image without a group is its own."""
         if "group" not in self.table.columns or self.table["group"].null_count() == len(self):
             return None
         alone = pl.format("\x00{}", pl.int_range(pl.len()))
@@ -91,7 +91,7 @@ class Predictions:
             "multilabel": self.multilabel,
             "split": self.split,
             "data": self.data,
-            "drawn": self.drawn,
+            "synthetic": self.synthetic,
         }
         with atomic_file(path) as part:
             self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
@@ -118,11 +118,11 @@ class Predictions:
             multilabel=about["multilabel"],
             split=about["split"],
             data=about["data"],
-            drawn=about["drawn"],
+            synthetic=about["synthetic"],
         )
 
     @classmethod
-    def together(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
+    def concat(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
         """Predictions of several models, each about its own rows, as one, sorted by row.
 
         The place of a part among the parts becomes its rows' `fold`.
@@ -152,15 +152,15 @@ def predict_catalog(
     source: PixelSource | None = None,
     batch_size: int = 64,
 ) -> Predictions:
-    """Run the model over the pictures of one part, each once.
+    """Run the model over the images of one part, each once.
 
     Args:
         split: "train", "val", "test", or "all" for every row.
-        source: of the whole catalogue's pictures; None decodes the files.
+        source: of the whole catalog's images; None decodes the files.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
-        ImageError: a file that cannot be decoded, by name; no other picture takes its place.
+        ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
     rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
     if not len(rows):
@@ -174,15 +174,15 @@ def predict_catalog(
     table = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
     columns: list[pl.DataFrame] = []
     done = 0
-    with freed_memory_kept(), task(f"Predicting {split}", total=len(rows)) as advance:
+    with retain_freed_memory(), task(f"Predicting {split}", total=len(rows)) as advance:
         for batch in OrderedBatches(source, places, batch_size=batch_size):
             images = batch.images.numpy()
-            _, logits = predictor.run_canvases(images)
+            _, logits = predictor.predict_batch(images)
             probabilities = predictor.probabilities(logits)
             columns.append(table.columns(truth[done : done + len(images)], probabilities))
             done += len(images)
             advance(len(images))
-    assert done == len(rows), "each picture once"
+    assert done == len(rows), "each image once"
     known = [name for name in ("image", "group", "label") if name in part.table.columns]
     head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
     if predictor.info.multilabel and not part.multilabel:
@@ -193,7 +193,7 @@ def predict_catalog(
         multilabel=predictor.info.multilabel,
         split=split,
         data=catalog.name,
-        drawn=catalog.drawn,
+        synthetic=catalog.synthetic,
     )
 
 

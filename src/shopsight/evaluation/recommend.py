@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def latency_ms(self) -> float | None:
-        """Median milliseconds for one picture."""
+        """Median milliseconds for one image."""
         speed = self.profile and self.profile.speed(LATENCY_BATCH)
         return speed.latency_ms if speed else None
 
@@ -56,7 +56,7 @@ class Candidate:
 @dataclass(frozen=True, eq=False)
 class Recommendation:
     """Attributes:
-    budget_ms: for one picture, on this machine.
+    budget_ms: for one image, on this machine.
     comparison: of the probes within the budget; None when there is none.
     """
 
@@ -70,7 +70,7 @@ class Recommendation:
         return self.comparison.best if self.comparison else None
 
     @property
-    def leaner(self) -> Entry | None:
+    def faster_alternative(self) -> Entry | None:
         """A faster one whose probe these images cannot tell from the chosen one's; the fastest."""
         if self.comparison is None or self.comparison.best.latency_ms is None:
             return None
@@ -87,7 +87,7 @@ class Recommendation:
         return {
             "budget_ms": self.budget_ms,
             "chosen": self.chosen and self.chosen.backbone,
-            "leaner": self.leaner and self.leaner.backbone,
+            "leaner": self.faster_alternative and self.faster_alternative.backbone,
             "candidates": [
                 {
                     "backbone": candidate.backbone,
@@ -112,7 +112,7 @@ def recommend(
     """Time each backbone, probe those within the budget, and compare the probes.
 
     Args:
-        latency_ms: for one picture on this machine.
+        latency_ms: for one image on this machine.
         train: makes a run with test predictions for a backbone; called for those within budget.
 
     Raises:
@@ -148,7 +148,7 @@ def recommend(
 
 
 def _within(budget_ms: float, backbone: str, classes: int, device: str) -> Candidate:
-    """The backbone timed on one picture, left out if it takes longer than that."""
+    """The backbone timed on one image, left out if it takes longer than that."""
     try:
         profile = _profile(backbone, classes, device, (LATENCY_BATCH,))
     except ExtraMissingError as error:
@@ -156,7 +156,7 @@ def _within(budget_ms: float, backbone: str, classes: int, device: str) -> Candi
     candidate = Candidate(backbone, profile)
     assert candidate.latency_ms is not None
     if candidate.latency_ms > budget_ms:
-        slow = f"{candidate.latency_ms:.1f} ms for one picture"
+        slow = f"{candidate.latency_ms:.1f} ms for one image"
         return replace(candidate, left_out=slow)
     return candidate
 

@@ -14,7 +14,7 @@ from shopsight.charts.bars import interval_strip
 from shopsight.config.recipe import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures
-from shopsight.evaluation.examples import mistakes, narrow_hits
+from shopsight.evaluation.examples import low_confidence_correct, mistakes
 from shopsight.evaluation.metric_names import part_name, range_text, title_of, value_text
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, read_info, read_run
@@ -96,7 +96,7 @@ def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) ->
         "reliability": figures.reliability_chart(main),
         "classes": main.per_class.sort("recall", "label").to_dicts(),
         "mistakes": mistakes(predictions, facts.catalog),
-        "hits": narrow_hits(predictions, facts.catalog),
+        "hits": low_confidence_correct(predictions, facts.catalog),
         "left_out": _left_out(facts.left_out),
         "model_facts": _model_facts(facts.info),
         "run_facts": _run_facts(facts),
@@ -155,13 +155,13 @@ def _model_facts(info: BundleInfo | None) -> list[tuple[str, str]]:
         ("Backbone", info.backbone),
         ("Started from", info.weights),
         ("Head", info.head.kind),
-        ("Input", f"{shape.size} x {shape.size} px, {shape.resize}, {shape.interpolation}"),
+        ("Input", f"{shape.size_px} x {shape.size_px} px, {shape.resize}, {shape.interpolation}"),
         ("Temperature", f"{info.temperature:.3f}"),
         ("Thresholds", _thresholds_text(info.thresholds)),
-        ("Mirror image averaged in", "yes" if info.flip else "no"),
+        ("Mirror image averaged in", "yes" if info.tta_hflip else "no"),
         ("Made", info.created),
         ("Weights, sha256", info.weights_sha256[:16]),
-        ("Catalogue, sha256", info.catalog_fingerprint[:16]),
+        ("Catalog, sha256", info.catalog_fingerprint[:16]),
     ]
     return [(name, value) for name, value in pairs if value]
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from shopsight.bundle.bundle import BundleInfo
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import SplitProof, prove
+from shopsight.catalog.split import SplitReport, check_leakage
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import BundleError, CatalogError
 from shopsight.files import read_json
@@ -42,7 +42,7 @@ class RunFacts:
     trainings: how many of them there are.
     findings: of the audit, most serious first.
     left_out: image and reason of each file that training left out.
-    proof: what the parts share, counted anew from the catalogue.
+    proof: what the parts share, counted anew from the catalog.
     state: run.json.
     """
 
@@ -56,7 +56,7 @@ class RunFacts:
     findings: tuple[FindingCount, ...] = ()
     audited: bool = False
     left_out: pl.DataFrame = field(default_factory=pl.DataFrame)
-    proof: SplitProof | None = None
+    proof: SplitReport | None = None
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,7 +70,7 @@ def read_run(folder: Path | str) -> RunFacts:
     """Read what is there.
 
     Raises:
-        CatalogError: the folder holds no catalogue: it is no run.
+        CatalogError: the folder holds no catalog: it is no run.
     """
     folder = Path(folder)
     if not (folder / "catalog.parquet").is_file():
@@ -119,15 +119,19 @@ def _mean_history(files: Sequence[Path]) -> pl.DataFrame:
     tables = [table for table in map(_table, files) if not table.is_empty()]
     if not tables:
         return pl.DataFrame()
-    together = pl.concat(tables, how="vertical_relaxed")
-    return together.group_by("stage", "epoch").mean().sort("epoch")
+    merged = pl.concat(tables, how="vertical_relaxed")
+    return merged.group_by("stage", "epoch").mean().sort("epoch")
 
 
-def _proof(catalog: Catalog) -> SplitProof | None:
+def _proof(catalog: Catalog) -> SplitReport | None:
     if not catalog.has("split") and not catalog.has("fold"):
         return None
-    twins = catalog.table["twins"].to_numpy() if "twins" in catalog.table.columns else None
-    return prove(catalog, twins=twins)
+    duplicate_group = (
+        catalog.table["duplicate_group"].to_numpy()
+        if "duplicate_group" in catalog.table.columns
+        else None
+    )
+    return check_leakage(catalog, duplicate_group=duplicate_group)
 
 
 def _findings(path: Path) -> tuple[FindingCount, ...]:

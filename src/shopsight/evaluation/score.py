@@ -29,14 +29,14 @@ LOSSES = frozenset({"log_loss"})
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How good the model is on one part of a catalogue.
+    """How good the model is on one part of a catalog.
 
     Attributes:
-        headline: the metric to quote: "accuracy", or "mean_average_precision" where a picture
+        headline: the metric to quote: "accuracy", or "mean_average_precision" where an image
             can have several labels.
         metrics: every metric by name; shares of 1, losses in nats.
         intervals: 95 % bootstrap intervals of those that have one, at least Wilson's where they
-            reach 0 or 1; whole groups are drawn when the catalogue has groups.
+            reach 0 or 1; whole groups are drawn when the catalog has groups.
         per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
             f1, and with several labels average_precision.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
@@ -72,7 +72,7 @@ class Evaluation:
         bins = self.calibration
         return {
             "data": self.predictions.data,
-            "drawn": self.predictions.drawn,
+            "synthetic": self.predictions.synthetic,
             "split": self.split,
             "headline": self.headline,
             "counts": self.counts,
@@ -206,7 +206,7 @@ def _intervals(
         len(predictions),
         groups=predictions.groups(),
         shares=[name for name in statistics if name not in LOSSES],
-        resamples=settings.bootstrap,
+        resamples=settings.bootstrap_resamples,
     )
 
 

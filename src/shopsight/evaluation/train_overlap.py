@@ -1,8 +1,8 @@
-"""Whether a model was trained on the pictures that it is scored on.
+"""Whether a model was trained on the images that it is scored on.
 
 A run keeps the content hash of each file that it used, and its thumbnail. Equal files are found,
 and copies that were encoded anew, resized or slightly changed, as the audit finds them; another
-picture of the same product is not.
+image of the same product is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from shopsight.audit.file_info import inspect_all
-from shopsight.audit.near_duplicates import like_any
+from shopsight.audit.near_duplicates import has_near_duplicate
 from shopsight.bundle.files import bundle_folder
 from shopsight.images.thumbnails import read_thumbs
 
@@ -113,5 +113,5 @@ def seen_in_training(refs: Sequence[str], run: Path) -> SeenImages | None:
     kept = run / "audit" / "thumbs.parquet"
     if kept.is_file():
         thumbs = read_thumbs(kept, catalog["sha256"])
-        copies[~files] = like_any(inspected.thumbs[~files], thumbs)
+        copies[~files] = has_near_duplicate(inspected.thumbs[~files], thumbs)
     return SeenImages(files, copies)

@@ -1,4 +1,4 @@
-"""Bytes to RGB: every way in which shopsight reads a picture.
+"""Bytes to RGB: every way in which shopsight reads an image.
 
 JPEGs go through libjpeg-turbo at a power-of-two scale, raw PGM and PPM straight into an array,
 everything else through Pillow. Whatever the file, the result is upright sRGB without
@@ -42,7 +42,7 @@ SUFFIXES_OF_FORMAT: dict[str, frozenset[str]] = {
 IMAGE_SUFFIXES: frozenset[str] = frozenset().union(*SUFFIXES_OF_FORMAT.values())
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
+"""Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
 
 WHITE: Color = (255, 255, 255)
 
@@ -67,7 +67,7 @@ _PILLOW_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture's first bytes say; width and height in pixels, upright."""
+    """What an image's first bytes say; width and height in pixels, upright."""
 
     format: str
     width: int
@@ -105,7 +105,7 @@ def header(data: bytes, *, where: str | None = None) -> Header:
     """Format and upright size, without decoding the pixels.
 
     Raises:
-        ImageError: these bytes are no picture that can be read.
+        ImageError: these bytes are no image that can be read.
     """
     if data.startswith(JPEG_SIGNATURE):
         jpeg = jpeg_header(data, where=where)
@@ -248,7 +248,7 @@ def _open(data: bytes, where: str | None) -> Image.Image:
             if signature.match(data[:1024]):
                 raise ImageError("unsupported", f"{name} files are not read", where=where) from None
         raise ImageError(
-            "not an image", f"starts with {bytes(data[:12])!r}, which no picture does", where=where
+            "not an image", f"starts with {bytes(data[:12])!r}, which no image does", where=where
         ) from None
     except _PILLOW_FAULTS as error:
         raise _fault(error, data, where) from error

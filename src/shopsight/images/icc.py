@@ -1,4 +1,4 @@
-"""Colour and orientation: an ICC profile to sRGB, EXIF orientation to upright."""
+"""Color and orientation: an ICC profile to sRGB, EXIF orientation to upright."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageCms
 
-# A profile whose colours all lie within this many levels of sRGB is taken as sRGB: converting
+# A profile whose colors all lie within this many levels of sRGB is taken as sRGB: converting
 # would cost more than the difference that anyone, or any network, could see.
 _SAME_COLOR_LEVELS = 3
 _CUBE_LEVELS = (0, 51, 102, 153, 204, 255)
 
 
 def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """An "L", "RGB" or "CMYK" picture in `profile`, as sRGB.
+    """An "L", "RGB" or "CMYK" image in `profile`, as sRGB.
 
-    A profile that is broken or made for another kind of picture is ignored, as browsers do.
+    A profile that is broken or made for another kind of image is ignored, as browsers do.
     """
     transform = _transform(profile, image.mode)
     if transform is None:

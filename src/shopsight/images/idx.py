@@ -1,6 +1,6 @@
-"""IDX containers (the format of MNIST and Fashion-MNIST): one file, many small raw pictures.
+"""IDX containers (the format of MNIST and Fashion-MNIST): one file, many small raw images.
 
-A picture inside one is referred to as `train-images-idx3-ubyte.gz#17` and handed on as a binary
+An image inside one is referred to as `train-images-idx3-ubyte.gz#17` and handed on as a binary
 PGM or PPM file, so that nothing downstream knows about containers.
 
 Source: the format's description at yann.lecun.com/exdb/mnist.
@@ -61,19 +61,19 @@ def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
 
 
 def read_member(container: str, index: int) -> bytes:
-    """One picture of an IDX container as a binary PGM ("n h w") or PPM ("n h w 3") file.
+    """One image of an IDX container as a binary PGM ("n h w") or PPM ("n h w 3") file.
 
     Raises:
-        ImageError: the container cannot be read, or has no such picture.
+        ImageError: the container cannot be read, or has no such image.
     """
     pixels = _container(container)
     where = f"{container}#{index}"
     if pixels.ndim not in {3, 4} or (pixels.ndim == 4 and pixels.shape[3] != 3):
         raise ImageError(
-            "not an image", f"IDX of shape {pixels.shape} holds no pictures", where=where
+            "not an image", f"IDX of shape {pixels.shape} holds no images", where=where
         )
     if index >= len(pixels):
-        raise ImageError("missing", f"the container holds {len(pixels)} pictures", where=where)
+        raise ImageError("missing", f"the container holds {len(pixels)} images", where=where)
     kind = b"P5" if pixels.ndim == 3 else b"P6"
     height, width = pixels.shape[1:3]
     raw: bytes = pixels[index].tobytes()

@@ -98,7 +98,7 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def shrink_for(width: int, height: int, at_least_px: int, side: Literal["short", "long"]) -> int:
-    """The largest of 8, 4, 2, 1 that leaves `side` of the picture at least `at_least_px`."""
+    """The largest of 8, 4, 2, 1 that leaves `side` of the image at least `at_least_px`."""
     length = min(width, height) if side == "short" else max(width, height)
     return next((n for n in SHRINKS if -(-length // n) >= at_least_px), 1)
 
@@ -126,7 +126,7 @@ def decode_jpeg(
     except ValueError as error:
         problem = str(error)
     if "Premature end of JPEG file" in problem:
-        # With the end marker added, a picture that lacks nothing else decodes without complaint.
+        # With the end marker added, an image that lacks nothing else decodes without complaint.
         data += _END_MARKER
         try:
             pixels = _decode(data, header, shrink, colorspace, strict=True)

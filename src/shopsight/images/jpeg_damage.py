@@ -4,7 +4,7 @@ A JPEG has no checksum. Overwritten bytes show when the bits no longer fit, but 
 the decoder finds its step again after a few blocks and reports nothing; from there to the end the
 brightness is off by a constant. That can often be proved: pixels have 8 bits, so no 8x8 block of
 an intact file has a mean beyond black or white. The decoder hides such means by clipping. So the
-first (DC) entry of the luma quantisation table is made smaller, which draws all block means towards
+first (DC) entry of the luma quantization table is made smaller, which draws all block means towards
 gray without touching the coded data; they are decoded at 1/8 of the size and stretched again.
 
 Measured on 960 photos of clothes (29 kB each) with 16 overwritten bytes: the strict decoder alone
@@ -27,7 +27,7 @@ from shopsight.images.jpeg import FRAME_MARKERS, JpegHeader, decode_jpeg, segmen
 _QUANTISATION_TABLES = 0xDB
 # Halving leaves room for 128 levels on either side, and rounds to two levels at most.
 _SHRINK = 2
-# Rounding in the encoder's colours, in the decoder and in stretching.
+# Rounding in the encoder's colors, in the decoder and in stretching.
 _ROUNDING_LEVELS = 3.0
 
 # RGB to luma, Cr, Cb of JFIF.

@@ -1,4 +1,4 @@
-"""From a file's bytes to the square picture that the network sees: the one code path.
+"""From a file's bytes to the square image that the network sees: the one code path.
 
 Train, evaluate, predict and export all come through here. Mean and standard deviation are not
 applied here but on the batch, by the model.
@@ -19,12 +19,12 @@ from shopsight.images.jpeg import SHRINKS, jpeg_header
 from shopsight.images.jpeg import SIGNATURE as JPEG_SIGNATURE
 from shopsight.preprocess import Color, Preprocess
 
-CANVAS_VERSION = 1
+PREPROCESS_VERSION = 1
 """Raised whenever the same file and the same Preprocess would give other pixels than before."""
 
 
 class Box(NamedTuple):
-    """The part of the picture that counts, in pixels of the upright picture at full size."""
+    """The part of the image that counts, in pixels of the upright image at full size."""
 
     x: float
     y: float
@@ -32,19 +32,19 @@ class Box(NamedTuple):
     h: float
 
 
-def canvas(
+def preprocess_image(
     data: bytes, preprocess: Preprocess, *, box: Box | None = None, where: str | None = None
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """Decode a picture and lay it on the square of side `preprocess.size`.
+    """Decode an image and lay it on the square of side `preprocess.size_px`.
 
     JPEGs are decoded at the smallest power-of-two scale that still need not be enlarged.
 
     Raises:
-        ImageError: the bytes cannot be decoded, or the box lies outside the picture.
+        ImageError: the bytes cannot be decoded, or the box lies outside the image.
     """
     if not data.startswith(JPEG_SIGNATURE):
         rgb = decode(data, matte=preprocess.matte, where=where)
-        return canvas_of_array(rgb, preprocess, box=box, where=where)
+        return preprocess_array(rgb, preprocess, box=box, where=where)
     jpeg = jpeg_header(data, where=where)
     check_pixels(jpeg.width, jpeg.height, where)
     width, height = jpeg.width, jpeg.height
@@ -57,17 +57,17 @@ def canvas(
     return _laid(_cut(rgb, part, width, height), goal, preprocess)
 
 
-def canvas_of_array(
+def preprocess_array(
     rgb: UInt8[np.ndarray, "h w 3"],
     preprocess: Preprocess,
     *,
     box: Box | None = None,
     where: str | None = None,
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """Lay RGB pixels on the square of side `preprocess.size`.
+    """Lay RGB pixels on the square of side `preprocess.size_px`.
 
     Raises:
-        ImageError: the box lies outside the picture.
+        ImageError: the box lies outside the image.
     """
     height, width = rgb.shape[:2]
     part = _whole_or_inside(box, width, height, where)
@@ -91,14 +91,14 @@ def resize(
 
 
 def edge_color(rgb: UInt8[np.ndarray, "h w 3"]) -> Color:
-    """Mean colour of the outermost pixels, the corners counted once."""
+    """Mean color of the outermost pixels, the corners counted once."""
     edges = (rgb[0], rgb[-1], rgb[1:-1, 0], rgb[1:-1, -1])
     red, green, blue = np.concatenate(edges).mean(axis=0).round().astype(int).tolist()
     return red, green, blue
 
 
 class _Part(NamedTuple):
-    """A part of a picture in whole pixels, not empty."""
+    """A part of an image in whole pixels, not empty."""
 
     x: int
     y: int
@@ -107,14 +107,14 @@ class _Part(NamedTuple):
 
 
 def _whole_or_inside(box: Box | None, width: int, height: int, where: str | None) -> _Part:
-    """The part of the picture inside the box; what of the box lies outside is ignored."""
+    """The part of the image inside the box; what of the box lies outside is ignored."""
     if box is None:
         return _Part(0, 0, width, height)
     left, top = max(0, round(box.x)), max(0, round(box.y))
     right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
     if box.w <= 0 or box.h <= 0 or left >= width or top >= height or right < 0 or bottom < 0:
         raise ImageError(
-            "bad box", f"box {tuple(box)} lies outside the {width}x{height} picture", where=where
+            "bad box", f"box {tuple(box)} lies outside the {width}x{height} image", where=where
         )
     return _Part(left, top, max(1, right - left), max(1, bottom - top))
 
@@ -132,8 +132,8 @@ def _cut(
 
 
 def _resized(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]:
-    """Width and height of the whole picture on the square's scale."""
-    size = preprocess.size
+    """Width and height of the whole image on the square's scale."""
+    size = preprocess.size_px
     match preprocess.resize:
         case "squash":
             return size, size
@@ -153,10 +153,12 @@ def _laid(
         case "squash":
             return resized
         case "crop":
-            return _middle(resized, preprocess.size)
+            return _middle(resized, preprocess.size_px)
         case "pad":
             color = preprocess.pad_color
-            return _padded(resized, preprocess.size, edge_color(rgb) if color == "edge" else color)
+            return _padded(
+                resized, preprocess.size_px, edge_color(rgb) if color == "edge" else color
+            )
 
 
 def _middle(rgb: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:

@@ -1,4 +1,4 @@
-"""Thumbnails of 704 bytes by which pictures are compared: 24 x 24 luma, 8 x 8 of each chroma."""
+"""Thumbnails of 704 bytes by which images are compared: 24 x 24 luma, 8 x 8 of each chroma."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LUMA_BYTES = LUMA_PX * LUMA_PX
 THUMB_BYTES = LUMA_BYTES + 2 * CHROMA_PX * CHROMA_PX
 
 SMALLEST_COMPARED_PX = 64
-"""Smaller pictures (icons, 28 px data sets) look alike too often: only equal files count there."""
+"""Smaller images (icons, 28 px data sets) look alike too often: only equal files count there."""
 
-# Two pictures are near duplicates when all of these hold. Measured on 5,756 photos of clothes
+# Two images are near duplicates when all of these hold. Measured on 5,756 photos of clothes
 # (16.5 M pairs): the one pair that is a copy of another encoding passes with a residual of 0.3
 # levels, and the nearest pairs of different articles (T-shirts with another print on the same
 # ground) reach a correlation of .977, a residual of 8.5 and a spot of 39. Of copies encoded again
@@ -35,7 +35,7 @@ LOWEST_CONTRAST_LEVELS = 2.0
 
 
 def thumb(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "t"]:
-    """The thumbnail of a picture, whatever its size and aspect."""
+    """The thumbnail of an image, whatever its size and aspect."""
     luma_chroma = cv2.cvtColor(_shrunk(rgb, LUMA_PX), cv2.COLOR_RGB2YCrCb)
     chroma = cv2.resize(luma_chroma[:, :, 1:], (CHROMA_PX, CHROMA_PX), interpolation=cv2.INTER_AREA)
     return np.concatenate([luma_chroma[:, :, 0].ravel(), chroma.ravel()])
@@ -54,7 +54,7 @@ def luma(thumbs: UInt8[np.ndarray, "n t"]) -> Float32[np.ndarray, "n l"]:
 def write_thumbs(path: Path, sha256: pl.Series, thumbs: UInt8[np.ndarray, "n t"]) -> None:
     """Keep the thumbnail of each file, by its content.
 
-    Rows of zeros, where a picture is not compared by likeness, are left out.
+    Rows of zeros, where an image is not compared by likeness, are left out.
     """
     table = pl.DataFrame(
         {"sha256": sha256, "thumb": [row.tobytes() for row in thumbs]},
@@ -76,13 +76,13 @@ def unpacked(thumbs: pl.Series) -> UInt8[np.ndarray, "n t"]:
     return np.frombuffer(b"".join(thumbs.to_list()), np.uint8).reshape(-1, THUMB_BYTES)
 
 
-def alike(
+def is_near_duplicate(
     a: UInt8[np.ndarray, "m t"], b: UInt8[np.ndarray, "m t"]
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether row i of `a` and row i of `b` show the same picture.
+    """Whether row i of `a` and row i of `b` show the same image.
 
-    Brightness and contrast may differ (one gain and one offset for the whole picture); what is
-    left then must be small everywhere, and the colours must be the same.
+    Brightness and contrast may differ (one gain and one offset for the whole image); what is
+    left then must be small everywhere, and the colors must be the same.
     """
     luma_a, luma_b = luma(a), luma(b)
     contrast_a, contrast_b = luma_a.std(axis=1), luma_b.std(axis=1)

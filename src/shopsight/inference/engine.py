@@ -14,7 +14,7 @@ Precision = Literal["32", "tf32", "bf16", "16", "int8"]
 class Engine(Protocol):
     """Pixels in, embeddings and logits out.
 
-    Normalisation and the average over the mirror image are the engine's part; temperature,
+    Normalization and the average over the mirror image are the engine's part; temperature,
     softmax and labels are not.
 
     Attributes:

@@ -24,7 +24,7 @@ def fuse_batchnorm(network: nn.Module, *, size_px: int) -> nn.Module:
     cannot be traced, has nothing to fuse, or comes out different is given back as it was.
 
     Args:
-        size_px: of the random picture on which both are compared.
+        size_px: of the random image on which both are compared.
     """
     if network.training or not any(isinstance(m, nn.BatchNorm2d) for m in network.modules()):
         return network
@@ -67,7 +67,7 @@ def _fuse_pairs(fused: fx.GraphModule) -> int:
 
 
 def _after(norm: nn.BatchNorm2d) -> nn.Module | None:
-    """What a BatchNorm does beside normalising: timm's hold an activation too."""
+    """What a BatchNorm does beside normalizing: timm's hold an activation too."""
     if type(norm) is nn.BatchNorm2d:
         return nn.Identity()
     act, drop = getattr(norm, "act", None), getattr(norm, "drop", None)
@@ -82,7 +82,7 @@ def _put(fused: fx.GraphModule, target: str, module: nn.Module) -> None:
 @torch.inference_mode()
 def _same(network: nn.Module, fused: nn.Module, size_px: int) -> bool:
     parameter = next(network.parameters())
-    picture = torch.randn(1, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
-    picture = picture.to(parameter.device, parameter.dtype)
-    expected, found = network(picture), fused(picture)
+    image = torch.randn(1, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
+    image = image.to(parameter.device, parameter.dtype)
+    expected, found = network(image), fused(image)
     return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max().clamp(min=1e-6))

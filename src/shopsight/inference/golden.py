@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from shopsight.bundle.bundle import Golden
-from shopsight.images.model_input import canvas
+from shopsight.images.model_input import preprocess_image
 from shopsight.inference.engine import Engine, Precision
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.models.product_model import ProductModel
@@ -66,13 +66,13 @@ def make_golden(model: ProductModel, images: Sequence[bytes]) -> Golden:
         ImageError: a file cannot be decoded.
     """
     engine = TorchEngine(copy.deepcopy(model).float(), device="cpu", precision="32")
-    embeddings, logits = engine.run(_canvases(images, model.preprocess))
+    embeddings, logits = engine.run(_preprocessed(images, model.preprocess))
     return Golden(tuple(images), logits, embeddings)
 
 
 def verify(engine: Engine, golden: Golden, preprocess: Preprocess) -> Verification:
     """Decode the golden files anew, run them, and compare."""
-    embeddings, logits = engine.run(_canvases(golden.images, preprocess))
+    embeddings, logits = engine.run(_preprocessed(golden.images, preprocess))
     tolerance = TOLERANCE[engine.precision]
     embedding_error = _error(embeddings, golden.embeddings)
     logit_error = _error(logits, golden.logits)
@@ -87,9 +87,9 @@ def verify(engine: Engine, golden: Golden, preprocess: Preprocess) -> Verificati
     )
 
 
-def _canvases(images: Sequence[bytes], preprocess: Preprocess) -> UInt8[np.ndarray, "n s s 3"]:
+def _preprocessed(images: Sequence[bytes], preprocess: Preprocess) -> UInt8[np.ndarray, "n s s 3"]:
     return np.stack(
-        [canvas(data, preprocess, where=f"golden {n}") for n, data in enumerate(images)]
+        [preprocess_image(data, preprocess, where=f"golden {n}") for n, data in enumerate(images)]
     )
 
 

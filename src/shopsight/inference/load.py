@@ -11,7 +11,7 @@ from shopsight.errors import BundleError
 from shopsight.inference.golden import Verification
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine, computes_bf16
-from shopsight.progress import say
+from shopsight.progress import notify
 
 
 def load(
@@ -51,7 +51,7 @@ def load(
         if predictor.engine is exact or precision != "auto":
             raise _not_golden(folder, bundle.info, found)
         # Some networks do not bear rounding: those run in fp32 rather than wrong or not at all.
-        say(f"{found.line()}: running in fp32")
+        notify(f"{found.line()}: running in fp32")
         return predictors[0]
     return predictors[-1]
 

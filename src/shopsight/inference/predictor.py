@@ -1,4 +1,4 @@
-"""A trained model at work: pictures in, labels with probabilities or embeddings out."""
+"""A trained model at work: images in, labels with probabilities or embeddings out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shopsight.bundle.bundle import BundleInfo, Golden
 from shopsight.errors import BundleError, ImageError
 from shopsight.inference.engine import Engine
 from shopsight.inference.golden import Verification, verify
-from shopsight.inference.inputs import Pictures, Prepared, prepare
+from shopsight.inference.inputs import ImageInputs, Prepared, prepare
 from shopsight.preprocess import Preprocess
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]
 DEFAULT_THRESHOLD = 0.5
@@ -26,38 +26,38 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one picture.
+    """What the model says about one image.
 
     Attributes:
-        ref: its path, or "image 3" for the third of pictures without a name.
+        source: its path, or "image 3" for the third of images without a name.
         labels: the most probable ones, best first; empty when it failed.
         probabilities: theirs, calibrated by the bundle's temperature.
-        assigned: the labels it gets: the best one, or with several labels per picture all that
+        assigned: the labels it gets: the best one, or with several labels per image all that
             reach their threshold.
         error: why it could not be read, else None.
         reason: the error in a word: "missing", "truncated", ...
     """
 
-    ref: str
+    source: str
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
-    assigned: tuple[str, ...] = ()
+    predicted_labels: tuple[str, ...] = ()
     error: str | None = None
     reason: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """One picture's embedding, or why there is none."""
+    """One image's embedding, or why there is none."""
 
-    ref: str
+    source: str
     vector: Float32[np.ndarray, "w"] | None
     error: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    ref: str
+    source: str
     error: ImageError | None
     embedding: Float32[np.ndarray, "w"]
     logits: Float32[np.ndarray, "c"]
@@ -88,14 +88,14 @@ class Predictor:
     def temperature(self) -> float:
         return self.info.temperature
 
-    def run_canvases(
-        self, canvases: UInt8[np.ndarray, "b s s 3"]
+    def predict_batch(
+        self, images: UInt8[np.ndarray, "b s s 3"]
     ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
-        """Embeddings and logits of prepared pictures."""
-        return self.engine.run(canvases)
+        """Embeddings and logits of prepared images."""
+        return self.engine.run(images)
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
-        """Calibrated probabilities: softmax, or sigmoid with several labels per picture."""
+        """Calibrated probabilities: softmax, or sigmoid with several labels per image."""
         calibrated = np.asarray(logits, np.float64) / self.info.temperature
         # From scipy and not by shopsight.metrics, which brings scikit-learn: a second to import.
         probabilities: Float64[np.ndarray, "b c"] = (
@@ -105,16 +105,16 @@ class Predictor:
 
     def predict(
         self,
-        images: Pictures,
+        images: ImageInputs,
         *,
         top: int = 5,
         batch_size: int = 32,
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Prediction]:
-        """Label pictures: paths, URLs, bytes, PIL images, uint8 arrays, folders, or any mix.
+        """Label images: paths, URLs, bytes, PIL images, uint8 arrays, folders, or any mix.
 
-        Gives one `Prediction` per picture, in their order, while they stream: memory does not
+        Gives one `Prediction` per image, in their order, while they stream: memory does not
         grow with their number.
 
         Args:
@@ -123,34 +123,36 @@ class Predictor:
             threads: that decode; None is one per core, at most eight.
 
         Raises:
-            ImageError: a picture cannot be read and `on_error` is "raise".
+            ImageError: an image cannot be read and `on_error` is "raise".
             CatalogError: a folder cannot be read.
         """
         for outcome in self._outcomes(images, batch_size, on_error, threads):
             if outcome.error is not None:
-                yield Prediction(outcome.ref, error=str(outcome.error), reason=outcome.error.reason)
+                yield Prediction(
+                    outcome.source, error=str(outcome.error), reason=outcome.error.reason
+                )
             else:
-                yield self._prediction(outcome.ref, outcome.logits, top)
+                yield self._prediction(outcome.source, outcome.logits, top)
 
     def embed(
         self,
-        images: Pictures,
+        images: ImageInputs,
         *,
         batch_size: int = 32,
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Embedding]:
-        """Embeddings of pictures; takes and gives what `predict` does.
+        """Embeddings of images; takes and gives what `predict` does.
 
         Raises:
-            ImageError: a picture cannot be read and `on_error` is "raise".
+            ImageError: an image cannot be read and `on_error` is "raise".
             CatalogError: a folder cannot be read.
         """
         for outcome in self._outcomes(images, batch_size, on_error, threads):
             if outcome.error is not None:
-                yield Embedding(outcome.ref, None, error=str(outcome.error))
+                yield Embedding(outcome.source, None, error=str(outcome.error))
             else:
-                yield Embedding(outcome.ref, outcome.embedding)
+                yield Embedding(outcome.source, outcome.embedding)
 
     def verify(self) -> Verification:
         """Run the bundle's golden files and compare with the outputs stored beside them.
@@ -163,15 +165,15 @@ class Predictor:
         return verify(self.engine, self._golden, self.preprocess)
 
     def _outcomes(
-        self, images: Pictures, batch_size: int, on_error: OnError, threads: int | None
+        self, images: ImageInputs, batch_size: int, on_error: OnError, threads: int | None
     ) -> Iterator[_Outcome]:
         # While one batch computes, the next one decodes.
-        prepared = prepare(images, self.preprocess, ahead=2 * batch_size, threads=threads)
+        prepared = prepare(images, self.preprocess, prefetch=2 * batch_size, threads=threads)
         checked = _checked(prepared, on_error)
         batches = iter(lambda: tuple(islice(checked, batch_size)), ())
         first = next(batches, ())
-        # Not for a picture or two: returning the memory would take longer than it saves.
-        with freed_memory_kept() if len(first) == batch_size else nullcontext():
+        # Not for an image or two: returning the memory would take longer than it saves.
+        with retain_freed_memory() if len(first) == batch_size else nullcontext():
             for batch in chain([first], batches):
                 yield from self._run(batch)
 
@@ -182,26 +184,26 @@ class Predictor:
         rows = zip(*outputs, strict=True)
         for one in batch:
             embedding, logits = next(rows) if one.error is None else (nothing, nothing)
-            yield _Outcome(one.ref, one.error, embedding, logits)
+            yield _Outcome(one.source, one.error, embedding, logits)
 
     def _prediction(self, ref: str, logits: Float32[np.ndarray, "c"], top: int) -> Prediction:
         probabilities = self.probabilities(logits[None])[0]
         best = np.argsort(-probabilities, kind="stable")
         if self.info.multilabel:
             thresholds = self.info.thresholds
-            assigned = tuple(
+            predicted_labels = tuple(
                 self.labels[place]
                 for place in best
                 if probabilities[place] >= thresholds.get(self.labels[place], DEFAULT_THRESHOLD)
             )
         else:
-            assigned = (self.labels[best[0]],)
+            predicted_labels = (self.labels[best[0]],)
         named = best[:top]
         return Prediction(
             ref,
             tuple(self.labels[place] for place in named),
             tuple(float(probabilities[place]) for place in named),
-            assigned,
+            predicted_labels,
         )
 
 

@@ -43,8 +43,8 @@ class TorchEngine:
             precision = "bf16" if computes_bf16(self.device) else "32"
         self._bf16 = precision == "bf16"
         model = model.to(self.device).eval()
-        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size)
-        self.model = ProductModel(backbone, model.head, model.preprocess, flip=model.flip)
+        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size_px)
+        self.model = ProductModel(backbone, model.head, model.preprocess, tta_hflip=model.tta_hflip)
         self.model.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def at(self, precision: Literal["32", "bf16"]) -> TorchEngine:

@@ -33,7 +33,7 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
 
     The file appears when the block ends well. CSV has the columns image, label, probability,
     label_2, probability_2, ... , assigned (joined by "|") and error; Parquet and JSON lines have
-    the lists `labels` and `probabilities`, best first, and `assigned`.
+    the lists `labels` and `probabilities`, best first, and `predicted_labels`.
 
     Raises:
         ShopsightError: another suffix than .csv, .parquet or .jsonl.
@@ -80,12 +80,12 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
     """One prediction as plain values."""
     failed = prediction.error is not None
     return {
-        "image": prediction.ref,
+        "image": prediction.source,
         "label": None if failed else prediction.labels[0],
         "probability": None if failed else round(float(prediction.probabilities[0]), 6),
         "labels": list(prediction.labels),
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
-        "assigned": list(prediction.assigned),
+        "assigned": list(prediction.predicted_labels),
         "error": prediction.error,
     }
 
@@ -122,9 +122,9 @@ def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
     """
     if prediction.error is not None:
         return None
-    content = read_bytes(prediction.ref)
+    content = read_bytes(prediction.source)
     place = Path(folder) / folder_name(prediction.labels[0])
-    name = re.split(r"[/\\#]", prediction.ref)[-1]
+    name = re.split(r"[/\\#]", prediction.source)[-1]
     target = place / name
     number = 2
     while target.exists():

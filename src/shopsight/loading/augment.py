@@ -1,7 +1,7 @@
-"""Augmentation: each picture changed by draws of its own, uint8 in and uint8 out.
+"""Augmentation: each image changed by draws of its own, uint8 in and uint8 out.
 
-Geometry is one warp straight to the training size, colour one matrix; noise, blur and erasing
-follow. A picture that is drawn no change comes out as the same bytes.
+Geometry is one warp straight to the training size, color one matrix; noise, blur and erasing
+follow. An image that is drawn no change comes out as the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from shopsight.config.recipe import AugmentSettings
-from shopsight.loading.counter_rng import Purpose, draws
+from shopsight.loading.counter_rng import Purpose, uniforms
 from shopsight.loading.geometric import (
     fill_colors,
     flip_into,
@@ -39,7 +39,7 @@ CLAHE_CLIP_LIMITS = (1.0, 4.0)
 ERASE_ASPECTS = (0.3, 1 / 0.3)
 
 
-class Draw(IntEnum):
+class RandomDraw(IntEnum):
     """The place of each draw: switching one part on or off changes no draw of the others."""
 
     HFLIP = 0
@@ -51,8 +51,8 @@ class Draw(IntEnum):
     SHIFT_X = 6
     SHIFT_Y = 7
     STRETCH = 8
-    COLOUR = 9
-    COLOUR_KIND = 10
+    COLOR = 9
+    COLOR_KIND = 10
     BRIGHTNESS = 11
     CONTRAST = 12
     SATURATION = 13
@@ -99,7 +99,7 @@ class Geometry(NamedTuple):
     reduction: Float64[np.ndarray, "b"]
 
 
-class Colour(NamedTuple):
+class ColorPlan(NamedTuple):
     """Attributes:
     recolored: the matrix applies.
     equalized: CLAHE applies, with this clip limit; never both.
@@ -122,46 +122,53 @@ def augment(
     size_px: int,
     fill: PadColor = WHITE,
 ) -> UInt8[np.ndarray, "b {size_px} {size_px} 3"]:
-    """Change each picture by what is drawn for (seed, epoch, its sample id).
+    """Change each image by what is drawn for (seed, epoch, its sample id).
 
     Args:
-        samples: sample ids; which pictures share a batch changes nothing.
+        samples: sample ids; which images share a batch changes nothing.
         size_px: side of the result; the warp goes there directly.
-        fill: the colour outside the picture, or "edge" for the mean of its outermost pixels.
+        fill: the color outside the image, or "edge" for the mean of its outermost pixels.
     """
-    drawn = draws(seed, epoch, samples, len(Draw), purpose=Purpose.AUGMENT)
+    rand = uniforms(seed, epoch, samples, len(RandomDraw), purpose=Purpose.AUGMENT)
     out = np.empty((len(images), size_px, size_px, 3), np.uint8)
-    geometry = _geometry(drawn, settings, source_px=images.shape[1], target_px=size_px)
+    geometry = _geometry(rand, settings, source_px=images.shape[1], target_px=size_px)
     _place(images, geometry, out=out, fills=fill_colors(images, fill))
-    _colour(out, drawn, settings)
-    _blur(out, drawn, settings)
-    _noise(out, drawn, settings)
-    _erase(out, drawn, settings)
+    _color(out, rand, settings)
+    _blur(out, rand, settings)
+    _noise(out, rand, settings)
+    _erase(out, rand, settings)
     return out
 
 
 def _geometry(
-    drawn: Draws, settings: AugmentSettings, *, source_px: int, target_px: int
+    rand: Draws, settings: AugmentSettings, *, source_px: int, target_px: int
 ) -> Geometry:
-    warped = drawn[:, Draw.WARP] < settings.warp
-    kinds = _choice(drawn, Draw.WARP_KIND, settings.warp_kinds)
+    warped = rand[:, RandomDraw.WARP] < settings.affine_prob
+    kinds = _choice(rand, RandomDraw.WARP_KIND, settings.affine_kinds)
 
     def of(*names: str) -> Bool[np.ndarray, "b"]:
         return warped & np.isin(kinds, ("all", *names))
 
-    scale = np.where(of("scale"), _within(drawn, Draw.SCALE, settings.scale), 1.0)
-    rotate_deg = np.where(of("rotate"), _either_way(drawn, Draw.ROTATE, settings.rotate_deg), 0.0)
-    log_stretch = np.where(of(), _either_way(drawn, Draw.STRETCH, np.log1p(settings.stretch)), 0.0)
-    shifts = [_either_way(drawn, place, settings.shift) for place in (Draw.SHIFT_X, Draw.SHIFT_Y)]
-    shift = np.where(of("shift")[:, None], np.stack(shifts, axis=1), 0.0)
+    scale = np.where(of("scale"), _within(rand, RandomDraw.SCALE, settings.scale), 1.0)
+    rotate_deg = np.where(
+        of("rotate"), _either_way(rand, RandomDraw.ROTATE, settings.rotate_deg), 0.0
+    )
+    log_stretch = np.where(
+        of(), _either_way(rand, RandomDraw.STRETCH, np.log1p(settings.aspect_jitter)), 0.0
+    )
+    shifts = [
+        _either_way(rand, place, settings.translate)
+        for place in (RandomDraw.SHIFT_X, RandomDraw.SHIFT_Y)
+    ]
+    shift = np.where(of("translate")[:, None], np.stack(shifts, axis=1), 0.0)
     bends = (scale != 1.0) | (rotate_deg != 0.0) | (log_stretch != 0.0)
     moved = (shift != 0.0).any(axis=1)
-    hflip = drawn[:, Draw.HFLIP] < settings.hflip
-    vflip = drawn[:, Draw.VFLIP] < settings.vflip
+    hflip = rand[:, RandomDraw.HFLIP] < settings.hflip_prob
+    vflip = rand[:, RandomDraw.VFLIP] < settings.vflip_prob
     return Geometry(
         hflip=hflip,
         vflip=vflip,
-        # A shift alone goes by whole pixels, because half a pixel would blur the picture: at
+        # A shift alone goes by whole pixels, because half a pixel would blur the image: at
         # 28 px that is more of a change than the shift.
         warped=bends | (moved & (source_px != target_px)),
         moves=-np.rint(shift * source_px).astype(np.int64),
@@ -190,100 +197,100 @@ def _place(
     hflip, vflip, warped = (column.tolist() for column in geometry[:3])
     moves, reduction = geometry.moves.tolist(), geometry.reduction.tolist()
     for i, target in enumerate(out):
-        picture = images[i]
+        image = images[i]
         if warped[i]:
-            warp(picture, geometry.matrices[i], out=target, fill=fills[i], reduction=reduction[i])
+            warp(image, geometry.matrices[i], out=target, fill=fills[i], reduction=reduction[i])
             continue
         x_px, y_px = moves[i]
         if x_px or y_px:
-            moved = np.empty_like(picture)
-            shift_into(picture, out=moved, x_px=x_px, y_px=y_px, fill=fills[i])
-            picture = moved
+            moved = np.empty_like(image)
+            shift_into(image, out=moved, x_px=x_px, y_px=y_px, fill=fills[i])
+            image = moved
         if same_size:
-            flip_into(picture, out=target, hflip=hflip[i], vflip=vflip[i])
+            flip_into(image, out=target, hflip=hflip[i], vflip=vflip[i])
         else:
-            turned = np.empty_like(picture)
-            flip_into(picture, out=turned, hflip=hflip[i], vflip=vflip[i])
+            turned = np.empty_like(image)
+            flip_into(image, out=turned, hflip=hflip[i], vflip=vflip[i])
             resize_into(turned, out=target)
 
 
-def _colour(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
-    if settings.colour == 0.0:
+def _color(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+    if settings.color_jitter_prob == 0.0:
         return
-    plan = _colour_plan(drawn, settings)
+    plan = _plan_color(rand, settings)
     for i in np.flatnonzero(plan.recolored).tolist():
         recolor(out[i], plan.matrices[i], float(plan.pull[i]))
     for i in np.flatnonzero(plan.equalized).tolist():
         equalize(out[i], float(plan.clip_limit[i]))
 
 
-def _colour_plan(drawn: Draws, settings: AugmentSettings) -> Colour:
-    coloured = drawn[:, Draw.COLOUR] < settings.colour
-    kinds = _choice(drawn, Draw.COLOUR_KIND, settings.colour_kinds)
+def _plan_color(rand: Draws, settings: AugmentSettings) -> ColorPlan:
+    coloured = rand[:, RandomDraw.COLOR] < settings.color_jitter_prob
+    kinds = _choice(rand, RandomDraw.COLOR_KIND, settings.color_kinds)
 
     def of(*names: str) -> Bool[np.ndarray, "b"]:
         return coloured & np.isin(kinds, names)
 
     light, tint = of("jitter", "brightness-contrast"), of("jitter", "hue-saturation")
     matrices, pull = color_matrices(
-        brightness=np.where(light, _within(drawn, Draw.BRIGHTNESS, settings.brightness), 1.0),
-        contrast=np.where(light, _within(drawn, Draw.CONTRAST, settings.contrast), 1.0),
-        saturation=np.where(tint, _within(drawn, Draw.SATURATION, settings.saturation), 1.0),
-        hue=np.where(tint, _either_way(drawn, Draw.HUE, settings.hue), 0.0),
+        brightness=np.where(light, _within(rand, RandomDraw.BRIGHTNESS, settings.brightness), 1.0),
+        contrast=np.where(light, _within(rand, RandomDraw.CONTRAST, settings.contrast), 1.0),
+        saturation=np.where(tint, _within(rand, RandomDraw.SATURATION, settings.saturation), 1.0),
+        hue=np.where(tint, _either_way(rand, RandomDraw.HUE, settings.hue), 0.0),
     )
     shuffled = of("channel-shuffle")
-    matrices[shuffled] = channel_orders(drawn[shuffled, Draw.CHANNELS])
-    return Colour(
+    matrices[shuffled] = channel_orders(rand[shuffled, RandomDraw.CHANNELS])
+    return ColorPlan(
         recolored=light | tint | shuffled,
         matrices=matrices,
         pull=pull,
         equalized=of("clahe"),
-        clip_limit=_within(drawn, Draw.CLAHE, CLAHE_CLIP_LIMITS),
+        clip_limit=_within(rand, RandomDraw.CLAHE, CLAHE_CLIP_LIMITS),
     )
 
 
-def _blur(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
-    blurred = np.flatnonzero(drawn[:, Draw.BLUR] < settings.blur)
+def _blur(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+    blurred = np.flatnonzero(rand[:, RandomDraw.BLUR] < settings.blur_prob)
     if len(blurred):
-        kinds = _choice(drawn, Draw.BLUR_KIND, settings.blur_kinds)
-        sizes = 3 + 2 * (drawn[:, Draw.BLUR_PX] * ((settings.blur_px - 1) // 2)).astype(int)
+        kinds = _choice(rand, RandomDraw.BLUR_KIND, settings.blur_kinds)
+        sizes = 3 + 2 * (rand[:, RandomDraw.BLUR_PX] * ((settings.blur_px - 1) // 2)).astype(int)
         for i in blurred.tolist():
             blur(out[i], kinds[i], int(sizes[i]))
 
 
-def _noise(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
-    std = drawn[:, Draw.NOISE_STD] * settings.noise_std
-    place = (drawn[:, [Draw.NOISE_X, Draw.NOISE_Y]] * NOISE_PLACES).astype(int).tolist()
-    negative = (drawn[:, Draw.NOISE_SIGN] < 0.5).tolist()
-    for i in np.flatnonzero(drawn[:, Draw.NOISE] < settings.noise).tolist():
+def _noise(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+    std = rand[:, RandomDraw.NOISE_STD] * settings.noise_std
+    place = (rand[:, [RandomDraw.NOISE_X, RandomDraw.NOISE_Y]] * NOISE_PLACES).astype(int).tolist()
+    negative = (rand[:, RandomDraw.NOISE_SIGN] < 0.5).tolist()
+    for i in np.flatnonzero(rand[:, RandomDraw.NOISE] < settings.noise_prob).tolist():
         x, y = place[i]
         add_noise(out[i], std=float(std[i]), x=x, y=y, negative=negative[i])
 
 
-def _erase(out: UInt8[np.ndarray, "b t t 3"], drawn: Draws, settings: AugmentSettings) -> None:
-    erased = np.flatnonzero(drawn[:, Draw.ERASE] < settings.erase)
+def _erase(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+    erased = np.flatnonzero(rand[:, RandomDraw.ERASE] < settings.random_erasing_prob)
     if not len(erased):
         return
-    area = _within(drawn, Draw.ERASE_AREA, settings.erase_area).tolist()
+    area = _within(rand, RandomDraw.ERASE_AREA, settings.random_erasing_area).tolist()
     low, high = np.log(ERASE_ASPECTS)
-    aspect = np.exp(_within(drawn, Draw.ERASE_ASPECT, (low, high))).tolist()
-    place = drawn[:, [Draw.ERASE_X, Draw.ERASE_Y]].tolist()
-    mean = (drawn[:, Draw.ERASE_MEAN] < 0.5).tolist()
-    colors = (drawn[:, Draw.ERASE_RED : Draw.ERASE_BLUE + 1] * 256).astype(int).tolist()
+    aspect = np.exp(_within(rand, RandomDraw.ERASE_ASPECT, (low, high))).tolist()
+    place = rand[:, [RandomDraw.ERASE_X, RandomDraw.ERASE_Y]].tolist()
+    mean = (rand[:, RandomDraw.ERASE_MEAN] < 0.5).tolist()
+    colors = (rand[:, RandomDraw.ERASE_RED : RandomDraw.ERASE_BLUE + 1] * 256).astype(int).tolist()
     for i in erased.tolist():
         x, y = place[i]
         color = None if mean[i] else (colors[i][0], colors[i][1], colors[i][2])
         erase(out[i], area=area[i], aspect=aspect[i], x=x, y=y, color=color)
 
 
-def _choice(drawn: Draws, place: Draw, kinds: tuple[Kind, ...]) -> list[Kind]:
-    return [kinds[int(value * len(kinds))] for value in drawn[:, place].tolist()]
+def _choice(rand: Draws, place: RandomDraw, kinds: tuple[Kind, ...]) -> list[Kind]:
+    return [kinds[int(value * len(kinds))] for value in rand[:, place].tolist()]
 
 
-def _within(drawn: Draws, place: Draw, span: tuple[float, float]) -> Float64[np.ndarray, "b"]:
+def _within(rand: Draws, place: RandomDraw, span: tuple[float, float]) -> Float64[np.ndarray, "b"]:
     low, high = span
-    return low + (high - low) * drawn[:, place]
+    return low + (high - low) * rand[:, place]
 
 
-def _either_way(drawn: Draws, place: Draw, largest: float) -> Float64[np.ndarray, "b"]:
-    return (2.0 * drawn[:, place] - 1.0) * largest
+def _either_way(rand: Draws, place: RandomDraw, largest: float) -> Float64[np.ndarray, "b"]:
+    return (2.0 * rand[:, place] - 1.0) * largest

@@ -1,11 +1,11 @@
-"""The epoch cache: every picture decoded once, to the square that the network sees.
+"""The epoch cache: every image decoded once, to the square that the network sees.
 
-One folder holds the pictures of one geometry (size, resize, pad colour, ...), whatever catalogue
-they come from: a picture is found by the hash of its file's bytes and its box. So folds, subsets,
-other orders and other label columns share it, and a file that changed is another picture.
+One folder holds the images of one geometry (size, resize, pad color, ...), whatever catalog
+they come from: an image is found by the hash of its file's bytes and its box. So folds, subsets,
+other orders and other label columns share it, and a file that changed is another image.
 
 Each build appends to a segment of its own: a file of pixels, and a file with one record per
-picture that is written after the pixels are on disk. A build that was interrupted leaves a
+image that is written after the pixels are on disk. A build that was interrupted leaves a
 shorter segment, and the next one goes on from there; builds side by side cannot harm each other.
 """
 
@@ -28,12 +28,12 @@ from shopsight.config.recipe import CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
 from shopsight.images.decode import read_bytes
-from shopsight.images.model_input import CANVAS_VERSION
+from shopsight.images.model_input import PREPROCESS_VERSION
 from shopsight.loading.blob_store import KEY_BYTES, Keys, Segments, SegmentWriter
-from shopsight.loading.pixel_sources import DecodingSource, JpegSource, Pictures, RawSource
-from shopsight.prefetch import ahead, core_count
+from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
+from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import Preprocess
-from shopsight.progress import say, task
+from shopsight.progress import notify, task
 
 CacheMode = Literal["raw", "jpeg"]
 Item = TypeVar("Item")
@@ -43,14 +43,14 @@ JPEG_QUALITY = 95
 # Product photos take a seventh of the pixels at this quality without chroma subsampling.
 JPEG_SHARE_OF_RAW = 1 / 6
 FREE_SHARE_FOR_RAW = 0.5
-# Pictures handed to a thread at once: many small ones, because handing over costs as much as
+# Images handed to a thread at once: many small ones, because handing over costs as much as
 # decoding 28 px; few large ones, which bounds the memory of a build.
 PIECE_IMAGES, PIECE_BYTES = 64, 4_000_000
 
 
 @runtime_checkable
 class PixelSource(Protocol):
-    """Where square pictures come from. `gather` may be called from many threads."""
+    """Where square images come from. `gather` may be called from many threads."""
 
     @property
     def size_px(self) -> int: ...
@@ -71,7 +71,7 @@ def open_cache(
     sha256s: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> PixelSource:
-    """The square pictures of a catalogue; decodes those that the cache lacks.
+    """The square images of a catalog; decodes those that the cache lacks.
 
     Args:
         sha256s: of each file's bytes, as hex (the audit has them); None: computed here.
@@ -81,21 +81,21 @@ def open_cache(
         ImageError: a file that cannot be decoded, by name.
         ConfigError: `settings.mode` is "raw" or "jpeg" and does not fit on the disk.
     """
-    pictures = Pictures(catalog.refs(), catalog.boxes(), preprocess)
+    images = ImageSet(catalog.refs(), catalog.boxes(), preprocess)
     if settings.mode == "off":
-        return DecodingSource(pictures)
+        return DecodingSource(images)
     workers = threads or core_count()
-    shas = _hashes(pictures.refs, workers) if sha256s is None else list(sha256s)
-    assert len(shas) == len(pictures.refs), "one hash for each row"
-    keys = picture_keys(shas, pictures.boxes)
+    shas = _hashes(images.refs, workers) if sha256s is None else list(sha256s)
+    assert len(shas) == len(images.refs), "one hash for each row"
+    keys = image_keys(shas, images.boxes)
     root = cache_root(settings)
-    mode = _mode_that_fits(settings, root, pictures, keys)
+    mode = _mode_that_fits(settings, root, images, keys)
     if mode is None:
-        return DecodingSource(pictures)
+        return DecodingSource(images)
     folder = geometry_folder(root, preprocess, mode)
-    segments = _complete(folder, pictures, shas, keys, mode=mode, threads=workers)
+    segments = _complete(folder, images, shas, keys, mode=mode, threads=workers)
     source = RawSource if mode == "raw" else JpegSource
-    return source(segments, keys, preprocess.size)
+    return source(segments, keys, preprocess.size_px)
 
 
 def cache_root(settings: CacheSettings) -> Path:
@@ -104,13 +104,13 @@ def cache_root(settings: CacheSettings) -> Path:
 
 
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:
-    """The folder for pictures of this geometry; mean and std do not enter it."""
+    """The folder for images of this geometry; mean and std do not enter it."""
     key = sha256(_geometry(preprocess, mode).encode()).hexdigest()[:12]
-    return root / "pixels" / f"{preprocess.size}px-{mode}-{key}"
+    return root / "pixels" / f"{preprocess.size_px}px-{mode}-{key}"
 
 
-def picture_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None) -> Keys:
-    """16 bytes for each picture, from its file's hash and its box."""
+def image_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None) -> Keys:
+    """16 bytes for each image, from its file's hash and its box."""
     plain = [bytes.fromhex(sha) for sha in sha256s]
     if boxes is not None:
         boxed = ~np.isnan(boxes).any(axis=1)
@@ -124,11 +124,11 @@ def picture_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | Non
 def _geometry(preprocess: Preprocess, mode: CacheMode) -> str:
     pixels = preprocess.model_dump_json(exclude={"mean", "std"})
     encoding = f"jpeg {JPEG_QUALITY}" if mode == "jpeg" else "raw"
-    return f"{CACHE_VERSION} {CANVAS_VERSION} {encoding} {pixels}"
+    return f"{CACHE_VERSION} {PREPROCESS_VERSION} {encoding} {pixels}"
 
 
 def _mode_that_fits(
-    settings: CacheSettings, root: Path, pictures: Pictures, keys: Keys
+    settings: CacheSettings, root: Path, images: ImageSet, keys: Keys
 ) -> CacheMode | None:
     """The mode to use, None when nothing fits; says what it takes and why."""
     free = free_bytes(root)
@@ -136,8 +136,8 @@ def _mode_that_fits(
     if settings.mode in asked:
         asked = (settings.mode,)
     for mode in asked:
-        each = pictures.raw_bytes * (1 if mode == "raw" else JPEG_SHARE_OF_RAW)
-        folder = geometry_folder(root, pictures.preprocess, mode)
+        each = images.raw_bytes * (1 if mode == "raw" else JPEG_SHARE_OF_RAW)
+        folder = geometry_folder(root, images.preprocess, mode)
         distinct = np.unique(keys)
         missing = int((Segments.read(folder).find(distinct)[0] < 0).sum())
         needed = missing * each
@@ -145,52 +145,52 @@ def _mode_that_fits(
         if missing and needed > share * free:
             continue
         room = f"; {human_bytes(needed)} of the {human_bytes(free)} that are free"
-        say(
-            f"Cache: {len(distinct):,} pictures at {pictures.preprocess.size} px, "
+        notify(
+            f"Cache: {len(distinct):,} images at {images.preprocess.size_px} px, "
             f"{human_bytes(len(distinct) * each)} {mode}, {missing:,} to decode"
             f"{room if missing else ''}; in {folder}"
         )
         return mode
     short = (
-        f"a cache of {len(keys):,} pictures at {pictures.preprocess.size} px does not fit: "
+        f"a cache of {len(keys):,} images at {images.preprocess.size_px} px does not fit: "
         f"{human_bytes(free)} are free in {root}"
     )
     if settings.mode != "auto":
         raise ConfigError(
             short, where="cache.mode", fix="--set cache.folder=FOLDER on a larger disk, or auto"
         )
-    say(f"Cache: off, because {short}")
+    notify(f"Cache: off, because {short}")
     return None
 
 
 def _complete(
     folder: Path,
-    pictures: Pictures,
+    images: ImageSet,
     shas: Sequence[str],
     keys: Keys,
     *,
     mode: CacheMode,
     threads: int,
 ) -> Segments:
-    """All segments of the folder, after the missing pictures were added."""
+    """All segments of the folder, after the missing images were added."""
     segments = Segments.read(folder)
     if not len(_missing(segments, keys)):
         return segments
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "about.json"
     if not about.exists():
-        write_json(about, {"geometry": _geometry(pictures.preprocess, mode)})
+        write_json(about, {"geometry": _geometry(images.preprocess, mode)})
     # The lock only saves double work, for instance by the processes of a distributed run:
     # segments are safe without it.
     with _only_builder(folder):
         missing = _missing(Segments.read(folder), keys)
         if len(missing):
-            _decode_into(folder, pictures, shas, keys, missing, mode=mode, threads=threads)
+            _decode_into(folder, images, shas, keys, missing, mode=mode, threads=threads)
     return Segments.read(folder)
 
 
 def _missing(segments: Segments, keys: Keys) -> Int64[np.ndarray, "m"]:
-    """The first row of each distinct picture that no segment holds."""
+    """The first row of each distinct image that no segment holds."""
     _, first = np.unique(keys, return_index=True)
     first = np.sort(first)
     return first[segments.find(keys[first])[0] < 0]
@@ -198,7 +198,7 @@ def _missing(segments: Segments, keys: Keys) -> Int64[np.ndarray, "m"]:
 
 def _decode_into(
     folder: Path,
-    pictures: Pictures,
+    images: ImageSet,
     shas: Sequence[str],
     keys: Keys,
     rows: Int64[np.ndarray, "m"],
@@ -207,13 +207,13 @@ def _decode_into(
     threads: int,
 ) -> None:
     def encoded(row: int) -> bytes:
-        pixels = pictures.make(row, sha=shas[row])
+        pixels = images.make(row, sha=shas[row])
         if mode == "raw":
             return pixels.tobytes()
         jpeg: bytes = simplejpeg.encode_jpeg(pixels, JPEG_QUALITY, colorsubsampling="444")
         return jpeg
 
-    piece = max(1, min(PIECE_IMAGES, PIECE_BYTES // pictures.raw_bytes))
+    piece = max(1, min(PIECE_IMAGES, PIECE_BYTES // images.raw_bytes))
     with SegmentWriter(folder) as writer, task("Decoding", total=len(rows)) as advance:
         blobs = _by_threads(encoded, rows.tolist(), piece=piece, threads=threads)
         for row, blob in zip(rows.tolist(), blobs, strict=True):
@@ -241,7 +241,7 @@ def _by_threads(
     def make(number: int) -> list[Made]:
         return [work(item) for item in items[number * piece : (number + 1) * piece]]
 
-    for made in ahead(make, math.ceil(len(items) / piece), threads=threads):
+    for made in prefetch(make, math.ceil(len(items) / piece), threads=threads):
         yield from made
 
 
@@ -251,10 +251,10 @@ def _only_builder(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"Cache: waiting for another process that is filling {folder}")
+        notify(f"Cache: waiting for another process that is filling {folder}")
         lock.acquire()
     except NotImplementedError:
-        say(f"Cache: no locks on this file system; processes may decode twice in {folder}")
+        notify(f"Cache: no locks on this file system; processes may decode twice in {folder}")
     try:
         yield
     finally:

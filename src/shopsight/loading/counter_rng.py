@@ -23,10 +23,10 @@ class Purpose(IntEnum):
     AUGMENT = 2
     MIX = 3
     OFFLINE_CHOICE = 4
-    OFFLINE_PICTURE = 5
+    OFFLINE_IMAGE = 5
 
 
-def draws(
+def uniforms(
     seed: int,
     epoch: int,
     samples: Int64[np.ndarray, "b"],

@@ -1,4 +1,4 @@
-"""Affine warps of uint8 pictures: one matrix for flip, scale, rotation, stretch and shift."""
+"""Affine warps of uint8 images: one matrix for flip, scale, rotation, stretch and shift."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float64, UInt8
 
 from shopsight.preprocess import Color, PadColor
 
-# Whoever augments runs many pictures in threads of its own, one picture per core. OpenCV's own
-# pool would split each picture over all cores as well, and the two pools would fight. This is the
+# Whoever augments runs many images in threads of its own, one image per core. OpenCV's own
+# pool would split each image over all cores as well, and the two pools would fight. This is the
 # only place that sets it.
 cv2.setNumThreads(1)
 
@@ -35,8 +35,8 @@ def warp_matrices(
 ) -> Float64[np.ndarray, "b 2 3"]:
     """Matrices from target pixels to source pixels, as `cv2.WARP_INVERSE_MAP` takes them.
 
-    A window of `scale` times the picture's side, turned by `rotate_rad`, `stretch` times as wide
-    as high, its centre moved by `shift` (x and y, share of the side), fills the target.
+    A window of `scale` times the image's side, turned by `rotate_rad`, `stretch` times as wide
+    as high, its center moved by `shift` (x and y, share of the side), fills the target.
     """
     cos, sin = np.cos(rotate_rad), np.sin(rotate_rad)
     per_px = scale * source_px / target_px
@@ -45,21 +45,21 @@ def warp_matrices(
     matrices = np.empty((len(scale), 2, 3))
     matrices[:, 0, 0], matrices[:, 0, 1] = cos * across, -sin * down
     matrices[:, 1, 0], matrices[:, 1, 1] = sin * across, cos * down
-    # Centres of pixels are whole numbers, so the middle of a picture is (side - 1) / 2.
+    # Centers of pixels are whole numbers, so the middle of an image is (side - 1) / 2.
     middle = (source_px - 1) / 2 + shift * source_px
     matrices[:, :, 2] = middle - matrices[:, :, :2].sum(axis=2) * (target_px - 1) / 2
     return matrices
 
 
 def warp(
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     matrix: Float64[np.ndarray, "2 3"],
     *,
     out: UInt8[np.ndarray, "t t 3"],
     fill: Color,
     reduction: float,
 ) -> None:
-    """Warp `picture` into `out`; what lies outside the picture becomes `fill`.
+    """Warp `image` into `out`; what lies outside the image becomes `fill`.
 
     `reduction` is the number of source pixels per target pixel along a side.
     """
@@ -67,51 +67,51 @@ def warp(
         sigma = _SIGMA_PER_REDUCTION * reduction
         side = 2 * int(np.ceil(1.8 * sigma)) - 1 if sigma < 1.0 else 2 * int(np.ceil(2 * sigma)) + 1
         side = max(side, 3)
-        picture = cv2.GaussianBlur(picture, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
-    cv2.warpAffine(picture, matrix, out.shape[:2], dst=out, flags=_FLAGS, borderValue=fill)
+        image = cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
+    cv2.warpAffine(image, matrix, out.shape[:2], dst=out, flags=_FLAGS, borderValue=fill)
 
 
 def flip_into(
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     *,
     out: UInt8[np.ndarray, "s s 3"],
     hflip: bool,
     vflip: bool,
 ) -> None:
-    """Copy `picture` into `out`, mirrored as told: the same pixels, no interpolation."""
+    """Copy `image` into `out`, mirrored as told: the same pixels, no interpolation."""
     if hflip or vflip:
         # 40 times as fast as assigning a slice with a negative step.
-        cv2.flip(picture, -1 if hflip and vflip else int(not vflip), dst=out)
+        cv2.flip(image, -1 if hflip and vflip else int(not vflip), dst=out)
     else:
-        out[:] = picture
+        out[:] = image
 
 
 def shift_into(
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     *,
     out: UInt8[np.ndarray, "s s 3"],
     x_px: int,
     y_px: int,
     fill: Color,
 ) -> None:
-    """Copy `picture` into `out`, moved right by `x_px` and down by `y_px` whole pixels."""
-    side = len(picture)
+    """Copy `image` into `out`, moved right by `x_px` and down by `y_px` whole pixels."""
+    side = len(image)
     x_px, y_px = (max(-side, min(side, move)) for move in (x_px, y_px))
     out[:] = np.asarray(fill, np.uint8)
     rows, from_rows = _overlap(side, y_px)
     columns, from_columns = _overlap(side, x_px)
-    out[rows, columns] = picture[from_rows, from_columns]
+    out[rows, columns] = image[from_rows, from_columns]
 
 
-def resize_into(picture: UInt8[np.ndarray, "s s 3"], *, out: UInt8[np.ndarray, "t t 3"]) -> None:
+def resize_into(image: UInt8[np.ndarray, "s s 3"], *, out: UInt8[np.ndarray, "t t 3"]) -> None:
     """Resize without aliasing."""
-    shrinks = len(out) < len(picture)
+    shrinks = len(out) < len(image)
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    cv2.resize(picture, out.shape[:2], dst=out, interpolation=method)
+    cv2.resize(image, out.shape[:2], dst=out, interpolation=method)
 
 
 def fill_colors(images: UInt8[np.ndarray, "b s s 3"], pad_color: PadColor) -> list[Color]:
-    """The colour outside each picture: `pad_color`, or the mean of its outermost pixels."""
+    """The color outside each image: `pad_color`, or the mean of its outermost pixels."""
     if pad_color != "edge":
         return [pad_color] * len(images)
     sides = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])

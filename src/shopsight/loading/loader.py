@@ -21,8 +21,8 @@ from shopsight.loading.augment import WHITE, augment
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.counter_rng import permutation
 from shopsight.loading.mixup import mix_into, mix_plan, mixes
-from shopsight.loading.offline_augment import Samples, apply_offline, as_they_are, together
-from shopsight.prefetch import ahead, core_count
+from shopsight.loading.offline_augment import Samples, apply_offline, concat, identity
+from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PadColor
 
 MAX_THREADS = 8
@@ -30,11 +30,11 @@ MAX_THREADS = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures, and where their targets are.
+    """Images, and where their targets are.
 
     Attributes:
-        rows: catalogue rows.
-        partner_rows: of the picture mixed in (the own row where none was); None: mixing is off.
+        rows: catalog rows.
+        partner_rows: of the image mixed in (the own row where none was); None: mixing is off.
         share: weight of the own target, the partner's has the rest; None: mixing is off.
     """
 
@@ -47,14 +47,14 @@ class Batch:
 class TrainingBatches:
     """Augmented batches in an order drawn for each epoch.
 
-    Every picture, its changes and its place depend on (seed, epoch, sample) alone. The batches of
+    Every image, its changes and its place depend on (seed, epoch, sample) alone. The batches of
     all ranks together are the same for every number of ranks and threads.
 
     Args:
-        rows: catalogue rows of the training images.
+        rows: catalog rows of the training images.
         batch_size: of all ranks together.
         size_px: side of the batches, or a function from epoch to side.
-        fill: the colour outside the pictures: the preprocess's pad colour.
+        fill: the color outside the images: the preprocess's pad color.
         extra: further samples, see `shopsight.loading.offline_augment`.
         pin_memory: put batches in page-locked memory, for copies to a GPU.
 
@@ -78,8 +78,8 @@ class TrainingBatches:
         threads: int | None = None,
         pin_memory: bool = False,
     ) -> None:
-        samples = as_they_are(rows)
-        self._samples = samples if extra is None else together(samples, extra)
+        samples = identity(rows)
+        self._samples = samples if extra is None else concat(samples, extra)
         _check_sharing(len(self._samples), batch_size, world)
         self._source = source
         self._settings = augment
@@ -114,10 +114,10 @@ class TrainingBatches:
             mine = np.array_split(whole, self._world)[self._rank]
             return self._make(self._samples.take(mine), epoch, size_px)
 
-        return ahead(make, len(self), threads=self._threads)
+        return prefetch(make, len(self), threads=self._threads)
 
     def _make(self, samples: Samples, epoch: int, size_px: int) -> Batch:
-        images = self._pictures(samples, epoch, size_px)
+        images = self._images(samples, epoch, size_px)
         if not mixes(self._settings):
             return self._batch(images, samples.rows)
         plan = mix_plan(
@@ -129,12 +129,12 @@ class TrainingBatches:
             size_px=size_px,
         )
         partners = self._samples.take(plan.partner[plan.mixed])
-        mix_into(images, self._pictures(partners, epoch, size_px), plan)
+        mix_into(images, self._images(partners, epoch, size_px), plan)
         partner_rows = samples.rows.copy()
         partner_rows[plan.mixed] = partners.rows
         return self._batch(images, samples.rows, partner_rows, plan.share)
 
-    def _pictures(self, samples: Samples, epoch: int, size_px: int) -> UInt8[np.ndarray, "b s s 3"]:
+    def _images(self, samples: Samples, epoch: int, size_px: int) -> UInt8[np.ndarray, "b s s 3"]:
         plain = self._source.gather(samples.rows)
         made = apply_offline(plain, samples, seed=self._seed, fill=self._fill)
         return augment(
@@ -191,7 +191,7 @@ class OrderedBatches:
         return math.ceil(len(self._rows) / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return ahead(self._make, len(self), threads=self._threads)
+        return prefetch(self._make, len(self), threads=self._threads)
 
     def _make(self, number: int) -> Batch:
         rows = self._rows[number * self._batch_size : (number + 1) * self._batch_size]

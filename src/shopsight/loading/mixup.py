@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each picture blended with one drawn from the whole training set."""
+"""Mixup and CutMix: each image blended with one drawn from the whole training set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.special import betaincinv
 
 from shopsight.config.recipe import AugmentSettings
-from shopsight.loading.counter_rng import Purpose, draws
+from shopsight.loading.counter_rng import Purpose, uniforms
 
 _MIXED, _PARTNER, _KIND, _SHARE, _X, _Y, _COUNT = range(7)
 
 
 @dataclass(frozen=True)
 class MixPlan:
-    """Which picture is mixed with which, and how.
+    """Which image is mixed with which, and how.
 
     Attributes:
         partner: position in the population.
-        share: weight of the picture's own target; 1 where nothing is mixed.
-        cut: a box is pasted (CutMix); else the pictures are averaged (mixup).
+        share: weight of the image's own target; 1 where nothing is mixed.
+        cut: a box is pasted (CutMix); else the images are averaged (mixup).
         boxes: left, top, right, bottom in pixels of what the partner covers.
     """
 
@@ -37,8 +37,8 @@ class MixPlan:
 
 
 def mixes(settings: AugmentSettings) -> bool:
-    """Whether these settings mix any picture."""
-    return settings.mix > 0.0 and (settings.mixup > 0.0 or settings.cutmix > 0.0)
+    """Whether these settings mix any image."""
+    return settings.mix_prob > 0.0 and (settings.mixup > 0.0 or settings.cutmix > 0.0)
 
 
 def mix_plan(
@@ -53,22 +53,22 @@ def mix_plan(
     """Draw partner, share and box for each sample.
 
     The partner comes from all `population` samples and not from the batch, so that how batches
-    are cut changes nothing. With mixup and CutMix both on, half of the pictures get each.
+    are cut changes nothing. With mixup and CutMix both on, half of the images get each.
 
     Source: Zhang et al. 2018, "mixup"; Yun et al. 2019, "CutMix".
     """
-    drawn = draws(seed, epoch, samples, _COUNT, purpose=Purpose.MIX)
+    rand = uniforms(seed, epoch, samples, _COUNT, purpose=Purpose.MIX)
     cut_chance = 0.5 if settings.mixup and settings.cutmix else float(settings.cutmix > 0.0)
-    cut = drawn[:, _KIND] < cut_chance
+    cut = rand[:, _KIND] < cut_chance
     share = np.where(
-        cut, _beta(drawn[:, _SHARE], settings.cutmix), _beta(drawn[:, _SHARE], settings.mixup)
+        cut, _beta(rand[:, _SHARE], settings.cutmix), _beta(rand[:, _SHARE], settings.mixup)
     )
-    boxes = _boxes(share, drawn[:, _X], drawn[:, _Y], size_px)
+    boxes = _boxes(share, rand[:, _X], rand[:, _Y], size_px)
     covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / size_px**2
     share = np.where(cut, 1.0 - covered, share)
-    mixed = drawn[:, _MIXED] < (settings.mix if mixes(settings) else 0.0)
+    mixed = rand[:, _MIXED] < (settings.mix_prob if mixes(settings) else 0.0)
     return MixPlan(
-        partner=(drawn[:, _PARTNER] * population).astype(np.int64),
+        partner=(rand[:, _PARTNER] * population).astype(np.int64),
         share=np.where(mixed, share, 1.0),
         cut=cut,
         boxes=boxes,
@@ -78,7 +78,7 @@ def mix_plan(
 def mix_into(
     images: UInt8[np.ndarray, "b s s 3"], partners: UInt8[np.ndarray, "m s s 3"], plan: MixPlan
 ) -> None:
-    """Mix `images` in place with `partners`, one for each picture that the plan mixes."""
+    """Mix `images` in place with `partners`, one for each image that the plan mixes."""
     for partner, i in zip(partners, np.flatnonzero(plan.mixed).tolist(), strict=True):
         if plan.cut[i]:
             left, top, right, bottom = plan.boxes[i].tolist()

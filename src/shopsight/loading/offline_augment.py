@@ -1,7 +1,7 @@
 """Offline augmentation: extra training samples, made once and the same in every epoch.
 
-A sample is a catalogue row together with a kind: kind 0 is the picture as it is, kind k its
-k-th variant. Nothing is written to disk; the variant is made from the cached picture when it is
+A sample is a catalog row together with a kind: kind 0 is the image as it is, kind k its
+k-th variant. Nothing is written to disk; the variant is made from the cached image when it is
 read, always with the same draws.
 
 Source: the six kinds and the share of 24.5 % each are those of the Product-650 work.
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from shopsight.loading.counter_rng import Purpose, draws
+from shopsight.loading.counter_rng import Purpose, uniforms
 from shopsight.loading.geometric import fill_colors, flip_into, warp, warp_matrices
 from shopsight.loading.photometric import NOISE_PLACES, add_noise, erase
 from shopsight.preprocess import Color, PadColor
@@ -39,8 +39,8 @@ class Samples:
     """What an epoch consists of.
 
     Attributes:
-        rows: catalogue rows.
-        kinds: 0 for the picture as it is, else 1 + the place in `KINDS`.
+        rows: catalog rows.
+        kinds: 0 for the image as it is, else 1 + the place in `KINDS`.
     """
 
     rows: Int64[np.ndarray, "n"]
@@ -54,13 +54,13 @@ class Samples:
 
     @property
     def ids(self) -> Int64[np.ndarray, "n"]:
-        """One number for each (row, kind); the row itself for pictures as they are."""
+        """One number for each (row, kind); the row itself for images as they are."""
         ids: Int64[np.ndarray, "n"] = self.rows + (self.kinds << _KIND_BITS)
         return ids
 
 
-def as_they_are(rows: Int64[np.ndarray, "n"]) -> Samples:
-    """The pictures of these rows, each once."""
+def identity(rows: Int64[np.ndarray, "n"]) -> Samples:
+    """The images of these rows, each once."""
     rows = np.asarray(rows, np.int64)
     return Samples(rows, np.full(len(rows), AS_IS, np.int64))
 
@@ -74,15 +74,15 @@ def offline_samples(
     alone, not on the order of `rows`.
     """
     rows = np.sort(np.asarray(rows, np.int64))
-    extra = as_they_are(rows[:0])
+    extra = identity(rows[:0])
     for kind in kinds:
         place = KINDS.index(kind)
         chosen = _chosen(rows, place, share, seed)
-        extra = together(extra, Samples(chosen, np.full(len(chosen), 1 + place, np.int64)))
+        extra = concat(extra, Samples(chosen, np.full(len(chosen), 1 + place, np.int64)))
     return extra
 
 
-def together(*parts: Samples) -> Samples:
+def concat(*parts: Samples) -> Samples:
     return Samples(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.kinds for part in parts]),
@@ -92,19 +92,19 @@ def together(*parts: Samples) -> Samples:
 def apply_offline(
     images: UInt8[np.ndarray, "b s s 3"], samples: Samples, *, seed: int, fill: PadColor
 ) -> UInt8[np.ndarray, "b s s 3"]:
-    """Make each sample's variant; pictures of kind 0 stay the same bytes.
+    """Make each sample's variant; images of kind 0 stay the same bytes.
 
     "hflip" and "vflip" mirror; "rotate" turns by 30 degrees, left or right; "crop" keeps a window
     of 80 % of the side, anywhere; "noise" adds a standard deviation of 25 of 255; "box" covers a
-    tenth of the picture with a random colour.
+    tenth of the image with a random color.
     """
     changed = np.flatnonzero(samples.kinds != AS_IS)
     if not len(changed):
         return images
     out = images.copy()
-    drawn = draws(seed, 0, samples.ids[changed], 8, purpose=Purpose.OFFLINE_PICTURE)
+    rand = uniforms(seed, 0, samples.ids[changed], 8, purpose=Purpose.OFFLINE_IMAGE)
     fills = fill_colors(images[changed], fill)
-    for draw, color, i in zip(drawn, fills, changed.tolist(), strict=True):
+    for draw, color, i in zip(rand, fills, changed.tolist(), strict=True):
         _make(KINDS[int(samples.kinds[i]) - 1], images[i], out[i], draw=draw, fill=color)
     return out
 
@@ -112,13 +112,13 @@ def apply_offline(
 def _chosen(
     rows: Int64[np.ndarray, "n"], kind: int, share: float, seed: int
 ) -> Int64[np.ndarray, "m"]:
-    drawn = draws(seed, 0, rows, len(KINDS), purpose=Purpose.OFFLINE_CHOICE)[:, kind]
-    return np.sort(rows[np.argsort(drawn, kind="stable")[: round(share * len(rows))]])
+    rand = uniforms(seed, 0, rows, len(KINDS), purpose=Purpose.OFFLINE_CHOICE)[:, kind]
+    return np.sort(rows[np.argsort(rand, kind="stable")[: round(share * len(rows))]])
 
 
 def _make(
     kind: OfflineKind,
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     out: UInt8[np.ndarray, "s s 3"],
     *,
     draw: Float64[np.ndarray, "8"],
@@ -127,13 +127,13 @@ def _make(
     first, second, third, fourth, fifth = draw[:5].tolist()
     match kind:
         case "hflip" | "vflip":
-            flip_into(picture, out=out, hflip=kind == "hflip", vflip=kind == "vflip")
+            flip_into(image, out=out, hflip=kind == "hflip", vflip=kind == "vflip")
         case "rotate":
             turn = ROTATE_DEG if first < 0.5 else -ROTATE_DEG
-            _window(picture, out, scale=1.0, rotate_deg=turn, x=0.0, y=0.0, fill=fill)
+            _window(image, out, scale=1.0, rotate_deg=turn, x=0.0, y=0.0, fill=fill)
         case "crop":
             x, y = ((2 * place - 1) * (1 - CROP_SIDE) / 2 for place in (first, second))
-            _window(picture, out, scale=CROP_SIDE, rotate_deg=0.0, x=x, y=y, fill=fill)
+            _window(image, out, scale=CROP_SIDE, rotate_deg=0.0, x=x, y=y, fill=fill)
         case "noise":
             x_px, y_px = int(first * NOISE_PLACES), int(second * NOISE_PLACES)
             add_noise(out, std=NOISE_STD, x=x_px, y=y_px, negative=third < 0.5)
@@ -143,7 +143,7 @@ def _make(
 
 
 def _window(
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     out: UInt8[np.ndarray, "s s 3"],
     *,
     scale: float,
@@ -152,7 +152,7 @@ def _window(
     y: float,
     fill: Color,
 ) -> None:
-    side, off = len(picture), np.array([False])
+    side, off = len(image), np.array([False])
     matrix = warp_matrices(
         source_px=side,
         target_px=side,
@@ -163,4 +163,4 @@ def _window(
         stretch=np.ones(1),
         shift=np.array([[x, y]]),
     )
-    warp(picture, matrix[0], out=out, fill=fill, reduction=scale)
+    warp(image, matrix[0], out=out, fill=fill, reduction=scale)

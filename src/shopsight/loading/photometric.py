@@ -1,4 +1,4 @@
-"""Changes of colour and texture of single uint8 pictures, made in place or as one matrix."""
+"""Changes of color and texture of single uint8 images, made in place or as one matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopsight.preprocess import Color
 
 BlurKind = Literal["box", "gaussian", "median"]
 
-# ITU-R BT.601, the luma of Pillow's and OpenCV's grey.
+# ITU-R BT.601, the luma of Pillow's and OpenCV's gray.
 LUMA = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _CHANNEL_ORDERS = np.array([np.eye(3)[list(order)] for order in permutations(range(3))])
@@ -33,8 +33,8 @@ def color_matrices(
 ) -> tuple[Float64[np.ndarray, "b 3 3"], Float64[np.ndarray, "b"]]:
     """Brightness, contrast, saturation and hue, in this order, as one matrix each.
 
-    Contrast is a factor of the distance from the picture's mean grey, so the offset depends on
-    the picture: the new colour is `matrix @ rgb + pull * mean grey` (see `recolor`).
+    Contrast is a factor of the distance from the image's mean gray, so the offset depends on
+    the image: the new color is `matrix @ rgb + pull * mean gray` (see `recolor`).
 
     Args:
         hue: turn in the plane of I and Q, as a share of the full circle.
@@ -52,7 +52,7 @@ def color_matrices(
     keep = saturation[:, None, None]
     saturate = keep * np.eye(3) + (1 - keep) * np.outer(np.ones(3), LUMA)
     matrices = (contrast * brightness)[:, None, None] * (rotate_hue @ saturate)
-    # Greys pass through saturation and hue unchanged: the offset is the same for all channels.
+    # Grays pass through saturation and hue unchanged: the offset is the same for all channels.
     return matrices, (1 - contrast) * brightness
 
 
@@ -64,51 +64,51 @@ def channel_orders(choice: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b 3
 
 
 def recolor(
-    picture: UInt8[np.ndarray, "s s 3"], matrix: Float64[np.ndarray, "3 3"], pull: float
+    image: UInt8[np.ndarray, "s s 3"], matrix: Float64[np.ndarray, "3 3"], pull: float
 ) -> None:
-    """Replace each colour by `matrix @ rgb + pull * mean grey of the picture`, clipped."""
+    """Replace each color by `matrix @ rgb + pull * mean gray of the image`, clipped."""
     affine = np.empty((3, 4))
     affine[:, :3] = matrix
-    affine[:, 3] = pull * float(LUMA @ cv2.mean(picture)[:3]) if pull else 0.0
-    cv2.transform(picture, affine, dst=picture)
+    affine[:, 3] = pull * float(LUMA @ cv2.mean(image)[:3]) if pull else 0.0
+    cv2.transform(image, affine, dst=image)
 
 
-def equalize(picture: UInt8[np.ndarray, "s s 3"], clip_limit: float) -> None:
-    """Contrast-limited adaptive histogram equalisation (CLAHE) of the lightness."""
-    tiles = 8 if len(picture) >= 64 else 2
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+def equalize(image: UInt8[np.ndarray, "s s 3"], clip_limit: float) -> None:
+    """Contrast-limited adaptive histogram equalization (CLAHE) of the lightness."""
+    tiles = 8 if len(image) >= 64 else 2
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     # The object keeps its histograms in itself: one per call, because threads call this.
     equalizer = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles))
     cv2.insertChannel(equalizer.apply(cv2.extractChannel(lab, 0)), lab, 0)
-    cv2.cvtColor(lab, cv2.COLOR_LAB2RGB, dst=picture)
+    cv2.cvtColor(lab, cv2.COLOR_LAB2RGB, dst=image)
 
 
 def add_noise(
-    picture: UInt8[np.ndarray, "s s 3"], *, std: float, x: int, y: int, negative: bool
+    image: UInt8[np.ndarray, "s s 3"], *, std: float, x: int, y: int, negative: bool
 ) -> None:
     """Add Gaussian noise: a window of one fixed table, 0 <= x, y < NOISE_PLACES.
 
     Args:
         std: standard deviation, of 255.
     """
-    side = len(picture)
+    side = len(image)
     window = _noise_table(side + NOISE_PLACES)[y : y + side, x : x + side]
     weight = (-std if negative else std) / _NOISE_UNIT
-    cv2.addWeighted(picture, 1.0, window, weight, -_NOISE_MIDDLE * weight, dst=picture)
+    cv2.addWeighted(image, 1.0, window, weight, -_NOISE_MIDDLE * weight, dst=image)
 
 
-def blur(picture: UInt8[np.ndarray, "s s 3"], kind: BlurKind, kernel_px: int) -> None:
+def blur(image: UInt8[np.ndarray, "s s 3"], kind: BlurKind, kernel_px: int) -> None:
     """Blur with an odd kernel."""
     if kind == "box":
-        cv2.blur(picture, (kernel_px, kernel_px), dst=picture)
+        cv2.blur(image, (kernel_px, kernel_px), dst=image)
     elif kind == "gaussian":
-        cv2.GaussianBlur(picture, (kernel_px, kernel_px), 0, dst=picture)
+        cv2.GaussianBlur(image, (kernel_px, kernel_px), 0, dst=image)
     else:
-        cv2.medianBlur(picture, kernel_px, dst=picture)
+        cv2.medianBlur(image, kernel_px, dst=image)
 
 
 def erase(
-    picture: UInt8[np.ndarray, "s s 3"],
+    image: UInt8[np.ndarray, "s s 3"],
     *,
     area: float,
     aspect: float,
@@ -116,26 +116,26 @@ def erase(
     y: float,
     color: Color | None,
 ) -> None:
-    """Cover a box of `area` (share of the picture) with one colour.
+    """Cover a box of `area` (share of the image) with one color.
 
     Args:
         aspect: height by width.
         x, y: the box's place, from 0 (left, top) to 1 (right, bottom).
-        color: None is the picture's mean colour; a grey picture gets its red as a grey.
+        color: None is the image's mean color; a gray image gets its red as a gray.
 
     Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
     """
-    side = len(picture)
+    side = len(image)
     height = min(side, max(1, round(side * math.sqrt(area * aspect))))
     width = min(side, max(1, round(side * math.sqrt(area / aspect))))
     left, top = round(x * (side - width)), round(y * (side - height))
-    red, green, blue = cv2.mean(picture)[:3]
+    red, green, blue = cv2.mean(image)[:3]
     if color is None:
         color = (round(red), round(green), round(blue))
     elif red == green == blue:
-        # A coloured box would be a thing that no grey picture holds.
+        # A colored box would be a thing that no gray image holds.
         color = (color[0],) * 3
-    picture[top : top + height, left : left + width] = color
+    image[top : top + height, left : left + width] = color
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Sources of square pictures: decoded at each call, or read from the cache's files.
+"""Sources of square images: decoded at each call, or read from the cache's files.
 
 Each is a `shopsight.loading.cache.PixelSource`.
 """
@@ -16,14 +16,14 @@ from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.errors import ImageError
 from shopsight.images.decode import read_bytes
-from shopsight.images.model_input import Box, canvas
+from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading.blob_store import FixedBlobs, Keys, Segments
 from shopsight.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures of a catalogue and what they are to become."""
+class ImageSet:
+    """The images of a catalog and what they are to become."""
 
     refs: Sequence[str]
     boxes: Float64[np.ndarray, "n 4"] | None
@@ -31,8 +31,8 @@ class Pictures:
 
     @property
     def raw_bytes(self) -> int:
-        """Of one picture."""
-        return self.preprocess.size**2 * 3
+        """Of one image."""
+        return self.preprocess.size_px**2 * 3
 
     def box(self, row: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[row]).any():
@@ -40,7 +40,7 @@ class Pictures:
         return Box(*self.boxes[row].tolist())
 
     def make(self, row: int, *, sha: str | None = None) -> UInt8[np.ndarray, "s s 3"]:
-        """Decode one picture.
+        """Decode one image.
 
         Raises:
             ImageError: it cannot be decoded, or its bytes do not have the hash `sha`.
@@ -49,29 +49,29 @@ class Pictures:
         data = read_bytes(ref)
         if sha is not None and sha256(data).hexdigest() != sha:
             raise ImageError("changed", "the file changed while it was being read", where=ref)
-        return canvas(data, self.preprocess, box=self.box(row), where=ref)
+        return preprocess_image(data, self.preprocess, box=self.box(row), where=ref)
 
 
 class DecodingSource:
-    """No cache: every picture is decoded whenever it is asked for."""
+    """No cache: every image is decoded whenever it is asked for."""
 
     mode: Literal["off"] = "off"
 
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
 
     @property
     def size_px(self) -> int:
-        return self._pictures.preprocess.size
+        return self._images.preprocess.size_px
 
     def __len__(self) -> int:
-        return len(self._pictures.refs)
+        return len(self._images.refs)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
         side = self.size_px
         out = np.empty((len(rows), side, side, 3), np.uint8)
-        for picture, row in zip(out, rows.tolist(), strict=True):
-            picture[:] = self._pictures.make(row)
+        for image, row in zip(out, rows.tolist(), strict=True):
+            image[:] = self._images.make(row)
         return out
 
 
@@ -82,17 +82,17 @@ class RawSource:
 
     def __init__(self, segments: Segments, keys: Keys, size_px: int) -> None:
         self._size_px = size_px
-        self._pictures = FixedBlobs(segments, keys, np.uint8, (size_px, size_px, 3))
+        self._images = FixedBlobs(segments, keys, np.uint8, (size_px, size_px, 3))
 
     @property
     def size_px(self) -> int:
         return self._size_px
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        return self._pictures.take(rows)
+        return self._images.take(rows)
 
 
 class JpegSource:
@@ -107,7 +107,7 @@ class JpegSource:
             for path, ends in zip(segments.paths, segments.ends, strict=True)
         ]
         self._segment, slot = segments.find(keys)
-        assert (self._segment >= 0).all(), "a picture is not in the cache"
+        assert (self._segment >= 0).all(), "an image is not in the cache"
         self._start, self._end = segments.spans(self._segment, slot)
 
     @property
@@ -119,7 +119,7 @@ class JpegSource:
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
         out = np.empty((len(rows), self._size_px, self._size_px, 3), np.uint8)
-        for picture, row in zip(out, rows.tolist(), strict=True):
+        for image, row in zip(out, rows.tolist(), strict=True):
             blob = self._maps[self._segment[row]][self._start[row] : self._end[row]]
-            simplejpeg.decode_jpeg(blob, "RGB", buffer=picture)
+            simplejpeg.decode_jpeg(blob, "RGB", buffer=image)
         return out

@@ -93,13 +93,13 @@ def bootstrap_all(
         raise MetricError("there are no images to measure on")
     if resamples < 100:
         raise MetricError(f"{resamples} resamples are too few for a 95 % interval; use 100 or more")
-    drawn: dict[str, list[Float64[np.ndarray, "r"]]] = {name: [] for name in statistics}
+    resampled: dict[str, list[Float64[np.ndarray, "r"]]] = {name: [] for name in statistics}
     for weights in _resampled_weights(images, groups, resamples, seed):
         for name, statistic in statistics.items():
-            drawn[name].append(statistic(weights))
+            resampled[name].append(statistic(weights))
     once = np.ones((1, images))
     found = {
-        name: _interval(float(statistic(once)[0]), np.concatenate(drawn[name]))
+        name: _interval(float(statistic(once)[0]), np.concatenate(resampled[name]))
         for name, statistic in statistics.items()
     }
     units = _units(images, groups)
@@ -260,8 +260,8 @@ def _widened_at_the_edges(found: Interval, units: int) -> Interval:
     return Interval(found.value, min(found.low, float(low[0])), max(found.high, float(high[0])))
 
 
-def _interval(value: float, drawn: Float64[np.ndarray, "r"]) -> Interval:
-    known = drawn[~np.isnan(drawn)]
+def _interval(value: float, resampled: Float64[np.ndarray, "r"]) -> Interval:
+    known = resampled[~np.isnan(resampled)]
     if len(known) == 0:
         return Interval(value, float("nan"), float("nan"))
     tail = 100 * (1 - LEVEL) / 2

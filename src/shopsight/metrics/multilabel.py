@@ -98,7 +98,7 @@ def best_thresholds(
 ) -> Float64[np.ndarray, "c"]:
     """Per class, the threshold at which "probability >= threshold" has the highest F1.
 
-    It lies halfway between two neighbouring probabilities; of equally good cuts the one nearest to
+    It lies halfway between two neighboring probabilities; of equally good cuts the one nearest to
     `otherwise` is taken. Classes with fewer than `fewest` positives keep `otherwise`.
 
     Raises:

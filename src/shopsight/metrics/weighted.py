@@ -91,9 +91,9 @@ def mean_average_precision(
     def statistic(weights: Weights) -> Float64[np.ndarray, "r"]:
         total, known = np.zeros(len(weights)), np.zeros(len(weights))
         for ranked in classes:
-            value, drawn = ranked.average_precision(weights)
+            value, synthetic = ranked.average_precision(weights)
             total += value
-            known += drawn
+            known += synthetic
         means = np.full(len(weights), np.nan)
         np.divide(total, known, out=means, where=known > 0)
         return means

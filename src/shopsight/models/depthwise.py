@@ -16,7 +16,7 @@ def depthwise_in_fp32(module: nn.Module) -> int:
     """Make slow depthwise convolutions compute in fp32 under CPU autocast; count them.
 
     Names and values of the state dict, copies (`copy.deepcopy`) and GPU runs are not affected.
-    `depthwise_as_before` undoes it.
+    `restore_depthwise` undoes it.
     """
     slow = [part for part in module.modules() if _slow_in_bf16(part)]
     for part in slow:
@@ -25,7 +25,7 @@ def depthwise_in_fp32(module: nn.Module) -> int:
     return len(slow)
 
 
-def depthwise_as_before(module: nn.Module) -> None:
+def restore_depthwise(module: nn.Module) -> None:
     """Undo `depthwise_in_fp32`."""
     for part in module.modules():
         if isinstance(part, _InFp32):

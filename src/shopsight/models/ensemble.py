@@ -25,7 +25,7 @@ class EnsembleHead(nn.Module):
     """The mean of the members' probabilities, as logits.
 
     Each member's head reads its own part of the embedding. Logarithms of mean probabilities are
-    logits whose softmax gives those probabilities back; for several labels per picture the mean
+    logits whose softmax gives those probabilities back; for several labels per image the mean
     of the logits is taken instead.
     """
 

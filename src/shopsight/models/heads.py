@@ -16,10 +16,10 @@ HeadKind = Literal["linear", "mlp", "cosine"]
 class LinearHead(nn.Module):
     """Dropout, then one linear layer, `classifier`."""
 
-    def __init__(self, width: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, embedding_dim: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(embedding_dim, classes)
 
     def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         return self.classifier(self.dropout(embedding))  # type: ignore[no-any-return]
@@ -29,14 +29,19 @@ class MlpHead(nn.Module):
     """Twice Linear, BatchNorm, ReLU, Dropout; then the classifier."""
 
     def __init__(
-        self, width: int, classes: int, *, hidden: int, hidden_dropout: tuple[float, float]
+        self,
+        embedding_dim: int,
+        classes: int,
+        *,
+        hidden_dim: int,
+        hidden_dropout: tuple[float, float],
     ) -> None:
         super().__init__()
         self.hidden = nn.Sequential(
-            *_hidden_layer(width, hidden, hidden_dropout[0]),
-            *_hidden_layer(hidden, hidden, hidden_dropout[1]),
+            *_hidden_layer(embedding_dim, hidden_dim, hidden_dropout[0]),
+            *_hidden_layer(hidden_dim, hidden_dim, hidden_dropout[1]),
         )
-        self.classifier = nn.Linear(hidden, classes)
+        self.classifier = nn.Linear(hidden_dim, classes)
 
     def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         return self.classifier(self.hidden(embedding))  # type: ignore[no-any-return]
@@ -56,12 +61,12 @@ class CosineHead(nn.Module):
     """
 
     def __init__(
-        self, width: int, classes: int, *, dropout: float = 0.0, scale: float = 16.0
+        self, embedding_dim: int, classes: int, *, dropout: float = 0.0, scale: float = 16.0
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.weight = nn.Parameter(torch.empty(classes, width))
-        nn.init.normal_(self.weight, std=width**-0.5)
+        self.weight = nn.Parameter(torch.empty(classes, embedding_dim))
+        nn.init.normal_(self.weight, std=embedding_dim**-0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
@@ -73,22 +78,24 @@ class CosineHead(nn.Module):
 def create_head(
     kind: HeadKind,
     *,
-    width: int,
+    embedding_dim: int,
     classes: int,
     dropout: float = 0.0,
-    hidden: int = 512,
+    hidden_dim: int = 512,
     hidden_dropout: tuple[float, float] = (0.4, 0.5),
 ) -> nn.Module:
-    """A new head for embeddings of `width` numbers.
+    """A new head for embeddings of `embedding_dim` numbers.
 
     Args:
         dropout: on the embedding, of the linear and cosine heads.
-        hidden, hidden_dropout: of the mlp head's two layers.
+        hidden_dim, hidden_dropout: of the mlp head's two layers.
     """
     match kind:
         case "linear":
-            return LinearHead(width, classes, dropout=dropout)
+            return LinearHead(embedding_dim, classes, dropout=dropout)
         case "mlp":
-            return MlpHead(width, classes, hidden=hidden, hidden_dropout=hidden_dropout)
+            return MlpHead(
+                embedding_dim, classes, hidden_dim=hidden_dim, hidden_dropout=hidden_dropout
+            )
         case "cosine":
-            return CosineHead(width, classes, dropout=dropout)
+            return CosineHead(embedding_dim, classes, dropout=dropout)

@@ -10,30 +10,35 @@ from shopsight.preprocess import Preprocess
 
 
 class ProductModel(nn.Module):
-    """Normalisation, backbone and head, as train, evaluate, predict and export all run it.
+    """Normalization, backbone and head, as train, evaluate, predict and export all run it.
 
-    Pictures stay uint8 up to here; mean and standard deviation are one multiply-add on the batch.
-    State-dict names start with "backbone." and "head.": the normalisation belongs to
+    Images stay uint8 up to here; mean and standard deviation are one multiply-add on the batch.
+    State-dict names start with "backbone." and "head.": the normalization belongs to
     `preprocess`, not to the weights.
 
     Args:
         backbone: float "b 3 s s" -> "b width".
         head: "b width" -> "b classes".
         preprocess: its mean and std are applied here; its geometry was applied before.
-        flip: in eval mode, the embedding is the mean over the picture and its mirror image.
+        tta_hflip: in eval mode, the embedding is the mean over the image and its mirror image.
     """
 
     scale: Tensor
     offset: Tensor
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, preprocess: Preprocess, *, flip: bool = False
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        preprocess: Preprocess,
+        *,
+        tta_hflip: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.preprocess = preprocess
-        self.flip = flip
+        self.tta_hflip = tta_hflip
         mean, std = torch.tensor(preprocess.mean), torch.tensor(preprocess.std)
         scale = (1.0 / (255.0 * std.double())).float()
         offset = (-mean.double() / std.double()).float()
@@ -47,10 +52,10 @@ class ProductModel(nn.Module):
         return torch.addcmul(self.offset, pixels, self.scale)
 
     def embed(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b w"]:
-        """The backbone's output for each picture."""
+        """The backbone's output for each image."""
         pixels = self.normalize(images)
         embedding: Tensor = self.backbone(pixels)
-        if self.flip and not self.training:
+        if self.tta_hflip and not self.training:
             embedding = (embedding + self.backbone(pixels.flip(3))) / 2
         return embedding
 
@@ -59,5 +64,5 @@ class ProductModel(nn.Module):
         return self.head(embedding)  # type: ignore[no-any-return]
 
     def forward(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b c"]:
-        """Logits of pictures of any size `s` that the backbone takes."""
+        """Logits of images of any size `s` that the backbone takes."""
         return self.classify(self.embed(images))

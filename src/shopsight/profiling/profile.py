@@ -1,7 +1,7 @@
-"""What a network costs and how much of the picture it sees.
+"""What a network costs and how much of the image it sees.
 
 MACs are the multiply-adds of convolutions and matrix products (attention's two included); FLOPs
-are twice that. Published tables mix the two up: here both are always given. Normalisation,
+are twice that. Published tables mix the two up: here both are always given. Normalization,
 activations and biases are left out of both, as is usual.
 """
 
@@ -28,12 +28,12 @@ FASHION_CLASSES = 10
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageProfile:
     """Attributes:
     name: the modules' common name; "stem", and "embedding" for the backbone's output.
-    stride_px: input pixels between neighbouring positions; None once positions are mixed.
+    stride_px: input pixels between neighboring positions; None once positions are mixed.
     receptive_field: side of the input window, pixels, that one position sees; padding and the
-        picture's border not subtracted.
+        image's border not subtracted.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Speed:
 
 @dataclass(frozen=True)
 class Profile:
-    """Cost of one network at one picture size.
+    """Cost of one network at one image size.
 
     Attributes:
         classes: outputs of the classifier that is counted in.
-        macs: multiply-adds for one picture.
-        activation_bytes: what backward keeps of one picture, in fp32; weights not included.
+        macs: multiply-adds for one image.
+        activation_bytes: what backward keeps of one image, in fp32; weights not included.
         stages: from input to output.
         rows: per layer, in order of execution.
         guessed: operations that the receptive field had no rule for, taken to mix everything.
@@ -75,7 +75,7 @@ class Profile:
     parameters: int
     macs: int
     activation_bytes: int
-    stages: tuple[Stage, ...]
+    stages: tuple[StageProfile, ...]
     rows: tuple[Layer, ...]
     guessed: tuple[str, ...]
     speeds: tuple[Speed, ...] = ()
@@ -83,7 +83,7 @@ class Profile:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations for one picture: a multiply-add is two."""
+        """Floating-point operations for one image: a multiply-add is two."""
         return 2 * self.macs
 
     def speed(self, batch: int) -> Speed | None:
@@ -115,7 +115,7 @@ def backbone_with_classifier(
     backbone = create_backbone(name, weights="random", size=size_px)
     if classes is None:
         classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
-    head = create_head("linear", width=backbone.width, classes=classes)
+    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=classes)
     return ProductModel(backbone.module, head, backbone.preprocess).eval(), classes
 
 
@@ -128,8 +128,8 @@ def profile_backbone(
 
 
 def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
-    """Cost of a network, from uint8 pictures to logits, at its preprocessing's size."""
-    size_px = model.preprocess.size
+    """Cost of a network, from uint8 images to logits, at its preprocessing's size."""
+    size_px = model.preprocess.size_px
     image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
     image = image.to(next(model.parameters()).device)
     traced = trace(model, image)
@@ -152,7 +152,7 @@ def _renamed(layer: Layer) -> Layer:
     return Layer(**(vars(layer) | {"name": layer.name.removeprefix("backbone.") or "model"}))
 
 
-def _stages(traced: Trace, stages: Stages) -> tuple[Stage, ...]:
+def _stages(traced: Trace, stages: Stages) -> tuple[StageProfile, ...]:
     """The reach at the end of each stage.
 
     A stage ends with the last of its modules, and with the layers without parameters that follow
@@ -185,11 +185,13 @@ def _stages(traced: Trace, stages: Stages) -> tuple[Stage, ...]:
     return (*out, _stage("embedding", embedding))
 
 
-def _stage(name: str, reach: Reach) -> Stage:
+def _stage(name: str, reach: Reach) -> StageProfile:
     atoms = [atom for dim in reach.dims for atom in dim]
     strides = [atom.stride_px for atom in atoms if atom.axis == HEIGHT]
     mixed = any(atom.axis == MIXED for atom in atoms)
-    return Stage(name, min(strides) if strides and not mixed else None, reach.receptive_field)
+    return StageProfile(
+        name, min(strides) if strides and not mixed else None, reach.receptive_field
+    )
 
 
 def _stage_name(parameters: tuple[str, ...], index: int, last_module: str) -> str:

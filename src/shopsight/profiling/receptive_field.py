@@ -37,10 +37,10 @@ Dim = tuple[Atom, ...]
 
 
 class Window(NamedTuple):
-    """The input pixels that the first element of a tensor sees; its neighbours' are shifted.
+    """The input pixels that the first element of a tensor sees; its neighbors' are shifted.
 
     Both are (vertical, horizontal), pixels; `start_px` is negative inside the padding, an
-    infinite `side_px` is the whole picture.
+    infinite `side_px` is the whole image.
     """
 
     start_px: Pair = (0.0, 0.0)

@@ -14,13 +14,13 @@ from shopsight.inference.engine import Engine
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.models.product_model import ProductModel
 from shopsight.profiling.profile import Profile, Speed, profile_model
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 
 MIN_RUNS, MAX_RUNS, SECONDS_PER_BATCH_SIZE = 3, 50, 2.0
 
 
 def measure_speeds(engine: Engine, *, size_px: int, batches: Sequence[int]) -> tuple[Speed, ...]:
-    """Median time from uint8 pictures to logits for each batch size.
+    """Median time from uint8 images to logits for each batch size.
 
     The first run, which allocates and picks kernels, does not count.
     """
@@ -31,7 +31,7 @@ def measure_speeds(engine: Engine, *, size_px: int, batches: Sequence[int]) -> t
         def run(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = images) -> None:
             engine.run(images)
 
-        with freed_memory_kept():
+        with retain_freed_memory():
             times_s = _times_s(run)
         latency_s = statistics.median(times_s)
         speeds.append(Speed(batch, 1000 * latency_s, batch / latency_s, len(times_s)))
@@ -57,18 +57,18 @@ def profile_and_time(
         return profile
     engine = TorchEngine(model, device=device, precision=precision)
     speeds = measure_speeds(engine, size_px=profile.size_px, batches=batches)
-    return profile.timed(speeds, measured_on=_told(engine))
+    return profile.timed(speeds, measured_on=_device_text(engine))
 
 
-def _told(engine: TorchEngine) -> str:
+def _device_text(engine: TorchEngine) -> str:
     """`"torch on the CPU, fp32, 1 thread"`."""
     device = {"cpu": "the CPU", "cuda": "the GPU"}.get(engine.device.type, engine.device.type)
     precision = "fp32" if engine.precision == "32" else engine.precision
-    told = f"torch on {device}, {precision}"
+    text = f"torch on {device}, {precision}"
     if engine.device.type != "cpu":
-        return told
+        return text
     threads = torch.get_num_threads()
-    return f"{told}, {threads} thread{'s' * (threads != 1)}"
+    return f"{text}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _times_s(run: Callable[[], None]) -> list[float]:

@@ -46,7 +46,7 @@ class Layer:
         macs: multiply-adds of matrix products and convolutions.
         output_bytes: of its output.
         receptive_field: side of the input window that one output element sees, pixels; None where
-            the output is no single tensor that depends on the picture.
+            the output is no single tensor that depends on the image.
     """
 
     name: str

@@ -17,8 +17,8 @@ class EpochRow:
     """Figures of one epoch; the probe is a row of its own, epoch 0.
 
     Attributes:
-        train_loss, train_accuracy: of augmented pictures, while the weights still move; with
-            mixed pictures the accuracy is against the larger share.
+        train_loss, train_accuracy: of augmented images, while the weights still move; with
+            mixed images the accuracy is against the larger share.
         lr: of the backbone's last stage, at the epoch's end.
         seconds: wall time, validation included.
     """
@@ -47,8 +47,8 @@ class EpochRow:
     def line(self) -> str:
         """What a reader of the log wants to know."""
         val = f", val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%}"
-        told = f"train loss {self.train_loss:.3f}{val if self.validated else ''}"
-        return f"epoch {self.epoch}: {told} ({self.seconds:.0f} s)"
+        text = f"train loss {self.train_loss:.3f}{val if self.validated else ''}"
+        return f"epoch {self.epoch}: {text} ({self.seconds:.0f} s)"
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:

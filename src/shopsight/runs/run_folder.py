@@ -16,7 +16,7 @@ from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
 from shopsight.files import read_json, write_json, write_text
 
-Stage = Literal["prepared", "probed", "finetuned", "bundled"]
+RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class RunFolder:
         state = self.state() if self.state_file.is_file() else {"versions": versions()}
         write_json(self.state_file, state | changes)
 
-    def reached(self, stage: Stage) -> bool:
-        order: tuple[Stage, ...] = ("prepared", "probed", "finetuned", "bundled")
+    def reached(self, stage: RunStage) -> bool:
+        order: tuple[RunStage, ...] = ("prepared", "probed", "finetuned", "bundled")
         at = self.state().get("stage")
         return at in order and order.index(at) >= order.index(stage)
 

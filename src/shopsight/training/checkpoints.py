@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `path` after each epoch: weights, optimiser, schedule, averages, history.
+    """Writes `path` after each epoch: weights, optimizer, schedule, averages, history.
 
     It is a `Checkpoint`, which Lightning calls after every other hook of the epoch, so that what
     the module noted at the epoch's end is in it.

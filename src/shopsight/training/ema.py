@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class WeightAverage:
+class ModelEma:
     """Average of a network's parameters and running statistics.
 
     The decay is lowered at the start, to (1 + step) / (10 + step), so that a short run is not
@@ -22,7 +22,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take in the weights after one optimiser step."""
+        """Take in the weights after one optimizer step."""
         self.step += 1
         rate = 1.0 - min(self.decay, (1 + self.step) / (10 + self.step))
         for name, value in module.state_dict().items():

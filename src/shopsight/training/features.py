@@ -1,8 +1,8 @@
-"""Features of the frozen network, computed once for each picture and kept on disk.
+"""Features of the frozen network, computed once for each image and kept on disk.
 
-Folds, other seeds, other label columns and later trainings probe the same pictures with the same
-network. A feature is a function of its picture and the network alone: every batch has the same
-shape, so that it does not matter which other pictures are in it.
+Folds, other seeds, other label columns and later trainings probe the same images with the same
+network. A feature is a function of its image and the network alone: every batch has the same
+shape, so that it does not matter which other images are in it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FeatureStore:
 
     Attributes:
         folder: of this network alone, see `feature_folder`.
-        keys: of each catalogue row's picture.
+        keys: of each catalog row's image.
         width: of a feature.
     """
 
@@ -46,7 +46,7 @@ class FeatureStore:
     width: int
 
     def missing(self, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
-        """The first row of each distinct picture whose feature is not there."""
+        """The first row of each distinct image whose feature is not there."""
         _, first = np.unique(self.keys[rows], return_index=True)
         distinct = rows[np.sort(first)]
         return distinct[Segments.read(self.folder).find(self.keys[distinct])[0] < 0]
@@ -69,7 +69,7 @@ def feature_folder(root: Path, model: ProductModel, *, pixels: str, computes: st
 
     Args:
         root: of the cache.
-        pixels: how the pictures are kept ("jpeg" changes them).
+        pixels: how the images are kept ("jpeg" changes them).
         computes: the engine's name: its precision changes the features.
     """
     about = {
@@ -78,7 +78,7 @@ def feature_folder(root: Path, model: ProductModel, *, pixels: str, computes: st
         "preprocess": model.preprocess.model_dump_json(),
         "pixels": pixels,
         "computes": computes,
-        "flip": model.flip,
+        "tta_hflip": model.tta_hflip,
         "layers": str(model.backbone),
     }
     folder = root / "features" / _network_key(about, model.backbone)
@@ -115,7 +115,7 @@ def extract_features(
         )
     missing = store.missing(rows)
     if len(missing) < len(rows):
-        progress.say(f"Features: {len(rows) - len(missing):,} of {len(rows):,} are in the cache")
+        progress.notify(f"Features: {len(rows) - len(missing):,} of {len(rows):,} are in the cache")
     if len(missing):
         store.add(_computed(engine, source, missing))
     return torch.from_numpy(store.read(rows))

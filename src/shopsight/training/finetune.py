@@ -19,7 +19,7 @@ from lightning.pytorch import Trainer
 from shopsight import progress
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
-from shopsight.models.depthwise import depthwise_as_before, depthwise_in_fp32
+from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import LastCheckpoint
@@ -54,7 +54,7 @@ def check_hardware(recipe: Recipe) -> torch.device:
         TrainingError: it has no such accelerator, not so many devices, or no such strategy.
     """
     device = training_device(recipe)
-    if recipe.training.start == "probe":
+    if recipe.training.mode == "probe":
         return device
     hardware = recipe.hardware
     try:
@@ -85,7 +85,7 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     device = training_device(recipe)
     precision = pick_precision(recipe.training.precision, device)
-    make_fast(module.model, recipe, device, precision)
+    optimize_layout(module.model, recipe, device, precision)
     if recipe.training.compile:
         module.model.compile()
     # Lightning keeps the modes that it finds: this is what holds frozen parts still.
@@ -94,7 +94,7 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
         trainer = _trainer(recipe, run, device, precision)
         resume = run.last_checkpoint if run.last_checkpoint.is_file() else None
         if resume is not None:
-            progress.say(f"resuming from {resume}")
+            progress.notify(f"resuming from {resume}")
         try:
             # The checkpoint is this run's own file: it holds plain figures beside the tensors.
             trainer.fit(module, ckpt_path=resume, weights_only=False)
@@ -107,10 +107,12 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
         finally:
             module.close_progress()
         _keep_final(module, run)
-    depthwise_as_before(module.model)
+    restore_depthwise(module.model)
 
 
-def make_fast(model: ProductModel, recipe: Recipe, device: torch.device, precision: str) -> None:
+def optimize_layout(
+    model: ProductModel, recipe: Recipe, device: torch.device, precision: str
+) -> None:
     """Lay the network out as it trains fastest; a step that is timed must be laid out so too."""
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -146,7 +148,7 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
         **_QUIET,
         precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
-        accumulate_grad_batches=settings.accumulate,
+        accumulate_grad_batches=settings.grad_accumulation,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[LastCheckpoint(run.last_checkpoint)],
         logger=loggers(recipe, run),
@@ -167,8 +169,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def half_the_batch(recipe: Recipe, why: BaseException) -> Recipe:
-    """The same optimiser steps from half as many pictures at once.
+def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
+    """The same optimizer steps from half as many images at once.
 
     Raises:
         TrainingError: a batch of one does not fit.
@@ -176,12 +178,14 @@ def half_the_batch(recipe: Recipe, why: BaseException) -> Recipe:
     settings = recipe.training
     if settings.batch_size == 1:
         raise TrainingError(
-            "not even a batch of one picture fits in memory",
-            fix="a smaller --set preprocess.size=... or another --backbone",
+            "not even a batch of one image fits in memory",
+            fix="a smaller --set preprocess.size_px=... or another --backbone",
         ) from why
     smaller = settings.batch_size // 2
-    progress.say(f"out of memory at batch {settings.batch_size}: going on with {smaller}")
-    return recipe.replace(training={"batch_size": smaller, "accumulate": settings.accumulate * 2})
+    progress.notify(f"out of memory at batch {settings.batch_size}: going on with {smaller}")
+    return recipe.replace(
+        training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
+    )
 
 
 @contextmanager
@@ -208,8 +212,8 @@ def deadline_of(recipe: Recipe, spent_s: float) -> float | None:
     return None if limit is None else time.monotonic() + limit - spent_s
 
 
-def weights_to_keep(run: RunFolder, recipe: Recipe) -> Path:
+def selected_checkpoint(run: RunFolder, recipe: Recipe) -> Path:
     """The weight file that becomes the bundle."""
     best, final = run.checkpoints / "best.safetensors", run.checkpoints / "final.safetensors"
     # Without validation images there is no best epoch.
-    return best if recipe.training.keep == "best" and best.is_file() else final
+    return best if recipe.training.checkpoint == "best" and best.is_file() else final

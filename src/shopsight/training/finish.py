@@ -27,7 +27,7 @@ GOLDEN_IMAGES = 8
 BATCH = 64
 
 
-def write_model(
+def build_bundle(
     run: RunFolder,
     model: ProductModel,
     *,
@@ -66,20 +66,20 @@ def write_model(
         head=HeadInfo(
             kind=recipe.model.head,
             dropout=recipe.model.dropout,
-            hidden=recipe.model.head_width,
-            hidden_dropout=recipe.model.head_dropout,
+            hidden_dim=recipe.model.hidden_dim,
+            hidden_dropout=recipe.model.hidden_dropout,
         ),
         labels=catalog.labels,
         multilabel=catalog.multilabel,
         preprocess=model.preprocess,
-        embedding_width=width,
+        embedding_dim=width,
         temperature=temperature,
         thresholds=thresholds,
-        flip=model.flip,
+        tta_hflip=model.tta_hflip,
         recipe=recipe.about.title,
         catalog=catalog.name,
         catalog_fingerprint=catalog.fingerprint(),
-        drawn=catalog.drawn,
+        synthetic=catalog.synthetic,
     )
     write_bundle(
         run.model, model=model, info=info, golden=golden, metrics=metrics, card=_card(info, metrics)
@@ -115,7 +115,9 @@ def _first_labels(catalog: Catalog) -> Int64[np.ndarray, "n"]:
 
 
 def _card(info: BundleInfo, metrics: dict[str, Any]) -> str:
-    drawn = " These pictures were **drawn by the program**, not photographed." if info.drawn else ""
+    synthetic = (
+        " These images were **drawn by the program**, not photographed." if info.synthetic else ""
+    )
     score = (
         f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images."
         if "val_accuracy" in metrics
@@ -125,7 +127,7 @@ def _card(info: BundleInfo, metrics: dict[str, Any]) -> str:
     return f"""# {info.recipe or "A shopsight model"}
 
 Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
-`{info.backbone}`, weights: {info.weights}.{drawn}
+`{info.backbone}`, weights: {info.weights}.{synthetic}
 
 {score} The test score, with its interval, is in the run's `report.html` and `metrics.json`.
 
@@ -134,7 +136,7 @@ Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
     for prediction in model.predict(["photo.jpg"]):
         print(prediction.labels[0], prediction.probabilities[0])
 
-Input: any picture file; it is made {info.preprocess.size} x {info.preprocess.size} pixels
+Input: any image file; it is made {info.preprocess.size_px} x {info.preprocess.size_px} pixels
 ("{info.preprocess.resize}"). Probabilities are calibrated with temperature {info.temperature:.3f}.
 
 ## Labels

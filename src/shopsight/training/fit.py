@@ -1,4 +1,4 @@
-"""From a recipe and a catalogue to a run folder with a bundle in it."""
+"""From a recipe and a catalog to a run folder with a bundle in it."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
 from shopsight.inference.torch_engine import TorchEngine
-from shopsight.loading.cache import PixelSource, cache_root, open_cache, picture_keys
+from shopsight.loading.cache import PixelSource, cache_root, image_keys, open_cache
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
-from shopsight.runtime import freed_memory_kept
+from shopsight.runtime import retain_freed_memory
 from shopsight.training.distributed import rank, wait_until
 from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
-    half_the_batch,
+    halve_batch_size,
     is_out_of_memory,
+    selected_checkpoint,
     training_device,
-    weights_to_keep,
 )
-from shopsight.training.finish import write_model
+from shopsight.training.finish import build_bundle
 from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
 from shopsight.training.prepare import class_counts, prepare
@@ -52,7 +52,7 @@ def fit(
     out: Path | str,
     *,
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
     fold: int | None = None,
 ) -> None:
     """Audit, split, train and bundle; see `prepare` for what is checked first.
@@ -64,7 +64,7 @@ def fit(
     """
     run = RunFolder(Path(out))
     if rank() == 0:
-        prepare(catalog, recipe, run, accept=accept, leave_out=leave_out, fold=fold)
+        prepare(catalog, recipe, run, accept=accept, exclude=exclude, fold=fold)
     resume(run.path)
 
 
@@ -84,8 +84,8 @@ def resume(out: Path | str) -> None:
             fix="delete it and train again",
         )
     if not run.reached("bundled"):
-        with freed_memory_kept():
-            _Training(run).go_on()
+        with retain_freed_memory():
+            _Training(run).run_stages()
 
 
 def _ready_for_finetuning(run: RunFolder) -> bool:
@@ -107,8 +107,8 @@ class _Training:
         )
         self.source = self._open_cache()
 
-    def go_on(self) -> None:
-        start = self.recipe.training.start
+    def run_stages(self) -> None:
+        start = self.recipe.training.mode
         if not self.run.reached("probed"):
             if start.startswith("probe"):
                 self._probe()
@@ -134,7 +134,7 @@ class _Training:
                 self.run.write_recipe(self.recipe)
         return source
 
-    def build(self, *, flip: bool = False) -> tuple[ProductModel, Backbone]:
+    def build(self, *, tta_hflip: bool = False) -> tuple[ProductModel, Backbone]:
         """The network at the start of training, the same each time it is called."""
         settings = self.recipe.model
         lightning.seed_everything(self.recipe.seed, verbose=False)
@@ -143,17 +143,17 @@ class _Training:
             weights=settings.weights,
             drop_path=settings.drop_path,
             conv_dropout=settings.conv_dropout,
-            size=self.preprocess.size,
+            size=self.preprocess.size_px,
         )
         head = create_head(
             settings.head,
-            width=backbone.width,
+            embedding_dim=backbone.embedding_dim,
             classes=len(self.catalog.labels),
             dropout=settings.dropout,
-            hidden=settings.head_width,
-            hidden_dropout=settings.head_dropout,
+            hidden_dim=settings.hidden_dim,
+            hidden_dropout=settings.hidden_dropout,
         )
-        return ProductModel(backbone.module, head, self.preprocess, flip=flip), backbone
+        return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
     # -- the probe -------------------------------------------------------------------------
 
@@ -161,13 +161,13 @@ class _Training:
         clock = Clock()
         train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
         val = self.catalog.rows_of("val")
-        model, backbone = self.build(flip=self.recipe.evaluation.flip)
+        model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         engine = TorchEngine(
             model,
             device=self.device.type,
             precision="bf16" if self.recipe.training.precision == "bf16" else "32",
         )
-        store = self._feature_store(model, engine, backbone.width)
+        store = self._feature_store(model, engine, backbone.embedding_dim)
         rows = np.concatenate([train, val])
         features = extract_features(engine, self.source, rows, store=store)
         features, val_features = features[: len(train)], features[len(train) :]
@@ -190,7 +190,7 @@ class _Training:
         root = cache_root(self.recipe.cache)
         return FeatureStore(
             feature_folder(root, model, pixels=self.source.mode, computes=engine.name),
-            picture_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes()),
+            image_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes()),
             width,
         )
 
@@ -203,7 +203,7 @@ class _Training:
         row = EpochRow(
             stage="probe",
             epoch=0,
-            size_px=self.preprocess.size,
+            size_px=self.preprocess.size_px,
             lr=0.0,
             train_loss=loss,
             train_accuracy=accuracy,
@@ -212,12 +212,12 @@ class _Training:
             seconds=round(clock.elapsed()[0], 2),
         )
         write_history(self.run.metrics_file, [row])
-        if self.recipe.training.start == "probe":
+        if self.recipe.training.mode == "probe":
             log_once(self.recipe, self.run, row)
         self.run.update_state(probe_penalty=probe.penalty)
         self.run.add_seconds("probe", clock)
         scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
-        progress.say(f"probe: {scored}L2 penalty {probe.penalty:g}")
+        progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
 
     def _with_probe(self, model: ProductModel) -> ProductModel:
         probe = load_file(self.run.probe_file)
@@ -249,12 +249,12 @@ class _Training:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self.recipe = half_the_batch(self.recipe, error)
+                self.recipe = halve_batch_size(self.recipe, error)
                 self.run.write_recipe(self.recipe)
 
     def _module(self) -> ClassifierTraining:
         model, backbone = self.build()
-        if self.recipe.training.start == "probe-then-finetune":
+        if self.recipe.training.mode == "probe-then-finetune":
             self._with_probe(model)
         data, train = self.recipe.data, self.catalog.rows_of("train")
         extra = offline_samples(
@@ -295,15 +295,15 @@ class _Training:
         steps = len(module.train_dataloader())
         epochs = plan_epochs(
             times,
-            sizes=self.recipe.training.sizes,
+            sizes=self.recipe.training.progressive_sizes_px,
             most=most,
             steps_per_epoch=steps,
             budget_s=left_s,
         )
         if epochs == 0 and self.run.probe_file.is_file():
-            progress.say(f"no epoch fits in the {left_s:.0f} s that are left: keeping the probe")
+            progress.notify(f"no epoch fits in the {left_s:.0f} s that are left: keeping the probe")
             return False
-        progress.say(
+        progress.notify(
             f"{max(1, epochs)} of at most {most} epochs fit in the {left_s:.0f} s that are left"
         )
         self.recipe = self.recipe.replace(training={"epochs": max(1, epochs)})
@@ -314,16 +314,16 @@ class _Training:
 
     def _bundle(self) -> None:
         clock = Clock()
-        model, backbone = self.build(flip=self.recipe.evaluation.flip)
+        model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         if self.run.reached("finetuned"):
-            model.load_state_dict(load_file(weights_to_keep(self.run, self.recipe)))
+            model.load_state_dict(load_file(selected_checkpoint(self.run, self.recipe)))
         else:
             self._with_probe(model)
-        write_model(
+        build_bundle(
             self.run,
             model,
             backbone=backbone.name,
-            width=backbone.width,
+            width=backbone.embedding_dim,
             started_from=backbone.weights,
             recipe=self.recipe,
             catalog=self.catalog,

@@ -18,7 +18,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import best_epoch, read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import resume
-from shopsight.training.prepare import lay_out, prepare
+from shopsight.training.prepare import init_run_folder, prepare
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def fit_folds(
     out: Path | str,
     *,
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> FoldsResult:
     """Train `folds.count` networks and one bundle; the audit is made once.
 
@@ -47,7 +47,7 @@ def fit_folds(
         ShopsightError: as `shopsight.training.fit.fit` does.
     """
     run = RunFolder(Path(out))
-    prepare(catalog, recipe, run, accept=accept, leave_out=leave_out)
+    prepare(catalog, recipe, run, accept=accept, exclude=exclude)
     return resume_folds(out)
 
 
@@ -57,7 +57,7 @@ def resume_folds(out: Path | str) -> FoldsResult:
     recipe = run.recipe()
     folds = tuple(RunFolder(run.path / "folds" / str(k)) for k in range(recipe.folds.count))
     for number, fold in enumerate(folds):
-        progress.say(f"fold {number + 1} of {len(folds)}: {fold.path}")
+        progress.notify(f"fold {number + 1} of {len(folds)}: {fold.path}")
         _train_one(run, fold, number)
     if not run.reached("bundled"):
         if recipe.folds.final == "ensemble":
@@ -76,7 +76,7 @@ def is_folds_run(out: Path | str) -> bool:
 
 def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
     if not fold.state_file.is_file():
-        lay_out(fold, run.catalog(), run.recipe(), fold=number, about={"of": str(run.path)})
+        init_run_folder(fold, run.catalog(), run.recipe(), fold=number, about={"of": str(run.path)})
     resume(fold.path)
 
 
@@ -104,12 +104,12 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         EnsembleBackbone([member.backbone for member in models]),
         EnsembleHead([member.head for member in models], multilabel=first.multilabel),
         first.preprocess,
-        flip=first.flip,
+        tta_hflip=first.tta_hflip,
     ).eval()
     info = first.model_copy(
         update={
             "members": len(bundles),
-            "embedding_width": first.embedding_width * len(bundles),
+            "embedding_dim": first.embedding_dim * len(bundles),
         }
         | _calibration(bundles)
     )
@@ -127,8 +127,8 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     """Train once more, on every image, by what the folds settled."""
     refit = RunFolder(run.path / "refit")
     if not refit.state_file.is_file():
-        settled = _settled(run.recipe(), folds)
-        lay_out(refit, run.catalog(), settled, fold="all", about={"of": str(run.path)})
+        settled = refit_recipe(run.recipe(), folds)
+        init_run_folder(refit, run.catalog(), settled, fold="all", about={"of": str(run.path)})
     resume(refit.path)
     bundles = [read_bundle(fold.model) for fold in folds]
     made = read_bundle(refit.model)
@@ -142,15 +142,15 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     )
 
 
-def _settled(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
+def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
     """The recipe with what validation images decide written out: the refit has none.
 
     Epochs and the probe's penalty are the folds' middle ones.
     """
     epochs = round(statistics.median(_epochs_needed(fold) for fold in folds))
-    training = {"keep": "last", "patience": None, "time_limit_s": None}
+    training = {"checkpoint": "last", "patience": None, "time_limit_s": None}
     # No epoch at all: the probe was wanted, or all that the time limit allowed.
-    changed = {"epochs": epochs} if epochs else {"start": "probe"}
+    changed = {"epochs": epochs} if epochs else {"mode": "probe"}
     settled = recipe.replace(training=training | changed)
     states = [fold.state() for fold in folds]
     penalties = [state["probe_penalty"] for state in states if "probe_penalty" in state]
@@ -162,6 +162,6 @@ def _settled(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
 def _epochs_needed(fold: RunFolder) -> int:
     """Fine-tuning epochs up to the weights that the fold kept."""
     rows = [row for row in read_history(fold.metrics_file) if row.stage == "finetune"]
-    if not rows or fold.recipe().training.keep == "last":
+    if not rows or fold.recipe().training.checkpoint == "last":
         return len(rows)
     return best_epoch(rows).epoch

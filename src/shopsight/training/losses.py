@@ -42,7 +42,7 @@ def class_weights(
         unknown = sorted(set(chosen) - set(labels))
         if unknown:
             raise ConfigError(
-                f"{len(unknown)} labels of training.class_weights are not in the catalogue",
+                f"{len(unknown)} labels of training.class_weights are not in the catalog",
                 details=unknown,
             )
         weights = np.array([chosen.get(label, 1.0) for label in labels])

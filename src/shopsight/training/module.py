@@ -28,7 +28,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import PadColor
 from shopsight.runs.history import EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.ema import WeightAverage
+from shopsight.training.ema import ModelEma
 from shopsight.training.losses import ClassificationLoss
 from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
 
@@ -40,12 +40,12 @@ class TrainingData:
     """What a fine-tuning reads.
 
     Attributes:
-        source: canvases of every catalogue row.
-        train_rows, val_rows: rows of the catalogue.
-        targets: of every catalogue row, as probabilities or zeros and ones.
+        source: canvases of every catalog row.
+        train_rows, val_rows: rows of the catalog.
+        targets: of every catalog row, as probabilities or zeros and ones.
         class_weights: of the loss, or None.
         extra: offline-augmented samples added to the training rows, or None.
-        fill: colour that a warp shows outside the picture.
+        fill: color that a warp shows outside the image.
     """
 
     source: PixelSource
@@ -65,7 +65,7 @@ def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
 class ClassifierTraining(lightning.LightningModule):
     """Trains a `ProductModel` by a resolved recipe.
 
-    Randomness inside the network (dropout, stochastic depth) is seeded per (seed, step), pictures
+    Randomness inside the network (dropout, stochastic depth) is seeded per (seed, step), images
     per (seed, epoch, sample): a run that is resumed equals one that was never stopped.
     """
 
@@ -89,9 +89,7 @@ class ClassifierTraining(lightning.LightningModule):
         self.history = first_rows
         self.deadline = deadline
         self.loss = ClassificationLoss(recipe.training, data.class_weights)
-        self.average = (
-            WeightAverage(model, decay=recipe.training.ema) if recipe.training.ema else None
-        )
+        self.average = ModelEma(model, decay=recipe.training.ema) if recipe.training.ema else None
         self.best = (-1.0, float("inf"))
         self.best_epoch = 0
         self._totals = torch.zeros(3, dtype=torch.float64)
@@ -110,7 +108,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def _held_names(self) -> set[str]:
         settings = self.recipe.training
-        count = len(self.stages) if settings.start == "frozen" else settings.frozen_stages
+        count = len(self.stages) if settings.mode == "frozen" else settings.frozen_stages
         return {name for stage in self.stages[:count] for name in stage}
 
     def train(self, mode: bool = True) -> ClassifierTraining:
@@ -133,7 +131,9 @@ class ClassifierTraining(lightning.LightningModule):
         optimizer = create_optimizer(groups, settings)
         factor = schedule_factor(
             self.recipe.schedule,
-            steps_per_epoch=-(-len(self.train_dataloader()) // self.recipe.training.accumulate),
+            steps_per_epoch=-(
+                -len(self.train_dataloader()) // self.recipe.training.grad_accumulation
+            ),
             epochs=self.recipe.training.epochs,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -150,7 +150,7 @@ class ClassifierTraining(lightning.LightningModule):
     # -- what it reads ---------------------------------------------------------------------
 
     def epoch_size_px(self, epoch: int) -> int:
-        sizes = self.recipe.training.sizes or (self.data.source.size_px,)
+        sizes = self.recipe.training.progressive_sizes_px or (self.data.source.size_px,)
         return size_of_epoch(sizes, self.recipe.training.epochs, epoch)
 
     def train_dataloader(self) -> EpochBatches:
@@ -188,7 +188,7 @@ class ClassifierTraining(lightning.LightningModule):
         return replace(batch, images=batch.images.to(device, non_blocking=True))
 
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
-        """Targets of a batch, mixed as its pictures are."""
+        """Targets of a batch, mixed as its images are."""
         own = self.data.targets[batch.rows]
         if batch.partner_rows is None or batch.share is None:
             return own.to(self.device)
@@ -301,7 +301,7 @@ class ClassifierTraining(lightning.LightningModule):
         return self.recipe.optimizer.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
 
     def _tell(self, row: EpochRow) -> None:
-        progress.say(row.line())
+        progress.notify(row.line())
         for logger in self.trainer.loggers:
             logger.log_metrics(row.figures(), step=row.epoch)
         if self.trainer.is_global_zero:
@@ -310,12 +310,14 @@ class ClassifierTraining(lightning.LightningModule):
     def _stop_early(self, row: EpochRow) -> None:
         patience = self.recipe.training.patience
         if patience is not None and self.current_epoch - self.best_epoch >= patience:
-            progress.say(f"stopped after epoch {row.epoch}: no better epoch in {patience}")
+            progress.notify(f"stopped after epoch {row.epoch}: no better epoch in {patience}")
             self.trainer.should_stop = True
         if self.deadline is not None and time.monotonic() > self.deadline:
             left = self.recipe.training.epochs - row.epoch
             if left:
-                progress.say(f"stopped after epoch {row.epoch}: time limit, {left} epochs undone")
+                progress.notify(
+                    f"stopped after epoch {row.epoch}: time limit, {left} epochs undone"
+                )
             self.trainer.should_stop = True
 
     def close_progress(self) -> None:

@@ -1,4 +1,4 @@
-"""Optimiser groups with layer-wise rates, and learning-rate schedules."""
+"""Optimizer groups with layer-wise rates, and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def create_optimizer(
 def schedule_factor(
     settings: ScheduleSettings, *, steps_per_epoch: int, epochs: int
 ) -> Callable[[int], float]:
-    """The factor of the learning rate at optimiser step `step`, 0 <= step < steps.
+    """The factor of the learning rate at optimizer step `step`, 0 <= step < steps.
 
     With `per = "epoch"` the factor changes only at an epoch's start, as in works that call their
     scheduler once an epoch.

@@ -20,7 +20,13 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.weights import first_line
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import SplitProof, fold_as_split, fold_catalog, prove, split_catalog
+from shopsight.catalog.split import (
+    SplitReport,
+    check_leakage,
+    fold_as_split,
+    fold_catalog,
+    split_catalog,
+)
 from shopsight.config.recipe import Recipe
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
 from shopsight.extras import require
@@ -39,12 +45,12 @@ def prepare(
     run: RunFolder,
     *,
     accept: Collection[str] = (),
-    leave_out: Collection[str] = (),
+    exclude: Collection[str] = (),
     fold: int | None = None,
 ) -> None:
     """Audit, split and resolve; leaves a run folder from which training starts or resumes.
 
-    With `folds.count` and no `fold`, the catalogue gets a `fold` column instead of a `split`.
+    With `folds.count` and no `fold`, the catalog gets a `fold` column instead of a `split`.
 
     Args:
         accept, leave_out: kinds of audit findings, see `shopsight.audit.gate`.
@@ -65,10 +71,13 @@ def prepare(
         raise CatalogError("there are no labels to train on", where=catalog.name)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    gated = _audited(catalog, run, accept=accept, leave_out=leave_out)
+    gated = _audited(catalog, run, accept=accept, exclude=exclude)
     if recipe.folds.count:
         gated, proof = fold_catalog(
-            gated, folds=recipe.folds.count, seed=recipe.seed, twins=_twins(gated)
+            gated,
+            folds=recipe.folds.count,
+            seed=recipe.seed,
+            duplicate_group=_duplicate_group(gated),
         )
         _keep_proof(run, proof)
     elif fold is not None:
@@ -77,7 +86,7 @@ def prepare(
         )
     about = {
         "command": shlex.join(["shopsight", *sys.argv[1:]]),
-        "told": list(catalog.told),
+        "notes": list(catalog.notes),
         "weights": weights,
         "accepted": sorted(accept),
         "cache": str(cache_folder().absolute()),
@@ -85,11 +94,11 @@ def prepare(
     if recipe.folds.count and fold is None:
         _write_run(run, gated, resolved, about)
     else:
-        lay_out(run, gated, resolved, fold=fold, about=about)
+        init_run_folder(run, gated, resolved, fold=fold, about=about)
     run.add_seconds("prepare", clock)
 
 
-def lay_out(
+def init_run_folder(
     run: RunFolder,
     catalog: Catalog,
     recipe: Recipe,
@@ -97,7 +106,7 @@ def lay_out(
     fold: int | Literal["all"] | None,
     about: dict[str, Any],
 ) -> None:
-    """Write the run folder of one training on an audited catalogue.
+    """Write the run folder of one training on an audited catalog.
 
     Args:
         fold: None splits by the recipe; a number tests on that fold; "all" trains on all.
@@ -115,14 +124,18 @@ def lay_out(
             val=recipe.data.val,
             test=recipe.data.test,
             seed=recipe.seed,
-            twins=_twins(catalog),
+            duplicate_group=_duplicate_group(catalog),
         )
         _keep_proof(run, proof)
     else:
         split = fold_as_split(
-            catalog, fold, val=recipe.data.val, seed=recipe.seed, twins=_twins(catalog)
+            catalog,
+            fold,
+            val=recipe.data.val,
+            seed=recipe.seed,
+            duplicate_group=_duplicate_group(catalog),
         )
-        _keep_proof(run, prove(split, twins=_twins(split)))
+        _keep_proof(run, check_leakage(split, duplicate_group=_duplicate_group(split)))
     _check_training_part(split, recipe)
     alone = recipe.replace(folds={"count": 0})
     _write_run(run, split, alone, about | {"fold": fold})
@@ -131,22 +144,22 @@ def lay_out(
 def _write_run(run: RunFolder, catalog: Catalog, recipe: Recipe, about: dict[str, Any]) -> None:
     catalog.write(run.catalog_file)
     run.write_recipe(recipe)
-    run.update_state(**about, stage="prepared", data=catalog.name, drawn=catalog.drawn)
+    run.update_state(**about, stage="prepared", data=catalog.name, synthetic=catalog.synthetic)
 
 
-def _twins(catalog: Catalog) -> Int64[np.ndarray, "n"]:
-    return catalog.table["twins"].to_numpy()
+def _duplicate_group(catalog: Catalog) -> Int64[np.ndarray, "n"]:
+    return catalog.table["duplicate_group"].to_numpy()
 
 
-def _keep_proof(run: RunFolder, proof: SplitProof) -> None:
+def _keep_proof(run: RunFolder, proof: SplitReport) -> None:
     write_json(run.split_file, proof.to_json())
     for line in proof.lines():
-        progress.say(line)
+        progress.notify(line)
 
 
 def _weights(recipe: Recipe) -> str:
     weights = recipe.model.weights
-    if recipe.training.start != "scratch":
+    if recipe.training.mode != "scratch":
         return weights
     named = weights
     # "pretrained" is the default: nobody need take it back to start from scratch, unless the
@@ -155,8 +168,8 @@ def _weights(recipe: Recipe) -> str:
         named = recipe.model.backbone.partition("@")[2] or weights
     if named not in ("pretrained", "random"):
         raise ConfigError(
-            f"training.start = 'scratch' does not go with the weights {named!r}",
-            fix="1. --set training.start=finetune   (begins with the file)\n"
+            f"training.mode = 'scratch' does not go with the weights {named!r}",
+            fix="1. --set training.mode=finetune   (begins with the file)\n"
             "2. --set model.weights=random   (begins with nothing)",
         )
     return "random"
@@ -166,7 +179,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     """The recipe with the backbone's preprocessing and the machine's precision written out, and
     what the weights are.
 
-    The network is built as training will build it, and shown a picture of every size: what cannot
+    The network is built as training will build it, and shown an image of every size: what cannot
     work must fail before hours of decoding.
 
     Raises:
@@ -178,7 +191,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         require(recipe.tracking.tracker)
     device = check_hardware(recipe)
     _check_preprocess(recipe)
-    size = recipe.preprocess.size
+    size = recipe.preprocess.size_px
     backbone = create_backbone(
         recipe.model.backbone,
         weights=_weights(recipe),
@@ -194,18 +207,19 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
             where="training.loss",
             fix="--set training.loss=bce",
         )
-    sizes = recipe.training.sizes or (preprocess.size,)
-    if max(sizes) > 4 * preprocess.size:
+    sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
+    if max(sizes) > 4 * preprocess.size_px:
         raise ConfigError(
-            f"training.sizes = {list(sizes)} magnifies pictures of {preprocess.size} px",
-            fix=f"--set preprocess.size={max(sizes)}",
+            f"training.progressive_sizes_px = {list(sizes)} magnifies images of "
+            f"{preprocess.size_px} px",
+            fix=f"--set preprocess.size_px={max(sizes)}",
         )
-    _check_sizes(backbone, recipe, sizes, preprocess.size)
+    _check_sizes(backbone, recipe, sizes, preprocess.size_px)
     resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
         training={
             "precision": pick_precision(recipe.training.precision, device),
-            "sizes": sizes,
+            "progressive_sizes_px": sizes,
         },
         model={"weights": _weights(recipe)},
     )
@@ -224,20 +238,25 @@ def _check_preprocess(recipe: Recipe) -> None:
 
 
 def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
-    _check_size(backbone, own_size, where="preprocess.size", fix="--set preprocess.size=auto")
-    if recipe.training.start != "probe":
+    _check_size(backbone, own_size, where="preprocess.size_px", fix="--set preprocess.size_px=auto")
+    if recipe.training.mode != "probe":
         for size_px in sorted(set(sizes) - {own_size}):
-            _check_size(backbone, size_px, where="training.sizes", fix="--set training.sizes=[]")
+            _check_size(
+                backbone,
+                size_px,
+                where="training.progressive_sizes_px",
+                fix="--set training.progressive_sizes_px=[]",
+            )
 
 
 def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> None:
-    """Networks with windows or position embeddings do not take pictures of every size."""
+    """Networks with windows or position embeddings do not take images of every size."""
     try:
         with torch.inference_mode():
             backbone.module.eval()(torch.zeros(1, 3, size_px, size_px))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{backbone.name} does not take pictures of {size_px} px",
+            f"{backbone.name} does not take images of {size_px} px",
             where=where,
             details=[first_line(error)],
             fix=fix,
@@ -245,15 +264,15 @@ def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> No
 
 
 def _audited(
-    catalog: Catalog, run: RunFolder, *, accept: Collection[str], leave_out: Collection[str]
+    catalog: Catalog, run: RunFolder, *, accept: Collection[str], exclude: Collection[str]
 ) -> Catalog:
-    """The catalogue without bad files; with the columns `sha256` and `twins`."""
+    """The catalog without bad files; with the columns `sha256` and `duplicate_group`."""
     report = audit(catalog)
     report.write(run.audit)
-    passed = gate(catalog, report, accept=accept, leave_out=leave_out)
+    passed = gate(catalog, report, accept=accept, exclude=exclude)
     passed.left_out.write_csv(run.audit / "left_out.csv")
     if passed.left_out.height:
-        progress.say(
+        progress.notify(
             f"left out {passed.left_out.height} of {len(catalog)} images by name: "
             f"{run.audit / 'left_out.csv'}"
         )
@@ -261,7 +280,7 @@ def _audited(
     write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
     return passed.catalog.with_table(
         passed.catalog.table.with_columns(
-            facts["sha256"], pl.Series("twins", report.twins[passed.rows])
+            facts["sha256"], pl.Series("duplicate_group", report.duplicate_group[passed.rows])
         )
     )
 

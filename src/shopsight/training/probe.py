@@ -32,7 +32,7 @@ class Probe:
     """A fitted linear head.
 
     Attributes:
-        weight, bias: act on raw features; standardisation is folded in.
+        weight, bias: act on raw features; standardization is folded in.
         penalty: the L2 penalty that was chosen.
         val_loss, val_accuracy: at that penalty.
     """
@@ -48,9 +48,9 @@ def sample_rows(rows: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     """At most `MOST_ROWS` of the rows, drawn evenly and kept in order."""
     if len(rows) <= MOST_ROWS:
         return rows
-    progress.say(f"probe: fitted on {MOST_ROWS:,} of {len(rows):,} training images")
-    drawn = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
-    return rows[np.sort(drawn)]
+    progress.notify(f"probe: fitted on {MOST_ROWS:,} of {len(rows):,} training images")
+    synthetic = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
+    return rows[np.sort(synthetic)]
 
 
 def fit_probe(
@@ -70,7 +70,7 @@ def fit_probe(
     """
     mean = train.mean(0)
     variance = train.var(0, correction=0)
-    # Halfway between standardising each feature and one scale for all: as accurate as the former,
+    # Halfway between standardizing each feature and one scale for all: as accurate as the former,
     # but features that hardly vary are not blown up, which fine-tuning would start from.
     scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
     standard = (train - mean) / scale

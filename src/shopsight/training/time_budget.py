@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 
 from shopsight import progress
-from shopsight.training.finetune import make_fast
+from shopsight.training.finetune import optimize_layout
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
@@ -41,8 +41,8 @@ class StepTimes:
 def measure_steps(module: ClassifierTraining, device: torch.device, precision: str) -> StepTimes:
     """Time real steps (loading, augmentation, forward, backward) without changing the network."""
     model = module.model.to(device)
-    make_fast(model, module.recipe, device, precision)
-    sizes = module.recipe.training.sizes or (module.data.source.size_px,)
+    optimize_layout(model, module.recipe, device, precision)
+    sizes = module.recipe.training.progressive_sizes_px or (module.data.source.size_px,)
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     module.train()
     with progress.task("Measuring a training step", total=len(set(sizes)), unit="sizes") as advance:
