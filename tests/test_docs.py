@@ -13,7 +13,7 @@ from typer.main import get_command
 from shopsight.cli.app import app, main
 from shopsight.cli.reference import reference
 from shopsight.config.recipe import load_recipe, recipe_names
-from tests.conftest import make_products
+from tests.helpers import make_products
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

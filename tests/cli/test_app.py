@@ -9,7 +9,7 @@ from typer.main import get_command
 from shopsight import __version__
 from shopsight.cli import recipes as recipes_verb
 from shopsight.cli.app import FAULT_OF_OURS, app
-from tests.cli.conftest import Shopsight
+from tests.helpers import Shopsight
 
 HEAVY = ("torch", "timm", "lightning", "sklearn", "cv2", "matplotlib", "polars", "pydantic", "PIL")
 VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from shopsight.datasets.open import open_catalog
-from tests.cli.conftest import Shopsight
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos, Shopsight
 
 NET = "shopsight:fashion_cnn"
 LITE = "embedded:tf_efficientnet_lite0"

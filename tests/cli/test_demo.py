@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shopsight.cli import demo
-from tests.cli.conftest import Shopsight
+from tests.helpers import Shopsight
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import tomllib
 
 from shopsight.config.recipe import load_recipe, recipe_names
 from shopsight.datasets.registry import DATASETS
-from tests.cli.conftest import Shopsight
+from tests.helpers import Shopsight
 
 
 def test_recipes_lists_all(shopsight: Shopsight) -> None:

@@ -13,9 +13,8 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from tests.cli.conftest import SMALL, Shopsight
-from tests.conftest import ProductPhotos, make_products
 from tests.datasets.test_registry import mapping_tables
+from tests.helpers import SMALL, ProductPhotos, Shopsight, make_products
 
 
 def _spoil(folder: Path) -> None:

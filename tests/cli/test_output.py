@@ -12,7 +12,7 @@ from shopsight.config import recipe as config
 from shopsight.config.recipe import recipe_names
 from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.metrics.intervals import Interval
-from tests.cli.conftest import Shopsight
+from tests.helpers import Shopsight
 
 BACKBONE = "embedded:tf_efficientnet_lite0"
 

@@ -11,8 +11,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.datasets import fashion_mnist
 from shopsight.files import sha256_bytes
 from tests.catalog.test_idx_pairs import write_pair
-from tests.cli.conftest import SMALL, Shopsight
-from tests.conftest import ProductPhotos
+from tests.helpers import SMALL, ProductPhotos, Shopsight
 
 
 @pytest.fixture

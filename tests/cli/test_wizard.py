@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 
 from shopsight.cli.wizard import _show_predictions, known_models
-from tests.cli.conftest import Outcome, Shopsight
-from tests.conftest import ProductPhotos, make_products
+from tests.helpers import Outcome, ProductPhotos, Shopsight, make_products
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.images.decode import decode, read_bytes
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos
 
 
 def test_a_folder_per_class(product_photos: ProductPhotos, said: list[str]) -> None:

@@ -15,7 +15,7 @@ from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 
 if TYPE_CHECKING:
-    from tests.conftest import ProductPhotos
+    from tests.helpers import ProductPhotos
 
 # BatchNorm with activation inside, depthwise convolutions, 0.4 M parameters.
 BACKBONE = "timm:test_efficientnet"

@@ -24,7 +24,7 @@ from shopsight.preprocess import Preprocess
 from shopsight.training import features
 from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.fit import fit
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos
 
 SIZE = 28
 PROBE = """

@@ -37,7 +37,7 @@ from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.time_budget import StepTimes, measure_steps
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos
 
 SMALL = """
 seed = 3

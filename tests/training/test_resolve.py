@@ -13,7 +13,7 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, ExtraMissingError, TrainingError
 from shopsight.training.fit import fit
 from shopsight.training.prepare import resolve
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos
 
 SMALL = """
 [model]

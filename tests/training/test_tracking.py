@@ -13,7 +13,7 @@ from shopsight.errors import ExtraMissingError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit
-from tests.conftest import ProductPhotos
+from tests.helpers import ProductPhotos
 
 # The trackers' own, on import and in their file formats.
 pytestmark = [

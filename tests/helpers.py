@@ -1,0 +1,97 @@
+"""What tests share that is no fixture: photos of products, command lines, recorded notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from shopsight.progress import Advance
+
+CLASSES = ("dress", "shoe", "hat")
+SMALL = ("--recipe", "fashion-mnist-cnn", "--epochs", "1", "--set", "training.batch_size=16")
+"""Flags of `train` that train a small net for an epoch."""
+
+
+@dataclass(frozen=True)
+class ProductPhotos:
+    """A folder per class with drawn JPEGs, and the same as a table.
+
+    Attributes:
+        folder: holds one sub-folder per class.
+        table: a CSV with columns image (relative to `folder`), label and product (two images
+            of each product).
+        labels: the class names, sorted.
+        count: number of images.
+    """
+
+    folder: Path
+    table: Path
+    labels: tuple[str, ...]
+    count: int
+
+
+def make_products(
+    folder: Path, *, per_class: int, classes: tuple[str, ...] = CLASSES, seed: int = 0
+) -> ProductPhotos:
+    """Draw `per_class` images (an even number) of each class into `folder`."""
+    from shopsight.datasets.synthetic import draw_product
+
+    rows = ["image,label,product"]
+    for label in classes:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for index in range(per_class):
+            number, view = divmod(index, 2)
+            name = f"{label}/{label}-{number:03d}-{view}.jpg"
+            pixels = draw_product(label, number=number, view=view, seed=seed)
+            Image.fromarray(pixels).save(folder / name, quality=90)
+            rows.append(f"{name},{label},{label}-{number}")
+    table = folder.parent / f"{folder.name}.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return ProductPhotos(folder, table, tuple(sorted(classes)), per_class * len(classes))
+
+
+class Recorder:
+    """A progress listener that keeps every note."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda _count: None)
+
+    def notify(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Shopsight = Callable[..., Outcome]
+
+
+def run_command(capsys: pytest.CaptureFixture[str], words: tuple[object, ...]) -> Outcome:
+    """Run `shopsight WORDS` in this process."""
+    from shopsight.cli.app import main
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    shown = capsys.readouterr()
+    return Outcome(int(end.value.code or 0), shown.out, shown.err)
