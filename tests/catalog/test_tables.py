@@ -36,7 +36,9 @@ def test_canonical_names() -> None:
     assert canonical(" Image Path") == "image_path"
 
 
-@pytest.mark.parametrize("image", ["image", "Filename", "img_path", "photo", "id", "unheard_of"])
+@pytest.mark.parametrize(
+    "image", ["image", "Filename", "img_path", "photo", "picture", "id", "unheard_of"]
+)
 @pytest.mark.parametrize("label", ["label", "Category", "articleType", "class"])
 def test_columns_are_found_by_name_or_content(tmp_path: Path, image: str, label: str) -> None:
     table = shop(tmp_path, rows(f"{image},{label},price", "{i}.jpg,c{p},{i}.5"), jpgs())
@@ -47,6 +49,12 @@ def test_columns_are_found_by_name_or_content(tmp_path: Path, image: str, label:
     assert catalog.table["price"][1] == "1.5"
     assert any(f"column {image!r}" in line for line in catalog.notes)
     assert any(f"label from column {label!r}" in line for line in catalog.notes)
+
+
+@pytest.mark.parametrize("folder", ["images", "Photos", "pictures", "jpg"])
+def test_the_folder_of_the_files_is_found_beside_the_table(tmp_path: Path, folder: str) -> None:
+    table = shop(tmp_path, rows("sku,file_name,label", "{i},{i}.jpg,c{p}"), jpgs(folder))
+    assert table_catalog(table).root == str(tmp_path / folder)
 
 
 def test_content_decides_between_telling_names(tmp_path: Path) -> None:

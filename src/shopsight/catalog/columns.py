@@ -18,7 +18,7 @@ from shopsight.text import listed
 # In the order of preference; compared in lower case with underscores.
 IMAGE_NAMES = (
     "image", "image_path", "img_path", "filepath", "file_path", "path", "image_file", "filename",
-    "file_name", "file", "image_name", "img_name", "img", "image", "photo", "image_url",
+    "file_name", "file", "image_name", "img_name", "img", "picture", "photo", "image_url",
     "img_url", "url", "image_id", "name", "id",
 )  # fmt: skip
 LABEL_NAMES = (

@@ -19,7 +19,7 @@ from shopsight.text import counted, listed
 
 SAMPLED_ROWS = 50
 MOST_FOLDERS = 50
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "images", "train", "jpg", "data")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "train", "jpg", "data")
 # A column of another name must match this share of files to be taken for the images.
 CLEAR_SHARE = 0.5
 
