@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shopsight.backbones.create import create_backbone
 from shopsight.errors import ExtraMissingError
+from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 
@@ -69,7 +70,7 @@ class Step:
     def __init__(self, backbone: str, *, batch: int, device: torch.device, compiled: bool) -> None:
         torch.manual_seed(0)
         built = create_backbone(backbone, weights="random")
-        head = create_head("linear", embedding_dim=built.width, classes=CLASSES)
+        head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, classes=CLASSES)
         model = ProductModel(built.module, head, built.preprocess).train()
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run_model: Callable[..., torch.Tensor] = (

@@ -25,6 +25,7 @@ from photos import jpeg, photo
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.catalog.scan import scan_folder
+from shopsight.head_settings import HeadSettings
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
 from shopsight.inference.golden import TOLERANCE, make_golden, verify
 from shopsight.inference.torch_engine import TorchEngine, computes_bf16
@@ -46,7 +47,7 @@ WRONG = {
 
 def model_of(backbone: Backbone, preprocess: Preprocess | None = None) -> ProductModel:
     torch.manual_seed(0)
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=CLASSES)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=CLASSES)
     return ProductModel(backbone.module, head, preprocess or backbone.preprocess).eval()
 
 

@@ -26,19 +26,20 @@ BAR_BYTES = 1.5e9
 def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
     from shopsight.backbones.create import create_backbone
     from shopsight.bundle.bundle import BundleInfo, write_bundle
+    from shopsight.head_settings import HeadSettings
     from shopsight.inference.golden import make_golden
     from shopsight.models.heads import create_head
     from shopsight.models.product_model import ProductModel
 
     made = create_backbone(backbone, weights="random")
-    head = create_head("linear", embedding_dim=made.width, classes=18)
+    head = create_head(HeadSettings(), embedding_dim=made.embedding_dim, classes=18)
     model = ProductModel(made.module, head, made.preprocess).eval()
     info = BundleInfo(
         backbone=backbone,
         weights=made.weights,
         labels=tuple(f"class {number}" for number in range(18)),
         preprocess=made.preprocess,
-        embedding_dim=made.width,
+        embedding_dim=made.embedding_dim,
     )
     golden = make_golden(model, files[:4])
     write_bundle(folder, model=model, info=info, golden=golden, metrics={}, card="# Benchmark\n")

@@ -27,6 +27,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from shopsight.backbones.create import create_backbone
+from shopsight.head_settings import HeadSettings
 from shopsight.inference.torch_engine import computes_bf16
 from shopsight.models.depthwise import depthwise_in_fp32
 from shopsight.models.heads import create_head
@@ -56,7 +57,7 @@ def training_step(
     """A function that makes one step of a fresh network."""
     torch.manual_seed(0)
     built = create_backbone(backbone, weights="random")
-    head = create_head("linear", embedding_dim=built.width, classes=CLASSES)
+    head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, classes=CLASSES)
     model = ProductModel(built.module, head, built.preprocess).train()
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,1 +1,31 @@
 """The classification head as one value, shared by the recipe and the bundle."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+HeadKind = Literal["linear", "mlp", "cosine"]
+HiddenDropout = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class HeadSettings(BaseModel):
+    """What builds a head: `[model.head]` of a recipe and `head` of a bundle's model.json.
+
+    `shopsight.models.heads.create_head` turns it into a network.
+
+    Attributes:
+        kind: "linear" is one layer, "mlp" two hidden layers before it, "cosine" compares the
+            embedding's direction with one learned direction per class.
+        dropout: Probability on the embedding, before a "linear" or "cosine" head.
+        hidden_dim: Width of the two hidden layers of an "mlp" head.
+        hidden_dropout: Probability after each of these two layers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    kind: HeadKind = "linear"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    hidden_dim: int = Field(default=512, ge=1)
+    hidden_dropout: tuple[HiddenDropout, HiddenDropout] = (0.4, 0.5)

@@ -13,15 +13,15 @@ from shopsight.backbones.create import create_backbone
 from shopsight.bundle.bundle import (
     BundleInfo,
     Golden,
-    HeadInfo,
     build_model,
     read_bundle,
     rewrite_info,
     write_bundle,
 )
 from shopsight.errors import BundleError, WeightsError
+from shopsight.head_settings import HeadKind, HeadSettings
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
-from shopsight.models.heads import HeadKind, create_head
+from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 
 LABELS = ("dress", "hat", "shoe")
@@ -31,7 +31,8 @@ def fashion_bundle(folder: Path, *, kind: HeadKind = "linear", members: int = 1)
     """Write a small bundle with random weights; give the network."""
     torch.manual_seed(0)
     parts = [create_backbone("shopsight:fashion_cnn", weights="random") for _ in range(members)]
-    heads = [create_head(kind, embedding_dim=32, classes=3, hidden_dim=16) for _ in range(members)]
+    settings = HeadSettings(kind=kind, hidden_dim=16)
+    heads = [create_head(settings, embedding_dim=32, classes=3) for _ in range(members)]
     preprocess = parts[0].preprocess
     model = ProductModel(parts[0].module, heads[0], preprocess).eval()
     if members > 1:
@@ -40,7 +41,7 @@ def fashion_bundle(folder: Path, *, kind: HeadKind = "linear", members: int = 1)
     info = BundleInfo(
         backbone="shopsight:fashion_cnn",
         weights="random",
-        head=HeadInfo(kind=kind, hidden_dim=16),
+        head=settings,
         labels=LABELS,
         preprocess=preprocess,
         embedding_dim=32 * members,
@@ -73,7 +74,7 @@ def test_round_trip(tmp_path: Path, kind: HeadKind, members: int) -> None:
 def test_a_network_built_for_another_size_comes_back_at_that_size(tmp_path: Path) -> None:
     """Position embeddings depend on the size: it must be part of what rebuilds the network."""
     backbone = create_backbone("timm:test_vit", weights="random", size=96)
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess).eval()
     info = BundleInfo(
         backbone=backbone.name,

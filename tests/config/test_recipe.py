@@ -12,6 +12,7 @@ from shopsight.config.recipe import (
     settings,
 )
 from shopsight.errors import ConfigError
+from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Preprocess
 
 
@@ -51,11 +52,42 @@ def test_all_mistakes_are_told_at_once_with_what_was_meant() -> None:
     assert "training.batch_size: Input should be greater than or equal to 1 (got 0)" in said
 
 
+def test_the_head_is_a_section_within_a_section() -> None:
+    recipe = load_recipe(
+        "balanced", ["training.mode=finetune", "model.head.kind=mlp", "model.head.hidden_dim=64"]
+    )
+    assert recipe.model.head == HeadSettings(kind="mlp", hidden_dim=64)
+    assert parse_recipe(recipe.to_toml()) == recipe
+    changed = recipe.replace(model={"head": {"kind": "cosine"}, "drop_path": 0.1})
+    assert changed.model.head == HeadSettings(kind="cosine", hidden_dim=64)
+    assert changed.model.backbone == recipe.model.backbone
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "model.head=mlp",
+            "model.head: is a section, not a value (got 'mlp'); did you mean model.head.kind?",
+        ),
+        ("model.dropout=0.1", "model.dropout: no such setting; did you mean model.head.dropout?"),
+        ("model.head.kin=mlp", "model.head.kin: no such setting; did you mean model.head.kind?"),
+        ("model.head.dropout=2", "model.head.dropout: Input should be less than 1 (got 2)"),
+        ("model.head.hidden_dropout=[0.1, 2]", "model.head.hidden_dropout: Input should be less"),
+        ("training.class_weights={'a' = -1}", "training.class_weights: Input should be"),
+    ],
+)
+def test_mistakes_three_levels_deep(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("balanced", [override])
+    assert said in str(caught.value)
+
+
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="leave nothing to train on"):
         parse_recipe("[data]\nval = 0.6\ntest = 0.5\n")
-    with pytest.raises(ConfigError, match=r"needs model\.head = 'linear'"):
-        parse_recipe("[model]\nhead = 'mlp'\n")
+    with pytest.raises(ConfigError, match=r"needs model\.head\.kind = 'linear'"):
+        parse_recipe("[model.head]\nkind = 'mlp'\n")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from shopsight.backbones.fashion_cnn import FashionCnn
 from shopsight.bundle.bundle import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import CacheSettings
+from shopsight.head_settings import HeadSettings
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import open_cache
@@ -58,14 +59,7 @@ def fitted_on() -> FittedOn:
     def fit(catalog: Catalog, labels: tuple[str, ...] = ()) -> Predictor:
         labels = labels or catalog.labels
         torch.manual_seed(0)
-        head = create_head(
-            "linear",
-            embedding_dim=32,
-            classes=len(labels),
-            dropout=0.0,
-            hidden_dim=1,
-            hidden_dropout=(0, 0),
-        )
+        head = create_head(HeadSettings(), embedding_dim=32, classes=len(labels))
         model = ProductModel(FashionCnn(), head, PREPROCESS)
         engine = TorchEngine(model, device="cpu", precision="32")
         info = BundleInfo(

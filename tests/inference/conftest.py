@@ -10,6 +10,7 @@ import torch
 
 from shopsight.backbones.create import create_backbone
 from shopsight.bundle.bundle import BundleInfo, write_bundle
+from shopsight.head_settings import HeadSettings
 from shopsight.inference.golden import make_golden
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
@@ -33,7 +34,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, files: list[str]) ->
     torch.manual_seed(0)
     backbone = create_backbone(BACKBONE, weights="random", size=64)
     _spread(backbone.module)
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess)
     info = BundleInfo(
         backbone=BACKBONE,

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from shopsight.backbones.create import create_backbone
+from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -21,7 +22,7 @@ def photos(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
 def fashion_model(*, flip: bool = False) -> ProductModel:
     torch.manual_seed(0)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=10)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=10)
     return ProductModel(backbone.module, head, backbone.preprocess, tta_hflip=flip).eval()
 
 

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from shopsight.backbones.create import create_backbone
+from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.profiling.profile import Profile, profile_backbone, profile_model
@@ -235,7 +236,11 @@ def test_activation_memory_of_a_chain() -> None:
 
 def test_a_trained_model_is_profiled_as_it_is_used() -> None:
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
-    head = create_head("mlp", embedding_dim=backbone.embedding_dim, classes=7, hidden_dim=16)
+    head = create_head(
+        HeadSettings(kind="mlp", hidden_dim=16),
+        embedding_dim=backbone.embedding_dim,
+        classes=7,
+    )
     model = ProductModel(backbone.module, head, backbone.preprocess)
     profile = profile_model(model, name=backbone.name, classes=7)
     assert profile.parameters == sum(p.numel() for p in model.parameters())

@@ -16,6 +16,7 @@ from shopsight.backbones.create import create_backbone
 from shopsight.config.recipe import CacheSettings, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.files import sha256_file
+from shopsight.head_settings import HeadSettings
 from shopsight.inference.torch_engine import TorchEngine, computes_bf16
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.models.heads import create_head
@@ -45,7 +46,7 @@ precision = "32"
 def network(seed: int = 0, *, flip: bool = False) -> ProductModel:
     torch.manual_seed(seed)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random", size=SIZE)
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     return ProductModel(backbone.module, head, Preprocess(size_px=SIZE), tta_hflip=flip).eval()
 
 

@@ -39,23 +39,13 @@ from shopsight.bundle.files import (
 )
 from shopsight.errors import BundleError, WeightsError
 from shopsight.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from shopsight.head_settings import HeadSettings
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
-from shopsight.models.heads import HeadKind, create_head
+from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 
 FORMAT_VERSION = 1
-
-
-class HeadInfo(BaseModel):
-    """What rebuilds the head; see `shopsight.models.heads.create_head`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: HeadKind = "linear"
-    dropout: float = 0.0
-    hidden_dim: int = 512
-    hidden_dropout: tuple[float, float] = (0.4, 0.5)
 
 
 def library_versions() -> dict[str, str]:
@@ -86,7 +76,7 @@ class BundleInfo(BaseModel):
     format_version: int = FORMAT_VERSION
     backbone: str
     weights: str
-    head: HeadInfo = HeadInfo()
+    head: HeadSettings = HeadSettings()
     labels: tuple[str, ...] = Field(min_length=1)
     multilabel: bool = False
     preprocess: Preprocess
@@ -256,12 +246,9 @@ def _empty_parts(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
     """Backbone and head of one member, weights not loaded."""
     backbone = create_backbone(info.backbone, weights="random", size=info.preprocess.size_px)
     head = create_head(
-        info.head.kind,
+        info.head,
         embedding_dim=info.embedding_dim // info.members,
         classes=len(info.labels),
-        dropout=info.head.dropout,
-        hidden_dim=info.head.hidden_dim,
-        hidden_dropout=info.head.hidden_dropout,
     )
     return backbone.module, head
 

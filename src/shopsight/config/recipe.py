@@ -16,6 +16,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shopsight.errors import ConfigError
+from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Interpolation, PadColor, Preprocess, Resize
 
 Auto = Literal["auto"]
@@ -94,18 +95,14 @@ class ModelSettings(Section):
     Attributes:
         backbone: "library:name", e.g. "embedded:tf_efficientnet_lite0", "timm:resnet18".
         weights: "pretrained", "random", or the path of a weight file.
-        hidden_dim, hidden_dropout: of the two hidden layers of the "mlp" head.
-        dropout: on the embedding, before a "linear" or "cosine" head.
+        head: the layers from the embedding to the logits.
         drop_path: stochastic depth, where the backbone has it.
         conv_dropout: dropout after the convolutions of `shopsight:` networks; unset: their own.
     """
 
     backbone: str = "embedded:tf_efficientnet_lite0"
     weights: str = "pretrained"
-    head: Literal["linear", "mlp", "cosine"] = "linear"
-    hidden_dim: int = Field(default=512, ge=1)
-    hidden_dropout: tuple[Probability, Probability] = (0.4, 0.5)
-    dropout: Share = 0.0
+    head: HeadSettings = HeadSettings()
     drop_path: Share = 0.0
     conv_dropout: Share | None = None
 
@@ -336,18 +333,15 @@ class Recipe(Section):
             raise ValueError("data.val + data.test leave nothing to train on")
         if self.folds.count == 1:
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
-        if self.training.mode.startswith("probe") and self.model.head != "linear":
-            raise ValueError("training.mode = 'probe...' needs model.head = 'linear'")
+        if self.training.mode.startswith("probe") and self.model.head.kind != "linear":
+            raise ValueError("training.mode = 'probe...' needs model.head.kind = 'linear'")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         return self
 
     def replace(self, **sections: Mapping[str, Any] | int) -> Recipe:
         """A copy with some leaves changed: `recipe.replace(training={"epochs": 3})`."""
-        tree = self.model_dump()
-        for name, change in sections.items():
-            tree[name] = tree[name] | dict(change) if isinstance(change, Mapping) else change
-        return Recipe.model_validate(tree)
+        return Recipe.model_validate(_merged(self, sections))
 
     def to_toml(self) -> str:
         """TOML that loads to an equal recipe. Unset values (None) are left out."""
@@ -411,13 +405,28 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
 
 def settings() -> Iterator[tuple[str, Any]]:
     """Every leaf as (dotted name, default), in the order of the tree."""
-    for name, field in Recipe.model_fields.items():
-        section = field.default
-        if isinstance(section, Section):
-            for leaf in type(section).model_fields:
-                yield f"{name}.{leaf}", getattr(section, leaf)
+    return _leaves(Recipe())
+
+
+def _leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield name, section
+            yield f"{prefix}{name}", value
+
+
+def _merged(section: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as a tree with `changes`, in which a table changes a section, not a value."""
+    tree = section.model_dump()
+    for name, change in changes.items():
+        current = getattr(section, name, None)
+        if isinstance(current, BaseModel) and isinstance(change, Mapping):
+            tree[name] = _merged(current, change)
+        else:
+            tree[name] = change
+    return tree
 
 
 def _set_leaf(tree: dict[str, Any], override: str) -> None:
@@ -451,9 +460,23 @@ def _explain(problem: Any) -> str:
         return _explain_unknown(where)
     value = problem.get("input")
     shown = "" if isinstance(value, dict) else f" (got {value!r})"
-    # pydantic names the union's branches after the key; only the first two parts are the key.
-    key = ".".join(where[:2]) or "recipe"
+    key = _key(where)
+    if problem["type"] == "model_type":
+        first = next(name for name, _ in settings() if name.startswith(f"{key}."))
+        return f"{key}: is a section, not a value{shown}; did you mean {first}?"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _key(where: Sequence[str]) -> str:
+    """The setting that a problem is about; pydantic names a union's branches after it."""
+    node: Any = Recipe()
+    parts = []
+    for part in where:
+        if not isinstance(node, BaseModel):
+            break
+        parts.append(part)
+        node = getattr(node, part, None)
+    return ".".join(parts) or "recipe"
 
 
 def _explain_unknown(where: list[str]) -> str:

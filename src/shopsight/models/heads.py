@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-HeadKind = Literal["linear", "mlp", "cosine"]
+from shopsight.head_settings import HeadSettings
 
 
 class LinearHead(nn.Module):
@@ -75,27 +74,17 @@ class CosineHead(nn.Module):
         return cosine * self.log_scale.exp()
 
 
-def create_head(
-    kind: HeadKind,
-    *,
-    embedding_dim: int,
-    classes: int,
-    dropout: float = 0.0,
-    hidden_dim: int = 512,
-    hidden_dropout: tuple[float, float] = (0.4, 0.5),
-) -> nn.Module:
-    """A new head for embeddings of `embedding_dim` numbers.
-
-    Args:
-        dropout: on the embedding, of the linear and cosine heads.
-        hidden_dim, hidden_dropout: of the mlp head's two layers.
-    """
-    match kind:
+def create_head(settings: HeadSettings, *, embedding_dim: int, classes: int) -> nn.Module:
+    """Build a new head, from embeddings of `embedding_dim` numbers to `classes` logits."""
+    match settings.kind:
         case "linear":
-            return LinearHead(embedding_dim, classes, dropout=dropout)
+            return LinearHead(embedding_dim, classes, dropout=settings.dropout)
         case "mlp":
             return MlpHead(
-                embedding_dim, classes, hidden_dim=hidden_dim, hidden_dropout=hidden_dropout
+                embedding_dim,
+                classes,
+                hidden_dim=settings.hidden_dim,
+                hidden_dropout=settings.hidden_dropout,
             )
         case "cosine":
-            return CosineHead(embedding_dim, classes, dropout=dropout)
+            return CosineHead(embedding_dim, classes, dropout=settings.dropout)

@@ -17,6 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.stages import Stages, stages_of
+from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.profiling.receptive_field import HEIGHT, MIXED, Reach, ReceptiveField
@@ -115,7 +116,7 @@ def backbone_with_classifier(
     backbone = create_backbone(name, weights="random", size=size_px)
     if classes is None:
         classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
-    head = create_head("linear", embedding_dim=backbone.embedding_dim, classes=classes)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=classes)
     return ProductModel(backbone.module, head, backbone.preprocess).eval(), classes
 
 

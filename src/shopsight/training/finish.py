@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from shopsight import progress
-from shopsight.bundle.bundle import BundleInfo, HeadInfo, write_bundle
+from shopsight.bundle.bundle import BundleInfo, write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.images.decode import read_bytes
@@ -63,12 +63,7 @@ def build_bundle(
     info = BundleInfo(
         backbone=backbone,
         weights=started_from,
-        head=HeadInfo(
-            kind=recipe.model.head,
-            dropout=recipe.model.dropout,
-            hidden_dim=recipe.model.hidden_dim,
-            hidden_dropout=recipe.model.hidden_dropout,
-        ),
+        head=recipe.model.head,
         labels=catalog.labels,
         multilabel=catalog.multilabel,
         preprocess=model.preprocess,

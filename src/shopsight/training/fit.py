@@ -149,9 +149,6 @@ class _Training:
             settings.head,
             embedding_dim=backbone.embedding_dim,
             classes=len(self.catalog.labels),
-            dropout=settings.dropout,
-            hidden_dim=settings.hidden_dim,
-            hidden_dropout=settings.hidden_dropout,
         )
         return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
