@@ -298,7 +298,7 @@ def test_interrupted_training_says_how_to_go_on(
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file():
+    while not (tmp_path / "run" / "checkpoints" / "last.json").is_file():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -106,47 +106,6 @@ def test_a_second_training_is_the_same_and_another_seed_is_not(
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-class _PowerCutError(Exception):
-    pass
-
-
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
-    product_photos: ProductPhotos,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    epoch: int,
-) -> None:
-    catalog = open_catalog(product_photos.folder)
-    fit(catalog, recipe(), tmp_path / "whole")
-    step = ClassifierTraining.training_step
-
-    def cut(self: Any, batch: Any, index: int) -> torch.Tensor:
-        if self.current_epoch == epoch and index == 1:
-            raise _PowerCutError
-        return step(self, batch, index)
-
-    monkeypatch.setattr(ClassifierTraining, "training_step", cut)
-    with pytest.raises(_PowerCutError):
-        fit(catalog, recipe(), tmp_path / "cut")
-    monkeypatch.undo()
-    spent_s = RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"]
-    resume(tmp_path / "cut")
-    assert RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"] > spent_s > 0
-    for name in ("best", "final"):
-        assert same(weights(tmp_path / "whole", name), weights(tmp_path / "cut", name))
-    for first, second in zip(
-        read_history(tmp_path / "whole" / "metrics.csv"),
-        read_history(tmp_path / "cut" / "metrics.csv"),
-        strict=True,
-    ):
-        assert (first.val_loss, first.train_loss, first.lr) == (
-            second.val_loss,
-            second.train_loss,
-            second.lr,
-        )
-
-
 @pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_and_resumed(
     product_photos: ProductPhotos, tmp_path: Path

@@ -64,7 +64,7 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> Path:
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / "last.json"
 
     @property
     def model(self) -> Path:

@@ -1,11 +1,221 @@
-"""A checkpoint after every epoch, whole or not at all."""
+"""Checkpoints without pickle: what training needs to resume, as tensors and JSON.
+
+A checkpoint is a pair of files, `last.json` and `last-<hash>.safetensors`. The JSON file names the
+tensor file and holds everything that is no tensor: loop counters, learning rates, the schedule,
+the history, the loss scaler. Reading it runs no code, whoever wrote it.
+
+The pair is replaced as one: the new tensor file is written under a name of its own (the start of
+its SHA-256), then the JSON file is renamed over the old one, then the old tensor file is removed.
+Whenever the process dies, the JSON file in place names a whole tensor file.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import Strategy
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from shopsight.errors import TrainingError
+from shopsight.files import sha256_bytes, sha256_file, write_text
+
+CHECKPOINT_FORMAT = "shopsight checkpoint"
+CHECKPOINT_VERSION = 1
+# JSON knows no tensors, tuples, keys that are numbers, NaN or infinity: an object with one of
+# these keys stands for them.
+TENSOR, TUPLE, ITEMS, FLOAT = "$tensor", "$tuple", "$items", "$float"
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `state` as the JSON file `path` and a tensor file beside it; replace the pair there.
+
+    Args:
+        path: of the JSON file.
+        state: dictionaries, lists and tuples of tensors, numbers, strings, booleans and None.
+
+    Raises:
+        TypeError: `state` holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _to_json(state, (), tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same name each time: a killed process leaves one such file behind, not many.
+    part = path.with_suffix(".part")
+    save_file(tensors, part)
+    _flush(part)
+    digest = sha256_file(part)
+    tensor_file = path.with_name(f"{path.stem}-{digest[:16]}.safetensors")
+    part.replace(tensor_file)
+    _flush(path.parent)
+    header = {
+        "format": CHECKPOINT_FORMAT,
+        "version": CHECKPOINT_VERSION,
+        "tensors": tensor_file.name,
+        "tensors_sha256": digest,
+        "state_sha256": _sha256_of(tree),
+        "state": tree,
+    }
+    write_text(path, json.dumps(header, allow_nan=False, indent=1) + "\n")
+    _flush(path.parent)
+    for old in tensor_files(path):
+        if old != tensor_file:
+            old.unlink()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote, tensors on the CPU.
+
+    Raises:
+        TrainingError: a file is missing or damaged, or was written by something else.
+    """
+    try:
+        header = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise _unusable(path, "there is no such file") from None
+    except ValueError as error:
+        raise _unusable(path, f"it is not JSON ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != CHECKPOINT_FORMAT:
+        raise _unusable(path, "shopsight did not write it")
+    if header.get("version") != CHECKPOINT_VERSION:
+        raise _unusable(path, f"its version is {header.get('version')!r}, not {CHECKPOINT_VERSION}")
+    tree = header.get("state")
+    if _sha256_of(tree) != header.get("state_sha256"):
+        raise _unusable(path, "its content does not match its SHA-256")
+    # The name alone: a checkpoint reads nothing outside its folder.
+    tensor_file = path.with_name(Path(str(header.get("tensors"))).name)
+    if not tensor_file.is_file():
+        raise _unusable(path, f"its tensor file {tensor_file.name} is missing")
+    if sha256_file(tensor_file) != header.get("tensors_sha256"):
+        raise _unusable(path, f"its tensor file {tensor_file.name} does not match its SHA-256")
+    try:
+        state: dict[str, Any] = _from_json(tree, load_file(tensor_file))
+    except SafetensorError as error:
+        raise _unusable(path, f"its tensor file {tensor_file.name}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unusable(path, f"its content cannot be read ({error!r})") from error
+    return state
+
+
+def tensor_files(path: Path) -> list[Path]:
+    """The tensor files that belong to the checkpoint `path`, or did before it was replaced."""
+    return sorted(path.parent.glob(f"{path.stem}-*.safetensors"))
+
+
+def _unusable(path: Path, why: str) -> TrainingError:
+    run = path.parent.parent
+    return TrainingError(
+        f"training cannot resume from this checkpoint: {why}",
+        where=str(path),
+        fix=f"rm {path.parent / path.stem}*, then shopsight train --resume {run}   "
+        "(repeats the fine-tuning from its first epoch)",
+    )
+
+
+def _sha256_of(tree: Any) -> str:
+    return sha256_bytes(json.dumps(tree, sort_keys=True).encode())
+
+
+def _flush(path: Path) -> None:
+    """Have the file's bytes, or the folder's names, on disk before what comes next."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_json(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON; its tensors go to `tensors` under their dotted path."""
+    if isinstance(value, Tensor):
+        return _put(value, ".".join(where), tensors)
+    if isinstance(value, Mapping):
+        plain = all(isinstance(key, str) and not key.startswith("$") for key in value)
+        encoded = {key: _to_json(item, (*where, str(key)), tensors) for key, item in value.items()}
+        return encoded if plain else {ITEMS: [[key, item] for key, item in encoded.items()]}
+    if isinstance(value, list | tuple):
+        members = [_to_json(item, (*where, str(n)), tensors) for n, item in enumerate(value)]
+        return members if isinstance(value, list) else {TUPLE: members}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {FLOAT: str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{'.'.join(where)}: a checkpoint cannot hold a {type(value).__name__}")
+
+
+def _from_json(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_from_json(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if TENSOR in value:
+        return _take(value, tensors)
+    if TUPLE in value:
+        return tuple(_from_json(item, tensors) for item in value[TUPLE])
+    if ITEMS in value:
+        return {key: _from_json(item, tensors) for key, item in value[ITEMS]}
+    if FLOAT in value:
+        return float(value[FLOAT])
+    return {key: _from_json(item, tensors) for key, item in value.items()}
+
+
+def _put(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    assert name not in tensors, f"two tensors are called {name}"
+    tensor = tensor.detach()
+    # Elements are kept in the order in which they lie in memory, and the order is noted:
+    # channels-last moments that came back as plain ones would be added up by other kernels, whose
+    # rounding may differ in the last bit.
+    strides = tensor.stride()
+    order = sorted(range(tensor.ndim), key=lambda axis: -strides[axis])
+    if tensor.is_contiguous() or not tensor.permute(order).is_contiguous():
+        order = list(range(tensor.ndim))
+    # A copy: some networks hold one tensor under two names, which safetensors refuses.
+    tensors[name] = tensor.permute(order).to("cpu", copy=True).contiguous()
+    noted: dict[str, Any] = {TENSOR: name}
+    if order != sorted(order):
+        noted["order"] = order
+    return noted
+
+
+def _take(noted: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
+    # A copy: what is read is a view of the file, which is removed when the next one is written.
+    tensor = tensors[noted[TENSOR]].clone()
+    order: list[int] | None = noted.get("order")
+    return tensor if order is None else tensor.permute([order.index(n) for n in range(len(order))])
+
+
+class CheckpointFiles(CheckpointIO):
+    """Lightning's door to `write_checkpoint` and `read_checkpoint`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
+    ) -> None:
+        """Write the checkpoint; Lightning calls it in the first process only."""
+        assert storage_options is None, "files are written to the run folder alone"
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: Path | str, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read the checkpoint; there is nothing that `weights_only` would have to guard against."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Path | str) -> None:
+        """Remove the pair of files."""
+        Path(path).unlink(missing_ok=True)
+        for file in tensor_files(Path(path)):
+            file.unlink()
 
 
 class LastCheckpoint(Checkpoint):
@@ -19,10 +229,44 @@ class LastCheckpoint(Checkpoint):
         self.path = path
 
     def on_train_epoch_end(self, trainer: Trainer, _module: LightningModule) -> None:
-        part = self.path.with_suffix(".part")
-        # All ranks take part: sharded strategies gather their weights here.
-        trainer.save_checkpoint(part)
-        trainer.strategy.barrier("checkpoint written")
-        if trainer.is_global_zero:
-            part.replace(self.path)
-        trainer.strategy.barrier("checkpoint renamed")
+        """Write the checkpoint of this epoch."""
+        # All processes take part: each adds its random states.
+        trainer.save_checkpoint(self.path)
+
+
+def check_resumable(strategy: Strategy) -> None:
+    """Refuse strategies that read checkpoints by a loader of their own instead of ours.
+
+    They are those that shard the weights (FSDP, DeepSpeed); their loaders unpickle.
+
+    Raises:
+        TrainingError: the strategy is one of them.
+    """
+    if type(strategy).load_checkpoint is not Strategy.load_checkpoint:
+        raise TrainingError(
+            f"{type(strategy).__name__} shards the weights, and its checkpoints are pickles, "
+            "which shopsight does not open",
+            where="hardware.strategy",
+            fix="--set hardware.strategy=ddp",
+        )
+
+
+def resume_point(path: Path, *, epochs: int) -> Path | None:
+    """The checkpoint to resume from, or None when training begins.
+
+    Args:
+        path: where the checkpoint is written.
+        epochs: fine-tuning epochs in the history.
+
+    Raises:
+        TrainingError: its JSON file is missing, or an earlier version wrote it.
+    """
+    if path.is_file():
+        return path
+    pickled = path.with_suffix(".ckpt")
+    if pickled.is_file():
+        raise _unusable(pickled, "an earlier version wrote it, as a pickle")
+    # In the first epoch a process may have died after the tensor file and before the JSON file.
+    if epochs > 1 and tensor_files(path):
+        raise _unusable(path, f"it is missing beside {tensor_files(path)[-1].name}")
+    return None

@@ -21,8 +21,14 @@ from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
+from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.checkpoints import LastCheckpoint
+from shopsight.training.checkpoints import (
+    CheckpointFiles,
+    LastCheckpoint,
+    check_resumable,
+    resume_point,
+)
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision
 from shopsight.training.trackers import loggers
@@ -51,7 +57,8 @@ def check_hardware(recipe: Recipe) -> torch.device:
     """`training_device`, once Lightning agrees to devices and strategy on this machine.
 
     Raises:
-        TrainingError: it has no such accelerator, not so many devices, or no such strategy.
+        TrainingError: it has no such accelerator, not so many devices, or no such strategy; or
+            the strategy is one whose checkpoints are pickles.
     """
     device = training_device(recipe)
     if recipe.training.mode == "probe":
@@ -59,7 +66,9 @@ def check_hardware(recipe: Recipe) -> torch.device:
     hardware = recipe.hardware
     try:
         with quiet_lightning():
-            Trainer(**_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False)
+            trainer = Trainer(
+                **_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False
+            )
     except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
         asked = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
         raise TrainingError(
@@ -68,17 +77,18 @@ def check_hardware(recipe: Recipe) -> torch.device:
             fix="shopsight doctor   (lists the devices), or --set hardware.devices=1 "
             "--set hardware.strategy=auto",
         ) from error
+    check_resumable(trainer.strategy)
     return device
 
 
 def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     """Train until the planned last epoch, from the last checkpoint where there is one.
 
-    Leaves `checkpoints/best.safetensors`, `final.safetensors` and `last.ckpt`, `metrics.csv`, and
-    TensorBoard events.
+    Leaves `checkpoints/best.safetensors`, `final.safetensors` and `last.json` (with its tensor
+    file), `metrics.csv`, and TensorBoard events.
 
     Raises:
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite, or the checkpoint is unusable.
         torch.OutOfMemoryError: the batch does not fit; see `is_out_of_memory`.
     """
     recipe = module.recipe
@@ -92,12 +102,12 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     module.train()
     with quiet_lightning():
         trainer = _trainer(recipe, run, device, precision)
-        resume = run.last_checkpoint if run.last_checkpoint.is_file() else None
+        epochs = sum(row.stage == "finetune" for row in read_history(run.metrics_file))
+        resume = resume_point(run.last_checkpoint, epochs=epochs)
         if resume is not None:
             progress.notify(f"resuming from {resume}")
         try:
-            # The checkpoint is this run's own file: it holds plain figures beside the tensors.
-            trainer.fit(module, ckpt_path=resume, weights_only=False)
+            trainer.fit(module, ckpt_path=resume)
         except SystemExit:
             if not trainer.interrupted:
                 raise
@@ -137,7 +147,7 @@ def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:
         "num_nodes": hardware.num_nodes,
         "sync_batchnorm": hardware.sync_batchnorm,
         # One process stays one process, whatever cluster variables the shell has.
-        "plugins": [LightningEnvironment()] if single else None,
+        "plugins": [CheckpointFiles(), *([LightningEnvironment()] if single else [])],
     }
 
 

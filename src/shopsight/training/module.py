@@ -31,6 +31,7 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.training.ema import ModelEma
 from shopsight.training.losses import ClassificationLoss
 from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
+from shopsight.training.random_states import random_states, restore_random_states
 
 STEP_SEED_FACTOR = 1_000_003
 
@@ -96,6 +97,7 @@ class ClassifierTraining(lightning.LightningModule):
         self._val_totals = torch.zeros(3, dtype=torch.float64)
         self._bars = ExitStack()
         self._epoch_began = 0.0
+        self._resumed: dict[str, Any] | None = None
         self.freeze_parameters()
 
     # -- what is trained -------------------------------------------------------------------
@@ -336,21 +338,65 @@ class ClassifierTraining(lightning.LightningModule):
             with atomic_file(path) as part:
                 save_file(state, part)
 
+    # -- checkpoints -----------------------------------------------------------------------
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of; called in every process."""
+        states = random_states(self.device)
         checkpoint["shopsight"] = {
             "history": [vars(row) for row in self.history],
-            "best": list(self.best),
+            "best": self.best,
             "best_epoch": self.best_epoch,
             "average": self.average.state_dict() if self.average is not None else None,
+            "stopped": self.trainer.should_stop,
+            "random": {name: self._of_all_ranks(state) for name, state in states.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what `on_save_checkpoint` added.
+
+        Raises:
+            TrainingError: the checkpoint is of another network.
+        """
+        self._check_shapes(checkpoint["state_dict"])
         own = checkpoint["shopsight"]
         self.history = [EpochRow(**row) for row in own["history"]]
-        self.best = (own["best"][0], own["best"][1])
-        self.best_epoch = own["best_epoch"]
-        if self.average is not None and own["average"] is not None:
+        self.best, self.best_epoch = own["best"], own["best_epoch"]
+        if self.average is not None:
             self.average.load_state_dict(own["average"])
+        self._resumed = own
+
+    def on_train_start(self) -> None:
+        """Take up, when resuming, what must be the last thing to be restored."""
+        if self._resumed is None:
+            return
+        states = self._resumed["random"]
+        # With another number of processes the batches are others, and so is the result.
+        if len(states["torch"]) == self._world():
+            own = {name: state[self.global_rank] for name, state in states.items()}
+            restore_random_states(own, self.device)
+        # Killed after early stopping, before the stage was finished: no further epochs.
+        self.trainer.should_stop = self._resumed["stopped"]
+        self._resumed = None
+
+    def _of_all_ranks(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes as one, a row each."""
+        gathered = self.all_gather(tensor.to(self.device))
+        assert isinstance(gathered, Tensor)
+        return gathered.reshape(-1, *tensor.shape).cpu()
+
+    def _check_shapes(self, found: dict[str, Tensor]) -> None:
+        wanted = {name: value.shape for name, value in self.state_dict().items()}
+        if wanted == {name: value.shape for name, value in found.items()}:
+            return
+        folder = self.run_folder.checkpoints
+        raise TrainingError(
+            f"the checkpoint is not of this run, which trains {self.recipe.model.backbone} on "
+            f"{self.data.targets.shape[1]} labels",
+            where=str(self.run_folder.last_checkpoint),
+            fix=f"rm {folder}/last*, then shopsight train --resume {self.run_folder.path}   "
+            "(repeats the fine-tuning from its first epoch)",
+        )
 
 
 class EpochBatches:

@@ -1,0 +1,224 @@
+"""A run that was stopped and resumed ends with the bits of one that was not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import TrainingError
+from shopsight.runs.history import read_history
+from shopsight.runs.run_folder import RunFolder
+from shopsight.training.checkpoints import tensor_files
+from shopsight.training.finetune import finetune
+from shopsight.training.fit import fit, resume
+from shopsight.training.module import ClassifierTraining
+from tests.helpers import ProductPhotos
+
+SMALL = """
+seed = 3
+[data]
+val = 0.2
+test = 0.2
+[preprocess]
+size_px = 28
+[model]
+backbone = "shopsight:fashion_cnn"
+dropout = 0.2
+[training]
+mode = "scratch"
+epochs = 3
+batch_size = 12
+precision = "32"
+ema = 0.9
+[optimizer]
+lr = 3e-3
+[augment]
+mixup = 0.2
+random_erasing_prob = 0.3
+"""
+EVERYTHING = {
+    "training": {
+        "progressive_sizes_px": (20, 28, 32),
+        "grad_accumulation": 2,
+        "batch_size": 6,
+        "gradient_clip": 0.5,
+    },
+    "optimizer": {"name": "adamw", "weight_decay": 0.05},
+    "schedule": {"name": "cosine", "warmup_epochs": 0.5},
+}
+
+
+def recipe(**sections: Any) -> Recipe:
+    return parse_recipe(SMALL).replace(**sections)
+
+
+class _PowerCutError(Exception):
+    pass
+
+
+def stop_in(
+    monkeypatch: pytest.MonkeyPatch, catalog: Catalog, recipe: Recipe, run: Path, *, epoch: int
+) -> None:
+    """Train until the second step of an epoch, where the power fails."""
+    step = ClassifierTraining.training_step
+
+    def cut(self: Any, batch: Any, index: int) -> torch.Tensor:
+        if self.current_epoch == epoch and index == 1:
+            raise _PowerCutError
+        return step(self, batch, index)
+
+    with monkeypatch.context() as power:
+        power.setattr(ClassifierTraining, "training_step", cut)
+        with pytest.raises(_PowerCutError):
+            fit(catalog, recipe, run)
+
+
+def assert_same_run(whole: Path, resumed: Path) -> None:
+    for name in ("best", "final"):
+        first = load_file(whole / "checkpoints" / f"{name}.safetensors")
+        second = load_file(resumed / "checkpoints" / f"{name}.safetensors")
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    histories = [read_history(run / "metrics.csv") for run in (whole, resumed)]
+    figures = [[(row.epoch, row.size_px, row.figures()) for row in rows] for rows in histories]
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("sections", [{}, EVERYTHING], ids=["sgd", "everything"])
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
+    product_photos: ProductPhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+    sections: dict[str, Any],
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    fit(catalog, recipe(**sections), tmp_path / "whole")
+    stop_in(monkeypatch, catalog, recipe(**sections), tmp_path / "cut", epoch=epoch)
+    assert RunFolder(tmp_path / "cut").last_checkpoint.is_file() == (epoch > 0)
+    spent_s = RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"]
+    resume(tmp_path / "cut")
+    assert RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"] > spent_s > 0
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_stopped_after_early_stopping_trains_no_further(
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint is written, the stage is not finished: the decision to stop holds."""
+    patient = recipe(training={"epochs": 50, "patience": 2}, optimizer={"lr": 1e-9})
+
+    def killed(module: ClassifierTraining, run: RunFolder) -> None:
+        finetune(module, run)
+        raise _PowerCutError
+
+    with monkeypatch.context() as power:
+        power.setattr("shopsight.training.fit.finetune", killed)
+        with pytest.raises(_PowerCutError):
+            fit(open_catalog(product_photos.folder), patient, tmp_path / "run")
+    rows = read_history(tmp_path / "run" / "metrics.csv")
+    assert len(rows) < 50
+    (tmp_path / "run" / "checkpoints" / "final.safetensors").unlink()
+    resume(tmp_path / "run")
+    assert read_history(tmp_path / "run" / "metrics.csv") == rows
+    assert (tmp_path / "run" / "checkpoints" / "final.safetensors").is_file()
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    stop_in(monkeypatch, catalog, recipe(), tmp_path / "a", epoch=1)
+    other = recipe(model={"backbone": "shopsight:fashion_net"})
+    stop_in(monkeypatch, catalog, other, tmp_path / "b", epoch=1)
+    own, foreign = (RunFolder(tmp_path / name).last_checkpoint for name in "ab")
+    own.write_bytes(foreign.read_bytes())
+    shutil.copy(*tensor_files(foreign), own.parent)
+    with pytest.raises(TrainingError, match="the checkpoint is not of this run") as caught:
+        resume(tmp_path / "a")
+    assert caught.value.where == str(own)
+
+
+def test_the_next_step_after_a_damaged_checkpoint_leads_to_the_same_end(
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    fit(catalog, recipe(), tmp_path / "whole")
+    stop_in(monkeypatch, catalog, recipe(), tmp_path / "cut", epoch=1)
+    checkpoint = RunFolder(tmp_path / "cut").last_checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="cannot resume") as caught:
+        resume(tmp_path / "cut")
+    command = str(caught.value.fix).partition(",")[0]
+    subprocess.run(command, shell=True, check=True)
+    resume(tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from shopsight.config.recipe import load_recipe
+from shopsight.datasets.open import open_catalog
+from shopsight.training.fit import fit, resume
+from shopsight.training.module import ClassifierTraining
+
+data, recipe, run, epoch = sys.argv[1:]
+step = ClassifierTraining.training_step
+
+def cut(self, batch, index):
+    if self.current_epoch == int(epoch) and index == 1:
+        raise SystemExit("power cut")
+    return step(self, batch, index)
+
+if __name__ == "__main__":
+    ClassifierTraining.training_step = cut
+    if (Path(run) / "checkpoints" / "last.json").is_file():
+        resume(run)
+    else:
+        fit(open_catalog(data), load_recipe(recipe), run)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_resumed_equal_two_uninterrupted(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    """DDP over gloo, with averaging, accumulation, clipping and sizes that grow."""
+    two = recipe(**EVERYTHING).replace(
+        hardware={"devices": 2, "strategy": "ddp", "accelerator": "cpu"}
+    )
+    (tmp_path / "two.toml").write_text(two.to_toml(), encoding="utf-8")
+    script = tmp_path / "two_processes.py"
+    script.write_text(TWO_PROCESSES, encoding="utf-8")
+
+    def train(run: str, *, cut_in_epoch: int) -> subprocess.CompletedProcess[str]:
+        arguments = [product_photos.folder, tmp_path / "two.toml", tmp_path / run, cut_in_epoch]
+        return subprocess.run(
+            [sys.executable, str(script), *map(str, arguments)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    whole = train("whole", cut_in_epoch=99)
+    assert whole.returncode == 0, whole.stderr
+    assert train("cut", cut_in_epoch=2).returncode != 0
+    assert len(read_history(tmp_path / "cut" / "metrics.csv")) == 2
+    resumed = train("cut", cut_in_epoch=99)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
