@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from shopsight.config.recipe import AugmentSettings
+from shopsight.config.sections import AugmentSettings
 from shopsight.loading.augment import augment
 
 COUNT = 128

@@ -25,7 +25,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import AugmentSettings, CacheSettings
+from shopsight.config.sections import AugmentSettings, CacheSettings
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches

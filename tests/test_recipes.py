@@ -10,14 +10,8 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import (
-    Recipe,
-    load_recipe,
-    parse_recipe,
-    recipe_names,
-    recipe_path,
-    settings,
-)
+from shopsight.config.overrides import leaves
+from shopsight.config.recipe import Recipe, load_recipe, parse_recipe, recipe_names, recipe_path
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.registry import DATASETS
 from shopsight.inference.load import load
@@ -102,9 +96,9 @@ def test_every_recipe_parses_and_says_where_it_comes_from(name: str) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_sets_nothing_that_does_not_exist_or_is_the_default(name: str) -> None:
     tree = tomllib.loads(recipe_path(name).read_text(encoding="utf-8"))
-    known = dict(settings())
-    for section, leaves in tree.items():
-        for leaf, value in leaves.items():
+    known = dict(leaves(Recipe()))
+    for section, table in tree.items():
+        for leaf, value in table.items():
             names = [f"{leaf}.{key}" for key in value] if isinstance(value, dict) else [leaf]
             assert {f"{section}.{each}" for each in names} <= known.keys()
 
@@ -136,7 +130,7 @@ PRODUCT650 = NO_AUGMENTATION | {
     "optimizer.lr": 1e-4,
     "schedule.name": "linear",
     "schedule.final_factor": 0.1,
-    "data.offline_share": 0.245,
+    "data.offline_fraction": 0.245,
 }
 CROPPED = {
     "preprocess.size_px": 224,

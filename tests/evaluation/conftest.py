@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from shopsight.backbones.fashion_cnn import FashionCnn
 from shopsight.bundle.bundle import BundleInfo
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import CacheSettings
+from shopsight.config.sections import CacheSettings
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine

@@ -9,7 +9,8 @@ import pytest
 
 from shopsight.bundle.bundle import write_bundle
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import EvaluationSettings, Recipe
+from shopsight.config.recipe import Recipe
+from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.evaluation.compare import Comparison, compare_runs
 from shopsight.evaluation.compare_page import write_comparison

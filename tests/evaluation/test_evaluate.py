@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import CacheSettings, EvaluationSettings
+from shopsight.config.sections import CacheSettings, EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, predictions_path, write_evaluation
 from shopsight.evaluation.predictions import Predictions, predict_catalog

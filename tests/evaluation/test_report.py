@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import EvaluationSettings, load_recipe
+from shopsight.config.recipe import load_recipe
+from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.examples import low_confidence_correct, mistakes, row_thumbnail

@@ -13,7 +13,7 @@ from PIL import Image
 
 from shopsight.audit.file_info import inspect_all
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import EvaluationSettings
+from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.evaluate import evaluate
 from shopsight.evaluation.report import write_evaluation_report
 from shopsight.evaluation.train_overlap import run_of, seen_in_training

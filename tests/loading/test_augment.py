@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.config.recipe import AugmentSettings
+from shopsight.config.sections import AugmentSettings
 from shopsight.loading.augment import augment
 
 EVERYTHING = AugmentSettings(

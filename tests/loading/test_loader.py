@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shopsight.config.recipe import AugmentSettings
+from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError, ImageError
 from shopsight.loading.augment import augment
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches

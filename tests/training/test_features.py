@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopsight.backbones.create import create_backbone
-from shopsight.config.recipe import CacheSettings, parse_recipe
+from shopsight.config.recipe import parse_recipe
+from shopsight.config.sections import CacheSettings
 from shopsight.datasets.open import open_catalog
 from shopsight.files import sha256_file
 from shopsight.head_settings import HeadSettings

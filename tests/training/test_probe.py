@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from shopsight.config.recipe import ProbeSettings
+from shopsight.config.sections import ProbeSettings
 from shopsight.training.probe import fit_probe
 
 

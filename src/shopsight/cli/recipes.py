@@ -11,7 +11,7 @@ from shopsight.cli.options import JsonOption
 from shopsight.cli.output import Column, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from shopsight.config.recipe import About
+    from shopsight.config.sections import About
 
 
 def recipes(

@@ -14,7 +14,8 @@ from jaxtyping import Float64
 from shopsight import progress
 from shopsight.bundle.bundle import build_model, read_bundle
 from shopsight.bundle.files import INFO_FILE
-from shopsight.config.recipe import EvaluationSettings, parse_recipe
+from shopsight.config.recipe import parse_recipe
+from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.alignment import align_predictions
 from shopsight.evaluation.evaluate import predictions_path

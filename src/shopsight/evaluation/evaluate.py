@@ -10,7 +10,7 @@ import polars as pl
 
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import EvaluationSettings
+from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import Seen, seen_in_training

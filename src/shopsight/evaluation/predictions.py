@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import CacheSettings
+from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
 from shopsight.inference.predictor import DEFAULT_THRESHOLD, Predictor

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shopsight.config.recipe import EvaluationSettings
+from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.compare import (
     LATENCY_BATCH,

@@ -11,7 +11,7 @@ import polars as pl
 from shopsight.bundle.bundle import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import interval_strip
-from shopsight.config.recipe import EvaluationSettings
+from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures
 from shopsight.evaluation.examples import low_confidence_correct, mistakes

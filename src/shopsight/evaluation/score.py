@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from shopsight.config.recipe import EvaluationSettings
+from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import Seen

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import CacheSettings
+from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
 from shopsight.images.decode import read_bytes

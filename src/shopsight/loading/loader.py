@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from shopsight.config.recipe import AugmentSettings
+from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError
 from shopsight.loading.augment import WHITE, augment
 from shopsight.loading.cache import PixelSource

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.special import betaincinv
 
-from shopsight.config.recipe import AugmentSettings
+from shopsight.config.sections import AugmentSettings
 from shopsight.loading.counter_rng import Purpose, uniforms
 
 _MIXED, _PARTNER, _KIND, _SHARE, _X, _Y, _COUNT = range(7)

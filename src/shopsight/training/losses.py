@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shopsight.config.recipe import TrainingSettings
+from shopsight.config.sections import TrainingSettings
 from shopsight.errors import ConfigError
 
 EFFECTIVE_BETA = 0.999

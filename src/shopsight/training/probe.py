@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shopsight import progress
-from shopsight.config.recipe import ProbeSettings
+from shopsight.config.sections import ProbeSettings
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60

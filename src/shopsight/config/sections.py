@@ -1,0 +1,349 @@
+"""The sections of a recipe: frozen values with their defaults, one class per TOML table.
+
+The docstrings say what each key means, in its unit. `shopsight.config.recipe.Recipe` puts the
+sections together and checks what they say about each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shopsight.head_settings import HeadSettings
+from shopsight.preprocess import Interpolation, PadColor, Preprocess, Resize
+
+Auto = Literal["auto"]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Span = tuple[float, float]
+
+
+class Section(BaseModel):
+    """A frozen value that refuses unknown keys, and checks its own defaults too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class About(Section):
+    """Where a recipe comes from, for `shopsight recipes`.
+
+    Attributes:
+        title: One line: what is trained, on what.
+        source: The original work, or "shopsight".
+        data: The named data set that it trains on without DATA, or "any".
+        reported: The accuracy that the original work states, percent, with its data.
+        measured: What we measured with this file, with its data, or why nothing was measured yet.
+        cost: Epochs and images, or the time on a named machine.
+        notes: Faults of the original, and what is done differently here.
+    """
+
+    title: str = ""
+    source: str = ""
+    data: str = ""
+    reported: str = ""
+    measured: str = ""
+    cost: str = ""
+    notes: str = ""
+
+
+class DataSettings(Section):
+    """Which rows are used, and how they are split when no split is given.
+
+    Attributes:
+        drop: Labels left out.
+        label_map: A CSV with columns `label` and `to`: many labels to one.
+        group: The column whose values must not straddle a split.
+        val: Fraction of the images that validate.
+        test: Fraction of the images that test.
+        offline_kinds: Materialized augmentation as in Product-650: each kind is applied once, as
+            extra training samples.
+        offline_fraction: Fraction of the training images that each kind is applied to.
+    """
+
+    drop: tuple[str, ...] = ()
+    label_map: str | None = None
+    group: str | None = None
+    val: Fraction = 0.1
+    test: Fraction = 0.1
+    offline_kinds: tuple[Literal["hflip", "vflip", "rotate", "crop", "noise", "box"], ...] = ()
+    offline_fraction: Probability = 0.245
+
+
+class PreprocessSettings(Section):
+    """What to change of the backbone's own preprocessing; "auto" keeps it.
+
+    The keys are those of `shopsight.preprocess.Preprocess`.
+    """
+
+    size_px: int | Auto = "auto"
+    resize: Resize | Auto = "auto"
+    crop_fraction: float | Auto = "auto"
+    pad_color: PadColor | Auto = "auto"
+    interpolation: Interpolation | Auto = "auto"
+    mean: tuple[float, float, float] | Auto = "auto"
+    std: tuple[float, float, float] | Auto = "auto"
+
+    def applied_to(self, base: Preprocess) -> Preprocess:
+        """Return `base` with every setting that is not "auto"."""
+        changes = {key: value for key, value in self.model_dump().items() if value != "auto"}
+        return Preprocess.model_validate(base.model_dump() | changes)
+
+
+class ModelSettings(Section):
+    """Backbone and head.
+
+    Attributes:
+        backbone: "library:name", e.g. "embedded:tf_efficientnet_lite0", "timm:resnet18".
+        weights: "pretrained", "random", or the path of a weight file.
+        head: The layers from the embedding to the logits.
+        drop_path: Stochastic depth, where the backbone has it.
+        conv_dropout: Dropout after the convolutions of `shopsight:` networks; unset: their own.
+    """
+
+    backbone: str = "embedded:tf_efficientnet_lite0"
+    weights: str = "pretrained"
+    head: HeadSettings = HeadSettings()
+    drop_path: Fraction = 0.0
+    conv_dropout: Fraction | None = None
+
+
+class ProbeSettings(Section):
+    """The linear probe: logistic regression on features of the frozen backbone.
+
+    Attributes:
+        penalties: L2 penalties to try; the one with the lowest validation log loss is kept.
+    """
+
+    penalties: tuple[Positive, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+
+
+class TrainingSettings(Section):
+    """How the network is trained.
+
+    Attributes:
+        mode: "probe" stops after the linear probe; "probe-then-finetune" continues from it;
+            "finetune" starts from pretrained weights and a new head; "frozen" trains the head
+            only; "scratch" ignores pretrained weights.
+        epochs: Planned passes over the training images.
+        time_limit_s: Plan as many epochs (at most `epochs`) as the measured step time allows.
+        batch_size: Images per step, of all processes together.
+        grad_accumulation: Steps whose gradients are summed before the weights change.
+        progressive_sizes_px: Side of the training images, pixels, stretched over the epochs:
+            (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
+        frozen_stages: Leading stages of the backbone that keep their weights.
+        frozen_batchnorm: Whether BatchNorm keeps its running statistics.
+        loss: "bce" is for several labels per image.
+        label_smoothing: Probability taken from the true class and spread evenly over all.
+        focal_gamma: Exponent of the focal loss (Lin et al. 2017).
+        class_weights: "none", "balanced" (n / (classes * count)), "effective" (Cui et al. 2019),
+            or a table from label to weight.
+        checkpoint: The checkpoint that becomes the bundle.
+        patience: Stop after so many epochs without a better validation loss.
+        ema: Decay of the weights' exponential moving average; 0 is off.
+        gradient_clip: Largest norm of the gradient; unset: no limit.
+        precision: "auto" is bf16 where the machine computes in it, else 32.
+        channels_last: Whether pixels' channels lie beside each other in memory: faster
+            convolutions, the same results.
+        compile: Whether the network goes through `torch.compile`.
+    """
+
+    mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
+        "probe-then-finetune"
+    )
+    epochs: int = Field(default=8, ge=1)
+    time_limit_s: Positive | None = None
+    batch_size: int = Field(default=32, ge=1)
+    grad_accumulation: int = Field(default=1, ge=1)
+    progressive_sizes_px: tuple[int, ...] = ()
+    frozen_stages: int = Field(default=0, ge=0)
+    frozen_batchnorm: bool = False
+    loss: Literal["cross-entropy", "focal", "bce"] = "cross-entropy"
+    label_smoothing: Fraction = 0.0
+    focal_gamma: float = Field(default=2.0, ge=0.0)
+    class_weights: Literal["none", "balanced", "effective"] | dict[str, Positive] = "none"
+    checkpoint: Literal["best", "last"] = "best"
+    patience: int | None = Field(default=None, ge=1)
+    ema: Fraction = 0.0
+    gradient_clip: Positive | None = None
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    channels_last: bool = True
+    compile: bool = False
+
+
+class OptimizerSettings(Section):
+    """The optimizer and its rates.
+
+    Attributes:
+        name: torch's optimizer of that name.
+        lr: Learning rate of the backbone (of everything when training from scratch).
+        head_lr_factor: The head's rate is `lr` times this.
+        layer_decay: Each stage's rate is this times that of the stage after it.
+        weight_decay: Decoupled for "adamw", an L2 penalty for "adam" and "sgd".
+        momentum: Of "sgd".
+        nesterov: Nesterov's momentum for "sgd".
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: Positive = 1e-3
+    head_lr_factor: Positive = 1.0
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+
+
+class ScheduleSettings(Section):
+    """The learning rate over time, as a factor of `optimizer.lr`.
+
+    Attributes:
+        name: The shape of the curve.
+        warmup_epochs: Linear from zero; may be a fraction of an epoch.
+        final_factor: Where "cosine" and "linear" end.
+        gamma: Factor of "step" (each `step_epochs`) and "exponential" (each epoch).
+        step_epochs: Epochs between two changes of "step".
+        per: "step" moves at each optimizer step, "epoch" at each epoch's end (as the originals).
+    """
+
+    name: Literal["constant", "cosine", "linear", "step", "exponential"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0.0)
+    final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
+    gamma: Positive = 0.1
+    step_epochs: int = Field(default=10, ge=1)
+    per: Literal["step", "epoch"] = "step"
+
+
+class AugmentSettings(Section):
+    """What training changes in each image, sampled anew per (seed, epoch, sample).
+
+    Geometry is one warp, color one matrix. A probability of 0 switches a change off.
+
+    Attributes:
+        hflip_prob: Probability of a mirror image.
+        vflip_prob: Probability of an image upside down.
+        affine_prob: Probability of the warp.
+        affine_kinds: One is chosen per image: "all" uses scale, rotation and shift together.
+        scale: Side of the window that is kept, as a fraction of the side (above 1 zooms out).
+        rotate_deg: Largest rotation, degrees.
+        translate: Largest shift, as a fraction of the side.
+        aspect_jitter: Largest change of aspect, as a factor less one (.2: from 1/1.2 to 1.2).
+        color_jitter_prob: Probability of a change of color.
+        color_kinds: One is chosen per image ("jitter" uses brightness, contrast, saturation
+            and hue together).
+        brightness: The factor's range.
+        contrast: The factor's range.
+        saturation: The factor's range.
+        hue: Largest turn, as a fraction of the color circle.
+        noise_prob: Probability of Gaussian noise.
+        noise_std: Largest standard deviation, of 255; each image's is uniform from 0.
+        blur_prob: Probability of a blur.
+        blur_kinds: One is chosen per image.
+        blur_px: Largest kernel side.
+        random_erasing_prob: Probability that a box is covered (Zhong et al. 2017).
+        random_erasing_area: Fraction of the image that the box covers.
+        mix_prob: Probability that an image is mixed with another one.
+        mixup: Alpha of mixup's Beta distribution; 0 is off.
+        cutmix: Alpha of CutMix's Beta distribution; 0 is off. With both on, each gets half.
+    """
+
+    hflip_prob: Probability = 0.5
+    vflip_prob: Probability = 0.0
+    affine_prob: Probability = 1.0
+    affine_kinds: tuple[Literal["all", "rotate", "scale", "translate"], ...] = ("all",)
+    scale: Span = (0.75, 1.0)
+    rotate_deg: float = Field(default=8.0, ge=0.0, le=180.0)
+    translate: Fraction = 0.05
+    aspect_jitter: float = Field(default=0.0, ge=0.0)
+    color_jitter_prob: Probability = 0.8
+    color_kinds: tuple[
+        Literal["jitter", "brightness-contrast", "hue-saturation", "clahe", "channel-shuffle"], ...
+    ] = ("jitter",)
+    brightness: Span = (0.8, 1.2)
+    contrast: Span = (0.8, 1.2)
+    saturation: Span = (0.8, 1.2)
+    hue: float = Field(default=0.0, ge=0.0, le=0.5)
+    noise_prob: Probability = 0.0
+    noise_std: float = Field(default=10.0, ge=0.0)
+    blur_prob: Probability = 0.0
+    blur_kinds: tuple[Literal["box", "gaussian", "median"], ...] = ("gaussian",)
+    blur_px: int = Field(default=5, ge=3)
+    random_erasing_prob: Probability = 0.0
+    random_erasing_area: Span = (0.02, 0.2)
+    mix_prob: Probability = 1.0
+    mixup: float = Field(default=0.0, ge=0.0)
+    cutmix: float = Field(default=0.0, ge=0.0)
+
+    @classmethod
+    def none(cls) -> AugmentSettings:
+        """Return the settings that change nothing."""
+        return cls(hflip_prob=0.0, affine_prob=0.0, color_jitter_prob=0.0)
+
+
+class EvaluationSettings(Section):
+    """How a model is scored.
+
+    Attributes:
+        tta_hflip: Average over the image and its mirror image (stored in the bundle: predict
+            does too).
+        bootstrap_resamples: Resamples behind each 95 % interval.
+        top_k: The k of the top-k accuracy.
+        calibration_bins: Bins of confidence in the calibration error.
+    """
+
+    tta_hflip: bool = False
+    bootstrap_resamples: int = Field(default=2000, ge=100)
+    top_k: int = Field(default=5, ge=1)
+    calibration_bins: int = Field(default=15, ge=2)
+
+
+class CacheSettings(Section):
+    """The cache of decoded images.
+
+    Attributes:
+        mode: "auto" keeps raw pixels when they fit in half of the free disk, else JPEG;
+            "off" decodes at every pass.
+        folder: Where; unset: the user's cache folder.
+    """
+
+    mode: Literal["auto", "raw", "jpeg", "off"] = "auto"
+    folder: str | None = None
+
+
+class FoldSettings(Section):
+    """K-fold training: K networks, each tested on the fold that it never saw.
+
+    Attributes:
+        count: Number of folds, from 2; 0 trains once, on the split.
+        final: The bundle at the end: "ensemble" is the K networks averaged, "refit" one more
+            network trained on all images: for as many epochs as the folds' kept weights took, and
+            with their probe's penalty, the middle one of each.
+    """
+
+    count: int = Field(default=0, ge=0, le=50)
+    final: Literal["ensemble", "refit"] = "refit"
+
+
+class HardwareSettings(Section):
+    """Handed to Lightning's Trainer; strategies, devices and nodes are Lightning's names."""
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    strategy: str = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    sync_batchnorm: bool = False
+
+
+class TrackingSettings(Section):
+    """CSV and TensorBoard are always written; this adds one more.
+
+    Attributes:
+        tracker: The service.
+        project: The project's name (MLflow: the experiment's).
+        location: MLflow's tracking URI, or the folder of Weights & Biases' files; unset: in the
+            run folder.
+    """
+
+    tracker: Literal["none", "mlflow", "wandb"] = "none"
+    project: str = "shopsight"
+    location: str | None = None
