@@ -93,14 +93,40 @@ def test_every_recipe_parses_and_says_where_it_comes_from(name: str) -> None:
         assert about.notes
 
 
+def repeated_defaults(text: str) -> list[str]:
+    """Return the leaves of a recipe's text that have the default's value."""
+    defaults = dict(leaves(Recipe()))
+    written = leaf_names(tomllib.loads(text))
+    assert set(written) <= defaults.keys(), "a leaf that does not exist"
+    resolved = dict(leaves(parse_recipe(text)))
+    return [name for name in written if resolved[name] == defaults[name]]
+
+
+def leaf_names(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of all values in a tree of TOML tables."""
+    names = []
+    for key, value in tree.items():
+        inner = leaf_names(value, f"{prefix}{key}.") if isinstance(value, dict) else []
+        names += inner or [f"{prefix}{key}"]
+    return names
+
+
 @pytest.mark.parametrize("name", recipe_names())
-def test_a_recipe_sets_nothing_that_does_not_exist_or_is_the_default(name: str) -> None:
-    tree = tomllib.loads(recipe_path(name).read_text(encoding="utf-8"))
-    known = dict(leaves(Recipe()))
-    for section, table in tree.items():
-        for leaf, value in table.items():
-            names = [f"{leaf}.{key}" for key in value] if isinstance(value, dict) else [leaf]
-            assert {f"{section}.{each}" for each in names} <= known.keys()
+def test_a_recipe_holds_only_what_differs_from_the_defaults(name: str) -> None:
+    assert repeated_defaults(recipe_path(name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "leaf"),
+    [
+        ("[cache]\nmode = 'auto'\n", "cache.mode"),
+        ("[probe]\npenalties = [0.001, 0.003, 0.01, 0.03]\n", "probe.penalties"),
+        ("[model.head]\nkind = 'linear'\n", "model.head.kind"),
+    ],
+)
+def test_a_default_that_a_recipe_repeats_is_found(planted: str, leaf: str) -> None:
+    shipped = recipe_path("balanced").read_text(encoding="utf-8")
+    assert repeated_defaults(f"{shipped}\n{planted}") == [leaf]
 
 
 def test_all_published_systems_have_a_recipe() -> None:

@@ -29,6 +29,8 @@ FORMER_NAMES = {
     "augment.shift": "augment.translate",
     "augment.stretch": "augment.aspect_jitter",
     "augment.color": "augment.color_jitter_prob",
+    "augment.colour": "augment.color_jitter_prob",
+    "augment.colour_kinds": "augment.color_kinds",
     "augment.noise": "augment.noise_prob",
     "augment.blur": "augment.blur_prob",
     "augment.erase": "augment.random_erasing_prob",
