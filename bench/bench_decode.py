@@ -24,7 +24,7 @@ from photos import jpeg, photo
 from PIL import Image
 
 from shopsight.images.decode import IMAGE_SUFFIXES
-from shopsight.images.jpeg import SIGNATURE
+from shopsight.images.jpeg import is_jpeg
 from shopsight.images.model_input import preprocess_image
 from shopsight.preprocess import Preprocess
 
@@ -94,7 +94,7 @@ def main() -> None:
         return
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     files = [path.read_bytes() for path in paths[:: max(1, len(paths) // FOLDER_FILES)]]
-    report(str(folder), [data for data in files if data.startswith(SIGNATURE)])
+    report(str(folder), [data for data in files if is_jpeg(data)])
 
 
 if __name__ == "__main__":

@@ -1,56 +1,85 @@
+"""The one prefetcher: order, window, errors, and no thread left behind."""
+
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import time
 
 import pytest
 
-from shopsight.prefetch import PIECES_WAITING, core_count, prefetch
+from shopsight.prefetch import (
+    FINISHED_WAITING,
+    MAX_THREADS,
+    THREAD_NAME,
+    core_count,
+    default_threads,
+    prefetch,
+)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_pieces_come_in_order(threads: int) -> None:
-    def make(number: int) -> int:
+def test_results_come_in_order(threads: int) -> None:
+    def square(number: int) -> int:
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    assert list(prefetch(make, 20, threads=threads)) == [number * number for number in range(20)]
-    assert list(prefetch(make, 0, threads=threads)) == []
+    assert list(prefetch(square, range(20), threads=threads)) == [n * n for n in range(20)]
+    assert list(prefetch(square, [], threads=threads)) == []
 
 
-def test_only_a_few_pieces_are_made_ahead() -> None:
+def test_only_the_window_is_made_before_it_is_asked_for() -> None:
     started: list[int] = []
-    pieces = prefetch(lambda number: started.append(number) or number, 100, threads=2)
-    next(pieces)
+    results = prefetch(started.append, range(100), threads=2)
+    next(results)
     time.sleep(0.1)
-    assert len(started) <= 1 + 2 + PIECES_WAITING
-    pieces.close()  # type: ignore[attr-defined]
+    assert len(started) <= 1 + 2 + FINISHED_WAITING
+    results.close()  # type: ignore[attr-defined]
 
 
-def test_an_exception_comes_at_its_piece() -> None:
-    def make(number: int) -> int:
+@pytest.mark.parametrize("window", [0, 1, 5])
+def test_items_are_taken_one_by_one(window: int) -> None:
+    taken = itertools.count()
+    results = prefetch(lambda number: number, taken, threads=2, window=window)
+    for number in range(10):
+        assert next(results) == number
+    results.close()  # type: ignore[attr-defined]
+    assert next(taken) <= 9 + max(1, window)
+
+
+def test_an_exception_comes_at_its_item() -> None:
+    def fail_at_three(number: int) -> int:
         if number == 3:
-            raise ValueError("piece 3")
+            raise ValueError("item 3")
         return number
 
-    pieces = prefetch(make, 100, threads=2)
-    assert [next(pieces) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="piece 3"):
-        next(pieces)
+    results = prefetch(fail_at_three, range(100), threads=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="item 3"):
+        next(results)
     _assert_no_threads_left()
 
 
-def test_abandoning_stops_the_threads() -> None:
-    pieces = prefetch(lambda number: number, 10**9, threads=3)
-    next(pieces)
-    del pieces
+def test_dropping_the_iterator_stops_the_threads() -> None:
+    results = prefetch(lambda number: number, itertools.count(), threads=3)
+    next(results)
+    del results
     _assert_no_threads_left()
 
 
-def test_core_count() -> None:
-    assert core_count() >= 1
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_cores_are_those_of_the_process() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert core_count() == default_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert core_count() == len(allowed)
+    assert default_threads() == min(MAX_THREADS, len(allowed))
 
 
 def _assert_no_threads_left() -> None:
     names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("shopsight-ahead")]
+    assert not [name for name in names if name.startswith(THREAD_NAME)]

@@ -17,6 +17,8 @@ PadColor = Color | Literal["edge"]
 Resize = Literal["pad", "crop", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
 
+WHITE: Color = (255, 255, 255)
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -45,7 +47,7 @@ class Preprocess(BaseModel):
     size_px: int = Field(default=224, ge=8, le=4096)
     resize: Resize = "pad"
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
-    pad_color: PadColor = (255, 255, 255)
+    pad_color: PadColor = WHITE
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -53,4 +55,4 @@ class Preprocess(BaseModel):
     @property
     def matte(self) -> Color:
         """The color that transparent pixels are laid on."""
-        return (255, 255, 255) if self.pad_color == "edge" else self.pad_color
+        return WHITE if self.pad_color == "edge" else self.pad_color

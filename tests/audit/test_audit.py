@@ -313,7 +313,7 @@ def test_gate_refuses_and_says_how_to_go_on(photos: Path) -> None:
     assert kept.rows.tolist() == [1, 2]
     assert kept.left_out.rows() == [
         ("0.jpg", "split-leak"),
-        ("text.jpg", "unreadable: starts with b'404', which no image does"),
+        ("text.jpg", "unreadable: starts with b'404', which is no image format"),
     ]
     cleaned = gate(catalog, report, accept=["split-leak"], exclude=["label-conflict"])
     assert cleaned.catalog.table["image"].to_list() == ["5.jpg"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -11,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import UInt8
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from shopsight.errors import ImageError
+from shopsight.images import model_input
 from shopsight.images.model_input import Box, edge_color, preprocess_array, preprocess_image, resize
 from shopsight.preprocess import Interpolation, Preprocess, Resize
 
@@ -197,12 +201,115 @@ def test_read_only_and_strided_arrays() -> None:
         assert (preprocess_array(other, Preprocess(size_px=16)) == expected).all()
 
 
-def test_resize_is_pillows_within_a_level() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    ours = resize(noise, 80, 120, "bicubic")
-    pillow = np.asarray(Image.fromarray(noise).resize((80, 120), Image.Resampling.BICUBIC))
-    assert np.abs(ours.astype(int) - pillow).max() <= 1
+def pillow_height_first(
+    rgb: UInt8[np.ndarray, "h w 3"], width: int, height: int, interpolation: Interpolation
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Resize by Pillow, which chooses for itself which side is filtered first, in our order."""
+    method = Image.Resampling[interpolation.upper()]
+    return np.asarray(
+        Image.fromarray(rgb).resize((rgb.shape[1], height), method).resize((width, height), method)
+    )
+
+
+def levels_apart(
+    rgb: UInt8[np.ndarray, "h w 3"], width: int, height: int, interpolation: Interpolation
+) -> int:
+    """How far a value of ours lies from Pillow's at most."""
+    ours = resize(rgb, width, height, interpolation)
+    assert ours.flags.c_contiguous
+    assert ours.flags.writeable
+    reference = pillow_height_first(rgb, width, height, interpolation)
+    return int(np.abs(ours.astype(int) - reference).max())
+
+
+SIZES = [(155, 224), (224, 224), (320, 213), (600, 30), (1280, 854)]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", SIZES)
+def test_resize_of_photos_is_pillows(size: tuple[int, int], interpolation: Interpolation) -> None:
+    for photo in load_sample_images().images:  # Two photos of 640x427.
+        assert levels_apart(photo, *size, interpolation) <= 1
+
+
+@pytest.mark.parametrize(("interpolation", "fraction"), [("bilinear", 0), ("bicubic", 0.0015)])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_order_of_the_sides_hardly_matters(
+    size: tuple[int, int], interpolation: Interpolation, fraction: float
+) -> None:
+    for photo in load_sample_images().images:
+        pillow = Image.fromarray(photo).resize(size, Image.Resampling[interpolation.upper()])
+        apart = np.abs(resize(photo, *size, interpolation).astype(int) - np.asarray(pillow))
+        assert (apart > 1).mean() <= fraction
+
+
+def gradient(width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """From black to white across, from white to black down, and both."""
+    across = np.broadcast_to(np.linspace(0, 255, width)[None, :], (height, width))
+    down = np.broadcast_to(np.linspace(255, 0, height)[:, None], (height, width))
+    return np.stack([across, down, (across + down) / 2], axis=-1).astype(np.uint8)
+
+
+def noise(width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Black and white pixels at random: the cubic overshoots everywhere."""
+    return np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (height, width, 3))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("make", [gradient, noise])
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    new_width=st.integers(1, 400),
+    new_height=st.integers(1, 400),
+)
+def test_resize_is_pillows_at_any_size(
+    make: Callable[[int, int], UInt8[np.ndarray, "h w 3"]],
+    interpolation: Interpolation,
+    width: int,
+    height: int,
+    new_width: int,
+    new_height: int,
+) -> None:
+    """Also images one pixel wide or high, strongly shrunk or enlarged.
+
+    A level that the first pass rounds otherwise can become two in the second, where the absolute
+    weights of the cubic sum to 1.25.
+    """
+    most = {"bilinear": 1, "bicubic": 2}[interpolation]
+    assert levels_apart(make(width, height), new_width, new_height, interpolation) <= most
+
+
+@given(width=st.integers(1, 400), height=st.integers(1, 400))
+def test_resize_keeps_a_plain_color(width: int, height: int) -> None:
+    plain = np.full((31, 17, 3), (255, 128, 0), np.uint8)
+    assert (resize(plain, width, height, "bicubic") == (255, 128, 0)).all()
+
+
+def test_resize_averages_when_it_shrinks() -> None:
+    """Without antialiasing, one pixel stripes would become black, white, or slow waves."""
+    stripes = np.zeros((240, 240, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for interpolation in ("bilinear", "bicubic"):
+        assert np.abs(resize(stripes, 37, 37, interpolation)[3:-3, 3:-3] - 127.5).max() <= 3
+
+
+def test_resize_by_many_threads_gives_the_same() -> None:
+    photo = load_sample_images().images[0]
+    alone = resize(photo, 224, 150)
+    with ThreadPoolExecutor(8) as pool:
+        for together in pool.map(lambda _: resize(photo, 224, 150), range(50)):
+            assert (together == alone).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resize_without_the_library_is_by_pillow(
+    interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = load_sample_images().images[0]
+    monkeypatch.setattr(model_input, "cykooz_resizer", None)
+    pillow = Image.fromarray(photo).resize((100, 224), Image.Resampling[interpolation.upper()])
+    assert (resize(photo, 100, 224, interpolation) == np.asarray(pillow)).all()
 
 
 def test_bytes_that_are_no_image_are_named() -> None:

@@ -1,3 +1,5 @@
+"""Every kind of input gives the same pixels, in order, and failures come as values."""
+
 from __future__ import annotations
 
 import io
@@ -13,14 +15,15 @@ from PIL import Image
 
 from shopsight.errors import CatalogError
 from shopsight.images.model_input import preprocess_image
-from shopsight.inference.inputs import ImageInput, Prepared, prepare
+from shopsight.inference.inputs import ImageInput, Prepared, prepare_inputs
+from shopsight.prefetch import THREAD_NAME
 from shopsight.preprocess import Preprocess
 
 SMALL = Preprocess(size_px=32)
 
 
-def all_of(images: object, *, prefetch: int = 4) -> list[Prepared]:
-    return list(prepare(images, SMALL, prefetch=prefetch, threads=2))  # type: ignore[arg-type]
+def all_of(images: object) -> list[Prepared]:
+    return list(prepare_inputs(images, SMALL, window=4, threads=2))  # type: ignore[arg-type]
 
 
 def test_every_kind_of_input_gives_the_same_image(tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ def test_failures_keep_their_place(files: list[str], tmp_path: Path) -> None:
     assert reasons[4] in {"truncated", "damaged", "not an image"}
     assert reasons[5:] == ["not an image", None]
     assert found[1].source == str(tmp_path / "gone.jpg")
-    assert [found[place].source for place in (3, 4, 5)] == ["image 4", "image 5", "image 6"]
+    assert [found[index].source for index in (3, 4, 5)] == ["image 4", "image 5", "image 6"]
 
 
 def test_order_is_kept_and_folders_are_listed(files: list[str]) -> None:
@@ -110,7 +113,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
         all_of(tmp_path / "locked")
 
 
-def test_reads_no_further_ahead_than_told(files: list[str]) -> None:
+def test_takes_no_more_than_the_window(files: list[str]) -> None:
     taken = 0
 
     def endless() -> Iterator[ImageInput]:
@@ -119,9 +122,9 @@ def test_reads_no_further_ahead_than_told(files: list[str]) -> None:
             taken += 1
             yield file
 
-    stream = prepare(endless(), SMALL, prefetch=5, threads=2)
+    stream = prepare_inputs(endless(), SMALL, window=5, threads=2)
     for count in range(1, 8):
         next(stream)
         assert taken <= count + 5
     stream.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]

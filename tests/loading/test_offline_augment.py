@@ -15,8 +15,7 @@ from shopsight.loading.offline_augment import (
     identity,
     offline_samples,
 )
-
-WHITE = (255, 255, 255)
+from shopsight.preprocess import WHITE
 
 
 def photos(count: int) -> np.ndarray:

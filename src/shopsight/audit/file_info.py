@@ -20,12 +20,18 @@ from jaxtyping import Bool, UInt8
 
 from shopsight.errors import ImageError
 from shopsight.files import atomic_file, sha256_bytes
-from shopsight.images.decode import Header, check_pixels, decode, header, read_bytes
-from shopsight.images.icc import upright
+from shopsight.images.decode import (
+    Header,
+    check_pixels,
+    check_png_checksums,
+    decode,
+    header,
+    read_bytes,
+)
 from shopsight.images.idx import idx_member
-from shopsight.images.jpeg import SIGNATURE as JPEG_SIGNATURE
-from shopsight.images.jpeg import decode_jpeg, jpeg_header, shrink_for
+from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.jpeg_damage import checked_eighth
+from shopsight.images.orientation import upright
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
 from shopsight.prefetch import core_count, prefetch
 from shopsight.progress import task
@@ -151,11 +157,13 @@ def kept_facts_path(folder: Path, root: str) -> Path:
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     """A small upright version; a profile is not applied, because nothing here depends on it."""
-    if not data.startswith(JPEG_SIGNATURE):
-        return decode(data, strict=strict)
+    if not is_jpeg(data):
+        if strict:
+            check_png_checksums(data)
+        return decode(data)
     jpeg = jpeg_header(data)
     check_pixels(jpeg.width, jpeg.height, None)
-    shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, "short")
+    shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, _SMALL_PX)
     pixels = checked_eighth(data, jpeg) if strict else None
     if pixels is None or shrink < 8:
         pixels = decode_jpeg(data, jpeg, shrink=shrink)
@@ -193,7 +201,7 @@ def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
 
     pieces = []
     with task("Reading images", total=len(refs)) as advance:
-        for done in prefetch(piece, len(starts), threads=threads):
+        for done in prefetch(piece, range(len(starts)), threads=threads):
             pieces.append(done)
             advance(done.height)
     return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *pieces])], how="horizontal")

@@ -144,7 +144,7 @@ def _images(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
     with task("Drawing the audit page", total=len(chosen)) as advance:
         made = {}
         for row, uri in zip(
-            chosen, prefetch(image, len(chosen), threads=core_count()), strict=True
+            chosen, prefetch(image, range(len(chosen)), threads=core_count()), strict=True
         ):
             made[row] = uri
             advance(1)

@@ -2,7 +2,7 @@
 
 JPEGs go through libjpeg-turbo at a power-of-two scale, raw PGM and PPM straight into an array,
 everything else through Pillow. Whatever the file, the result is upright sRGB without
-transparency. All functions may be called from many threads at once; the decoders run outside the
+transparency. All functions may be called from many threads at once; the decoders release the
 interpreter lock.
 """
 
@@ -21,12 +21,18 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from shopsight.errors import ImageError
-from shopsight.images.icc import array_to_srgb, image_to_srgb, upright
+from shopsight.images.icc import array_to_srgb, image_to_srgb
 from shopsight.images.idx import idx_member, read_member
-from shopsight.images.jpeg import SIGNATURE as JPEG_SIGNATURE
-from shopsight.images.jpeg import JpegHeader, decode_jpeg, jpeg_header, shrink_for
-from shopsight.images.png import broken_chunk
-from shopsight.preprocess import Color
+from shopsight.images.jpeg import (
+    JpegHeader,
+    decode_jpeg,
+    is_jpeg,
+    jpeg_header,
+    shrink_for,
+    shrunk_size,
+)
+from shopsight.images.orientation import ORIENTATION_TAG, upright, upright_size
+from shopsight.preprocess import WHITE, Color
 
 SUFFIXES_OF_FORMAT: dict[str, frozenset[str]] = {
     "jpeg": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
@@ -44,8 +50,6 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset().union(*SUFFIXES_OF_FORMAT.values())
 MAX_PIXELS = 178_956_970
 """Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
 
-WHITE: Color = (255, 255, 255)
-
 _PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000", "JPEG")
 _OUR_NAMES = {"DIB": "bmp", "PPM": "pnm", "MPO": "jpeg"}
 _UNSUPPORTED_SIGNATURES = (
@@ -55,8 +59,8 @@ _UNSUPPORTED_SIGNATURES = (
     (re.compile(rb"%PDF"), "PDF"),
     (re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg", re.DOTALL), "SVG"),
 )
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RAW_PNM = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s255\s")
-_ORIENTATION_TAG = 0x0112
 # What Pillow's readers raise on damaged files, besides OSError.
 _PILLOW_FAULTS = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError,
@@ -67,7 +71,13 @@ _PILLOW_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image's first bytes say; width and height in pixels, upright."""
+    """What an image's first bytes say.
+
+    Attributes:
+        format: a key of `SUFFIXES_OF_FORMAT`, or Pillow's name in lower case.
+        width: pixels, upright.
+        height: pixels, upright.
+    """
 
     format: str
     width: int
@@ -75,7 +85,13 @@ class Header:
 
 
 def read_bytes(ref: str) -> bytes:
-    """The bytes behind a path, a URL (`s3://...`, by fsspec) or a member of an IDX container.
+    """Read a file.
+
+    Args:
+        ref: a path, a URL (`s3://...`, opened by fsspec) or a member of an IDX container.
+
+    Returns:
+        The file's bytes, at least one.
 
     Raises:
         ImageError: "missing", "empty", "not an image" (a folder), or "unreadable".
@@ -102,80 +118,101 @@ def read_bytes(ref: str) -> bytes:
 
 
 def header(data: bytes, *, where: str | None = None) -> Header:
-    """Format and upright size, without decoding the pixels.
+    """Read format and upright size, without decoding the pixels.
+
+    Args:
+        data: the file.
+        where: the file's name, for the error.
 
     Raises:
-        ImageError: these bytes are no image that can be read.
+        ImageError: the bytes are not an image that can be read.
     """
-    if data.startswith(JPEG_SIGNATURE):
+    if is_jpeg(data):
         jpeg = jpeg_header(data, where=where)
-        width, height = jpeg.width, jpeg.height
-        return Header("jpeg", *((height, width) if jpeg.orientation >= 5 else (width, height)))
+        return Header("jpeg", *upright_size(jpeg.width, jpeg.height, jpeg.orientation))
     raw = _RAW_PNM.match(data)
     if raw is not None:
         return Header("pnm", int(raw[2]), int(raw[3]))
     with _open(data, where) as image:
-        width, height = image.size
         # Pillow turns TIFFs by itself.
-        if image.format != "TIFF" and _orientation(image) >= 5:
-            width, height = height, width
-        return Header(_format(image), width, height)
+        orientation = 1 if image.format == "TIFF" else _orientation(image)
+        return Header(_format(image), *upright_size(*image.size, orientation))
 
 
 def decode(
     data: bytes,
     *,
     at_least_px: int | None = None,
-    side: Literal["short", "long"] = "short",
     matte: Color = WHITE,
     where: str | None = None,
-    strict: bool = False,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode to upright RGB.
+    """Decode a file to upright RGB.
 
     Args:
-        at_least_px: a JPEG may come smaller, by a power of two, but its `side` no smaller than
-            this; None decodes at full size.
-        matte: what transparent pixels are laid on.
+        data: the file.
+        at_least_px: a JPEG may come smaller, by a power of two, as long as its short side keeps
+            this many pixels; None decodes at full size.
+        matte: the color that transparent pixels are laid on.
         where: the file's name, for the error.
-        strict: refuse damage that the decoder could paper over (an audit's question).
 
     Raises:
-        ImageError: with its `reason`.
+        ImageError: the bytes cannot be decoded; see its `reason`.
     """
-    if data.startswith(JPEG_SIGNATURE):
+    if is_jpeg(data):
         jpeg = jpeg_header(data, where=where)
         check_pixels(jpeg.width, jpeg.height, where)
         shrink = 1
         if at_least_px is not None:
-            shrink = shrink_for(jpeg.width, jpeg.height, at_least_px, side)
-        return decode_jpeg_upright(data, jpeg, shrink=shrink, strict=strict, where=where)
+            shrink = shrink_for(jpeg.width, jpeg.height, at_least_px, at_least_px)
+        return decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
     raw = _RAW_PNM.match(data)
     if raw is not None:
         return _decode_raw_pnm(data, raw, where)
-    if strict:
-        fault = broken_chunk(data)
-        if fault is not None:
-            raise ImageError("damaged", fault, where=where)
     return _decode_by_pillow(data, matte=matte, where=where)
 
 
+def check_png_checksums(data: bytes, *, where: str | None = None) -> None:
+    """Compare the checksums of a PNG's chunks, which decoding does not.
+
+    Args:
+        data: the file; anything but a PNG passes.
+        where: the file's name, for the error.
+
+    Raises:
+        ImageError: "damaged", or the reason why the file cannot be opened.
+    """
+    if not data.startswith(_PNG_SIGNATURE):
+        return
+    with _open(data, where) as image:
+        try:
+            image.verify()
+        except _PILLOW_FAULTS as error:
+            raise ImageError("damaged", str(error), where=where) from error
+
+
 def decode_jpeg_upright(
-    data: bytes, jpeg: JpegHeader, *, shrink: int, strict: bool = False, where: str | None = None
+    data: bytes, jpeg: JpegHeader, *, shrink: int, where: str | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a JPEG whose header is known, at 1/`shrink` of its size, upright and in sRGB."""
+    """Decode a JPEG whose header is known.
+
+    Args:
+        data: the file.
+        jpeg: its header.
+        shrink: decode at 1/8, 1/4, 1/2 or 1/1 of the size.
+        where: the file's name, for the error.
+
+    Returns:
+        Upright sRGB.
+
+    Raises:
+        ImageError: "truncated" or "damaged".
+    """
     if jpeg.components == 4:
-        size = (-(-jpeg.width // shrink), -(-jpeg.height // shrink))
+        size = shrunk_size(jpeg.width, jpeg.height, shrink)
         return _decode_by_pillow(data, matte=WHITE, where=where, draft=size)
     gray_profile = jpeg.components == 1 and jpeg.profile is not None
-    pixels = decode_jpeg(
-        data,
-        jpeg,
-        shrink=shrink,
-        colorspace="GRAY" if gray_profile else "RGB",
-        strict=strict,
-        where=where,
-    )
+    colorspace: Literal["RGB", "GRAY"] = "GRAY" if gray_profile else "RGB"
+    pixels = decode_jpeg(data, jpeg, shrink=shrink, colorspace=colorspace, where=where)
     if jpeg.profile is not None:
         if gray_profile:
             gray = image_to_srgb(Image.fromarray(pixels[:, :, 0]), jpeg.profile)
@@ -188,6 +225,7 @@ def decode_jpeg_upright(
 def _decode_raw_pnm(
     data: bytes, raw: re.Match[bytes], where: str | None
 ) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a binary PGM or PPM of 8 bits; `raw` is its matched header."""
     width, height = int(raw[2]), int(raw[3])
     check_pixels(width, height, where)
     channels = 1 if raw[1] == b"5" else 3
@@ -202,6 +240,7 @@ def _decode_raw_pnm(
 def _decode_by_pillow(
     data: bytes, *, matte: Color, where: str | None, draft: tuple[int, int] | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode any format; a JPEG no smaller than `draft` (width, height), where that is given."""
     with _open(data, where) as image:
         check_pixels(*image.size, where)
         try:
@@ -212,12 +251,12 @@ def _decode_by_pillow(
             orientation = _orientation(image)
             pixels = np.array(_rgb(image, matte))
         except _PILLOW_FAULTS as error:
-            raise _fault(error, data, where) from error
+            raise _fault(error, where) from error
     return upright(pixels, orientation)
 
 
 def _rgb(image: Image.Image, matte: Color) -> Image.Image:
-    """Any of Pillow's modes as RGB: profile applied, transparency laid on the matte."""
+    """Convert any of Pillow's modes to sRGB, transparent pixels laid on the matte."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
         # 16 bits per pixel ("I" is what Pillow makes of a 16-bit PGM): 65535 is white.
@@ -235,27 +274,27 @@ def _rgb(image: Image.Image, matte: Color) -> Image.Image:
     image = image.convert("RGB")
     if alpha is None:
         return image
-    ground = Image.new("RGB", image.size, matte)
-    ground.paste(image, mask=alpha)
-    return ground
+    background = Image.new("RGB", image.size, matte)
+    background.paste(image, mask=alpha)
+    return background
 
 
 def _open(data: bytes, where: str | None) -> Image.Image:
+    """Open a file by its content, with the readers of `_PILLOW_FORMATS` only."""
     try:
         return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
     except UnidentifiedImageError:
         for signature, name in _UNSUPPORTED_SIGNATURES:
             if signature.match(data[:1024]):
                 raise ImageError("unsupported", f"{name} files are not read", where=where) from None
-        raise ImageError(
-            "not an image", f"starts with {bytes(data[:12])!r}, which no image does", where=where
-        ) from None
+        what = f"starts with {bytes(data[:12])!r}, which is no image format"
+        raise ImageError("not an image", what, where=where) from None
     except _PILLOW_FAULTS as error:
-        raise _fault(error, data, where) from error
+        raise _fault(error, where) from error
 
 
-def _fault(error: Exception, data: bytes, where: str | None) -> ImageError:
-    """What one of Pillow's many exceptions means."""
+def _fault(error: Exception, where: str | None) -> ImageError:
+    """Turn one of Pillow's many exceptions into an `ImageError`."""
     text = str(error) or type(error).__name__
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("too large", text, where=where)
@@ -269,7 +308,16 @@ def _fault(error: Exception, data: bytes, where: str | None) -> ImageError:
 
 
 def check_pixels(width: int, height: int, where: str | None) -> None:
-    """Refuse a decompression bomb: a small file that says it holds very many pixels."""
+    """Refuse a decompression bomb: a small file whose header claims very many pixels.
+
+    Args:
+        width: as the header says.
+        height: likewise.
+        where: the file's name, for the error.
+
+    Raises:
+        ImageError: "too large", more than `MAX_PIXELS`.
+    """
     if width * height > MAX_PIXELS:
         raise ImageError(
             "too large", f"{width}x{height} is more than {MAX_PIXELS:,} pixels", where=where
@@ -277,13 +325,15 @@ def check_pixels(width: int, height: int, where: str | None) -> None:
 
 
 def _format(image: Image.Image) -> str:
+    """Name the format as `SUFFIXES_OF_FORMAT` does."""
     name = image.format or ""
     return _OUR_NAMES.get(name, name.lower())
 
 
 def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation of an image that Pillow opened; 1 where it has none."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except _PILLOW_FAULTS:
         return 1  # A broken EXIF block says nothing about the pixels.
     return orientation if isinstance(orientation, int) else 1

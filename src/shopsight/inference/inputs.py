@@ -1,14 +1,10 @@
-"""Whatever a caller hands over as images, as a stream of canvases in the same order."""
+"""Whatever a caller passes as images, as a stream of model inputs in the same order. No torch."""
 
 from __future__ import annotations
 
 import io
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +15,12 @@ from shopsight.catalog.scan import scan_folder
 from shopsight.errors import ImageError
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
+from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
 
 ImageInput = str | Path | bytes | Image.Image | np.ndarray
 ImageInputs = ImageInput | Iterable[ImageInput]
 
-MAX_THREADS = 8
 # What PNG stores as it is; other modes (CMYK, Lab, floats) become RGB first.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
 
@@ -34,7 +30,9 @@ class Prepared:
     """An image ready for the network, or the reason why it is not.
 
     Attributes:
-        source: its path, or "image 3" for the third of images without a name.
+        source: its path or URL, or "image 3" for the third input when that has no name.
+        pixels: the network's input, RGB; None when the image could not be read.
+        error: why not; None when it could.
     """
 
     source: str
@@ -42,39 +40,39 @@ class Prepared:
     error: ImageError | None
 
 
-def prepare(
-    images: ImageInputs, preprocess: Preprocess, *, prefetch: int, threads: int | None = None
+def prepare_inputs(
+    images: ImageInputs, preprocess: Preprocess, *, window: int, threads: int | None = None
 ) -> Iterator[Prepared]:
-    """Decode images by threads, at most `prefetch` of them before they are asked for.
+    """Decode and preprocess images by threads, in their order.
 
-    Folders stand for all images in them. Order is kept; memory does not grow with the number of
-    images, however lazily or eagerly they come.
+    Memory does not grow with the number of images, whether they come as a list or as an endless
+    iterator.
+
+    Args:
+        images: a path, a URL, bytes, a PIL image, a uint8 array of shape (h, w), (h, w, 3) or
+            (h, w, 4), or any iterable of these; a folder stands for all images in it.
+        preprocess: what the network expects.
+        window: at most so many images are taken before their results are asked for.
+        threads: that decode; None is `default_threads()`.
+
+    Raises:
+        CatalogError: a folder cannot be listed. What is wrong with one image comes as its `error`.
     """
-    threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
-    waiting: deque[Future[Prepared]] = deque()
-    named = _named(images)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    try:
-        while True:
-            for source, image in islice(named, max(1, prefetch) - len(waiting)):
-                waiting.append(pool.submit(_prepare, source, image, preprocess))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
+    def make(named: tuple[str, ImageInput]) -> Prepared:
+        source, image = named
+        try:
+            return Prepared(source, _preprocess_input(source, image, preprocess), None)
+        except ImageError as error:
+            return Prepared(source, None, error)
 
-def _prepare(source: str, image: ImageInput, preprocess: Preprocess) -> Prepared:
-    try:
-        return Prepared(source, _preprocess_input(source, image, preprocess), None)
-    except ImageError as error:
-        return Prepared(source, None, error)
+    return prefetch(make, _named(images), threads=threads or default_threads(), window=window)
 
 
 def _preprocess_input(
     source: str, image: ImageInput, preprocess: Preprocess
 ) -> UInt8[np.ndarray, "s s 3"]:
+    """Turn one input of any kind into the network's square."""
     if isinstance(image, str | Path):
         return preprocess_image(read_bytes(str(image)), preprocess, where=source)
     if isinstance(image, bytes):
@@ -89,6 +87,7 @@ def _preprocess_input(
 
 
 def _image_of_array(array: np.ndarray, source: str) -> Image.Image:
+    """Wrap a gray or RGBA array; refuse every other shape and type."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     known = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 4)
@@ -103,7 +102,7 @@ def _image_of_array(array: np.ndarray, source: str) -> Image.Image:
 
 
 def _as_png(image: Image.Image, source: str) -> bytes:
-    # Through bytes, so that orientation, profile, transparency and 16 bits are treated as in files.
+    """Encode an image, so that it takes the path of files: orientation, profile, alpha, 16 bits."""
     try:
         if image.mode not in _PNG_MODES:
             image = image.convert("RGB")
@@ -118,11 +117,13 @@ def _as_png(image: Image.Image, source: str) -> bytes:
 
 
 def _named(images: ImageInputs) -> Iterator[tuple[str, ImageInput]]:
+    """Pair each image with its name."""
     for number, image in enumerate(_one_by_one(images), start=1):
         yield (str(image) if isinstance(image, str | Path) else f"image {number}"), image
 
 
 def _one_by_one(images: ImageInputs) -> Iterator[ImageInput]:
+    """Yield the images one by one, folders replaced by their files."""
     several: Iterable[ImageInput]
     if isinstance(images, np.ndarray) and images.ndim == 4:
         several = images
@@ -138,6 +139,7 @@ def _one_by_one(images: ImageInputs) -> Iterator[ImageInput]:
 
 
 def _files(path: str | Path) -> Iterator[str | Path]:
+    """Yield the images in a folder, or the path itself when it is not a folder."""
     if "://" not in str(path) and Path(path).is_dir():
         yield from (str(Path(path) / name) for name in scan_folder(str(path)).images)
     else:

@@ -16,7 +16,7 @@ from shopsight.bundle.bundle import BundleInfo, Golden
 from shopsight.errors import BundleError, ImageError
 from shopsight.inference.engine import Engine
 from shopsight.inference.golden import Verification, verify
-from shopsight.inference.inputs import ImageInputs, Prepared, prepare
+from shopsight.inference.inputs import ImageInputs, Prepared, prepare_inputs
 from shopsight.preprocess import Preprocess
 from shopsight.runtime import retain_freed_memory
 
@@ -168,7 +168,7 @@ class Predictor:
         self, images: ImageInputs, batch_size: int, on_error: OnError, threads: int | None
     ) -> Iterator[_Outcome]:
         # While one batch computes, the next one decodes.
-        prepared = prepare(images, self.preprocess, prefetch=2 * batch_size, threads=threads)
+        prepared = prepare_inputs(images, self.preprocess, window=2 * batch_size, threads=threads)
         checked = _checked(prepared, on_error)
         batches = iter(lambda: tuple(islice(checked, batch_size)), ())
         first = next(batches, ())

@@ -32,9 +32,8 @@ from shopsight.loading.photometric import (
     erase,
     recolor,
 )
-from shopsight.preprocess import Color, PadColor
+from shopsight.preprocess import WHITE, Color, PadColor
 
-WHITE: Color = (255, 255, 255)
 CLAHE_CLIP_LIMITS = (1.0, 4.0)
 ERASE_ASPECTS = (0.3, 1 / 0.3)
 

@@ -241,7 +241,7 @@ def _by_threads(
     def make(number: int) -> list[Made]:
         return [work(item) for item in items[number * piece : (number + 1) * piece]]
 
-    for made in prefetch(make, math.ceil(len(items) / piece), threads=threads):
+    for made in prefetch(make, range(math.ceil(len(items) / piece)), threads=threads):
         yield from made
 
 

@@ -17,15 +17,13 @@ from torch import Tensor
 
 from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError
-from shopsight.loading.augment import WHITE, augment
+from shopsight.loading.augment import augment
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.counter_rng import permutation
 from shopsight.loading.mixup import mix_into, mix_plan, mixes
 from shopsight.loading.offline_augment import Samples, apply_offline, concat, identity
-from shopsight.prefetch import core_count, prefetch
-from shopsight.preprocess import PadColor
-
-MAX_THREADS = 8
+from shopsight.prefetch import default_threads, prefetch
+from shopsight.preprocess import WHITE, PadColor
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class TrainingBatches:
             mine = np.array_split(whole, self._world)[self._rank]
             return self._make(self._samples.take(mine), epoch, size_px)
 
-        return prefetch(make, len(self), threads=self._threads)
+        return prefetch(make, range(len(self)), threads=self._threads)
 
     def _make(self, samples: Samples, epoch: int, size_px: int) -> Batch:
         images = self._images(samples, epoch, size_px)
@@ -191,7 +189,7 @@ class OrderedBatches:
         return math.ceil(len(self._rows) / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return prefetch(self._make, len(self), threads=self._threads)
+        return prefetch(self._make, range(len(self)), threads=self._threads)
 
     def _make(self, number: int) -> Batch:
         rows = self._rows[number * self._batch_size : (number + 1) * self._batch_size]
@@ -199,11 +197,6 @@ class OrderedBatches:
         if self._pin_memory:
             images = images.pin_memory()
         return Batch(images=images, rows=torch.from_numpy(rows.copy()))
-
-
-def default_threads() -> int:
-    """Threads that make batches: one per core, at most eight."""
-    return min(MAX_THREADS, core_count())
 
 
 def _check_sharing(count: int, batch_size: int, world: int) -> None:
