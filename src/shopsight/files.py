@@ -9,8 +9,11 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+CACHE_VARIABLE = "SHOPSIGHT_CACHE"
 
 
 def _beside(path: Path) -> Path:
@@ -95,6 +98,34 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+_chosen_cache: ContextVar[Path | None] = ContextVar("shopsight_cache_dir", default=None)
+
+
+@contextmanager
+def use_cache_dir(folder: Path | str | None) -> Iterator[None]:
+    """Keep decoded images and downloads below `folder` inside the block; None changes nothing."""
+    if folder is None:
+        yield
+        return
+    token = _chosen_cache.set(Path(folder).expanduser().absolute())
+    try:
+        yield
+    finally:
+        _chosen_cache.reset(token)
+
+
 def cache_folder() -> Path:
-    """Where decoded images and downloads are kept: $SHOPSIGHT_CACHE, or ~/.cache/shopsight."""
-    return Path(os.environ.get("SHOPSIGHT_CACHE") or Path.home() / ".cache" / "shopsight")
+    """Where decoded images and downloads are kept.
+
+    The folder of `use_cache_dir` (the flag `--cache-dir`), else $SHOPSIGHT_CACHE, else
+    ~/.cache/shopsight.
+    """
+    chosen = _chosen_cache.get()
+    if chosen is not None:
+        return chosen
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "shopsight")
+
+
+def cache_folder_is_chosen() -> bool:
+    """Whether `use_cache_dir` or $SHOPSIGHT_CACHE names the cache folder."""
+    return _chosen_cache.get() is not None or bool(os.environ.get(CACHE_VARIABLE))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.cli import demo
+from shopsight.commands import demo
 from tests.helpers import Shopsight
 
 
@@ -24,8 +24,8 @@ def test_demo_on_drawn_images_says_so_and_can_be_repeated(
     for _ in range(2):
         shown = shopsight(*words)
         assert shown.code == 0, shown.err
-        assert "no real photos within reach" in shown.err
-        assert "DRAWN" in shown.out
+        assert "no real photos available" in shown.err
+        assert "SYNTHETIC" in shown.out
         assert "test accuracy" in shown.out
         assert "shopsight train   my-photos" in shown.out
         assert "synthetic" in (out / "run" / "report.html").read_text()
@@ -39,7 +39,7 @@ def test_demo_replaces_nothing_that_is_not_its_own(shopsight: Shopsight, tmp_pat
     mine.write_text("mine")
     shown = shopsight("demo", "--out", tmp_path / "demo")
     assert shown.code == 2
-    assert "in the demo's way" in shown.err
+    assert "is not a demo run" in shown.err
     assert mine.read_text() == "mine"
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from shopsight.cli.compare import show
 from shopsight.cli.output import Column, print_table
-from shopsight.config import recipe as config
-from shopsight.config.recipe import recipe_names
+from shopsight.commands import recipes
+from shopsight.config.recipe import load_recipe, recipe_names
 from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.metrics.intervals import Interval
 from tests.helpers import Shopsight
@@ -38,10 +38,9 @@ def test_recipes_keep_words_whole_and_say_what_was_not_measured(
 def test_what_was_not_measured_says_so(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    fast = config.load_recipe("fast")
+    fast = load_recipe("fast")
     bare = fast.replace(about=fast.about.model_dump() | {"measured": ""})
-    monkeypatch.setattr(config, "load_recipe", lambda name: bare)
+    monkeypatch.setattr(recipes, "load_recipe", lambda name: bare)
     assert "not measured" in shopsight("recipes").out
 
 

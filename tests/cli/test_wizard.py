@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.cli.wizard import _show_predictions, known_models
+from shopsight.cli.wizard import show_predictions
+from shopsight.commands.wizard import models_below
 from tests.helpers import Outcome, ProductPhotos, Shopsight, make_products
 
 
@@ -28,10 +29,10 @@ def _commands(shown: Outcome) -> list[list[str]]:
 
 
 def test_models_are_found_latest_first(here: Path, finished_run: Path) -> None:
-    assert known_models(here) == []
+    assert models_below(here) == []
     shutil.copytree(finished_run / "model", here / "bundle")
     shutil.copytree(finished_run, here / "runs" / "second")
-    found = known_models(here)
+    found = models_below(here)
     assert set(found) == {Path("bundle"), Path("runs/second")}
 
 
@@ -75,10 +76,10 @@ def test_only_doubtful_images_are_listed(
 ) -> None:
     table = pl.DataFrame({"image": ["a.jpg", "b.jpg"], "label": "hat", "probability": [1.0, 0.996]})
     table.write_csv(tmp_path / "sure.csv")
-    _show_predictions(tmp_path / "sure.csv")
+    show_predictions(tmp_path / "sure.csv")
     assert "sure of all of them: 99.5 % or more" in capsys.readouterr().out
     table.with_columns(probability=pl.Series([1.0, 0.6])).write_csv(tmp_path / "doubtful.csv")
-    _show_predictions(tmp_path / "doubtful.csv")
+    show_predictions(tmp_path / "doubtful.csv")
     shown = capsys.readouterr().out
     assert "b.jpg" in shown
     assert "a.jpg" not in shown

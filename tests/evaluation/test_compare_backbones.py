@@ -9,6 +9,7 @@ import pytest
 
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands import compare as compare_command
 from shopsight.errors import CompareError, ConfigError, WeightsError
 from shopsight.evaluation.compare import left_out_of
 from shopsight.evaluation.predictions import Predictions
@@ -42,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_json(out / "run.json", {})
         return api.TrainResult(out, {}, {}, out / "report.html")
 
-    monkeypatch.setattr(api, "train", train)
+    monkeypatch.setattr(compare_command, "train", train)
     return names
 
 

@@ -15,7 +15,7 @@ import typer
 from shopsight.cli import (
     audit,
     compare,
-    datasets,
+    data,
     demo,
     doctor,
     evaluate,
@@ -79,7 +79,7 @@ app.command("profile", rich_help_panel=CHOOSING)(profile.profile)
 
 LOOK_AROUND = "Look around"
 app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)
-app.command("data", rich_help_panel=LOOK_AROUND)(datasets.data)
+app.command("data", rich_help_panel=LOOK_AROUND)(data.data)
 app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, takes_data
 from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from shopsight.audit.audit import AuditReport
 
 
 @takes_data
@@ -25,28 +23,28 @@ def audit(
     ] = None,
 ) -> None:
     """Find broken, duplicate, mislabeled and leaking images. Exit 1 if a score would suffer."""
-    from shopsight import api
-
     with shown_progress():
         catalog = options.open(data)
         report = api.audit(catalog, out=out)
     if options.json:
         print_json(report.to_json())
     else:
-        show(report)
-        if out is None:
-            print_line("--out FOLDER writes each finding, and a page with thumbnails")
-        else:
-            print_line(f"page:     {out / 'audit.html'}")
-            print_line(f"findings: {out / 'findings.csv'}")
+        show(report, out)
     if report.blocking:
         raise typer.Exit(1)
 
 
-def show(report: AuditReport) -> None:
-    """What was looked at, and how much of each kind was found."""
-    from shopsight.audit.findings import KINDS
+def show(report: api.AuditReport, out: Path | None) -> None:
+    """Print what was read, how much of each kind was found, and where the details are."""
+    _summary(report)
+    if out is None:
+        print_line("--out FOLDER writes each finding, and a page with thumbnails")
+    else:
+        print_line(f"page:     {out / 'audit.html'}")
+        print_line(f"findings: {out / 'findings.csv'}")
 
+
+def _summary(report: api.AuditReport) -> None:
     synthetic = " (synthetic)" * report.catalog.synthetic
     summary = report.lines()[: -len(report.counts) or None]
     for line in (f"{report.catalog.name}{synthetic}", *summary):
@@ -62,10 +60,10 @@ def show(report: AuditReport) -> None:
         [*columns, Column("meaning")],
         [
             [
-                KINDS[kind].severity,
+                api.FINDING_KINDS[kind].severity,
                 kind,
                 count(number),
-                f"{KINDS[kind].title}. {KINDS[kind].meaning}",
+                f"{api.FINDING_KINDS[kind].title}. {api.FINDING_KINDS[kind].meaning}",
             ]
             for kind, number in report.counts.items()
         ],

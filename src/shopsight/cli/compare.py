@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, takes_data
 from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from shopsight.evaluation.compare import Comparison, Entry
-    from shopsight.evaluation.recommend import Recommendation
 
 AcceptOption = Annotated[
     list[str] | None,
@@ -66,8 +63,6 @@ def compare(
     exclude: ExcludeOption = None,
 ) -> None:
     """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
-    from shopsight import api
-
     if backbones is None:
         options.need_data("runs are compared on the images that they were tested on")
     with shown_progress():
@@ -115,8 +110,6 @@ def recommend(
     exclude: ExcludeOption = None,
 ) -> None:
     """Name the backbone with the best probe within a time per image. Exit 1 if there is none."""
-    from shopsight import api
-
     with shown_progress():
         found = api.recommend(
             options.open(data),
@@ -146,7 +139,7 @@ def recommend(
         raise typer.Exit(1)
 
 
-def _fastest(found: Recommendation) -> str:
+def _fastest(found: api.Recommendation) -> str:
     """What would have to do, when all are too slow."""
     timed = {
         candidate.latency_ms: candidate.backbone
@@ -164,7 +157,7 @@ def names(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def show(found: Comparison) -> None:
+def show(found: api.Comparison) -> None:
     """The table, best first."""
     data = f"{found.data}{' (synthetic)' * found.synthetic}"
     title = f"{data}: {count(found.images)} {found.split} images"
@@ -186,9 +179,7 @@ def show(found: Comparison) -> None:
         print_line(f"not clearly worse than {found.best.name}: {', '.join(tied)}")
 
 
-def _row(entry: Entry) -> list[str]:
-    from shopsight.pages import duration_text
-
+def _row(entry: api.Entry) -> list[str]:
     score, difference, profile = entry.score, entry.difference, entry.profile
     return [
         entry.name,
@@ -201,5 +192,5 @@ def _row(entry: Entry) -> list[str]:
         f"{profile.macs / 1e9:.3f}" if profile else "",
         f"{entry.latency_ms:.1f}" if entry.latency_ms is not None else "",
         f"{entry.images_per_s:.1f}" if entry.images_per_s is not None else "",
-        duration_text(entry.training_s) if entry.training_s is not None else "",
+        api.duration_text(entry.training_s) if entry.training_s is not None else "",
     ]

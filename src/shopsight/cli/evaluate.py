@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import DataOptions, OptionalDataArgument, takes_data
 from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from shopsight.evaluation.evaluate import Evaluation
 
 # Measured in nats, not as a share.
 LOSSES = {"log_loss"}
@@ -34,8 +32,6 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
 ) -> None:
     """Score a run on its own images, or any model on DATA."""
-    from shopsight import api
-
     if data is None:
         options.need_data("without DATA the run's own images are scored, as it read them")
     with shown_progress():
@@ -50,7 +46,7 @@ def evaluate(
             print_line(f"report: {report}")
 
 
-def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
+def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
     """Each metric with its 95 % interval, a column per part."""
     parts = list(evaluations.values())
     names = list(dict.fromkeys(name for part in parts for name in part.metrics))
@@ -64,14 +60,14 @@ def headline_table(evaluations: Mapping[str, Evaluation]) -> None:
     )
 
 
-def _images(evaluation: Evaluation) -> str:
+def _images(evaluation: api.Evaluation) -> str:
     """`"12 images"`, or `"12 of 60 images"` where the model was trained on the others."""
     scored, seen = evaluation.counts["images"], evaluation.seen
     of = f" of {count(seen.images)}" if seen and seen.images > scored else ""
     return f"{count(scored)}{of} images"
 
 
-def _metric(evaluation: Evaluation, name: str) -> str:
+def _metric(evaluation: api.Evaluation, name: str) -> str:
     if name not in evaluation.metrics:
         return ""
     shown = _loss if name in LOSSES else percent

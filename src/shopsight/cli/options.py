@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from shopsight import api
 from shopsight.errors import ConfigError
 
 if TYPE_CHECKING:
-    from shopsight.catalog.catalog import Catalog
+    from shopsight.api import Catalog
 
 PANEL = "Data"
 
@@ -99,17 +98,9 @@ class DataOptions:
     ] = None
     json: JsonOption = False
 
-    def use_cache_dir(self) -> None:
-        """Everything kept between runs goes below `--cache-dir`, for the rest of this process."""
-        if self.cache_dir is not None:
-            os.environ["SHOPSIGHT_CACHE"] = str(Path(self.cache_dir).absolute())
-
     def open(self, data: str) -> Catalog:
         """Read DATA as these flags say."""
-        from shopsight import api
-
-        self.use_cache_dir()
-        catalog: Catalog = api.open_catalog(
+        return api.open_catalog(
             data,
             image=self.image,
             label=self.label,
@@ -121,11 +112,9 @@ class DataOptions:
             label_map=self.label_map,
             drop=self.drop,
         )
-        return catalog
 
     def read(self, data: str) -> str | Catalog:
         """`open` when some flag says how to read DATA; else DATA as it is."""
-        self.use_cache_dir()
         return self.open(data) if self.flags() else data
 
     def flags(self) -> list[str]:
@@ -171,7 +160,8 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         options = DataOptions(**{name: given.pop(name) for name in names})
-        verb(**given, options=options)
+        with api.use_cache_dir(options.cache_dir):
+            verb(**given, options=options)
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
+# The exit code of a program that Ctrl-C ended.
+INTERRUPTED = 130
 WIDE = 200
 # Between two columns of a table; rich draws it.
 BETWEEN_COLUMNS = "   "

@@ -1,15 +1,16 @@
-"""`shopsight predict`: what a bundle says about images."""
+"""`shopsight predict`: label images with a trained model."""
 
 from __future__ import annotations
 
 import json as json_format
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import JsonOption
 from shopsight.cli.output import count, percent, print_line, print_note
 from shopsight.cli.progress import shown_progress
@@ -30,44 +31,67 @@ def predict(
         typer.Option("--sort-into", metavar="FOLDER", help="Copy images into FOLDER/LABEL/."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="At once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Images that the network sees at once.")
+    ] = 32,
     json: JsonOption = False,
 ) -> None:
     """Label images with a trained model. Exit 1 if some could not be read."""
-    from shopsight import api
-    from shopsight.inference.writers import as_row, recorded
-    from shopsight.inference.writers import sort_into as copy_into
-
-    predictor = api.load(model, device=device)
-    top = min(top, len(predictor.labels))
-    done = failed = 0
-    with ExitStack() as stack:
-        stack.enter_context(shown_progress())
-        record = stack.enter_context(recorded(out, top=top)) if out is not None else None
-        show = out is None and not json
-        first = True
-        for prediction in api.predict(model, images, top=top, batch_size=batch_size, device=device):
-            done += 1
-            if prediction.error is not None:
-                failed += 1
-                print_note(f"not read: {prediction.error}")
-            if record is not None:
-                record(prediction)
-            if sort_into is not None:
-                copy_into(sort_into, prediction)
-            if json:
-                sys.stdout.write("[\n" if first else ",\n")
-                sys.stdout.write(json_format.dumps(as_row(prediction), ensure_ascii=False))
-                first = False
-            if show and prediction.error is None:
-                pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-                guesses = ", ".join(f"{label} {percent(share)}" for label, share in pairs)
-                print_line(f"{prediction.source}: {guesses}")
-    if json:
-        sys.stdout.write("[]\n" if first else "\n]\n")
-    print_note(f"{count(done - failed)} images labeled, {count(failed)} not readable")
-    for place in (out, sort_into):
-        if place is not None:
-            print_note(f"written: {place}")
+    with shown_progress():
+        predictions = api.predict(
+            model,
+            images,
+            top=top,
+            batch_size=batch_size,
+            out=out,
+            sort_into=sort_into,
+            device=device,
+        )
+        failed = _print_json(predictions) if json else show(predictions, lines=out is None)
+    for written in (out, sort_into):
+        if written is not None:
+            print_note(f"written: {written}")
     if failed:
         raise typer.Exit(1)
+
+
+def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
+    """Take all predictions, with a line for each if wanted; how many images were not readable."""
+    counted = _Counted(predictions)
+    for prediction in counted:
+        if lines and prediction.error is None:
+            pairs = zip(prediction.labels, prediction.probabilities, strict=True)
+            guesses = ", ".join(f"{label} {percent(value)}" for label, value in pairs)
+            print_line(f"{prediction.source}: {guesses}")
+    return counted.summary()
+
+
+def _print_json(predictions: Iterator[api.Prediction]) -> int:
+    """Print a JSON list while it grows; how many images were not readable."""
+    counted = _Counted(predictions)
+    for prediction in counted:
+        sys.stdout.write(",\n" if counted.done > 1 else "[\n")
+        sys.stdout.write(json_format.dumps(api.as_row(prediction), ensure_ascii=False))
+    sys.stdout.write("\n]\n" if counted.done else "[]\n")
+    return counted.summary()
+
+
+class _Counted:
+    """Predictions, counted while they pass; those that failed are noted on stderr."""
+
+    def __init__(self, predictions: Iterator[api.Prediction]) -> None:
+        self._predictions = predictions
+        self.done = self.failed = 0
+
+    def __iter__(self) -> Iterator[api.Prediction]:
+        for prediction in self._predictions:
+            self.done += 1
+            if prediction.error is not None:
+                self.failed += 1
+                print_note(f"not read: {prediction.error}")
+            yield prediction
+
+    def summary(self) -> int:
+        labeled = count(self.done - self.failed)
+        print_note(f"{labeled} images labeled, {count(self.failed)} not readable")
+        return self.failed

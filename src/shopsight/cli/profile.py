@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import JsonOption
 from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from shopsight.profiling.profile import Profile
 
 
 def profile(
@@ -41,8 +39,6 @@ def profile(
     json: JsonOption = False,
 ) -> None:
     """Parameters, multiply-adds, FLOPs, memory, receptive field and speed of a backbone."""
-    from shopsight import api
-
     with shown_progress():
         found = api.profile(
             backbone,
@@ -69,7 +65,7 @@ def _batch_sizes(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _summary(found: Profile) -> None:
+def _summary(found: api.Profile) -> None:
     rows = [
         ["parameters", f"{found.parameters / 1e6:.2f} M"],
         ["multiply-adds", f"{found.macs / 1e9:.4g} GMACs"],
@@ -89,7 +85,7 @@ def _summary(found: Profile) -> None:
         print_line(f"medians of {found.measured_on}")
 
 
-def _stages(found: Profile) -> None:
+def _stages(found: api.Profile) -> None:
     columns = [Column("stage"), Column("stride, px", True), Column("receptive field, px", True)]
     rows = [
         [
@@ -104,7 +100,7 @@ def _stages(found: Profile) -> None:
         print_line(f"taken to mix everything, for want of a rule: {', '.join(found.guessed)}")
 
 
-def _layers(found: Profile) -> None:
+def _layers(found: api.Profile) -> None:
     columns = [
         Column("layer", fold=False),
         Column("kind"),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import JsonOption
 from shopsight.cli.output import Column, print_json, print_line, print_table
-
-if TYPE_CHECKING:
-    from shopsight.config.sections import About
 
 
 def recipes(
@@ -21,16 +19,13 @@ def recipes(
     json: JsonOption = False,
 ) -> None:
     """List the shipped recipes, or print one (a start for your own)."""
-    from shopsight.config.recipe import load_recipe, recipe_names, recipe_path
-
     if name is not None:
-        recipe = load_recipe(name)
         if json:
-            print_json(recipe.model_dump(mode="json"))
+            print_json(api.recipe(name).model_dump(mode="json"))
         else:
-            sys.stdout.write(recipe_path(name).read_text(encoding="utf-8"))
+            sys.stdout.write(api.recipe_text(name))
         return
-    abouts = {shipped: load_recipe(shipped).about for shipped in recipe_names()}
+    abouts = api.recipes()
     if json:
         print_json([{"name": shipped} | about.model_dump() for shipped, about in abouts.items()])
         return
@@ -47,6 +42,6 @@ def recipes(
     print_line("use one:   shopsight train DATA --recipe NAME --out runs/NAME")
 
 
-def _row(name: str, about: About) -> list[str]:
+def _row(name: str, about: api.About) -> list[str]:
     measured = about.measured or "not measured"
     return [name, about.data, about.reported, measured, about.cost, about.source]

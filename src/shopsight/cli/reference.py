@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 from shopsight.cli.options import PANEL
-from shopsight.files import write_text
 
 HEADER = """\
 # Commands
@@ -82,4 +82,4 @@ def _text(help: str | None) -> str:
 
 
 if __name__ == "__main__":
-    write_text(sys.argv[1], reference())
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, takes_data
 from shopsight.cli.output import print_json, print_line
 from shopsight.cli.progress import shown_progress
@@ -27,16 +28,14 @@ def split(
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another split.")] = 0,
 ) -> None:
     """Split by class, keeping groups and duplicates on one side. Exit 1 if the parts share any."""
-    from shopsight import api
-
     with shown_progress():
         catalog = options.open(data)
         result = api.split(catalog, out=out, val=val, test=test, folds=folds, seed=seed)
     if options.json:
-        print_json(result.proof.to_json())
+        print_json(result.report.to_json())
     else:
-        for line in result.proof.lines():
+        for line in result.report.lines():
             print_line(line)
         print_line(f"table: {out}")
-    if not result.proof.ok:
+    if not result.report.ok:
         raise typer.Exit(1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +13,10 @@ import typer
 from shopsight import api
 from shopsight.cli.evaluate import headline_table
 from shopsight.cli.options import DataOptions, OptionalDataArgument, parsed_seconds, takes_data
-from shopsight.cli.output import print_json, print_line, print_note
+from shopsight.cli.output import INTERRUPTED, print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 RECIPE = "Recipe"
-INTERRUPTED = 130
 
 
 @takes_data
@@ -107,39 +106,31 @@ def train(
     Without DATA, the data set that the recipe names, read as the flags say. Interrupted at any
     moment, --resume goes on to the same result.
     """
-    from shopsight.training.distributed import rank
-
-    options.use_cache_dir()
     run = resume if resume is not None else out
     if run is None or (resume is not None and out is not None):
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     if resume is not None:
         options.need_data("a run that goes on keeps the images it began with")
-        _use_cache_of(resume, options)
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
-    try:
-        with shown_progress():
-            if resume is not None:
-                result = api.resume(resume)
-            else:
-                result = api.train(
-                    options.read(data or api.recipe_data(recipe, settings or ())),
-                    out=run,
-                    recipe=recipe,
-                    backbone=backbone,
-                    epochs=epochs,
-                    time_limit_s=limit_s,
-                    seed=seed,
-                    folds=folds,
-                    fold=fold,
-                    settings=[*(settings or ()), *_flags_first(options, no_cache)],
-                    accept=accept or (),
-                    exclude=exclude or (),
-                )
-    except KeyboardInterrupt:
-        print_note(f"interrupted; go on with: shopsight train --resume {shlex.quote(str(run))}")
-        raise typer.Exit(INTERRUPTED) from None
-    if rank() > 0:
+    with resumable(run), shown_progress():
+        if resume is not None:
+            result = api.resume(resume)
+        else:
+            result = api.train(
+                options.read(data or api.recipe_data(recipe, settings or ())),
+                out=run,
+                recipe=recipe,
+                backbone=backbone,
+                epochs=epochs,
+                time_limit_s=limit_s,
+                seed=seed,
+                folds=folds,
+                fold=fold,
+                settings=[*(settings or ()), *_flags_first(options, no_cache)],
+                accept=accept or (),
+                exclude=exclude or (),
+            )
+    if result.rank > 0:
         # One of several training processes: the first speaks for all.
         return
     if options.json:
@@ -156,14 +147,14 @@ def _flags_first(options: DataOptions, no_cache: bool) -> list[str]:
     ]
 
 
-def _use_cache_of(run: Path, options: DataOptions) -> None:
-    """Go on with the images that the run decoded, unless another folder is asked for."""
-    from shopsight.runs.run_folder import RunFolder
-
-    kept = RunFolder(run).state().get("cache", "")
-    asked = options.cache_dir is not None or "SHOPSIGHT_CACHE" in os.environ
-    if kept and not asked and Path(kept).is_dir():
-        replace(options, cache_dir=kept).use_cache_dir()
+@contextmanager
+def resumable(run: Path) -> Iterator[None]:
+    """Where Ctrl-C ends the block, print how to resume the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_note(f"interrupted; resume with: shopsight train --resume {shlex.quote(str(run))}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def show(result: api.TrainResult) -> None:
@@ -171,5 +162,5 @@ def show(result: api.TrainResult) -> None:
     headline_table(result.evaluations)
     run = shlex.quote(str(result.run))
     print_line(f"report: {result.report}")
-    print_line(f"model:  {result.run / 'model'}")
+    print_line(f"model:  {result.model}")
     print_line(f"next:   shopsight predict {run} IMAGE_OR_FOLDER")

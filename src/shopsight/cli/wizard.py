@@ -1,42 +1,49 @@
 """`shopsight wizard`: the main job by question and answer.
 
-Each step prints the command line that does the same, and runs that very line.
+Each step prints the command line that does the same.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from shopsight.api import DEFAULT_RECIPE
-from shopsight.cli.output import Column, count, percent, print_line, print_note, print_table
-from shopsight.files import read_json
+from shopsight import api
+from shopsight.cli import audit, evaluate, predict, train
+from shopsight.cli.options import parsed_seconds
+from shopsight.cli.output import (
+    INTERRUPTED,
+    Column,
+    count,
+    percent,
+    print_line,
+    print_note,
+    print_table,
+)
+from shopsight.cli.progress import shown_progress
+from shopsight.errors import ShopsightError
 
-INTERRUPTED = 130
-# Of the images that the model is less sure of than that, the least sure ones.
-SHOWN_IMAGES, SURE = 5, 0.995
-# A run or a bundle lies at most this deep below the folder where the wizard is started.
-SEARCH_DEPTH = 4
 RECIPES = {
     "fast": "a linear probe: about a minute for five thousand photos",
     "balanced": "probe, then fine-tuning: better, and takes longer",
     "best": "every trick, and the longest",
 }
-# What a named data set that is not at hand may need, in that order.
+# What a named data set that is not found may need, in that order.
 FOLDERS = {
-    "--root": "Folder of a local copy of it",
-    "--images-root": "Folder of its images, if they lie elsewhere",
+    "root": "Folder of a local copy of it",
+    "images_root": "Folder of its images, if they lie elsewhere",
 }
+Folders = Mapping[str, str]
 
 
 def wizard() -> None:
     """Choose or train a model, label a folder of images, and see the results."""
-    print_note("Enter takes what stands in brackets; Ctrl-C ends the wizard.")
+    print_note("Press Enter for the default, which is in brackets. Ctrl-C ends the wizard.")
     try:
         model = _model()
         while True:
@@ -50,7 +57,7 @@ def wizard() -> None:
 
 def _model() -> str:
     """The run or bundle to use, trained first if need be."""
-    found = known_models(Path.cwd())
+    found = api.models_below(Path.cwd())
     for number, folder in enumerate(found, start=1):
         print_note(f"  {number}  {folder}: {_classes(folder)}")
     print_note("  t  train a new model")
@@ -60,33 +67,13 @@ def _model() -> str:
             return _train()
         if answer.isdigit() and 0 < int(answer) <= len(found):
             return str(found[int(answer) - 1])
-        if _info_file(Path(answer)).is_file():
+        if api.is_model(answer):
             return answer
         print_note(f"no model at {answer}")
 
 
-def known_models(folder: Path) -> list[Path]:
-    """Runs and bundles below `folder`, latest first, relative to it."""
-    patterns = ["/".join(["*"] * depth + ["model.json"]) for depth in range(1, SEARCH_DEPTH + 1)]
-    files = [file for pattern in patterns for file in folder.glob(pattern)]
-    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
-    places = [file.parent.relative_to(folder) for file in files]
-    # A run is named by its own folder, not by the bundle inside.
-    return [place.parent if place.name == "model" else place for place in places]
-
-
-def _info_file(model: Path) -> Path:
-    inside = model / "model" / "model.json"
-    return inside if inside.is_file() else model / "model.json"
-
-
-def _labels(model: Path | str) -> list[str]:
-    info: dict[str, Any] = read_json(_info_file(Path(model)))
-    return [str(label) for label in info["labels"]]
-
-
 def _classes(model: Path) -> str:
-    labels = _labels(model)
+    labels = api.model_labels(model)
     return f"{len(labels)} classes: {', '.join(labels[:6])}" + ", ..." * (len(labels) > 6)
 
 
@@ -94,52 +81,75 @@ def _train() -> str:
     """Audit and train until a run is finished; its folder."""
     while True:
         data = _ask("Photos: a folder with a sub-folder per class, a table, or a data set's name")
-        out = _ask("Folder for the run", default=_free_name(Path("runs") / Path(data).stem))
-        audited = f"{out}-audit"
-        folders = _audited(data, audited)
-        mended = None if folders is None else _mended(Path(audited))
-        if folders is None or mended is None:
+        out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / Path(data).stem)))
+        audited = _audited(data, Path(f"{out}-audit"))
+        if audited is None:
+            continue
+        report, folders = audited
+        exclude = _kinds_to_exclude(report, Path(f"{out}-audit"))
+        if exclude is None:
             continue
         for name, meaning in RECIPES.items():
             print_note(f"  {name:9} {meaning}")
-        recipe = _ask("Recipe, of these or of `shopsight recipes`", default=DEFAULT_RECIPE)
+        recipe = _ask("Recipe, of these or of `shopsight recipes`", default=api.DEFAULT_RECIPE)
         limit = _ask("Time limit, such as 10m", default="none")
-        limited = [] if limit == "none" else ["--time-limit", limit]
-        flags = [*folders, "--out", out, "--recipe", recipe, *limited, *mended]
-        if _run("train", data, *flags) == 0:
-            return out
+        if _trained(data, folders, out, recipe=recipe, limit=limit, exclude=exclude):
+            return str(out)
 
 
-def _audited(data: str, audited: str) -> list[str] | None:
-    """Audit DATA; the flags that say where it lies, or None when it cannot be read."""
-    from shopsight.datasets.registry import DATASETS
-
-    flags: list[str] = []
-    questions = iter(FOLDERS.items() if data in DATASETS else ())
-    while _run("audit", data, *flags, "--out", audited) > 1:
-        flag, question = next(questions, ("", ""))
-        folder = _ask(question, default="none") if flag else "none"
+def _audited(data: str, out: Path) -> tuple[api.AuditReport, Folders] | None:
+    """Audit DATA, with the folders it was found in; None when it cannot be read."""
+    folders: dict[str, str] = {}
+    named = any(data == known.name for known in api.data_sets())
+    questions = iter(FOLDERS.items() if named else ())
+    while True:
+        _show_command("audit", data, *_flags(folders), "--out", str(out))
+        with _errors_noted(), shown_progress():
+            report = api.audit(_open(data, folders), out=out)
+            audit.show(report, out)
+            return report, folders
+        field, question = next(questions, ("", ""))
+        folder = _ask(question, default="none") if field else "none"
         if folder == "none":
             return None
-        flags += [flag, folder]
-    return flags
+        folders[field] = folder
 
 
-def _mended(audited: Path) -> list[str] | None:
-    """The flags that leave out what would corrupt the score; None when the user mends it."""
-    from shopsight.audit.gate import FIXABLE
-
-    found: dict[str, int] = read_json(audited / "audit.json")["counts"]
-    if "most-missing" in found:
+def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
+    """The kinds of findings to fix by leaving images out; None when the user fixes the data."""
+    if "most-missing" in report.counts:
         print_note("most of the images are not there: name another folder")
         return None
-    kinds = [kind for kind in found if kind in FIXABLE]
+    kinds = [kind for kind in report.counts if kind in api.FIXABLE_KINDS]
     if not kinds:
         return []
-    print_note(f"{audited / 'audit.html'} shows them")
+    print_note(f"{out / 'audit.html'} shows them")
     if not _confirm(f"Leave out the images with {', '.join(kinds)}?", default=True):
         return None
-    return [word for kind in kinds for word in ("--exclude", kind)]
+    return kinds
+
+
+def _trained(
+    data: str, folders: Folders, out: Path, *, recipe: str, limit: str, exclude: list[str]
+) -> bool:
+    """Train; whether the run was finished."""
+    limited = [] if limit == "none" else ["--time-limit", limit]
+    excluded = [word for kind in exclude for word in ("--exclude", kind)]
+    flags = [*_flags(folders), "--out", str(out), "--recipe", recipe, *limited, *excluded]
+    _show_command("train", data, *flags)
+    with _errors_noted():
+        limit_s = parsed_seconds(limit) if limited else None
+        with train.resumable(out), shown_progress():
+            result = api.train(
+                _open(data, folders),
+                out=out,
+                recipe=recipe,
+                time_limit_s=limit_s,
+                exclude=exclude,
+            )
+        train.show(result)
+        return True
+    return False
 
 
 def _label_images(model: str) -> None:
@@ -148,53 +158,77 @@ def _label_images(model: str) -> None:
         print_note(f"nothing at {images}")
         return
     out = _ask("Table to write (.csv, .parquet, .jsonl)", default=f"{images.stem}-predictions.csv")
-    if _run("predict", model, str(images), "--out", out) > 1:
+    if not _predicted(model, images, Path(out)):
         return
     if Path(out).suffix == ".csv":
-        _show_predictions(Path(out))
+        show_predictions(Path(out))
     inside = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
-    if inside and inside <= set(_labels(model)):
-        print_note("Its sub-folders are named as the classes.")
-        if _learned_from(model, images):
-            print_note(
-                "The model learned from these very images, so a score on them would say nothing; "
-                f"its test score is of those held out: shopsight evaluate {shlex.quote(model)}"
-            )
-            return
-        if _confirm("Take them as the truth, and score the model on it?", default=True):
-            _run("evaluate", model, str(images))
+    if inside and inside <= set(api.model_labels(model)):
+        _offer_score(model, images)
 
 
-def _learned_from(model: str, images: Path) -> bool:
-    """Whether the run's own images lie in this folder; a bundle does not tell."""
-    from shopsight.catalog.catalog import Catalog
-
-    kept = Path(model) / "catalog.parquet"
-    if not kept.is_file():
-        return False
-    folders = {Path(ref).parent for ref in Catalog.read(kept).refs()}
-    return any(folder.resolve().is_relative_to(images.resolve()) for folder in folders)
+def _predicted(model: str, images: Path, out: Path) -> bool:
+    _show_command("predict", model, str(images), "--out", str(out))
+    with _errors_noted(), shown_progress():
+        predict.show(api.predict(model, [str(images)], out=out), lines=False)
+        print_note(f"written: {out}")
+        return True
+    return False
 
 
-def _show_predictions(file: Path) -> None:
-    """How many images got each label, and the ones the model is least sure of."""
-    import polars as pl
+def _offer_score(model: str, images: Path) -> None:
+    """Score the model on sub-folders named as its classes, unless it learned from these images."""
+    print_note("Its sub-folders are named as the classes.")
+    if api.learned_from(model, images):
+        print_note(
+            "The model learned from these very images, so a score on them would say nothing; "
+            f"its test score is on those held out: shopsight evaluate {shlex.quote(model)}"
+        )
+        return
+    if not _confirm("Take them as the truth, and score the model on it?", default=True):
+        return
+    _show_command("evaluate", model, str(images))
+    with _errors_noted():
+        with shown_progress():
+            evaluation = api.evaluate(model, images)
+        evaluate.headline_table({evaluation.split: evaluation})
 
-    table = pl.read_csv(file, schema_overrides={"label": pl.String}).drop_nulls("label")
-    labels = Counter(table["label"].to_list())
-    rows = [[label, count(number)] for label, number in labels.most_common()]
+
+def show_predictions(file: Path) -> None:
+    """Print how many images got each label, and the ones the model is least sure of."""
+    found = api.summarize_predictions(file)
+    rows = [[label, count(number)] for label, number in found.counts.items()]
     print_table([Column("label"), Column("images", right=True)], rows)
-    doubtful = table.filter(pl.col("probability") < SURE).sort("probability").head(SHOWN_IMAGES)
-    if doubtful.is_empty():
-        print_line(f"sure of all of them: {percent(SURE)} or more")
+    if not found.least_sure:
+        print_line(f"sure of all of them: {percent(found.sure)} or more")
         return
     print_table(
         [Column("least sure of"), Column("label"), Column("probability", right=True)],
-        [
-            [image, label, percent(share)]
-            for image, label, share in doubtful.select("image", "label", "probability").iter_rows()
-        ],
+        [[image, label, percent(value)] for image, label, value in found.least_sure],
     )
+
+
+def _open(data: str, folders: Folders) -> api.Catalog:
+    return api.open_catalog(data, root=folders.get("root"), images_root=folders.get("images_root"))
+
+
+def _flags(folders: Folders) -> list[str]:
+    pairs = ((f"--{field.replace('_', '-')}", folder) for field, folder in folders.items())
+    return [word for pair in pairs for word in pair]
+
+
+def _show_command(*words: str) -> None:
+    print_line(f"$ {shlex.join(['shopsight', *words])}")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _errors_noted() -> Iterator[None]:
+    """Print what the user got wrong, and go on with the next question."""
+    try:
+        yield
+    except ShopsightError as error:
+        print_note(f"error: {error}")
 
 
 def _free_name(path: Path) -> str:
@@ -203,21 +237,6 @@ def _free_name(path: Path) -> str:
         free = path.with_name(f"{path.name}-{number}")
         number += 1
     return str(free)
-
-
-def _run(*words: str) -> int:
-    """Print the command line and run it; its exit code."""
-    from shopsight.cli.app import main
-
-    print_line(f"$ {shlex.join(['shopsight', *words])}")
-    sys.stdout.flush()
-    try:
-        main(words)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    return code
 
 
 def _ask(question: str, *, default: str | None = None) -> str:

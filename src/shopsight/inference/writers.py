@@ -27,13 +27,8 @@ class Recorder(Protocol):
     def __call__(self, prediction: Prediction) -> None: ...
 
 
-@contextmanager
-def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
-    """Write each prediction that the block hands over to `path`, in constant memory.
-
-    The file appears when the block ends well. CSV has the columns image, label, probability,
-    label_2, probability_2, ... , assigned (joined by "|") and error; Parquet and JSON lines have
-    the lists `labels` and `probabilities`, best first, and `predicted_labels`.
+def check_suffix(path: Path | str) -> Path:
+    """Refuse a file that predictions are not written to.
 
     Raises:
         ShopsightError: another suffix than .csv, .parquet or .jsonl.
@@ -45,6 +40,21 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
             where=str(path),
             fix=f"name a file that ends in {', '.join(SUFFIXES)}",
         )
+    return path
+
+
+@contextmanager
+def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
+    """Write each prediction that the block hands over to `path`, in constant memory.
+
+    The file appears when the block ends well. CSV has the columns image, label, probability,
+    label_2, probability_2, ... , assigned (joined by "|") and error; Parquet and JSON lines have
+    the lists `labels` and `probabilities`, best first, and `predicted_labels`.
+
+    Raises:
+        ShopsightError: another suffix than .csv, .parquet or .jsonl.
+    """
+    path = check_suffix(path)
     with atomic_file(path) as part:
         if path.suffix == ".csv":
             with part.open("w", encoding="utf-8", newline="") as file:

@@ -1,0 +1,37 @@
+"""Audit: read every image once, and list what would corrupt a score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from shopsight.audit.audit import AuditReport
+from shopsight.audit.audit import audit as audit_catalog
+from shopsight.audit.findings import KINDS, FindingKind
+from shopsight.audit.gate import FIXABLE
+from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.open import open_catalog
+
+FINDING_KINDS: Mapping[str, FindingKind] = KINDS
+"""What an audit can find, errors first."""
+FIXABLE_KINDS: Collection[str] = FIXABLE
+"""The kinds that `train(exclude=...)` fixes by leaving images out."""
+
+
+def audit(
+    data: str | Path | Catalog, *, out: str | Path | None = None, threads: int | None = None
+) -> AuditReport:
+    """Read every image once and list what would corrupt a score.
+
+    Args:
+        data: a folder, a table, the name of a data set, or a catalog.
+        out: the folder for audit.html, findings.csv and audit.json; None writes nothing.
+        threads: None is one per core.
+
+    Raises:
+        CatalogError: DATA cannot be read as images with labels.
+    """
+    report = audit_catalog(open_catalog(data), threads=threads)
+    if out is not None:
+        report.write(out)
+    return report

@@ -1,0 +1,140 @@
+"""Demo: the whole job on real product photos, in minutes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from shopsight import progress
+from shopsight.catalog.catalog import Catalog
+from shopsight.commands.predict import predict
+from shopsight.commands.train import TrainResult, resume, train
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import ShopsightError, SourceError
+from shopsight.files import atomic_folder, read_json
+from shopsight.images.decode import decode, read_bytes
+from shopsight.inference.predictor import Prediction
+from shopsight.inference.writers import folder_name
+from shopsight.runs.run_folder import RunFolder
+
+DATA = "fashion-mnist"
+RECIPE = "fashion-mnist-fast"
+STAND_IN = "synthetic"
+# What a run folder of the demo holds from its first minute on.
+OWN_FILES = {"audit", "run.json"}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo did.
+
+    Attributes:
+        data: the name of the data set.
+        num_images: how many images it has.
+        synthetic: the images were rendered by shopsight, because the photos were not available.
+        findings: how many of each kind the audit found.
+        trained: the run, its scores and its report.
+        predictions: of one test image per class.
+        truth: the image of each prediction -> its true label.
+        took_s: seconds in all.
+    """
+
+    data: str
+    num_images: int
+    synthetic: bool
+    findings: dict[str, int]
+    trained: TrainResult
+    predictions: tuple[Prediction, ...]
+    truth: dict[str, str]
+    took_s: float
+
+
+def demo(
+    *, out: str | Path = "demo", root: str | Path | None = None, time_limit_s: float = 255.0
+) -> DemoResult:
+    """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
+
+    An interrupted demo continues where it stopped; a finished one is made anew.
+
+    Args:
+        out: the folder for the demo's files; its run is `out / "run"`.
+        root: a local copy of Fashion-MNIST; None looks for one, then downloads it, and takes
+            synthetic images where that fails.
+        time_limit_s: of audit, split and training; the default leaves room for the evaluation and
+            the report within five minutes on two cores.
+
+    Raises:
+        ShopsightError: `out / "run"` holds something else, or `root` has no Fashion-MNIST.
+    """
+    started = time.monotonic()
+    run = RunFolder(Path(out) / "run")
+    _refuse_strangers(run)
+    catalog = _catalog(root)
+    trained = _trained(catalog, run, time_limit_s)
+    truth = _write_samples(run, Path(out) / "images")
+    audit: dict[str, Any] = read_json(run.audit / "audit.json")
+    return DemoResult(
+        data=catalog.name,
+        num_images=len(catalog),
+        synthetic=catalog.synthetic,
+        findings=audit["counts"],
+        trained=trained,
+        predictions=tuple(predict(run.path, sorted(truth))),
+        truth=truth,
+        took_s=time.monotonic() - started,
+    )
+
+
+def _refuse_strangers(run: RunFolder) -> None:
+    """The demo replaces its own run, and nothing else."""
+    inside = {path.name for path in run.path.iterdir()} if run.path.is_dir() else set()
+    if inside and not inside & OWN_FILES:
+        raise ShopsightError(
+            "exists and is not a demo run",
+            where=str(run.path),
+            fix="shopsight demo --out ANOTHER_FOLDER",
+        )
+
+
+def _catalog(root: str | Path | None) -> Catalog:
+    try:
+        return open_catalog(DATA, root=root)
+    except SourceError as error:
+        if root is not None:
+            raise
+        progress.notify(f"no real photos available: {error}")
+        progress.notify("using synthetic product images instead")
+        return open_catalog(STAND_IN)
+
+
+def _trained(catalog: Catalog, run: RunFolder, time_limit_s: float) -> TrainResult:
+    """Resume an unfinished run on the same images, replace a finished one."""
+    if run.state_file.is_file():
+        state = run.state()
+        unfinished = "stage" in state and not (run.path / "report.html").is_file()
+        if unfinished and state.get("data") == catalog.name:
+            progress.notify(f"resuming the demo in {run.path}")
+            return resume(run.path)
+    # Also what was stopped before its state was first written.
+    shutil.rmtree(run.path, ignore_errors=True)
+    return train(catalog, out=run.path, recipe=RECIPE, time_limit_s=time_limit_s)
+
+
+def _write_samples(run: RunFolder, folder: Path) -> dict[str, str]:
+    """Write one test image of each class as a file of its own; path -> true label."""
+    catalog = run.catalog()
+    test = catalog.take(catalog.rows_of("test"))
+    table = test.table.with_row_index("row").unique("label", keep="first").sort("label")
+    refs = test.refs()
+    truth = {}
+    with atomic_folder(folder) as part:
+        for row, label in table.select("row", "label").iter_rows():
+            name = f"{folder_name(label)}.png"
+            Image.fromarray(decode(read_bytes(refs[row]))).save(part / name)
+            truth[str(folder / name)] = label
+    return truth

@@ -1,0 +1,71 @@
+"""Predict: label images with a bundle, while they stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+from shopsight.inference.inputs import ImageInputs
+from shopsight.inference.load import load
+from shopsight.inference.predictor import Prediction, Predictor
+from shopsight.inference.writers import check_suffix, recorded
+from shopsight.inference.writers import sort_into as copy_into
+
+
+def predict(
+    model: str | Path | Predictor,
+    images: ImageInputs,
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    out: str | Path | None = None,
+    sort_into: str | Path | None = None,
+    on_error: Literal["report", "raise"] = "report",
+    device: str = "auto",
+) -> Iterator[Prediction]:
+    """Label paths, folders, bytes, PIL images or arrays, while they stream; order is kept.
+
+    The model is opened at once; images are read, and `out` and `sort_into` written, as the
+    predictions are taken from the iterator.
+
+    Args:
+        model: a run folder, a bundle, or one that `load` opened.
+        images: one image or many; a folder stands for all images in it.
+        top: how many labels to give, at most as many as the model has.
+        batch_size: images that the network sees at once.
+        out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
+        sort_into: a folder; each image is copied into its sub-folder LABEL/.
+        on_error: "report" gives an image that cannot be read as a `Prediction` with an `error`.
+        device: of a model that is not open yet; "auto" takes CUDA when it is there, else the CPU.
+
+    Raises:
+        BundleError: the model cannot be opened.
+        ImageError: an image cannot be read and `on_error` is "raise".
+        ShopsightError: `out` has another suffix.
+    """
+    if out is not None:
+        check_suffix(out)
+    predictor = load(model, device=device) if isinstance(model, str | Path) else model
+    top = min(top, len(predictor.labels))
+    predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
+    return _written(predictions, top=top, out=out, sort_into=sort_into)
+
+
+def _written(
+    predictions: Iterator[Prediction],
+    *,
+    top: int,
+    out: str | Path | None,
+    sort_into: str | Path | None,
+) -> Iterator[Prediction]:
+    """Hand the predictions on, each after it was recorded and its image copied."""
+    with ExitStack() as stack:
+        record = None if out is None else stack.enter_context(recorded(out, top=top))
+        for prediction in predictions:
+            if record is not None:
+                record(prediction)
+            if sort_into is not None:
+                copy_into(sort_into, prediction)
+            yield prediction

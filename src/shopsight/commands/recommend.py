@@ -1,0 +1,50 @@
+"""Recommend: the backbone with the best probe among those that are fast enough here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.commands.compare import finished_run
+from shopsight.datasets.open import open_catalog
+from shopsight.evaluation.compare_page import write_comparison
+from shopsight.evaluation.recommend import CANDIDATES, Recommendation
+from shopsight.evaluation.recommend import recommend as recommend_backbone
+
+
+def recommend(
+    data: str | Path | Catalog,
+    *,
+    latency_ms: float,
+    out: str | Path,
+    backbones: Sequence[str] = (),
+    device: str = "auto",
+    accept: Collection[str] = (),
+    exclude: Collection[str] = (),
+) -> Recommendation:
+    """Choose the backbone whose probe is the most accurate among those that are fast enough here.
+
+    Args:
+        data: a folder, a table, the name of a data set, or a catalog.
+        latency_ms: the most that one image may take on `device`.
+        out: holds one run per backbone that was probed, and the comparison.
+        backbones: empty considers `shopsight.evaluation.recommend.CANDIDATES`.
+        device: "auto" takes CUDA when it is there, else the CPU.
+        accept: as for `train`.
+        exclude: as for `train`.
+
+    Raises:
+        CompareError: none could be built.
+    """
+    catalog = open_catalog(data)
+    found = recommend_backbone(
+        list(backbones) or CANDIDATES,
+        latency_ms=latency_ms,
+        train=lambda backbone: finished_run(catalog, backbone, out, accept=accept, exclude=exclude),
+        classes=len(catalog.labels),
+        device=device,
+    )
+    if found.comparison is not None:
+        write_comparison(out, found.comparison)
+    return found

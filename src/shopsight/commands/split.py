@@ -1,0 +1,68 @@
+"""Split: train, val and test parts that share no product and no duplicate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shopsight.audit.audit import audit
+from shopsight.audit.findings import BLOCKING_KINDS
+from shopsight.audit.gate import gate
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
+from shopsight.datasets.open import open_catalog
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """A split catalog and what was counted on it.
+
+    Attributes:
+        catalog: with a `split` column, or with K folds a `fold` column.
+        report: images and classes of each part, and the groups and duplicates that parts share.
+    """
+
+    catalog: Catalog
+    report: SplitReport
+
+
+def split(
+    data: str | Path | Catalog,
+    *,
+    out: str | Path | None = None,
+    val: float = 0.1,
+    test: float = 0.1,
+    folds: int = 0,
+    seed: int = 0,
+) -> SplitResult:
+    """Split by class; groups, and duplicates that the audit finds, stay on one side.
+
+    Files that cannot be read are left out by name. A split that DATA brings is kept.
+
+    Args:
+        data: a folder, a table, the name of a data set, or a catalog.
+        out: a .csv or .parquet file, which `train` takes as DATA; None writes nothing.
+        val: fraction of the images in the validation part.
+        test: fraction of the images in the test part.
+        folds: give every image one of this many folds instead; 0 makes parts.
+        seed: images are assigned by this seed.
+
+    Raises:
+        SplitError: a class cannot be in every part.
+    """
+    catalog = open_catalog(data)
+    report = audit(catalog)
+    # Nothing is trained here: the split report names what leaks, and `train` refuses it.
+    passed = gate(catalog, report, accept=BLOCKING_KINDS)
+    duplicate_group = report.duplicate_group[passed.rows]
+    if folds:
+        done, counted = fold_catalog(
+            passed.catalog, folds=folds, seed=seed, duplicate_group=duplicate_group
+        )
+    else:
+        done, counted = split_catalog(
+            passed.catalog, val=val, test=test, seed=seed, duplicate_group=duplicate_group
+        )
+    if out is not None:
+        done.write(out)
+    return SplitResult(done, counted)

@@ -1,0 +1,180 @@
+"""Train: from DATA and a recipe to a run folder with a bundle and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.commands.defaults import DEFAULT_RECIPE
+from shopsight.commands.evaluate import evaluate_parts, out_of_fold
+from shopsight.commands.recipes import recipe_with
+from shopsight.config.recipe import Recipe
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import ConfigError
+from shopsight.evaluation.evaluate import write_evaluation
+from shopsight.evaluation.report import write_report
+from shopsight.evaluation.score import Evaluation
+from shopsight.files import cache_folder_is_chosen, use_cache_dir
+from shopsight.runs.run_folder import RunFolder
+from shopsight.training.distributed import rank
+from shopsight.training.fit import fit
+from shopsight.training.fit import resume as resume_stages
+from shopsight.training.folds import fit_folds, is_folds_run, resume_folds
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        run: the run folder; `run / "model"` is the bundle that `shopsight.load` opens.
+        seconds: wall and CPU seconds by stage.
+        evaluations: by part: "val" and "test", or with folds "out-of-fold".
+        report: the one-file report.
+        rank: which of several training processes this one is; only 0 has evaluations.
+    """
+
+    run: Path
+    seconds: dict[str, dict[str, float]]
+    evaluations: dict[str, Evaluation]
+    report: Path
+    rank: int = 0
+
+    @property
+    def model(self) -> Path:
+        """The bundle."""
+        return self.run / "model"
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return {
+            "run": str(self.run),
+            "model": str(self.model),
+            "seconds": self.seconds,
+            "report": str(self.report),
+            "evaluations": {part: found.to_json() for part, found in self.evaluations.items()},
+        }
+
+
+def train(
+    data: str | Path | Catalog | None = None,
+    *,
+    out: str | Path,
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    backbone: str | None = None,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    seed: int | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    settings: Sequence[str] = (),
+    accept: Collection[str] = (),
+    exclude: Collection[str] = (),
+) -> TrainResult:
+    """Audit, split, train, evaluate on val and test, and write a bundle and a report.
+
+    Interrupted at any moment, `resume(out)` continues to the same result.
+
+    Args:
+        data: a folder, a table, the name of a data set, or a catalog; None takes the data set
+            that the recipe names.
+        out: the run folder to make.
+        recipe: the name of a shipped recipe, a file, or a `Recipe`.
+        backbone: LIBRARY:NAME; None keeps the recipe's, as for the next four.
+        epochs: passes over the training images.
+        time_limit_s: plan as many epochs, at most `epochs`, as fit in these seconds.
+        seed: of the split and of training.
+        folds: train this many networks, each tested on the fold that it never saw.
+        fold: train only the network that is tested on this fold, counted from 0.
+        settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
+        accept: kinds of audit findings to train in spite of.
+        exclude: kinds of audit findings to fix by leaving images out; see `FIXABLE_KINDS`.
+
+    Raises:
+        ShopsightError: anything that would make the training fail or its score wrong; all of it
+            before the first step.
+    """
+    overrides = {
+        "model.backbone": backbone,
+        "training.epochs": epochs,
+        "training.time_limit_s": time_limit_s,
+        "seed": seed,
+        "folds.count": folds,
+    }
+    flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
+    chosen = recipe_with(recipe, [*flags, *settings])
+    catalog = _training_catalog(data, chosen)
+    if chosen.folds.count and fold is None:
+        fit_folds(catalog, chosen, out, accept=accept, exclude=exclude)
+    else:
+        fit(catalog, chosen, out, accept=accept, exclude=exclude, fold=fold)
+    return _evaluated(RunFolder(Path(out)))
+
+
+def resume(run: str | Path) -> TrainResult:
+    """Continue a run that was interrupted, to the same result.
+
+    The images that the run decoded are found in the cache folder that it used, unless another
+    one is chosen.
+
+    Raises:
+        TrainingError: the folder holds no run that began.
+    """
+    folder = RunFolder(Path(run))
+    with use_cache_dir(_cache_of(folder)):
+        if is_folds_run(run):
+            resume_folds(run)
+        else:
+            resume_stages(run)
+        return _evaluated(folder)
+
+
+def _cache_of(run: RunFolder) -> Path | None:
+    kept = Path(run.state().get("cache", ""))
+    return kept if kept.name and kept.is_dir() and not cache_folder_is_chosen() else None
+
+
+def recipe_data(recipe: str | Path | Recipe, settings: Sequence[str] = ()) -> str:
+    """The data set that the recipe names, which `train` takes when it is given no other.
+
+    Raises:
+        ConfigError: no such recipe, or it is for any data.
+    """
+    return _named_data(recipe_with(recipe, settings))
+
+
+def _training_catalog(data: str | Path | Catalog | None, recipe: Recipe) -> Catalog:
+    """The catalog, as the recipe's data section wants it."""
+    wanted = recipe.data
+    named = _named_data(recipe) if data is None else data
+    catalog = open_catalog(named, group=wanted.group, label_map=wanted.label_map)
+    # A recipe names labels of its own data set; on another there is nothing to drop.
+    return open_catalog(catalog, drop=[name for name in wanted.drop if name in catalog.labels])
+
+
+def _named_data(recipe: Recipe) -> str:
+    if recipe.about.data in ("", "any"):
+        raise ConfigError(
+            "the recipe names no data set of its own",
+            where=recipe.about.title or "recipe",
+            fix="shopsight train DATA --out RUN",
+        )
+    return recipe.about.data
+
+
+def _evaluated(run: RunFolder) -> TrainResult:
+    """Score what was trained, on its validation and test images, and write the report."""
+    seconds = run.state().get("seconds", {})
+    if rank() > 0:
+        return TrainResult(run.path, seconds, {}, run.path / "report.html", rank=rank())
+    if is_folds_run(run.path):
+        evaluation = out_of_fold(run)
+        scored = {evaluation.split: evaluation}
+    else:
+        scored = evaluate_parts(run)
+    for evaluation in scored.values():
+        write_evaluation(run.path, evaluation)
+    return TrainResult(run.path, seconds, scored, write_report(run.path))

@@ -1,0 +1,73 @@
+"""What the wizard needs to know: models on this disk, and what a table of predictions says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shopsight.bundle.files import INFO_FILE, bundle_folder
+from shopsight.catalog.catalog import Catalog
+from shopsight.files import read_json
+from shopsight.runs.run_folder import RunFolder
+
+# A run or a bundle lies at most this deep below the folder where the search starts.
+SEARCH_DEPTH = 4
+# Of the images that the model is less sure of than this, the least sure ones are shown.
+SHOWN_IMAGES, SURE = 5, 0.995
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What a table of predictions says.
+
+    Attributes:
+        counts: images by predicted label, most frequent first.
+        least_sure: (image, label, probability) of a few images below `sure`, least sure first.
+        sure: the probability from which an image is not listed.
+    """
+
+    counts: dict[str, int]
+    least_sure: tuple[tuple[str, str, float], ...]
+    sure: float = SURE
+
+
+def models_below(folder: Path) -> list[Path]:
+    """Runs and bundles below `folder`, latest first, relative to it."""
+    patterns = ["/".join(["*"] * depth + [INFO_FILE]) for depth in range(1, SEARCH_DEPTH + 1)]
+    files = [file for pattern in patterns for file in folder.glob(pattern)]
+    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+    bundles = [file.parent.relative_to(folder) for file in files]
+    # A run is named by its own folder, not by the bundle inside.
+    return [bundle.parent if bundle.name == "model" else bundle for bundle in bundles]
+
+
+def is_model(folder: str | Path) -> bool:
+    """Whether a folder is a run with a bundle, or a bundle."""
+    return (bundle_folder(folder) / INFO_FILE).is_file()
+
+
+def model_labels(model: str | Path) -> list[str]:
+    """The labels that a run or a bundle knows."""
+    info: dict[str, Any] = read_json(bundle_folder(model) / INFO_FILE)
+    return [str(label) for label in info["labels"]]
+
+
+def learned_from(model: str | Path, images: str | Path) -> bool:
+    """Whether the run's own images lie in this folder; a bundle does not know."""
+    run = RunFolder(Path(model))
+    if not run.catalog_file.is_file():
+        return False
+    folders = {Path(ref).parent for ref in Catalog.read(run.catalog_file).refs()}
+    return any(folder.resolve().is_relative_to(Path(images).resolve()) for folder in folders)
+
+
+def summarize_predictions(file: str | Path) -> PredictionSummary:
+    """Count the labels of a .csv that `predict` wrote, and find what the model is least sure of."""
+    table = pl.read_csv(file, schema_overrides={"label": pl.String}).drop_nulls("label")
+    doubtful = table.filter(pl.col("probability") < SURE).sort("probability").head(SHOWN_IMAGES)
+    rows = doubtful.select("image", "label", "probability").rows()
+    return PredictionSummary(dict(Counter(table["label"].to_list()).most_common()), tuple(rows))
