@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss
 
 from shopsight.errors import MetricError
 from shopsight.metrics import calibration as k
-from shopsight.metrics.classification import log_loss
-from shopsight.metrics.multilabel import binary_log_loss
 
 BINS = 5
 judged = st.lists(
@@ -44,11 +43,11 @@ def test_a_calibrated_forecaster_has_no_error() -> None:
 
 
 def test_a_confidence_of_1_in_float32_is_in_the_last_bin() -> None:
-    assert k.bin_of(np.array([1.0, 1.0 + 1e-7], np.float32), bins=3).tolist() == [2, 2]
+    assert k.bin_index(np.array([1.0, 1.0 + 1e-7], np.float32), bins=3).tolist() == [2, 2]
 
 
-def _drawn_logits(seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that are too sharp by `temperature`, with targets drawn from the true softmax."""
+def sampled_logits(seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are too sharp by `temperature`, with targets sampled from the true softmax."""
     rng = np.random.default_rng(seed)
     true = rng.normal(size=(3000, 5)) * 2
     targets = np.array([rng.choice(5, p=p) for p in k.softmax(true)])
@@ -57,12 +56,12 @@ def _drawn_logits(seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_the_temperature_is_found_again(temperature: float) -> None:
-    logits, targets = _drawn_logits(0, temperature)
+    logits, targets = sampled_logits(0, temperature)
     fitted = k.fit_temperature(logits, targets)
     assert fitted == pytest.approx(temperature, rel=0.08)
     assert fitted == k.fit_temperature(logits, targets)
     grid = np.geomspace(0.05, 20, 400)
-    losses = [log_loss(targets, k.softmax(logits, temperature=t)) for t in grid]
+    losses = [log_loss(targets, k.softmax(logits, temperature=t), labels=range(5)) for t in grid]
     assert fitted == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
 
 
@@ -72,7 +71,7 @@ def test_the_temperature_with_several_labels_is_the_grids() -> None:
     targets = (rng.random(true.shape) < k.sigmoid(true)).astype(np.float32)
     fitted = k.fit_temperature(true * 2.5, targets)
     grid = np.geomspace(0.05, 20, 400)
-    losses = [binary_log_loss(targets, k.sigmoid(true * 2.5, temperature=t)) for t in grid]
+    losses = [log_loss(targets.ravel(), k.sigmoid(true * 2.5, temperature=t).ravel()) for t in grid]
     assert fitted == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
 
 

@@ -1,9 +1,8 @@
-"""Statistics over weights against the metric of repeated images; intervals against theory."""
+"""Intervals against theory: textbook formulas, exact tests, and slow loops."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,83 +11,17 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from shopsight.errors import MetricError
-from shopsight.metrics import calibration, classification, multilabel, weighted
+from shopsight.metrics import weighted
 from shopsight.metrics.intervals import (
     Interval,
-    Statistic,
     bootstrap,
     bootstrap_all,
     mean_interval,
-    most_unseen,
     paired_difference,
     widened_by_signs,
     wilson,
+    zero_events_bound,
 )
-
-CLASSES = 3
-Case = tuple[Statistic, Callable[[np.ndarray], float]]
-
-
-def cases(rng: np.random.Generator, n: int) -> dict[str, Case]:
-    """Each statistic with the plain metric of the images at given rows."""
-    targets, predicted = rng.integers(0, CLASSES, n), rng.integers(0, CLASSES, n)
-    confidence = rng.integers(0, 11, n) / 10
-    correct = targets == predicted
-    several = rng.random((n, CLASSES)) < 0.4
-    scores = rng.integers(1, 9, (n, CLASSES)) / 10
-    chosen = scores > 0.5
-    return {
-        "accuracy": (
-            weighted.mean(correct),
-            lambda rows: classification.accuracy(targets[rows], predicted[rows]),
-        ),
-        "balanced": (
-            weighted.balanced_accuracy(targets, predicted, classes=CLASSES),
-            lambda rows: classification.balanced_accuracy(targets[rows], predicted[rows]),
-        ),
-        "f1": (
-            weighted.macro_f1(targets, predicted, classes=CLASSES),
-            lambda rows: (
-                classification.precision_recall_f1(
-                    targets[rows], predicted[rows], classes=CLASSES
-                ).macro_f1
-            ),
-        ),
-        "calibration": (
-            weighted.calibration_error(confidence, correct, bins=4),
-            lambda rows: calibration.expected_calibration_error(
-                confidence[rows], correct[rows], bins=4
-            ),
-        ),
-        "several macro": (
-            weighted.multilabel_macro_f1(several, chosen),
-            lambda rows: multilabel.multilabel_scores(several[rows], chosen[rows]).macro_f1,
-        ),
-        "several micro": (
-            weighted.multilabel_micro_f1(several, chosen),
-            lambda rows: multilabel.multilabel_scores(several[rows], chosen[rows]).micro_f1,
-        ),
-        "map": (
-            weighted.mean_average_precision(several, scores),
-            lambda rows: (
-                multilabel.mean_average_precision(several[rows], scores[rows])
-                if several[rows].any()
-                else float("nan")
-            ),
-        ),
-    }
-
-
-@settings(deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 25))
-def test_a_weight_is_a_repetition(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(0, 3, size=(2, n))
-    counts[:, 0] += 1
-    for name, (statistic, plain) in cases(rng, n).items():
-        fast = statistic(counts.astype(np.float64))
-        slow = [plain(np.repeat(np.arange(n), row)) for row in counts]
-        assert fast == pytest.approx(slow, nan_ok=True), name
 
 
 def test_the_interval_of_a_mean_is_the_textbooks() -> None:
@@ -100,7 +33,7 @@ def test_the_interval_of_a_mean_is_the_textbooks() -> None:
     assert found.high == pytest.approx(0.8 + half, abs=0.002)
 
 
-def test_the_vectorised_bootstrap_agrees_with_a_loop() -> None:
+def test_the_vectorized_bootstrap_agrees_with_a_loop() -> None:
     rng = np.random.default_rng(3)
     values = rng.exponential(size=60)
     loop = [rng.choice(values, 60).mean() for _ in range(4000)]
@@ -108,7 +41,7 @@ def test_the_vectorised_bootstrap_agrees_with_a_loop() -> None:
     assert [found.low, found.high] == pytest.approx(np.percentile(loop, [2.5, 97.5]), rel=0.03)
 
 
-def test_groups_are_drawn_whole() -> None:
+def test_groups_are_resampled_whole() -> None:
     # 40 products of 10 images each that succeed or fail together: 40 observations, not 400.
     groups = np.repeat([f"P-{i}" for i in range(40)], 10)
     correct = np.repeat(np.arange(40) < 30, 10)
@@ -126,14 +59,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert bootstrap(statistic, 100, seed=1) != bootstrap(statistic, 100, seed=2)
 
 
-def test_statistics_share_their_resamples() -> None:
+def test_statistics_use_the_same_resamples() -> None:
     correct = np.arange(50) % 3 == 0
     found = bootstrap_all({"hit": weighted.mean(correct), "miss": weighted.mean(~correct)}, 50)
     assert found["hit"].low == pytest.approx(1 - found["miss"].high)
     assert found["hit"] == bootstrap(weighted.mean(correct), 50)
 
 
-def test_what_two_models_share_cancels_in_their_difference() -> None:
+def test_what_two_models_have_in_common_cancels_in_their_difference() -> None:
     rng = np.random.default_rng(5)
     a = rng.random(2000) < 0.8
     b = a.copy()
@@ -150,7 +83,7 @@ def test_what_two_models_share_cancels_in_their_difference() -> None:
     st.sampled_from(["the images", "one right", "one wrong"]),
     st.integers(1, 3),
 )
-def test_no_share_has_an_interval_without_width(
+def test_no_proportion_has_an_interval_without_width(
     right: list[bool], kind: str, of_a_group: int
 ) -> None:
     if kind != "the images":
@@ -159,7 +92,7 @@ def test_no_share_has_an_interval_without_width(
     groups = np.repeat(np.arange(len(right)), of_a_group)
     plain = bootstrap(weighted.mean(correct), len(correct), groups=groups, resamples=200)
     found = bootstrap(
-        weighted.mean(correct), len(correct), groups=groups, resamples=200, share=True
+        weighted.mean(correct), len(correct), groups=groups, resamples=200, proportion=True
     )
     assert found.value == plain.value == pytest.approx(np.mean(right))
     assert 0 <= found.low <= found.value <= found.high <= 1
@@ -174,22 +107,22 @@ def test_no_share_has_an_interval_without_width(
 
 def test_six_of_six_are_no_certainty() -> None:
     # Wilson by hand: all right, so that only z and n are left.
-    found = bootstrap(weighted.mean(np.ones(6)), 6, share=True)
+    found = bootstrap(weighted.mean(np.ones(6)), 6, proportion=True)
     assert found.value == found.high == 1.0
     assert found.low == pytest.approx(6 / (6 + 1.959964**2))
-    none = bootstrap(weighted.mean(np.zeros(6)), 6, share=True)
+    none = bootstrap(weighted.mean(np.zeros(6)), 6, proportion=True)
     assert [none.low, none.high] == pytest.approx([1 - found.high, 1 - found.low])
     # Three products of two images each are three observations.
-    grouped = bootstrap(weighted.mean(np.ones(6)), 6, groups=np.arange(6) // 2, share=True)
+    grouped = bootstrap(weighted.mean(np.ones(6)), 6, groups=np.arange(6) // 2, proportion=True)
     assert grouped.low == pytest.approx(3 / (3 + 1.959964**2))
-    one = bootstrap(weighted.mean(np.arange(6) < 3), 6, groups=np.zeros(6), share=True)
+    one = bootstrap(weighted.mean(np.arange(6) < 3), 6, groups=np.zeros(6), proportion=True)
     assert one.low < 0.2
     assert one.high > 0.8
 
 
 def test_one_more_right_image_never_lowers_the_interval_at_the_edge() -> None:
     ends = [
-        bootstrap(weighted.mean(np.arange(200) < right), 200, share=True)
+        bootstrap(weighted.mean(np.arange(200) < right), 200, proportion=True)
         for right in (197, 198, 199, 200)
     ]
     assert [end.low for end in ends] == sorted(end.low for end in ends)
@@ -209,16 +142,16 @@ def test_models_that_never_disagree_may_still_differ(
 
 
 def test_what_was_never_seen_is_rarer_than_three_in_n() -> None:
-    assert most_unseen(1000) == pytest.approx(3 / 1000, rel=0.01)
-    assert most_unseen(1) == pytest.approx(0.95)
+    assert zero_events_bound(1000) == pytest.approx(3 / 1000, rel=0.01)
+    assert zero_events_bound(1) == pytest.approx(0.95)
     everywhere = paired_difference(weighted.mean(np.ones(9)), weighted.mean(np.zeros(9)), 9)
     assert everywhere.value == everywhere.high == 1.0
-    assert everywhere.low == pytest.approx(1 - 2 * most_unseen(9))
+    assert everywhere.low == pytest.approx(1 - 2 * zero_events_bound(9))
 
 
 def test_a_class_missing_from_a_resample_does_not_spoil_the_interval() -> None:
     targets = np.array([0] * 20 + [1])
-    found = bootstrap(weighted.balanced_accuracy(targets, targets, classes=3), 21)
+    found = bootstrap(weighted.balanced_accuracy(targets, targets, num_classes=3), 21)
     assert found == Interval(1.0, 1.0, 1.0)
 
 
@@ -230,7 +163,7 @@ def test_two_thousand_resamples_of_ten_thousand_images_take_about_a_second() -> 
     bootstrap_all(
         {
             "accuracy": weighted.mean(targets == predicted),
-            "f1": weighted.macro_f1(targets, predicted, classes=18),
+            "f1": weighted.macro_f1(targets, predicted, num_classes=18),
         },
         10_000,
     )
@@ -242,10 +175,10 @@ def test_wilsons_interval_solves_its_equation() -> None:
     hits, total = np.array([0, 4, 81, 5]), np.array([4, 4, 263, 0])
     low, high = wilson(hits, total)
     for h, n, ends in zip(hits[:3], total[:3], zip(low, high, strict=True), strict=False):
-        for share in ends:
-            # At its ends the true share lies 1.96 of its own standard errors from what was seen.
-            distance = abs(h / n - share)
-            assert distance == pytest.approx(1.959964 * np.sqrt(share * (1 - share) / n), abs=1e-6)
+        for true in ends:
+            # At an end the true proportion is 1.96 of its own standard errors away from h / n.
+            distance = abs(h / n - true)
+            assert distance == pytest.approx(1.959964 * np.sqrt(true * (1 - true) / n), abs=1e-6)
     assert np.isnan([low[3], high[3]]).all()
 
 
@@ -263,7 +196,7 @@ def test_the_interval_of_a_mean_over_trainings_is_the_textbooks() -> None:
     assert mean_interval([0.9, 0.9, 0.9]) is None
 
 
-def test_faults_are_named() -> None:
+def test_errors_say_what_does_not_fit() -> None:
     statistic = weighted.mean(np.ones(5))
     with pytest.raises(MetricError, match="4 groups do not go with 5 images"):
         bootstrap(statistic, 5, groups=np.arange(4))

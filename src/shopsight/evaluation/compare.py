@@ -203,7 +203,7 @@ def compare_runs(
     count = len(predictions[0])
     scores = [
         bootstrap(
-            statistic, count, groups=groups, share=True, resamples=settings.bootstrap_resamples
+            statistic, count, groups=groups, proportion=True, resamples=settings.bootstrap_resamples
         )
         for statistic in statistics
     ]

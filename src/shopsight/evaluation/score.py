@@ -132,13 +132,13 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
     if (k := min(settings.top_k, classes - 1)) > 1:
         statistics[f"top_{k}_accuracy"] = weighted.mean(table["rank"].to_numpy() <= k)
     statistics |= {
-        "balanced_accuracy": weighted.balanced_accuracy(targets, predicted, classes=classes),
-        "macro_f1": weighted.macro_f1(targets, predicted, classes=classes),
+        "balanced_accuracy": weighted.balanced_accuracy(targets, predicted, num_classes=classes),
+        "macro_f1": weighted.macro_f1(targets, predicted, num_classes=classes),
         "log_loss": weighted.mean(table["loss"].to_numpy()),
         "calibration_error": weighted.calibration_error(confidence, correct, bins=bins),
     }
     intervals = _intervals(statistics, predictions, settings)
-    scores = precision_recall_f1(targets, predicted, classes=classes)
+    scores = precision_recall_f1(targets, predicted, num_classes=classes)
     metrics = {name: interval.value for name, interval in intervals.items()}
     for name in ("macro_precision", "macro_recall"):
         metrics[name] = getattr(scores, name)
@@ -205,7 +205,7 @@ def _intervals(
         statistics,
         len(predictions),
         groups=predictions.groups(),
-        shares=[name for name in statistics if name not in LOSSES],
+        proportions=[name for name in statistics if name not in LOSSES],
         resamples=settings.bootstrap_resamples,
     )
 

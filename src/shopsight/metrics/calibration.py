@@ -1,4 +1,14 @@
-"""Whether a stated probability is what it says, and the temperature that mends it."""
+"""Whether a stated probability is what it says, and the temperature that corrects it.
+
+Confidence p is calibrated when, of all images with confidence p, the fraction p is correct. The
+*expected calibration error* measures the distance from that: images are sorted into bins of
+confidence, and
+
+    ECE = sum over bins b of (n_b / n) |accuracy_b - confidence_b|.
+
+*Temperature scaling* corrects it with one number: softmax(z / T) in place of softmax(z). T divides
+all logits of an image alike, so that their order, and with it accuracy, stays.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +24,8 @@ from scipy.special import softmax as scipy_softmax
 from shopsight.errors import MetricError
 from shopsight.metrics.classification import check_scores
 
-# Beyond a factor of 20 a temperature says that validation is all right or all wrong, no more.
+# Without mistakes on the validation images the best T is 0, with nothing right it is infinite:
+# beyond a factor of 20 a temperature says only that.
 TEMPERATURE_SPAN = (0.05, 20.0)
 
 _Loss = Callable[[float], float]
@@ -25,10 +36,10 @@ class ReliabilityBins:
     """Confidences sorted into equal bins of 0..1; bins without images hold NaN.
 
     Attributes:
-        edges: of the bins, one more than there are bins; a bin includes its right edge.
-        count: images in the bin.
-        confidence: their mean confidence.
-        accuracy: share of them that is correct.
+        edges: Of the bins, one more than there are bins; a bin includes its right edge.
+        count: Images in the bin.
+        confidence: Their mean confidence.
+        accuracy: The fraction of them that is correct.
     """
 
     edges: Float64[np.ndarray, "edges"]
@@ -40,7 +51,7 @@ class ReliabilityBins:
 def softmax(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
 ) -> Float64[np.ndarray, "n c"]:
-    """Probabilities of classes that exclude each other: exp(logit / T), rows scaled to sum 1."""
+    """Return probabilities of exclusive classes: exp(logit / T), rows scaled to sum 1."""
     probabilities: Float64[np.ndarray, "n c"] = scipy_softmax(
         logits.astype(np.float64) / temperature, axis=1
     )
@@ -50,16 +61,16 @@ def softmax(
 def sigmoid(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
 ) -> Float64[np.ndarray, "n c"]:
-    """Probabilities of classes that may hold together: 1 / (1 + exp(-logit / T))."""
+    """Return probabilities of classes that may hold together: 1 / (1 + exp(-logit / T))."""
     probabilities: Float64[np.ndarray, "n c"] = expit(logits.astype(np.float64) / temperature)
     return probabilities
 
 
-def bin_of(confidence: Float[np.ndarray, "n"], *, bins: int) -> Int64[np.ndarray, "n"]:
-    """The bin of each confidence: (0, 1/bins], (1/bins, 2/bins] ...; 0 itself is in the first.
+def bin_index(confidence: Float[np.ndarray, "n"], *, bins: int) -> Int64[np.ndarray, "n"]:
+    """Return the bin of each confidence: (0, 1/bins], (1/bins, 2/bins] ...; 0 is in the first.
 
     Raises:
-        MetricError: no images, or a confidence outside 0..1.
+        MetricError: No images, or a confidence outside 0..1 (by more than float32 rounds).
     """
     if len(confidence) == 0:
         raise MetricError("there are no images to measure on")
@@ -74,48 +85,60 @@ def bin_of(confidence: Float[np.ndarray, "n"], *, bins: int) -> Int64[np.ndarray
 def reliability_bins(
     confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], *, bins: int = 15
 ) -> ReliabilityBins:
-    """Mean confidence and accuracy per bin of confidence.
+    """Return mean confidence and accuracy per bin of confidence.
 
     Raises:
-        MetricError: no images, or a confidence outside 0..1.
+        MetricError: No images, or a confidence outside 0..1.
+
     Source: Guo et al. 2017, "On calibration of modern neural networks", section 2.
     """
-    index = bin_of(confidence, bins=bins)
+    index = bin_index(confidence, bins=bins)
     count = np.bincount(index, minlength=bins)
-    full = np.where(count > 0, count, 1)
-    empty = np.where(count > 0, 0.0, np.nan)
+    divisor = np.where(count > 0, count, np.nan)
     return ReliabilityBins(
         edges=np.linspace(0.0, 1.0, bins + 1),
         count=count,
-        confidence=np.bincount(index, confidence, minlength=bins) / full + empty,
-        accuracy=np.bincount(index, correct, minlength=bins) / full + empty,
+        confidence=np.bincount(index, confidence, minlength=bins) / divisor,
+        accuracy=np.bincount(index, correct, minlength=bins) / divisor,
     )
 
 
 def expected_calibration_error(
     confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], *, bins: int = 15
 ) -> float:
-    """Mean distance between confidence and accuracy over bins, weighted by their images.
+    """Return the mean distance between confidence and accuracy over bins, weighted by images.
 
     Raises:
-        MetricError: no images, or a confidence outside 0..1.
+        MetricError: No images, or a confidence outside 0..1.
+
     Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3.
     """
-    sorted_in = reliability_bins(confidence, correct, bins=bins)
-    gaps = np.abs(sorted_in.confidence - sorted_in.accuracy)
-    return float(np.nansum(gaps * sorted_in.count) / len(confidence))
+    found = reliability_bins(confidence, correct, bins=bins)
+    gaps = np.abs(found.confidence - found.accuracy)
+    return float(np.nansum(gaps * found.count) / len(confidence))
 
 
 def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray, "n *c"]) -> float:
-    """The T in 0.05..20 for which `softmax(logits / T)` has the lowest log loss.
+    """Return the T in 0.05..20 for which `softmax(logits / T)` has the lowest log loss.
 
-    With targets of shape "n c" (0/1, several labels per image) it is `sigmoid` and the binary log
-    loss. The loss is convex in 1/T, so the bounded search finds its only minimum; it uses no
-    random numbers. Ranks, and so accuracy, do not change.
+    What is minimized over b = 1/T is the mean negative log likelihood of the true classes y,
+
+        L(b) = mean over images of [ln sum_k exp(b z_k) - b z_y].
+
+    ln-sum-exp is convex, along the line b z too, and b z_y is linear: L is convex in b and has one
+    minimum. The search runs over ln T, a monotone function of b, so that it meets the same single
+    minimum, with steps in proportion to T. It uses no random numbers.
+
+    Args:
+        logits: Of validation images.
+        targets: Class indices "n"; or 0/1 of shape "n c" (several labels per image): then it is
+            `sigmoid` and the binary log loss, whose terms ln(1 + exp(b z)) - y b z are convex too.
 
     Raises:
-        MetricError: no images, shapes that differ, a class out of range, logits that are NaN.
-    Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
+        MetricError: No images, shapes that differ, a class out of range, logits that are NaN.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2; Platt 1999,
+    "Probabilistic outputs for support vector machines", for the binary case.
     """
     exact = logits.astype(np.float64)
     if targets.ndim == 1:
@@ -141,7 +164,7 @@ def _softmax_loss(logits: Float64[np.ndarray, "n c"], targets: Int[np.ndarray, "
 
 
 def _sigmoid_loss(logits: Float64[np.ndarray, "n c"], targets: Float64[np.ndarray, "n c"]) -> _Loss:
-    # -[y ln s(z) + (1-y) ln(1 - s(z))] = ln(1 + e^z) - y z
+    # -[y ln s(z) + (1 - y) ln(1 - s(z))] = ln(1 + e^z) - y z, which never overflows.
     return lambda scale: float(
         np.mean(np.logaddexp(0.0, logits * scale) - targets * (logits * scale))
     )

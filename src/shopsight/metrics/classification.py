@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
-from sklearn import metrics as sk
 
 from shopsight.errors import MetricError
 
@@ -19,8 +18,17 @@ class ClassScores:
     the classes that occur among the targets or the predictions, weighted means over the images.
 
     Attributes:
-        support: images of the class.
-        predicted: images that were given the class.
+        precision: Correct predictions of the class / predictions of the class.
+        recall: Correct predictions of the class / images of the class.
+        f1: Harmonic mean of the two.
+        support: Images of the class.
+        predicted: Images that were assigned the class.
+        macro_precision: Unweighted mean over classes.
+        macro_recall: Unweighted mean over classes.
+        macro_f1: Unweighted mean over classes.
+        weighted_precision: Mean over classes, weighted by their support.
+        weighted_recall: Mean over classes, weighted by their support.
+        weighted_f1: Mean over classes, weighted by their support.
     """
 
     precision: Float64[np.ndarray, "c"]
@@ -37,39 +45,25 @@ class ClassScores:
 
 
 def accuracy(targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"]) -> float:
-    """Share of images whose predicted class is theirs.
+    """Return the fraction of images whose predicted class is the true one.
 
     Raises:
-        MetricError: no images, or arrays of different lengths.
+        MetricError: No images, or arrays of different lengths.
     """
     _check_pair(targets, predicted)
-    return float(sk.accuracy_score(targets, predicted))
-
-
-def top_k_accuracy(
-    targets: Int[np.ndarray, "n"], scores: Float[np.ndarray, "n c"], *, k: int
-) -> float:
-    """Share of images whose class is among the k with the highest scores; see `truth_rank`.
-
-    Raises:
-        MetricError: as `truth_rank`, or k is not in 1..c.
-    """
-    ranks = truth_rank(targets, scores)
-    if not 1 <= k <= scores.shape[1]:
-        raise MetricError(f"k = {k} is not between 1 and the number of classes, {scores.shape[1]}")
-    return float(np.mean(ranks <= k))
+    return float(np.mean(targets == predicted))
 
 
 def truth_rank(
     targets: Int[np.ndarray, "n"], scores: Float[np.ndarray, "n c"]
 ) -> Int64[np.ndarray, "n"]:
-    """Place of each image's class when classes are sorted by score, from 1.
+    """Return the rank of each image's class when classes are sorted by score, from 1.
 
     Of equal scores the lower class index comes first, as in `argmax`, so that a rank of 1 and a
     correct prediction are the same thing.
 
     Raises:
-        MetricError: no images, lengths that differ, a class out of range, scores that are NaN.
+        MetricError: No images, lengths that differ, a class out of range, scores that are NaN.
     """
     check_scores(targets, scores)
     rows = np.arange(len(targets))
@@ -79,111 +73,82 @@ def truth_rank(
     return ranks
 
 
-def balanced_accuracy(targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"]) -> float:
-    """Mean recall of the classes that occur among the targets.
-
-    Raises:
-        MetricError: no images, or arrays of different lengths.
-    Source: Brodersen et al. 2010, "The balanced accuracy and its posterior distribution".
-    """
-    _check_pair(targets, predicted)
-    recalls = sk.recall_score(
-        targets, predicted, labels=np.unique(targets), average=None, zero_division=0
-    )
-    return float(np.mean(recalls))
-
-
 def precision_recall_f1(
-    targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"], *, classes: int
+    targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"], *, num_classes: int
 ) -> ClassScores:
-    """Precision, recall and F1 per class, macro and weighted.
+    """Return precision, recall and F1 per class, macro and weighted.
 
     Raises:
-        MetricError: no images, lengths that differ, or an index outside 0..classes-1.
+        MetricError: No images, lengths that differ, or an index outside 0..num_classes-1.
     """
     _check_pair(targets, predicted)
-    _check_classes(targets, classes, "target")
-    _check_classes(predicted, classes, "predicted")
-    precision, recall, f1, support = sk.precision_recall_fscore_support(
-        targets, predicted, labels=np.arange(classes), average=None, zero_division=0
-    )
-    given = np.bincount(predicted, minlength=classes)
-    occurs = (support > 0) | (given > 0)
-    share = support / support.sum()
+    _check_classes(targets, num_classes, "target")
+    _check_classes(predicted, num_classes, "predicted")
+    hits = np.bincount(targets[targets == predicted], minlength=num_classes)
+    support = np.bincount(targets, minlength=num_classes)
+    assigned = np.bincount(predicted, minlength=num_classes)
+    precision, recall = ratio(hits, assigned), ratio(hits, support)
+    # 2 P R / (P + R) with P = hits / assigned and R = hits / support, without its 0 / 0.
+    f1 = ratio(2 * hits, support + assigned)
+    occurs = (support > 0) | (assigned > 0)
+    weight = support / support.sum()
     return ClassScores(
         precision=precision,
         recall=recall,
         f1=f1,
-        support=support.astype(np.int64),
-        predicted=given,
+        support=support,
+        predicted=assigned,
         macro_precision=float(precision[occurs].mean()),
         macro_recall=float(recall[occurs].mean()),
         macro_f1=float(f1[occurs].mean()),
-        weighted_precision=float(precision @ share),
-        weighted_recall=float(recall @ share),
-        weighted_f1=float(f1 @ share),
+        weighted_precision=float(precision @ weight),
+        weighted_recall=float(recall @ weight),
+        weighted_f1=float(f1 @ weight),
     )
 
 
-def log_loss(targets: Int[np.ndarray, "n"], probabilities: Float[np.ndarray, "n c"]) -> float:
-    """Mean of -ln(probability given to the image's class), nats; at most 36.04 per image.
-
-    Probabilities are kept above 2.2e-16, so that one certain mistake does not make it infinite.
-
-    Raises:
-        MetricError: no images, lengths that differ, a class out of range, no sum of 1.
-    """
-    check_scores(targets, probabilities)
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    if not np.allclose(sums, 1.0, atol=1e-3):
-        raise MetricError(f"probabilities sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not to 1")
-    truth = probabilities[np.arange(len(targets)), targets]
-    return float(np.mean(negative_log(truth)))
-
-
 def negative_log(probabilities: Float[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
-    """-ln(p) with p kept within 2.2e-16..1, as float64."""
+    """Return -ln(p) as float64, in nats.
+
+    p is kept above 2.2e-16 (the float64 epsilon), so that one certain mistake costs 36.04 nats
+    and not infinitely many.
+    """
     smallest = np.finfo(np.float64).eps
     return -np.log(np.clip(probabilities.astype(np.float64), smallest, 1.0))
 
 
 def ratio(
-    part: Shaped[np.ndarray, "*s"] | np.number, whole: Shaped[np.ndarray, "*s"] | np.number
+    numerator: Shaped[np.ndarray, "*s"] | np.number,
+    denominator: Shaped[np.ndarray, "*s"] | np.number,
 ) -> Float64[np.ndarray, "*s"]:
-    """Part / whole as float64, and 0 where whole is 0."""
-    shares = np.zeros(np.shape(part))
-    np.divide(part, whole, out=shares, where=np.asarray(whole) > 0)
-    return shares
-
-
-def confusion_matrix(
-    targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"], *, classes: int
-) -> Int64[np.ndarray, "c c"]:
-    """Count of images of class [row] that were given class [column].
-
-    Raises:
-        MetricError: no images, lengths that differ, or an index outside 0..classes-1.
-    """
-    _check_pair(targets, predicted)
-    for name, indices in (("target", targets), ("predicted", predicted)):
-        _check_classes(indices, classes, name)
-    flat = np.asarray(targets, np.int64) * classes + predicted
-    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+    """Return numerator / denominator as float64, and 0 where the denominator is 0."""
+    quotient = np.zeros(np.shape(numerator))
+    np.divide(numerator, denominator, out=quotient, where=np.asarray(denominator) > 0)
+    return quotient
 
 
 def check_scores(targets: Int[np.ndarray, "n"], scores: Float[np.ndarray, "n c"]) -> None:
-    """Targets and scores belong together.
+    """Check that targets and scores belong together.
 
     Raises:
-        MetricError: no images, lengths that differ, a class out of range, scores that are NaN.
+        MetricError: No images, lengths that differ, a class out of range, scores that are NaN.
     """
     if len(targets) == 0:
         raise MetricError("there are no images to measure on")
     if scores.ndim != 2 or len(scores) != len(targets):
         raise MetricError(f"{len(targets)} targets do not go with scores of shape {scores.shape}")
     _check_classes(targets, scores.shape[1], "target")
-    if np.isnan(scores).any():
-        bad = int(np.isnan(scores).any(axis=1).sum())
+    check_numbers(scores)
+
+
+def check_numbers(scores: Float[np.ndarray, "n c"]) -> None:
+    """Check that no score is NaN.
+
+    Raises:
+        MetricError: Some are, with the number of their images.
+    """
+    bad = int(np.isnan(scores).any(axis=1).sum())
+    if bad:
         raise MetricError(f"the scores of {bad} of {len(scores)} images are not numbers (NaN)")
 
 
@@ -194,8 +159,8 @@ def _check_pair(targets: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"]) 
         raise MetricError(f"{len(targets)} targets do not go with {len(predicted)} predictions")
 
 
-def _check_classes(indices: Int[np.ndarray, "n"], classes: int, name: str) -> None:
+def _check_classes(indices: Int[np.ndarray, "n"], num_classes: int, name: str) -> None:
     low, high = int(np.min(indices)), int(np.max(indices))
-    if low < 0 or high >= classes:
+    if low < 0 or high >= num_classes:
         value = low if low < 0 else high
-        raise MetricError(f"{name} class {value} is not between 0 and {classes - 1}")
+        raise MetricError(f"{name} class {value} is not between 0 and {num_classes - 1}")

@@ -1,12 +1,21 @@
-"""Bootstrap intervals: how far a score on these images may be from the score on all images.
+"""95 % intervals: how far a score on these images may be from the score on all images like them.
 
-A resample with replacement is a row of weights: how often each image was drawn. A `Statistic`
-turns rows of weights into rows of numbers, so that hundreds of resamples are one matrix product;
-`shopsight.metrics.weighted` has one for each metric.
+**Percentile bootstrap.** The images are a sample; the score of another sample would differ. The
+bootstrap imitates other samples by resampling the images with replacement: the spread of a score
+over resamples approximates its spread over samples. The interval reaches from the 2.5th to the
+97.5th percentile of the resampled scores (Efron & Tibshirani 1993, chapter 13). A resample is a
+row of weights, how often it holds each image, and a `Statistic` turns rows of weights into values,
+so that hundreds of resamples are one matrix product: see `shopsight.metrics.weighted`.
 
-Resamples of images that are all right are all right: where nothing varies, a bootstrap claims
-certainty. There the interval comes from the number of images (or groups) instead: `wilson` for a
-metric between 0 and 1, `most_unseen` for a paired difference.
+**Cluster bootstrap.** Images of one product succeed and fail together. With groups of m images
+and a correlation of c within them, the variance of a mean is 1 + (m - 1) c times what independent
+images have (Kish 1965, the design effect). Resampling whole groups keeps that dependence, whatever
+it is (Field & Welsh 2007).
+
+**At the edges.** Resamples of images that are all right are all right: where nothing varies, a
+bootstrap claims certainty. With a single wrong image of n, a resample lacks it with probability
+(1 - 1/n)^n, about 37 %, so that the interval still ends at 100 %. There the number of images (or
+groups) decides: `wilson` for a metric between 0 and 1, `zero_events_bound` for a paired difference.
 """
 
 from __future__ import annotations
@@ -24,6 +33,9 @@ Weights = Float64[np.ndarray, "r n"]
 Statistic = Callable[[Weights], Float64[np.ndarray, "r"]]
 
 LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
+# The standard normal quantile at 1 - TAIL.
+Z = 1.959964
 # Narrower than this is no spread but rounding.
 NO_WIDTH = 1e-9
 # Weights held at once: 64 MB of float64.
@@ -32,31 +44,47 @@ WEIGHTS_AT_ONCE = 8_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A value on all images and the 95 % interval of its resamples."""
+    """A value on all images and its 95 % interval.
+
+    Attributes:
+        value: On the images themselves.
+        low: Lower end.
+        high: Upper end.
+    """
 
     value: float
     low: float
     high: float
 
     def to_json(self) -> dict[str, float]:
+        """Return the three numbers by name."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def bootstrap(
     statistic: Statistic,
-    images: int,
+    num_images: int,
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
-    share: bool = False,
+    proportion: bool = False,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile 95 % interval of one statistic; see `bootstrap_all`."""
+    """Return the percentile 95 % interval of one statistic; see `bootstrap_all`.
+
+    Args:
+        statistic: Maps weights "r n" to values "r".
+        num_images: n.
+        groups: One value per image.
+        proportion: Whether the statistic lies between 0 and 1.
+        resamples: At least 100.
+        seed: Of the resamples.
+    """
     return bootstrap_all(
         {"": statistic},
-        images,
+        num_images,
         groups=groups,
-        shares=[""] if share else (),
+        proportions=[""] if proportion else (),
         resamples=resamples,
         seed=seed,
     )[""]
@@ -64,82 +92,93 @@ def bootstrap(
 
 def bootstrap_all(
     statistics: Mapping[str, Statistic],
-    images: int,
+    num_images: int,
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
-    shares: Collection[str] = (),
+    proportions: Collection[str] = (),
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile 95 % intervals of several statistics over the same resamples.
+    """Return the percentile 95 % intervals of several statistics over the same resamples.
 
     Args:
-        statistics: each maps weights "r n" to values "r"; resamples where it is NaN are left out.
-        images: n, the number of images.
-        groups: one value per image. Whole groups are drawn instead of images (cluster bootstrap):
-            images of one product or contributor succeed and fail together, and an interval that
-            ignores this is too narrow.
-        shares: the statistics that lie between 0 and 1. Where the interval of one has no width
-            or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many images
-            (or groups): there resamples say too little of what was not drawn.
+        statistics: Each maps weights "r n" to values "r"; resamples where it is NaN are left out.
+        num_images: n, the number of images.
+        groups: One value per image. Whole groups are resampled instead of images: images of one
+            product or contributor are not independent, and an interval that ignores this is too
+            narrow.
+        proportions: The statistics that lie between 0 and 1. Where the interval of one has no
+            width or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many
+            images (or groups).
+        resamples: At least 100.
+        seed: Of the resamples.
 
     Raises:
-        MetricError: no images, groups of another length, or fewer than 100 resamples.
-    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13; Davison &
-        Hinkley 1997, "Bootstrap methods and their application", section 3.8, for groups; Brown,
-        Cai & DasGupta 2001, "Interval estimation for a binomial proportion", for the edges.
+        MetricError: No images, groups of another length, or fewer than 100 resamples.
+
+    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13; Field & Welsh
+    2007, "Bootstrapping clustered data", for groups; Brown, Cai & DasGupta 2001, "Interval
+    estimation for a binomial proportion", for the edges.
     """
-    if images < 1:
+    if num_images < 1:
         raise MetricError("there are no images to measure on")
     if resamples < 100:
         raise MetricError(f"{resamples} resamples are too few for a 95 % interval; use 100 or more")
     resampled: dict[str, list[Float64[np.ndarray, "r"]]] = {name: [] for name in statistics}
-    for weights in _resampled_weights(images, groups, resamples, seed):
+    for weights in _resampled_weights(num_images, groups, resamples, seed):
         for name, statistic in statistics.items():
             resampled[name].append(statistic(weights))
-    once = np.ones((1, images))
+    once = np.ones((1, num_images))
     found = {
-        name: _interval(float(statistic(once)[0]), np.concatenate(resampled[name]))
+        name: _percentiles(float(statistic(once)[0]), np.concatenate(resampled[name]))
         for name, statistic in statistics.items()
     }
-    units = _units(images, groups)
-    return found | {name: _widened_at_the_edges(found[name], units) for name in shares}
+    units = _num_units(num_images, groups)
+    return found | {name: _widened_at_the_edges(found[name], units) for name in proportions}
 
 
 def paired_difference(
     a: Statistic,
     b: Statistic,
-    images: int,
+    num_images: int,
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Value of a less value of b with its 95 % interval, over the same resamples.
+    """Return the value of a less the value of b with its 95 % interval, over the same resamples.
 
     What both find hard or easy cancels, so this is far narrower than the distance of two
-    intervals. The difference is clear when the interval excludes 0. Where no image (or group)
-    differs from the others in this, the interval is `most_unseen` wide: that share of all images
-    may differ, each by a whole point in either direction.
+    intervals. The difference is clear when the interval excludes 0.
+
+    Where every image (or group) shows the same difference d, the bootstrap has no width. A
+    fraction u of all images that look otherwise may have been missed, u at most
+    `zero_events_bound`; their own difference lies between -1 and 1. The difference over all is
+    then between (1 - u) d - u and (1 - u) d + u, which is the interval returned.
 
     Args:
-        a, b: statistics between 0 and 1.
+        a: A statistic between 0 and 1.
+        b: Another one, of the same images.
+        num_images: n.
+        groups: One value per image; whole groups are resampled.
+        resamples: At least 100.
+        seed: Of the resamples.
 
     Raises:
-        MetricError: as `bootstrap_all`.
+        MetricError: As `bootstrap_all`.
     """
     found = bootstrap(
         lambda weights: a(weights) - b(weights),
-        images,
+        num_images,
         groups=groups,
         resamples=resamples,
         seed=seed,
     )
     if not _without_width(found):
         return found
-    unseen = most_unseen(_units(images, groups))
+    unseen = zero_events_bound(_num_units(num_images, groups))
     value = found.value
-    return Interval(value, value - unseen * (1 + value), value + unseen * (1 - value))
+    return Interval(value, (1 - unseen) * value - unseen, (1 - unseen) * value + unseen)
 
 
 def widened_by_signs(
@@ -148,104 +187,131 @@ def widened_by_signs(
     *,
     groups: Shaped[np.ndarray, "n"] | None = None,
 ) -> Interval:
-    """The interval of a difference of two accuracies, not narrower than the exact sign test's.
+    """Return the interval of a difference of two accuracies, not narrower than the sign test's.
 
     A bootstrap of few disagreements is too sure: four images that only one model gets right, and
-    it excludes 0, where a fair coin falls like that once in eight times. As long as the sign test
-    does not tell two models apart, the interval returned holds 0.
+    it excludes 0, where a fair coin falls like that once in eight times. As long as the exact sign
+    test does not tell two models apart, the interval returned holds 0.
+
+    Of d images on which exactly one model is right, k go to the first. Given d, k is binomial with
+    the probability q that a disagreement goes to the first; equally good models have q = 1/2. The
+    q that an exact test at 2.5 % per side does not reject form Clopper and Pearson's interval,
+    from the quantile .025 of Beta(k, d - k + 1) to the quantile .975 of Beta(k + 1, d - k). The
+    difference of the accuracies is (k - (d - k)) / n, so that q stands for (d / n) (2 q - 1),
+    which holds 0 exactly where the interval of q holds 1/2.
 
     Args:
-        gains: for each image 1 (only the first is right), -1 (only the second) or 0.
-        groups: one value per image; a group counts once, by the sum of its gains.
+        difference: The bootstrap's.
+        gains: For each image 1 (only the first is right), -1 (only the second) or 0.
+        groups: One value per image; a group counts once, by the sum of its gains.
 
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated
-        proportions"; Clopper & Pearson 1934, "The use of confidence or fiducial limits", for the
-        share of disagreements that go one way.
+    proportions"; Clopper & Pearson 1934, "The use of confidence or fiducial limits".
     """
-    sums = gains if groups is None else np.bincount(_numbered(groups, len(gains)), weights=gains)
+    sums = gains if groups is None else np.bincount(_group_index(groups, len(gains)), weights=gains)
     disagreeing = int(np.count_nonzero(sums))
     if not disagreeing:
         return difference
     for_first = int(np.count_nonzero(sums > 0))
-    tail, against = (1 - LEVEL) / 2, disagreeing - for_first
-    least = betaincinv(for_first, against + 1, tail) if for_first else 0.0
-    most = betaincinv(for_first + 1, against, 1 - tail) if against else 1.0
-    # A disagreement weighs what one weighs on average.
+    for_second = disagreeing - for_first
+    least = betaincinv(for_first, for_second + 1, TAIL) if for_first else 0.0
+    most = betaincinv(for_first + 1, for_second, 1 - TAIL) if for_second else 1.0
+    # (d / n) with groups: a disagreement weighs what one weighs on average.
     weight = float(np.abs(sums).sum()) / len(gains)
     low, high = weight * (2 * float(least) - 1), weight * (2 * float(most) - 1)
     return Interval(difference.value, min(difference.low, low), max(difference.high, high))
 
 
-def most_unseen(units: int) -> float:
-    """The largest share that what was seen in none of so many may have, at 95 %; about 3/units.
+def zero_events_bound(num_units: int) -> float:
+    """Return the largest fraction that what occurs in none of n units may have, at 95 %.
+
+    An event of probability p stays away n times with probability (1 - p)^n. That is at least 5 %
+    up to p = 1 - .05^(1/n), about 3/n: the rule of three.
 
     Source: Hanley & Lippman-Hand 1983, "If nothing goes wrong, is everything all right?".
     """
-    return float(1 - (1 - LEVEL) ** (1 / units))
+    return float(1 - (1 - LEVEL) ** (1 / num_units))
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Mean of a share over several trainings with its 95 % interval, by the t-distribution.
+    """Return the mean of a proportion over several trainings with its 95 % interval.
 
-    The trainings of a K-fold run share most of their images, so that this is somewhat too narrow.
-    None where all values are equal: their spread cannot be told from them.
+    The mean m of k values with standard deviation s (k - 1 in its denominator) is
+    m +- t s / sqrt(k), with t the quantile .975 of Student's distribution for k - 1 degrees of
+    freedom: it allows for s being an estimate of few values, where 1.96 would not. The ends are
+    clipped to 0..1. The trainings of a K-fold run share most of their images, so that this is
+    somewhat too narrow.
+
+    Returns:
+        None where all values are equal: the spread cannot be estimated from them.
 
     Raises:
-        MetricError: fewer than two values.
+        MetricError: Fewer than two values.
+
     Source: Student 1908, "The probable error of a mean"; Bengio & Grandvalet 2004, "No unbiased
-        estimator of the variance of K-fold cross-validation", for what folds share.
+    estimator of the variance of K-fold cross-validation", for what folds have in common.
     """
     if len(values) < 2:
-        raise MetricError(f"the spread of {len(values)} trainings cannot be told; 2 at least")
+        raise MetricError(f"the spread of {len(values)} trainings is unknown; 2 are needed")
     mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     if deviation < NO_WIDTH:
         return None
-    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * deviation / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, 1 - TAIL)) * deviation / len(values) ** 0.5
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def wilson(
     hits: Shaped[np.ndarray, "c"], total: Int[np.ndarray, "c"]
 ) -> tuple[Float64[np.ndarray, "c"], Float64[np.ndarray, "c"]]:
-    """95 % interval of the share hits/total, from below and above; NaN where total is 0.
+    """Return the 95 % interval of the proportion hits/total: lower and upper ends.
 
-    For one class's few images, where resampling 4 hits of 4 would claim certainty.
+    It holds every true proportion p that the observed one, f, lies within z = 1.96 of p's own
+    standard errors from: |f - p| <= z sqrt(p (1 - p) / n). Squared, that is a quadratic in p,
+
+        (1 + z^2/n) p^2 - (2 f + z^2/n) p + f^2 <= 0,
+
+    and the ends are its roots. The textbook's f +- z sqrt(f (1 - f) / n) takes the standard error
+    of f instead, which is 0 for 4 hits of 4; here 4 of 4 is 51 to 100 %.
+
+    Returns:
+        NaN where total is 0.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    z = 1.959964
     n = np.where(total > 0, total, np.nan).astype(np.float64)
-    share = hits / n
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    found = hits / n
+    middle = (found + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(found * (1 - found) / n + Z**2 / (4 * n**2))
     return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
 
 
 def _resampled_weights(
-    images: int, groups: Shaped[np.ndarray, "n"] | None, resamples: int, seed: int
+    num_images: int, groups: Shaped[np.ndarray, "n"] | None, resamples: int, seed: int
 ) -> Iterator[Weights]:
-    group_of = None if groups is None else _numbered(groups, images)
-    units = images if group_of is None else int(group_of.max()) + 1
+    """Yield the resamples in blocks of rows: how often each image is in each of them."""
+    group_of = None if groups is None else _group_index(groups, num_images)
+    units = num_images if group_of is None else int(group_of.max()) + 1
     rng = np.random.default_rng(seed)
-    at_once = max(1, WEIGHTS_AT_ONCE // max(units, images))
+    at_once = max(1, WEIGHTS_AT_ONCE // max(units, num_images))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
         picks = rng.integers(0, units, size=(rows, units), dtype=np.int64)
+        # Row r's picks are moved to r * units ..., so that one count serves all rows.
         picks += np.arange(rows, dtype=np.int64)[:, None] * units
         counts = np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units)
         weights = counts.astype(np.float64)
         yield weights if group_of is None else weights[:, group_of]
 
 
-def _numbered(groups: Shaped[np.ndarray, "n"], images: int) -> Int64[np.ndarray, "n"]:
-    if len(groups) != images:
-        raise MetricError(f"{len(groups)} groups do not go with {images} images")
+def _group_index(groups: Shaped[np.ndarray, "n"], num_images: int) -> Int64[np.ndarray, "n"]:
+    if len(groups) != num_images:
+        raise MetricError(f"{len(groups)} groups do not go with {num_images} images")
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _units(images: int, groups: Shaped[np.ndarray, "n"] | None) -> int:
-    """What is drawn: images, or groups of them."""
-    return images if groups is None else len(np.unique(groups))
+def _num_units(num_images: int, groups: Shaped[np.ndarray, "n"] | None) -> int:
+    """Return the number of what is resampled: images, or groups of them."""
+    return num_images if groups is None else len(np.unique(groups))
 
 
 def _without_width(found: Interval) -> bool:
@@ -260,10 +326,9 @@ def _widened_at_the_edges(found: Interval, units: int) -> Interval:
     return Interval(found.value, min(found.low, float(low[0])), max(found.high, float(high[0])))
 
 
-def _interval(value: float, resampled: Float64[np.ndarray, "r"]) -> Interval:
+def _percentiles(value: float, resampled: Float64[np.ndarray, "r"]) -> Interval:
     known = resampled[~np.isnan(resampled)]
     if len(known) == 0:
         return Interval(value, float("nan"), float("nan"))
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(known, (tail, 100 - tail))
+    low, high = np.percentile(known, (100 * TAIL, 100 * (1 - TAIL)))
     return Interval(value, float(low), float(high))

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
-from sklearn import metrics as sk
 
 from shopsight.errors import MetricError
-from shopsight.metrics.classification import negative_log, ratio
+from shopsight.metrics.classification import check_numbers, ratio
 
 Targets = Shaped[np.ndarray, "n c"]
 
-# Fewer positives than that move a fitted threshold by chance: rare classes are overfitted.
+# With fewer positives chance moves a fitted threshold: rare classes would be overfitted.
 FEWEST_POSITIVES = 10
 
 
@@ -21,7 +20,16 @@ FEWEST_POSITIVES = 10
 class MultilabelScores:
     """Precision, recall and F1 of each class, micro (all decisions pooled) and macro F1.
 
-    Macro means are over the classes that occur among the targets or the predictions.
+    Attributes:
+        precision: Correct yes decisions / yes decisions, 0 where there is none.
+        recall: Correct yes decisions / images with the label, 0 where there is none.
+        f1: Harmonic mean of the two.
+        support: Images with the label.
+        predicted: Images that were assigned the label.
+        micro_precision: Over all pairs of an image and a class.
+        micro_recall: Over all pairs of an image and a class.
+        micro_f1: Over all pairs of an image and a class.
+        macro_f1: Mean over the classes that occur among the targets or the predictions.
     """
 
     precision: Float64[np.ndarray, "c"]
@@ -38,53 +46,42 @@ class MultilabelScores:
 def average_precision(
     targets: Targets, scores: Float[np.ndarray, "n c"]
 ) -> Float64[np.ndarray, "c"]:
-    """Area under each class's precision-recall steps; NaN for a class without images.
+    """Return the average precision of each class; NaN for a class without images.
+
+    With images ranked by score, AP = sum over steps s of (R_s - R_{s-1}) P_s: precision P_s and
+    recall R_s of the images down to step s. Images of equal score form one step, since no
+    threshold parts them; there is no interpolation between steps.
 
     Raises:
-        MetricError: no images, shapes that differ, targets other than 0 and 1, scores that are NaN.
-    Source: scikit-learn's average_precision_score (no interpolation; equal scores form one step).
+        MetricError: No images, shapes that differ, targets other than 0 and 1, scores that are NaN.
+
+    Source: the definition of scikit-learn's `average_precision_score`; Manning, Raghavan &
+    Schuetze 2008, "Introduction to information retrieval", section 8.4.
     """
     wanted = _checked(targets, scores)
-    return np.array(
-        [
-            sk.average_precision_score(wanted[:, c], scores[:, c]) if wanted[:, c].any() else np.nan
-            for c in range(wanted.shape[1])
-        ]
-    )
-
-
-def mean_average_precision(targets: Targets, scores: Float[np.ndarray, "n c"]) -> float:
-    """Mean of `average_precision` over the classes that have images.
-
-    Raises:
-        MetricError: as `average_precision`, or no class has an image.
-    """
-    per_class = average_precision(targets, scores)
-    if np.isnan(per_class).all():
-        raise MetricError("no image carries a label, so there is no mean average precision")
-    return float(np.nanmean(per_class))
+    return np.array([_average_precision(wanted[:, c], scores[:, c]) for c in range(len(wanted.T))])
 
 
 def multilabel_scores(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> MultilabelScores:
-    """Precision, recall and F1 of yes/no decisions; 0 where nothing was to be or was found.
+    """Return precision, recall and F1 of yes/no decisions.
 
     Raises:
-        MetricError: no images, shapes that differ, targets other than 0 and 1.
+        MetricError: No images, shapes that differ, targets other than 0 and 1.
     """
     wanted = _checked(targets, predicted.astype(np.float64))
     hits = (wanted & predicted).sum(axis=0)
-    support, given = wanted.sum(axis=0), predicted.sum(axis=0)
-    occurs = (support > 0) | (given > 0)
-    f1 = ratio(2 * hits, support + given)
+    support, assigned = wanted.sum(axis=0), predicted.sum(axis=0)
+    occurs = (support > 0) | (assigned > 0)
+    f1 = ratio(2 * hits, support + assigned)
     return MultilabelScores(
-        precision=ratio(hits, given),
+        precision=ratio(hits, assigned),
         recall=ratio(hits, support),
         f1=f1,
         support=support,
-        predicted=given,
-        micro_precision=float(ratio(hits.sum(), given.sum())),
+        predicted=assigned,
+        micro_precision=float(ratio(hits.sum(), assigned.sum())),
         micro_recall=float(ratio(hits.sum(), support.sum())),
-        micro_f1=float(ratio(2 * hits.sum(), (support + given).sum())),
+        micro_f1=float(ratio(2 * hits.sum(), (support + assigned).sum())),
         macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
     )
 
@@ -96,13 +93,20 @@ def best_thresholds(
     otherwise: float = 0.5,
     fewest: int = FEWEST_POSITIVES,
 ) -> Float64[np.ndarray, "c"]:
-    """Per class, the threshold at which "probability >= threshold" has the highest F1.
+    """Return per class the threshold at which "probability >= threshold" has the highest F1.
 
     It lies halfway between two neighboring probabilities; of equally good cuts the one nearest to
-    `otherwise` is taken. Classes with fewer than `fewest` positives keep `otherwise`.
+    `otherwise` is taken.
+
+    Args:
+        targets: 0/1.
+        probabilities: Of each class, 0..1.
+        otherwise: The threshold of classes with too few positives, and the preferred one.
+        fewest: Positives that a class needs for a threshold of its own.
 
     Raises:
-        MetricError: no images, shapes that differ, targets other than 0 and 1, NaN.
+        MetricError: No images, shapes that differ, targets other than 0 and 1, NaN.
+
     Source: Yang 2001, "A study of thresholding strategies for text categorization" (SCut).
     """
     wanted = _checked(targets, probabilities)
@@ -112,13 +116,19 @@ def best_thresholds(
     return found
 
 
+def _average_precision(wanted: Bool[np.ndarray, "n"], scores: Float[np.ndarray, "n"]) -> float:
+    if not wanted.any():
+        return float("nan")
+    order, last = _steps(scores)
+    hits = np.cumsum(wanted[order])[last]
+    return float(np.diff(hits, prepend=0) @ (hits / (last + 1)) / hits[-1])
+
+
 def _best_threshold(
     wanted: Bool[np.ndarray, "n"], probabilities: Float64[np.ndarray, "n"], otherwise: float
 ) -> float:
-    order = np.argsort(-probabilities)
+    order, last = _steps(probabilities)
     ranked = probabilities[order]
-    # A cut after rank k is possible only where the probability falls: equals stay together.
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
     f1 = 2 * np.cumsum(wanted[order])[last] / (last + 1 + wanted.sum())
     below = np.append(ranked[last[:-1] + 1], 0.0)
     cuts = (ranked[last] + below) / 2
@@ -128,25 +138,15 @@ def _best_threshold(
     return float(cuts[best[np.abs(cuts[best] - otherwise).argmin()]])
 
 
-def subset_accuracy(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> float:
-    """Share of images whose set of labels was found exactly.
+def _steps(
+    scores: Float[np.ndarray, "n"],
+) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "s"]]:
+    """Return the order from the highest score down, and the last rank of each distinct score.
 
-    Raises:
-        MetricError: no images, shapes that differ, targets other than 0 and 1.
+    A cut after rank k is possible only where the score falls: equals stay together.
     """
-    wanted = _checked(targets, predicted.astype(np.float64))
-    return float(np.mean((wanted == predicted).all(axis=1)))
-
-
-def binary_log_loss(targets: Targets, probabilities: Float[np.ndarray, "n c"]) -> float:
-    """Mean over images and classes of -ln(probability given to the true yes or no), nats.
-
-    Raises:
-        MetricError: no images, shapes that differ, targets other than 0 and 1, NaN.
-    """
-    wanted = _checked(targets, probabilities)
-    exact = probabilities.astype(np.float64)
-    return float(np.mean(negative_log(np.where(wanted, exact, 1.0 - exact))))
+    order = np.argsort(-scores)
+    return order, np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
 
 
 def _checked(targets: Targets, scores: Float[np.ndarray, "n c"]) -> Bool[np.ndarray, "n c"]:
@@ -156,7 +156,5 @@ def _checked(targets: Targets, scores: Float[np.ndarray, "n c"]) -> Bool[np.ndar
         raise MetricError("there are no images to measure on")
     if not np.isin(targets, (0, 1)).all():
         raise MetricError("targets with several labels must be 0 or 1")
-    if np.isnan(scores).any():
-        bad = int(np.isnan(scores).any(axis=1).sum())
-        raise MetricError(f"the scores of {bad} of {len(scores)} images are not numbers (NaN)")
+    check_numbers(scores)
     return np.asarray(targets, dtype=bool)
