@@ -180,13 +180,13 @@ def profile_with_swapped_primaries() -> bytes:
     """SRGB with the red and the blue colorant exchanged: colors change, grays do not."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     entries = int.from_bytes(profile[128:132], "big")
-    place = {
+    places = {
         bytes(profile[132 + 12 * k : 136 + 12 * k]): struct.unpack_from(
             ">II", profile, 136 + 12 * k
         )
         for k in range(entries)
     }
-    red, blue = place[b"rXYZ"], place[b"bXYZ"]
+    red, blue = places[b"rXYZ"], places[b"bXYZ"]
     red_bytes = bytes(profile[red[0] : sum(red)])
     profile[red[0] : sum(red)] = profile[blue[0] : sum(blue)]
     profile[blue[0] : sum(blue)] = red_bytes
@@ -259,12 +259,12 @@ def test_scaled_decode_is_the_small_image(at_least: int) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM"])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_truncated_files_give_a_reason(format: str, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_truncated_files_give_a_reason(format: str, fraction: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     data = saved(Image.fromarray(noise), format)
     with pytest.raises(ImageError) as caught:
-        decode(data[: int(len(data) * share)], where="a.jpg")
+        decode(data[: int(len(data) * fraction)], where="a.jpg")
     assert caught.value.reason in {"truncated", "damaged", "not an image"}
     assert "a.jpg" in str(caught.value)
 
@@ -419,8 +419,8 @@ def test_many_threads_see_the_same() -> None:
     files.append(jpeg(icc_profile=profile_with_swapped_primaries()))
     alone = [decode(data) for data in files]
     with ThreadPoolExecutor(8) as pool:
-        concat = list(pool.map(decode, files * 20))
-    for number, pixels in enumerate(concat):
+        threaded = list(pool.map(decode, files * 20))
+    for number, pixels in enumerate(threaded):
         assert (pixels == alone[number % len(files)]).all()
 
 

@@ -17,8 +17,8 @@ from shopsight.images.jpeg import decode_jpeg, jpeg_header
 from shopsight.images.jpeg_damage import checked_eighth
 
 
-def on_white(seed: int, side_px: int = 320) -> Image.Image:
-    """A plain product on white: compact, so that the decoder finds its step again."""
+def product_on_white(seed: int, side_px: int = 320) -> Image.Image:
+    """A plain product on white: compact, so that the decoder is soon back in step."""
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (side_px, side_px), "white")
     pen = ImageDraw.Draw(image)
@@ -35,7 +35,7 @@ def encoded(image: Image.Image, **options: object) -> bytes:
     return out.getvalue()
 
 
-def noticed(data: bytes) -> bool:
+def damage_is_found(data: bytes) -> bool:
     try:
         checked_eighth(data, jpeg_header(data))
     except ImageError:
@@ -43,7 +43,7 @@ def noticed(data: bytes) -> bool:
     return False
 
 
-def noticed_by_the_decoder(data: bytes) -> bool:
+def decoder_finds_damage(data: bytes) -> bool:
     try:
         decode_jpeg(data, jpeg_header(data), shrink=8, strict=True)
     except ImageError:
@@ -51,18 +51,18 @@ def noticed_by_the_decoder(data: bytes) -> bool:
     return False
 
 
-def test_notices_what_the_decoder_overlooks() -> None:
+def test_finds_damage_that_the_decoder_overlooks() -> None:
     rng = np.random.default_rng(0)
-    alone = concat = 0
+    by_decoder = by_us = 0
     for seed in range(60):
-        data = bytearray(encoded(on_white(seed)))
+        data = bytearray(encoded(product_on_white(seed)))
         start = data.index(b"\xff\xda") + 14
         at = int(rng.integers(start, start + (len(data) - start) // 2))
         data[at : at + 16] = rng.bytes(16)
-        alone += noticed_by_the_decoder(bytes(data))
-        concat += noticed(bytes(data))
-    assert concat >= alone + 10
-    assert concat >= 50
+        by_decoder += decoder_finds_damage(bytes(data))
+        by_us += damage_is_found(bytes(data))
+    assert by_us >= by_decoder + 10
+    assert by_us >= 50
 
 
 def gamut() -> UInt8[np.ndarray, "h w 3"]:
@@ -80,8 +80,8 @@ def test_extreme_colors_are_not_accused(subsampling: str, quality: int, progress
     for pixels in (gamut(), gamut()[:, :, :1].repeat(3, axis=2), gamut()[:45, :61]):
         image = Image.fromarray(np.ascontiguousarray(pixels))
         options = {"quality": quality, "progressive": progressive}
-        assert not noticed(encoded(image, subsampling=subsampling, **options))
-        assert not noticed(encoded(image.convert("L"), **options))
+        assert not damage_is_found(encoded(image, subsampling=subsampling, **options))
+        assert not damage_is_found(encoded(image.convert("L"), **options))
 
 
 @settings(max_examples=40)
@@ -98,7 +98,7 @@ def test_intact_files_are_not_accused(
     rng = np.random.default_rng(seed)
     coarse = rng.choice(np.array([0, 255, 128, 3], np.uint8), (cells, cells, 3))
     pixels = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST))
-    assert not noticed(encoded(Image.fromarray(pixels), quality=quality))
+    assert not damage_is_found(encoded(Image.fromarray(pixels), quality=quality))
 
 
 def test_gives_the_same_small_image() -> None:
@@ -112,8 +112,8 @@ def test_gives_the_same_small_image() -> None:
 
 
 def test_other_color_spaces_are_left_to_the_decoder() -> None:
-    image = on_white(0)
-    assert not noticed(encoded(image.convert("CMYK")))
-    assert not noticed(encoded(image, keep_rgb=True))
+    image = product_on_white(0)
+    assert not damage_is_found(encoded(image.convert("CMYK")))
+    assert not damage_is_found(encoded(image, keep_rgb=True))
     data = encoded(image)
-    assert noticed(data[: len(data) // 2])
+    assert damage_is_found(data[: len(data) // 2])

@@ -298,8 +298,8 @@ def test_resize_by_many_threads_gives_the_same() -> None:
     photo = load_sample_images().images[0]
     alone = resize(photo, 224, 150)
     with ThreadPoolExecutor(8) as pool:
-        for together in pool.map(lambda _: resize(photo, 224, 150), range(50)):
-            assert (together == alone).all()
+        for threaded in pool.map(lambda _: resize(photo, 224, 150), range(50)):
+            assert (threaded == alone).all()
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

@@ -1,9 +1,9 @@
 """IDX containers (the format of MNIST and Fashion-MNIST): one file, many small raw images.
 
-An image inside one is referred to as `train-images-idx3-ubyte.gz#17` and handed on as a binary
-PGM or PPM file, so that nothing downstream knows about containers.
+An image inside one has a path such as `train-images-idx3-ubyte.gz#17`, and is read as a binary PGM
+or PPM file. No other module needs to know about containers.
 
-Source: the format's description at yann.lecun.com/exdb/mnist.
+Source: "The IDX file format" in Y. LeCun, C. Cortes, C. Burges, "The MNIST database".
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from shopsight.errors import ImageError
 
 _MEMBER = re.compile(r"(?P<container>.*(?:ubyte|\.idx[134]?)(?:\.gz)?)#(?P<index>\d+)\Z", re.DOTALL)
 _UNSIGNED_BYTE = 0x08
+# Images and labels, for training and for testing: 55 MB for Fashion-MNIST.
 _KEPT_CONTAINERS = 4
 
 _kept: OrderedDict[tuple[str, int, int], UInt8[np.ndarray, "..."]] = OrderedDict()
@@ -29,13 +30,19 @@ _lock = threading.Lock()
 
 
 def idx_member(ref: str) -> tuple[str, int] | None:
-    """The container and the index in it, or None when `ref` is an ordinary path."""
+    """Split a member's path into container and index; None when `ref` is an ordinary path."""
     found = _MEMBER.match(ref) if "#" in ref else None
     return (found["container"], int(found["index"])) if found else None
 
 
 def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
-    """All values of an IDX file of unsigned bytes, plain or gzipped, in its own shape.
+    """Read an IDX file of unsigned bytes, plain or gzipped.
+
+    Args:
+        path: the file; gzipped when its suffix is .gz.
+
+    Returns:
+        All values, in the file's own shape.
 
     Raises:
         ImageError: the file is missing, cut off, or not IDX of unsigned bytes.
@@ -61,7 +68,14 @@ def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
 
 
 def read_member(container: str, index: int) -> bytes:
-    """One image of an IDX container as a binary PGM ("n h w") or PPM ("n h w 3") file.
+    """Read one image of an IDX container.
+
+    Args:
+        container: path of the IDX file.
+        index: of the image, from 0.
+
+    Returns:
+        A binary PGM file from a container of shape (n, h, w), a PPM file from (n, h, w, 3).
 
     Raises:
         ImageError: the container cannot be read, or has no such image.
@@ -81,7 +95,7 @@ def read_member(container: str, index: int) -> bytes:
 
 
 def _container(path: str) -> UInt8[np.ndarray, "..."]:
-    """The container's pixels; read once per process and version of the file."""
+    """Read a container's pixels, once per process and version of the file."""
     try:
         stat = Path(path).stat()
     except OSError:
