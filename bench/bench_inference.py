@@ -27,8 +27,8 @@ from shopsight.backbones.spec import Backbone
 from shopsight.catalog.scan import scan_folder
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
-from shopsight.inference.golden import TOLERANCE, make_golden, verify
-from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
+from shopsight.inference.torch_engine import TorchEngine, computes_bf16, reference_engine
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
@@ -99,16 +99,16 @@ def speed(name: str, *, rounds: int, threads: int) -> None:
 def errors(files: Sequence[bytes]) -> None:
     backbone = create_backbone(BACKBONES[0])
     model = model_of(backbone)
-    golden = make_golden(model, files)
+    golden = make_golden(reference_engine(model), files, backbone.preprocess)
     print(f"\n{BACKBONES[0]}, ImageNet weights: error of embeddings on {len(files)} images")
     engine = TorchEngine(model, device="cpu", precision="32")
     for each in (engine, engine.at("bf16")):
-        found = verify(each, golden, backbone.preprocess)
+        found = verify_golden(each, golden, backbone.preprocess)
         print(f"  {each.precision:28} {found.embedding_error:.2g} (tolerance {found.tolerance:g})")
     for what, changes in WRONG.items():
         wrong = Preprocess.model_validate(backbone.preprocess.model_dump() | changes)
         other = TorchEngine(model_of(backbone, wrong), device="cpu", precision="32")
-        found = verify(other, golden, wrong)
+        found = verify_golden(other, golden, wrong)
         times = found.embedding_error / TOLERANCE["32"]
         print(f"  {what:28} {found.embedding_error:.2g} ({times:.0f} times fp32's tolerance)")
 

@@ -25,9 +25,9 @@ BAR_BYTES = 1.5e9
 
 def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
     from shopsight.backbones.create import create_backbone
-    from shopsight.bundle.bundle import BundleInfo, write_bundle
+    from shopsight.bundle.format import BundleInfo
     from shopsight.head_settings import HeadSettings
-    from shopsight.inference.golden import make_golden
+    from shopsight.inference.save import save_bundle
     from shopsight.models.heads import create_head
     from shopsight.models.product_model import ProductModel
 
@@ -41,8 +41,7 @@ def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
         preprocess=made.preprocess,
         embedding_dim=made.embedding_dim,
     )
-    golden = make_golden(model, files[:4])
-    write_bundle(folder, model=model, info=info, golden=golden, metrics={}, card="# Benchmark\n")
+    save_bundle(folder, model, info=info, golden_images=files[:4], metrics={})
 
 
 def files_of(folder: Path, count: int) -> Iterator[Path]:

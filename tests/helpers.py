@@ -95,3 +95,11 @@ def run_command(capsys: pytest.CaptureFixture[str], words: tuple[object, ...]) -
         main([str(word) for word in words])
     shown = capsys.readouterr()
     return Outcome(int(end.value.code or 0), shown.out, shown.err)
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file; a dictionary changes the keys within."""
+    written = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        written[key] = written[key] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(written), encoding="utf-8")

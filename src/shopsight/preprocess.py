@@ -17,6 +17,9 @@ PadColor = Color | Literal["edge"]
 Resize = Literal["pad", "crop", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
 
+PREPROCESS_VERSION = 2
+"""Raised whenever the same file and the same Preprocess would give other pixels than before."""
+
 WHITE: Color = (255, 255, 255)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

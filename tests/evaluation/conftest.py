@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from shopsight.backbones.fashion_cnn import FashionCnn
-from shopsight.bundle.bundle import BundleInfo
+from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.head_settings import HeadSettings

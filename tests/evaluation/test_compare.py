@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shopsight.bundle.bundle import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.config.sections import EvaluationSettings
@@ -17,8 +16,8 @@ from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predictions import Predictions
 from shopsight.files import read_json, write_json, write_text
-from shopsight.inference.golden import make_golden
 from shopsight.inference.predictor import Predictor
+from shopsight.inference.save import save_bundle
 from shopsight.inference.torch_engine import TorchEngine
 
 SETTINGS = EvaluationSettings(bootstrap_resamples=400)
@@ -66,10 +65,7 @@ def real_runs(
         assert isinstance(predictor.engine, TorchEngine)
         model = predictor.engine.model
         images = [Path(ref).read_bytes() for ref in catalog.refs()[:2]]
-        golden = make_golden(model, images)
-        write_bundle(
-            run / "model", model=model, info=predictor.info, golden=golden, metrics={}, card="#"
-        )
+        save_bundle(run / "model", model, info=predictor.info, golden_images=images, metrics={})
     return runs
 
 

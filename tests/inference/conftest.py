@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from shopsight.backbones.create import create_backbone
-from shopsight.bundle.bundle import BundleInfo, write_bundle
+from shopsight.bundle.format import BundleInfo
 from shopsight.head_settings import HeadSettings
-from shopsight.inference.golden import make_golden
+from shopsight.inference.save import save_bundle
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 
@@ -45,8 +45,8 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, files: list[str]) ->
         temperature=0.5,
     )
     folder = tmp_path_factory.mktemp("run") / "model"
-    golden = make_golden(model, [Path(file).read_bytes() for file in files[::20]])
-    write_bundle(folder, model=model, info=info, golden=golden, metrics={}, card="# Drawn\n")
+    images = [Path(file).read_bytes() for file in files[::20]]
+    save_bundle(folder, model, info=info, golden_images=images, metrics={})
     return folder
 
 

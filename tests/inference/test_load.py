@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,24 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from shopsight.bundle.bundle import Golden, build_model, read_bundle
+from shopsight.bundle.format import Golden
+from shopsight.bundle.read import read_bundle
 from shopsight.errors import BundleError, ConfigError
-from shopsight.inference.golden import TOLERANCE, make_golden, verify
+from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
 from shopsight.inference.load import load
-from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+from shopsight.inference.torch_engine import TorchEngine, computes_bf16, reference_engine
+from shopsight.models.build import build_model
+from tests.helpers import edit_json
 
 
 @pytest.fixture
 def copied(bundle_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle_folder, tmp_path / "run" / "model"))
-
-
-def edit(folder: Path, **changes: object) -> None:
-    path = folder / "model.json"
-    written = json.loads(path.read_text())
-    for key, value in changes.items():
-        written[key] = written[key] | value if isinstance(value, dict) else value
-    path.write_text(json.dumps(written))
 
 
 def test_by_the_run_or_by_the_bundle(copied: Path) -> None:
@@ -42,7 +36,7 @@ def test_by_the_run_or_by_the_bundle(copied: Path) -> None:
 def test_verify_in_fp32_is_near_exact(bundle_folder: Path) -> None:
     found = load(bundle_folder, precision="32").verify()
     assert found.ok
-    assert found.images == 3
+    assert found.num_images == 3
     assert max(found.embedding_error, found.logit_error) < 1e-4
     assert found.engine == "torch on cpu, 32"
 
@@ -77,7 +71,7 @@ def test_a_network_that_does_not_bear_bf16_runs_in_fp32(
     ],
 )
 def test_a_changed_preprocess_is_found(copied: Path, changes: dict[str, object]) -> None:
-    edit(copied, **changes)
+    edit_json(copied / "model.json", **changes)
     with pytest.raises(BundleError, match="does not give its golden outputs"):
         load(copied)
     assert load(copied, verify=False).verify().ok is False
@@ -88,7 +82,7 @@ def test_outputs_that_are_not_numbers_are_found(bundle_folder: Path) -> None:
     model = build_model(bundle)
     with torch.no_grad():
         model.head.classifier.bias[0] = float("nan")  # type: ignore[union-attr]
-    found = verify(TorchEngine(model, precision="32"), bundle.golden, bundle.info.preprocess)
+    found = verify_golden(TorchEngine(model, precision="32"), bundle.golden, bundle.info.preprocess)
     assert not found.ok
     assert found.logit_error == float("inf")
 
@@ -96,7 +90,7 @@ def test_outputs_that_are_not_numbers_are_found(bundle_folder: Path) -> None:
 def test_golden_leaves_the_network_as_it_was(bundle_folder: Path, files: list[str]) -> None:
     model = build_model(read_bundle(bundle_folder)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    golden = make_golden(model, [Path(files[0]).read_bytes()])
+    golden = make_golden(reference_engine(model), [Path(files[0]).read_bytes()], model.preprocess)
     assert isinstance(golden, Golden)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

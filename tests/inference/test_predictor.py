@@ -8,12 +8,14 @@ import pytest
 import torch
 from jaxtyping import Float32, UInt8
 
-from shopsight.bundle.bundle import BundleInfo, build_model, read_bundle
+from shopsight.bundle.format import BundleInfo
+from shopsight.bundle.read import read_bundle
 from shopsight.errors import BundleError, ImageError
 from shopsight.images.model_input import preprocess_image
-from shopsight.inference.engine import Engine, Precision
+from shopsight.inference.engine import Engine, EnginePrecision
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
+from shopsight.models.build import build_model
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ class FixedLogits:
     """An engine of another kind: whatever it is shown, it says the same."""
 
     name = "fixed"
-    precision: Precision = "32"
+    precision: EnginePrecision = "32"
 
     def __init__(self, *logits: float) -> None:
         self.logits = np.array([logits], np.float32)

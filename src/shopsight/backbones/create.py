@@ -17,10 +17,9 @@ from shopsight.backbones.own import embedded_backbone, shopsight_backbone
 from shopsight.backbones.spec import Backbone, Request
 from shopsight.backbones.timm import timm_backbone
 from shopsight.backbones.weights import load_state_dict_strict, read_weights
-from shopsight.bundle.files import INFO_FILE, WEIGHTS_FILE, bundle_folder
+from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE
+from shopsight.bundle.read import bundle_folder, read_info
 from shopsight.errors import ConfigError, WeightsError
-from shopsight.files import read_json
-from shopsight.preprocess import Preprocess
 
 
 def create_backbone(
@@ -90,24 +89,23 @@ def _local(request: Request) -> Backbone:
 
 
 def _from_bundle(folder: Path, request: Request) -> Backbone:
-    info, file = folder / INFO_FILE, folder / WEIGHTS_FILE
-    if not (info.is_file() and file.is_file()):
+    file = folder / WEIGHTS_FILE
+    if not ((folder / INFO_FILE).is_file() and file.is_file()):
         raise WeightsError(
             f"no {INFO_FILE} and {WEIGHTS_FILE} in it",
             where=str(folder),
             fix="local:runs/first",
         )
-    written = read_json(info)
-    if written.get("members", 1) > 1:
+    info = read_info(folder)
+    if info.members > 1:
         raise WeightsError(
-            f"an ensemble of {written['members']} networks is no backbone",
+            f"an ensemble of {info.members} networks cannot be used as a backbone",
             where=str(folder),
             fix="name the bundle of one fold",
         )
-    preprocess = Preprocess.model_validate(written["preprocess"])
-    size = request.size or preprocess.size_px
+    size = request.size or info.preprocess.size_px
     backbone = create_backbone(
-        written["backbone"],
+        info.backbone,
         weights="random",
         drop_path=request.drop_path,
         conv_dropout=request.conv_dropout,
@@ -121,7 +119,7 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
         if key.startswith("backbone.")
     }
     load_state_dict_strict(backbone.module, state, where=str(file))
-    preprocess = preprocess.model_copy(update={"size_px": size})
+    preprocess = info.preprocess.model_copy(update={"size_px": size})
     return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
 
 

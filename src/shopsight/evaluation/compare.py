@@ -12,8 +12,8 @@ import polars as pl
 from jaxtyping import Float64
 
 from shopsight import progress
-from shopsight.bundle.bundle import build_model, read_bundle
-from shopsight.bundle.files import INFO_FILE
+from shopsight.bundle.format import INFO_FILE
+from shopsight.bundle.read import read_bundle
 from shopsight.config.recipe import parse_recipe
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
@@ -29,6 +29,7 @@ from shopsight.metrics.intervals import (
     paired_difference,
     widened_by_signs,
 )
+from shopsight.models.build import build_model
 from shopsight.profiling.profile import Profile
 from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.bundle.bundle import BundleInfo
+from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import interval_strip
 from shopsight.config.sections import EvaluationSettings
@@ -17,7 +17,7 @@ from shopsight.evaluation import figures
 from shopsight.evaluation.examples import low_confidence_correct, mistakes
 from shopsight.evaluation.metric_names import part_name, range_text, title_of, value_text
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.run_info import RunFacts, read_info, read_run
+from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.pages import count_text, write_page
 
@@ -65,7 +65,7 @@ def write_evaluation_report(
         catalog: the one that was evaluated.
         model: the bundle's folder.
     """
-    info = read_info(Path(model)) if model is not None else None
+    info = info_of(Path(model)) if model is not None else None
     facts = RunFacts(name=catalog.name, catalog=catalog, info=info)
     return _write(Path(out), {evaluation.split: evaluation}, facts)
 

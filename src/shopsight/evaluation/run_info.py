@@ -13,11 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.bundle.bundle import BundleInfo
+from shopsight.bundle.format import INFO_FILE, BundleInfo
+from shopsight.bundle.read import read_info
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import SplitReport, check_leakage
 from shopsight.config.recipe import Recipe, parse_recipe
-from shopsight.errors import BundleError, CatalogError
+from shopsight.errors import CatalogError
 from shopsight.files import read_json
 
 SEVERITIES = ("error", "warning", "note")
@@ -88,7 +89,7 @@ def read_run(folder: Path | str) -> RunFacts:
         catalog=catalog,
         recipe=parse_recipe(recipe_text, where="recipe.toml") if recipe_text else None,
         recipe_text=recipe_text,
-        info=read_info(folder / "model"),
+        info=info_of(folder / "model"),
         history=_mean_history(folds) if folds else _table(folder / "metrics.csv"),
         trainings=max(1, len(folds)),
         findings=_findings(folder / "audit" / "findings.csv"),
@@ -99,19 +100,13 @@ def read_run(folder: Path | str) -> RunFacts:
     )
 
 
-def read_info(model: Path) -> BundleInfo | None:
+def info_of(model: Path) -> BundleInfo | None:
     """model.json of a bundle, without looking at its weights; None when there is no bundle.
 
     Raises:
         BundleError: it is there and cannot be read.
     """
-    path = model / "model.json"
-    if not path.is_file():
-        return None
-    try:
-        return BundleInfo.model_validate(read_json(path))
-    except ValueError as error:
-        raise BundleError("cannot be read", where=str(path)) from error
+    return read_info(model) if (model / INFO_FILE).is_file() else None
 
 
 def _mean_history(files: Sequence[Path]) -> pl.DataFrame:

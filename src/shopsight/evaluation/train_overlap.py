@@ -18,7 +18,7 @@ from jaxtyping import Bool
 
 from shopsight.audit.file_info import inspect_all
 from shopsight.audit.near_duplicates import has_near_duplicate
-from shopsight.bundle.files import bundle_folder
+from shopsight.bundle.read import bundle_folder
 from shopsight.images.thumbnails import read_thumbs
 
 FITTED_ON = ("train", "val")

@@ -24,9 +24,6 @@ try:
 except ImportError:  # There is no wheel for Linux on ARM.
     cykooz_resizer = None
 
-PREPROCESS_VERSION = 2
-"""Raised whenever the same file and the same Preprocess would give other pixels than before."""
-
 
 class Box(NamedTuple):
     """The part of an image that counts, in pixels of the upright image at full size.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from shopsight.bundle.bundle import BundleInfo, build_model, read_bundle
-from shopsight.bundle.files import bundle_folder
+from shopsight.bundle.format import Bundle, BundleInfo
+from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import BundleError
+from shopsight.inference.engine import Engine, PrecisionChoice
 from shopsight.inference.golden import Verification
 from shopsight.inference.predictor import Predictor
-from shopsight.inference.torch_engine import TorchEngine, computes_bf16
 from shopsight.progress import notify
 
 
@@ -18,7 +17,7 @@ def load(
     folder: Path | str,
     *,
     device: str = "auto",
-    precision: Literal["auto", "32", "bf16"] = "auto",
+    precision: PrecisionChoice = "auto",
     verify: bool = True,
 ) -> Predictor:
     """Open the bundle in `folder`, or that of the run in `folder`.
@@ -27,21 +26,21 @@ def load(
     are checked, and the golden files must give the golden outputs.
 
     Args:
-        device: "auto" takes CUDA when it is there, else the CPU.
-        precision: "auto" is bf16 where the machine multiplies in it and the golden outputs bear it,
-            else 32.
-        verify: run the golden files: in fp32, which finds every change, then in `precision`.
+        folder: A bundle or a run folder.
+        device: "auto" takes CUDA when the machine has it, else the CPU.
+        precision: "auto" is bf16 where the machine multiplies in it and the golden outputs stay
+            within their tolerance, else 32.
+        verify: Run the golden files: in fp32, which finds every change, then in `precision`.
 
     Raises:
-        BundleError: it is incomplete or changed, or computes something else on this machine.
-        ConfigError: no such device.
+        BundleError: It is incomplete or changed, or computes something else on this machine.
+        ConfigError: No such device.
     """
-    folder = bundle_folder(folder)
-    bundle = read_bundle(folder)
-    exact = TorchEngine(build_model(bundle), device=device, precision="32")
-    fast = computes_bf16(exact.device) if precision == "auto" else precision == "bf16"
-    engines = [exact, exact.at("bf16")] if fast else [exact]
-    predictors = [Predictor(engine, bundle.info, golden=bundle.golden) for engine in engines]
+    bundle = read_bundle(bundle_folder(folder))
+    exact, *faster = _engines(bundle, device, precision)
+    predictors = [
+        Predictor(engine, bundle.info, golden=bundle.golden) for engine in (exact, *faster)
+    ]
     if not verify:
         return predictors[-1]
     for predictor in predictors:
@@ -49,11 +48,22 @@ def load(
         if found.ok:
             continue
         if predictor.engine is exact or precision != "auto":
-            raise _not_golden(folder, bundle.info, found)
-        # Some networks do not bear rounding: those run in fp32 rather than wrong or not at all.
+            raise _not_golden(bundle.folder, bundle.info, found)
+        # Rounding to bf16 ruins some networks: run those in fp32.
         notify(f"{found.line()}: running in fp32")
         return predictors[0]
     return predictors[-1]
+
+
+def _engines(bundle: Bundle, device: str, precision: PrecisionChoice) -> list[Engine]:
+    """The engine in fp32 and, where it is wanted, the same one in bf16."""
+    # Only here is torch needed: reading and checking a bundle does without.
+    from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+    from shopsight.models.build import build_model
+
+    exact = TorchEngine(build_model(bundle), device=device, precision="32")
+    fast = computes_bf16(exact.device) if precision == "auto" else precision == "bf16"
+    return [exact, exact.at("bf16")] if fast else [exact]
 
 
 def _not_golden(folder: Path, info: BundleInfo, found: Verification) -> BundleError:

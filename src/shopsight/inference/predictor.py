@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from scipy.special import expit, softmax
 
-from shopsight.bundle.bundle import BundleInfo, Golden
+from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError, ImageError
 from shopsight.inference.engine import Engine
-from shopsight.inference.golden import Verification, verify
+from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.inputs import ImageInputs, Prepared, prepare_inputs
 from shopsight.preprocess import Preprocess
 from shopsight.runtime import retain_freed_memory
@@ -26,16 +26,16 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image.
+    """The model's labels for one image.
 
     Attributes:
-        source: its path, or "image 3" for the third of images without a name.
-        labels: the most probable ones, best first; empty when it failed.
-        probabilities: theirs, calibrated by the bundle's temperature.
-        assigned: the labels it gets: the best one, or with several labels per image all that
+        source: Its path, or "image 3" for the third of images without a name.
+        labels: The most probable ones, best first; empty when the image could not be read.
+        probabilities: Of `labels`, calibrated by the bundle's temperature.
+        predicted_labels: The labels it gets: the best one, or of a multilabel model all that
             reach their threshold.
-        error: why it could not be read, else None.
-        reason: the error in a word: "missing", "truncated", ...
+        error: Why the image could not be read, else None.
+        reason: The error in a word: "missing", "truncated", ...
     """
 
     source: str
@@ -48,7 +48,13 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """One image's embedding, or why there is none."""
+    """One image's embedding, or why there is none.
+
+    Attributes:
+        source: As in `Prediction`.
+        vector: None when the image could not be read.
+        error: Why the image could not be read, else None.
+    """
 
     source: str
     vector: Float32[np.ndarray, "w"] | None
@@ -66,9 +72,10 @@ class _Outcome:
 class Predictor:
     """A bundle, run by an engine. See `shopsight.load`.
 
-    Attributes:
-        engine: what computes.
-        info: everything else that the bundle says.
+    Args:
+        engine: Computes embeddings and logits.
+        info: Everything else about the model.
+        golden: For `verify`; None when the model is not from a bundle.
     """
 
     def __init__(self, engine: Engine, info: BundleInfo, *, golden: Golden | None = None) -> None:
@@ -95,7 +102,7 @@ class Predictor:
         return self.engine.run(images)
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
-        """Calibrated probabilities: softmax, or sigmoid with several labels per image."""
+        """Calibrated probabilities: softmax, or sigmoid of a multilabel model."""
         calibrated = np.asarray(logits, np.float64) / self.info.temperature
         # From scipy and not by shopsight.metrics, which brings scikit-learn: a second to import.
         probabilities: Float64[np.ndarray, "b c"] = (
@@ -114,17 +121,19 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Label images: paths, URLs, bytes, PIL images, uint8 arrays, folders, or any mix.
 
-        Gives one `Prediction` per image, in their order, while they stream: memory does not
-        grow with their number.
-
         Args:
-            top: how many labels are named.
+            images: What to label; may be endless.
+            top: How many labels each prediction lists.
+            batch_size: Images that the engine computes at once.
             on_error: "report" gives a Prediction with its `error`; "raise" stops.
-            threads: that decode; None is one per core, at most eight.
+            threads: Number of decoding threads; None is one per core, at most eight.
+
+        Yields:
+            One `Prediction` per image, in order. Memory does not grow with their number.
 
         Raises:
-            ImageError: an image cannot be read and `on_error` is "raise".
-            CatalogError: a folder cannot be read.
+            ImageError: An image cannot be read and `on_error` is "raise".
+            CatalogError: A folder cannot be read.
         """
         for outcome in self._outcomes(images, batch_size, on_error, threads):
             if outcome.error is not None:
@@ -142,11 +151,14 @@ class Predictor:
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Embedding]:
-        """Embeddings of images; takes and gives what `predict` does.
+        """Compute embeddings of images; the arguments are those of `predict`.
+
+        Yields:
+            One `Embedding` per image, in order.
 
         Raises:
-            ImageError: an image cannot be read and `on_error` is "raise".
-            CatalogError: a folder cannot be read.
+            ImageError: An image cannot be read and `on_error` is "raise".
+            CatalogError: A folder cannot be read.
         """
         for outcome in self._outcomes(images, batch_size, on_error, threads):
             if outcome.error is not None:
@@ -158,18 +170,18 @@ class Predictor:
         """Run the bundle's golden files and compare with the outputs stored beside them.
 
         Raises:
-            BundleError: this predictor was made without a bundle.
+            BundleError: This predictor was made without a bundle.
         """
         if self._golden is None:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
-        return verify(self.engine, self._golden, self.preprocess)
+        return verify_golden(self.engine, self._golden, self.preprocess)
 
     def _outcomes(
         self, images: ImageInputs, batch_size: int, on_error: OnError, threads: int | None
     ) -> Iterator[_Outcome]:
         # While one batch computes, the next one decodes.
         prepared = prepare_inputs(images, self.preprocess, window=2 * batch_size, threads=threads)
-        checked = _checked(prepared, on_error)
+        checked = _raise_or_pass(prepared, on_error)
         batches = iter(lambda: tuple(islice(checked, batch_size)), ())
         first = next(batches, ())
         # Not for an image or two: returning the memory would take longer than it saves.
@@ -179,35 +191,35 @@ class Predictor:
 
     def _run(self, batch: tuple[Prepared, ...]) -> Iterator[_Outcome]:
         pixels = [one.pixels for one in batch if one.pixels is not None]
-        nothing = np.empty(0, np.float32)
-        outputs = self.engine.run(np.stack(pixels)) if pixels else (nothing, nothing)
+        empty = np.empty(0, np.float32)
+        outputs = self.engine.run(np.stack(pixels)) if pixels else (empty, empty)
         rows = zip(*outputs, strict=True)
         for one in batch:
-            embedding, logits = next(rows) if one.error is None else (nothing, nothing)
+            embedding, logits = next(rows) if one.error is None else (empty, empty)
             yield _Outcome(one.source, one.error, embedding, logits)
 
-    def _prediction(self, ref: str, logits: Float32[np.ndarray, "c"], top: int) -> Prediction:
+    def _prediction(self, source: str, logits: Float32[np.ndarray, "c"], top: int) -> Prediction:
         probabilities = self.probabilities(logits[None])[0]
         best = np.argsort(-probabilities, kind="stable")
         if self.info.multilabel:
             thresholds = self.info.thresholds
             predicted_labels = tuple(
-                self.labels[place]
-                for place in best
-                if probabilities[place] >= thresholds.get(self.labels[place], DEFAULT_THRESHOLD)
+                self.labels[index]
+                for index in best
+                if probabilities[index] >= thresholds.get(self.labels[index], DEFAULT_THRESHOLD)
             )
         else:
             predicted_labels = (self.labels[best[0]],)
-        named = best[:top]
+        listed = best[:top]
         return Prediction(
-            ref,
-            tuple(self.labels[place] for place in named),
-            tuple(float(probabilities[place]) for place in named),
+            source,
+            tuple(self.labels[index] for index in listed),
+            tuple(float(probabilities[index]) for index in listed),
             predicted_labels,
         )
 
 
-def _checked(prepared: Iterator[Prepared], on_error: OnError) -> Iterator[Prepared]:
+def _raise_or_pass(prepared: Iterator[Prepared], on_error: OnError) -> Iterator[Prepared]:
     for one in prepared:
         if one.error is not None and on_error == "raise":
             raise one.error

@@ -1,4 +1,4 @@
-"""Run a network by torch."""
+"""Run a network with torch."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from shopsight.errors import ConfigError
-from shopsight.inference.engine import Precision
+from shopsight.inference.engine import EnginePrecision, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
 from shopsight.models.product_model import ProductModel
 
 
 class TorchEngine:
-    """A network on one device, for inference. Takes the network over: moved and set to eval.
+    """A network on one device, for inference.
 
-    Weights stay fp32; in "bf16" the backbone is autocast, the head is not: logits in steps of
-    1/32 would tie. BatchNorms are folded into the convolutions before them, in copies: later
-    changes of the network's weights are not seen.
+    The engine takes the network over: it is moved to the device and set to eval mode. Weights stay
+    fp32. In "bf16" the backbone is autocast and the head is not: logits rounded to eight bits
+    would tie. BatchNorms are folded into the convolutions before them, in copies, so that later
+    changes of the network's weights have no effect.
 
     Args:
-        device: "auto" takes CUDA when it is there, else the CPU.
+        model: The network.
+        device: "auto" takes CUDA when the machine has it, else the CPU.
         precision: "auto" is bf16 where the machine multiplies in it, else 32.
 
+    Attributes:
+        device: Where the network is.
+        model: The network with folded BatchNorms.
+
     Raises:
-        ConfigError: no such device.
+        ConfigError: No such device.
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class TorchEngine:
         model: ProductModel,
         *,
         device: str = "auto",
-        precision: Literal["auto", "32", "bf16"] = "auto",
+        precision: PrecisionChoice = "auto",
     ) -> None:
         self.device = pick_device(device)
         if precision == "auto":
@@ -54,21 +60,24 @@ class TorchEngine:
         return other
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> EnginePrecision:
+        """Number format of the backbone's multiplications."""
         if self._bf16:
             return "bf16"
-        # cuDNN's convolutions of fp32 round their inputs to ten bits, unless told otherwise.
+        # cuDNN's fp32 convolutions round their inputs to ten bits unless that is switched off.
         tf32 = self.device.type == "cuda" and torch.backends.cudnn.allow_tf32
         return "tf32" if tf32 else "32"
 
     @property
     def name(self) -> str:
+        """For example "torch on cpu, 32"."""
         return f"torch on {self.device.type}, {self.precision}"
 
     @torch.inference_mode()
     def run(
         self, images: UInt8[np.ndarray, "b s s 3"]
     ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
+        """Compute embeddings and logits of a batch of prepared images."""
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with self._autocast():
             embedding = self.model.embed(pixels.to(self.device, non_blocking=True))
@@ -82,11 +91,16 @@ class TorchEngine:
         return nullcontext()
 
 
+def reference_engine(model: ProductModel) -> TorchEngine:
+    """An engine for golden outputs: a copy of the network in fp32 on the CPU."""
+    return TorchEngine(copy.deepcopy(model).float(), device="cpu", precision="32")
+
+
 def pick_device(wanted: str) -> torch.device:
-    """The device of that name; "auto" is CUDA when it is there, else the CPU.
+    """Find the device of that name; "auto" is CUDA when the machine has it, else the CPU.
 
     Raises:
-        ConfigError: no such device on this machine.
+        ConfigError: No such device on this machine.
     """
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -28,11 +28,10 @@ from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
 from shopsight.images.decode import read_bytes
-from shopsight.images.model_input import PREPROCESS_VERSION
 from shopsight.loading.blob_store import KEY_BYTES, Keys, Segments, SegmentWriter
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
 from shopsight.prefetch import core_count, prefetch
-from shopsight.preprocess import Preprocess
+from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
 from shopsight.progress import notify, task
 
 CacheMode = Literal["raw", "jpeg"]

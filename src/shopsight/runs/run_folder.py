@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from shopsight.bundle.bundle import library_versions
+from shopsight.bundle.format import library_versions
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from shopsight import progress
-from shopsight.bundle.bundle import BundleInfo, write_bundle
+from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.images.decode import read_bytes
-from shopsight.inference.golden import make_golden
+from shopsight.inference.save import save_bundle
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
@@ -45,7 +45,6 @@ def build_bundle(
         width: numbers in an embedding.
         started_from: the weights before training, for the record.
     """
-    golden = make_golden(model, [read_bytes(ref) for ref in _golden_refs(catalog)])
     val = catalog.rows_of("val")
     temperature = 1.0
     thresholds: dict[str, float] = {}
@@ -76,9 +75,8 @@ def build_bundle(
         catalog_fingerprint=catalog.fingerprint(),
         synthetic=catalog.synthetic,
     )
-    write_bundle(
-        run.model, model=model, info=info, golden=golden, metrics=metrics, card=_card(info, metrics)
-    )
+    golden_images = [read_bytes(ref) for ref in _golden_refs(catalog)]
+    save_bundle(run.model, model, info=info, golden_images=golden_images, metrics=metrics)
 
 
 def run_logits(
@@ -107,34 +105,3 @@ def _golden_refs(catalog: Catalog) -> Sequence[str]:
 def _first_labels(catalog: Catalog) -> Int64[np.ndarray, "n"]:
     targets = catalog.targets(catalog.labels)
     return targets.argmax(1).astype(np.int64) if targets.ndim == 2 else targets
-
-
-def _card(info: BundleInfo, metrics: dict[str, Any]) -> str:
-    synthetic = (
-        " These images were **drawn by the program**, not photographed." if info.synthetic else ""
-    )
-    score = (
-        f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images."
-        if "val_accuracy" in metrics
-        else "No validation score."
-    )
-    labels = "\n".join(f"- {label}" for label in info.labels)
-    return f"""# {info.recipe or "A shopsight model"}
-
-Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
-`{info.backbone}`, weights: {info.weights}.{synthetic}
-
-{score} The test score, with its interval, is in the run's `report.html` and `metrics.json`.
-
-    import shopsight
-    model = shopsight.load("model")
-    for prediction in model.predict(["photo.jpg"]):
-        print(prediction.labels[0], prediction.probabilities[0])
-
-Input: any image file; it is made {info.preprocess.size_px} x {info.preprocess.size_px} pixels
-("{info.preprocess.resize}"). Probabilities are calibrated with temperature {info.temperature:.3f}.
-
-## Labels
-
-{labels}
-"""

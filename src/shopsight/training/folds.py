@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from shopsight import progress
-from shopsight.bundle.bundle import Bundle, build_model, read_bundle, write_bundle
+from shopsight.bundle.format import Bundle
+from shopsight.bundle.read import read_bundle, read_tensors
+from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
-from shopsight.inference.golden import make_golden
+from shopsight.inference.save import save_bundle
+from shopsight.models.build import build_model
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import best_epoch, read_history
@@ -113,13 +116,12 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         }
         | _calibration(bundles)
     )
-    write_bundle(
+    save_bundle(
         run.model,
-        model=model,
+        model,
         info=info,
-        golden=make_golden(model, bundles[0].golden.images),
+        golden_images=bundles[0].golden.images,
         metrics={"folds": [bundle.metrics for bundle in bundles]},
-        card=(folds[0].model / "README.md").read_text(encoding="utf-8"),
     )
 
 
@@ -134,11 +136,10 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     made = read_bundle(refit.model)
     write_bundle(
         run.model,
-        model=build_model(made),
+        tensors=read_tensors(refit.model),
         info=made.info.model_copy(update=_calibration(bundles)),
         golden=made.golden,
         metrics={"folds": [bundle.metrics for bundle in bundles]},
-        card=(refit.model / "README.md").read_text(encoding="utf-8"),
     )
 
 

@@ -9,11 +9,11 @@ import torch
 
 from shopsight.inference.torch_engine import computes_bf16
 
-Precision = Literal["32", "bf16", "16"]
+TrainingPrecision = Literal["32", "bf16", "16"]
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
-def pick_precision(wanted: str, device: torch.device) -> Precision:
+def pick_precision(wanted: str, device: torch.device) -> TrainingPrecision:
     """`wanted`, or for "auto" bf16 where the machine multiplies in it, else 32."""
     if wanted in ("32", "bf16", "16"):
         return wanted  # type: ignore[return-value]

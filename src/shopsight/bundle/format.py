@@ -1,0 +1,146 @@
+"""A trained model as a folder that needs nothing else: no pickle, no network, no training code.
+
+    model.safetensors   weights; names start with "backbone." and "head."
+    model.json          `BundleInfo`: everything needed to rebuild the network and read its outputs
+    golden.npz          `Golden`: a few image files, as bytes, with the outputs they must give
+    metrics.json        how good the model is, and on what
+    README.md           the model card
+
+`shopsight.bundle.write` writes the folder, `shopsight.bundle.read` reads and checks it,
+`shopsight.models.build` makes a torch network of it. Nothing in this package imports torch, so
+that any engine can open a bundle.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shopsight.head_settings import HeadSettings
+from shopsight.preprocess import Preprocess
+
+INFO_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+GOLDEN_FILE = "golden.npz"
+METRICS_FILE = "metrics.json"
+CARD_FILE = "README.md"
+
+FORMAT_VERSION = 2
+"""Raised whenever an older shopsight could not read the folder, or this one an older folder."""
+
+# What computes the outputs, or decodes the images that they are computed from.
+_LIBRARIES = ("shopsight", "torch", "timm", "simplejpeg", "cykooz-resizer", "pillow", "numpy")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the installed libraries that the outputs depend on."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class BundleInfo(BaseModel):
+    """Everything about a model that is not its weights; the content of model.json.
+
+    Attributes:
+        format_version: Of the folder, see `FORMAT_VERSION`.
+        backbone: Name that rebuilds the architecture, see `shopsight.backbones.create`.
+        weights: What the backbone's training started from.
+        head: Kind and sizes of the head.
+        labels: In the order of the logits, each once.
+        multilabel: An image may have several labels: sigmoid instead of softmax.
+        preprocess: How an image becomes the network's input.
+        embedding_dim: Numbers in an embedding, of all members together.
+        members: Networks that answer as one; their embeddings are concatenated.
+        temperature: Logits are divided by it before they become probabilities.
+        thresholds: Per label, the probability from which it is assigned (multilabel only);
+            0.5 for labels that are not listed.
+        tta_hflip: The embedding is the mean over the image and its mirror image.
+        recipe: Title of the recipe.
+        catalog: Name of the catalog that the model was trained on.
+        catalog_fingerprint: Hash of that catalog's rows.
+        synthetic: The images of the catalog were rendered by a program, not photographed.
+        created: Time of writing, UTC, ISO 8601.
+        versions: See `library_versions`.
+        weights_sha256: Of the file model.safetensors. Filled in by `write_bundle`.
+        backbone_sha256: Of the backbone's tensors alone, see
+            `shopsight.bundle.fingerprint.tensors_sha256`. Filled in by `write_bundle`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    backbone: str
+    weights: str
+    head: HeadSettings = HeadSettings()
+    labels: tuple[str, ...] = Field(min_length=1)
+    multilabel: bool = False
+    preprocess: Preprocess
+    embedding_dim: int = Field(ge=1)
+    members: int = Field(default=1, ge=1)
+    temperature: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    thresholds: dict[str, float] = {}
+    tta_hflip: bool = False
+    recipe: str = ""
+    catalog: str = ""
+    catalog_fingerprint: str = ""
+    synthetic: bool = False
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[str, str] = Field(default_factory=library_versions)
+    weights_sha256: str = ""
+    backbone_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> BundleInfo:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: a label occurs twice")
+        unknown = set(self.thresholds) - set(self.labels)
+        if unknown:
+            raise ValueError(f"thresholds: no such labels: {sorted(unknown)[:5]}")
+        if self.embedding_dim % self.members:
+            raise ValueError("embedding_dim: not a multiple of the number of members")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """A few image files and the outputs that the model gave for them, in fp32 on a CPU.
+
+    Attributes:
+        images: Bytes of each file.
+        logits: One row per file.
+        embeddings: One row per file.
+    """
+
+    images: tuple[bytes, ...]
+    logits: Float32[np.ndarray, "n c"]
+    embeddings: Float32[np.ndarray, "n w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle whose files were read and checked; the weights stay in their file.
+
+    Attributes:
+        info: Content of model.json.
+        golden: Content of golden.npz.
+        metrics: Content of metrics.json; empty when there is no such file.
+        folder: Where the files are.
+    """
+
+    info: BundleInfo
+    golden: Golden
+    metrics: dict[str, Any]
+    folder: Path

@@ -1,0 +1,56 @@
+"""The model card: what a bundle's README.md says to whoever receives the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shopsight.bundle.format import BundleInfo
+
+
+def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
+    """Markdown that names the data, the score, the usage and the labels of a model.
+
+    Args:
+        info: Of the model.
+        metrics: `val_accuracy` and `val_images` of the model, or a list of such under `folds`.
+    """
+    synthetic = (
+        " These images were **rendered by a program**, not photographed." if info.synthetic else ""
+    )
+    labels = "\n".join(f"- {label}" for label in info.labels)
+    return f"""# {info.recipe or "A shopsight model"}
+
+Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
+`{info.backbone}`, weights: {info.weights}.{synthetic}
+
+{_score(metrics)} The test score, with its interval, is in the run's `report.html` and
+`metrics.json`.
+
+    import shopsight
+    model = shopsight.load("model")
+    for prediction in model.predict(["photo.jpg"]):
+        print(prediction.labels[0], prediction.probabilities[0])
+
+Input: any image file, which is resized to {info.preprocess.size_px} x {info.preprocess.size_px}
+pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperature
+{info.temperature:.3f}.
+
+## Labels
+
+{labels}
+"""
+
+
+def _score(metrics: Mapping[str, Any]) -> str:
+    if "val_accuracy" in metrics:
+        return (
+            f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images."
+        )
+    folds = [fold["val_accuracy"] for fold in metrics.get("folds", []) if "val_accuracy" in fold]
+    if folds:
+        return (
+            f"Validation accuracy of the models of {len(folds)} folds: {min(folds):.2%} to "
+            f"{max(folds):.2%}."
+        )
+    return "No validation score."
