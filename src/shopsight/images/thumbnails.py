@@ -29,9 +29,9 @@ SMALLEST_COMPARED_PX = 64
 # encoding passes with a residual of 0.3 levels, and the nearest pairs of different articles
 # (T-shirts with another print before the same background) reach a correlation of .977, a residual
 # of 8.5 and a spot of 39. The limits lie between these two, nearer to the different articles, so
-# that more edits pass. Of copies encoded again at quality 20, halved, stretched to a square, or changed in
-# brightness by 10 %, contrast by 15 % or saturation by 30 %, 95 to 100 % pass; of copies cropped by
-# 1 % on each side, half.
+# that more edits pass. Of copies encoded again at quality 20, halved, stretched to a square, or
+# changed in brightness by 10 %, contrast by 15 % or saturation by 30 %, 95 to 100 % pass; of copies
+# cropped by 1 % on each side, half.
 LOWEST_CORRELATION = 0.98
 LARGEST_RESIDUAL_LEVELS = 6.0
 LARGEST_SPOT_LEVELS = 40.0
