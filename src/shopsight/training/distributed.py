@@ -1,4 +1,4 @@
-"""Which of several training processes this one is."""
+"""Which of several training processes this one is, and how they wait for the first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLL_S = 0.2
 
 
 def rank() -> int:
-    """0 in a process of its own and in the first of several."""
+    """Number of this process: 0 in the first of several, and when there is only one."""
     for name in RANK_VARIABLES:
         if os.environ.get(name, "").isdigit():
             return int(os.environ[name])
@@ -22,10 +22,15 @@ def rank() -> int:
 
 
 def wait_until(done: Callable[[], bool], *, what: str, timeout_s: float = 24 * 3600.0) -> None:
-    """Wait for what rank 0 prepares for all.
+    """Wait until rank 0 has prepared something for all processes.
+
+    Args:
+        done: asked every fifth of a second.
+        what: what rank 0 does, for the message: "prepare the run".
+        timeout_s: preparing decodes every image once, so it may take hours.
 
     Raises:
-        TrainingError: it did not come in time.
+        TrainingError: rank 0 was not done in time.
     """
     deadline = time.monotonic() + timeout_s
     while not done():

@@ -1,4 +1,4 @@
-"""Optimizer groups with layer-wise rates, and learning-rate schedules."""
+"""The optimizer with layer-wise learning rates, and the schedules of the rate."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ def parameter_groups(
     head: nn.Module,
     settings: OptimizerSettings,
 ) -> list[dict[str, Any]]:
-    """Groups by (rate, decay); frozen parameters are left out.
+    """Parameter groups by learning rate and weight decay; frozen parameters are in none.
 
-    The last stage's rate is `lr`, each earlier one's `layer_decay` times the next's, the head's
-    `lr * head_lr_factor`. Biases and one-dimensional parameters (norms, scales) do not decay.
+    The last stage learns at `lr`, each stage before it at `layer_decay` times the rate of the next
+    (stage k of 0 .. K - 1 at lr * layer_decay^(K - 1 - k)), the head at `lr * head_lr_factor`.
+    Weight decay applies to matrices and kernels alone: shrinking a bias or a norm's scale does not
+    make the function smoother, and a scale near zero switches a channel off.
+
+    Args:
+        backbone: its parameters that require gradients are trained.
+        stages: names of its parameters, from the input to the embedding.
+        head: trained as a whole.
+        settings: rates and decay.
+
+    Returns:
+        Groups as `torch.optim` takes them.
 
     Source: layer-wise decay: Clark et al. 2020, "ELECTRA"; no decay on norms: He et al. 2019,
         "Bag of Tricks for Image Classification".
@@ -51,6 +62,7 @@ def parameter_groups(
 def create_optimizer(
     groups: list[dict[str, Any]], settings: OptimizerSettings
 ) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW over the groups, whose rates and decays count."""
     if settings.name == "sgd":
         return torch.optim.SGD(
             groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
@@ -62,10 +74,28 @@ def create_optimizer(
 def schedule_factor(
     settings: ScheduleSettings, *, steps_per_epoch: int, epochs: int
 ) -> Callable[[int], float]:
-    """The factor of the learning rate at optimizer step `step`, 0 <= step < steps.
+    """A function that gives the factor of the learning rate at each optimizer step.
+
+    Steps count from 0 over all epochs. The first `warmup` steps rise linearly to 1, at step s with
+    (s + 1) / warmup, so that the first step already moves. After them, with p the fraction of the
+    remaining steps that is over (0 at the first of them), e the epoch and f the final factor:
+
+        cosine        f + (1 - f) (1 + cos(pi p)) / 2      flat at both ends
+        linear        1 + (f - 1) p
+        step          gamma^floor(e / step_epochs)
+        exponential   gamma^(epochs so far, fractions included)
+        constant      1
 
     With `per = "epoch"` the factor changes only at an epoch's start, as in works that call their
     scheduler once an epoch.
+
+    Args:
+        settings: name and numbers of the schedule.
+        steps_per_epoch: optimizer steps, which are fewer than batches when gradients accumulate.
+        epochs: of the whole training.
+
+    Source: cosine: Loshchilov and Hutter 2017, "SGDR"; warmup: Goyal et al. 2017, "Accurate, Large
+        Minibatch SGD".
     """
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     total = max(1, epochs * steps_per_epoch - warmup)

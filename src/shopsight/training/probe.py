@@ -32,9 +32,11 @@ class Probe:
     """A fitted linear head.
 
     Attributes:
-        weight, bias: act on raw features; standardization is folded in.
+        weight: acts on raw features; standardization is folded in.
+        bias: likewise.
         penalty: the L2 penalty that was chosen.
-        val_loss, val_accuracy: at that penalty.
+        val_loss: at that penalty, in nats; NaN without validation images.
+        val_accuracy: likewise, 0 to 1.
     """
 
     weight: Float[Tensor, "classes width"]
@@ -45,12 +47,12 @@ class Probe:
 
 
 def sample_rows(rows: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """At most `MOST_ROWS` of the rows, drawn evenly and kept in order."""
+    """At most `MOST_ROWS` of the rows, sampled uniformly and kept in order."""
     if len(rows) <= MOST_ROWS:
         return rows
     progress.notify(f"probe: fitted on {MOST_ROWS:,} of {len(rows):,} training images")
-    synthetic = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
-    return rows[np.sort(synthetic)]
+    sampled = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
+    return rows[np.sort(sampled)]
 
 
 def fit_probe(
@@ -63,15 +65,27 @@ def fit_probe(
     weights: Float[Tensor, " classes"] | None = None,
     several_labels: bool = False,
 ) -> Probe:
-    """Fit one head per penalty, strongest first, each from the one before; keep the best on `val`.
+    """Fit one head per penalty and keep the best on the validation rows.
 
-    Targets are probabilities (one-hot), or zeros and ones of several labels. Without validation
-    rows, the strongest penalty is kept.
+    Penalties are tried from the strongest to the weakest, each from the solution before it: close
+    penalties have close solutions, and the strongest is close to zero, where the first one starts.
+    Without validation rows the strongest penalty is kept.
+
+    Args:
+        train: features to fit on.
+        train_target: probabilities (one-hot), or zeros and ones of several labels.
+        val: features to choose the penalty on, possibly none.
+        val_target: as `train_target`.
+        settings: the penalties.
+        weights: of the classes; they do not count with several labels.
+        several_labels: an image may have several labels: sigmoid instead of softmax.
     """
     mean = train.mean(0)
     variance = train.var(0, correction=0)
-    # Halfway between standardizing each feature and one scale for all: as accurate as the former,
-    # but features that hardly vary are not blown up, which fine-tuning would start from.
+    # One L2 penalty for all features asks for one scale. Dividing by the standard deviation would
+    # blow up features that hardly vary (fine-tuning would start from their large weights), one
+    # common scale would leave them out. The root of (own variance + mean variance) lies between:
+    # as accurate as the former, and at most 1 / sqrt(mean variance) large.
     scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
     standard = (train - mean) / scale
     solution = torch.zeros(train.shape[1] + 1, train_target.shape[1])
@@ -79,7 +93,9 @@ def fit_probe(
     penalties = sorted(settings.penalties, reverse=True)
     with progress.task("Fitting the probe", total=len(penalties), unit="penalties") as advance:
         for penalty in penalties:
-            solution = _minimise(solution, standard, train_target, penalty, weights, several_labels)
+            solution = _minimize(solution, standard, train_target, penalty, weights, several_labels)
+            # w (x - mean) / scale + b = (w / scale) x + (b - (w / scale) mean): the standardization
+            # becomes part of the head.
             weight = (solution[:-1] / scale[:, None]).T
             bias = solution[-1] - weight @ mean
             loss, accuracy = loss_and_accuracy(val @ weight.T + bias, val_target, several_labels)
@@ -91,7 +107,7 @@ def fit_probe(
     return best
 
 
-def _minimise(
+def _minimize(
     start: Tensor,
     features: Tensor,
     target: Tensor,
@@ -99,6 +115,19 @@ def _minimise(
     weights: Tensor | None,
     several_labels: bool,
 ) -> Tensor:
+    """Fit weights w and biases b (the last row) at one penalty.
+
+    They minimize
+
+        penalty / 2 * |w|^2 + sum_i r_i loss(w^T x_i + b, t_i),   sum_i r_i = 1,
+
+    where r_i is the class weight of image i, biases are not penalized, and the loss is
+    cross-entropy, or binary cross-entropy summed over the labels. It is convex and smooth, so that
+    L-BFGS, which models the curvature by its last ten steps, needs some tens of passes over the
+    features; the line search with the strong Wolfe conditions makes a step size unnecessary.
+
+    Source: Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.5 and 3.5.
+    """
     solution = start.clone().requires_grad_()
     row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
     row_weight = row_weight / row_weight.sum()
@@ -118,13 +147,7 @@ def _minimise(
         for first in range(0, len(features), ROWS_AT_ONCE):
             piece = slice(first, first + ROWS_AT_ONCE)
             logits = features[piece] @ solution[:-1] + solution[-1]
-            if several_labels:
-                terms = functional.binary_cross_entropy_with_logits(
-                    logits, target[piece], reduction="none"
-                ).sum(1)
-            else:
-                terms = -(target[piece] * functional.log_softmax(logits, dim=1)).sum(1)
-            loss = (terms * row_weight[piece]).sum()
+            loss = (_row_losses(logits, target[piece], several_labels) * row_weight[piece]).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             total = total.detach() + loss.detach()
         return total
@@ -133,12 +156,22 @@ def _minimise(
     return solution.detach()
 
 
+def _row_losses(logits: Tensor, target: Tensor, several_labels: bool) -> Tensor:
+    if several_labels:
+        return functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
+    return -(target * functional.log_softmax(logits, dim=1)).sum(1)
+
+
 def loss_and_accuracy(
     logits: Float[Tensor, "n classes"], target: Float[Tensor, "n classes"], several_labels: bool
 ) -> tuple[float, float]:
-    """Mean loss in nats and share of right answers (of every yes and no, with several labels).
+    """Mean loss in nats and fraction of right answers; NaN twice without rows.
 
-    NaN twice without rows.
+    Args:
+        logits: of the images.
+        target: probabilities, or zeros and ones of several labels.
+        several_labels: each label of each image counts as an answer, right when its probability
+            is on the right side of a half.
     """
     if not len(logits):
         return float("nan"), float("nan")
@@ -152,7 +185,12 @@ def loss_and_accuracy(
 def one_hot(
     targets: Int[NDArray[np.int64], " n"] | Float[NDArray[np.float32], "n c"], labels: Sequence[str]
 ) -> Float[Tensor, "n classes"]:
-    """Targets as a table of probabilities, whether one label per image or several."""
+    """Targets as a table of probabilities, whether images have one label or several.
+
+    Args:
+        targets: an index per image, or zeros and ones per image and label.
+        labels: the classes.
+    """
     tensor = torch.from_numpy(targets)
     if tensor.ndim == 2:
         return tensor.float()

@@ -1,4 +1,4 @@
-"""How many epochs fit in the time that there is, from measured steps."""
+"""How many epochs fit in the time limit, from measured steps."""
 
 from __future__ import annotations
 
@@ -16,20 +16,33 @@ from shopsight.training.precision import autocast
 
 WARMUP_STEPS = 1
 TIMED_STEPS = 4
-# The bundle, the calibration and noise of the measurement.
+# Fraction of the time that is left for the bundle, the calibration and noise of the measurement.
 RESERVE = 0.08
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Measured seconds of one training step at each size, and of one validation pass."""
+    """Measured times of this network on this machine.
+
+    Attributes:
+        training_s: seconds of one training step, by the size of the images in pixels.
+        validation_s: seconds of one pass over the validation images.
+    """
 
     training_s: dict[int, float]
     validation_s: float
 
     def run_s(self, sizes: tuple[int, ...], *, epochs: int, steps_per_epoch: int) -> float:
-        """Expected seconds of `epochs` epochs."""
-        # Each size has a run of epochs: the first of the next one ends it.
+        """Expected seconds of a training.
+
+        Args:
+            sizes: sizes in the order of training, each for an equal number of epochs.
+            epochs: of the whole training.
+            steps_per_epoch: training steps in an epoch.
+        """
+        # Epoch e has size number floor(e S / E), S sizes over E epochs (`size_of_epoch`): number k
+        # begins at the first e with e S >= k E, which is ceil(k E / S), and ends where k + 1
+        # begins.
         firsts = [-(-number * epochs // len(sizes)) for number in range(len(sizes) + 1)]
         step_s = sum(
             (after - first) * self.training_s[size]
@@ -39,7 +52,13 @@ class StepTimes:
 
 
 def measure_steps(module: ClassifierTraining, device: torch.device, precision: str) -> StepTimes:
-    """Time real steps (loading, augmentation, forward, backward) without changing the network."""
+    """Time real steps (loading, augmentation, forward, backward) without changing the network.
+
+    Args:
+        module: the training that is planned.
+        device: where it will run.
+        precision: "32", "bf16" or "16".
+    """
     model = module.model.to(device)
     optimize_layout(model, module.recipe, device, precision)
     sizes = module.recipe.training.progressive_sizes_px or (module.data.source.size_px,)
@@ -60,7 +79,18 @@ def measure_steps(module: ClassifierTraining, device: torch.device, precision: s
 def plan_epochs(
     times: StepTimes, *, sizes: tuple[int, ...], most: int, steps_per_epoch: int, budget_s: float
 ) -> int:
-    """The largest number of epochs, at most `most`, that fits in `budget_s`; 0 when none does."""
+    """The largest number of epochs that fits in the budget; 0 when none does.
+
+    Args:
+        times: see `measure_steps`.
+        sizes: of the training images, in the order of training.
+        most: the recipe's number of epochs, which is not exceeded.
+        steps_per_epoch: training steps in an epoch.
+        budget_s: seconds that are left.
+    """
+    # Of E epochs, E - ceil(k E / S) = floor(E (S - k) / S) have a size number of at least k, which
+    # never falls as E grows. With sizes that grow, so that each number costs at least as much as
+    # the one before, the time therefore never falls either, and bisection finds the last E.
     usable = budget_s * (1.0 - RESERVE)
 
     def too_long(epochs: int) -> bool:

@@ -1,4 +1,4 @@
-"""Where the figures of each epoch go beside `metrics.csv`."""
+"""Trackers: where the metrics of each epoch go beside `metrics.csv`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from shopsight.runs.run_folder import RunFolder
 
 
 def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
-    """TensorBoard, and the tracker that the recipe names; `metrics.csv` is written besides.
+    """Lightning's loggers for TensorBoard and for the tracker that the recipe names.
+
+    Args:
+        recipe: `tracking` names the tracker, its project and its location.
+        run: the folder that holds TensorBoard's events, and the tracker's where no location is set.
 
     Raises:
         ExtraMissingError: the tracker is not installed.
@@ -41,7 +45,7 @@ def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
 
 
 def log_once(recipe: Recipe, run: RunFolder, row: EpochRow) -> None:
-    """Log the figures of a run that has no epochs but this row."""
+    """Log the metrics of a run that has only this row: a probe."""
     for logger in loggers(recipe, run):
         logger.log_metrics(row.figures(), step=row.epoch)
         logger.finalize("success")
