@@ -272,28 +272,28 @@ def test_counts_add_up(
     catalog = Catalog(table, "shop", root=str(photos))
     report = look(catalog)
     statistics = report.statistics
-    assert statistics.rows == len(catalog) == report.facts.height == len(report.duplicate_group)
+    assert statistics.rows == len(catalog) == report.files.height == len(report.duplicate_group)
     assert statistics.ok + len(report.bad_rows) == len(catalog)
     notes = {f.row for f in report.findings if f.kind in {"unreadable", "missing-file", "damaged"}}
     assert notes == set(report.bad_rows.tolist())
     assert sum(report.counts.values()) == len(report.findings)
     assert sum(statistics.splits.values()) in {0, len(catalog)}
-    # Mending what is not accepted always opens the gate, and every row is accounted for.
-    mended = FIXABLE - accepted
+    # Excluding what is not accepted always opens the gate, and every row is accounted for.
+    excluded_kinds = FIXABLE - accepted
     try:
-        passed = gate(catalog, report, accept=accepted, exclude=mended)
+        passed = gate(catalog, report, accept=accepted, exclude=excluded_kinds)
     except AuditError as error:
         assert "none of" in error.what or "without a file" in error.what  # noqa: PT017
         return
-    assert len(passed.catalog) + passed.left_out.height == len(catalog)
+    assert len(passed.catalog) + passed.excluded.height == len(catalog)
     assert passed.catalog.table["image"].to_list() == table["image"][passed.rows].to_list()
     again = look(passed.catalog)
     assert {f.kind for f in again.blocking} <= accepted
-    assert set(again.facts["status"].to_list()) <= {"ok", "damaged"}
-    assert gate(passed.catalog, again, accept=accepted).left_out.height == 0
+    assert set(again.files["status"].to_list()) <= {"ok", "damaged"}
+    assert gate(passed.catalog, again, accept=accepted).excluded.height == 0
 
 
-def test_gate_refuses_and_says_how_to_go_on(photos: Path) -> None:
+def test_gate_refuses_and_names_the_next_step(photos: Path) -> None:
     catalog = catalog_of(
         photos,
         ["0.jpg", "0-copy.jpg", "5.jpg", "text.jpg"],
@@ -311,7 +311,7 @@ def test_gate_refuses_and_says_how_to_go_on(photos: Path) -> None:
     kept = gate(catalog, report, exclude=["split-leak"])
     assert kept.catalog.table["image"].to_list() == ["0-copy.jpg", "5.jpg"]
     assert kept.rows.tolist() == [1, 2]
-    assert kept.left_out.rows() == [
+    assert kept.excluded.rows() == [
         ("0.jpg", "split-leak"),
         ("text.jpg", "unreadable: starts with b'404', which is no image format"),
     ]
@@ -335,7 +335,7 @@ def test_most_files_missing_is_another_folder(photos: Path) -> None:
         gate(catalog, report, exclude=["most-missing"])
 
 
-def test_gate_keeps_damaged_files_when_told(photos: Path) -> None:
+def test_gate_keeps_damaged_files_when_accepted(photos: Path) -> None:
     catalog = catalog_of(photos, ["5.jpg", "damaged.jpg"])
     report = look(catalog)
     assert len(gate(catalog, report).catalog) == 1
@@ -351,7 +351,7 @@ def test_gate_knows_its_kinds(photos: Path) -> None:
         gate(catalog, report, exclude=["damaged"])
 
 
-def test_gate_needs_something_to_be_left(photos: Path) -> None:
+def test_gate_needs_something_to_remain(photos: Path) -> None:
     catalog = catalog_of(photos, ["text.jpg", "zero.jpg"])
     with pytest.raises(AuditError, match="none of 2 images can be used"):
         gate(catalog, look(catalog))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from shopsight.audit import file_info
-from shopsight.audit.file_info import FileFacts, Inspection, inspect, inspect_all, kept_facts_path
+from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
 from shopsight.files import sha256_file
 
 
@@ -106,7 +106,7 @@ def test_cmyk_and_gray(photo: Path) -> None:
 
 
 def same(a: Inspection, b: Inspection) -> bool:
-    return a.facts.equals(b.facts) and bool((a.thumbs == b.thumbs).all())
+    return a.files.equals(b.files) and bool((a.thumbs == b.thumbs).all())
 
 
 def test_facts_are_kept_until_the_file_changes(
@@ -115,17 +115,17 @@ def test_facts_are_kept_until_the_file_changes(
     other, absent = photo.with_name("other.jpg"), photo.with_name("absent.jpg")
     Image.new("RGB", (80, 90), (9, 99, 200)).save(other)
     refs = [str(path) for path in (photo, other, photo, absent)]
-    kept = kept_facts_path(tmp_path / "cache", str(tmp_path))
+    kept = file_info_path(tmp_path / "cache", str(tmp_path))
     seen: list[str] = []
 
-    def noted(ref: str) -> FileFacts:
+    def noted(ref: str) -> FileInfo:
         seen.append(ref)
         return inspect(ref)
 
     monkeypatch.setattr(file_info, "inspect", noted)
     first = inspect_all(refs, threads=2, kept=kept)
     assert sorted(seen) == sorted({*refs})
-    assert first.facts["status"].to_list() == ["ok", "ok", "ok", "missing"]
+    assert first.files["status"].to_list() == ["ok", "ok", "ok", "missing"]
     assert first.has_thumb.tolist() == [True, True, True, False]
     seen.clear()
     assert same(inspect_all(refs, threads=2, kept=kept), first)
@@ -136,8 +136,8 @@ def test_facts_are_kept_until_the_file_changes(
     os.utime(other, ns=(1, 1))
     changed = inspect_all(refs, threads=2, kept=kept)
     assert sorted(seen) == sorted([str(other), str(absent)])
-    assert changed.facts["sha256"][1] == sha256_file(other)
-    assert changed.facts["sha256"][0] == first.facts["sha256"][0]
+    assert changed.files["sha256"][1] == sha256_file(other)
+    assert changed.files["sha256"][0] == first.files["sha256"][0]
 
     seen.clear()
     inspect_all(refs[:1], threads=2, kept=kept)
@@ -146,7 +146,7 @@ def test_facts_are_kept_until_the_file_changes(
 
 
 def test_kept_facts_that_cannot_be_read_are_made_anew(photo: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "facts.parquet"
+    kept = tmp_path / "files.parquet"
     first = inspect_all([str(photo)], kept=kept)
     kept.write_bytes(b"half a file")
     assert same(inspect_all([str(photo)], kept=kept), first)
@@ -159,14 +159,14 @@ def test_members_of_a_container(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(content, 1))
     refs = [f"{path}#{index}" for index in range(300)] + [f"{path}#300"]
-    kept = tmp_path / "facts.parquet"
+    kept = tmp_path / "files.parquet"
     first = inspect_all(refs, threads=2, kept=kept)
-    assert first.facts["status"].to_list() == ["ok"] * 300 + ["missing"]
-    assert first.facts["sha256"].n_unique() == 301
+    assert first.files["status"].to_list() == ["ok"] * 300 + ["missing"]
+    assert first.files["sha256"].n_unique() == 301
     assert same(inspect_all(refs, threads=2, kept=kept), first)
 
 
 def test_no_rows() -> None:
     nothing = inspect_all([])
-    assert nothing.facts.height == 0
+    assert nothing.files.height == 0
     assert len(nothing.thumbs) == 0

@@ -15,7 +15,7 @@ def units_of(labels: list[int], links: list[list[int]], *, salt: str = "0") -> U
         [f"{row}.jpg" for row in rows],
         rows,
         np.array(labels, np.int64),
-        labels=max(labels) + 2,
+        num_labels=max(labels) + 2,
         links=[np.array(link, np.int64) for link in links],
         salt=salt,
     )
@@ -43,7 +43,7 @@ def test_the_salt_decides_the_order() -> None:
 def parts_of_labels(units: Units, part: Int64[np.ndarray, "u"]) -> list[list[int]]:
     owner = np.repeat(part, np.diff(units.start))
     return [
-        np.bincount(units.label[owner == p], units.count[owner == p], units.labels)
+        np.bincount(units.label[owner == p], units.count[owner == p], units.num_labels)
         .astype(int)
         .tolist()
         for p in range(int(part.max()) + 1)

@@ -69,8 +69,8 @@ def test_split_keeps_products_together(
     assert len(catalog) == product_photos.count
     assert catalog.table.group_by("product").agg(pl.col("split").n_unique())["split"].max() == 1
     again = tmp_path / "again.csv"
-    proof = shopsight(*words, "--out", again, "--json").json
-    assert proof
+    report = shopsight(*words, "--out", again, "--json").json
+    assert report
     assert again.read_text() == out.read_text()
 
 

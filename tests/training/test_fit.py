@@ -377,7 +377,7 @@ def test_a_leak_is_refused_unless_accepted_or_left_out(
         fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
     fit(leaking, recipe(training={"epochs": 1}), tmp_path / "mended", exclude=["split-leak"])
     proof = json.loads((tmp_path / "mended" / "split.json").read_text())
-    assert proof["shared_duplicate_groups"] == 0
+    assert proof["num_shared_duplicate_groups"] == 0
 
 
 @pytest.mark.slow

@@ -21,9 +21,9 @@ from shopsight.audit.check_duplicates import (
     near_edges,
     near_faults,
 )
-from shopsight.audit.check_files import file_faults
+from shopsight.audit.check_files import check_files
 from shopsight.audit.check_labels import label_counts, label_faults
-from shopsight.audit.file_info import STATUSES, inspect_all, kept_facts_path
+from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
 from shopsight.audit.findings import KINDS, Finding
 from shopsight.audit.page import write_audit_page
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
@@ -40,7 +40,7 @@ class AuditReport:
 
     Attributes:
         catalog: what was looked at.
-        facts: one line per row, in order: image, status ("ok", "damaged", "unreadable",
+        files: one line per row, in order: image, status ("ok", "damaged", "unreadable",
             "missing"), reason, problem, format, width, height, bytes, sha256, contrast.
         thumbs: one per row, zeros where the image is not compared by likeness; see `thumbs`.
         findings: errors first.
@@ -48,7 +48,7 @@ class AuditReport:
     """
 
     catalog: Catalog
-    facts: pl.DataFrame
+    files: pl.DataFrame
     thumbs: UInt8[np.ndarray, "n t"]
     findings: tuple[Finding, ...]
     duplicate_group: Int64[np.ndarray, "n"]
@@ -62,7 +62,7 @@ class AuditReport:
     @property
     def bad_rows(self) -> Int64[np.ndarray, "m"]:
         """Rows whose file is missing, unreadable or damaged."""
-        return np.flatnonzero((self.facts["status"] != "ok").to_numpy()).astype(np.int64)
+        return np.flatnonzero((self.files["status"] != "ok").to_numpy()).astype(np.int64)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -138,24 +138,24 @@ def audit(catalog: Catalog, *, threads: int | None = None, remember: bool = True
             reads only files that changed.
     """
     refs = catalog.refs()
-    kept = kept_facts_path(cache_folder(), str(Path(catalog.root).absolute())) if remember else None
+    kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute())) if remember else None
     inspected = inspect_all(refs, threads=threads, kept=kept)
-    facts = inspected.facts.insert_column(0, catalog.table["image"])
-    usable = facts["status"].is_in(["ok", "damaged"])
+    files = inspected.files.insert_column(0, catalog.table["image"])
+    usable = files["status"].is_in(["ok", "damaged"])
     classes = label_counts(catalog, usable)
-    rows = copy_rows(catalog, facts)
+    rows = copy_rows(catalog, files)
     edges = near_edges(rows, inspected.thumbs, usable & pl.Series(inspected.has_thumb))
     duplicate_group = duplicate_group_ids(rows, edges)
     findings = [
         *exact_faults(rows),
         *near_faults(rows, edges),
         *group_faults(rows),
-        *file_faults(catalog, facts),
+        *check_files(catalog, files),
         *label_faults(catalog, classes),
     ]
-    statistics = audit_statistics(catalog, facts, classes=classes, duplicate_group=duplicate_group)
+    statistics = audit_statistics(catalog, files, classes=classes, duplicate_group=duplicate_group)
     return AuditReport(
-        catalog, facts, inspected.thumbs, _ordered(findings), duplicate_group, statistics
+        catalog, files, inspected.thumbs, _ordered(findings), duplicate_group, statistics
     )
 
 

@@ -16,7 +16,7 @@ from shopsight.catalog.catalog import BOX_COLUMNS, SPLITS, Catalog
 ROW, FIRST, VALUE = "row", "first", "value"
 
 
-def copy_rows(catalog: Catalog, facts: pl.DataFrame) -> pl.DataFrame:
+def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
     """What decides whether two rows are copies, in conflict or a leak; one line per row.
 
     Columns: row; image; file (hash; null where nothing can be decoded); part (hash and box);
@@ -24,12 +24,12 @@ def copy_rows(catalog: Catalog, facts: pl.DataFrame) -> pl.DataFrame:
     written); split; group. Nulls where there is nothing.
     """
     table = catalog.table
-    file = facts.select(
+    file = files.select(
         pl.when(pl.col("status").is_in(["ok", "damaged"])).then(pl.col("sha256")).alias("file")
     )["file"]
     boxes = [table[name].cast(pl.String).fill_null("") for name in BOX_COLUMNS if name in table]
-    part = pl.DataFrame([file, *boxes]).select(pl.concat_str(pl.all(), separator="|").alias("part"))
-    columns = [facts["image"], file, part["part"], *_labels(catalog)]
+    crop = pl.DataFrame([file, *boxes]).select(pl.concat_str(pl.all(), separator="|").alias("crop"))
+    columns = [files["image"], file, crop["crop"], *_labels(catalog)]
     for name in ("split", "group"):
         column = table[name] if name in table else pl.Series(name, [None] * len(table), pl.String)
         columns.append(column)
@@ -38,15 +38,15 @@ def copy_rows(catalog: Catalog, facts: pl.DataFrame) -> pl.DataFrame:
 
 def exact_faults(rows: pl.DataFrame) -> Iterator[Finding]:
     """Each copy is told against the first of its family, as the worst that it is."""
-    labels = _against_first(rows, key="part", value="label")
+    labels = _against_first(rows, key="crop", value="label")
     splits = _against_first(rows, key="file", value="split")
     reported = set()
     for pairs, kind in ((splits, "split-leak"), (labels, "label-conflict")):
         for row, first in pairs.iter_rows():
             reported.add(row)
             yield _pair(rows, kind, row, first, "equal files")
-    firsts = rows.filter(pl.col("part").is_not_null()).select(
-        ROW, pl.col(ROW).min().over("part").alias(FIRST)
+    firsts = rows.filter(pl.col("crop").is_not_null()).select(
+        ROW, pl.col(ROW).min().over("crop").alias(FIRST)
     )
     for row, first in firsts.filter(pl.col(ROW) != pl.col(FIRST)).iter_rows():
         if row not in reported:

@@ -22,10 +22,10 @@ MISSING_SHARE = 0.5
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
 
-def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
+def check_files(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
     """Facts of one row each, in the catalog's order; and whether the folder is the right one."""
-    yield from _most_missing(catalog, facts)
-    rows = facts.with_row_index("row")
+    yield from _most_missing(catalog, files)
+    rows = files.with_row_index("row")
     for row, image, status, problem in (
         rows.filter(pl.col("status") != "ok")
         .select("row", "image", "status", "problem")
@@ -43,8 +43,8 @@ def file_faults(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
         yield Finding("unlisted-file", name)
 
 
-def _most_missing(catalog: Catalog, facts: pl.DataFrame) -> Iterator[Finding]:
-    missing = (facts["status"] == "missing").arg_true()
+def _most_missing(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
+    missing = (files["status"] == "missing").arg_true()
     if len(missing) > MISSING_SHARE * len(catalog):
         sought = catalog.take(missing.head(1).to_list()).refs()[0]
         folder = f" in {catalog.root}" * bool(catalog.root)

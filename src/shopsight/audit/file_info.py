@@ -39,10 +39,10 @@ from shopsight.progress import task
 Status = Literal["ok", "damaged", "unreadable", "missing"]
 STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
 
-# Inside `FileFacts`, `bytes` is a count.
+# Inside `FileInfo`, `bytes` is a count.
 ThumbBytes = bytes
 
-FACTS_VERSION = 1
+FILE_INFO_VERSION = 1
 _PIECE_FILES = 128
 # Twice the thumbnail's side: enough for its pixels to be means, whatever the scale.
 _SMALL_PX = 48
@@ -65,7 +65,7 @@ _STAMP = {"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64}
 
 
 @dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileInfo:
     """One file.
 
     Attributes:
@@ -91,25 +91,25 @@ class FileFacts:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """The facts of all rows: `facts` has the columns of `FileFacts` but for the thumbnails.
+    """The facts of all rows: `facts` has the columns of `FileInfo` but for the thumbnails.
 
     Attributes:
         thumbs: one per row, zeros where there is none.
         has_thumb: where there is one.
     """
 
-    facts: pl.DataFrame
+    files: pl.DataFrame
     thumbs: UInt8[np.ndarray, "n t"]
     has_thumb: Bool[np.ndarray, "n"]
 
 
-def inspect(ref: str) -> FileFacts:
+def inspect(ref: str) -> FileInfo:
     """Read one file and look at it; never raises for what is wrong with the file."""
     try:
         data = read_bytes(ref)
     except ImageError as error:
         status: Status = "missing" if error.reason == "missing" else "unreadable"
-        return FileFacts(status, error.reason, error.what)
+        return FileInfo(status, error.reason, error.what)
     size, sha256 = len(data), sha256_bytes(data)
     status, reason, problem = "ok", "", ""
     try:
@@ -122,8 +122,8 @@ def inspect(ref: str) -> FileFacts:
             status, reason, problem = "damaged", error.reason, error.what
             pixels = _small(data, strict=False)
     except ImageError as error:
-        return FileFacts("unreadable", error.reason, error.what, bytes=size, sha256=sha256)
-    return _facts_of(pixels, head, FileFacts(status, reason, problem, bytes=size, sha256=sha256))
+        return FileInfo("unreadable", error.reason, error.what, bytes=size, sha256=sha256)
+    return _file_info(pixels, head, FileInfo(status, reason, problem, bytes=size, sha256=sha256))
 
 
 def inspect_all(
@@ -145,14 +145,14 @@ def inspect_all(
     has_thumb = everything["thumb"].is_not_null().to_numpy()
     thumbs = np.zeros((len(refs), THUMB_BYTES), np.uint8)
     thumbs[has_thumb] = unpacked(everything["thumb"].drop_nulls())
-    facts = everything.select(name for name in _SCHEMA if name != "thumb")
-    return Inspection(facts, thumbs, has_thumb)
+    files = everything.select(name for name in _SCHEMA if name != "thumb")
+    return Inspection(files, thumbs, has_thumb)
 
 
-def kept_facts_path(folder: Path, root: str) -> Path:
+def file_info_path(folder: Path, root: str) -> Path:
     """Where the facts of the images under `root` are kept in a cache folder."""
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
-    return folder / "audit" / f"facts-{FACTS_VERSION}-{name}.parquet"
+    return folder / "audit" / f"files-{FILE_INFO_VERSION}-{name}.parquet"
 
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
@@ -173,10 +173,10 @@ def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     return upright(np.ascontiguousarray(pixels[:height, :width]), jpeg.orientation)
 
 
-def _facts_of(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileFacts) -> FileFacts:
+def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo) -> FileInfo:
     deviations = cv2.meanStdDev(pixels)[1]
     compared = min(head.width, head.height) >= SMALLEST_COMPARED_PX
-    return FileFacts(
+    return FileInfo(
         status=file.status,
         reason=file.reason,
         problem=file.problem,
@@ -195,8 +195,8 @@ def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
     starts = range(0, len(refs), _PIECE_FILES)
 
     def piece(number: int) -> pl.DataFrame:
-        facts = [inspect(ref) for ref in refs[starts[number] : starts[number] + _PIECE_FILES]]
-        columns = {name: [getattr(fact, name) for fact in facts] for name in _SCHEMA}
+        files = [inspect(ref) for ref in refs[starts[number] : starts[number] + _PIECE_FILES]]
+        columns = {name: [getattr(fact, name) for fact in files] for name in _SCHEMA}
         return pl.DataFrame(columns, schema=_SCHEMA)
 
     pieces = []
@@ -245,15 +245,15 @@ def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
     return files.join(before, on=list(_STAMP), how="inner", maintain_order="left")
 
 
-def _keep(facts: pl.DataFrame, kept: Path) -> None:
+def _keep(files: pl.DataFrame, kept: Path) -> None:
     """Facts of other files under the same root stay; those of changed files are replaced."""
-    facts = facts.filter(pl.col("stamp_ns").is_not_null())
+    files = files.filter(pl.col("stamp_ns").is_not_null())
     if kept.is_file():
         try:
             before = pl.read_parquet(kept)
         except (pl.exceptions.PolarsError, OSError):
-            before = facts.clear()
-        if before.schema == facts.schema:
-            facts = pl.concat([facts, before.join(facts, on="ref", how="anti")])
+            before = files.clear()
+        if before.schema == files.schema:
+            files = pl.concat([files, before.join(files, on="ref", how="anti")])
     with atomic_file(kept) as part:
-        facts.write_parquet(part)
+        files.write_parquet(part)

@@ -1,4 +1,4 @@
-"""Between audit and training: bad files are left out by name, leaks and conflicts refused."""
+"""The gate between audit and training: excludes bad files by name, refuses leaks and conflicts."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import AuditError, ConfigError
 
 ACCEPTABLE = BLOCKING_KINDS | {"damaged"}
-# Where an image stays that is in several splits: the test set is the one that must not change.
-_STAYS_IN = {"test": 0, "val": 1, "train": 2}
-# Within a family of the first column there must be one value of the second.
-_FAMILY_AND_VALUE = {
+"""Kinds of findings that `--accept` takes."""
+
+# The columns of `copy_rows` that such a finding is about: within a group of rows that agree in the
+# first, there must be one value of the second.
+_GROUP_AND_VALUE = {
     "split-leak": ("duplicate_group", "split"),
     "group-leak": ("group", "split"),
-    "label-conflict": ("part", "label"),
+    "label-conflict": ("crop", "label"),
 }
+FIXABLE = frozenset(_GROUP_AND_VALUE)
+"""Kinds of findings that excluding files fixes: `--exclude` takes them."""
 
-# What leaving files out mends.
-FIXABLE = frozenset(_FAMILY_AND_VALUE)
+# An image in several splits stays in the first of these: the test set must not change.
+_SPLIT_PRIORITY = {"test": 0, "val": 1, "train": 2}
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """What may be trained on. `len(catalog) + left_out.height == len(report.catalog)`.
+    """The rows that training may use: `len(catalog) + excluded.height == len(report.catalog)`.
 
     Attributes:
         catalog: the rows that stay, in order.
-        rows: which ones they are.
-        left_out: columns image and reason.
+        rows: their indices in the audited catalog.
+        excluded: the other rows, with columns `image` and `reason`.
+        report: the audit.
     """
 
     catalog: Catalog
     rows: Int64[np.ndarray, "m"]
-    left_out: pl.DataFrame
+    excluded: pl.DataFrame
     report: AuditReport
 
 
@@ -52,19 +56,21 @@ def gate(
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
 ) -> Gate:
-    """Leave out files that cannot be used; refuse what would corrupt a score.
+    """Exclude files that cannot be used, and refuse what would corrupt a score.
 
     Args:
-        report: of this very catalog.
-        accept: kinds of findings to go on in spite of; "damaged" keeps damaged files.
-        leave_out: kinds to mend: "split-leak" and "group-leak" leave out the copies that are
-            not in the test (or else validation) set, "label-conflict" all copies.
+        catalog: the images.
+        report: the audit of this very catalog.
+        accept: kinds of findings that do not stop training; "damaged" keeps damaged files.
+        exclude: kinds of findings to fix by excluding files: "split-leak" and "group-leak" exclude
+            the copies that are not in the test (or else validation) set, "label-conflict" all
+            copies.
 
     Raises:
-        AuditError: a blocking kind that is neither accepted nor mended, or nothing stays.
-        ConfigError: a kind that cannot be accepted or left out.
+        AuditError: a blocking kind is neither accepted nor excluded, or no row stays.
+        ConfigError: a kind cannot be accepted or excluded.
     """
-    assert len(catalog) == len(report.facts), "the report is of another catalog"
+    assert len(catalog) == len(report.files), "the report is about another catalog"
     _check_kinds("--accept", accept, ACCEPTABLE)
     _check_kinds("--exclude", exclude, FIXABLE)
     if "most-missing" not in accept:
@@ -83,25 +89,26 @@ def gate(
             details=[f"{f.image}: {f.detail}" for f in report.findings if f.detail],
         )
     rows = np.flatnonzero(kept).astype(np.int64)
-    left_out = pl.DataFrame(
+    excluded = pl.DataFrame(
         {"image": catalog.table["image"], "reason": pl.Series(reasons, dtype=pl.String)}
     ).filter(pl.col("reason") != "")
-    return Gate(catalog.take(rows), rows, left_out, report)
+    return Gate(catalog.take(rows), rows, excluded, report)
 
 
 def _check_kinds(flag: str, kinds: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(kinds) - set(known))
     if unknown:
         raise ConfigError(
-            f"{flag} does not know {', '.join(unknown)}", fix=f"one of {', '.join(sorted(known))}"
+            f"{flag} does not know {', '.join(unknown)}",
+            fix=f"{flag} takes {', '.join(sorted(known))}",
         )
 
 
 def _bad_files(report: AuditReport, *, keep_damaged: bool) -> list[str]:
-    """For each row why it is left out, empty where it stays."""
+    """For each row the reason to exclude it, empty where it stays."""
     return [
         "" if status == "ok" or (status == "damaged" and keep_damaged) else f"{status}: {problem}"
-        for status, problem in report.facts.select("status", "problem").iter_rows()
+        for status, problem in report.files.select("status", "problem").iter_rows()
     ]
 
 
@@ -111,38 +118,40 @@ def _refuse_wrong_folder(report: AuditReport) -> None:
             raise AuditError(
                 finding.detail,
                 where=report.catalog.name,
-                fix="--images-root FOLDER (of a named data set also --root) names where the "
-                "images are; or train on the others with --accept most-missing",
+                fix="--images-root FOLDER names the folder of the images (a named data set also "
+                "takes --root); or train on the other images with --accept most-missing",
             )
 
 
 def _offending(kind: str, report: AuditReport, kept: Bool[np.ndarray, "n"]) -> list[int]:
-    """The rows without which no finding of this kind stands among the rows kept."""
-    rows = copy_rows(report.catalog, report.facts).with_columns(
+    """Rows to exclude so that no finding of this kind remains among the rows kept."""
+    rows = copy_rows(report.catalog, report.files).with_columns(
         duplicate_group=pl.Series(report.duplicate_group), kept=pl.Series(kept)
     )
-    family, value = _FAMILY_AND_VALUE[kind]
+    group, value = _GROUP_AND_VALUE[kind]
     rows = rows.filter(
-        pl.col("kept") & pl.col(family).is_not_null() & pl.col(value).is_not_null()
-    ).filter(pl.col(value).n_unique().over(family) > 1)
+        pl.col("kept") & pl.col(group).is_not_null() & pl.col(value).is_not_null()
+    ).filter(pl.col(value).n_unique().over(group) > 1)
     if value == "split":
-        rank = pl.col("split").replace_strict(_STAYS_IN, return_dtype=pl.Int8)
-        rows = rows.filter(rank > rank.min().over(family))
+        rank = pl.col("split").replace_strict(_SPLIT_PRIORITY, return_dtype=pl.Int8)
+        rows = rows.filter(rank > rank.min().over(group))
     return rows["row"].to_list()
 
 
 def _refuse(report: AuditReport, kinds: Sequence[str], kept: Bool[np.ndarray, "n"]) -> None:
-    standing = [kind for kind in kinds if _offending(kind, report, kept)]
-    if not standing:
+    """Raise when findings of these kinds remain among the rows kept."""
+    remaining = [kind for kind in kinds if _offending(kind, report, kept)]
+    if not remaining:
         return
-    shown = [finding for finding in report.findings if finding.kind in standing]
-    mended, accepted = (
-        " ".join(f"{flag} {kind}" for kind in standing) for flag in ("--exclude", "--accept")
+    shown = [finding for finding in report.findings if finding.kind in remaining]
+    excluding, accepting = (
+        " ".join(f"{flag} {kind}" for kind in remaining) for flag in ("--exclude", "--accept")
     )
     raise AuditError(
         "the audit found what would corrupt a score: "
-        + ", ".join(f"{report.counts.get(kind, 0):,} x {kind}" for kind in standing),
+        + ", ".join(f"{report.counts.get(kind, 0):,} x {kind}" for kind in remaining),
         where=report.catalog.name,
         details=[f"{f.kind}: {f.image} and {f.other} ({f.detail})" for f in shown],
-        fix=f"mend the data; or train with {mended}; or in spite of it with {accepted}",
+        fix=f"fix the data, exclude the files with {excluding}, or accept the finding with "
+        f"{accepting}",
     )

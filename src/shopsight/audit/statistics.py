@@ -58,14 +58,14 @@ class AuditStatistics:
 
 def audit_statistics(
     catalog: Catalog,
-    facts: pl.DataFrame,
+    files: pl.DataFrame,
     *,
     classes: Mapping[str, int],
     duplicate_group: Int64[np.ndarray, "n"],
 ) -> AuditStatistics:
-    statuses = Counter(facts["status"].to_list())
-    files = facts.filter(pl.col("sha256").is_not_null()).unique("sha256")
-    formats = facts["format"].drop_nulls().value_counts(sort=True)
+    statuses = Counter(files["status"].to_list())
+    files = files.filter(pl.col("sha256").is_not_null()).unique("sha256")
+    formats = files["format"].drop_nulls().value_counts(sort=True)
     return AuditStatistics(
         rows=len(catalog),
         ok=statuses["ok"],
@@ -77,8 +77,8 @@ def audit_statistics(
         splits=_splits(catalog),
         groups=catalog.table["group"].drop_nulls().n_unique() if catalog.has("group") else 0,
         formats=dict(formats.iter_rows()),
-        width=_spread(facts["width"]),
-        height=_spread(facts["height"]),
+        width=_spread(files["width"]),
+        height=_spread(files["height"]),
         bytes=int(files["bytes"].sum()),
         duplicate_groups=int((np.bincount(duplicate_group) > 1).sum())
         if len(duplicate_group)

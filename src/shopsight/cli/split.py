@@ -1,4 +1,4 @@
-"""`shopsight split`: train, val and test parts that share nothing, with the proof."""
+"""`shopsight split`: train, val and test parts that share nothing, and the counts that show it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class RunFacts:
     trainings: how many of them there are.
     findings: of the audit, most serious first.
     left_out: image and reason of each file that training left out.
-    proof: what the parts share, counted anew from the catalog.
+    split_report: what the parts share, counted anew from the catalog.
     state: run.json.
     """
 
@@ -57,7 +57,7 @@ class RunFacts:
     findings: tuple[FindingCount, ...] = ()
     audited: bool = False
     left_out: pl.DataFrame = field(default_factory=pl.DataFrame)
-    proof: SplitReport | None = None
+    split_report: SplitReport | None = None
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -95,7 +95,7 @@ def read_run(folder: Path | str) -> RunFacts:
         findings=_findings(folder / "audit" / "findings.csv"),
         audited=(folder / "audit" / "findings.csv").is_file(),
         left_out=_table(folder / "audit" / "left_out.csv"),
-        proof=_proof(catalog),
+        split_report=_split_report(catalog),
         state=read_json(state) if state.is_file() else {},
     )
 
@@ -118,7 +118,7 @@ def _mean_history(files: Sequence[Path]) -> pl.DataFrame:
     return merged.group_by("stage", "epoch").mean().sort("epoch")
 
 
-def _proof(catalog: Catalog) -> SplitReport | None:
+def _split_report(catalog: Catalog) -> SplitReport | None:
     if not catalog.has("split") and not catalog.has("fold"):
         return None
     duplicate_group = (

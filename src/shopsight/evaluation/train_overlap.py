@@ -108,7 +108,7 @@ def seen_in_training(refs: Sequence[str], run: Path) -> SeenImages | None:
     if "split" in catalog.columns:
         catalog = catalog.filter(pl.col("split").is_in(FITTED_ON))
     inspected = inspect_all(refs)
-    files = inspected.facts["sha256"].is_in(catalog["sha256"].implode()).fill_null(False).to_numpy()
+    files = inspected.files["sha256"].is_in(catalog["sha256"].implode()).fill_null(False).to_numpy()
     copies = np.zeros(len(refs), bool)
     kept = run / "audit" / "thumbs.parquet"
     if kept.is_file():

@@ -73,13 +73,13 @@ def prepare(
     resolved, weights = resolve(recipe, catalog)
     gated = _audited(catalog, run, accept=accept, exclude=exclude)
     if recipe.folds.count:
-        gated, proof = fold_catalog(
+        gated, report = fold_catalog(
             gated,
             folds=recipe.folds.count,
             seed=recipe.seed,
             duplicate_group=_duplicate_group(gated),
         )
-        _keep_proof(run, proof)
+        _write_split_report(run, report)
     elif fold is not None:
         raise ConfigError(
             f"fold {fold} of how many?", where="--fold", fix=f"--folds 5 --fold {fold}"
@@ -119,14 +119,14 @@ def init_run_folder(
         every = catalog.table.drop("fold").with_columns(split=pl.lit("train"))
         split = catalog.with_table(every)
     elif fold is None:
-        split, proof = split_catalog(
+        split, report = split_catalog(
             catalog,
             val=recipe.data.val,
             test=recipe.data.test,
             seed=recipe.seed,
             duplicate_group=_duplicate_group(catalog),
         )
-        _keep_proof(run, proof)
+        _write_split_report(run, report)
     else:
         split = fold_as_split(
             catalog,
@@ -135,7 +135,7 @@ def init_run_folder(
             seed=recipe.seed,
             duplicate_group=_duplicate_group(catalog),
         )
-        _keep_proof(run, check_leakage(split, duplicate_group=_duplicate_group(split)))
+        _write_split_report(run, check_leakage(split, duplicate_group=_duplicate_group(split)))
     _check_training_part(split, recipe)
     alone = recipe.replace(folds={"count": 0})
     _write_run(run, split, alone, about | {"fold": fold})
@@ -151,9 +151,9 @@ def _duplicate_group(catalog: Catalog) -> Int64[np.ndarray, "n"]:
     return catalog.table["duplicate_group"].to_numpy()
 
 
-def _keep_proof(run: RunFolder, proof: SplitReport) -> None:
-    write_json(run.split_file, proof.to_json())
-    for line in proof.lines():
+def _write_split_report(run: RunFolder, report: SplitReport) -> None:
+    write_json(run.split_file, report.to_json())
+    for line in report.lines():
         progress.notify(line)
 
 
@@ -270,13 +270,13 @@ def _audited(
     report = audit(catalog)
     report.write(run.audit)
     passed = gate(catalog, report, accept=accept, exclude=exclude)
-    passed.left_out.write_csv(run.audit / "left_out.csv")
-    if passed.left_out.height:
+    passed.excluded.write_csv(run.audit / "left_out.csv")
+    if passed.excluded.height:
         progress.notify(
-            f"left out {passed.left_out.height} of {len(catalog)} images by name: "
+            f"left out {passed.excluded.height} of {len(catalog)} images by name: "
             f"{run.audit / 'left_out.csv'}"
         )
-    facts = report.facts[passed.rows.tolist()]
+    facts = report.files[passed.rows.tolist()]
     write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
     return passed.catalog.with_table(
         passed.catalog.table.with_columns(
