@@ -1,4 +1,4 @@
-"""Reading images and preparing a batch works where torch cannot be imported at all."""
+"""Images, bundles and what all engines share work where torch cannot be imported at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shopsight.bundle.fingerprint import model_fingerprint
+from shopsight.bundle.read import read_bundle
 from shopsight.images.model_input import preprocess_image
 from shopsight.preprocess import Preprocess
 
@@ -62,6 +64,66 @@ np.save(sys.argv[1], np.stack([one.pixels for one in prepared]))
 """
 
 
+OPEN_BUNDLE = """
+from dataclasses import dataclass
+
+import numpy as np
+from shopsight.bundle.fingerprint import model_fingerprint
+from shopsight.bundle.format import BundleInfo
+from shopsight.bundle.read import read_bundle, read_tensors
+from shopsight.bundle.write import write_bundle
+from shopsight.inference import load, writers
+from shopsight.inference.golden import make_golden
+from shopsight.inference.predictor import Predictor
+from shopsight.preprocess import Preprocess
+
+
+@dataclass
+class MeanColor:
+    '''An engine in NumPy: the embedding is the mean color, the head one matrix.'''
+
+    weight: np.ndarray
+    name = "NumPy"
+    precision = "32"
+
+    def run(self, images):
+        embeddings = images.mean((1, 2), dtype=np.float32)
+        return embeddings, embeddings @ self.weight
+
+
+weight = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+preprocess = Preprocess(size_px=32)
+files = sys.argv[2:]
+golden = make_golden(MeanColor(weight), [open(file, "rb").read() for file in files], preprocess)
+info = BundleInfo(
+    backbone="none", weights="none", labels=("a", "b"), preprocess=preprocess, embedding_dim=3
+)
+write_bundle(
+    sys.argv[1], tensors={"head.weight": weight}, info=info, golden=golden, metrics={}
+)
+bundle = read_bundle(sys.argv[1])
+engine = MeanColor(read_tensors(bundle.folder)["head.weight"])
+predictor = Predictor(engine, bundle.info, golden=bundle.golden)
+assert predictor.verify().ok
+predictions = list(predictor.predict(files))
+assert [prediction.error for prediction in predictions] == [None] * len(files)
+print(model_fingerprint(bundle.info))
+"""
+
+CHANGED_WEIGHTS = """
+from shopsight.bundle.read import read_bundle
+from shopsight.errors import BundleError
+
+with open(sys.argv[1] + "/model.safetensors", "r+b") as file:
+    file.seek(-1, 2)
+    file.write(b"x")
+try:
+    read_bundle(sys.argv[1])
+except BundleError as error:
+    print(error.what)
+"""
+
+
 def run(code: str, *arguments: str) -> str:
     """Run code in a fresh process in which torch and what is built on it cannot be imported."""
     command = [sys.executable, "-c", BLOCK + code, *arguments]
@@ -75,7 +137,7 @@ def test_the_block_works() -> None:
         run("import torch.nn")
 
 
-@pytest.mark.parametrize("package", ["shopsight.images"])
+@pytest.mark.parametrize("package", ["shopsight.images", "shopsight.bundle"])
 def test_every_module_imports_without_torch(package: str) -> None:
     assert int(run(IMPORT_ALL, package)) >= 2
 
@@ -93,6 +155,15 @@ def test_a_batch_is_prepared_without_torch(tmp_path: Path, image_files: dict[str
         preprocess_image(path.read_bytes(), preprocess) for path in sorted(image_files.values())
     ]
     assert (batch == np.stack(expected)).all()
+
+
+def test_a_bundle_is_written_opened_checked_and_used_without_torch(
+    tmp_path: Path, image_files: dict[str, Path]
+) -> None:
+    folder = tmp_path / "model"
+    fingerprint = run(OPEN_BUNDLE, str(folder), *map(str, image_files.values()))
+    assert fingerprint.strip() == model_fingerprint(read_bundle(folder).info)
+    assert run(CHANGED_WEIGHTS, str(folder)).startswith("the weights changed: sha256 is ")
 
 
 @pytest.fixture
