@@ -20,6 +20,7 @@ from shopsight.files import sha256_file
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.torch_engine import TorchEngine, computes_bf16
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
+from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
@@ -49,6 +50,11 @@ def network(seed: int = 0, *, flip: bool = False) -> ProductModel:
     backbone = create_backbone("shopsight:fashion_cnn", weights="random", size=SIZE)
     head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     return ProductModel(backbone.module, head, Preprocess(size_px=SIZE), tta_hflip=flip).eval()
+
+
+def folder_of(root: Path, model: ProductModel, *, pixels: str, computes: str) -> Path:
+    fingerprint = live_embedding_fingerprint(model, backbone="shopsight:fashion_cnn")
+    return feature_folder(root, fingerprint, pixels=pixels, computes=computes)
 
 
 def engine_of(model: ProductModel, *, bf16: bool = False) -> TorchEngine:
@@ -130,16 +136,16 @@ def test_an_interruption_keeps_what_was_computed(
 @pytest.mark.parametrize(
     "other",
     [
-        lambda root: feature_folder(root, network(1), pixels="raw", computes="torch, 32"),
-        lambda root: feature_folder(root, network(flip=True), pixels="raw", computes="torch, 32"),
-        lambda root: feature_folder(root, network(), pixels="jpeg", computes="torch, 32"),
-        lambda root: feature_folder(root, network(), pixels="raw", computes="torch, bf16"),
+        lambda root: folder_of(root, network(1), pixels="raw", computes="torch, 32"),
+        lambda root: folder_of(root, network(flip=True), pixels="raw", computes="torch, 32"),
+        lambda root: folder_of(root, network(), pixels="jpeg", computes="torch, 32"),
+        lambda root: folder_of(root, network(), pixels="raw", computes="torch, bf16"),
     ],
     ids=["weights", "flip", "pixels", "precision"],
 )
 def test_another_network_has_another_folder(other: Callable[[Path], Path], tmp_path: Path) -> None:
     def folder() -> Path:
-        return feature_folder(tmp_path, network(), pixels="raw", computes="torch, 32")
+        return folder_of(tmp_path, network(), pixels="raw", computes="torch, 32")
 
     assert folder() == folder()
     assert other(tmp_path) != folder()

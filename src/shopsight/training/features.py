@@ -10,24 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from shopsight import progress
-from shopsight.files import write_json
+from shopsight.files import sha256_bytes, write_json
 from shopsight.inference.engine import Engine
 from shopsight.loading.blob_store import KEY_BYTES, FixedBlobs, Keys, Segments, SegmentWriter
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
-from shopsight.models.product_model import ProductModel
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 BATCH_IMAGES = 64
 
 
@@ -64,36 +62,30 @@ class FeatureStore:
         return blobs.take(np.arange(len(rows)))
 
 
-def feature_folder(root: Path, model: ProductModel, *, pixels: str, computes: str) -> Path:
-    """Where the features of this network are kept; one with other weights has another folder.
+def feature_folder(root: Path, fingerprint: str, *, pixels: str, computes: str) -> Path:
+    """The folder for the features of one network, with a note that says which.
 
     Args:
-        root: of the cache.
-        pixels: how the images are kept ("jpeg" changes them).
-        computes: the engine's name: its precision changes the features.
+        root: Of the cache.
+        fingerprint: Of the network's embeddings, see `shopsight.bundle.fingerprint`.
+        pixels: How the images are kept ("jpeg" changes them).
+        computes: The engine's name: its precision changes the features.
     """
     about = {
         "version": FEATURES_VERSION,
-        "torch": torch.__version__,
-        "preprocess": model.preprocess.model_dump_json(),
+        "fingerprint": fingerprint,
         "pixels": pixels,
         "computes": computes,
-        "tta_hflip": model.tta_hflip,
-        "layers": str(model.backbone),
+        # Another release may compute a layer in another order, or build it otherwise.
+        "torch": version("torch"),
+        "timm": version("timm"),
     }
-    folder = root / "features" / _network_key(about, model.backbone)
+    key = sha256_bytes(json.dumps(about, sort_keys=True).encode())
+    folder = root / "features" / key[:16]
     if not folder.is_dir():
         folder.mkdir(parents=True)
         write_json(folder / "about.json", about)
     return folder
-
-
-def _network_key(about: dict[str, Any], backbone: nn.Module) -> str:
-    digest = sha256(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in backbone.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def extract_features(

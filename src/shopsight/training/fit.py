@@ -21,6 +21,7 @@ from shopsight.files import atomic_file
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import PixelSource, cache_root, image_keys, open_cache
 from shopsight.loading.offline_augment import offline_samples
+from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
@@ -164,7 +165,7 @@ class _Training:
             device=self.device.type,
             precision="bf16" if self.recipe.training.precision == "bf16" else "32",
         )
-        store = self._feature_store(model, engine, backbone.embedding_dim)
+        store = self._feature_store(model, backbone, computes=engine.name)
         rows = np.concatenate([train, val])
         features = extract_features(engine, self.source, rows, store=store)
         features, val_features = features[: len(train)], features[len(train) :]
@@ -180,16 +181,18 @@ class _Training:
         self._keep_probe(probe, features, train, clock)
 
     def _feature_store(
-        self, model: ProductModel, engine: TorchEngine, width: int
+        self, model: ProductModel, backbone: Backbone, *, computes: str
     ) -> FeatureStore | None:
         if self.source.mode == "off":
             return None
-        root = cache_root(self.recipe.cache)
-        return FeatureStore(
-            feature_folder(root, model, pixels=self.source.mode, computes=engine.name),
-            image_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes()),
-            width,
+        folder = feature_folder(
+            cache_root(self.recipe.cache),
+            live_embedding_fingerprint(model, backbone=backbone.name),
+            pixels=self.source.mode,
+            computes=computes,
         )
+        keys = image_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes())
+        return FeatureStore(folder, keys, backbone.embedding_dim)
 
     def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
