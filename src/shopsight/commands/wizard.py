@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.bundle.files import INFO_FILE, bundle_folder
+from shopsight.bundle.format import INFO_FILE
+from shopsight.bundle.read import bundle_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.files import read_json
 from shopsight.runs.run_folder import RunFolder
