@@ -57,8 +57,8 @@ def check_hardware(recipe: Recipe) -> torch.device:
     """`training_device`, once Lightning agrees to devices and strategy on this machine.
 
     Raises:
-        TrainingError: it has no such accelerator, not so many devices, or no such strategy; or
-            the strategy is one whose checkpoints are pickles.
+        TrainingError: it has no such accelerator, not so many devices, or no such strategy; the
+            strategy is one whose checkpoints are pickles; or BatchNorm cannot be synchronized.
     """
     device = training_device(recipe)
     if recipe.training.mode == "probe":
@@ -78,6 +78,12 @@ def check_hardware(recipe: Recipe) -> torch.device:
             "--set hardware.strategy=auto",
         ) from error
     check_resumable(trainer.strategy)
+    if hardware.sync_batchnorm and device.type == "cpu" and trainer.world_size > 1:
+        raise TrainingError(
+            "BatchNorm over processes needs GPUs",
+            where="hardware.sync_batchnorm",
+            fix="--set hardware.sync_batchnorm=false",
+        )
     return device
 
 

@@ -1,0 +1,124 @@
+"""Settings that Lightning carries out: that they reach it, and that they take effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import TrainingError
+from shopsight.training.finetune import check_hardware, is_out_of_memory
+from shopsight.training.fit import fit
+from tests.helpers import ProductPhotos
+
+SMALL = """
+[data]
+val = 0.2
+test = 0.2
+[preprocess]
+size_px = 28
+[model]
+backbone = "shopsight:fashion_cnn"
+[training]
+mode = "scratch"
+epochs = 1
+batch_size = 12
+precision = "32"
+[hardware]
+accelerator = "cpu"
+"""
+
+
+def recipe(*overrides: str) -> Recipe:
+    return parse_recipe(SMALL, overrides=overrides)
+
+
+@pytest.fixture
+def gradient_norms() -> Iterator[list[float]]:
+    """The norm of all gradients together at each optimizer step, as the optimizer sees them."""
+    norms: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        gradients = [
+            parameter.grad
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield norms
+    handle.remove()
+
+
+def test_gradients_are_clipped_to_the_norm(
+    product_photos: ProductPhotos, tmp_path: Path, gradient_norms: list[float]
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    fit(catalog, recipe(), tmp_path / "free")
+    free = gradient_norms.copy()
+    limit = sorted(free)[len(free) // 2]
+    gradient_norms.clear()
+    fit(catalog, recipe(f"training.gradient_clip={limit}"), tmp_path / "clipped")
+    assert len(gradient_norms) == len(free) > 1
+    assert max(free) > 1.01 * limit
+    assert max(gradient_norms) == pytest.approx(limit, rel=1e-4)
+
+
+@pytest.fixture
+def trainers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Trainer, dict[str, Any]]]:
+    """Lightning's trainers, with the arguments that they were made with."""
+    made: list[tuple[Trainer, dict[str, Any]]] = []
+
+    class Noted(Trainer):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            made.append((self, arguments))
+
+    monkeypatch.setattr("shopsight.training.finetune.Trainer", Noted)
+    return made
+
+
+def test_nodes_reach_the_trainer(trainers: list[tuple[Trainer, dict[str, Any]]]) -> None:
+    check_hardware(recipe("hardware.num_nodes=3", "hardware.devices=2", "hardware.strategy=ddp"))
+    ((trainer, _),) = trainers
+    assert (trainer.num_nodes, trainer.num_devices, trainer.world_size) == (3, 2, 6)
+
+
+def test_synchronized_batchnorm_reaches_the_trainer(
+    trainers: list[tuple[Trainer, dict[str, Any]]],
+) -> None:
+    check_hardware(recipe("hardware.sync_batchnorm=true"))
+    check_hardware(recipe())
+    assert [arguments["sync_batchnorm"] for _, arguments in trainers] == [True, False]
+
+
+def test_synchronized_batchnorm_of_cpu_processes_is_refused() -> None:
+    """Torch has it for GPUs only, and fails in the first step."""
+    two = ("hardware.devices=2", "hardware.strategy=ddp", "hardware.sync_batchnorm=true")
+    with pytest.raises(TrainingError, match="BatchNorm over processes needs GPUs") as caught:
+        check_hardware(recipe(*two))
+    assert caught.value.where == "hardware.sync_batchnorm"
+    assert caught.value.fix == "--set hardware.sync_batchnorm=false"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_which_errors_mean_that_the_batch_does_not_fit(error: Exception, is_memory: bool) -> None:
+    assert is_out_of_memory(error) is is_memory
