@@ -2,7 +2,7 @@
 
     python bench/bench_decode.py [--images FOLDER]
 
-Without a folder it draws JPEGs of quality 90 in three sizes. Bars: at least 4x a full Pillow
+Without a folder it makes JPEGs of quality 90 in three sizes. Bars: at least 4x a full Pillow
 decode at 600x866 and 6x at 3000x4000.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from photos import jpeg, photo
 from PIL import Image
@@ -29,7 +28,7 @@ from shopsight.images.model_input import preprocess_image
 from shopsight.preprocess import Preprocess
 
 PREPROCESS = Preprocess(size_px=224, interpolation="bicubic")
-DRAWN = {(600, 866): 12, (1500, 2000): 6, (3000, 4000): 3}
+SIZES = {(600, 866): 12, (1500, 2000): 6, (3000, 4000): 3}
 ROUNDS, FOLDER_FILES = 9, 200
 
 Pixels = UInt8[np.ndarray, "s s 3"]
@@ -84,9 +83,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="a folder of JPEGs, searched for more folders")
     folder: Path | None = parser.parse_args().images
-    torch.set_num_threads(1)
     if folder is None:
-        for (width, height), count in DRAWN.items():
+        for (width, height), count in SIZES.items():
             report(
                 f"{width}x{height}",
                 [jpeg(photo(width, height, seed=seed)) for seed in range(count)],
