@@ -63,7 +63,12 @@ def found(report: AuditReport, kind: str) -> list[tuple[str, str]]:
     return [(f.image, f.other) for f in report.findings if f.kind == kind]
 
 
-def test_file_faults(photos: Path) -> None:
+def unusable_rows(report: AuditReport) -> list[int]:
+    """Rows whose file is missing, unreadable or damaged."""
+    return (report.files["status"] != "ok").arg_true().to_list()
+
+
+def test_file_problems(photos: Path) -> None:
     images = [*sorted(path.name for path in photos.iterdir()), "absent.jpg"]
     catalog = catalog_of(photos, images)
     catalog = Catalog(catalog.table, "shop", root=str(photos), unlisted=("forgotten.jpg",))
@@ -90,9 +95,12 @@ def test_file_faults(photos: Path) -> None:
         ("2.jpg", "2-small.png"),
     }
     assert not report.blocking
-    assert report.statistics.duplicate_groups >= 3
-    assert dict(report.statistics.formats)["png"] == 4
-    assert images[int(report.bad_rows[0])] == "absent.jpg" or len(report.bad_rows) == 6
+    assert report.statistics.num_duplicate_groups >= 3
+    assert dict(report.statistics.rows_per_format)["png"] == 4
+    assert {images[row] for row in unusable_rows(report)} == set(BAD)
+    assert [problem == "" for problem in report.files["problem"]] == [
+        status == "ok" for status in report.files["status"]
+    ]
 
 
 def test_small_images_are_not_tiny_among_their_like(tmp_path: Path) -> None:
@@ -181,7 +189,11 @@ def test_labels(photos: Path) -> None:
         "'t shirt' has 1 image"
     ]
     assert len(found(report, "imbalance")) == 1
-    assert report.statistics.classes == {"T-Shirt": 229, "Hat": RARE_CLASS_IMAGES, "t shirt": 1}
+    assert report.statistics.images_per_class == {
+        "T-Shirt": 229,
+        "Hat": RARE_CLASS_IMAGES,
+        "t shirt": 1,
+    }
     # Other spellings of one label are no conflict.
     conflicts = {f.detail for f in report.findings if f.kind == "label-conflict"}
     assert all("Hat" in detail for detail in conflicts)
@@ -200,7 +212,7 @@ def test_several_labels_per_image(photos: Path) -> None:
     catalog = catalog_of(photos, ["0.jpg", "0-copy.jpg", "5.jpg", "6.jpg"], label=labels)
     report = look(catalog)
     assert not report.blocking
-    assert report.statistics.classes == {"hat": 2, "red": 2, "shoe": 1}
+    assert report.statistics.images_per_class == {"hat": 2, "red": 2, "shoe": 1}
     labels[1] = ["hat"]
     other = catalog_of(photos, ["0.jpg", "0-copy.jpg", "5.jpg", "6.jpg"], label=labels)
     assert len(look(other).blocking) == 1
@@ -211,7 +223,7 @@ def test_equal_broken_files_are_no_conflict(tmp_path: Path) -> None:
         (tmp_path / name).write_text("404")
     report = look(catalog_of(tmp_path, ["a.jpg", "b.jpg"], label=["hat", "shoe"]))
     assert not report.blocking
-    assert report.statistics.duplicate_groups == 0
+    assert report.statistics.num_duplicate_groups == 0
 
 
 def test_written_report(photos: Path, tmp_path: Path) -> None:
@@ -239,7 +251,7 @@ def test_written_report(photos: Path, tmp_path: Path) -> None:
 def test_nothing_at_all(tmp_path: Path) -> None:
     report = look(catalog_of(tmp_path, []))
     assert report.findings == ()
-    assert report.statistics.rows == 0
+    assert report.statistics.num_rows == 0
     report.write(tmp_path / "audit")
     assert len(gate(report.catalog, report).catalog) == 0
 
@@ -272,12 +284,14 @@ def test_counts_add_up(
     catalog = Catalog(table, "shop", root=str(photos))
     report = look(catalog)
     statistics = report.statistics
-    assert statistics.rows == len(catalog) == report.files.height == len(report.duplicate_group)
-    assert statistics.ok + len(report.bad_rows) == len(catalog)
-    notes = {f.row for f in report.findings if f.kind in {"unreadable", "missing-file", "damaged"}}
-    assert notes == set(report.bad_rows.tolist())
+    assert statistics.num_rows == len(catalog) == report.files.height == len(report.duplicate_group)
+    assert statistics.num_ok + len(unusable_rows(report)) == len(catalog)
+    reported = {
+        f.row for f in report.findings if f.kind in {"unreadable", "missing-file", "damaged"}
+    }
+    assert reported == set(unusable_rows(report))
     assert sum(report.counts.values()) == len(report.findings)
-    assert sum(statistics.splits.values()) in {0, len(catalog)}
+    assert sum(statistics.rows_per_split.values()) in {0, len(catalog)}
     # Excluding what is not accepted always opens the gate, and every row is accounted for.
     excluded_kinds = FIXABLE - accepted
     try:

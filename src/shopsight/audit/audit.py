@@ -1,4 +1,4 @@
-"""The audit: one look at every file, and all that would corrupt a score, told by name."""
+"""The audit: reads every file once and finds what would corrupt a score, by name."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64, UInt8
 
+from shopsight.audit.audit_data import AuditData, Check
 from shopsight.audit.check_duplicates import (
+    check_exact_duplicates,
+    check_group_leaks,
+    check_near_duplicates,
     copy_rows,
     duplicate_group_ids,
-    exact_faults,
-    group_faults,
     near_edges,
-    near_faults,
 )
 from shopsight.audit.check_files import check_files
-from shopsight.audit.check_labels import label_counts, label_faults
+from shopsight.audit.check_labels import check_labels, label_counts
 from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
 from shopsight.audit.findings import KINDS, Finding
 from shopsight.audit.page import write_audit_page
@@ -30,8 +31,17 @@ from shopsight.audit.statistics import AuditStatistics, audit_statistics
 from shopsight.catalog.catalog import Catalog
 from shopsight.files import atomic_file, cache_folder, human_bytes, write_json
 
-# audit.json names this many findings of each kind; findings.csv has them all.
-_FINDINGS_OF_A_KIND_IN_JSON = 200
+CHECKS: tuple[Check, ...] = (
+    check_exact_duplicates,
+    check_near_duplicates,
+    check_group_leaks,
+    check_files,
+    check_labels,
+)
+"""The checks that an audit makes."""
+
+# audit.json has this many findings of each kind; findings.csv has them all.
+_JSON_FINDINGS_PER_KIND = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +49,15 @@ class AuditReport:
     """What the audit found.
 
     Attributes:
-        catalog: what was looked at.
-        files: one line per row, in order: image, status ("ok", "damaged", "unreadable",
-            "missing"), reason, problem, format, width, height, bytes, sha256, contrast.
-        thumbs: one per row, zeros where the image is not compared by likeness; see `thumbs`.
+        catalog: the audited images.
+        files: one line per row of the catalog, in order, with the columns `image` and, as
+            `FileInfo` explains them, `status`, `reason`, `problem`, `format`, `width`, `height`,
+            `bytes`, `sha256`, `contrast`.
+        thumbs: thumbnail of each row, see `shopsight.images.thumbnails`; zeros where there is none.
         findings: errors first.
-        twins: an id per row, equal within a family of equal files and near duplicates.
+        duplicate_group: an id for each row, equal within a group of equal files and near
+            duplicates.
+        statistics: the counts.
     """
 
     catalog: Catalog
@@ -59,29 +72,24 @@ class AuditReport:
         """Findings that would corrupt a score."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
-    @property
-    def bad_rows(self) -> Int64[np.ndarray, "m"]:
-        """Rows whose file is missing, unreadable or damaged."""
-        return np.flatnonzero((self.files["status"] != "ok").to_numpy()).astype(np.int64)
-
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """Findings of each kind that was found, errors first."""
+        """Number of findings of each kind that was found, errors first."""
         found = Counter(finding.kind for finding in self.findings)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def lines(self) -> list[str]:
-        """The summary for a terminal: what was looked at, then one line for each kind."""
+        """The summary for a terminal: the counts, then one line for each kind of finding."""
         stats = self.statistics
-        bad = [f"{getattr(stats, status):,} {status}" for status in STATUSES if status != "ok"]
+        states = [f"{getattr(stats, f'num_{status}'):,} {status}" for status in STATUSES]
         sizes = ""
         if stats.width is not None and stats.height is not None:
-            sizes = f", {stats.width.median} x {stats.height.median} px in the median"
+            sizes = f", median {stats.width.median_px} x {stats.height.median_px} px"
         lines = [
-            f"{stats.rows:,} rows: {stats.ok:,} ok, {', '.join(bad)}",
-            f"{human_bytes(stats.bytes)}{sizes}; {len(stats.classes):,} classes, "
-            f"duplicate groups: {stats.duplicate_groups:,}, "
-            f"files without a row: {stats.unlisted:,}",
+            f"{stats.num_rows:,} rows: {', '.join(states)}",
+            f"{human_bytes(stats.total_bytes)}{sizes}; {len(stats.images_per_class):,} classes, "
+            f"duplicate groups: {stats.num_duplicate_groups:,}, "
+            f"files without a row: {stats.num_unlisted:,}",
         ]
         lines += [
             f"{KINDS[kind].severity}: {KINDS[kind].title.lower()}: {count:,}"
@@ -90,11 +98,12 @@ class AuditReport:
         return lines
 
     def to_json(self) -> dict[str, Any]:
+        """The content of audit.json: counts, statistics, and the first findings of each kind."""
         kept: Counter[str] = Counter()
         findings = []
         for finding in self.findings:
             kept[finding.kind] += 1
-            if kept[finding.kind] <= _FINDINGS_OF_A_KIND_IN_JSON:
+            if kept[finding.kind] <= _JSON_FINDINGS_PER_KIND:
                 findings.append(finding.to_json())
         return {
             "name": self.catalog.name,
@@ -108,7 +117,7 @@ class AuditReport:
         }
 
     def findings_table(self) -> pl.DataFrame:
-        """All findings: kind, severity, image, other, detail."""
+        """All findings, with the columns kind, severity, image, other, detail."""
         columns = ("kind", "severity", "image", "other", "detail")
         return pl.DataFrame(
             {name: [getattr(finding, name) for finding in self.findings] for name in columns},
@@ -129,37 +138,55 @@ class AuditReport:
         )
 
 
-def audit(catalog: Catalog, *, threads: int | None = None, remember: bool = True) -> AuditReport:
-    """Read every file once and list what would corrupt a score, and what else is odd.
+def audit(
+    catalog: Catalog,
+    *,
+    threads: int | None = None,
+    remember: bool = True,
+    checks: Sequence[Check] = CHECKS,
+) -> AuditReport:
+    """Read every file once, and find what would corrupt a score and what else is wrong.
 
     Args:
-        threads: None: one per core.
+        catalog: the images.
+        threads: number of threads that read files; None takes one per core.
         remember: keep what was learned of each file in the cache folder, so that the next audit
             reads only files that changed.
+        checks: the checks to make.
     """
-    refs = catalog.refs()
-    kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute())) if remember else None
-    inspected = inspect_all(refs, threads=threads, kept=kept)
+    cached = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
+    inspected = inspect_all(catalog.refs(), threads=threads, kept=cached if remember else None)
     files = inspected.files.insert_column(0, catalog.table["image"])
     usable = files["status"].is_in(["ok", "damaged"])
-    classes = label_counts(catalog, usable)
-    rows = copy_rows(catalog, files)
-    edges = near_edges(rows, inspected.thumbs, usable & pl.Series(inspected.has_thumb))
-    duplicate_group = duplicate_group_ids(rows, edges)
-    findings = [
-        *exact_faults(rows),
-        *near_faults(rows, edges),
-        *group_faults(rows),
-        *check_files(catalog, files),
-        *label_faults(catalog, classes),
-    ]
-    statistics = audit_statistics(catalog, files, classes=classes, duplicate_group=duplicate_group)
+    copies = copy_rows(catalog, files)
+    data = AuditData(
+        catalog=catalog,
+        files=files,
+        thumbs=inspected.thumbs,
+        has_thumb=inspected.has_thumb,
+        images_per_class=label_counts(catalog, usable),
+        copies=copies,
+        near_duplicates=near_edges(
+            copies, inspected.thumbs, usable & pl.Series(inspected.has_thumb)
+        ),
+    )
+    duplicate_group = duplicate_group_ids(copies, data.near_duplicates)
     return AuditReport(
-        catalog, files, inspected.thumbs, _ordered(findings), duplicate_group, statistics
+        catalog=catalog,
+        files=files,
+        thumbs=inspected.thumbs,
+        findings=_ordered([finding for check in checks for finding in check(data)]),
+        duplicate_group=duplicate_group,
+        statistics=audit_statistics(
+            catalog,
+            files,
+            images_per_class=data.images_per_class,
+            duplicate_group=duplicate_group,
+        ),
     )
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Errors first: the kinds stand in that order."""
-    place = {kind: number for number, kind in enumerate(KINDS)}
-    return tuple(sorted(findings, key=lambda finding: (place[finding.kind], finding.row)))
+    """By kind in the order of `KINDS`, errors first, then by row."""
+    position = {kind: number for number, kind in enumerate(KINDS)}
+    return tuple(sorted(findings, key=lambda finding: (position[finding.kind], finding.row)))

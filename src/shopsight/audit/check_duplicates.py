@@ -1,4 +1,4 @@
-"""Findings about images and groups that are there twice: copies, conflicts and leaks."""
+"""Checks for copies: exact and near duplicates, label conflicts, and leaks between splits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64, UInt8
 
+from shopsight.audit.audit_data import AuditData
 from shopsight.audit.check_labels import spelling_key
 from shopsight.audit.findings import Finding
 from shopsight.audit.near_duplicates import Pairs, connected_components, near_pairs
@@ -17,11 +18,17 @@ ROW, FIRST, VALUE = "row", "first", "value"
 
 
 def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
-    """What decides whether two rows are copies, in conflict or a leak; one line per row.
+    """Gather what decides whether two rows are copies, in conflict or a leak.
 
-    Columns: row; image; file (hash; null where nothing can be decoded); part (hash and box);
-    label (as compared: several are sorted and joined, spelling evened out); written (the label as
-    written); split; group. Nulls where there is nothing.
+    Args:
+        catalog: the images.
+        files: see `AuditReport.files`.
+
+    Returns:
+        One line per row with the columns `row`, `image`, `file` (hash; null where the file cannot
+        be decoded), `crop` (hash and box), `label` (without the differences between spellings,
+        several labels sorted and joined), `written` (the label as written), `split`, `group`. Null
+        where a value is missing.
     """
     table = catalog.table
     file = files.select(
@@ -36,8 +43,9 @@ def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns).with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64))
 
 
-def exact_faults(rows: pl.DataFrame) -> Iterator[Finding]:
-    """Each copy is told against the first of its family, as the worst that it is."""
+def check_exact_duplicates(data: AuditData) -> Iterator[Finding]:
+    """Find equal files: each copy beside the first one, as leak or conflict where it is one."""
+    rows = data.copies
     labels = _against_first(rows, key="crop", value="label")
     splits = _against_first(rows, key="file", value="split")
     reported = set()
@@ -54,15 +62,25 @@ def exact_faults(rows: pl.DataFrame) -> Iterator[Finding]:
 
 
 def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: pl.Series) -> Pairs:
-    """Pairs (earlier row, later row) that look alike; of equal files only the first is compared."""
+    """Find the near duplicates among the distinct files.
+
+    Args:
+        rows: see `copy_rows`.
+        thumbs: thumbnail of each row.
+        compared: rows that take part; of equal files only the first is compared.
+
+    Returns:
+        Pairs (earlier row, later row), sorted.
+    """
     first = rows.filter(compared).group_by("file", maintain_order=True).agg(pl.col(ROW).first())
     chosen = first[ROW].to_numpy().astype(np.int64)
     pairs = np.sort(chosen[near_pairs(thumbs[chosen])], axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def near_faults(rows: pl.DataFrame, edges: Pairs) -> Iterator[Finding]:
-    """Of each kind at most one finding for each image, against the first it is like."""
+def check_near_duplicates(data: AuditData) -> Iterator[Finding]:
+    """Find near duplicates: per image at most one of a kind, beside the first match."""
+    rows, edges = data.copies, data.near_duplicates
     pairs = pl.DataFrame(
         {"a": edges[:, 0], "b": edges[:, 1]}, schema={"a": pl.UInt32, "b": pl.UInt32}
     )
@@ -77,8 +95,9 @@ def near_faults(rows: pl.DataFrame, edges: Pairs) -> Iterator[Finding]:
         yield _pair(rows, "near-duplicate", row, first)
 
 
-def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
-    """One finding for each group with usable rows in several splits."""
+def check_group_leaks(data: AuditData) -> Iterator[Finding]:
+    """Find groups with usable rows in several splits: one finding for each group."""
+    rows = data.copies
     usable = rows.filter(pl.col("file").is_not_null())
     spread = usable.filter(pl.col("group").is_not_null() & pl.col("split").is_not_null())
     counts = spread.group_by("group", "split").agg(
@@ -87,9 +106,11 @@ def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
     leaking = counts.filter(pl.len().over("group") > 1).sort(
         "group", pl.col("split").cast(pl.Enum(SPLITS))
     )
-    for (group,), parts in leaking.group_by("group", maintain_order=True):
-        each = ", ".join(f"{count} {split}" for split, count in parts["split", "count"].iter_rows())
-        firsts = parts[FIRST].to_list()
+    for (group,), splits in leaking.group_by("group", maintain_order=True):
+        each = ", ".join(
+            f"{count} {split}" for split, count in splits["split", "count"].iter_rows()
+        )
+        firsts = splits[FIRST].to_list()
         images = rows["image"]
         yield Finding(
             "group-leak",
@@ -102,7 +123,7 @@ def group_faults(rows: pl.DataFrame) -> Iterator[Finding]:
 
 
 def duplicate_group_ids(rows: pl.DataFrame, edges: Pairs) -> Int64[np.ndarray, "n"]:
-    """An id for each family of equal files and near duplicates; a row alone has its own."""
+    """An id for each row: equal within a group of equal files and near duplicates, else its own."""
     equal = rows.filter(pl.col("file").is_not_null()).select(
         pl.col(ROW).min().over("file").alias(FIRST), ROW
     )
@@ -111,7 +132,7 @@ def duplicate_group_ids(rows: pl.DataFrame, edges: Pairs) -> Int64[np.ndarray, "
 
 
 def _labels(catalog: Catalog) -> tuple[pl.Series, pl.Series]:
-    """Each row's labels as compared and as written."""
+    """The labels of each row, as compared and as written."""
     if not catalog.labels:
         nothing = [None] * len(catalog)
         return pl.Series("label", nothing, pl.String), pl.Series("written", nothing, pl.String)
@@ -128,7 +149,7 @@ def _labels(catalog: Catalog) -> tuple[pl.Series, pl.Series]:
 
 
 def _against_first(rows: pl.DataFrame, *, key: str, value: str) -> pl.DataFrame:
-    """Rows whose value differs from the first one of their family: row, first."""
+    """Rows whose value differs from that of the first row with the same key: row, first."""
     known = rows.filter(pl.col(key).is_not_null() & pl.col(value).is_not_null())
     return (
         known.select(
@@ -161,7 +182,7 @@ def _differing(rows: pl.DataFrame, pairs: pl.DataFrame, value: str) -> pl.DataFr
     )
 
 
-_SAID_OF_KIND = {
+_SHOWN_COLUMN = {
     "split-leak": "split",
     "label-conflict": "written",
     "near-label-conflict": "written",
@@ -169,10 +190,10 @@ _SAID_OF_KIND = {
 
 
 def _pair(rows: pl.DataFrame, kind: str, row: int, other: int, how: str = "") -> Finding:
-    """`how` they are alike, with what the two are said to be."""
+    """A finding about two rows: `how` they are alike, and the two values that differ."""
     images = rows["image"]
     detail = how
-    if kind in _SAID_OF_KIND:
-        said = rows[_SAID_OF_KIND[kind]]
-        detail = f"{how}: {said[row]} | {said[other]}"
+    if kind in _SHOWN_COLUMN:
+        values = rows[_SHOWN_COLUMN[kind]]
+        detail = f"{how}: {values[row]} | {values[other]}"
     return Finding(kind, images[row], images[other], detail, row, other)

@@ -1,4 +1,4 @@
-"""Findings about single files: broken, missing, blank, tiny, stretched, misnamed, unlisted."""
+"""Checks of single files: broken, missing, blank, tiny, elongated, misnamed, unlisted."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 from shopsight.images.decode import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
 from shopsight.text import counted
 
 BLANK_CONTRAST_LEVELS = 1.5
+"""Standard deviation of the strongest channel, in levels of 255, below which an image is blank."""
+
 TINY_PX = 32
-TINY_SHARE_OF_MEDIAN = 0.25
+TINY_FRACTION_OF_MEDIAN = 0.25
+"""The shorter side of a tiny image is below both: `TINY_PX` and this fraction of the median."""
+
 ODD_ASPECT = 3.0
-# More than this share of a catalog's files missing, and it is the folder that is wrong.
-MISSING_SHARE = 0.5
+"""Longer over shorter side, above which an aspect is odd."""
+
+MISSING_FRACTION = 0.5
+"""When more than this fraction of the files is missing, the folder is the wrong one."""
 
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
 
-def check_files(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
-    """Facts of one row each, in the catalog's order; and whether the folder is the right one."""
+def check_files(data: AuditData) -> Iterator[Finding]:
+    """Find files that are missing, broken or unlike the others, in the order of the catalog."""
+    catalog, files = data.catalog, data.files
     yield from _most_missing(catalog, files)
     rows = files.with_row_index("row")
     for row, image, status, problem in (
@@ -45,7 +53,7 @@ def check_files(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
 
 def _most_missing(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
     missing = (files["status"] == "missing").arg_true()
-    if len(missing) > MISSING_SHARE * len(catalog):
+    if len(missing) > MISSING_FRACTION * len(catalog):
         sought = catalog.take(missing.head(1).to_list()).refs()[0]
         folder = f" in {catalog.root}" * bool(catalog.root)
         lacking = f"{len(missing):,} of {counted(len(catalog), 'row')}"
@@ -61,11 +69,11 @@ def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _tiny(decoded: pl.DataFrame) -> Iterator[Finding]:
-    """Small in itself and beside the others: a data set of 28 px images has no tiny ones."""
+    """Small in itself and beside the others: in a data set of 28 px images none is tiny."""
     median = decoded["short"].median()
     if not isinstance(median, float | int):
         return
-    limit = min(TINY_PX, TINY_SHARE_OF_MEDIAN * median)
+    limit = min(TINY_PX, TINY_FRACTION_OF_MEDIAN * median)
     tiny = decoded.filter(pl.col("short") < limit)
     for row, image, width, height in tiny.select("row", "image", "width", "height").iter_rows():
         yield Finding("tiny", image, detail=f"{width} x {height} px", row=row)

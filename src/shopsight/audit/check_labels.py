@@ -1,4 +1,4 @@
-"""Findings about labels: spelled in two ways, rare, out of balance."""
+"""Checks of labels: spelled in two ways, rare, out of balance."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 
 RARE_CLASS_IMAGES = 20
+"""A class with fewer usable images is rare."""
+
 IMBALANCE_RATIO = 10.0
+"""Largest over smallest class, from which on a catalog is out of balance."""
 
 
-def label_faults(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """`counts`: usable images of each label, see `label_counts`."""
-    yield from _spellings(catalog, counts)
+def check_labels(data: AuditData) -> Iterator[Finding]:
+    """Find labels that are spelled in two ways, rare classes, and imbalance."""
+    counts = data.images_per_class
+    yield from _spellings(data.catalog, counts)
     for label, count in sorted(counts.items()):
         if count < RARE_CLASS_IMAGES:
             yield Finding("rare-class", "", detail=f"{label!r} has {_images(count)}")
@@ -36,7 +41,15 @@ def label_faults(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Findin
 
 
 def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
-    """Usable images of each label, also of labels that have none, largest first."""
+    """Count the usable images of each label, largest first.
+
+    Args:
+        catalog: the images.
+        usable: for each row whether its file can be used.
+
+    Returns:
+        Every label of the catalog, 0 where none of its images is usable; empty without labels.
+    """
     if not catalog.labels:
         return {}
     kept = catalog.table.filter(usable)["label"]
@@ -47,12 +60,12 @@ def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
 
 
 def spelling_key(label: str) -> str:
-    """What is left of a label without case, blanks, hyphens and unicode's forms."""
+    """The label without case, blanks, hyphens and Unicode's variants: equal for its spellings."""
     return re.sub(r"[\s\-_]+", "", unicodedata.normalize("NFKC", label)).casefold()
 
 
 def _spellings(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """One finding for each spelling but the most frequent of its kind."""
+    """One finding for each spelling but the most frequent one."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in catalog.labels:
         spellings[spelling_key(label)].append(label)

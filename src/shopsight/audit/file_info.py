@@ -1,8 +1,8 @@
-"""What an audit wants to know of each file, learned by reading it once.
+"""What an audit needs to know of each file, by reading it once.
 
-A JPEG is decoded strictly at 1/8 of its size: all its entropy-coded data is read, so damage shows,
-but few pixels are made. Facts are kept by (path, size, modification time), so that a second
-audit reads only what changed.
+A JPEG is decoded strictly at 1/8 of its size: all its entropy-coded data is read, so damage is
+noticed, but few pixels are computed. The results are kept by (path, size, modification time), so
+that a second audit reads only files that changed.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ from shopsight.progress import task
 
 Status = Literal["ok", "damaged", "unreadable", "missing"]
 STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
+"""The states of a file; see `FileInfo.status`."""
 
 # Inside `FileInfo`, `bytes` is a count.
 ThumbBytes = bytes
 
 FILE_INFO_VERSION = 1
-_PIECE_FILES = 128
-# Twice the thumbnail's side: enough for its pixels to be means, whatever the scale.
+"""Of the cache file; raised when the same file would get other results."""
+
+_FILES_PER_CHUNK = 128
+# Twice the thumbnail's side, so that each of its pixels is a mean of several, whatever the scale.
 _SMALL_PX = 48
 
 _SCHEMA = pl.Schema(
@@ -66,15 +69,19 @@ _STAMP = {"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64}
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """One file.
+    """What is known of one file.
 
     Attributes:
-        status: "damaged" files decode, but not to what they once were.
+        status: "ok"; "damaged": decodes, but its content is corrupted; "unreadable"; "missing".
         reason: the `ImageError.reason`, empty when ok.
-        problem: the same in words.
-        width, height: pixels, upright.
-        contrast: standard deviation of the strongest channel, levels of 255; 0 is one color.
-        thumb: see `thumbs`; None where the image is too small to compare by likeness.
+        problem: the reason in a sentence, empty when ok.
+        format: "jpeg", "png", ..., by content; None when it does not decode.
+        width: pixels of the upright image.
+        height: pixels of the upright image.
+        bytes: size of the file.
+        sha256: hash of the file in hex.
+        contrast: standard deviation of the strongest channel, in levels of 255; 0 is one color.
+        thumb: see `shopsight.images.thumbnails`; None where the image is too small to be compared.
     """
 
     status: Status
@@ -91,10 +98,11 @@ class FileInfo:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """The facts of all rows: `facts` has the columns of `FileInfo` but for the thumbnails.
+    """What is known of the files of all rows.
 
     Attributes:
-        thumbs: one per row, zeros where there is none.
+        files: one line per row, with the columns of `FileInfo` except `thumb`.
+        thumbs: thumbnail of each row, zeros where there is none.
         has_thumb: where there is one.
     """
 
@@ -104,7 +112,11 @@ class Inspection:
 
 
 def inspect(ref: str) -> FileInfo:
-    """Read one file and look at it; never raises for what is wrong with the file."""
+    """Read one file and decode it; what is wrong with it is in the result, never raised.
+
+    Args:
+        ref: a path or URL, see `images.decode.read_bytes`.
+    """
     try:
         data = read_bytes(ref)
     except ImageError as error:
@@ -132,7 +144,9 @@ def inspect_all(
     """Inspect every file once, however many rows name it.
 
     Args:
-        kept: a Parquet file with facts from earlier audits; it is read and brought up to date.
+        refs: paths or URLs, one per row.
+        threads: None takes one per core.
+        kept: a Parquet file with the results of earlier audits; it is read and updated.
     """
     rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
     files = _stamped(rows["ref"].unique(maintain_order=True).to_list())
@@ -150,13 +164,13 @@ def inspect_all(
 
 
 def file_info_path(folder: Path, root: str) -> Path:
-    """Where the facts of the images under `root` are kept in a cache folder."""
+    """The file in a cache folder that keeps the results for the images under `root`."""
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
     return folder / "audit" / f"files-{FILE_INFO_VERSION}-{name}.parquet"
 
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
-    """A small upright version; a profile is not applied, because nothing here depends on it."""
+    """A small upright version, without its color profile, on which nothing here depends."""
     if not is_jpeg(data):
         if strict:
             check_png_checksums(data)
@@ -167,8 +181,8 @@ def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     pixels = checked_eighth(data, jpeg) if strict else None
     if pixels is None or shrink < 8:
         pixels = decode_jpeg(data, jpeg, shrink=shrink)
-    # The last row and column may stand for a fraction of a pixel: left out when less than half,
-    # so that copies of different sizes do not lie askew.
+    # The last row and column may cover only a fraction of a pixel. They are cut off below half of
+    # one, so that copies of different sizes are not shifted against each other.
     height, width = (max(1, round(side / shrink)) for side in (jpeg.height, jpeg.width))
     return upright(np.ascontiguousarray(pixels[:height, :width]), jpeg.orientation)
 
@@ -192,25 +206,25 @@ def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo)
 
 def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
     refs = files["ref"].to_list()
-    starts = range(0, len(refs), _PIECE_FILES)
+    starts = range(0, len(refs), _FILES_PER_CHUNK)
 
-    def piece(number: int) -> pl.DataFrame:
-        files = [inspect(ref) for ref in refs[starts[number] : starts[number] + _PIECE_FILES]]
-        columns = {name: [getattr(fact, name) for fact in files] for name in _SCHEMA}
+    def inspect_chunk(number: int) -> pl.DataFrame:
+        infos = [inspect(ref) for ref in refs[starts[number] : starts[number] + _FILES_PER_CHUNK]]
+        columns = {name: [getattr(info, name) for info in infos] for name in _SCHEMA}
         return pl.DataFrame(columns, schema=_SCHEMA)
 
-    pieces = []
+    chunks = []
     with task("Reading images", total=len(refs)) as advance:
-        for done in prefetch(piece, range(len(starts)), threads=threads):
-            pieces.append(done)
+        for done in prefetch(inspect_chunk, range(len(starts)), threads=threads):
+            chunks.append(done)
             advance(done.height)
-    return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *pieces])], how="horizontal")
+    return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *chunks])], how="horizontal")
 
 
 def _stamped(refs: Sequence[str]) -> pl.DataFrame:
-    """Each file with its size and modification time; nulls for URLs and files that are missing.
+    """Each file with its size and modification time, null for URLs and missing files.
 
-    The members of a container have the container's stamp.
+    Members of a container get the size and time of the container.
     """
     stamps: dict[str, tuple[int | None, int | None]] = {}
 
@@ -231,22 +245,22 @@ def _stamped(refs: Sequence[str]) -> pl.DataFrame:
 
 
 def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
-    """Those of the files whose facts were kept and that have not changed since."""
+    """The files whose results were kept and that have not changed since."""
     nothing = pl.DataFrame(schema={**_STAMP, **_SCHEMA})
     if kept is None or not kept.is_file():
         return nothing
     try:
         before = pl.read_parquet(kept)
     except (pl.exceptions.PolarsError, OSError):
-        return nothing  # Not a fault of the user's: it is made anew.
+        return nothing  # The user cannot fix it: the file is written anew.
     if before.schema != nothing.schema:
         return nothing
-    # Nulls match nothing: what cannot be stamped is looked at again.
+    # Nulls match nothing: files without size and time are read again.
     return files.join(before, on=list(_STAMP), how="inner", maintain_order="left")
 
 
 def _keep(files: pl.DataFrame, kept: Path) -> None:
-    """Facts of other files under the same root stay; those of changed files are replaced."""
+    """Write the results; those of other files under the same root stay."""
     files = files.filter(pl.col("stamp_ns").is_not_null())
     if kept.is_file():
         try:

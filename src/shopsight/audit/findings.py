@@ -1,8 +1,11 @@
-"""What an audit can find, and how serious each kind is."""
+"""What an audit can find, and how serious each kind is.
+
+To add a check: a kind in `KINDS` here, a function in one of the `check_*` modules, and its name in
+`audit.CHECKS`; see docs/howto/add-a-check.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,25 +13,32 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 NO_ROW = -1
+"""Row of a finding that is not about a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindingKind:
-    """One kind of finding: how serious, and what it means in a sentence."""
+    """One kind of finding.
+
+    Attributes:
+        severity: "error" would corrupt a score and stops training; "warning" and "note" do not.
+        title: a few words, for tables and headings.
+        meaning: what it means for the data, in a sentence.
+    """
 
     severity: Severity
     title: str
     meaning: str
 
 
-# In the order in which they are shown. Errors would corrupt a score and stop a training run;
-# files that cannot be used are warnings, because they are left out by name.
-KINDS: Mapping[str, FindingKind] = {
+# In the order in which they are shown. Files that cannot be used are warnings, because training
+# excludes them by name.
+KINDS: dict[str, FindingKind] = {
     "most-missing": FindingKind(
         "error",
         "Most rows without a file",
-        "The images were looked for in the wrong folder: --images-root names another (of a "
-        "named data set also --root).",
+        "The images were looked for in the wrong folder: name theirs with --images-root (a named "
+        "data set also takes --root).",
     ),
     "split-leak": FindingKind(
         "error",
@@ -38,19 +48,19 @@ KINDS: Mapping[str, FindingKind] = {
     "group-leak": FindingKind(
         "error",
         "Same group in two splits",
-        "A product (or contributor) that straddles the split makes the test easier than life.",
+        "A product (or contributor) that straddles the split makes the test score too high.",
     ),
     "label-conflict": FindingKind(
         "error",
         "Same file under two labels",
         "At least one of the labels is wrong, so neither training nor testing can be right.",
     ),
-    "unreadable": FindingKind("warning", "Unreadable file", "Left out by name."),
-    "missing-file": FindingKind("warning", "Row without a file", "Left out by name."),
+    "unreadable": FindingKind("warning", "Unreadable file", "Training excludes it by name."),
+    "missing-file": FindingKind("warning", "Row without a file", "Training excludes it by name."),
     "damaged": FindingKind(
         "warning",
         "Damaged file",
-        "Decodes, but to other pixels than it once held. Left out unless accepted.",
+        "Decodes, but its content is corrupted. Training excludes it unless it is accepted.",
     ),
     "near-label-conflict": FindingKind(
         "warning",
@@ -60,24 +70,28 @@ KINDS: Mapping[str, FindingKind] = {
     "label-spelling": FindingKind(
         "warning",
         "Label spelled in two ways",
-        "Differing only in case, blanks or hyphens, these count as separate classes.",
+        "The spellings differ in case, blanks or hyphens only, and count as separate classes.",
     ),
     "rare-class": FindingKind(
-        "warning", "Rare class", "Too few images to learn from, or to measure by."
+        "warning", "Rare class", "Too few images to learn the class from, or to measure it by."
     ),
     "exact-duplicate": FindingKind(
-        "warning", "Exact duplicate", "The same file twice; kept on one side of a split."
+        "warning", "Exact duplicate", "The file is there twice; a split keeps both in one part."
     ),
-    "blank": FindingKind("warning", "Blank image", "One color from edge to edge."),
+    "blank": FindingKind("warning", "Blank image", "The image has one color from edge to edge."),
     "near-duplicate": FindingKind(
-        "note", "Near duplicate", "The same image, encoded again; kept on one side of a split."
+        "note", "Near duplicate", "The same image, encoded again; a split keeps both in one part."
     ),
-    "tiny": FindingKind("note", "Tiny image", "Much smaller than the others."),
-    "odd-aspect": FindingKind("note", "Odd aspect", "More than three times as long as wide."),
+    "tiny": FindingKind("note", "Tiny image", "The image is much smaller than the others."),
+    "odd-aspect": FindingKind(
+        "note", "Odd aspect", "The image is more than three times as long as wide."
+    ),
     "wrong-extension": FindingKind(
-        "note", "Wrong extension", "Read by content, whatever the name says."
+        "note",
+        "Wrong extension",
+        "The content has another format than the name says; the file is read by its content.",
     ),
-    "unlisted-file": FindingKind("note", "File without a row", "Not used."),
+    "unlisted-file": FindingKind("note", "File without a row", "The file is not used."),
     "imbalance": FindingKind(
         "note", "Imbalance", "Accuracy says little about the small classes; see balanced accuracy."
     ),
@@ -87,11 +101,15 @@ BLOCKING_KINDS = frozenset(kind for kind, about in KINDS.items() if about.severi
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem that the audit found.
 
     Attributes:
-        image, other: as the catalog names them; empty where the finding is not about an image.
-        row, other_row: of the catalog, or -1.
+        kind: a key of `KINDS`.
+        image: name of the image in the catalog; empty where the finding is about no single image.
+        other: the other image of a pair, or empty.
+        detail: the values, in a few words.
+        row: index of the image in the catalog, or `NO_ROW`.
+        other_row: index of the other image, or `NO_ROW`.
     """
 
     kind: str
@@ -103,9 +121,11 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
+        """How serious its kind is."""
         return KINDS[self.kind].severity
 
     def to_json(self) -> dict[str, Any]:
+        """The finding without its row indices, as audit.json holds it."""
         return {
             "kind": self.kind,
             "severity": self.severity,

@@ -1,4 +1,4 @@
-"""audit.html: every kind of finding with thumbnails, and the data set at a glance."""
+"""audit.html: every kind of finding with thumbnails, and an overview of the data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shopsight.progress import task
 
 SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
 _THUMBNAIL_PX = 160
-# What cannot be shown as an image, or says all in words.
+# Kinds shown as lines of a table: there is no image to show, or nothing to see in it.
 _LISTED_KINDS = frozenset(
     {
         "most-missing",
@@ -37,7 +37,13 @@ _LISTED_KINDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A thumbnail (empty: there is none) with its name and label."""
+    """An image on the page.
+
+    Attributes:
+        src: the thumbnail as a data URI, empty where the file does not decode.
+        image: name of the image in the catalog.
+        label: its label, empty where it has none.
+    """
 
     src: str
     image: str
@@ -46,7 +52,16 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class KindSection:
-    """One kind of finding on the page: as pairs, single images, or lines of a table."""
+    """One kind of finding on the page: as pairs, single images, or lines of a table.
+
+    Attributes:
+        name: key of the kind.
+        kind: its title, severity and meaning.
+        count: number of findings of this kind.
+        pairs: findings about two images, with both thumbnails.
+        images: findings about one image, with its thumbnail.
+        lines: findings without thumbnails.
+    """
 
     name: str
     kind: FindingKind
@@ -57,6 +72,7 @@ class KindSection:
 
     @property
     def hidden(self) -> int:
+        """Number of findings that the page does not show."""
         return self.count - len(self.pairs) - len(self.images) - len(self.lines)
 
 
@@ -67,7 +83,17 @@ def write_audit_page(
     findings: Sequence[Finding],
     statistics: AuditStatistics,
 ) -> Path:
-    """Write the page; gives its path back."""
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        catalog: the audited images.
+        findings: in the order of `KINDS`.
+        statistics: the counts.
+
+    Returns:
+        The path.
+    """
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)
@@ -82,14 +108,14 @@ def write_audit_page(
             _section(kind, by_kind[kind], catalog, images) for kind in KINDS if kind in by_kind
         ],
         "classes": _bars(
-            statistics.classes,
-            sum(statistics.classes.values()),
+            statistics.images_per_class,
+            sum(statistics.images_per_class.values()),
             "Usable images of each class",
         ),
-        "formats": _bars(statistics.formats, statistics.rows, "Formats by content"),
+        "formats": _bars(statistics.rows_per_format, statistics.num_rows, "Formats by content"),
         "splits": _bars(
-            {name or "none": count for name, count in statistics.splits.items()},
-            statistics.rows,
+            {name or "none": count for name, count in statistics.rows_per_split.items()},
+            statistics.num_rows,
             "Rows of each given split",
         ),
     }
@@ -97,7 +123,7 @@ def write_audit_page(
 
 
 def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:
-    """The findings that get thumbnails."""
+    """The findings that are shown with thumbnails."""
     if kind in _LISTED_KINDS:
         return ()
     return findings[: SHOWN_PAIRS if findings[0].other_row >= 0 else SHOWN_IMAGES]
@@ -106,16 +132,18 @@ def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:
 def _section(
     name: str, findings: Sequence[Finding], catalog: Catalog, images: Mapping[int, str]
 ) -> KindSection:
-    def shot(row: int, image: str) -> Thumbnail:
+    def thumbnail_of(row: int, image: str) -> Thumbnail:
         return Thumbnail(images.get(row, ""), image, _label(catalog, row))
 
     kind, count, shown = KINDS[name], len(findings), _shown(name, findings)
     if not shown:
         return KindSection(name, kind, count, lines=findings[:SHOWN_LINES])
     if shown[0].other_row >= 0:
-        pairs = [(f, shot(f.row, f.image), shot(f.other_row, f.other)) for f in shown]
+        pairs = [
+            (f, thumbnail_of(f.row, f.image), thumbnail_of(f.other_row, f.other)) for f in shown
+        ]
         return KindSection(name, kind, count, pairs=pairs)
-    return KindSection(name, kind, count, images=[(f, shot(f.row, f.image)) for f in shown])
+    return KindSection(name, kind, count, images=[(f, thumbnail_of(f.row, f.image)) for f in shown])
 
 
 def _label(catalog: Catalog, row: int) -> str:
@@ -141,7 +169,7 @@ def _images(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
         except ImageError:
             return ""
 
-    with task("Drawing the audit page", total=len(chosen)) as advance:
+    with task("Writing the audit page", total=len(chosen)) as advance:
         made = {}
         for row, uri in zip(
             chosen, prefetch(image, range(len(chosen)), threads=core_count()), strict=True
