@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .PHONY: help demo test test-slow test-all check format docs bench clean
 
@@ -16,7 +17,7 @@ help:
 	@echo "make test       install, then the tests (about two minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
 	@echo "make check      ruff, mypy --strict, import-linter"
-	@echo "make docs       write docs/cli.md anew from the commands"
+	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
 	@echo "make bench      the benchmarks of docs/benchmarks.md"
 	@echo "make clean      remove .venv and caches"
 
@@ -41,8 +42,10 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: $(INSTALLED_DEV)
+docs: $(INSTALLED_DOCS)
 	$(BIN)/python -m shopsight.cli.reference docs/cli.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
@@ -59,6 +62,10 @@ $(INSTALLED): $(BIN)/python pyproject.toml
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
 	touch $@ $(INSTALLED)
+
+$(INSTALLED_DOCS): $(INSTALLED_DEV)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[docs]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from shopsight.config.recipe import load_recipe, recipe_names
 from tests.helpers import make_products
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(shopsight [^`]*)`")
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
@@ -24,18 +25,22 @@ COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
 
 def _blocks(document: Path, language: str) -> list[str]:
-    return [body for kind, body in BLOCK.findall(document.read_text()) if kind == language]
+    return [
+        body
+        for kind, body in BLOCK.findall(document.read_text(encoding="utf-8"))
+        if kind == language
+    ]
 
 
 def _command_lines(document: Path) -> list[str]:
-    text = document.read_text()
+    text = document.read_text(encoding="utf-8")
     blocks = [line for body in _blocks(document, "sh") for line in body.splitlines()]
     lines = [*blocks, *INLINE.findall(text)]
     return [line.replace("\\|", "|") for line in lines if line.startswith("shopsight ")]
 
 
 def test_reference_is_of_these_commands() -> None:
-    written = (ROOT / "docs" / "cli.md").read_text()
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == reference(), "make docs writes it anew"
     for name in COMMANDS:
         assert f"## shopsight {name}\n" in written
@@ -58,13 +63,48 @@ def test_commands_that_are_shown_exist(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in LINK.findall(document.read_text()):
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
 
 
+def test_every_page_is_in_the_site() -> None:
+    """The site is built in strict mode, which refuses others; this says so without building it."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if f": {page}\n" not in navigation} == set()
+    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == pages
+
+
+def test_every_room_is_on_the_map() -> None:
+    """The table "Find your room": its paths exist, and no package is missing."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("## Find your room")[2].partition("\n## ")[0]
+    paths = re.findall(r"`(src/[^`]+)`", section)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    packages = {path.parent.name for path in (ROOT / "src" / "shopsight").glob("*/__init__.py")}
+    assert {one for one in packages if not any(f"/{one}/" in path for path in paths)} == set()
+
+
+def test_the_floors_are_those_that_are_checked() -> None:
+    """The documents show the layers that import-linter enforces, from the top down."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = [
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    ]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text.partition("## Find")[0], re.M)
+    shown = [
+        {re.sub(r"/|\.py", "", name) for name in re.findall(r"`([^`]+)`", row)} for _, row in rows
+    ]
+    assert shown == [set(layer.split(" | ")) for layer in layers]
+
+
 def test_readme_names_every_recipe() -> None:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in recipe_names():
         assert f"`{name}`" in text, name
 
