@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
@@ -130,3 +131,21 @@ def test_readme_blocks_run() -> None:
         exec(compile(body, "README.md", "exec"), {})
     for body in _blocks(ROOT / "docs" / "predict.md", "python"):
         exec(compile(body, "docs/predict.md", "exec"), {})
+
+
+def test_quoted_errors_are_those_of_the_code() -> None:
+    """Each error in troubleshooting.md, cut at "...", is found in one string of the source."""
+    texts = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [v.value if isinstance(v, ast.Constant) else "..." for v in node.values]
+                texts.append("".join(str(part) for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r'^\*\*"(.+)"\*\*$', page, re.M)
+    assert len(quoted) >= 20
+    for quote in quoted:
+        pattern = re.compile(".*".join(map(re.escape, quote.split("..."))), re.DOTALL)
+        assert any(pattern.search(text) for text in texts), quote
