@@ -45,11 +45,11 @@ def create_backbone(
         ExtraMissingError: the library is not installed.
     """
     library, _, rest = name.partition(":")
-    if library not in _LIBRARIES or not rest:
+    if library not in LIBRARIES or not rest:
         raise ConfigError(
             f"{name!r} is not of the form library:name",
             where="model.backbone",
-            details=[f"{known}:..." for known in _LIBRARIES],
+            details=[f"{known}:..." for known in LIBRARIES],
             fix="--backbone embedded:tf_efficientnet_lite0",
         )
     if conv_dropout and library not in ("shopsight", "local"):
@@ -58,7 +58,7 @@ def create_backbone(
             where="model.conv_dropout",
             fix="--set model.conv_dropout=0",
         )
-    return _LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size))
+    return LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size))
 
 
 def _local(request: Request) -> Backbone:
@@ -67,7 +67,7 @@ def _local(request: Request) -> Backbone:
     if folder.is_dir():
         return _from_bundle(bundle_folder(folder), request)
     name, at, file = request.rest.partition("@")
-    if at and name.partition(":")[0] in _LIBRARIES:
+    if at and name.partition(":")[0] in LIBRARIES:
         return create_backbone(
             name,
             weights=file if request.weights == "pretrained" else request.weights,
@@ -123,7 +123,7 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
     return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
 
 
-_LIBRARIES: dict[str, Callable[[Request], Backbone]] = {
+LIBRARIES: dict[str, Callable[[Request], Backbone]] = {
     "embedded": embedded_backbone,
     "timm": timm_backbone,
     "open_clip": open_clip_backbone,
