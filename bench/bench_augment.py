@@ -37,6 +37,7 @@ EVERYTHING = AugmentSettings(
 
 def main() -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     images = photos(224)
     jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
     peers = {

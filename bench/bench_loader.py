@@ -30,6 +30,7 @@ from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches
 from shopsight.preprocess import Preprocess
+from shopsight.runtime import single_threaded_opencv
 
 SIDE_PX, BATCH, WORKERS = 224, 32, 2
 LEAST_S = 2.0
@@ -63,7 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of drawn ones")
     notes = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    # As while training: the loader has threads of its own.
+    with tempfile.TemporaryDirectory() as scratch, single_threaded_opencv():
         folder = notes.images or draw(Path(scratch) / "synthetic")
         files = [str(p) for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
         compare(files[:: max(1, len(files) // 400)], Path(scratch) / "cache")

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import logging
 import os
+import socket
+import threading
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
+from huggingface_hub import constants
 
 from shopsight import runtime
-from shopsight.runtime import retain_freed_memory
+from shopsight.runtime import (
+    fail_fast_offline,
+    retain_freed_memory,
+    single_threaded_opencv,
+    socket_timeout,
+    without_root_log_of,
+)
 
 BUFFER_MIB = 256
 
@@ -55,3 +66,90 @@ def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
     with retain_freed_memory() as kept:
         assert not kept
+
+
+def test_opencv_has_its_threads_again_when_the_last_block_ends() -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with single_threaded_opencv():
+            assert cv2.getNumThreads() == 1
+            with pytest.raises(ZeroDivisionError), single_threaded_opencv():
+                _ = 1 // 0
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_blocks_that_overlap_in_two_threads() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with single_threaded_opencv():
+            inside.set()
+            leave.wait(10)
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        thread = threading.Thread(target=other)
+        with single_threaded_opencv():
+            thread.start()
+            assert inside.wait(10)
+        assert cv2.getNumThreads() == 1
+        leave.set()
+        thread.join(10)
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_sockets_have_a_timeout_within_the_block() -> None:
+    before = socket.getdefaulttimeout()
+    with socket_timeout(5.0):
+        assert socket.getdefaulttimeout() == 5.0
+    assert socket.getdefaulttimeout() == before
+    with pytest.raises(ZeroDivisionError), socket_timeout(5.0):
+        _ = 1 // 0
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_the_hub_is_offline_where_it_has_no_address(
+    reachable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[str | None] = []
+
+    def getaddrinfo(host: str | None, port: int | None) -> list[object]:
+        hosts.append(host)
+        if reachable:
+            return []
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(runtime, "getproxies", dict)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with fail_fast_offline():
+        assert constants.HF_HUB_OFFLINE is not reachable
+    assert constants.HF_HUB_OFFLINE is False
+    # A proxy looks names up itself: nothing is looked up here.
+    monkeypatch.setattr(runtime, "getproxies", lambda: {"https": "http://proxy:3128"})
+    with fail_fast_offline():
+        assert constants.HF_HUB_OFFLINE is False
+    assert hosts == ["huggingface.co"]
+
+
+def test_the_root_log_of_one_folder_is_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])  # as in a process of its own
+    noisy = compile("import logging; logging.warning('noise')", tmp_path / "noisy.py", "exec")
+    with without_root_log_of(tmp_path):
+        exec(noisy)
+        logging.warning("from elsewhere")
+    assert (root.handlers, root.filters) == ([], [])
+    assert capsys.readouterr().err == "WARNING:root:from elsewhere\n"
+    exec(noisy)
+    assert "noise" in capsys.readouterr().err

@@ -1,68 +1,142 @@
-"""What the C library does with freed memory while a network computes on a CPU.
+"""Settings of the host process, each changed within a block only.
 
-torch takes every activation from `malloc`. What is freed glibc gives back to the system, buffers
-beyond 32 MiB always, so that each batch has the same pages zeroed and mapped anew: with
-EfficientNet-Lite in fp32 a quarter to two fifths of the time, in training
-(`bench/bench_training_step.py`) and in inference (`bench/bench_inference.py`).
+Importing shopsight changes nothing of the process it is imported into. What has to be changed
+while a verb works is changed by one of these context managers and put back at the block's end:
+the memory allocator, OpenCV's threads, the sockets' default timeout, the Hugging Face Hub's offline
+mode, and the root logger. The cache folder, `shopsight.files.use_cache_dir`, is a context variable
+and not the environment's.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-# Numbers and limits of <malloc.h>; the values are those at which glibc's own adaption ends.
+# Numbers and limits of <malloc.h>; the values are those at which glibc's own adaptation ends.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _ADAPTED = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20, _MMAP_MAX: 65_536}
 _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}  # -1: never
 
 
+class _SharedSetting:
+    """A setting of the whole process that several blocks may want at the same time.
+
+    Blocks may be nested or overlap in several threads: the first one to begin changes the setting,
+    the last one to end puts it back.
+
+    Args:
+        change: Changes the setting; returns what puts it back.
+    """
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        self._change = change
+        self._restore: Callable[[], None] | None = None
+        self._lock = Lock()
+        self._blocks = 0
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        with self._lock:
+            self._blocks += 1
+            if self._blocks == 1:
+                self._restore = self._change()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if self._blocks == 0 and self._restore is not None:
+                    self._restore()
+
+
 @contextmanager
 def retain_freed_memory() -> Iterator[bool]:
-    """Hold on to freed memory within the block, and return it to the system at its end.
+    """Keep freed memory within the block and return it to the system at its end.
 
-    The process then holds its peak all along, and some more for gaps between buffers. Blocks may
-    lie within each other or run side by side: the end of the last one counts. Gives whether the
-    C library could be told: only glibc can.
+    torch takes every activation from `malloc`. glibc returns freed memory to the system, buffers
+    beyond 32 MiB always, so that for each batch the same pages are zeroed and mapped anew: with
+    EfficientNet-Lite in fp32 a quarter to two fifths of the time, in training
+    (`bench/bench_training_step.py`) and in inference (`bench/bench_inference.py`). Within the
+    block the process holds its peak, and some more for gaps between buffers.
+
+    Yields:
+        Whether memory is kept: only glibc has these settings.
     """
     library = _glibc()
     if library is None:
         yield False
         return
-    _blocks.enter(library)
-    try:
+    with _freed_memory.block():
         yield True
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """Let OpenCV compute each image in the calling thread within the block.
+
+    Whoever augments runs many images in threads of its own, one image per core. OpenCV's own pool
+    would split each image over all cores as well, and the two pools would fight.
+    """
+    with _opencv_threads.block():
+        yield
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Give sockets that are opened within the block a timeout, where their library sets none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
     finally:
-        _blocks.leave(library)
+        socket.setdefaulttimeout(before)
 
 
-class _Blocks:
-    """Counts the blocks that are open: the setting is the whole process's."""
+@contextmanager
+def fail_fast_offline() -> Iterator[None]:
+    """Within the block, an unreachable Hugging Face Hub fails at once.
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._open = 0
+    Its client would try each of two files six times, for a minute in all. What is in its cache is
+    found all the same.
+    """
+    from huggingface_hub import constants
 
-    def enter(self, library: ctypes.CDLL) -> None:
-        with self._lock:
-            self._open += 1
-            if self._open == 1:
-                for number, value in _KEEP.items():
-                    library.mallopt(number, value)
-
-    def leave(self, library: ctypes.CDLL) -> None:
-        with self._lock:
-            self._open -= 1
-            if self._open == 0:
-                for number, value in _ADAPTED.items():
-                    library.mallopt(number, value)
-                library.malloc_trim(0)
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _resolves(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
-_blocks = _Blocks()
+@contextmanager
+def without_root_log_of(folder: Path) -> Iterator[None]:
+    """Drop what code below `folder` writes with the root logger within the block.
+
+    `logging.info` and its like also give a root logger without handlers one that writes to stderr:
+    it is removed at the end.
+    """
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+
+    def is_from_elsewhere(record: logging.LogRecord) -> bool:
+        return not Path(record.pathname).is_relative_to(folder)
+
+    root.addFilter(is_from_elsewhere)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_from_elsewhere)
+        for handler in set(root.handlers) - set(handlers):
+            root.removeHandler(handler)
 
 
 def _glibc() -> ctypes.CDLL | None:
@@ -71,3 +145,40 @@ def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None)
     found = all(hasattr(library, name) for name in ("gnu_get_libc_version", "mallopt"))
     return library if found else None
+
+
+def _retain_freed_memory() -> Callable[[], None]:
+    library = _glibc()
+    assert library is not None
+    for number, value in _KEEP.items():
+        library.mallopt(number, value)
+
+    def restore() -> None:
+        for number, value in _ADAPTED.items():
+            library.mallopt(number, value)
+        library.malloc_trim(0)
+
+    return restore
+
+
+def _single_thread_opencv() -> Callable[[], None]:
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    return lambda: cv2.setNumThreads(before)
+
+
+def _resolves(url: str) -> bool:
+    """Whether the URL's host has an address, or a proxy looks it up."""
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return False
+    return True
+
+
+_freed_memory = _SharedSetting(_retain_freed_memory)
+_opencv_threads = _SharedSetting(_single_thread_opencv)

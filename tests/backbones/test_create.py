@@ -155,7 +155,7 @@ def test_a_tag_that_timm_does_not_have() -> None:
 def test_no_pretrained_weights() -> None:
     with pytest.raises(WeightsError, match="trained from scratch"):
         create_backbone("shopsight:fashion_cnn")
-    with pytest.raises(WeightsError, match="nobody has published"):
+    with pytest.raises(WeightsError, match="timm has no pretrained weights for resnetblur18"):
         create_backbone("timm:resnetblur18")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
 
-from shopsight import hub
+from shopsight import runtime
 from shopsight.datasets import huggingface
 from shopsight.datasets.huggingface import open_huggingface
 from shopsight.errors import SourceError
@@ -24,7 +25,14 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: Exception, *, reach: bool) -
 
     fake = SimpleNamespace(load_dataset=load_dataset)
     monkeypatch.setattr(huggingface, "require", lambda _: fake)
-    monkeypatch.setattr(hub, "_hub_has_address", lambda: reach)
+    monkeypatch.setattr(runtime, "getproxies", dict)
+
+    def getaddrinfo(host: str | None, port: int | None) -> list[object]:
+        if reach:
+            return []
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(SourceError) as caught:
         open_huggingface(NAME)

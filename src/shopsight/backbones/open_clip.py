@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -14,10 +11,10 @@ from torch import nn
 from shopsight.backbones.preprocess_configs import clip_preprocess
 from shopsight.backbones.spec import Backbone, Request, check_known, load_file, no_drop_path
 from shopsight.backbones.stages import stages_of
-from shopsight.backbones.weights import offline_error, unreachable
+from shopsight.backbones.weights import hub_cache, offline_error, unreachable
 from shopsight.errors import ConfigError
 from shopsight.extras import require
-from shopsight.hub import fail_fast_offline, hub_cache
+from shopsight.runtime import fail_fast_offline, without_root_log_of
 
 
 def open_clip_backbone(request: Request) -> Backbone:
@@ -37,7 +34,7 @@ def open_clip_backbone(request: Request) -> Backbone:
         )
     try:
         with (
-            _without_log_of(open_clip),
+            without_root_log_of(Path(open_clip.__file__ or "").parent),
             fail_fast_offline() if pretrained else nullcontext(),
         ):
             clip = open_clip.create_model(
@@ -59,28 +56,6 @@ def open_clip_backbone(request: Request) -> Backbone:
     width = getattr(visual, "output_dim", None) or visual.head.proj.out_features
     preprocess = clip_preprocess(visual.preprocess_cfg | published, size=visual.image_size)
     return Backbone(request.name, visual, width, preprocess, stages_of(visual), loaded)
-
-
-@contextmanager
-def _without_log_of(package: ModuleType) -> Iterator[None]:
-    """Inside the block, what the package writes with the root logger is dropped.
-
-    It tells every step so. The first such message also gives the root logger a handler.
-    """
-    folder = str(Path(package.__file__ or "").parent)
-    root = logging.getLogger()
-    handlers = list(root.handlers)
-
-    def of_others(record: logging.LogRecord) -> bool:
-        return not record.pathname.startswith(folder)
-
-    root.addFilter(of_others)
-    try:
-        yield
-    finally:
-        root.removeFilter(of_others)
-        for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)
 
 
 def _load_visual(visual: nn.Module, request: Request) -> str:

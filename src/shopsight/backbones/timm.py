@@ -10,9 +10,15 @@ import timm
 from shopsight.backbones.preprocess_configs import timm_preprocess
 from shopsight.backbones.spec import Backbone, Request, check_known, load_file, no_drop_path
 from shopsight.backbones.stages import stages_of
-from shopsight.backbones.weights import first_line, offline_error, torch_cache, unreachable
+from shopsight.backbones.weights import (
+    first_line,
+    hub_cache,
+    offline_error,
+    torch_cache,
+    unreachable,
+)
 from shopsight.errors import ConfigError, WeightsError
-from shopsight.hub import fail_fast_offline, hub_cache
+from shopsight.runtime import fail_fast_offline
 
 
 def timm_backbone(request: Request) -> Backbone:
@@ -33,7 +39,7 @@ def timm_backbone(request: Request) -> Backbone:
             source = wanted and (hub or wanted.url)
             if not source:
                 raise WeightsError(
-                    f"nobody has published weights for {request.name}",
+                    f"timm has no pretrained weights for {request.rest}",
                     fix="add a tag (timm.list_pretrained() lists them), or set model.weights",
                 ) from error
             if unreachable(error):

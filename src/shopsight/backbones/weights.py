@@ -175,6 +175,13 @@ def torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+def hub_cache() -> Path:
+    """The folder in which the Hugging Face Hub's client keeps what it downloaded."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
 def offline_error(name: str, source: str, folder: Path, error: BaseException) -> WeightsError:
     """What to tell when pretrained weights are neither in the cache folder nor within reach."""
     return WeightsError(

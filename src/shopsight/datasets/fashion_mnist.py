@@ -10,11 +10,9 @@ import gzip
 import io
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +21,7 @@ from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder, sha256_bytes
 from shopsight.progress import notify
+from shopsight.runtime import socket_timeout
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -211,21 +210,11 @@ def ar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
 def _from_torchvision(target: Path) -> None:
     from torchvision.datasets import FashionMNIST
 
-    with TemporaryDirectory() as scratch, _timeout(NETWORK_TIMEOUT_S):
+    # torchvision sets no timeout: on a network that never answers it would wait for ever.
+    with TemporaryDirectory() as scratch, socket_timeout(NETWORK_TIMEOUT_S):
         FashionMNIST(scratch, download=True)
         for name in SHA256:
             found = _file(Path(scratch) / "FashionMNIST" / "raw", name)
             if found is None:
                 raise SourceError(f"the download brought no {name}")
             shutil.copyfile(found, target / found.name)
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    # torchvision's download sets none: a silent network would hang for ever.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

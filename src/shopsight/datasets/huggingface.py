@@ -18,6 +18,7 @@ from shopsight.errors import CatalogError, ExtraMissingError, SourceError
 from shopsight.extras import require
 from shopsight.files import atomic_folder, cache_folder
 from shopsight.progress import task
+from shopsight.runtime import fail_fast_offline
 from shopsight.text import counted, listed
 
 PREFIX = "hf:"
@@ -64,9 +65,6 @@ def _load(handle: str) -> dict[str, Any]:
         datasets = require("datasets")
     except ExtraMissingError as error:
         raise SourceError(error.what, where=PREFIX + handle, fix=error.fix) from error
-    # Not before it is wanted: importing the hub's client takes longer than `--help` may.
-    from shopsight.hub import fail_fast_offline
-
     try:
         with nullcontext() if Path(path).exists() else fail_fast_offline():
             loaded = datasets.load_dataset(path, config or None)

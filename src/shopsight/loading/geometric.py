@@ -8,11 +8,6 @@ from jaxtyping import Bool, Float64, UInt8
 
 from shopsight.preprocess import Color, PadColor
 
-# Whoever augments runs many images in threads of its own, one image per core. OpenCV's own
-# pool would split each image over all cores as well, and the two pools would fight. This is the
-# only place that sets it.
-cv2.setNumThreads(1)
-
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Bilinear sampling skips source pixels when it shrinks. A Gaussian of .34 source pixels per unit
 # of reduction came nearest to 8x supersampling on product photos at every reduction from 1.2 to

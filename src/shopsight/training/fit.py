@@ -27,7 +27,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
-from shopsight.runtime import retain_freed_memory
+from shopsight.runtime import retain_freed_memory, single_threaded_opencv
 from shopsight.training.distributed import rank, wait_until
 from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.finetune import (
@@ -85,7 +85,7 @@ def resume(out: Path | str) -> None:
             fix="delete it and train again",
         )
     if not run.reached("bundled"):
-        with retain_freed_memory():
+        with retain_freed_memory(), single_threaded_opencv():
             _Training(run).run_stages()
 
 
