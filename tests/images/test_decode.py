@@ -1,10 +1,7 @@
-"""Bytes to RGB: every format and mode, orientation, profiles, and every way to be broken."""
+"""Bytes to RGB: every format and mode, and every way to be broken."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import math
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,40 +11,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import UInt8
-from PIL import Image, ImageCms
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from shopsight.errors import ImageError
 from shopsight.images.decode import Header, check_png_checksums, decode, header, read_bytes
-from shopsight.images.jpeg import decode_jpeg, jpeg_header, shrink_for
-
-WIDTH, HEIGHT = 90, 60
-
-
-def smooth(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> UInt8[np.ndarray, "h w 3"]:
-    """An image without fine detail, so that lossy formats keep it, different in every corner."""
-    corners = np.random.default_rng(seed).integers(20, 236, (3, 4, 3), dtype=np.uint8)
-    return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, format, **options)
-    return out.getvalue()
-
-
-def jpeg(pixels: UInt8[np.ndarray, "h w 3"] | None = None, **options: object) -> bytes:
-    chosen = smooth() if pixels is None else pixels
-    return saved(Image.fromarray(chosen), "JPEG", **{"quality": 95, "subsampling": 0, **options})
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> float:
-    assert a.shape == b.shape
-    return float(np.abs(a.astype(int) - b).mean())
+from tests.images.samples import (
+    HEIGHT,
+    WIDTH,
+    difference,
+    jpeg,
+    profile_with_swapped_primaries,
+    saved,
+    smooth,
+)
 
 
 @pytest.mark.parametrize(
@@ -139,123 +118,12 @@ def test_cmyk(format: str) -> None:
     assert decode(data, at_least_px=20).shape[0] >= 20
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation(format: str, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    options: dict[str, object] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(
-        format, {}
-    )
-    data = saved(Image.fromarray(smooth()), format, exif=exif, **options)
-    turn = {
-        1: lambda a: a,
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
-        8: np.rot90,
-    }[orientation]
-    expected = turn(smooth())
-    pixels = decode(data)
-    assert difference(pixels, expected) < 3
-    found = header(data)
-    assert (found.height, found.width) == expected.shape[:2]
-
-
-def test_orientation_in_a_big_endian_or_broken_exif() -> None:
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    big = b"MM\x00*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
-    broken = b"MM\x00*" + struct.pack(">IH", 8, 99) + entry[:6]
-    for exif, shape in ((big, (WIDTH, HEIGHT)), (broken, (HEIGHT, WIDTH))):
-        segment = b"Exif\x00\x00" + exif
-        data = jpeg()
-        data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
-        assert decode(data).shape[:2] == shape
-
-
-def profile_with_swapped_primaries() -> bytes:
-    """SRGB with the red and the blue colorant exchanged: colors change, grays do not."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    entries = int.from_bytes(profile[128:132], "big")
-    places = {
-        bytes(profile[132 + 12 * k : 136 + 12 * k]): struct.unpack_from(
-            ">II", profile, 136 + 12 * k
-        )
-        for k in range(entries)
-    }
-    red, blue = places[b"rXYZ"], places[b"bXYZ"]
-    red_bytes = bytes(profile[red[0] : sum(red)])
-    profile[red[0] : sum(red)] = profile[blue[0] : sum(blue)]
-    profile[blue[0] : sum(blue)] = red_bytes
-    return bytes(profile)
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_profile_is_converted_to_srgb(format: str) -> None:
-    rgb = smooth()
-    options: dict[str, object] = {"quality": 95} if format in {"JPEG", "WEBP"} else {}
-    same = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    plain = decode(saved(Image.fromarray(rgb), format, **options))
-    kept = decode(saved(Image.fromarray(rgb), format, icc_profile=same, **options))
-    assert difference(kept, plain) == 0
-    swapped = decode(
-        saved(Image.fromarray(rgb), format, icc_profile=profile_with_swapped_primaries(), **options)
-    )
-    assert difference(swapped, plain[:, :, ::-1]) < 2
-
-
-def test_profile_of_transparent_and_broken_images() -> None:
-    alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
-    rgba = Image.fromarray(np.dstack([smooth(), alpha]))
-    swapped = decode(saved(rgba, "PNG", icc_profile=profile_with_swapped_primaries()))
-    assert difference(swapped, smooth()[:, :, ::-1]) < 2
-    plain = difference(decode(jpeg(icc_profile=b"no profile at all")), smooth())
-    assert plain < 2
-    gray = Image.fromarray(smooth()[:, :, 0])
-    rgb_profile = decode(saved(gray, "JPEG", icc_profile=profile_with_swapped_primaries()))
-    assert difference(rgb_profile[:, :, 0], smooth()[:, :, 0]) < 2
-
-
-def test_progressive_and_trailing_bytes() -> None:
-    assert difference(decode(jpeg(progressive=True)), smooth()) < 2
-    assert difference(decode(jpeg() + b"trailing" * 9), smooth()) < 2
-
-
 def test_content_decides_not_the_name(tmp_path: Path) -> None:
     path = tmp_path / "really-a-png.jpg"
     path.write_bytes(saved(Image.fromarray(smooth()), "PNG"))
     data = read_bytes(str(path))
     assert header(data).format == "png"
     assert (decode(data) == smooth()).all()
-
-
-@given(
-    width=st.integers(1, 700),
-    height=st.integers(1, 700),
-    min_width=st.integers(1, 300),
-    min_height=st.integers(1, 300),
-)
-def test_shrink_never_goes_below(width: int, height: int, min_width: int, min_height: int) -> None:
-    shrink = shrink_for(width, height, min_width, min_height)
-
-    def enough(at: int) -> bool:
-        return math.ceil(width / at) >= min_width and math.ceil(height / at) >= min_height
-
-    assert shrink == 1 or enough(shrink)
-    assert shrink == 8 or not enough(2 * shrink)
-
-
-@pytest.mark.parametrize("at_least", [10, 60, 61, 120, 300])
-def test_scaled_decode_is_the_small_image(at_least: int) -> None:
-    large = smooth(400, 480)
-    data = jpeg(large)
-    small = decode(data, at_least_px=at_least)
-    assert min(small.shape[:2]) >= at_least
-    resized = cv2.resize(large, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-    assert difference(small, np.asarray(resized)) < 2
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM"])
@@ -267,23 +135,6 @@ def test_truncated_files_give_a_reason(format: str, fraction: float) -> None:
         decode(data[: int(len(data) * fraction)], where="a.jpg")
     assert caught.value.reason in {"truncated", "damaged", "not an image"}
     assert "a.jpg" in str(caught.value)
-
-
-def test_jpeg_without_its_end_marker() -> None:
-    data = jpeg()[:-2]
-    assert difference(decode(data), smooth()) < 2
-    with pytest.raises(ImageError, match="end marker"):
-        decode_jpeg(data, jpeg_header(data), strict=True)
-
-
-def test_damaged_jpeg_decodes_unless_strict() -> None:
-    intact = jpeg(smooth(400, 300), quality=90)
-    middle = len(intact) * 2 // 3
-    data = intact[:middle] + b"\xff" * 40 + intact[middle + 40 :]
-    with pytest.raises(ImageError) as caught:
-        decode_jpeg(data, jpeg_header(data), strict=True)
-    assert caught.value.reason == "damaged"
-    assert decode(data).shape == (300, 400, 3)
 
 
 @pytest.mark.parametrize("kind", [b"IDAT", b"tEXt"])
@@ -374,32 +225,6 @@ def test_any_bytes_decode_or_give_a_reason(content: bytes, format: str) -> None:
             check_png_checksums(broken)
 
 
-def test_idx_members(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 20), dtype=np.uint8)
-    content = bytes((0, 0, 8, 3)) + struct.pack(">III", *pixels.shape) + pixels.tobytes()
-    plain, packed = tmp_path / "train-images-idx3-ubyte", tmp_path / "t10k-images-idx3-ubyte.gz"
-    plain.write_bytes(content)
-    packed.write_bytes(gzip.compress(content))
-    for container in (plain, packed):
-        for index in range(3):
-            data = read_bytes(f"{container}#{index}")
-            assert header(data) == Header("pnm", 20, 28)
-            assert (decode(data) == pixels[index][:, :, None]).all()
-        with pytest.raises(ImageError, match="holds 3 images"):
-            read_bytes(f"{container}#3")
-    with pytest.raises(ImageError, match="no such file"):
-        read_bytes(f"{tmp_path / 'absent-idx3-ubyte.gz'}#0")
-    (tmp_path / "cut-idx3-ubyte").write_bytes(content[:-9])
-    with pytest.raises(ImageError, match="9 bytes are missing"):
-        read_bytes(f"{tmp_path / 'cut-idx3-ubyte'}#0")
-
-
-def test_a_hash_in_an_ordinary_name(tmp_path: Path) -> None:
-    path = tmp_path / "shirt#2.jpg"
-    path.write_bytes(jpeg())
-    assert decode(read_bytes(str(path))).shape == (HEIGHT, WIDTH, 3)
-
-
 def test_urls_go_through_fsspec() -> None:
     import fsspec
 
@@ -422,10 +247,3 @@ def test_many_threads_see_the_same() -> None:
         threaded = list(pool.map(decode, files * 20))
     for number, pixels in enumerate(threaded):
         assert (pixels == alone[number % len(files)]).all()
-
-
-def test_header_agrees_with_the_decoder() -> None:
-    data = jpeg(smooth(123, 77), progressive=True)
-    facts = jpeg_header(data)
-    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    assert (facts.height, facts.width, facts.components) == (height, width, 3)

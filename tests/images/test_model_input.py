@@ -19,30 +19,20 @@ from shopsight.errors import ImageError
 from shopsight.images import model_input
 from shopsight.images.model_input import Box, edge_color, preprocess_array, preprocess_image, resize
 from shopsight.preprocess import Interpolation, Preprocess, Resize
-
-
-def smooth(width: int, height: int, seed: int = 0) -> UInt8[np.ndarray, "h w 3"]:
-    corners = np.random.default_rng(seed).integers(20, 236, (3, 4, 3), dtype=np.uint8)
-    return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+from tests.images.samples import difference, jpeg, saved, smooth
 
 
 def encoded(pixels: UInt8[np.ndarray, "h w 3"], format: str, **options: object) -> bytes:
-    out = io.BytesIO()
+    """A file of high quality."""
     if format == "JPEG":
-        options = {"quality": 95, "subsampling": 0, **options}
-    Image.fromarray(pixels).save(out, format, **options)
-    return out.getvalue()
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> float:
-    assert a.shape == b.shape
-    return float(np.abs(a.astype(int) - b).mean())
+        return jpeg(pixels, **options)
+    return saved(Image.fromarray(pixels), format, **options)
 
 
 def by_pillow(
     rgb: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The slow, obvious way."""
+    """The same by Pillow alone, which is slow and obvious."""
     image, size = Image.fromarray(rgb), preprocess.size_px
     method = Image.Resampling[preprocess.interpolation.upper()]
     match preprocess.resize:

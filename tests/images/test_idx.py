@@ -1,0 +1,40 @@
+"""IDX containers: members are read as images, and errors name the member."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shopsight.errors import ImageError
+from shopsight.images.decode import Header, decode, header, read_bytes
+from tests.images.samples import HEIGHT, WIDTH, jpeg
+
+
+def test_idx_members(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 20), dtype=np.uint8)
+    content = bytes((0, 0, 8, 3)) + struct.pack(">III", *pixels.shape) + pixels.tobytes()
+    plain, packed = tmp_path / "train-images-idx3-ubyte", tmp_path / "t10k-images-idx3-ubyte.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    for container in (plain, packed):
+        for index in range(3):
+            data = read_bytes(f"{container}#{index}")
+            assert header(data) == Header("pnm", 20, 28)
+            assert (decode(data) == pixels[index][:, :, None]).all()
+        with pytest.raises(ImageError, match="holds 3 images"):
+            read_bytes(f"{container}#3")
+    with pytest.raises(ImageError, match="no such file"):
+        read_bytes(f"{tmp_path / 'absent-idx3-ubyte.gz'}#0")
+    (tmp_path / "cut-idx3-ubyte").write_bytes(content[:-9])
+    with pytest.raises(ImageError, match="9 bytes are missing"):
+        read_bytes(f"{tmp_path / 'cut-idx3-ubyte'}#0")
+
+
+def test_a_hash_in_an_ordinary_name(tmp_path: Path) -> None:
+    path = tmp_path / "shirt#2.jpg"
+    path.write_bytes(jpeg())
+    assert decode(read_bytes(str(path))).shape == (HEIGHT, WIDTH, 3)
