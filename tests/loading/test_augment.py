@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from shopsight.config.sections import AugmentSettings
 from shopsight.loading.augment import augment
@@ -56,7 +57,7 @@ def run(
 
 
 @pytest.mark.parametrize("side", [28, 224])
-def test_nothing_drawn_gives_the_same_bytes(side: int) -> None:
+def test_no_augmentation_gives_the_same_bytes(side: int) -> None:
     images = photos(6, side)
     out = run(images, NOTHING)
     np.testing.assert_array_equal(out, images)
@@ -104,7 +105,7 @@ def test_a_shift_alone_goes_by_whole_pixels() -> None:
 
 
 @given(st.data())
-def test_a_image_does_not_know_its_batch(data: st.DataObject) -> None:
+def test_an_image_is_the_same_in_any_batch(data: st.DataObject) -> None:
     images, samples = photos(9), np.arange(9) * 7 + 1
     epoch, size_px = data.draw(st.integers(0, 50)), data.draw(st.sampled_from([20, 32, 40]))
     whole = run(images, EVERYTHING, samples=samples, epoch=epoch, size_px=size_px)
@@ -124,7 +125,7 @@ def test_seed_epoch_and_sample_each_matter() -> None:
     np.testing.assert_array_equal(run(images, EVERYTHING), out)
 
 
-def test_switching_one_part_on_changes_no_other_draw() -> None:
+def test_switching_one_change_on_moves_no_other_number() -> None:
     images = photos(30)
     plain = run(images, AugmentSettings())
     erased = run(images, AugmentSettings(random_erasing_prob=1.0, random_erasing_area=(0.05, 0.1)))
@@ -155,10 +156,10 @@ def test_the_input_is_left_alone() -> None:
         {"random_erasing_prob": 1.0},
     ],
 )
-def test_each_part_changes_the_images(change: dict[str, object]) -> None:
+def test_each_change_changes_the_images(change: dict[str, object]) -> None:
     images = photos(20)
     out = run(images, NOTHING.model_copy(update=change))
-    # A draw near zero (no noise to speak of, a scale of nearly one) changes nothing.
+    # A number near zero (no noise to speak of, a scale of nearly one) changes nothing.
     assert (out != images).any(axis=(1, 2, 3)).mean() >= 0.9
 
 
@@ -178,7 +179,7 @@ def test_warps_keep_the_thing_in_the_image() -> None:
     assert areas.max() < 1.05 / 0.75**2
 
 
-def test_sizes_agree_about_what_is_seen() -> None:
+def test_sizes_show_the_same_view() -> None:
     """Straight to a smaller side is the same view as warping first and resizing after."""
     images = photos(10, 96)
     images = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in images])
@@ -204,3 +205,23 @@ def test_gray_images_stay_gray() -> None:
     out = run(images, settings)
     assert (out[..., 0] == out[..., 1]).all()
     assert (out[..., 0] == out[..., 2]).all()
+
+
+def test_noise_has_a_deviation_uniform_up_to_noise_std() -> None:
+    """Each image's own deviation, measured on flat images, against the uniform distribution."""
+    flat = np.full((600, 64, 64, 3), 128, np.uint8)
+    settings = NOTHING.model_copy(update={"noise_prob": 0.75, "noise_std": 20.0})
+    change = run(flat, settings).astype(float) - 128
+    std = change.std(axis=(1, 2, 3))
+    noisy = std > 0
+    # Binomial with p = .75, less the images whose deviation rounds to no change at all (.6 %).
+    assert noisy.mean() == pytest.approx(0.745, abs=4 * (0.75 * 0.25 / 600) ** 0.5)
+    # Rounding to whole levels adds 1/12 to the variance; below a level it swallows the noise.
+    sigma = np.sqrt(np.maximum(std[std > 2] ** 2 - 1 / 12, 0))
+    assert stats.kstest(sigma, stats.uniform(2, 18).cdf).pvalue > 0.01
+    # Normal: of values beyond 1.96 deviations there are 5 %, and the mean stays where it was.
+    strong = change[std > 5] / std[std > 5][:, None, None, None]
+    assert (np.abs(strong) > 1.96).mean() == pytest.approx(0.05, abs=0.005)
+    assert np.abs(strong.mean(axis=(1, 2, 3))).max() < 0.06
+    other = run(flat, settings.model_copy(update={"noise_std": 5.0})).astype(float) - 128
+    assert other.std(axis=(1, 2, 3)).max() == pytest.approx(5, rel=0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shopsight.loading.blob_store import RECORD, Segments, SegmentWriter
+from shopsight.loading.blob_store import RECORD, BlobStore, BlobWriter
 
 
 def key(number: int) -> bytes:
@@ -21,7 +21,7 @@ def keys(*numbers: int) -> np.ndarray:
 
 
 def fill(folder: Path, *numbers: int) -> None:
-    with SegmentWriter(folder) as writer:
+    with BlobWriter(folder) as writer:
         for number in numbers:
             writer.add(key(number), blob(number))
 
@@ -30,38 +30,48 @@ def blob(number: int) -> bytes:
     return bytes([number]) * (number + 1)
 
 
-def read_back(segments: Segments, *numbers: int) -> list[bytes]:
-    segment, place = segments.find(keys(*numbers))
-    starts, ends = segments.spans(segment, place)
-    files = [path.read_bytes() for path in segments.paths]
+def read_back(store: BlobStore, *numbers: int) -> list[bytes]:
+    segment, index = store.find(keys(*numbers))
+    starts, ends = store.spans(segment, index)
+    files = [path.read_bytes() for path in store.paths]
     return [files[s][a:b] for s, a, b in zip(segment, starts, ends, strict=True)]
 
 
 def test_blobs_come_back_by_key_from_any_segment(tmp_path: Path) -> None:
-    assert Segments.read(tmp_path / "none").find(keys(1))[0].tolist() == [-1]
+    assert BlobStore.read(tmp_path / "none").find(keys(1))[0].tolist() == [-1]
     fill(tmp_path, 5, 3, 200)
     fill(tmp_path, 0, 8)
-    segments = Segments.read(tmp_path)
-    assert sorted(segments.counts) == [2, 3]
-    assert read_back(segments, 8, 3, 0, 200, 5, 3) == [blob(n) for n in (8, 3, 0, 200, 5, 3)]
-    assert segments.find(keys(8, 99))[0][1] == -1
+    store = BlobStore.read(tmp_path)
+    assert sorted(store.counts) == [2, 3]
+    assert read_back(store, 8, 3, 0, 200, 5, 3) == [blob(n) for n in (8, 3, 0, 200, 5, 3)]
+    assert store.find(keys(8, 99))[0][1] == -1
 
 
 def test_a_key_in_two_segments_is_found_once(tmp_path: Path) -> None:
     fill(tmp_path, 1, 2)
     fill(tmp_path, 2, 3)
-    assert read_back(Segments.read(tmp_path), 1, 2, 3) == [blob(1), blob(2), blob(3)]
+    assert read_back(BlobStore.read(tmp_path), 1, 2, 3) == [blob(1), blob(2), blob(3)]
+
+
+def test_the_format_on_disk_is_as_documented(tmp_path: Path) -> None:
+    fill(tmp_path, 7, 2)
+    (index,), (blobs,) = tmp_path.glob("*.index"), tmp_path.glob("*.blobs")
+    assert index.stem == blobs.stem
+    assert blobs.read_bytes() == blob(7) + blob(2)
+    ends = (len(blob(7)), len(blob(7)) + len(blob(2)))
+    records = [key(n) + end.to_bytes(8, "little") for n, end in zip((7, 2), ends, strict=True)]
+    assert index.read_bytes() == b"".join(records)
 
 
 def test_an_exception_keeps_what_was_added(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with SegmentWriter(tmp_path) as writer:
+        with BlobWriter(tmp_path) as writer:
             writer.add(key(4), blob(4))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert read_back(Segments.read(tmp_path), 4) == [blob(4)]
+    assert read_back(BlobStore.read(tmp_path), 4) == [blob(4)]
 
 
 def test_a_writer_that_adds_nothing_leaves_nothing(tmp_path: Path) -> None:
@@ -74,14 +84,17 @@ def test_torn_files_are_read_up_to_the_tear(tmp_path: Path) -> None:
     index, blobs = next(tmp_path.glob("*.index")), next(tmp_path.glob("*.blobs"))
     whole = index.read_bytes()
     index.write_bytes(whole[: 2 * RECORD.itemsize + 5])
-    assert Segments.read(tmp_path).counts == [2]
+    assert BlobStore.read(tmp_path).counts == [2]
     index.write_bytes(whole)
     blobs.write_bytes(blobs.read_bytes()[:-1])
-    segments = Segments.read(tmp_path)
-    assert segments.counts == [2]
-    assert segments.find(keys(3))[0].tolist() == [-1]
+    store = BlobStore.read(tmp_path)
+    assert store.counts == [2]
+    assert store.find(keys(3))[0].tolist() == [-1]
+    # What a file system may put behind the last record when the power fails.
+    index.write_bytes(whole[: RECORD.itemsize] + bytes(2 * RECORD.itemsize))
+    assert BlobStore.read(tmp_path).counts == [1]
     blobs.unlink()
-    assert Segments.read(tmp_path).counts == []
+    assert BlobStore.read(tmp_path).counts == []
 
 
 def test_a_killed_writer_loses_only_its_last_moments(tmp_path: Path) -> None:
@@ -90,13 +103,13 @@ import os, signal
 from pathlib import Path
 from shopsight.loading import blob_store
 blob_store.BLOBS_BETWEEN_RECORDS = 10
-writer = blob_store.SegmentWriter(Path({str(tmp_path)!r}))
+writer = blob_store.BlobWriter(Path({str(tmp_path)!r}))
 for number in range(25):
     writer.add(number.to_bytes(8, "big") + bytes(8), bytes([number]) * (number + 1))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", program], check=False)
     assert killed.returncode == -signal.SIGKILL
-    segments = Segments.read(tmp_path)
-    assert segments.counts == [20]
-    assert read_back(segments, *range(20)) == [blob(number) for number in range(20)]
+    store = BlobStore.read(tmp_path)
+    assert store.counts == [20]
+    assert read_back(store, *range(20)) == [blob(number) for number in range(20)]

@@ -20,7 +20,7 @@ from shopsight.errors import ConfigError, ImageError
 from shopsight.files import sha256_file
 from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading import cache
-from shopsight.loading.blob_store import Segments
+from shopsight.loading.blob_store import BlobStore
 from shopsight.loading.cache import PixelSource, geometry_folder, open_cache
 from shopsight.preprocess import Preprocess
 from shopsight.progress import Advance, use_listener
@@ -42,11 +42,11 @@ def images(tmp_path: Path) -> Catalog:
     return Catalog(pl.DataFrame({"image": names}), name="synthetic", root=str(folder))
 
 
-class Ears:
-    """Keeps what is said and which work is done."""
+class WorkRecorder:
+    """A progress listener that keeps the notes and which work is done."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.notes: list[str] = []
         self.work: list[tuple[str, int | None]] = []
 
     @contextmanager
@@ -55,7 +55,7 @@ class Ears:
         yield lambda _count: None
 
     def notify(self, text: str) -> None:
-        self.said.append(text)
+        self.notes.append(text)
 
     def decoded(self) -> int:
         return sum(total or 0 for title, total in self.work if title == "Decoding")
@@ -68,12 +68,12 @@ def opened(
     mode: str = "raw",
     preprocess: Preprocess = PREPROCESS,
     sha256s: list[str] | None = None,
-) -> tuple[PixelSource, Ears]:
-    ears = Ears()
+) -> tuple[PixelSource, WorkRecorder]:
+    recorder = WorkRecorder()
     settings = CacheSettings.model_validate({"mode": mode, "folder": str(folder)})
-    with use_listener(ears):
+    with use_listener(recorder):
         source = open_cache(catalog, preprocess, settings=settings, sha256s=sha256s, threads=2)
-    return source, ears
+    return source, recorder
 
 
 def wanted(catalog: Catalog, preprocess: Preprocess = PREPROCESS) -> np.ndarray:
@@ -83,7 +83,7 @@ def wanted(catalog: Catalog, preprocess: Preprocess = PREPROCESS) -> np.ndarray:
 
 
 @pytest.mark.parametrize("mode", ["auto", "raw", "off"])
-def test_images_are_the_canvas_of_the_files(images: Catalog, tmp_path: Path, mode: str) -> None:
+def test_images_are_the_files_preprocessed(images: Catalog, tmp_path: Path, mode: str) -> None:
     source, _ = opened(images, tmp_path / "cache", mode=mode)
     assert (len(source), source.size_px) == (10, 48)
     assert source.mode == ("off" if mode == "off" else "raw")
@@ -97,19 +97,19 @@ def test_jpegs_are_nearly_the_images(images: Catalog, tmp_path: Path) -> None:
     assert source.mode == "jpeg"
     rows = np.array([9, 2, 2, 0])
     assert np.abs(source.gather(rows) - wanted(images)[rows].astype(int)).mean() < 2
-    again, ears = opened(images, tmp_path / "cache", mode="jpeg")
-    assert ears.decoded() == 0
+    again, recorder = opened(images, tmp_path / "cache", mode="jpeg")
+    assert recorder.decoded() == 0
     np.testing.assert_array_equal(again.gather(rows), source.gather(rows))
 
 
 def test_other_orders_subsets_and_columns_share_the_cache(images: Catalog, tmp_path: Path) -> None:
-    _, ears = opened(images, tmp_path / "cache")
-    assert ears.decoded() == 10
+    _, recorder = opened(images, tmp_path / "cache")
+    assert recorder.decoded() == 10
     part = images.take([8, 1, 5]).with_table(
         images.take([8, 1, 5]).table.with_columns(label=pl.lit("x"))
     )
-    source, ears = opened(part, tmp_path / "cache")
-    assert ears.decoded() == 0
+    source, recorder = opened(part, tmp_path / "cache")
+    assert recorder.decoded() == 0
     np.testing.assert_array_equal(source.gather(np.arange(3)), wanted(part))
 
 
@@ -119,8 +119,8 @@ def test_the_mean_is_not_part_of_the_geometry(images: Catalog, tmp_path: Path) -
     assert opened(images, tmp_path / "cache", preprocess=other_mean)[1].decoded() == 0
     for change in ({"size_px": 32}, {"resize": "squash"}, {"pad_color": "edge"}):
         other = PREPROCESS.model_copy(update=change)
-        source, ears = opened(images, tmp_path / "cache", preprocess=other)
-        assert ears.decoded() == 10
+        source, recorder = opened(images, tmp_path / "cache", preprocess=other)
+        assert recorder.decoded() == 10
         np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images, other))
 
 
@@ -129,16 +129,16 @@ def test_a_changed_file_is_another_image(images: Catalog, tmp_path: Path) -> Non
     refs = images.refs()
     shutil.copy(refs[3], refs[4])
     Image.new("RGB", (60, 60), (1, 2, 3)).save(refs[5])
-    source, ears = opened(images, tmp_path / "cache")
-    assert ears.decoded() == 1, "one file is new; the other is a copy of one in the cache"
+    source, recorder = opened(images, tmp_path / "cache")
+    assert recorder.decoded() == 1, "one file is new; the other is a copy of one in the cache"
     np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
 
 
 def test_equal_files_are_decoded_once(images: Catalog, tmp_path: Path) -> None:
     refs = images.refs()
     shutil.copy(refs[0], refs[9])
-    source, ears = opened(images, tmp_path / "cache")
-    assert ears.decoded() == 9
+    source, recorder = opened(images, tmp_path / "cache")
+    assert recorder.decoded() == 9
     np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
 
 
@@ -161,21 +161,21 @@ def test_a_bad_file_is_named_and_the_work_before_it_is_kept(
     images: Catalog, tmp_path: Path
 ) -> None:
     bad = Path(images.refs()[6])
-    bad.write_bytes(b"not a picture")
+    bad.write_bytes(b"not an image")
     with pytest.raises(ImageError, match=r"6\.jpg"):
         opened(images, tmp_path / "cache")
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
-    kept = sum(Segments.read(folder).counts)
+    kept = sum(BlobStore.read(folder).counts)
     rest = images.take([0, 1, 2, 3, 4, 5, 7, 8, 9])
-    source, ears = opened(rest, tmp_path / "cache")
-    assert ears.decoded() == 9 - kept
+    source, recorder = opened(rest, tmp_path / "cache")
+    assert recorder.decoded() == 9 - kept
     np.testing.assert_array_equal(source.gather(np.arange(9)), wanted(rest))
 
 
-def test_an_interrupted_build_goes_on(
+def test_an_interrupted_build_is_continued(
     images: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE_IMAGES", 1)
+    monkeypatch.setattr(cache, "CHUNK_IMAGES", 1)
     refs = images.refs()
     shas = [sha256_file(ref) for ref in refs]
     held = Path(refs[7]).read_bytes()
@@ -183,14 +183,14 @@ def test_an_interrupted_build_goes_on(
     with pytest.raises(ImageError):
         opened(images, tmp_path / "cache", sha256s=shas)
     Path(refs[7]).write_bytes(held)
-    source, ears = opened(images, tmp_path / "cache", sha256s=shas)
-    assert ears.decoded() == 3
+    source, recorder = opened(images, tmp_path / "cache", sha256s=shas)
+    assert recorder.decoded() == 3
     np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
     rows = np.array([9, 0, 8, 1])
     np.testing.assert_array_equal(source.gather(rows), wanted(images)[rows])
 
 
-def test_a_file_that_changes_under_the_hands_is_refused(images: Catalog, tmp_path: Path) -> None:
+def test_a_file_that_changes_meanwhile_is_refused(images: Catalog, tmp_path: Path) -> None:
     shas = [sha256_file(ref) for ref in images.refs()]
     Image.new("RGB", (60, 60)).save(images.refs()[2])
     with pytest.raises(ImageError, match=r"2\.jpg.*changed") as caught:
@@ -212,16 +212,16 @@ def test_two_builds_at_once_do_the_work_once(images: Catalog, tmp_path: Path) ->
     for result in results:
         np.testing.assert_array_equal(result, wanted(images))
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
-    assert sum(Segments.read(folder).counts) == 10
+    assert sum(BlobStore.read(folder).counts) == 10
 
 
-def test_size_is_told(images: Catalog, tmp_path: Path) -> None:
-    _, ears = opened(images, tmp_path / "cache", mode="auto")
-    (line,) = ears.said
+def test_the_size_is_reported(images: Catalog, tmp_path: Path) -> None:
+    _, recorder = opened(images, tmp_path / "cache", mode="auto")
+    (line,) = recorder.notes
     assert "10 images at 48 px" in line
     assert "69.1 kB raw" in line
     assert "10 to decode; 69.1 kB of the " in line
-    assert ", 0 to decode; in " in opened(images, tmp_path / "cache")[1].said[0]
+    assert ", 0 to decode; in " in opened(images, tmp_path / "cache")[1].notes[0]
 
 
 def test_auto_takes_what_fits(
@@ -231,9 +231,9 @@ def test_auto_takes_what_fits(
     monkeypatch.setattr(cache, "free_bytes", lambda _path: raw_bytes)
     assert opened(images, tmp_path / "a", mode="auto")[0].mode == "jpeg"
     monkeypatch.setattr(cache, "free_bytes", lambda _path: raw_bytes // 20)
-    source, ears = opened(images, tmp_path / "b", mode="auto")
+    source, recorder = opened(images, tmp_path / "b", mode="auto")
     assert source.mode == "off"
-    assert "does not fit" in ears.said[0]
+    assert "does not fit" in recorder.notes[0]
     with pytest.raises(ConfigError, match="does not fit"):
         opened(images, tmp_path / "b", mode="raw")
     # What is there already needs no room.
@@ -258,7 +258,7 @@ from shopsight.preprocess import Preprocess
 
 catalog, folder, images = sys.argv[1], sys.argv[2], int(sys.argv[3])
 blob_store.BLOBS_BETWEEN_RECORDS = 1
-add = blob_store.SegmentWriter.add
+add = blob_store.BlobWriter.add
 
 def add_or_die(self, key, blob, left=[images]):
     if not left[0]:
@@ -266,7 +266,7 @@ def add_or_die(self, key, blob, left=[images]):
     left[0] -= 1
     add(self, key, blob)
 
-blob_store.SegmentWriter.add = add_or_die
+blob_store.BlobWriter.add = add_or_die
 settings = CacheSettings(mode="raw", folder=folder)
 cache.open_cache(Catalog.read(catalog), Preprocess(size_px=48), settings=settings)
 """
@@ -284,7 +284,7 @@ def test_processes_that_build_at_once_and_one_that_is_killed(
     both = [subprocess.Popen([*arguments, "1000"]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
     folder = geometry_folder(tmp_path / "cache", PREPROCESS, "raw")
-    assert sorted(Segments.read(folder).counts) == [4, 6]
-    source, ears = opened(images, tmp_path / "cache")
-    assert ears.decoded() == 0
+    assert sorted(BlobStore.read(folder).counts) == [4, 6]
+    source, recorder = opened(images, tmp_path / "cache")
+    assert recorder.decoded() == 0
     np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))

@@ -154,7 +154,7 @@ def test_resize_keeps_the_mean() -> None:
         np.testing.assert_allclose(out.mean(axis=(0, 1)), pixels.mean(axis=(0, 1)), atol=1.5)
 
 
-def test_fill_is_told_or_the_mean_of_the_edge() -> None:
+def test_fill_is_given_or_the_mean_of_the_edge() -> None:
     images = np.stack([image(), np.full((64, 64, 3), 77, np.uint8)])
     images[1, 5:-5, 5:-5] = 0
     assert fill_colors(images, (1, 2, 3)) == [(1, 2, 3)] * 2

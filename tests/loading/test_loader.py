@@ -42,8 +42,8 @@ ROWS = np.arange(10, 100)
 def batches(
     source: ImageInputs | None = None, rows: np.ndarray = ROWS, **changes: object
 ) -> TrainingBatches:
-    notes: dict[str, object] = {"augment": AUGMENT, "seed": 5, "batch_size": 20, "threads": 2}
-    return TrainingBatches(source or ImageInputs(), rows, **(notes | changes))  # type: ignore[arg-type]
+    options: dict[str, object] = {"augment": AUGMENT, "seed": 5, "batch_size": 20, "threads": 2}
+    return TrainingBatches(source or ImageInputs(), rows, **(options | changes))  # type: ignore[arg-type]
 
 
 def by_row(made: TrainingBatches | OrderedBatches) -> dict[int, bytes]:
@@ -81,11 +81,11 @@ def test_batches_are_uint8_images_with_their_rows() -> None:
     assert batch.images.shape == (20, SIDE, SIDE, 3)
     assert batch.rows.dtype == torch.int64
     assert batch.partner_rows is None
-    assert batch.share is None
+    assert batch.lam is None
     np.testing.assert_array_equal(batch.images.numpy(), source.images[batch.rows.numpy()])
 
 
-def test_a_image_is_the_same_whatever_the_batches_and_threads() -> None:
+def test_an_image_is_the_same_whatever_the_batches_and_threads() -> None:
     wanted = by_row(batches(batch_size=90, threads=1))
     assert len(wanted) == 90
     for changes in ({"threads": 4}, {"batch_size": 7}, {"batch_size": 45, "threads": 3}):
@@ -105,7 +105,7 @@ def test_all_ranks_together_are_one(world: int, mixup: float) -> None:
     for number, whole in enumerate(alone):
         parts = [made[number] for made in ranks]
         assert {len(part.rows) for part in parts} == {20 // world}
-        for name in ("images", "rows", "partner_rows", "share"):
+        for name in ("images", "rows", "partner_rows", "lam"):
             wanted = getattr(whole, name)
             if wanted is not None:
                 got = torch.cat([getattr(part, name) for part in parts])
@@ -155,11 +155,11 @@ def test_mixup_blends_two_augmented_images() -> None:
     seen_unmixed = 0
     for batch in batches(source, augment=settings):
         assert batch.partner_rows is not None
-        assert batch.share is not None
-        share = batch.share.numpy()[:, None, None, None]
-        blend = share * augmented(batch.rows) + (1 - share) * augmented(batch.partner_rows)
+        assert batch.lam is not None
+        lam = batch.lam.numpy()[:, None, None, None]
+        blend = lam * augmented(batch.rows) + (1 - lam) * augmented(batch.partner_rows)
         assert np.abs(batch.images.numpy() - blend).max() <= 0.52
-        unmixed = batch.share == 1
+        unmixed = batch.lam == 1
         seen_unmixed += int(unmixed.sum())
         assert (batch.partner_rows[unmixed] == batch.rows[unmixed]).all()
         assert np.isin(batch.partner_rows.numpy(), ROWS).all()
@@ -168,7 +168,7 @@ def test_mixup_blends_two_augmented_images() -> None:
 
 def test_extra_samples_are_variants_of_their_rows() -> None:
     source = ImageInputs()
-    extra = offline_samples(ROWS, kinds=("vflip", "noise"), share=0.5, seed=5)
+    extra = offline_samples(ROWS, kinds=("vflip", "noise"), fraction=0.5, seed=5)
     made = batches(source, extra=extra, augment=AugmentSettings.none(), batch_size=180)
     (batch,) = made
     counts = np.bincount(batch.rows.numpy(), minlength=100)
@@ -198,11 +198,11 @@ def test_leaving_early_leaves_no_threads() -> None:
     ("rows", "changes", "message"),
     [
         (ROWS[:0], {}, "no training images"),
-        (ROWS, {"batch_size": 21, "world": 2}, "cannot be shared evenly"),
+        (ROWS, {"batch_size": 21, "world": 2}, "does not divide evenly"),
         (ROWS[:3], {"world": 4}, "3 training images"),
     ],
 )
-def test_what_cannot_be_shared_is_refused(
+def test_what_does_not_divide_is_refused(
     rows: np.ndarray, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

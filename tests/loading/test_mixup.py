@@ -17,22 +17,22 @@ def plan(
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_shares_of_mixup_follow_the_beta_distribution(alpha: float) -> None:
+def test_lambdas_of_mixup_follow_the_beta_distribution(alpha: float) -> None:
     mixed = plan(AugmentSettings(mixup=alpha), np.arange(4000))
     assert not mixed.cut.any()
-    assert stats.kstest(mixed.share, stats.beta(alpha, alpha).cdf).pvalue > 0.01
+    assert stats.kstest(mixed.lam, stats.beta(alpha, alpha).cdf).pvalue > 0.01
     assert mixed.partner.min() < 20
     assert 480 < mixed.partner.max() < 500
 
 
-def test_share_of_cutmix_is_what_is_left_uncovered() -> None:
+def test_lambda_of_cutmix_is_what_is_left_uncovered() -> None:
     settings = AugmentSettings(cutmix=1.0)
     samples = np.arange(50)
     mixed = plan(settings, samples)
     images = np.zeros((50, 64, 64, 3), np.uint8)
     mix_into(images, np.full((int(mixed.mixed.sum()), 64, 64, 3), 255, np.uint8), mixed)
-    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)) / 255, 1 - mixed.share, atol=1e-9)
-    assert mixed.share.std() > 0.1
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)) / 255, 1 - mixed.lam, atol=1e-9)
+    assert mixed.lam.std() > 0.1
 
 
 def test_mixup_is_the_weighted_mean() -> None:
@@ -42,16 +42,16 @@ def test_mixup_is_the_weighted_mean() -> None:
     assert 5 < mixed.mixed.sum() < 25
     out = images.copy()
     mix_into(out, partners[mixed.mixed], mixed)
-    share = mixed.share[:, None, None, None]
-    assert np.abs(out - (share * images + (1 - share) * partners)).max() <= 0.51
+    lam = mixed.lam[:, None, None, None]
+    assert np.abs(out - (lam * images + (1 - lam) * partners)).max() <= 0.51
     np.testing.assert_array_equal(out[~mixed.mixed], images[~mixed.mixed])
 
 
 def test_with_both_on_each_gets_half() -> None:
     mixed = plan(AugmentSettings(mixup=0.4, cutmix=1.0), np.arange(1000))
     assert 440 < mixed.cut.sum() < 560
-    assert (mixed.share >= 0).all()
-    assert (mixed.share <= 1).all()
+    assert (mixed.lam >= 0).all()
+    assert (mixed.lam <= 1).all()
 
 
 def test_off_mixes_nothing() -> None:
@@ -65,6 +65,6 @@ def test_a_plan_does_not_know_its_batch() -> None:
     settings = AugmentSettings(mixup=0.4, cutmix=1.0)
     samples = np.arange(40)
     whole, part = plan(settings, samples), plan(settings, samples[[31, 4, 17]])
-    for name in ("partner", "share", "cut", "boxes"):
+    for name in ("partner", "lam", "cut", "boxes"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[[31, 4, 17]])
     assert (plan(settings, samples, epoch=1).partner != whole.partner).any()

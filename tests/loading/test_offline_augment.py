@@ -30,12 +30,12 @@ def made(kind: OfflineKind, images: np.ndarray, *, seed: int = 0) -> np.ndarray:
     return apply_offline(images, samples, seed=seed, fill=WHITE)
 
 
-def test_each_kind_gets_its_share_of_the_rows() -> None:
+def test_each_kind_gets_its_fraction_of_the_rows() -> None:
     rows = np.arange(5, 1005)
-    extra = offline_samples(rows, kinds=KINDS, share=0.245, seed=0)
+    extra = offline_samples(rows, kinds=KINDS, fraction=0.245, seed=0)
     assert len(extra) == 6 * 245
-    for place in range(6):
-        of_kind = extra.rows[extra.kinds == place + 1]
+    for index in range(6):
+        of_kind = extra.rows[extra.kinds == index + 1]
         assert len(of_kind) == 245
         assert len(set(of_kind.tolist())) == 245
         assert set(of_kind.tolist()) <= set(rows.tolist())
@@ -48,18 +48,18 @@ def test_each_kind_gets_its_share_of_the_rows() -> None:
 @given(st.permutations(range(30)), st.integers(0, 5))
 def test_the_choice_depends_on_seed_and_row_alone(order: list[int], seed: int) -> None:
     rows = np.arange(30)
-    wanted = offline_samples(rows, kinds=("hflip", "noise"), share=0.3, seed=seed)
-    got = offline_samples(rows[order], kinds=("hflip", "noise"), share=0.3, seed=seed)
+    wanted = offline_samples(rows, kinds=("hflip", "noise"), fraction=0.3, seed=seed)
+    got = offline_samples(rows[order], kinds=("hflip", "noise"), fraction=0.3, seed=seed)
     np.testing.assert_array_equal(got.rows, wanted.rows)
     np.testing.assert_array_equal(got.kinds, wanted.kinds)
 
 
 def test_another_seed_chooses_other_rows() -> None:
     first, second = (
-        offline_samples(np.arange(100), kinds=("crop",), share=0.2, seed=seed) for seed in (0, 1)
+        offline_samples(np.arange(100), kinds=("crop",), fraction=0.2, seed=seed) for seed in (0, 1)
     )
     assert (first.rows != second.rows).any()
-    assert len(offline_samples(np.arange(100), kinds=(), share=0.2, seed=0)) == 0
+    assert len(offline_samples(np.arange(100), kinds=(), fraction=0.2, seed=0)) == 0
 
 
 def test_flips_are_exact_and_images_as_they_are_stay() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shopsight.loading.photometric import (
     LUMA,
-    NOISE_PLACES,
+    NOISE_OFFSETS,
     BlurKind,
     add_noise,
     blur,
@@ -58,34 +58,36 @@ def in_sequence(
 def test_one_matrix_is_the_four_changes_in_sequence(change: tuple[float, ...]) -> None:
     pixels = image()
     names = ("brightness", "contrast", "saturation", "hue")
-    matrices, pull = color_matrices(
+    matrices, mean_factors = color_matrices(
         **{name: np.array([value]) for name, value in zip(names, change, strict=True)}
     )
     out = pixels.copy()
-    recolor(out, matrices[0], float(pull[0]))
+    recolor(out, matrices[0], float(mean_factors[0]))
     error = np.abs(out - in_sequence(pixels, *change))
     assert error.max() <= 1.6
     assert error.mean() < 0.5
 
 
-def test_nothing_drawn_changes_nothing() -> None:
+def test_factors_of_one_change_nothing() -> None:
     pixels = image(low=0, high=256)
     one = np.ones(1)
-    matrices, pull = color_matrices(brightness=one, contrast=one, saturation=one, hue=0 * one)
+    matrices, mean_factors = color_matrices(
+        brightness=one, contrast=one, saturation=one, hue=0 * one
+    )
     out = pixels.copy()
-    recolor(out, matrices[0], float(pull[0]))
+    recolor(out, matrices[0], float(mean_factors[0]))
     np.testing.assert_array_equal(out, pixels)
 
 
 def test_grays_stay_gray() -> None:
     pixels = image()[:, :, :1].repeat(3, axis=2)
-    matrices, pull = color_matrices(
+    matrices, mean_factors = color_matrices(
         brightness=np.array([1.1]),
         contrast=np.array([0.8]),
         saturation=np.array([1.5]),
         hue=np.array([0.3]),
     )
-    recolor(pixels, matrices[0], float(pull[0]))
+    recolor(pixels, matrices[0], float(mean_factors[0]))
     assert np.ptp(pixels.astype(int), axis=2).max() <= 1
 
 
@@ -106,13 +108,13 @@ def test_noise_has_the_deviation_that_is_asked_for() -> None:
     flat = np.full((128, 128, 3), 128, np.uint8)
     for std in (2.0, 10.0, 25.0):
         out = flat.copy()
-        add_noise(out, std=std, x=17, y=NOISE_PLACES - 1, negative=False)
+        add_noise(out, std=std, x=17, y=NOISE_OFFSETS - 1, negative=False)
         change = out.astype(int) - 128
         assert change.mean() == pytest.approx(0, abs=std / 50)
         assert change.std() == pytest.approx(std, rel=0.05)
         assert abs(np.corrcoef(change.reshape(-1, 3).T) - np.eye(3)).max() < 0.05
         mirrored = flat.copy()
-        add_noise(mirrored, std=std, x=17, y=NOISE_PLACES - 1, negative=True)
+        add_noise(mirrored, std=std, x=17, y=NOISE_OFFSETS - 1, negative=True)
         assert np.abs(change + (mirrored.astype(int) - 128)).max() <= 1
 
 

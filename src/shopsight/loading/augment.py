@@ -1,7 +1,7 @@
-"""Augmentation: each image changed by draws of its own, uint8 in and uint8 out.
+"""Augmentation: each image changed by random numbers of its own, uint8 in and uint8 out.
 
-Geometry is one warp straight to the training size, color one matrix; noise, blur and erasing
-follow. An image that is drawn no change comes out as the same bytes.
+Geometry is one warp straight to the training size, color one matrix; blur, noise and erasing
+follow. An image whose numbers change nothing comes out as the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shopsight.loading.geometric import (
     warp_matrices,
 )
 from shopsight.loading.photometric import (
-    NOISE_PLACES,
+    NOISE_OFFSETS,
     add_noise,
     blur,
     channel_orders,
@@ -39,7 +39,10 @@ ERASE_ASPECTS = (0.3, 1 / 0.3)
 
 
 class RandomDraw(IntEnum):
-    """The place of each draw: switching one part on or off changes no draw of the others."""
+    """The position of each random number: switching one change on or off moves none of the others.
+
+    Append only: a resumed run must find the same numbers.
+    """
 
     HFLIP = 0
     VFLIP = 1
@@ -78,16 +81,19 @@ class RandomDraw(IntEnum):
 
 
 Kind = TypeVar("Kind", bound=str)
-Draws = Float64[np.ndarray, "b draws"]
+Uniforms = Float64[np.ndarray, "b numbers"]
 
 
 class Geometry(NamedTuple):
-    """What happens to the pixels' places.
+    """Where the pixels go.
 
     Attributes:
-        matrices: from target to source pixels.
-        warped: the matrix is needed; else flips and `moves` (whole pixels, x and y) do it.
-        reduction: source pixels per target pixel.
+        hflip: Mirrored left and right.
+        vflip: Mirrored top and bottom.
+        warped: The matrix is needed; else flips and `moves` do it.
+        moves: Whole pixels to the right and down.
+        matrices: From target to source pixels.
+        reduction: Source pixels per target pixel.
     """
 
     hflip: Bool[np.ndarray, "b"]
@@ -99,16 +105,21 @@ class Geometry(NamedTuple):
 
 
 class ColorPlan(NamedTuple):
-    """Attributes:
-    recolored: the matrix applies.
-    equalized: CLAHE applies, with this clip limit; never both.
+    """What happens to the colors; never both the matrix and CLAHE.
+
+    Attributes:
+        recolored: The matrix applies.
+        matrices: From RGB to RGB.
+        mean_factors: Of the image's mean gray, which is added.
+        equalized: CLAHE applies.
+        clip_limits: CLAHE's.
     """
 
     recolored: Bool[np.ndarray, "b"]
     matrices: Float64[np.ndarray, "b 3 3"]
-    pull: Float64[np.ndarray, "b"]
+    mean_factors: Float64[np.ndarray, "b"]
     equalized: Bool[np.ndarray, "b"]
-    clip_limit: Float64[np.ndarray, "b"]
+    clip_limits: Float64[np.ndarray, "b"]
 
 
 def augment(
@@ -121,26 +132,30 @@ def augment(
     size_px: int,
     fill: PadColor = WHITE,
 ) -> UInt8[np.ndarray, "b {size_px} {size_px} 3"]:
-    """Change each image by what is drawn for (seed, epoch, its sample id).
+    """Change each image by the random numbers of (seed, epoch, its sample id).
 
     Args:
-        samples: sample ids; which images share a batch changes nothing.
-        size_px: side of the result; the warp goes there directly.
-        fill: the color outside the image, or "edge" for the mean of its outermost pixels.
+        images: Left as they are.
+        samples: Sample ids; which images are in one batch changes nothing.
+        settings: Probabilities and ranges.
+        seed: Of the run.
+        epoch: Of the run.
+        size_px: Side of the result; the warp goes there directly.
+        fill: The color outside the image, or "edge" for the mean of its outermost pixels.
     """
     rand = uniforms(seed, epoch, samples, len(RandomDraw), purpose=Purpose.AUGMENT)
     out = np.empty((len(images), size_px, size_px, 3), np.uint8)
-    geometry = _geometry(rand, settings, source_px=images.shape[1], target_px=size_px)
-    _place(images, geometry, out=out, fills=fill_colors(images, fill))
-    _color(out, rand, settings)
-    _blur(out, rand, settings)
-    _noise(out, rand, settings)
-    _erase(out, rand, settings)
+    geometry = _plan_geometry(rand, settings, source_px=images.shape[1], target_px=size_px)
+    _apply_geometry(images, geometry, out=out, fills=fill_colors(images, fill))
+    _apply_color(out, rand, settings)
+    _apply_blur(out, rand, settings)
+    _apply_noise(out, rand, settings)
+    _apply_erasing(out, rand, settings)
     return out
 
 
-def _geometry(
-    rand: Draws, settings: AugmentSettings, *, source_px: int, target_px: int
+def _plan_geometry(
+    rand: Uniforms, settings: AugmentSettings, *, source_px: int, target_px: int
 ) -> Geometry:
     warped = rand[:, RandomDraw.WARP] < settings.affine_prob
     kinds = _choice(rand, RandomDraw.WARP_KIND, settings.affine_kinds)
@@ -156,8 +171,8 @@ def _geometry(
         of(), _either_way(rand, RandomDraw.STRETCH, np.log1p(settings.aspect_jitter)), 0.0
     )
     shifts = [
-        _either_way(rand, place, settings.translate)
-        for place in (RandomDraw.SHIFT_X, RandomDraw.SHIFT_Y)
+        _either_way(rand, which, settings.translate)
+        for which in (RandomDraw.SHIFT_X, RandomDraw.SHIFT_Y)
     ]
     shift = np.where(of("translate")[:, None], np.stack(shifts, axis=1), 0.0)
     bends = (scale != 1.0) | (rotate_deg != 0.0) | (log_stretch != 0.0)
@@ -185,7 +200,7 @@ def _geometry(
     )
 
 
-def _place(
+def _apply_geometry(
     images: UInt8[np.ndarray, "b s s 3"],
     geometry: Geometry,
     *,
@@ -213,25 +228,27 @@ def _place(
             resize_into(turned, out=target)
 
 
-def _color(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+def _apply_color(
+    out: UInt8[np.ndarray, "b t t 3"], rand: Uniforms, settings: AugmentSettings
+) -> None:
     if settings.color_jitter_prob == 0.0:
         return
     plan = _plan_color(rand, settings)
     for i in np.flatnonzero(plan.recolored).tolist():
-        recolor(out[i], plan.matrices[i], float(plan.pull[i]))
+        recolor(out[i], plan.matrices[i], float(plan.mean_factors[i]))
     for i in np.flatnonzero(plan.equalized).tolist():
-        equalize(out[i], float(plan.clip_limit[i]))
+        equalize(out[i], float(plan.clip_limits[i]))
 
 
-def _plan_color(rand: Draws, settings: AugmentSettings) -> ColorPlan:
-    coloured = rand[:, RandomDraw.COLOR] < settings.color_jitter_prob
+def _plan_color(rand: Uniforms, settings: AugmentSettings) -> ColorPlan:
+    changed = rand[:, RandomDraw.COLOR] < settings.color_jitter_prob
     kinds = _choice(rand, RandomDraw.COLOR_KIND, settings.color_kinds)
 
     def of(*names: str) -> Bool[np.ndarray, "b"]:
-        return coloured & np.isin(kinds, names)
+        return changed & np.isin(kinds, names)
 
     light, tint = of("jitter", "brightness-contrast"), of("jitter", "hue-saturation")
-    matrices, pull = color_matrices(
+    matrices, mean_factors = color_matrices(
         brightness=np.where(light, _within(rand, RandomDraw.BRIGHTNESS, settings.brightness), 1.0),
         contrast=np.where(light, _within(rand, RandomDraw.CONTRAST, settings.contrast), 1.0),
         saturation=np.where(tint, _within(rand, RandomDraw.SATURATION, settings.saturation), 1.0),
@@ -242,13 +259,15 @@ def _plan_color(rand: Draws, settings: AugmentSettings) -> ColorPlan:
     return ColorPlan(
         recolored=light | tint | shuffled,
         matrices=matrices,
-        pull=pull,
+        mean_factors=mean_factors,
         equalized=of("clahe"),
-        clip_limit=_within(rand, RandomDraw.CLAHE, CLAHE_CLIP_LIMITS),
+        clip_limits=_within(rand, RandomDraw.CLAHE, CLAHE_CLIP_LIMITS),
     )
 
 
-def _blur(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+def _apply_blur(
+    out: UInt8[np.ndarray, "b t t 3"], rand: Uniforms, settings: AugmentSettings
+) -> None:
     blurred = np.flatnonzero(rand[:, RandomDraw.BLUR] < settings.blur_prob)
     if len(blurred):
         kinds = _choice(rand, RandomDraw.BLUR_KIND, settings.blur_kinds)
@@ -257,39 +276,45 @@ def _blur(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSetti
             blur(out[i], kinds[i], int(sizes[i]))
 
 
-def _noise(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+def _apply_noise(
+    out: UInt8[np.ndarray, "b t t 3"], rand: Uniforms, settings: AugmentSettings
+) -> None:
     std = rand[:, RandomDraw.NOISE_STD] * settings.noise_std
-    place = (rand[:, [RandomDraw.NOISE_X, RandomDraw.NOISE_Y]] * NOISE_PLACES).astype(int).tolist()
+    offsets = (rand[:, [RandomDraw.NOISE_X, RandomDraw.NOISE_Y]] * NOISE_OFFSETS).astype(int)
     negative = (rand[:, RandomDraw.NOISE_SIGN] < 0.5).tolist()
     for i in np.flatnonzero(rand[:, RandomDraw.NOISE] < settings.noise_prob).tolist():
-        x, y = place[i]
+        x, y = offsets[i].tolist()
         add_noise(out[i], std=float(std[i]), x=x, y=y, negative=negative[i])
 
 
-def _erase(out: UInt8[np.ndarray, "b t t 3"], rand: Draws, settings: AugmentSettings) -> None:
+def _apply_erasing(
+    out: UInt8[np.ndarray, "b t t 3"], rand: Uniforms, settings: AugmentSettings
+) -> None:
     erased = np.flatnonzero(rand[:, RandomDraw.ERASE] < settings.random_erasing_prob)
     if not len(erased):
         return
     area = _within(rand, RandomDraw.ERASE_AREA, settings.random_erasing_area).tolist()
     low, high = np.log(ERASE_ASPECTS)
     aspect = np.exp(_within(rand, RandomDraw.ERASE_ASPECT, (low, high))).tolist()
-    place = rand[:, [RandomDraw.ERASE_X, RandomDraw.ERASE_Y]].tolist()
+    corners = rand[:, [RandomDraw.ERASE_X, RandomDraw.ERASE_Y]].tolist()
     mean = (rand[:, RandomDraw.ERASE_MEAN] < 0.5).tolist()
     colors = (rand[:, RandomDraw.ERASE_RED : RandomDraw.ERASE_BLUE + 1] * 256).astype(int).tolist()
     for i in erased.tolist():
-        x, y = place[i]
+        x, y = corners[i]
         color = None if mean[i] else (colors[i][0], colors[i][1], colors[i][2])
         erase(out[i], area=area[i], aspect=aspect[i], x=x, y=y, color=color)
 
 
-def _choice(rand: Draws, place: RandomDraw, kinds: tuple[Kind, ...]) -> list[Kind]:
-    return [kinds[int(value * len(kinds))] for value in rand[:, place].tolist()]
+def _choice(rand: Uniforms, which: RandomDraw, kinds: tuple[Kind, ...]) -> list[Kind]:
+    return [kinds[int(value * len(kinds))] for value in rand[:, which].tolist()]
 
 
-def _within(rand: Draws, place: RandomDraw, span: tuple[float, float]) -> Float64[np.ndarray, "b"]:
+def _within(
+    rand: Uniforms, which: RandomDraw, span: tuple[float, float]
+) -> Float64[np.ndarray, "b"]:
     low, high = span
-    return low + (high - low) * rand[:, place]
+    return low + (high - low) * rand[:, which]
 
 
-def _either_way(rand: Draws, place: RandomDraw, largest: float) -> Float64[np.ndarray, "b"]:
-    return (2.0 * rand[:, place] - 1.0) * largest
+def _either_way(rand: Uniforms, which: RandomDraw, largest: float) -> Float64[np.ndarray, "b"]:
+    return (2.0 * rand[:, which] - 1.0) * largest

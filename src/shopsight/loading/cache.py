@@ -4,9 +4,9 @@ One folder holds the images of one geometry (size, resize, pad color, ...), what
 they come from: an image is found by the hash of its file's bytes and its box. So folds, subsets,
 other orders and other label columns share it, and a file that changed is another image.
 
-Each build appends to a segment of its own: a file of pixels, and a file with one record per
-image that is written after the pixels are on disk. A build that was interrupted leaves a
-shorter segment, and the next one goes on from there; builds side by side cannot harm each other.
+The pixels are in a blob store, see `shopsight.loading.blob_store`. A build that was interrupted
+leaves what it decoded, and the next one decodes the rest; builds side by side cannot harm each
+other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
 from shopsight.images.decode import read_bytes
-from shopsight.loading.blob_store import KEY_BYTES, Keys, Segments, SegmentWriter
+from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
@@ -40,11 +40,11 @@ Made = TypeVar("Made")
 CACHE_VERSION = 1
 JPEG_QUALITY = 95
 # Product photos take a seventh of the pixels at this quality without chroma subsampling.
-JPEG_SHARE_OF_RAW = 1 / 6
-FREE_SHARE_FOR_RAW = 0.5
+JPEG_BY_RAW = 1 / 6
+FREE_FRACTION_FOR_RAW, FREE_FRACTION_AT_MOST = 0.5, 0.95
 # Images handed to a thread at once: many small ones, because handing over costs as much as
 # decoding 28 px; few large ones, which bounds the memory of a build.
-PIECE_IMAGES, PIECE_BYTES = 64, 4_000_000
+CHUNK_IMAGES, CHUNK_BYTES = 64, 4_000_000
 
 
 @runtime_checkable
@@ -52,14 +52,17 @@ class PixelSource(Protocol):
     """Where square images come from. `gather` may be called from many threads."""
 
     @property
-    def size_px(self) -> int: ...
+    def size_px(self) -> int:
+        """Side of the squares."""
 
     @property
-    def mode(self) -> Literal["raw", "jpeg", "off"]: ...
+    def mode(self) -> Literal["raw", "jpeg", "off"]:
+        """How the images are kept."""
 
     def __len__(self) -> int: ...
 
-    def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]: ...
+    def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
+        """Return the images of these rows."""
 
 
 def open_cache(
@@ -70,14 +73,17 @@ def open_cache(
     sha256s: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> PixelSource:
-    """The square images of a catalog; decodes those that the cache lacks.
+    """Open the square images of a catalog; decode those that the cache lacks.
 
     Args:
-        sha256s: of each file's bytes, as hex (the audit has them); None: computed here.
-        threads: that decode; None: one per core.
+        catalog: With the files and boxes.
+        preprocess: The square that they become.
+        settings: Where, and as what.
+        sha256s: Of each file's bytes, as hex (the audit has them); None: computed here.
+        threads: That decode; None: one per core.
 
     Raises:
-        ImageError: a file that cannot be decoded, by name.
+        ImageError: A file that cannot be decoded, by name.
         ConfigError: `settings.mode` is "raw" or "jpeg" and does not fit on the disk.
     """
     images = ImageSet(catalog.refs(), catalog.boxes(), preprocess)
@@ -92,24 +98,24 @@ def open_cache(
     if mode is None:
         return DecodingSource(images)
     folder = geometry_folder(root, preprocess, mode)
-    segments = _complete(folder, images, shas, keys, mode=mode, threads=workers)
+    store = _complete(folder, images, shas, keys, mode=mode, threads=workers)
     source = RawSource if mode == "raw" else JpegSource
-    return source(segments, keys, preprocess.size_px)
+    return source(store, keys, preprocess.size_px)
 
 
 def cache_root(settings: CacheSettings) -> Path:
-    """The folder of all caches: the recipe's, or the user's."""
+    """Return the folder of all caches: the recipe's, or the user's."""
     return Path(settings.folder).expanduser() if settings.folder else cache_folder()
 
 
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:
-    """The folder for images of this geometry; mean and std do not enter it."""
+    """Return the folder for images of this geometry; mean and std do not enter it."""
     key = sha256(_geometry(preprocess, mode).encode()).hexdigest()[:12]
     return root / "pixels" / f"{preprocess.size_px}px-{mode}-{key}"
 
 
 def image_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None) -> Keys:
-    """16 bytes for each image, from its file's hash and its box."""
+    """Return 16 bytes for each image, from its file's hash and its box."""
     plain = [bytes.fromhex(sha) for sha in sha256s]
     if boxes is not None:
         boxed = ~np.isnan(boxes).any(axis=1)
@@ -129,19 +135,20 @@ def _geometry(preprocess: Preprocess, mode: CacheMode) -> str:
 def _mode_that_fits(
     settings: CacheSettings, root: Path, images: ImageSet, keys: Keys
 ) -> CacheMode | None:
-    """The mode to use, None when nothing fits; says what it takes and why."""
+    """Return the mode to use, None when nothing fits; notify what it takes."""
     free = free_bytes(root)
     asked: tuple[CacheMode, ...] = ("raw", "jpeg")
     if settings.mode in asked:
         asked = (settings.mode,)
     for mode in asked:
-        each = images.raw_bytes * (1 if mode == "raw" else JPEG_SHARE_OF_RAW)
+        each = images.raw_bytes * (1 if mode == "raw" else JPEG_BY_RAW)
         folder = geometry_folder(root, images.preprocess, mode)
         distinct = np.unique(keys)
-        missing = int((Segments.read(folder).find(distinct)[0] < 0).sum())
+        missing = int((BlobStore.read(folder).find(distinct)[0] < 0).sum())
         needed = missing * each
-        share = FREE_SHARE_FOR_RAW if settings.mode == "auto" and mode == "raw" else 0.95
-        if missing and needed > share * free:
+        cautious = settings.mode == "auto" and mode == "raw"
+        allowed = free * (FREE_FRACTION_FOR_RAW if cautious else FREE_FRACTION_AT_MOST)
+        if missing and needed > allowed:
             continue
         room = f"; {human_bytes(needed)} of the {human_bytes(free)} that are free"
         notify(
@@ -170,29 +177,29 @@ def _complete(
     *,
     mode: CacheMode,
     threads: int,
-) -> Segments:
-    """All segments of the folder, after the missing images were added."""
-    segments = Segments.read(folder)
-    if not len(_missing(segments, keys)):
-        return segments
+) -> BlobStore:
+    """Return the folder's store, after the missing images were added."""
+    store = BlobStore.read(folder)
+    if not len(_missing(store, keys)):
+        return store
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "about.json"
     if not about.exists():
         write_json(about, {"geometry": _geometry(images.preprocess, mode)})
     # The lock only saves double work, for instance by the processes of a distributed run:
-    # segments are safe without it.
+    # the store is safe without it.
     with _only_builder(folder):
-        missing = _missing(Segments.read(folder), keys)
+        missing = _missing(BlobStore.read(folder), keys)
         if len(missing):
             _decode_into(folder, images, shas, keys, missing, mode=mode, threads=threads)
-    return Segments.read(folder)
+    return BlobStore.read(folder)
 
 
-def _missing(segments: Segments, keys: Keys) -> Int64[np.ndarray, "m"]:
-    """The first row of each distinct image that no segment holds."""
+def _missing(store: BlobStore, keys: Keys) -> Int64[np.ndarray, "m"]:
+    """Return the first row of each distinct image that the store lacks."""
     _, first = np.unique(keys, return_index=True)
     first = np.sort(first)
-    return first[segments.find(keys[first])[0] < 0]
+    return first[store.find(keys[first])[0] < 0]
 
 
 def _decode_into(
@@ -212,9 +219,9 @@ def _decode_into(
         jpeg: bytes = simplejpeg.encode_jpeg(pixels, JPEG_QUALITY, colorsubsampling="444")
         return jpeg
 
-    piece = max(1, min(PIECE_IMAGES, PIECE_BYTES // images.raw_bytes))
-    with SegmentWriter(folder) as writer, task("Decoding", total=len(rows)) as advance:
-        blobs = _by_threads(encoded, rows.tolist(), piece=piece, threads=threads)
+    chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // images.raw_bytes))
+    with BlobWriter(folder) as writer, task("Decoding", total=len(rows)) as advance:
+        blobs = _by_threads(encoded, rows.tolist(), chunk=chunk, threads=threads)
         for row, blob in zip(rows.tolist(), blobs, strict=True):
             writer.add(keys[row].ljust(KEY_BYTES, b"\0"), blob)
             advance(1)
@@ -226,21 +233,21 @@ def _hashes(refs: Sequence[str], threads: int) -> list[str]:
 
     with task("Hashing", total=len(refs)) as advance:
         hashes = []
-        for digested in _by_threads(digest, refs, piece=PIECE_IMAGES, threads=threads):
+        for digested in _by_threads(digest, refs, chunk=CHUNK_IMAGES, threads=threads):
             hashes.append(digested)
             advance(1)
         return hashes
 
 
 def _by_threads(
-    work: Callable[[Item], Made], items: Sequence[Item], *, piece: int, threads: int
+    work: Callable[[Item], Made], items: Sequence[Item], *, chunk: int, threads: int
 ) -> Iterator[Made]:
-    """work(item) for each item, in order, in constant memory."""
+    """Yield work(item) for each item, in order, in constant memory."""
 
     def make(number: int) -> list[Made]:
-        return [work(item) for item in items[number * piece : (number + 1) * piece]]
+        return [work(item) for item in items[number * chunk : (number + 1) * chunk]]
 
-    for made in prefetch(make, range(math.ceil(len(items) / piece)), threads=threads):
+    for made in prefetch(make, range(math.ceil(len(items) / chunk)), threads=threads):
         yield from made
 
 

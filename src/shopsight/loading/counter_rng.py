@@ -1,8 +1,13 @@
 """Random numbers that belong to a sample, not to a moment.
 
-Every draw is a hash of (seed, epoch, sample, purpose, position). Nothing is shared and nothing
-advances, so the composition of batches, the number of threads, the ranks of a distributed run and
-an interruption change no draw.
+A usual generator has a state that each number advances: the numbers an image gets depend on how
+many were taken before, and so on the order of the images, the threads, and where a run was
+stopped. Here nothing advances. SplitMix64 gives as its k-th number mix(s + k g), with a seed s and
+a constant g: the states are equally spaced, so that the k-th can be had without the ones before
+it. That makes it a counter-based generator (Salmon et al. 2011, "Parallel random numbers: as easy
+as 1, 2, 3"). With s a hash of (seed, epoch, purpose, sample), every number is a function of
+(seed, epoch, purpose, sample, k) alone. The composition of batches, the number of threads, the
+ranks of a distributed run and an interruption change no number.
 """
 
 from __future__ import annotations
@@ -12,12 +17,11 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
-_MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+from shopsight.splitmix import GOLDEN_GAMMA, MASK, mix64, mix64_int
 
 
 class Purpose(IntEnum):
-    """What a draw is for: draws of two purposes are independent of each other."""
+    """What a number is for: numbers of two purposes are independent of each other."""
 
     ORDER = 1
     AUGMENT = 2
@@ -34,10 +38,9 @@ def uniforms(
     *,
     purpose: Purpose = Purpose.AUGMENT,
 ) -> Float64[np.ndarray, "b {count}"]:
-    """`count` uniform numbers in [0, 1) for each sample id.
+    """Return `count` uniform numbers in [0, 1) for each sample id.
 
-    Source: the finaliser of SplitMix64, Steele, Lea and Flood 2014, "Fast splittable pseudorandom
-    number generators", as a counter-based generator.
+    Source: SplitMix64 (Steele, Lea & Flood 2014) as a counter-based generator; see the module.
     """
     bits = _bits(seed, epoch, samples, count, purpose)
     # 53 bits are what a float64 holds: every value is exact, and 1.0 never comes out.
@@ -45,7 +48,11 @@ def uniforms(
 
 
 def permutation(seed: int, epoch: int, count: int) -> Int64[np.ndarray, "{count}"]:
-    """The numbers 0..count-1 in an order drawn for this (seed, epoch)."""
+    """Return the numbers 0..count-1 in a random order that belongs to this (seed, epoch).
+
+    Each number gets 64 random bits, and the numbers are sorted by them. Two of n numbers have the
+    same bits with probability n^2 / 2^65 at most, so that all orders are as good as equally likely.
+    """
     ranks = _bits(seed, epoch, np.arange(count, dtype=np.int64), 1, Purpose.ORDER)
     return np.argsort(ranks[:, 0], kind="stable").astype(np.int64, copy=False)
 
@@ -53,22 +60,10 @@ def permutation(seed: int, epoch: int, count: int) -> Int64[np.ndarray, "{count}
 def _bits(
     seed: int, epoch: int, samples: Int64[np.ndarray, "b"], count: int, purpose: Purpose
 ) -> UInt64[np.ndarray, "b {count}"]:
-    key = _mixed_int(_mixed_int(_mixed_int(seed) + epoch) + purpose)
-    # 0-d arrays and scalars warn when uint64 wraps around, arrays do not: stay with arrays.
-    state = _mixed(samples.astype(np.uint64) + np.array([key], dtype=np.uint64))
-    steps = np.array([(_GOLDEN * (1 + step)) & _MASK for step in range(count)], dtype=np.uint64)
-    return _mixed(state[:, None] + steps[None, :])
-
-
-def _mixed(values: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64[np.ndarray, "*shape"] = values ^ (values >> np.uint64(31))
-    return mixed
-
-
-def _mixed_int(value: int) -> int:
-    value = (value + _GOLDEN) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
+    # Mixed after each part: sums alone would make (seed 0, epoch 1) and (seed 1, epoch 0) equal.
+    key = 0
+    for part in (seed, epoch, purpose):
+        key = mix64_int(key + part + GOLDEN_GAMMA)
+    state = mix64(samples.astype(np.uint64) + np.array([key], dtype=np.uint64))
+    steps = [((1 + step) * GOLDEN_GAMMA) & MASK for step in range(count)]
+    return mix64(state[:, None] + np.array(steps, dtype=np.uint64)[None, :])

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation, made ahead by threads.
+"""Batches for training and evaluation, prefetched by threads.
 
 Worker processes would copy every batch between processes; the decoder, the gather from the cache
 and the warp all run outside the interpreter lock, so threads do the same work without it.
@@ -28,36 +28,43 @@ from shopsight.preprocess import WHITE, PadColor
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, and where their targets are.
+    """Images, and the rows of their targets.
 
     Attributes:
-        rows: catalog rows.
-        partner_rows: of the image mixed in (the own row where none was); None: mixing is off.
-        share: weight of the own target, the partner's has the rest; None: mixing is off.
+        images: uint8, channels last.
+        rows: Catalog rows.
+        partner_rows: Of the image mixed in (the own row where none was); None: mixing is off.
+        lam: Weight of the own target, lambda; the partner's has 1 - lambda. None: mixing is off.
     """
 
     images: UInt8[Tensor, "b s s 3"]
     rows: Int64[Tensor, "b"]
     partner_rows: Int64[Tensor, "b"] | None = None
-    share: Float32[Tensor, "b"] | None = None
+    lam: Float32[Tensor, "b"] | None = None
 
 
 class TrainingBatches:
-    """Augmented batches in an order drawn for each epoch.
+    """Augmented batches in a random order of each epoch.
 
-    Every image, its changes and its place depend on (seed, epoch, sample) alone. The batches of
+    Every image, its changes and its position depend on (seed, epoch, sample) alone. The batches of
     all ranks together are the same for every number of ranks and threads.
 
     Args:
-        rows: catalog rows of the training images.
-        batch_size: of all ranks together.
-        size_px: side of the batches, or a function from epoch to side.
-        fill: the color outside the images: the preprocess's pad color.
-        extra: further samples, see `shopsight.loading.offline_augment`.
-        pin_memory: put batches in page-locked memory, for copies to a GPU.
+        source: Of the images.
+        rows: Catalog rows of the training images.
+        augment: What is changed in them.
+        seed: Of the order and the changes.
+        batch_size: Of all ranks together.
+        size_px: Side of the batches, or a function from epoch to side.
+        fill: The color outside the images: the preprocess's pad color.
+        extra: Further samples, see `shopsight.loading.offline_augment`.
+        rank: This process's number.
+        world: Number of processes.
+        threads: That make batches; None: see `shopsight.prefetch.default_threads`.
+        pin_memory: Put batches in page-locked memory, for copies to a GPU.
 
     Raises:
-        ConfigError: no rows, or a batch size that the ranks cannot share evenly.
+        ConfigError: No rows, or a batch size that does not divide by the number of ranks.
     """
 
     def __init__(
@@ -78,7 +85,7 @@ class TrainingBatches:
     ) -> None:
         samples = identity(rows)
         self._samples = samples if extra is None else concat(samples, extra)
-        _check_sharing(len(self._samples), batch_size, world)
+        _check_divisible(len(self._samples), batch_size, world)
         self._source = source
         self._settings = augment
         self._seed = seed
@@ -91,7 +98,7 @@ class TrainingBatches:
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Iterators started from now on give this epoch."""
+        """Make iterators that start from now on yield this epoch."""
         self._epoch = epoch
 
     @property
@@ -100,7 +107,7 @@ class TrainingBatches:
         return self._size_px if isinstance(self._size_px, int) else self._size_px(self._epoch)
 
     def __len__(self) -> int:
-        # The last partial batch is left out (another epoch draws others), unless it is all.
+        # The last partial batch is left out (in another epoch it holds others), unless it is all.
         return max(1, len(self._samples) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -130,7 +137,7 @@ class TrainingBatches:
         mix_into(images, self._images(partners, epoch, size_px), plan)
         partner_rows = samples.rows.copy()
         partner_rows[plan.mixed] = partners.rows
-        return self._batch(images, samples.rows, partner_rows, plan.share)
+        return self._batch(images, samples.rows, partner_rows, plan.lam)
 
     def _images(self, samples: Samples, epoch: int, size_px: int) -> UInt8[np.ndarray, "b s s 3"]:
         plain = self._source.gather(samples.rows)
@@ -150,14 +157,14 @@ class TrainingBatches:
         images: UInt8[np.ndarray, "b s s 3"],
         rows: Int64[np.ndarray, "b"],
         partner_rows: Int64[np.ndarray, "b"] | None = None,
-        share: Float64[np.ndarray, "b"] | None = None,
+        lam: Float64[np.ndarray, "b"] | None = None,
     ) -> Batch:
         pixels = torch.from_numpy(images)
         return Batch(
             images=pixels.pin_memory() if self._pin_memory else pixels,
             rows=torch.from_numpy(rows),
             partner_rows=None if partner_rows is None else torch.from_numpy(partner_rows),
-            share=None if share is None else torch.from_numpy(share.astype(np.float32)),
+            lam=None if lam is None else torch.from_numpy(lam.astype(np.float32)),
         )
 
 
@@ -166,6 +173,15 @@ class OrderedBatches:
 
     With several ranks, each has one run of consecutive rows: the ranks' rows one after another
     are `rows`. Sizes differ by one at most, so the number of batches can differ by one.
+
+    Args:
+        source: Of the images.
+        rows: Catalog rows.
+        batch_size: Of this rank.
+        rank: This process's number.
+        world: Number of processes.
+        threads: That make batches; None: see `shopsight.prefetch.default_threads`.
+        pin_memory: Put batches in page-locked memory, for copies to a GPU.
     """
 
     def __init__(
@@ -199,13 +215,13 @@ class OrderedBatches:
         return Batch(images=images, rows=torch.from_numpy(rows.copy()))
 
 
-def _check_sharing(count: int, batch_size: int, world: int) -> None:
+def _check_divisible(count: int, batch_size: int, world: int) -> None:
     if count == 0:
         raise ConfigError("there are no training images")
     if batch_size % world:
         raise ConfigError(
-            f"training.batch_size = {batch_size} cannot be shared evenly by {world} processes",
+            f"training.batch_size = {batch_size} does not divide evenly among {world} processes",
             fix=f"--set training.batch_size={-(-batch_size // world) * world}",
         )
     if count < world:
-        raise ConfigError(f"{count} training images cannot be shared by {world} processes")
+        raise ConfigError(f"{count} training images are too few for {world} processes")

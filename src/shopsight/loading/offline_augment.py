@@ -2,9 +2,9 @@
 
 A sample is a catalog row together with a kind: kind 0 is the image as it is, kind k its
 k-th variant. Nothing is written to disk; the variant is made from the cached image when it is
-read, always with the same draws.
+read, always with the same random numbers.
 
-Source: the six kinds and the share of 24.5 % each are those of the Product-650 work.
+Source: the six kinds and the fraction of 24.5 % each are those of the Product-650 work.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.loading.counter_rng import Purpose, uniforms
 from shopsight.loading.geometric import fill_colors, flip_into, warp, warp_matrices
-from shopsight.loading.photometric import NOISE_PLACES, add_noise, erase
+from shopsight.loading.photometric import NOISE_OFFSETS, add_noise, erase
 from shopsight.preprocess import Color, PadColor
 
 OfflineKind = Literal["hflip", "vflip", "rotate", "crop", "noise", "box"]
 AS_IS = 0
-# The place in this tuple is part of every sample's id: append only.
+# The index in this tuple is part of every sample's id: append only.
 KINDS: tuple[OfflineKind, ...] = ("hflip", "vflip", "rotate", "crop", "noise", "box")
 
 ROTATE_DEG = 30.0
@@ -39,8 +39,8 @@ class Samples:
     """What an epoch consists of.
 
     Attributes:
-        rows: catalog rows.
-        kinds: 0 for the image as it is, else 1 + the place in `KINDS`.
+        rows: Catalog rows.
+        kinds: 0 for the image as it is, else 1 + the index in `KINDS`.
     """
 
     rows: Int64[np.ndarray, "n"]
@@ -49,54 +49,65 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: Int64[np.ndarray, "m"]) -> Samples:
-        return Samples(self.rows[places], self.kinds[places])
+    def take(self, index: Int64[np.ndarray, "m"]) -> Samples:
+        """Return the samples at these indices."""
+        return Samples(self.rows[index], self.kinds[index])
 
     @property
     def ids(self) -> Int64[np.ndarray, "n"]:
-        """One number for each (row, kind); the row itself for images as they are."""
+        """One number for each (row, kind); the row itself for kind 0."""
         ids: Int64[np.ndarray, "n"] = self.rows + (self.kinds << _KIND_BITS)
         return ids
 
 
 def identity(rows: Int64[np.ndarray, "n"]) -> Samples:
-    """The images of these rows, each once."""
+    """Return the images of these rows, each once, as they are."""
     rows = np.asarray(rows, np.int64)
     return Samples(rows, np.full(len(rows), AS_IS, np.int64))
 
 
 def offline_samples(
-    rows: Int64[np.ndarray, "n"], *, kinds: Sequence[OfflineKind], share: float, seed: int
+    rows: Int64[np.ndarray, "n"], *, kinds: Sequence[OfflineKind], fraction: float, seed: int
 ) -> Samples:
-    """The extra samples: for each kind, `share` of the rows, drawn anew for each kind.
+    """Return the extra samples: for each kind a fraction of the rows, chosen anew for each kind.
 
-    The number per kind is exact (rounded), and which rows it is depends on the seed and the row
-    alone, not on the order of `rows`.
+    Args:
+        rows: Catalog rows.
+        kinds: What is made of them.
+        fraction: Of the rows, for each kind; the number is exact (rounded).
+        seed: With the row alone it decides which rows are chosen; their order does not matter.
     """
     rows = np.sort(np.asarray(rows, np.int64))
     extra = identity(rows[:0])
     for kind in kinds:
-        place = KINDS.index(kind)
-        chosen = _chosen(rows, place, share, seed)
-        extra = concat(extra, Samples(chosen, np.full(len(chosen), 1 + place, np.int64)))
+        index = KINDS.index(kind)
+        chosen = _chosen(rows, index, fraction, seed)
+        extra = concat(extra, Samples(chosen, np.full(len(chosen), 1 + index, np.int64)))
     return extra
 
 
-def concat(*parts: Samples) -> Samples:
+def concat(*several: Samples) -> Samples:
+    """Return all samples, one after another."""
     return Samples(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.kinds for part in parts]),
+        np.concatenate([samples.rows for samples in several]),
+        np.concatenate([samples.kinds for samples in several]),
     )
 
 
 def apply_offline(
     images: UInt8[np.ndarray, "b s s 3"], samples: Samples, *, seed: int, fill: PadColor
 ) -> UInt8[np.ndarray, "b s s 3"]:
-    """Make each sample's variant; images of kind 0 stay the same bytes.
+    """Return each sample's variant; images of kind 0 stay the same bytes.
 
     "hflip" and "vflip" mirror; "rotate" turns by 30 degrees, left or right; "crop" keeps a window
     of 80 % of the side, anywhere; "noise" adds a standard deviation of 25 of 255; "box" covers a
     tenth of the image with a random color.
+
+    Args:
+        images: Of the samples' rows.
+        samples: With the kinds.
+        seed: Of the run; not of the epoch, so that a variant is the same in all of them.
+        fill: The color outside the image of "rotate".
     """
     changed = np.flatnonzero(samples.kinds != AS_IS)
     if not len(changed):
@@ -104,16 +115,16 @@ def apply_offline(
     out = images.copy()
     rand = uniforms(seed, 0, samples.ids[changed], 8, purpose=Purpose.OFFLINE_IMAGE)
     fills = fill_colors(images[changed], fill)
-    for draw, color, i in zip(rand, fills, changed.tolist(), strict=True):
-        _make(KINDS[int(samples.kinds[i]) - 1], images[i], out[i], draw=draw, fill=color)
+    for numbers, color, i in zip(rand, fills, changed.tolist(), strict=True):
+        _make(KINDS[int(samples.kinds[i]) - 1], images[i], out[i], numbers=numbers, fill=color)
     return out
 
 
 def _chosen(
-    rows: Int64[np.ndarray, "n"], kind: int, share: float, seed: int
+    rows: Int64[np.ndarray, "n"], kind: int, fraction: float, seed: int
 ) -> Int64[np.ndarray, "m"]:
     rand = uniforms(seed, 0, rows, len(KINDS), purpose=Purpose.OFFLINE_CHOICE)[:, kind]
-    return np.sort(rows[np.argsort(rand, kind="stable")[: round(share * len(rows))]])
+    return np.sort(rows[np.argsort(rand, kind="stable")[: round(fraction * len(rows))]])
 
 
 def _make(
@@ -121,10 +132,10 @@ def _make(
     image: UInt8[np.ndarray, "s s 3"],
     out: UInt8[np.ndarray, "s s 3"],
     *,
-    draw: Float64[np.ndarray, "8"],
+    numbers: Float64[np.ndarray, "8"],
     fill: Color,
 ) -> None:
-    first, second, third, fourth, fifth = draw[:5].tolist()
+    first, second, third, fourth, fifth = numbers[:5].tolist()
     match kind:
         case "hflip" | "vflip":
             flip_into(image, out=out, hflip=kind == "hflip", vflip=kind == "vflip")
@@ -132,10 +143,10 @@ def _make(
             turn = ROTATE_DEG if first < 0.5 else -ROTATE_DEG
             _window(image, out, scale=1.0, rotate_deg=turn, x=0.0, y=0.0, fill=fill)
         case "crop":
-            x, y = ((2 * place - 1) * (1 - CROP_SIDE) / 2 for place in (first, second))
+            x, y = ((2 * value - 1) * (1 - CROP_SIDE) / 2 for value in (first, second))
             _window(image, out, scale=CROP_SIDE, rotate_deg=0.0, x=x, y=y, fill=fill)
         case "noise":
-            x_px, y_px = int(first * NOISE_PLACES), int(second * NOISE_PLACES)
+            x_px, y_px = int(first * NOISE_OFFSETS), int(second * NOISE_OFFSETS)
             add_noise(out, std=NOISE_STD, x=x_px, y=y_px, negative=third < 0.5)
         case "box":
             red, green, blue = (int(256 * value) for value in (first, second, third))

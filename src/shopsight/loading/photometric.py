@@ -17,11 +17,12 @@ BlurKind = Literal["box", "gaussian", "median"]
 
 # ITU-R BT.601, the luma of Pillow's and OpenCV's gray.
 LUMA = np.array([0.299, 0.587, 0.114])
+# NTSC's luma and the plane of the colors: hue is the angle in the plane of I and Q.
 _YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _CHANNEL_ORDERS = np.array([np.eye(3)[list(order)] for order in permutations(range(3))])
 # The noise table holds 128 + 32 g for a standard normal g: four standard deviations fit.
 _NOISE_MIDDLE, _NOISE_UNIT = 128.0, 32.0
-NOISE_PLACES = 256
+NOISE_OFFSETS = 256
 
 
 def color_matrices(
@@ -31,16 +32,29 @@ def color_matrices(
     saturation: Float64[np.ndarray, "b"],
     hue: Float64[np.ndarray, "b"],
 ) -> tuple[Float64[np.ndarray, "b 3 3"], Float64[np.ndarray, "b"]]:
-    """Brightness, contrast, saturation and hue, in this order, as one matrix each.
+    """Combine brightness, contrast, saturation and hue, in this order, into one matrix per image.
 
-    Contrast is a factor of the distance from the image's mean gray, so the offset depends on
-    the image: the new color is `matrix @ rgb + pull * mean gray` (see `recolor`).
+    Each of the four is linear in the colors, but for contrast's mean:
+
+    - brightness b: rgb -> b rgb;
+    - contrast k: rgb -> m + k (rgb - m) with m the image's mean gray, here of the brightened image,
+      b m; so far k b rgb + (1 - k) b m;
+    - saturation f: rgb -> y + f (rgb - y) with y the pixel's own gray, luma . rgb: the matrix
+      f 1 + (1 - f) (1, 1, 1)^T luma^T;
+    - hue: a turn in the plane of I and Q, inverse(YIQ) R YIQ.
+
+    Grays pass through the last two unchanged, so that the mean's part stays (1 - k) b m for all
+    three channels. One matrix product per pixel replaces four passes over the image, and the
+    values are rounded and clipped once.
 
     Args:
-        hue: turn in the plane of I and Q, as a share of the full circle.
+        brightness: Factor.
+        contrast: Factor of the distance from the mean gray.
+        saturation: Factor of the distance from the pixel's gray.
+        hue: Turn, as a fraction of the full circle.
 
     Returns:
-        The matrices and `pull`.
+        The matrices, and the factors of the mean gray that `recolor` adds.
     """
     turn = 2 * np.pi * hue
     rotation = np.zeros((len(hue), 3, 3))
@@ -52,29 +66,31 @@ def color_matrices(
     keep = saturation[:, None, None]
     saturate = keep * np.eye(3) + (1 - keep) * np.outer(np.ones(3), LUMA)
     matrices = (contrast * brightness)[:, None, None] * (rotate_hue @ saturate)
-    # Grays pass through saturation and hue unchanged: the offset is the same for all channels.
     return matrices, (1 - contrast) * brightness
 
 
 def channel_orders(choice: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b 3 3"]:
-    """One of the six orders of the channels for each number in [0, 1), as matrices."""
+    """Return one of the six orders of the channels for each number in [0, 1), as matrices."""
     matrices: Float64[np.ndarray, "b 3 3"]
     matrices = _CHANNEL_ORDERS[(choice * len(_CHANNEL_ORDERS)).astype(int)]
     return matrices
 
 
 def recolor(
-    image: UInt8[np.ndarray, "s s 3"], matrix: Float64[np.ndarray, "3 3"], pull: float
+    image: UInt8[np.ndarray, "s s 3"], matrix: Float64[np.ndarray, "3 3"], mean_factor: float
 ) -> None:
-    """Replace each color by `matrix @ rgb + pull * mean gray of the image`, clipped."""
+    """Replace each color by `matrix @ rgb + mean_factor * mean gray of the image`, clipped."""
     affine = np.empty((3, 4))
     affine[:, :3] = matrix
-    affine[:, 3] = pull * float(LUMA @ cv2.mean(image)[:3]) if pull else 0.0
+    affine[:, 3] = mean_factor * float(LUMA @ cv2.mean(image)[:3]) if mean_factor else 0.0
     cv2.transform(image, affine, dst=image)
 
 
 def equalize(image: UInt8[np.ndarray, "s s 3"], clip_limit: float) -> None:
-    """Contrast-limited adaptive histogram equalization (CLAHE) of the lightness."""
+    """Equalize the lightness by contrast-limited adaptive histograms (CLAHE).
+
+    Source: Zuiderveld 1994, "Contrast limited adaptive histogram equalization".
+    """
     tiles = 8 if len(image) >= 64 else 2
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     # The object keeps its histograms in itself: one per call, because threads call this.
@@ -86,19 +102,27 @@ def equalize(image: UInt8[np.ndarray, "s s 3"], clip_limit: float) -> None:
 def add_noise(
     image: UInt8[np.ndarray, "s s 3"], *, std: float, x: int, y: int, negative: bool
 ) -> None:
-    """Add Gaussian noise: a window of one fixed table, 0 <= x, y < NOISE_PLACES.
+    """Add Gaussian noise: a window of one fixed table.
+
+    Sampling normal numbers takes longer than all other changes together; a window at a random
+    offset of one table, with a random sign, gives 2 x 256 x 256 different noises for the price of
+    an addition.
 
     Args:
-        std: standard deviation, of 255.
+        image: Changed in place.
+        std: Standard deviation, of 255.
+        x: Offset of the window, 0 <= x < NOISE_OFFSETS.
+        y: Likewise.
+        negative: Whether the noise is subtracted.
     """
     side = len(image)
-    window = _noise_table(side + NOISE_PLACES)[y : y + side, x : x + side]
+    window = _noise_table(side + NOISE_OFFSETS)[y : y + side, x : x + side]
     weight = (-std if negative else std) / _NOISE_UNIT
     cv2.addWeighted(image, 1.0, window, weight, -_NOISE_MIDDLE * weight, dst=image)
 
 
 def blur(image: UInt8[np.ndarray, "s s 3"], kind: BlurKind, kernel_px: int) -> None:
-    """Blur with an odd kernel."""
+    """Blur in place with an odd kernel."""
     if kind == "box":
         cv2.blur(image, (kernel_px, kernel_px), dst=image)
     elif kind == "gaussian":
@@ -116,11 +140,14 @@ def erase(
     y: float,
     color: Color | None,
 ) -> None:
-    """Cover a box of `area` (share of the image) with one color.
+    """Cover a box with one color.
 
     Args:
-        aspect: height by width.
-        x, y: the box's place, from 0 (left, top) to 1 (right, bottom).
+        image: Changed in place.
+        area: Fraction of the image.
+        aspect: Height by width.
+        x: Where the box is, from 0 (left) to 1 (right).
+        y: Where the box is, from 0 (top) to 1 (bottom).
         color: None is the image's mean color; a gray image gets its red as a gray.
 
     Source: Zhong et al. 2017, "Random Erasing Data Augmentation".

@@ -17,13 +17,19 @@ from jaxtyping import Float64, Int64, UInt8
 from shopsight.errors import ImageError
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import Box, preprocess_image
-from shopsight.loading.blob_store import FixedBlobs, Keys, Segments
+from shopsight.loading.blob_store import BlobStore, FixedBlobs, Keys
 from shopsight.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of a catalog and what they are to become."""
+    """The images of a catalog and what they are to become.
+
+    Attributes:
+        refs: Paths or URLs, one per row.
+        boxes: Left, top, width and height of the part to use, pixels; NaN: the whole image.
+        preprocess: The square that they become.
+    """
 
     refs: Sequence[str]
     boxes: Float64[np.ndarray, "n 4"] | None
@@ -31,19 +37,24 @@ class ImageSet:
 
     @property
     def raw_bytes(self) -> int:
-        """Of one image."""
+        """Bytes of one square."""
         return self.preprocess.size_px**2 * 3
 
     def box(self, row: int) -> Box | None:
+        """Return the row's box; None: the whole image."""
         if self.boxes is None or np.isnan(self.boxes[row]).any():
             return None
         return Box(*self.boxes[row].tolist())
 
     def make(self, row: int, *, sha: str | None = None) -> UInt8[np.ndarray, "s s 3"]:
-        """Decode one image.
+        """Decode one image to its square.
+
+        Args:
+            row: Of the catalog.
+            sha: SHA-256 that the file's bytes must have, as hex; None: any.
 
         Raises:
-            ImageError: it cannot be decoded, or its bytes do not have the hash `sha`.
+            ImageError: It cannot be decoded, or its bytes do not have that hash.
         """
         ref = self.refs[row]
         data = read_bytes(ref)
@@ -53,7 +64,11 @@ class ImageSet:
 
 
 class DecodingSource:
-    """No cache: every image is decoded whenever it is asked for."""
+    """No cache: every image is decoded whenever it is asked for.
+
+    Args:
+        images: That it decodes.
+    """
 
     mode: Literal["off"] = "off"
 
@@ -62,6 +77,7 @@ class DecodingSource:
 
     @property
     def size_px(self) -> int:
+        """Side of the squares."""
         return self._images.preprocess.size_px
 
     def __len__(self) -> int:
@@ -76,48 +92,64 @@ class DecodingSource:
 
 
 class RawSource:
-    """Pixels in memory-mapped files."""
+    """Pixels in memory-mapped files.
+
+    Args:
+        store: With the pixels.
+        keys: Of the rows' images.
+        size_px: Side of the squares.
+    """
 
     mode: Literal["raw"] = "raw"
 
-    def __init__(self, segments: Segments, keys: Keys, size_px: int) -> None:
+    def __init__(self, store: BlobStore, keys: Keys, size_px: int) -> None:
         self._size_px = size_px
-        self._images = FixedBlobs(segments, keys, np.uint8, (size_px, size_px, 3))
+        self._images = FixedBlobs(store, keys, np.uint8, (size_px, size_px, 3))
 
     @property
     def size_px(self) -> int:
+        """Side of the squares."""
         return self._size_px
 
     def __len__(self) -> int:
         return len(self._images)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
+        """Return the images of these rows."""
         return self._images.take(rows)
 
 
 class JpegSource:
-    """Squares compressed as JPEGs, in memory-mapped files."""
+    """Squares compressed as JPEGs, in memory-mapped files.
+
+    Args:
+        store: With the JPEGs.
+        keys: Of the rows' images.
+        size_px: Side of the squares.
+    """
 
     mode: Literal["jpeg"] = "jpeg"
 
-    def __init__(self, segments: Segments, keys: Keys, size_px: int) -> None:
+    def __init__(self, store: BlobStore, keys: Keys, size_px: int) -> None:
         self._size_px = size_px
         self._maps = [
             np.memmap(path, np.uint8, "r", shape=(int(ends[-1]),))
-            for path, ends in zip(segments.paths, segments.ends, strict=True)
+            for path, ends in zip(store.paths, store.ends, strict=True)
         ]
-        self._segment, slot = segments.find(keys)
+        self._segment, index = store.find(keys)
         assert (self._segment >= 0).all(), "an image is not in the cache"
-        self._start, self._end = segments.spans(self._segment, slot)
+        self._start, self._end = store.spans(self._segment, index)
 
     @property
     def size_px(self) -> int:
+        """Side of the squares."""
         return self._size_px
 
     def __len__(self) -> int:
         return len(self._segment)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
+        """Return the images of these rows."""
         out = np.empty((len(rows), self._size_px, self._size_px, 3), np.uint8)
         for image, row in zip(out, rows.tolist(), strict=True):
             blob = self._maps[self._segment[row]][self._start[row] : self._end[row]]

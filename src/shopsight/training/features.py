@@ -21,7 +21,7 @@ from torch import Tensor
 from shopsight import progress
 from shopsight.files import sha256_bytes, write_json
 from shopsight.inference.engine import Engine
-from shopsight.loading.blob_store import KEY_BYTES, FixedBlobs, Keys, Segments, SegmentWriter
+from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, FixedBlobs, Keys
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
 
@@ -47,18 +47,18 @@ class FeatureStore:
         """The first row of each distinct image whose feature is not there."""
         _, first = np.unique(self.keys[rows], return_index=True)
         distinct = rows[np.sort(first)]
-        return distinct[Segments.read(self.folder).find(self.keys[distinct])[0] < 0]
+        return distinct[BlobStore.read(self.folder).find(self.keys[distinct])[0] < 0]
 
     def add(self, features: Iterator[tuple[int, Float32[np.ndarray, "w"]]]) -> None:
         """Keep the features of these rows; those that came before an exception stay."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with SegmentWriter(self.folder) as writer:
+        with BlobWriter(self.folder) as writer:
             for row, feature in features:
                 writer.add(self.keys[row].ljust(KEY_BYTES, b"\0"), feature.tobytes())
 
     def read(self, rows: Int64[np.ndarray, "n"]) -> Float32[np.ndarray, "n w"]:
         """The features of these rows, all of which must be there."""
-        blobs = FixedBlobs(Segments.read(self.folder), self.keys[rows], np.float32, (self.width,))
+        blobs = FixedBlobs(BlobStore.read(self.folder), self.keys[rows], np.float32, (self.width,))
         return blobs.take(np.arange(len(rows)))
 
 

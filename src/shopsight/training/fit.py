@@ -258,7 +258,7 @@ class _Training:
             self._with_probe(model)
         data, train = self.recipe.data, self.catalog.rows_of("train")
         extra = offline_samples(
-            train, kinds=data.offline_kinds, share=data.offline_fraction, seed=self.recipe.seed
+            train, kinds=data.offline_kinds, fraction=data.offline_fraction, seed=self.recipe.seed
         )
         return ClassifierTraining(
             model,

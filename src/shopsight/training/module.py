@@ -192,11 +192,11 @@ class ClassifierTraining(lightning.LightningModule):
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
         """Targets of a batch, mixed as its images are."""
         own = self.data.targets[batch.rows]
-        if batch.partner_rows is None or batch.share is None:
+        if batch.partner_rows is None or batch.lam is None:
             return own.to(self.device)
-        share = batch.share[:, None]
+        lam = batch.lam[:, None]
         other = self.data.targets[batch.partner_rows]
-        return (share * own + (1.0 - share) * other).to(self.device)
+        return (lam * own + (1.0 - lam) * other).to(self.device)
 
     # -- one step --------------------------------------------------------------------------
 
