@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from shopsight.commands.split import SplitResult as SplitResult
     from shopsight.commands.split import split as split
     from shopsight.commands.train import TrainResult as TrainResult
-    from shopsight.commands.train import recipe_data as recipe_data
     from shopsight.commands.train import resume as resume
     from shopsight.commands.train import train as train
     from shopsight.commands.wizard import PredictionSummary as PredictionSummary
@@ -59,5 +58,6 @@ if TYPE_CHECKING:
     from shopsight.inference.writers import as_row as as_row
     from shopsight.pages import duration_text as duration_text
     from shopsight.profiling.profile import Profile as Profile
+    from shopsight.read_options import ReadOptions as ReadOptions
 else:
     __getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

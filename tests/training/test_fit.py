@@ -310,7 +310,9 @@ def test_several_labels_from_a_table_to_answers(
     several = re.sub(",(dress|shoe),", r",\1|wearable,", rows)
     table = tmp_path / "several.csv"
     table.write_text(several, encoding="utf-8")
-    catalog = open_catalog(table, images_root=product_photos.folder, label_separator="|")
+    catalog = open_catalog(
+        table, ReadOptions(images_root=product_photos.folder, label_separator="|")
+    )
     tagged = recipe(
         data={"val": 0.6},
         model={"weights": "random"},

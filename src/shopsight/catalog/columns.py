@@ -13,6 +13,7 @@ import polars as pl
 from shopsight.catalog.catalog import BOX_COLUMNS
 from shopsight.catalog.folders import split_of
 from shopsight.errors import CatalogError
+from shopsight.read_options import NO_COLUMN
 from shopsight.text import listed
 
 # In the order of preference; compared in lower case with underscores.
@@ -47,7 +48,6 @@ BOX_NAMES_CORNERS = (
     ("x1", "y1", "x2", "y2"),
 )
 PLURAL_LABELS = frozenset({"labels", "tags", "categories", "classes", "attributes"})
-NO_COLUMN = "none"
 
 
 def canonical(name: str) -> str:

@@ -17,9 +17,9 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import SPLITS, Catalog
-from shopsight.catalog.columns import NO_COLUMN
 from shopsight.catalog.stratify import Units, divide, gather_units
 from shopsight.errors import SHOWN_DETAILS, SplitError
+from shopsight.read_options import NO_COLUMN
 from shopsight.text import counted, listed
 
 DuplicateGroup = Int64[np.ndarray, "n"]

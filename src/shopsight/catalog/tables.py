@@ -1,7 +1,10 @@
-"""Catalogs from CSV, TSV and Parquet tables whose columns are guessed and told."""
+"""Catalogs from CSV, TSV and Parquet tables whose columns are named or guessed."""
 
 from __future__ import annotations
 
+import codecs
+import difflib
+from encodings.aliases import aliases
 from pathlib import Path
 
 import fsspec
@@ -9,7 +12,6 @@ import polars as pl
 
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
 from shopsight.catalog.columns import (
-    NO_COLUMN,
     Choice,
     as_text,
     asked,
@@ -23,23 +25,18 @@ from shopsight.catalog.columns import (
 )
 from shopsight.catalog.image_paths import locate
 from shopsight.errors import CatalogError
+from shopsight.read_options import NO_COLUMN, ReadOptions, flag
 from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
 SEPARATORS = (",", "\t", ";", "|")
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+TRIED = "tried without --encoding: UTF-16 by its mark, UTF-8, Windows-1252"
+COLUMN_OPTIONS = ("image", "label", "group", "text")
 
 
-def table_catalog(
-    path: str,
-    *,
-    image: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    images_root: str | None = None,
-    label_separator: str | None = None,
-) -> Catalog:
+def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     """Read a table with one row per image (or per box in an image).
 
     Columns are guessed by name and content; every guess is in `Catalog.notes`. Cells are kept as
@@ -47,32 +44,35 @@ def table_catalog(
 
     Args:
         path: a file or URL ending in .csv, .tsv or .parquet.
-        image, label, group: column names that are not to be guessed; "none" for no such column.
-        images_root: the folder that image names are relative to.
-        label_separator: between several labels in a cell; None guesses, "" says there is none.
+        read: columns that are not to be guessed, the folder of the images, the separator of
+            labels in a cell, and the encoding.
 
     Raises:
-        CatalogError: the table cannot be read, or a column cannot be told.
+        CatalogError: the table cannot be read, or a column cannot be guessed.
     """
-    table, notes = read_table(path)
+    read = read or ReadOptions()
+    table, notes = read_table(path, encoding=read.encoding)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
-    for name, flag in ((image, "--image"), (label, "--label"), (group, "--group")):
-        if name is not None and name != NO_COLUMN:
-            asked(table, name, flag, path)
-    located = locate(table, path, image=image, images_root=images_root)
+    for name in COLUMN_OPTIONS:
+        column = getattr(read, name)
+        if column is not None and column != NO_COLUMN:
+            asked(table, column, flag(name), path)
+    root = None if read.images_root is None else str(read.images_root)
+    located = locate(table, path, image=read.image, images_root=root)
     boxes, box_sources = choose_boxes(table, path)
-    taken = [located.column, *box_sources, *(name for name in (label, group) if name)]
+    taken = [located.column, *box_sources]
+    taken += [name for name in (read.label, read.group, read.text) if name]
     chosen_split = choose_split(table, taken)
     taken += _columns(chosen_split)
-    chosen_label = _given(label) or choose_label(table, taken, path)
+    chosen_label = _given(read.label) or choose_label(table, taken, path)
     taken += _columns(chosen_label)
-    chosen_group = _given(group) or choose_group(table, chosen_label.column, taken)
-    chosen_text = choose_text(table, [*taken, *_columns(chosen_group)])
+    chosen_group = _given(read.group) or choose_group(table, chosen_label.column, taken)
+    chosen_text = _given(read.text) or choose_text(table, [*taken, *_columns(chosen_group)])
     made = [pl.Series("image", located.images, dtype=pl.String), *boxes]
     notes += [*located.notes, chosen_label.note, chosen_group.note, chosen_split.note]
     if chosen_label.column:
-        labels, label_note = read_labels(table[chosen_label.column], label_separator)
+        labels, label_note = read_labels(table[chosen_label.column], read.label_separator)
         made.append(labels.alias("label"))
         notes += [label_note, _about_empty(labels)]
     if chosen_group.column:
@@ -80,7 +80,9 @@ def table_catalog(
     if chosen_split.column:
         made.append(read_split(table[chosen_split.column]).alias("split"))
     if chosen_text.column:
-        made.append(table[chosen_text.column].cast(pl.String).alias("text"))
+        made.append(as_text(table[chosen_text.column]).alias("text"))
+        if read.text is None:
+            notes.append(f"text from column {chosen_text.column!r}")
     used = {located.column, *box_sources, chosen_label.column, chosen_split.column}
     rest = _rest(table, used | {chosen_text.column}, group=chosen_group.column)
     return Catalog(
@@ -92,11 +94,15 @@ def table_catalog(
     )
 
 
-def read_table(path: str) -> tuple[pl.DataFrame, list[str]]:
-    """A table as it is, CSV cells as text (so that "050" stays "050"); and what to tell.
+def read_table(path: str, *, encoding: str | None = None) -> tuple[pl.DataFrame, list[str]]:
+    """Read a table as it is, CSV cells as text (so that "050" stays "050"); and its notes.
+
+    Args:
+        path: a file or URL.
+        encoding: of a text table; None guesses.
 
     Raises:
-        CatalogError: no such file, or it is no table.
+        CatalogError: no such file, not a table, or an encoding that is unknown or does not fit.
     """
     try:
         with fsspec.open(path, "rb") as file:
@@ -105,24 +111,52 @@ def read_table(path: str) -> tuple[pl.DataFrame, list[str]]:
         raise CatalogError(str(getattr(error, "strerror", None) or error), where=path) from error
     try:
         if path.lower().endswith(".parquet"):
+            if encoding is not None:
+                raise CatalogError("--encoding is for text tables, not for Parquet", where=path)
             return pl.read_parquet(data), []
-        text, notes = _decode(data)
+        text, notes = _decode(data, encoding, path)
         separator = _separator_of(text)
         table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+    except pl.exceptions.PolarsError as error:
         raise CatalogError(
             f"not a readable table: {str(error).splitlines()[0]}", where=path
         ) from error
     return table.rename({name: name.strip() for name in table.columns}), notes
 
 
-def _decode(data: bytes) -> tuple[str, list[str]]:
+def _decode(data: bytes, encoding: str | None, where: str) -> tuple[str, list[str]]:
+    if encoding is not None:
+        return _decode_as(encoding, data, where), []
     if data.startswith(UTF16_MARKS):
         return data.decode("utf-16"), ["the table is UTF-16 text"]
     try:
         return data.removeprefix(UTF8_MARK).decode("utf-8"), []
     except UnicodeDecodeError:
-        return data.decode("cp1252"), ["the table is not UTF-8: read as Windows-1252"]
+        return _decode_as("cp1252", data, where), ["the table is not UTF-8: read as Windows-1252"]
+
+
+def _decode_as(encoding: str, data: bytes, where: str) -> str:
+    try:
+        codec = codecs.lookup(encoding)
+    except LookupError as error:
+        known = sorted(set(aliases.values()))
+        near = difflib.get_close_matches(encoding.replace("-", "_"), known, n=1, cutoff=0.5)
+        raise CatalogError(
+            f"{encoding!r} is not a known encoding"
+            + (f"; did you mean {near[0]!r}?" if near else ""),
+            where=where,
+            details=[TRIED],
+            fix="--encoding NAME, such as utf-8, cp1252, shift_jis",
+        ) from error
+    try:
+        return data.decode(codec.name).removeprefix("\ufeff")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise CatalogError(
+            f"the table is not {codec.name} text: {error}",
+            where=where,
+            details=[TRIED],
+            fix="--encoding NAME, such as utf-8, cp1252, shift_jis",
+        ) from error
 
 
 def _separator_of(text: str) -> str:

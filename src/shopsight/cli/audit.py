@@ -24,8 +24,7 @@ def audit(
 ) -> None:
     """Find broken, duplicate, mislabeled and leaking images. Exit 1 if a score would suffer."""
     with shown_progress():
-        catalog = options.open(data)
-        report = api.audit(catalog, out=out)
+        report = api.audit(data, read=options.read, out=out)
     if options.json:
         print_json(report.to_json())
     else:

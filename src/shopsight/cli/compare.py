@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, takes_data
+from shopsight.cli.options import READ_FLAGS, DataArgument, DataOptions, takes_data
 from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
@@ -20,6 +20,8 @@ ExcludeOption = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="KIND", help="Mend this finding by leaving files out."),
 ]
+# What is about training, and means nothing to runs that are finished.
+TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude")
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where models are timed: auto, cpu, cuda ...")
 ]
@@ -64,7 +66,11 @@ def compare(
 ) -> None:
     """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
     if backbones is None:
-        options.need_data("runs are compared on the images that they were tested on")
+        options.refuse(
+            [*READ_FLAGS, *TRAINING_FLAGS],
+            why="runs are compared on the images that they were tested on",
+            fix="with --backbones A,B, one run for each is trained on DATA",
+        )
     with shown_progress():
         if backbones is None:
             found = api.compare(runs, out=out, split=split, measure=measure, device=device)
@@ -73,7 +79,8 @@ def compare(
                 raise typer.BadParameter("with --backbones, give one DATA")
             out = out or Path("runs", "compare")
             found = api.compare_backbones(
-                options.open(runs[0]),
+                runs[0],
+                read=options.read,
                 backbones=names(backbones),
                 out=out,
                 recipe=recipe,
@@ -112,7 +119,8 @@ def recommend(
     """Name the backbone with the best probe within a time per image. Exit 1 if there is none."""
     with shown_progress():
         found = api.recommend(
-            options.open(data),
+            data,
+            read=options.read,
             latency_ms=latency_ms,
             out=out,
             backbones=names(backbones or ""),

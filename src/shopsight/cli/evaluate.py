@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataOptions, OptionalDataArgument, takes_data
+from shopsight.cli.options import READ_FLAGS, DataOptions, OptionalDataArgument, takes_data
 from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
@@ -33,10 +33,15 @@ def evaluate(
 ) -> None:
     """Score a run on its own images, or any model on DATA."""
     if data is None:
-        options.need_data("without DATA the run's own images are scored, as it read them")
+        options.refuse(
+            [*READ_FLAGS, "--out"],
+            why="without DATA the run's own images are scored, as it read them",
+            fix=f"shopsight evaluate {model} DATA",
+        )
     with shown_progress():
-        catalog = None if data is None else options.open(data)
-        evaluation = api.evaluate(model, catalog, split=split, out=out, device=device)
+        evaluation = api.evaluate(
+            model, data, read=options.read, split=split, out=out, device=device
+        )
     if options.json:
         print_json(evaluation.to_json())
     else:

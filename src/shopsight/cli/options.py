@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from collections.abc import Callable, Collection
+from dataclasses import Field, dataclass, fields
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from shopsight import api
 from shopsight.errors import ConfigError
-
-if TYPE_CHECKING:
-    from shopsight.api import Catalog
 
 PANEL = "Data"
 
@@ -33,144 +30,110 @@ OptionalDataArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
 ]
-
-
-def _data_option(flag: str, metavar: str, help: str) -> Any:
-    return typer.Option(flag, metavar=metavar, help=help, rich_help_panel=PANEL, show_default=False)
+CacheDirOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-dir",
+        metavar="FOLDER",
+        help="Keep decoded images and downloads here (default: ~/.cache/shopsight).",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How DATA is read. Each field is a flag of every verb that takes DATA."""
+    """The flags of every verb that takes DATA.
 
-    image: Annotated[
-        str | None, _data_option("--image", "COLUMN", "Table column with the image file or id.")
-    ] = None
-    label: Annotated[
-        str | None, _data_option("--label", "COLUMN", "Table column with the class.")
-    ] = None
-    group: Annotated[
-        str | None,
-        _data_option(
-            "--group",
-            "COLUMN",
-            "Column (product, SKU, contributor) whose values must not straddle a split.",
-        ),
-    ] = None
-    images_root: Annotated[
-        str | None,
-        _data_option("--images-root", "FOLDER", "Folder that the table's image names start from."),
-    ] = None
-    label_pattern: Annotated[
-        str | None,
-        _data_option(
-            "--label-pattern",
-            "PATTERN",
-            "Where the class is in file names: '*_{label}.jpg', or a regular expression with "
-            "(?P<label>...).",
-        ),
-    ] = None
-    label_separator: Annotated[
-        str | None,
-        _data_option(
-            "--label-separator",
-            "TEXT",
-            "Between several labels in a cell; guessed when left out, '' for none.",
-        ),
-    ] = None
-    root: Annotated[
-        str | None, _data_option("--root", "FOLDER", "Local copy of a named data set.")
-    ] = None
-    label_map: Annotated[
-        str | None,
-        _data_option("--label-map", "CSV", "Columns `label` and `to`: many labels to one."),
-    ] = None
-    drop: Annotated[
-        list[str], _data_option("--drop", "LABEL", "Leave a class out. Repeat for more.")
-    ] = field(default_factory=list)
-    cache_dir: Annotated[
-        str | None,
-        _data_option(
-            "--cache-dir",
-            "FOLDER",
-            "Where decoded images and downloads are kept (default: ~/.cache/shopsight).",
-        ),
-    ] = None
-    json: JsonOption = False
+    Attributes:
+        read: how DATA is read.
+        json: print the result as JSON.
+        given: all flags and arguments on this command line, as the user writes them.
+    """
 
-    def open(self, data: str) -> Catalog:
-        """Read DATA as these flags say."""
-        return api.open_catalog(
-            data,
-            image=self.image,
-            label=self.label,
-            group=self.group,
-            images_root=self.images_root,
-            label_pattern=self.label_pattern,
-            label_separator=self.label_separator,
-            root=self.root,
-            label_map=self.label_map,
-            drop=self.drop,
-        )
+    read: api.ReadOptions
+    json: bool
+    given: tuple[str, ...]
 
-    def read(self, data: str) -> str | Catalog:
-        """`open` when some flag says how to read DATA; else DATA as it is."""
-        return self.open(data) if self.flags() else data
-
-    def flags(self) -> list[str]:
-        """The flags given that say how to read DATA."""
-        blank = DataOptions(cache_dir=self.cache_dir, json=self.json)
-        return [
-            f"--{name.replace('_', '-')}"
-            for name in (shared.name for shared in fields(self))
-            if getattr(self, name) != getattr(blank, name)
-        ]
-
-    def need_data(self, why: str) -> None:
-        """Refuse flags about DATA where none is read: they would change nothing.
+    def refuse(self, ignored: Collection[str], *, why: str, fix: str) -> None:
+        """Refuse what was given and would change nothing.
 
         Raises:
-            BadParameter: there are such flags.
+            ConfigError: one of `ignored` is on the command line.
         """
-        given = self.flags()
-        if given:
-            raise typer.BadParameter(f"{', '.join(given)}: {why}")
+        found = [flag for flag in self.given if flag in ignored]
+        if found:
+            raise ConfigError(f"{', '.join(found)} would change nothing: {why}", fix=fix)
+
+
+def flag_of(name: str) -> str:
+    """`"images_root"` -> `"--images-root"`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _read_flag(option: Field[Any]) -> inspect.Parameter:
+    """The flag of a field of `ReadOptions`."""
+    typed: Any = list[str] | None if isinstance(option.default, tuple) else str | None
+    setting = typer.Option(
+        flag_of(option.name),
+        metavar=option.metadata["metavar"],
+        help=option.metadata["help"],
+        rich_help_panel=PANEL,
+        show_default=False,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[typed, setting],
+    )
+
+
+READ_PARAMETERS = [_read_flag(option) for option in fields(api.ReadOptions)]
+READ_FLAGS = [flag_of(option.name) for option in fields(api.ReadOptions)]
+SHARED_PARAMETERS = [
+    inspect.Parameter(
+        "cache_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheDirOption
+    ),
+    inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
+    inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+]
 
 
 def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
-    """`verb` with every field of `DataOptions` as a flag, handed to it as one `options`."""
+    """`verb` with a flag for every field of `ReadOptions`, handed to it as one `options`."""
     hints = get_type_hints(verb, include_extras=True)
-    shared_hints = get_type_hints(DataOptions, include_extras=True)
     own = [
-        parameter.replace(annotation=hints[parameter.name])
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(verb).parameters.values()
         if parameter.name != "options"
     ]
-    names = [shared.name for shared in fields(DataOptions)]
-    blank = DataOptions()
-    shared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(blank, name),
-            annotation=shared_hints[name],
-        )
-        for name in names
-    ]
 
-    def command(**given: Any) -> None:
-        options = DataOptions(**{name: given.pop(name) for name in names})
-        with api.use_cache_dir(options.cache_dir):
+    def command(*, context: typer.Context, cache_dir: str | None, json: bool, **given: Any) -> None:
+        values = {option.name: given.pop(option.name) for option in READ_PARAMETERS}
+        values["drop"] = tuple(values["drop"] or ())
+        options = DataOptions(api.ReadOptions(**values), json, _on_the_line(context))
+        with api.use_cache_dir(cache_dir):
             verb(**given, options=options)
 
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own
-    ] + shared
+    parameters = [*own, *READ_PARAMETERS, *SHARED_PARAMETERS]
     command.__name__ = verb.__name__
     command.__doc__ = verb.__doc__
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _on_the_line(context: typer.Context) -> tuple[str, ...]:
+    """The flags and arguments that the user gave, as they are written: `--drop`, `DATA`."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            is_flag = parameter.param_type_name == "option"
+            given.append(parameter.opts[0] if is_flag else str(parameter.metavar))
+    return tuple(given)
 
 
 def parsed_seconds(text: str) -> float:

@@ -29,8 +29,9 @@ def split(
 ) -> None:
     """Split by class, keeping groups and duplicates on one side. Exit 1 if the parts share any."""
     with shown_progress():
-        catalog = options.open(data)
-        result = api.split(catalog, out=out, val=val, test=test, folds=folds, seed=seed)
+        result = api.split(
+            data, read=options.read, out=out, val=val, test=test, folds=folds, seed=seed
+        )
     if options.json:
         print_json(result.report.to_json())
     else:

@@ -17,6 +17,8 @@ from shopsight.cli.output import INTERRUPTED, print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 RECIPE = "Recipe"
+# What can be said anew of a run that is resumed.
+USED_BY_RESUME = ("--resume", "--json", "--cache-dir")
 
 
 @takes_data
@@ -106,19 +108,26 @@ def train(
     Without DATA, the data set that the recipe names, read as the flags say. Interrupted at any
     moment, --resume goes on to the same result.
     """
-    run = resume if resume is not None else out
-    if run is None or (resume is not None and out is not None):
-        raise typer.BadParameter("give either --out RUN or --resume RUN")
     if resume is not None:
-        options.need_data("a run that goes on keeps the images it began with")
+        ignored = [given for given in options.given if given not in USED_BY_RESUME]
+        options.refuse(
+            ignored,
+            why="a run keeps the images and settings that it began with",
+            fix=f"shopsight train --resume {shlex.quote(str(resume))}   (continues it)\n"
+            "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
+        )
+    run = resume if resume is not None else out
+    if run is None:
+        raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     with resumable(run), shown_progress():
         if resume is not None:
             result = api.resume(resume)
         else:
             result = api.train(
-                options.read(data or api.recipe_data(recipe, settings or ())),
+                data,
                 out=run,
+                read=options.read,
                 recipe=recipe,
                 backbone=backbone,
                 epochs=epochs,
@@ -126,7 +135,7 @@ def train(
                 seed=seed,
                 folds=folds,
                 fold=fold,
-                settings=[*(settings or ()), *_flags_first(options, no_cache)],
+                settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
                 accept=accept or (),
                 exclude=exclude or (),
             )
@@ -137,14 +146,6 @@ def train(
         print_json(result.to_json())
     else:
         show(result)
-
-
-def _flags_first(options: DataOptions, no_cache: bool) -> list[str]:
-    """Settings by which the recipe does not undo what the flags said."""
-    unset = [("data.group", options.group), ("data.label_map", options.label_map)]
-    return ["cache.mode=off"] * no_cache + [
-        f"{key}=none" for key, flag in unset if flag is not None
-    ]
 
 
 @contextmanager

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from shopsight import api
 from shopsight.cli import audit, evaluate, predict, train
-from shopsight.cli.options import parsed_seconds
+from shopsight.cli.options import flag_of, parsed_seconds
 from shopsight.cli.output import (
     INTERRUPTED,
     Column,
@@ -38,7 +39,6 @@ FOLDERS = {
     "root": "Folder of a local copy of it",
     "images_root": "Folder of its images, if they lie elsewhere",
 }
-Folders = Mapping[str, str]
 
 
 def wizard() -> None:
@@ -85,7 +85,7 @@ def _train() -> str:
         audited = _audited(data, Path(f"{out}-audit"))
         if audited is None:
             continue
-        report, folders = audited
+        report, read = audited
         exclude = _kinds_to_exclude(report, Path(f"{out}-audit"))
         if exclude is None:
             continue
@@ -93,26 +93,26 @@ def _train() -> str:
             print_note(f"  {name:9} {meaning}")
         recipe = _ask("Recipe, of these or of `shopsight recipes`", default=api.DEFAULT_RECIPE)
         limit = _ask("Time limit, such as 10m", default="none")
-        if _trained(data, folders, out, recipe=recipe, limit=limit, exclude=exclude):
+        if _trained(data, read, out, recipe=recipe, limit=limit, exclude=exclude):
             return str(out)
 
 
-def _audited(data: str, out: Path) -> tuple[api.AuditReport, Folders] | None:
-    """Audit DATA, with the folders it was found in; None when it cannot be read."""
-    folders: dict[str, str] = {}
+def _audited(data: str, out: Path) -> tuple[api.AuditReport, api.ReadOptions] | None:
+    """Audit DATA, and how it was read; None when it cannot be read."""
+    read = api.ReadOptions()
     named = any(data == known.name for known in api.data_sets())
     questions = iter(FOLDERS.items() if named else ())
     while True:
-        _show_command("audit", data, *_flags(folders), "--out", str(out))
+        _show_command("audit", data, *_flags(read), "--out", str(out))
         with _errors_noted(), shown_progress():
-            report = api.audit(_open(data, folders), out=out)
+            report = api.audit(data, read=read, out=out)
             audit.show(report, out)
-            return report, folders
+            return report, read
         field, question = next(questions, ("", ""))
         folder = _ask(question, default="none") if field else "none"
         if folder == "none":
             return None
-        folders[field] = folder
+        read = replace(read, **{field: folder})
 
 
 def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
@@ -130,19 +130,20 @@ def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
 
 
 def _trained(
-    data: str, folders: Folders, out: Path, *, recipe: str, limit: str, exclude: list[str]
+    data: str, read: api.ReadOptions, out: Path, *, recipe: str, limit: str, exclude: list[str]
 ) -> bool:
     """Train; whether the run was finished."""
     limited = [] if limit == "none" else ["--time-limit", limit]
     excluded = [word for kind in exclude for word in ("--exclude", kind)]
-    flags = [*_flags(folders), "--out", str(out), "--recipe", recipe, *limited, *excluded]
+    flags = [*_flags(read), "--out", str(out), "--recipe", recipe, *limited, *excluded]
     _show_command("train", data, *flags)
     with _errors_noted():
         limit_s = parsed_seconds(limit) if limited else None
         with train.resumable(out), shown_progress():
             result = api.train(
-                _open(data, folders),
+                data,
                 out=out,
+                read=read,
                 recipe=recipe,
                 time_limit_s=limit_s,
                 exclude=exclude,
@@ -208,12 +209,8 @@ def show_predictions(file: Path) -> None:
     )
 
 
-def _open(data: str, folders: Folders) -> api.Catalog:
-    return api.open_catalog(data, root=folders.get("root"), images_root=folders.get("images_root"))
-
-
-def _flags(folders: Folders) -> list[str]:
-    pairs = ((f"--{field.replace('_', '-')}", folder) for field, folder in folders.items())
+def _flags(read: api.ReadOptions) -> list[str]:
+    pairs = ((flag_of(field), str(getattr(read, field))) for field in read.given())
     return [word for pair in pairs for word in pair]
 
 

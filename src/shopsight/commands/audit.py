@@ -11,6 +11,7 @@ from shopsight.audit.findings import KINDS, FindingKind
 from shopsight.audit.gate import FIXABLE
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
+from shopsight.read_options import ReadOptions
 
 FINDING_KINDS: Mapping[str, FindingKind] = KINDS
 """What an audit can find, errors first."""
@@ -19,19 +20,24 @@ FIXABLE_KINDS: Collection[str] = FIXABLE
 
 
 def audit(
-    data: str | Path | Catalog, *, out: str | Path | None = None, threads: int | None = None
+    data: str | Path | Catalog,
+    *,
+    read: ReadOptions | None = None,
+    out: str | Path | None = None,
+    threads: int | None = None,
 ) -> AuditReport:
     """Read every image once and list what would corrupt a score.
 
     Args:
         data: a folder, a table, the name of a data set, or a catalog.
+        read: how DATA is read; None guesses everything.
         out: the folder for audit.html, findings.csv and audit.json; None writes nothing.
         threads: None is one per core.
 
     Raises:
         CatalogError: DATA cannot be read as images with labels.
     """
-    report = audit_catalog(open_catalog(data), threads=threads)
+    report = audit_catalog(open_catalog(data, read), threads=threads)
     if out is not None:
         report.write(out)
     return report

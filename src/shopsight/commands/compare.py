@@ -10,12 +10,12 @@ from pathlib import Path
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.defaults import PROBE_RECIPE
 from shopsight.commands.recipes import recipe_with
-from shopsight.commands.train import resume, train
+from shopsight.commands.train import resume, train_catalog, training_data
 from shopsight.config.recipe import Recipe
-from shopsight.datasets.open import open_catalog
 from shopsight.evaluation.compare import Comparison, compare_runs, left_out_of
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.evaluate import predictions_path
+from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.prepare import resolve
 
@@ -52,6 +52,7 @@ def compare_backbones(
     *,
     backbones: Sequence[str],
     out: str | Path,
+    read: ReadOptions | None = None,
     recipe: str | Path | Recipe = PROBE_RECIPE,
     settings: Sequence[str] = (),
     device: str = "auto",
@@ -67,6 +68,7 @@ def compare_backbones(
         data: a folder, a table, the name of a data set, or a catalog.
         backbones: LIBRARY:NAME each.
         out: holds one run per backbone, and the comparison.
+        read: how DATA is read, where the recipe does not say so; None adds nothing.
         recipe: of every run.
         settings: further leaves of the recipe, as "training.epochs=3".
         device: where the models are timed.
@@ -77,25 +79,17 @@ def compare_backbones(
         CompareError: fewer than two of them can be built.
         ShopsightError: as `train` and `compare`.
     """
-    catalog = open_catalog(data)
+    catalog, common = training_data(data, recipe_with(recipe, settings), read)
+    recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
 
     def build(backbone: str) -> None:
         if not run_for(backbone, out).state_file.is_file():
-            resolve(recipe_with(recipe, [f"model.backbone={backbone}", *settings]), catalog)
+            resolve(recipes[backbone], catalog)
 
-    names = list(dict.fromkeys(backbones))
-    left_out = left_out_of(names, build)
+    left_out = left_out_of(list(recipes), build)
     runs = [
-        finished_run(
-            catalog,
-            backbone,
-            out,
-            recipe=recipe,
-            settings=settings,
-            accept=accept,
-            exclude=exclude,
-        )
-        for backbone in names
+        finished_run(catalog, one, run_for(backbone, out), accept=accept, exclude=exclude)
+        for backbone, one in recipes.items()
         if backbone not in left_out
     ]
     comparison = replace(compare_runs(runs, device=device), left_out=left_out)
@@ -110,26 +104,15 @@ def run_for(backbone: str, out: str | Path) -> RunFolder:
 
 def finished_run(
     catalog: Catalog,
-    backbone: str,
-    out: str | Path,
+    recipe: Recipe,
+    run: RunFolder,
     *,
-    recipe: str | Path | Recipe = PROBE_RECIPE,
-    settings: Sequence[str] = (),
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
 ) -> Path:
-    """Give the finished run of this backbone in `out`; train or resume it if need be."""
-    run = run_for(backbone, out)
+    """Give a finished run of this recipe on this catalog; train or resume it if need be."""
     if any(predictions_path(run.path, split).is_file() for split in ("test", "out-of-fold")):
         return run.path
     if run.state_file.is_file():
         return resume(run.path).run
-    return train(
-        catalog,
-        out=run.path,
-        recipe=recipe,
-        backbone=backbone,
-        settings=settings,
-        accept=accept,
-        exclude=exclude,
-    ).run
+    return train_catalog(catalog, recipe, run.path, accept=accept, exclude=exclude).run

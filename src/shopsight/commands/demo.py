@@ -20,6 +20,7 @@ from shopsight.files import atomic_folder, read_json
 from shopsight.images.decode import decode, read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.inference.writers import folder_name
+from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 
 DATA = "fashion-mnist"
@@ -103,7 +104,7 @@ def _refuse_strangers(run: RunFolder) -> None:
 
 def _catalog(root: str | Path | None) -> Catalog:
     try:
-        return open_catalog(DATA, root=root)
+        return open_catalog(DATA, ReadOptions(root=root))
     except SourceError as error:
         if root is not None:
             raise

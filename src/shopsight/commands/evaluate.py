@@ -15,6 +15,7 @@ from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import run_of
 from shopsight.inference.load import load
 from shopsight.loading.cache import open_cache
+from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 
 PARTS = ("val", "test")
@@ -24,6 +25,7 @@ def evaluate(
     model: str | Path,
     data: str | Path | Catalog | None = None,
     *,
+    read: ReadOptions | None = None,
     split: str = "test",
     out: str | Path | None = None,
     device: str = "auto",
@@ -38,6 +40,7 @@ def evaluate(
         model: a run folder, or a bundle with `data`.
         data: None takes the run's own catalog; of a K-fold run each image by the network that
             never saw it, whatever `split` says. All rows of other data count when it is not split.
+        read: how DATA is read; None guesses everything.
         split: "train", "val", "test", or "all".
         out: with `data`, the .html file for the report; None writes none.
         device: "auto" takes CUDA when it is there, else the CPU.
@@ -47,7 +50,7 @@ def evaluate(
             cannot be read.
     """
     if data is not None:
-        return _evaluate_on(open_catalog(data), model, split=split, out=out, device=device)
+        return _evaluate_on(open_catalog(data, read), model, split=split, out=out, device=device)
     run = RunFolder(Path(model))
     if not run.catalog_file.is_file():
         raise ConfigError(

@@ -38,7 +38,7 @@ def recipe_text(name: str | Path) -> str:
     return recipe_path(name).read_text(encoding="utf-8")
 
 
-def recipe_with(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
+def recipe_with(recipe: str | Path | Recipe, settings: Sequence[str] = ()) -> Recipe:
     """The recipe with some leaves changed.
 
     Args:

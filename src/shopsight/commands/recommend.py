@@ -6,11 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.commands.compare import finished_run
-from shopsight.datasets.open import open_catalog
+from shopsight.commands.compare import finished_run, run_for
+from shopsight.commands.defaults import PROBE_RECIPE
+from shopsight.commands.recipes import recipe_with
+from shopsight.commands.train import training_data
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
 from shopsight.evaluation.recommend import recommend as recommend_backbone
+from shopsight.read_options import ReadOptions
 
 
 def recommend(
@@ -18,6 +21,7 @@ def recommend(
     *,
     latency_ms: float,
     out: str | Path,
+    read: ReadOptions | None = None,
     backbones: Sequence[str] = (),
     device: str = "auto",
     accept: Collection[str] = (),
@@ -29,6 +33,7 @@ def recommend(
         data: a folder, a table, the name of a data set, or a catalog.
         latency_ms: the most that one image may take on `device`.
         out: holds one run per backbone that was probed, and the comparison.
+        read: how DATA is read; None guesses everything.
         backbones: empty considers `shopsight.evaluation.recommend.CANDIDATES`.
         device: "auto" takes CUDA when it is there, else the CPU.
         accept: as for `train`.
@@ -37,11 +42,17 @@ def recommend(
     Raises:
         CompareError: none could be built.
     """
-    catalog = open_catalog(data)
+    catalog, recipe = training_data(data, recipe_with(PROBE_RECIPE), read)
     found = recommend_backbone(
         list(backbones) or CANDIDATES,
         latency_ms=latency_ms,
-        train=lambda backbone: finished_run(catalog, backbone, out, accept=accept, exclude=exclude),
+        train=lambda backbone: finished_run(
+            catalog,
+            recipe_with(recipe, [f"model.backbone={backbone}"]),
+            run_for(backbone, out),
+            accept=accept,
+            exclude=exclude,
+        ),
         classes=len(catalog.labels),
         device=device,
     )

@@ -11,6 +11,7 @@ from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
 from shopsight.datasets.open import open_catalog
+from shopsight.read_options import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class SplitResult:
 def split(
     data: str | Path | Catalog,
     *,
+    read: ReadOptions | None = None,
     out: str | Path | None = None,
     val: float = 0.1,
     test: float = 0.1,
@@ -41,6 +43,7 @@ def split(
 
     Args:
         data: a folder, a table, the name of a data set, or a catalog.
+        read: how DATA is read; None guesses everything.
         out: a .csv or .parquet file, which `train` takes as DATA; None writes nothing.
         val: fraction of the images in the validation part.
         test: fraction of the images in the test part.
@@ -50,7 +53,7 @@ def split(
     Raises:
         SplitError: a class cannot be in every part.
     """
-    catalog = open_catalog(data)
+    catalog = open_catalog(data, read)
     report = audit(catalog)
     # Nothing is trained here: the split report names what leaks, and `train` refuses it.
     passed = gate(catalog, report, accept=BLOCKING_KINDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from shopsight.evaluation.evaluate import write_evaluation
 from shopsight.evaluation.report import write_report
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import cache_folder_is_chosen, use_cache_dir
+from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.distributed import rank
 from shopsight.training.fit import fit
@@ -63,6 +64,7 @@ def train(
     data: str | Path | Catalog | None = None,
     *,
     out: str | Path,
+    read: ReadOptions | None = None,
     recipe: str | Path | Recipe = DEFAULT_RECIPE,
     backbone: str | None = None,
     epochs: int | None = None,
@@ -82,6 +84,8 @@ def train(
         data: a folder, a table, the name of a data set, or a catalog; None takes the data set
             that the recipe names.
         out: the run folder to make.
+        read: how DATA is read; it goes before what the recipe's `[data]` section says, and labels
+            to drop add up.
         recipe: the name of a shipped recipe, a file, or a `Recipe`.
         backbone: LIBRARY:NAME; None keeps the recipe's, as for the next four.
         epochs: passes over the training images.
@@ -106,11 +110,24 @@ def train(
     }
     flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
     chosen = recipe_with(recipe, [*flags, *settings])
-    catalog = _training_catalog(data, chosen)
-    if chosen.folds.count and fold is None:
-        fit_folds(catalog, chosen, out, accept=accept, exclude=exclude)
+    catalog, resolved = training_data(data, chosen, read)
+    return train_catalog(catalog, resolved, out, fold=fold, accept=accept, exclude=exclude)
+
+
+def train_catalog(
+    catalog: Catalog,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    fold: int | None = None,
+    accept: Collection[str] = (),
+    exclude: Collection[str] = (),
+) -> TrainResult:
+    """Train on a catalog that is already read as the recipe wants it; see `train`."""
+    if recipe.folds.count and fold is None:
+        fit_folds(catalog, recipe, out, accept=accept, exclude=exclude)
     else:
-        fit(catalog, chosen, out, accept=accept, exclude=exclude, fold=fold)
+        fit(catalog, recipe, out, accept=accept, exclude=exclude, fold=fold)
     return _evaluated(RunFolder(Path(out)))
 
 
@@ -137,22 +154,31 @@ def _cache_of(run: RunFolder) -> Path | None:
     return kept if kept.name and kept.is_dir() and not cache_folder_is_chosen() else None
 
 
-def recipe_data(recipe: str | Path | Recipe, settings: Sequence[str] = ()) -> str:
-    """The data set that the recipe names, which `train` takes when it is given no other.
+def training_data(
+    data: str | Path | Catalog | None, recipe: Recipe, read: ReadOptions | None
+) -> tuple[Catalog, Recipe]:
+    """Read DATA as the recipe and `read` say.
+
+    Args:
+        data: None takes the data set that the recipe names.
+        recipe: its `[data]` section says how DATA is read where `read` does not.
+        read: goes before the recipe; labels to drop add up.
+
+    Returns:
+        The catalog, and the recipe whose `[data]` section says how it was read.
 
     Raises:
-        ConfigError: no such recipe, or it is for any data.
+        CatalogError: DATA cannot be read so.
+        ConfigError: there is no DATA and the recipe names no data set.
     """
-    return _named_data(recipe_with(recipe, settings))
-
-
-def _training_catalog(data: str | Path | Catalog | None, recipe: Recipe) -> Catalog:
-    """The catalog, as the recipe's data section wants it."""
-    wanted = recipe.data
+    read = read or ReadOptions()
+    wanted = recipe.data.merged(read)
     named = _named_data(recipe) if data is None else data
-    catalog = open_catalog(named, group=wanted.group, label_map=wanted.label_map)
+    catalog = open_catalog(named, replace(wanted, drop=read.drop))
     # A recipe names labels of its own data set; on another there is nothing to drop.
-    return open_catalog(catalog, drop=[name for name in wanted.drop if name in catalog.labels])
+    own = tuple(label for label in recipe.data.drop if label in catalog.labels)
+    used = replace(wanted, drop=(*read.drop, *own))
+    return open_catalog(catalog, ReadOptions(drop=own)), recipe.replace(data=asdict(used))
 
 
 def _named_data(recipe: Recipe) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from shopsight.bundle.format import INFO_FILE
-from shopsight.bundle.read import bundle_folder
+from shopsight.bundle.read import bundle_folder, read_info
 from shopsight.catalog.catalog import Catalog
-from shopsight.files import read_json
 from shopsight.runs.run_folder import RunFolder
 
 # A run or a bundle lies at most this deep below the folder where the search starts.
@@ -53,8 +51,7 @@ def is_model(folder: str | Path) -> bool:
 
 def model_labels(model: str | Path) -> list[str]:
     """The labels that a run or a bundle knows."""
-    info: dict[str, Any] = read_json(bundle_folder(model) / INFO_FILE)
-    return [str(label) for label in info["labels"]]
+    return list(read_info(bundle_folder(model)).labels)
 
 
 def learned_from(model: str | Path, images: str | Path) -> bool:

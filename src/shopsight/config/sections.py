@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Interpolation, PadColor, Preprocess, Resize
+from shopsight.read_options import ReadOptions
 
 Auto = Literal["auto"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,13 +49,13 @@ class About(Section):
     notes: str = ""
 
 
-class DataSettings(Section):
-    """Which rows are used, and how they are split when no split is given.
+# pydantic freezes it by the configuration of `Section`, which mypy does not see.
+class DataSettings(Section, ReadOptions):  # type: ignore[misc]
+    """How DATA is read, and how it is split when it brings no split.
+
+    Further keys are the fields of `ReadOptions`: `image`, `label`, `group`, `text`, `drop`, ...
 
     Attributes:
-        drop: Labels left out.
-        label_map: A CSV with columns `label` and `to`: many labels to one.
-        group: The column whose values must not straddle a split.
         val: Fraction of the images that validate.
         test: Fraction of the images that test.
         offline_kinds: Materialized augmentation as in Product-650: each kind is applied once, as
@@ -62,9 +63,6 @@ class DataSettings(Section):
         offline_fraction: Fraction of the training images that each kind is applied to.
     """
 
-    drop: tuple[str, ...] = ()
-    label_map: str | None = None
-    group: str | None = None
     val: Fraction = 0.1
     test: Fraction = 0.1
     offline_kinds: tuple[Literal["hflip", "vflip", "rotate", "crop", "noise", "box"], ...] = ()

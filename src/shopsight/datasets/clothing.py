@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.columns import NO_COLUMN
 from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.scan import list_images, scan_folder
 from shopsight.catalog.tables import table_catalog
@@ -17,6 +16,7 @@ from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder, sha256_file
 from shopsight.progress import task
+from shopsight.read_options import NO_COLUMN, ReadOptions
 
 KAGGLE_HANDLE = "agrigorev/clothing-dataset-full"
 IMAGE_FOLDERS = ("images", "images_compressed", "images_original")
@@ -49,7 +49,8 @@ def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
             details=[f"looked for {table}", *(f"looked for images in {name}" for name in folders)],
         )
     catalog = table_catalog(
-        str(table), image="image", label="label", group=NO_COLUMN, images_root=images
+        str(table),
+        ReadOptions(image="image", label="label", group=NO_COLUMN, images_root=images),
     )
     hint = "`sender_id` is who took the photos: --group sender_id keeps each person on one side"
     return Catalog(

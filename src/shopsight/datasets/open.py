@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog, read_about
-from shopsight.catalog.columns import NO_COLUMN, as_text, asked, read_labels
+from shopsight.catalog.columns import as_text, asked, read_labels
 from shopsight.catalog.folders import folder_catalog, pattern_catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
@@ -19,121 +19,102 @@ from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError
 from shopsight.progress import notify
+from shopsight.read_options import NO_COLUMN, ReadOptions, flag
 
 
-def open_catalog(
-    data: str | Path | Catalog,
-    *,
-    image: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    images_root: str | Path | None = None,
-    label_pattern: str | None = None,
-    label_separator: str | None = None,
-    root: str | Path | None = None,
-    drop: Collection[str] = (),
-    label_map: str | Path | None = None,
-) -> Catalog:
-    """Read a folder, a table, IDX files or a named data set; what is guessed is told.
+def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
+    """Read a folder, a table, IDX files or a named data set; what is guessed is reported.
 
     Args:
-        data: a path or URL, or the name of a data set (`shopsight data` lists them).
-        image, label, group: columns of a table that are not to be guessed; "none" for no such.
-        images_root: the folder that a table's image names are relative to.
-        label_pattern: where the label is in file names, e.g. "*_{label}.jpg".
-        label_separator: between several labels in a cell; None guesses, "" says there is none.
-        root: where a named data set lies on this machine.
-        drop: labels to leave out (before or after the mapping).
-        label_map: a table with columns `label` and `to`.
+        data: a path or URL, the name of a data set (`shopsight data` lists them), or a catalog,
+            whose label, group and text can still be taken from other columns.
+        read: how to read it; None guesses everything.
+
+    Returns:
+        The catalog; its `notes` say what was guessed, and `shopsight.progress` got them too.
 
     Raises:
-        CatalogError: there is nothing there, or it cannot be read as images with labels.
-        SourceError: a named data set is neither at hand nor within reach.
+        CatalogError: there is nothing there, it cannot be read as images with labels, or an
+            option does not go with it.
+        SourceError: a named data set is neither on this machine nor can it be fetched.
     """
-    columns = _Columns(image, label, group, _text(images_root), label_separator)
+    read = read or ReadOptions()
     if isinstance(data, Catalog):
         known = len(data.notes)
-        catalog = columns.applied_to(data)
+        _refuse(read, ("image", "images_root", "label_pattern", "root", "encoding"), data.name)
+        catalog = _with_columns(data, read)
     else:
         known = 0
-        catalog = _open(str(data), columns, label_pattern, None if root is None else Path(root))
+        catalog = _open(str(data), read)
         if catalog.root and "://" not in catalog.root:
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=str(Path(catalog.root).absolute()))
-    catalog = _apply_label_options(catalog, drop, label_map)
+    catalog = _apply_label_options(catalog, read.drop, read.label_map)
     for line in catalog.notes[known:]:
         notify(line)
     return catalog
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """What the user said about columns, for the sources that have any."""
-
-    image: str | None
-    label: str | None
-    group: str | None
-    images_root: str | None
-    label_separator: str | None
-
-    def read(self, path: str) -> Catalog:
-        return table_catalog(
-            path,
-            image=self.image,
-            label=self.label,
-            group=self.group,
-            images_root=self.images_root,
-            label_separator=self.label_separator,
-        )
-
-    def applied_to(self, catalog: Catalog) -> Catalog:
-        """Take label and group of a catalog from other columns of its table."""
-        table = catalog.table
-        if self.label == NO_COLUMN:
-            table = table.drop("label", strict=False)
-        elif self.label is not None:
-            column = asked(table, self.label, "--label", catalog.name)
-            labels, _ = read_labels(table[column], self.label_separator)
-            table = table.with_columns(labels.alias("label"))
-        if self.group == NO_COLUMN:
-            table = table.drop("group", strict=False)
-        elif self.group is not None:
-            column = asked(table, self.group, "--group", catalog.name)
-            table = table.with_columns(as_text(table[column]).alias("group"))
-        return catalog if table is catalog.table else catalog.with_table(table)
+def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
+    """Take label, group and text of a catalog from other columns of its table."""
+    table = catalog.table
+    for name in ("label", "group", "text"):
+        column = getattr(read, name)
+        if column is None:
+            continue
+        if column == NO_COLUMN:
+            table = table.drop(name, strict=False)
+            continue
+        cells = table[asked(table, column, flag(name), catalog.name)]
+        if name == "label":
+            values, _ = read_labels(cells, read.label_separator)
+        else:
+            values = as_text(cells)
+        table = table.with_columns(values.alias(name))
+    return catalog if table is catalog.table else catalog.with_table(table)
 
 
-def _open(data: str, columns: _Columns, label_pattern: str | None, root: Path | None) -> Catalog:
+def _open(data: str, read: ReadOptions) -> Catalog:
     if is_dataset(data):
-        catalog = open_dataset(data, root=root, images_root=columns.images_root)
-        if Path(data).exists():
-            note = f"{data!r} is read as the data set; ./{data} is the folder of that name"
-            catalog = catalog.with_notes(note)
-        return columns.applied_to(catalog)
-    if root is not None:
+        return _open_named(data, read)
+    if read.root is not None:
         raise CatalogError(
-            f"--root goes with a named data set, and {data!r} is none",
+            "--root goes with a named data set",
+            where=data,
             details=[f"data sets: {', '.join(DATASETS)}"],
         )
     if "://" not in data and not Path(data).exists():
         raise _not_there(data)
     is_file = "://" not in data and Path(data).is_file()
-    if label_pattern is not None and (is_file or is_table(data)):
+    if read.label_pattern is not None and (is_file or is_table(data)):
         raise CatalogError("a label pattern goes with a folder of images", where=data)
     if is_table(data):
-        return _open_table(data, columns)
+        return _open_table(data, read)
     if is_file:
-        return columns.applied_to(_open_file(Path(data)))
-    return _open_folder(data, columns, label_pattern)
+        _refuse(read, ("image", "images_root", "encoding"), data)
+        return _with_columns(_open_file(Path(data)), read)
+    return _open_folder(data, read)
 
 
-def _open_table(path: str, columns: _Columns) -> Catalog:
-    if "://" in path or read_about(Path(path)) is None or columns.image is not None:
-        return columns.read(path)
+def _open_named(name: str, read: ReadOptions) -> Catalog:
+    _refuse(read, ("image", "label_pattern", "encoding"), name)
+    root = None if read.root is None else Path(read.root)
+    images_root = None if read.images_root is None else str(read.images_root)
+    catalog = open_dataset(name, root=root, images_root=images_root)
+    if Path(name).exists():
+        note = f"{name!r} is read as the data set; ./{name} is the folder of that name"
+        catalog = catalog.with_notes(note)
+    return _with_columns(catalog, read)
+
+
+def _open_table(path: str, read: ReadOptions) -> Catalog:
+    if "://" in path or read_about(Path(path)) is None or read.image is not None:
+        return table_catalog(path, read)
+    _refuse(read, ("encoding",), path)
     catalog = Catalog.read(path)
-    if columns.images_root is not None:
-        catalog = replace(catalog, root=columns.images_root)
-    return columns.applied_to(catalog)
+    if read.images_root is not None:
+        catalog = replace(catalog, root=str(read.images_root))
+    return _with_columns(catalog, read)
 
 
 def _open_file(path: Path) -> Catalog:
@@ -147,34 +128,35 @@ def _open_file(path: Path) -> Catalog:
     )
 
 
-def _open_folder(folder: str, columns: _Columns, label_pattern: str | None) -> Catalog:
+def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     folder = folder.rstrip("/") or "/"
     name = folder.rpartition("/")[2] if "://" in folder else Path(folder).absolute().name
     scan = scan_folder(folder)
-    if label_pattern is not None:
-        catalog = pattern_catalog(scan, label_pattern, name=name, root=folder)
+    if read.label_pattern is not None:
+        catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
     elif not scan.images and scan.containers:
         catalog = container_catalog(scan.containers, name=name, root=folder)
     else:
         catalog = folder_catalog(scan, name=name, root=folder)
         if scan.tables and not catalog.labels:
-            labeled = _table_in_folder(folder, scan, columns)
+            labeled = _table_in_folder(folder, scan, read)
             if labeled is not None:
                 return labeled
-    return columns.applied_to(catalog)
+    _refuse(read, ("image", "images_root", "encoding"), folder)
+    return _with_columns(catalog, read)
 
 
-def _table_in_folder(folder: str, scan: Scan, columns: _Columns) -> Catalog | None:
+def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | None:
     """The images lie in no class folders: perhaps a table beside them has the labels."""
-    read: list[Catalog] = []
+    found: list[Catalog] = []
     for table in scan.tables:
         try:
-            read.append(columns.read(f"{folder}/{table}"))
+            found.append(table_catalog(f"{folder}/{table}", read))
         except CatalogError as error:
-            if len(scan.tables) == 1 and (columns.image or columns.label):
+            if len(scan.tables) == 1 and (read.image or read.label or read.encoding):
                 raise
-            notify(f"{table} is passed over: {error.what}")
-    labeled = [catalog for catalog in read if catalog.labels]
+            notify(f"{table} is skipped: {error.what}")
+    labeled = [catalog for catalog in found if catalog.labels]
     if len(labeled) > 1:
         raise CatalogError(
             "several tables could hold the labels",
@@ -185,6 +167,17 @@ def _table_in_folder(folder: str, scan: Scan, columns: _Columns) -> Catalog | No
     if not labeled:
         return None
     return labeled[0].with_notes(f"labels from {labeled[0].name} in the folder")
+
+
+def _refuse(read: ReadOptions, names: Collection[str], where: str) -> None:
+    """Refuse options that this kind of DATA would ignore."""
+    ignored = [flag(name) for name in read.given() if name in names]
+    if ignored:
+        raise CatalogError(
+            f"{', '.join(ignored)} would change nothing here",
+            where=where,
+            fix=f"leave out {', '.join(ignored)}",
+        )
 
 
 def _apply_label_options(
@@ -211,7 +204,3 @@ def _not_there(data: str) -> CatalogError:
         where=data,
         fix="shopsight data   (lists the named data sets)",
     )
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
