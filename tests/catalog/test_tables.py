@@ -10,6 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.columns import canonical
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
+from shopsight.read_options import ReadOptions
 
 
 def shop(tmp_path: Path, text: str, images: Sequence[str], *, name: str = "shop.csv") -> str:
@@ -86,10 +87,13 @@ def test_paths_relative_to_the_table(tmp_path: Path) -> None:
 def test_images_root(tmp_path: Path) -> None:
     images = [*jpgs("small"), *jpgs("large")]
     table = shop(tmp_path, rows("image,label", "{i}.jpg,c{p}"), images)
-    assert table_catalog(table, images_root="small").root == f"{tmp_path}/small"
-    assert table_catalog(table, images_root=f"{tmp_path}/large").root == f"{tmp_path}/large"
+    assert table_catalog(table, ReadOptions(images_root="small")).root == f"{tmp_path}/small"
+    assert (
+        table_catalog(table, ReadOptions(images_root=f"{tmp_path}/large")).root
+        == f"{tmp_path}/large"
+    )
     with pytest.raises(CatalogError, match="no such folder of images"):
-        table_catalog(table, images_root="absent")
+        table_catalog(table, ReadOptions(images_root="absent"))
 
 
 def test_urls_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -116,13 +120,13 @@ def test_two_columns_of_files_are_ambiguous(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("front,back,label", "{i}.jpg,back{i}.jpg,c{p}"), images)
     with pytest.raises(CatalogError, match="several columns name image files"):
         table_catalog(table)
-    assert table_catalog(table, image="back").table["image"][0] == "back0.jpg"
+    assert table_catalog(table, ReadOptions(image="back")).table["image"][0] == "back0.jpg"
 
 
 def test_asking_for_an_absent_column_offers_the_nearest(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("image,category", "{i}.jpg,c{p}"), jpgs())
     with pytest.raises(CatalogError, match="did you mean 'category'"):
-        table_catalog(table, label="categori")
+        table_catalog(table, ReadOptions(label="categori"))
 
 
 def test_label_by_content_when_no_name_tells(tmp_path: Path) -> None:
@@ -137,8 +141,8 @@ def test_several_possible_labels_are_ambiguous(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="2 columns could hold the label") as caught:
         table_catalog(table)
     assert "--label COLUMN" in str(caught.value)
-    assert table_catalog(table, label="brand").labels == ("b0", "b1")
-    assert table_catalog(table, label="none").labels == ()
+    assert table_catalog(table, ReadOptions(label="brand")).labels == ("b0", "b1")
+    assert table_catalog(table, ReadOptions(label="none")).labels == ()
 
 
 def test_a_table_without_labels(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_a_table_without_labels(tmp_path: Path) -> None:
 
 def test_the_other_label_keeps_its_values_under_another_name(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("image,label,class", "{i}.jpg,c{p},k{p}"), jpgs())
-    catalog = table_catalog(table, label="class")
+    catalog = table_catalog(table, ReadOptions(label="class"))
     assert catalog.labels == ("k0", "k1")
     assert catalog.table["label_source"][1] == "c1"
 
@@ -168,7 +172,7 @@ def test_groups(tmp_path: Path) -> None:
     catalog = table_catalog(table)
     assert catalog.table["group"].to_list() == [f"p{i // 2}" for i in range(16)]
     assert catalog.table["sku"].to_list() == catalog.table["group"].to_list()
-    assert "group" not in table_catalog(table, group="none").table.columns
+    assert "group" not in table_catalog(table, ReadOptions(group="none")).table.columns
 
 
 def test_a_group_above_the_classes_is_not_taken(tmp_path: Path) -> None:
@@ -178,7 +182,7 @@ def test_a_group_above_the_classes_is_not_taken(tmp_path: Path) -> None:
     assert "group" not in catalog.table.columns
     assert catalog.table["group_source"][0] == "g0"
     assert any("--group group insists" in line for line in catalog.notes)
-    assert "group" in table_catalog(table, group="group").table.columns
+    assert "group" in table_catalog(table, ReadOptions(group="group")).table.columns
 
 
 def test_splits(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_splits(tmp_path: Path) -> None:
 
 def test_a_usage_column_of_other_words_is_no_split(tmp_path: Path) -> None:
     text = "image,label,Usage\n0.jpg,a,Public\n1.jpg,b,Private\n2.jpg,a,Public\n3.jpg,b,Private\n"
-    catalog = table_catalog(shop(tmp_path, text, jpgs()), label="label")
+    catalog = table_catalog(shop(tmp_path, text, jpgs()), ReadOptions(label="label"))
     assert "split" not in catalog.table.columns
     assert catalog.table["Usage"][0] == "Public"
     assert any("'Usage' is not taken as a split" in line for line in catalog.notes)
@@ -234,7 +238,7 @@ def test_several_labels_by_separator(tmp_path: Path) -> None:
     assert catalog.labels == ("blue", "red", "shirt")
     assert catalog.table["label"].to_list()[2] == ["shirt", "blue"]
     assert any("separated by '|'" in line for line in catalog.notes)
-    assert "red|shirt" in table_catalog(table, label_separator="").labels
+    assert "red|shirt" in table_catalog(table, ReadOptions(label_separator="")).labels
 
 
 def test_a_comma_in_a_name_is_no_separator(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
 
 from shopsight.cli.app import app
-from shopsight.cli.options import DataOptions, parsed_seconds
+from shopsight.cli.options import parsed_seconds
 from shopsight.errors import ConfigError
+from shopsight.read_options import ReadOptions, flag
 
 
 def _options(verb: str) -> dict[str, str]:
@@ -20,10 +23,10 @@ def _options(verb: str) -> dict[str, str]:
 
 
 def test_data_options_are_the_same_everywhere() -> None:
-    shared = {f"--{name.replace('_', '-')}" for name in DataOptions.__dataclass_fields__}
+    shared = {flag(one.name) for one in fields(ReadOptions)} | {"--cache-dir", "--json"}
     wanted = {name: text for name, text in _options("audit").items() if name in shared}
     assert set(wanted) == shared
-    for verb in ("split", "train", "evaluate"):
+    for verb in ("split", "train", "evaluate", "compare", "recommend"):
         found = {name: text for name, text in _options(verb).items() if name in shared}
         assert found == wanted
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets import fashion_mnist
 from shopsight.files import sha256_bytes
+from shopsight.runs.run_folder import RunFolder
 from tests.catalog.test_idx_pairs import write_pair
 from tests.helpers import SMALL, ProductPhotos, Shopsight
 
@@ -106,5 +108,91 @@ def test_flags_about_data_that_is_not_read_are_refused(
     ):
         shown = shopsight(*words, "--drop", "hat")
         assert shown.code == 2, words
-        assert "--drop:" in shown.err
+        assert "error: --drop would change nothing: " in shown.err
         assert shown.out == ""
+
+
+def test_resume_refuses_what_it_would_ignore_by_name(
+    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
+) -> None:
+    state = (finished_run / "run.json").read_text()
+    shown = shopsight(
+        "train", product_photos.folder, "--resume", finished_run, "--epochs", "9", "--no-cache",
+        "--set", "seed=3", "--accept", "damaged", "--encoding", "cp1252",
+    )  # fmt: skip
+    assert shown.code == 2
+    for word in ("DATA", "--epochs", "--no-cache", "--set", "--accept", "--encoding"):
+        assert word in shown.err.partition(" would change nothing")[0]
+    assert "--recipe" not in shown.err
+    assert f"fix: shopsight train --resume {finished_run}" in shown.err
+    assert (finished_run / "run.json").read_text() == state
+    # What is said of this terminal, and not of the run, may be said anew.
+    assert shopsight("train", "--resume", finished_run, "--json").code == 0
+
+
+@pytest.fixture
+def titled(product_photos: ProductPhotos, tmp_path: Path) -> Path:
+    """The product photos in a Windows-1252 table with two columns that could be the text."""
+    lines = ["image;label;title;Angebot"]
+    for number, photo in enumerate(sorted(product_photos.folder.rglob("*.jpg"))):
+        label = "Stra\u00dfenschuh" if photo.parent.name == "shoe" else photo.parent.name
+        lines.append(f"{photo};{label};title {number};ab 5 \u20ac, Nr. {number}")
+    table = tmp_path / "shop.csv"
+    table.write_bytes("\n".join(lines).encode("cp1252"))
+    return table
+
+
+def test_text_and_encoding_of_the_command_line(
+    shopsight: Shopsight, titled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "splits.parquet"
+    assert shopsight("split", titled, "--out", out).code == 0
+    assert Catalog.read(out).table["text"][0] == "title 0"
+    words = ("split", titled, "--text", "Angebot", "--encoding", "cp1252", "--out", out)
+    assert shopsight(*words).code == 0
+    catalog = Catalog.read(out)
+    assert catalog.table["text"][0] == "ab 5 \u20ac, Nr. 0"
+    assert "Stra\u00dfenschuh" in catalog.labels
+    assert shopsight("split", titled, "--text", "none", "--out", out).code == 0
+    assert "text" not in Catalog.read(out).table.columns
+    unknown = shopsight("audit", titled, "--encoding", "cp125")
+    assert unknown.code == 2
+    assert "'cp125' is not a known encoding; did you mean 'cp125" in unknown.err
+    assert "UTF-16 by its mark, UTF-8, Windows-1252" in unknown.err
+    misfit = shopsight("audit", titled, "--encoding", "ascii")
+    assert "the table is not ascii text" in misfit.err
+    assert shopsight("audit", titled, "--text", "titel").err.count("did you mean 'title'") == 1
+
+
+def test_text_and_encoding_of_the_python_api(titled: Path) -> None:
+    read = api.ReadOptions(text="Angebot", encoding="cp1252")
+    catalog = api.split(titled, read=read).catalog
+    assert catalog.table["text"].str.starts_with("ab 5 \u20ac").all()
+    assert (
+        api.open_catalog(titled, read).fingerprint()
+        == api.audit(titled, read=read).catalog.fingerprint()
+    )
+
+
+def test_text_and_encoding_of_a_recipe_are_kept_in_the_run(
+    shopsight: Shopsight, titled: Path, tmp_path: Path
+) -> None:
+    recipe = _recipe(tmp_path, "any")
+    text = recipe.read_text().replace("[data]\n", '[data]\ntext = "Angebot"\nencoding = "cp1252"\n')
+    recipe.write_text(text)
+    words = ("train", titled, "--recipe", recipe, "--drop", "hat", "--out")
+    shown = shopsight(*words, tmp_path / "run")
+    assert shown.code == 0, shown.err
+    run = RunFolder(tmp_path / "run")
+    assert run.catalog().table["text"].str.starts_with("ab 5 \u20ac").all()
+    assert run.catalog().labels == ("Stra\u00dfenschuh", "dress")
+    # The recipe's own label to drop is not one of this shop's.
+    kept = run.recipe().data
+    assert (kept.text, kept.encoding, kept.drop) == ("Angebot", "cp1252", ("hat",))
+    # A flag goes before the recipe.
+    assert shopsight(*words, tmp_path / "other", "--text", "title").code == 0
+    other = RunFolder(tmp_path / "other")
+    assert other.catalog().table["text"].str.starts_with("title ").all()
+    assert other.recipe().data.text == "title"
+    wrong = shopsight("train", titled, "--recipe", recipe, "--set", "data.txt=title", "--out", "x")
+    assert "data.text" in wrong.err

@@ -30,6 +30,7 @@ from shopsight.errors import (
     WeightsError,
 )
 from shopsight.images.thumbnails import read_thumbs
+from shopsight.read_options import ReadOptions
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import halve_batch_size
