@@ -10,6 +10,7 @@ import pytest
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands import compare as compare_command
+from shopsight.config.recipe import Recipe
 from shopsight.errors import CompareError, ConfigError, WeightsError
 from shopsight.evaluation.compare import left_out_of
 from shopsight.evaluation.predictions import Predictions
@@ -28,8 +29,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The backbones that were trained; what a training leaves is written in its stead."""
     names: list[str] = []
 
-    def train(catalog: Catalog, *, out: Path, backbone: str, **_: object) -> api.TrainResult:
-        names.append(backbone)
+    def train(catalog: Catalog, recipe: Recipe, out: Path, **_: object) -> api.TrainResult:
+        names.append(recipe.model.backbone)
         table = pl.DataFrame(
             {
                 "row": range(20),
@@ -43,7 +44,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_json(out / "run.json", {})
         return api.TrainResult(out, {}, {}, out / "report.html")
 
-    monkeypatch.setattr(compare_command, "train", train)
+    monkeypatch.setattr(compare_command, "train_catalog", train)
     return names
 
 
