@@ -1,8 +1,9 @@
 """The one description of how an image becomes the network's input.
 
-A `Preprocess` comes with the weights, and train, evaluate, predict, serve and export all use it;
-the bundle stores it. This module holds the value only: `shopsight.images.model_input` applies the
-geometry, `shopsight.models.product_model` the mean and standard deviation.
+A `Preprocess` comes with the pretrained weights and is stored in the bundle, so that training,
+evaluation and prediction use the same. This module holds the value only:
+`shopsight.images.model_input` applies the geometry, `shopsight.models.product_model` the mean and
+standard deviation.
 """
 
 from __future__ import annotations
@@ -18,31 +19,32 @@ Resize = Literal["pad", "crop", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 PREPROCESS_VERSION = 2
-"""Raised whenever the same file and the same Preprocess would give other pixels than before."""
+"""Raised whenever the same file and the same Preprocess give other pixels than before.
+
+Part of the keys under which prepared images and their features are cached.
+"""
 
 WHITE: Color = (255, 255, 255)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Preprocess(BaseModel):
-    """From file bytes to a square RGB image to numbers.
+    """How a file becomes a square RGB image, and that an array of numbers.
 
     EXIF orientation is applied, an ICC profile converted to sRGB, and transparency laid on the
-    pad color (white when that is "edge"); these three have no switch, because an image seen
-    otherwise is another image.
+    pad color (white when that is "edge"). These three have no switch: without them the network
+    would see another image than people do.
 
     Attributes:
         size_px: side of the square input, pixels.
         resize: "pad" keeps the whole image and its aspect, "crop" the middle, "squash" neither.
         crop_fraction: with "crop", share of the resized short side that is kept (224/256 = .875).
-        pad_color: RGB, or "edge" for the mean color of the image's edge pixels.
-        interpolation: antialiased, on uint8.
+        pad_color: RGB, or "edge" for the mean color of the image's outermost pixels.
+        interpolation: the filter, antialiased, on 8-bit values.
         mean: per channel, of values scaled to 0..1.
-        std: likewise.
+        std: per channel, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from timm.data.constants import OPENAI_CLIP_MEAN
 from torch import nn
 
 from shopsight.backbones import efficientnet_lite
@@ -14,7 +15,7 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.weights import read_weights
 from shopsight.errors import ConfigError, ExtraMissingError, WeightsError
-from shopsight.preprocess import CLIP_MEAN, IMAGENET_MEAN, Preprocess
+from shopsight.preprocess import IMAGENET_MEAN, Preprocess
 
 SMALL = (
     "timm:resnet18",
@@ -298,7 +299,7 @@ def test_open_clip_visual_tower(tmp_path: Path) -> None:
     backbone = create_backbone("open_clip:tiny-clip", weights="random")
     assert backbone.embedding_dim == 24
     assert embed(backbone).shape == (2, 24)
-    assert (backbone.preprocess.size_px, backbone.preprocess.mean) == (32, CLIP_MEAN)
+    assert (backbone.preprocess.size_px, backbone.preprocess.mean) == (32, OPENAI_CLIP_MEAN)
     assert [stage[0].split(".")[0] for stage in backbone.stages] == [
         "class_embedding", "transformer", "transformer", "proj",
     ]  # fmt: skip

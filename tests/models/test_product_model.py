@@ -3,13 +3,14 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor, nn
 
 from shopsight.backbones.create import create_backbone
 from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
-from shopsight.preprocess import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from shopsight.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 
 def photos(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
@@ -42,7 +43,7 @@ def test_normalising_equals_the_reference(
 
 
 def test_normalising_keeps_channels_last() -> None:
-    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), (CLIP_MEAN, CLIP_STD)):
+    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)):
         model = ProductModel(nn.Identity(), nn.Identity(), Preprocess(mean=mean, std=std))
         normalized = model.normalize(photos(2, 16))
         assert normalized.is_contiguous(memory_format=torch.channels_last)
