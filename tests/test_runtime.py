@@ -16,7 +16,6 @@ from shopsight.runtime import (
     fail_fast_offline,
     retain_freed_memory,
     single_threaded_opencv,
-    socket_timeout,
     without_root_log_of,
 )
 
@@ -103,16 +102,6 @@ def test_blocks_that_overlap_in_two_threads() -> None:
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
-
-
-def test_sockets_have_a_timeout_within_the_block() -> None:
-    before = socket.getdefaulttimeout()
-    with socket_timeout(5.0):
-        assert socket.getdefaulttimeout() == 5.0
-    assert socket.getdefaulttimeout() == before
-    with pytest.raises(ZeroDivisionError), socket_timeout(5.0):
-        _ = 1 // 0
-    assert socket.getdefaulttimeout() == before
 
 
 @pytest.mark.parametrize("reachable", [True, False])

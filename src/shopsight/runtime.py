@@ -90,17 +90,6 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 @contextmanager
-def socket_timeout(seconds: float) -> Iterator[None]:
-    """Give sockets that are opened within the block a timeout, where their library sets none."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-@contextmanager
 def fail_fast_offline() -> Iterator[None]:
     """Within the block, an unreachable Hugging Face Hub fails at once.
 

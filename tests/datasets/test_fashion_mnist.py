@@ -1,47 +1,32 @@
+"""Fashion-MNIST: the published files, whatever source gives them."""
+
 from __future__ import annotations
 
 import gzip
-import io
 import shutil
-import tarfile
+import socket
+import time
 from pathlib import Path
 
 import pytest
-from torchvision.datasets import FashionMNIST
 
 from shopsight.datasets import fashion_mnist
+from shopsight.datasets.download import download
 from shopsight.datasets.fashion_mnist import (
     CLASS_NAMES,
     DEBIAN_FOLDER,
     SHA256,
-    ar_members,
+    from_debian,
     open_fashion_mnist,
     verify,
 )
 from shopsight.errors import SourceError
+from shopsight.files import sha256_bytes
 from shopsight.images.decode import decode, read_bytes
 
 installed = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed here"
 )
-
-
-def ar_archive(members: dict[str, bytes]) -> bytes:
-    parts = [b"!<arch>\n"]
-    for name, data in members.items():
-        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
-        parts += [head.encode(), data, b"\n" * (len(data) % 2)]
-    return b"".join(parts)
-
-
-def tar_xz(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:xz") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(f"./{name}")
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 @installed
@@ -75,7 +60,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="four Fashion-MNIST files"):
+    with pytest.raises(SourceError, match="lacks the four Fashion-MNIST files"):
         open_fashion_mnist(tmp_path)
     with pytest.raises(SourceError, match="train-images-idx3-ubyte is missing"):
         verify(tmp_path)
@@ -85,42 +70,86 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-def test_a_debian_package_is_unpacked_without_dpkg(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@installed
+def test_local_files_come_before_any_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    data = tar_xz({"usr/share/datasets/fashion-mnist/README": b"odd"})
-    package = tmp_path / "x.deb"
-    package.write_bytes(ar_archive({"debian-binary": b"2.0\n", "data.tar.xz": data}))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    fashion_mnist._unpack_deb(package, tmp_path / "tree")
-    kept = tmp_path / "tree/usr/share/datasets/fashion-mnist/README"
-    assert kept.read_bytes() == b"odd"
+    monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path))
+    assert open_fashion_mnist(None).root == str(DEBIAN_FOLDER)
+    kept = tmp_path / "datasets" / "fashion-mnist"
+    shutil.copytree(DEBIAN_FOLDER, kept)
+    assert open_fashion_mnist(None).root == str(kept)
+    assert said == []
 
 
-def test_members_of_an_ar_archive() -> None:
-    members = {"debian-binary": b"2.0\n", "odd": b"123", "last": b""}
-    assert dict(ar_members(ar_archive(members))) == members
-    with pytest.raises(SourceError, match="not an ar archive"):
-        list(ar_members(b"PK"))
-
-
-def test_with_no_source_in_reach_every_way_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def nothing_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty folder of the cache, on a machine without Debian's package and apt-get."""
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "absent")
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(FashionMNIST, "mirrors", ["file:///absent/"])
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path / "cache" / "datasets" / "fashion-mnist"
+
+
+def idx_files(folder: Path) -> dict[str, str]:
+    """Four small IDX files, packed as published, and the hashes of what is in them."""
+    folder.mkdir()
+    hashes = {}
+    for name in SHA256:
+        shape = (2, 4, 4) if "images" in name else (2,)
+        head = bytes((0, 0, 8, len(shape))) + b"".join(n.to_bytes(4, "big") for n in shape)
+        data = head + bytes(range(32 if "images" in name else 2))
+        (folder / f"{name}.gz").write_bytes(gzip.compress(data))
+        hashes[name] = sha256_bytes(data)
+    return hashes
+
+
+def test_the_first_mirror_that_has_the_files_is_used(
+    tmp_path: Path, nothing_local: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "SHA256", idx_files(tmp_path / "mirror"))
+    wrong = tmp_path / "wrong"
+    shutil.copytree(tmp_path / "mirror", wrong)
+    (wrong / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"shuffled"))
+    mirrors = [f"file://{tmp_path}/{name}/" for name in ("absent", "wrong", "mirror")]
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
+    assert len(open_fashion_mnist(None)) == 4
+    assert sorted(path.name for path in nothing_local.iterdir()) == sorted(
+        f"{name}.gz" for name in SHA256
+    )
+    assert [line.split()[3] for line in said[:3]] == mirrors
+
+
+def test_a_silent_mirror_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, socket_enabled: None
+) -> None:
+    """A server that accepts the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        began = time.perf_counter()
+        with pytest.raises(OSError, match="timed out"):
+            download(url, tmp_path / "file", timeout_s=0.2)
+        assert time.perf_counter() - began < 5.0
+    assert socket.getdefaulttimeout() is None
+
+
+def test_without_any_source_every_attempt_is_named(
+    nothing_local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ["file:///absent/"])
     with pytest.raises(SourceError) as caught:
         open_fashion_mnist(None)
-    text = str(caught.value)
-    assert "apt-get: there is no apt-get" in text
-    assert "torchvision:" in text
-    assert "--root" in text
-    assert not (tmp_path / "cache" / "datasets" / "fashion-mnist").exists()
+    assert [detail.partition(": ")[0] for detail in caught.value.details] == [
+        "download from file:///absent/",
+        "apt-get download dataset-fashion-mnist",
+    ]
+    assert "there is no apt-get" in caught.value.details[1]
+    assert "--root" in str(caught.value)
+    assert not nothing_local.exists()
 
 
 @pytest.mark.network
 def test_apt_get_brings_the_published_files(tmp_path: Path) -> None:
-    fashion_mnist._from_apt(tmp_path)
+    from_debian(tmp_path)
     verify(tmp_path)

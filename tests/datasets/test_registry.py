@@ -29,7 +29,7 @@ def photos(folder: Path, *names: str) -> None:
 
 def test_the_table_of_data_sets_names_itself() -> None:
     assert all(name == found.name for name, found in DATASETS.items())
-    assert all(found.source and found.licence for found in DATASETS.values())
+    assert all(found.source and found.license for found in DATASETS.values())
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
@@ -112,7 +112,7 @@ def test_products_10k(tmp_path: Path) -> None:
     assert all(Path(ref).is_file() for ref in catalog.refs())
 
 
-def test_products_10k_without_test_labels_is_still_to_be_split(tmp_path: Path) -> None:
+def test_products_10k_without_test_labels_is_not_split(tmp_path: Path) -> None:
     products(tmp_path)
     (tmp_path / "test_kaggletest.csv").unlink()
     catalog = open_dataset("products-10k", root=tmp_path)
@@ -177,7 +177,7 @@ def test_product_650_refuses_names_that_contradict_numbers(tmp_path: Path) -> No
 def test_product_650_needs_its_tables(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="two mapping tables"):
         open_dataset("product-650")
-    with pytest.raises(SourceError, match=r"reduced_train\.csv is not there"):
+    with pytest.raises(SourceError, match=r"reduced_train\.csv is missing"):
         open_dataset("product-650", root=tmp_path)
 
 
@@ -230,7 +230,9 @@ def test_product_650_without_images_names_what_it_needs_and_its_flag(tmp_path: P
     with pytest.raises(SourceError) as caught:
         open_dataset("product-650", root=tmp_path)
     text = str(caught.value)
-    assert text.startswith("product-650: needs the images of products-10k, which are not at hand")
+    assert text.startswith(
+        "product-650: needs the images of products-10k, which are not on this machine"
+    )
     assert "with --images-root" in text
     assert "with --root" not in text
     (tmp_path / "empty").mkdir()
@@ -272,9 +274,9 @@ def test_steps_that_are_done_are_not_asked_for(
     assert "1. connect to the network" in str(caught.value)
 
 
-def test_what_kaggle_refuses_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_of_kaggle_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     _kagglehub(monkeypatch, ValueError("403 Client Error.\nmore"))
-    with pytest.raises(SourceError, match=r"not fetched from Kaggle: 403 Client Error\.\n"):
+    with pytest.raises(SourceError, match=r"Kaggle did not give them: 403 Client Error\.\n"):
         open_dataset("products-10k")
 
 
@@ -309,10 +311,10 @@ def test_clothing_small_is_fetched_checked_and_kept(
     assert len(open_dataset("clothing-small")) == 3
 
 
-def test_clothing_small_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clothing_small_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(clothing, "SMALL_REPOSITORY", "file:///absent")
-    with pytest.raises(SourceError, match="cannot be fetched") as caught:
+    with pytest.raises(SourceError, match="its download failed") as caught:
         open_dataset("clothing-small")
     assert "git clone" in str(caught.value)
 
@@ -330,7 +332,7 @@ def test_hugging_face_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert kept == {path.read_bytes() for path in (tmp_path / "data").rglob("*.jpg")}
 
 
-def test_hugging_face_out_of_reach() -> None:
+def test_a_hugging_face_data_set_that_cannot_be_loaded() -> None:
     with pytest.raises(SourceError, match=r"datasets is not installed|cannot be loaded"):
         open_dataset("hf:no-such-owner/no-such-name")
 

@@ -51,9 +51,9 @@ def _described(one: Dataset) -> DataSet:
     return DataSet(
         one.name,
         one.title,
-        one.licence,
-        one.classes,
-        one.images,
+        one.license,
+        one.num_classes,
+        one.num_images,
         one.source,
         tuple(name for name in recipe_names() if load_recipe(name).about.data == one.name),
     )

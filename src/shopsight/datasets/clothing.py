@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import urllib.request
-import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,10 +10,11 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.scan import list_images, scan_folder
 from shopsight.catalog.tables import table_catalog
+from shopsight.datasets.archives import unpack_zip
+from shopsight.datasets.download import download
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder, sha256_file
-from shopsight.progress import task
 from shopsight.read_options import NO_COLUMN, ReadOptions
 
 KAGGLE_HANDLE = "agrigorev/clothing-dataset-full"
@@ -23,20 +22,23 @@ IMAGE_FOLDERS = ("images", "images_compressed", "images_original")
 
 SMALL_REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset-small"
 SMALL_COMMIT = "11961516512414bf9f6c150a832cfd21b54a6b54"
-# Of the lines "<sha256>  <path>", sorted by path, over all 3,781 images of that commit.
+# sha256 of the lines "<sha256>  <path>", sorted by path, of all 3,781 images of that commit.
 SMALL_SHA256 = "f8667cfe4a397f1be854d7d6c56118e4eaf6e9654ac37940e443dec3b4e55721"
 NETWORK_TIMEOUT_S = 30
-BLOCK_BYTES = 1 << 20
 
 
 def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
-    """The photos of `images.csv`, labels as they are; the contributor stays a plain column.
+    """Read the photos of `images.csv`; the contributor stays a plain column.
 
-    A split by contributor (`--group sender_id`) is the stricter test; the published figures are
-    of splits that ignore the contributor, so that is what an unasked split does.
+    A split by contributor (`--group sender_id`) is the stricter test. The published figures come
+    from splits that ignore the contributor, so the default split does too.
+
+    Args:
+        root: the folder with images.csv; None fetches the data set from Kaggle.
+        images_root: the folder of the photos; None looks for `images/` beside images.csv.
 
     Raises:
-        SourceError: the files are not in `root`, or not to be had from Kaggle.
+        SourceError: the files are not in `root`, or Kaggle does not give them.
     """
     home = root or fetch_from_kaggle("datasets", KAGGLE_HANDLE, wanted_by="clothing")
     table = home / "images.csv"
@@ -52,17 +54,21 @@ def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
         str(table),
         ReadOptions(image="image", label="label", group=NO_COLUMN, images_root=images),
     )
-    hint = "`sender_id` is who took the photos: --group sender_id keeps each person on one side"
+    hint = "`sender_id` is who took a photo: --group sender_id keeps each person in one split"
     return Catalog(
         catalog.table, "clothing", catalog.root, (*catalog.notes, hint), catalog.unlisted
     )
 
 
 def open_clothing_small(root: Path | None) -> Catalog:
-    """The ten most frequent classes, split into train, validation and test folders.
+    """Read the ten most frequent classes from the folders train, validation and test.
+
+    Args:
+        root: the folder that holds them; None downloads the data set.
 
     Raises:
-        SourceError: the folders are not in `root`, or the download fails or differs.
+        SourceError: the folders are not in `root`, or the download failed or differs from the
+            published images.
     """
     home = root or _fetched_small()
     if not (home / "train").is_dir():
@@ -75,6 +81,7 @@ def open_clothing_small(root: Path | None) -> Catalog:
 
 
 def _fetched_small() -> Path:
+    """The folder in the cache, downloaded when it is not there."""
     kept = cache_folder() / "datasets" / "clothing-small"
     if kept.is_dir():
         return kept
@@ -82,13 +89,13 @@ def _fetched_small() -> Path:
     try:
         with TemporaryDirectory() as scratch, atomic_folder(kept) as part:
             archive = Path(scratch) / "small.zip"
-            _download(url, archive)
-            _unpack(archive, part)
+            download(url, archive, timeout_s=NETWORK_TIMEOUT_S)
+            unpack_zip(archive, part, rename=_image_in_repository)
             if digest_of_images(part) != SMALL_SHA256:
                 raise SourceError("the images are not the published ones", where=url)
-    except (OSError, zipfile.BadZipFile, SourceError) as error:
+    except (OSError, SourceError) as error:
         raise SourceError(
-            f"clothing-small is not at hand and cannot be fetched: {error}",
+            f"clothing-small is not on this machine, and its download failed: {error}",
             fix=f"git clone {SMALL_REPOSITORY}, then --root clothing-dataset-small",
         ) from error
     return kept
@@ -100,23 +107,10 @@ def digest_of_images(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _download(url: str, to: Path) -> None:
-    with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT_S) as reply:
-        total = int(reply.headers.get("Content-Length") or 0) or None
-        with task("Fetching", total=total, unit="bytes") as advance, to.open("wb") as file:
-            while block := reply.read(BLOCK_BYTES):
-                file.write(block)
-                advance(len(block))
+def _image_in_repository(member: str) -> str | None:
+    """`"repo-1a2b/train/hat/1.jpg"` -> `"train/hat/1.jpg"`; None for other files.
 
-
-def _unpack(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as packed:
-        for member in packed.namelist():
-            # GitHub wraps everything in one folder named after the commit.
-            inner = member.partition("/")[2]
-            parts = Path(inner).parts
-            if member.endswith("/") or len(parts) < 3 or ".." in parts:
-                continue
-            target = folder / inner
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(packed.read(member))
+    GitHub wraps everything in one folder that is named after the commit.
+    """
+    inner = member.partition("/")[2]
+    return inner if inner.count("/") >= 2 else None

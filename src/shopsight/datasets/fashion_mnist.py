@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 product images of 28 x 28 pixels, from wherever they can be had.
+"""Fashion-MNIST: 70,000 product images of 28 x 28 pixels, and where to get them.
 
 Source: Xiao, Rasul and Vollgraf 2017, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms".
@@ -7,48 +7,55 @@ Machine Learning Algorithms".
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import shutil
 import subprocess
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
+from shopsight.datasets.archives import unpack_deb
+from shopsight.datasets.download import download
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder, cache_folder, sha256_bytes
 from shopsight.progress import notify
-from shopsight.runtime import socket_timeout
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-# Of the unpacked files.
+# Hashes of the unpacked files.
 SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+MIRRORS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SUBFOLDERS = ("", "FashionMNIST/raw", "fashion-mnist", "data/fashion", "raw")
+DOWNLOAD_TIMEOUT_S = 5.0
+APT_CONNECTION_TIMEOUT_S = 20
 APT_TIMEOUT_S = 240
-NETWORK_TIMEOUT_S = 20.0
 
 
 def open_fashion_mnist(root: Path | None) -> Catalog:
-    """60,000 train and 10,000 test images; validation is carved out of train by the split.
+    """Read 60,000 train and 10,000 test images; a split takes validation out of train.
 
-    Looks in `root`; without it in Debian's folder, then in the cache, then asks apt-get (no
-    rights needed: the package is unpacked into the cache), then torchvision's download.
+    Args:
+        root: the folder of the four files. None takes the first of: the cache, the folder of
+            Debian's package where it is installed, the public download (given up after 5 s without
+            a connection), and Debian's package, which apt-get downloads without root rights.
 
     Raises:
-        SourceError: nowhere to be had, or a file is not the published one.
+        SourceError: no source has the files, or a file is not the published one.
     """
     folder = _folder(root)
     verify(folder)
@@ -58,11 +65,11 @@ def open_fashion_mnist(root: Path | None) -> Catalog:
     catalog = container_catalog(
         chosen, name="fashion-mnist", root=str(folder), class_names=CLASS_NAMES
     )
-    return catalog.with_notes("fashion-mnist: files verified against the published checksums")
+    return catalog.with_notes("fashion-mnist: files match the published checksums")
 
 
 def verify(folder: Path) -> None:
-    """Compare the four files with the published ones.
+    """Compare the four files in a folder with the published ones.
 
     Raises:
         SourceError: one is missing or differs.
@@ -89,12 +96,12 @@ def _folder(root: Path | None) -> Path:
             if _complete(root / inner):
                 return root / inner
         raise SourceError(
-            "the four Fashion-MNIST files are not there",
+            "this folder lacks the four Fashion-MNIST files",
             where=str(root),
             details=[f"{name} or {name}.gz" for name in SHA256],
         )
     kept = cache_folder() / "datasets" / "fashion-mnist"
-    for folder in (DEBIAN_FOLDER, kept):
+    for folder in (kept, DEBIAN_FOLDER):
         if _complete(folder):
             return folder
     _fetch(kept)
@@ -102,23 +109,23 @@ def _folder(root: Path | None) -> Path:
 
 
 def _fetch(kept: Path) -> None:
-    ways: dict[str, Callable[[Path], None]] = {
-        "apt-get": _from_apt,
-        "torchvision": _from_torchvision,
+    """Fill the folder `kept` from the first source that gives the published files."""
+    sources: dict[str, Callable[[Path], None]] = {
+        **{f"download from {mirror}": partial(_from_mirror, mirror) for mirror in MIRRORS},
+        f"apt-get download {DEBIAN_PACKAGE}": from_debian,
     }
     failures = []
-    for name, way in ways.items():
-        notify(f"fashion-mnist: fetching by {name} (30 MB) into {kept}")
+    for name, fetch in sources.items():
+        notify(f"fashion-mnist: {name} (30 MB) into {kept}")
         try:
             with atomic_folder(kept) as part:
-                way(part)
+                fetch(part)
                 verify(part)
             return
-        # RuntimeError is how torchvision says that no mirror answered.
-        except (SourceError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        except (SourceError, OSError, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {str(error).splitlines()[0]}")
     raise SourceError(
-        "Fashion-MNIST is not at hand and cannot be fetched",
+        "Fashion-MNIST is not on this machine and cannot be fetched",
         details=failures,
         fix=f"apt-get install {DEBIAN_PACKAGE}, or download the four *-ubyte.gz files of "
         "github.com/zalandoresearch/fashion-mnist and name their folder with --root",
@@ -133,13 +140,24 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / f"{name}.gz", folder / name) if path.is_file()), None)
 
 
-def _from_apt(target: Path) -> None:
+def _from_mirror(mirror: str, target: Path) -> None:
+    for name in SHA256:
+        file = f"{name}.gz"
+        download(f"{mirror}{file}", target / file, timeout_s=DOWNLOAD_TIMEOUT_S)
+
+
+def from_debian(target: Path) -> None:
+    """Copy the four files out of Debian's package, which apt-get downloads to a scratch folder.
+
+    Raises:
+        SourceError: there is no apt-get, or it has no such package.
+    """
     if shutil.which("apt-get") is None:
         raise SourceError("there is no apt-get on this machine")
     with TemporaryDirectory() as scratch:
         work = Path(scratch)
         package = _download_package(work)
-        _unpack_deb(package, work / "tree")
+        unpack_deb(package, work / "tree")
         for name in SHA256:
             found = _file(work / "tree" / DEBIAN_FOLDER.relative_to("/"), name)
             if found is None:
@@ -150,13 +168,13 @@ def _from_apt(target: Path) -> None:
 def _download_package(work: Path) -> Path:
     common = [
         "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=",
-        "-o", f"Acquire::http::Timeout={NETWORK_TIMEOUT_S:.0f}",
-        "-o", f"Acquire::https::Timeout={NETWORK_TIMEOUT_S:.0f}", "-o", "Acquire::Retries=1",
+        "-o", f"Acquire::http::Timeout={APT_CONNECTION_TIMEOUT_S}",
+        "-o", f"Acquire::https::Timeout={APT_CONNECTION_TIMEOUT_S}", "-o", "Acquire::Retries=1",
     ]  # fmt: skip
     own = ["-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}/cache"]
     for folder in ("lists/partial", "cache/archives/partial", "package"):
         (work / folder).mkdir(parents=True)
-    # The machine's package lists may serve; where there are none, lists of our own need no root.
+    # The machine's package lists may do; without them, lists in the scratch folder need no root.
     if not _apt([*common, "download", DEBIAN_PACKAGE], work):
         _apt([*common, *own, "update"], work)
         _apt([*common, *own, "download", DEBIAN_PACKAGE], work)
@@ -176,45 +194,3 @@ def _apt(arguments: list[str], work: Path) -> bool:
         check=False,
     )
     return done.returncode == 0
-
-
-def _unpack_deb(package: Path, tree: Path) -> None:
-    tree.mkdir()
-    if shutil.which("dpkg") is not None:
-        subprocess.run(["dpkg", "-x", str(package), str(tree)], check=True, capture_output=True)
-        return
-    for name, data in ar_members(package.read_bytes()):
-        if name.startswith("data.tar"):
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                archive.extractall(tree, filter="data")
-
-
-def ar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a Unix `ar` archive, which is what a .deb is.
-
-    Raises:
-        SourceError: it is none.
-    """
-    if not data.startswith(b"!<arch>\n"):
-        raise SourceError("the package is not an ar archive")
-    at = 8
-    while at + 60 <= len(data):
-        header = data[at : at + 60]
-        size = int(header[48:58])
-        at += 60
-        yield header[:16].decode("ascii").strip().rstrip("/"), data[at : at + size]
-        # Members start at even places.
-        at += size + size % 2
-
-
-def _from_torchvision(target: Path) -> None:
-    from torchvision.datasets import FashionMNIST
-
-    # torchvision sets no timeout: on a network that never answers it would wait for ever.
-    with TemporaryDirectory() as scratch, socket_timeout(NETWORK_TIMEOUT_S):
-        FashionMNIST(scratch, download=True)
-        for name in SHA256:
-            found = _file(Path(scratch) / "FashionMNIST" / "raw", name)
-            if found is None:
-                raise SourceError(f"the download brought no {name}")
-            shutil.copyfile(found, target / found.name)

@@ -1,4 +1,4 @@
-"""Image data sets of the Hugging Face Hub, written once as files with their original bytes."""
+"""Image data sets of the Hugging Face Hub, written once to files with their original bytes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ SUFFIX_OF_START = (
 
 
 def open_huggingface(name: str) -> Catalog:
-    """`hf:owner/name`, or `hf:owner/name:config`; also `hf:` and a local folder.
+    """Read a data set of the Hub, downloaded the first time.
 
-    Labels are the names of a ClassLabel (or several per image, of a sequence of them), else the
-    values of a column named like a label. Splits named train, validation and test are kept.
+    Labels are the names of a ClassLabel (several per image for a sequence of them), else the values
+    of a column named like a label. Splits named train, validation and test are kept.
+
+    Args:
+        name: `hf:owner/name`, `hf:owner/name:config`, or `hf:` and a local folder.
 
     Raises:
-        SourceError: `datasets` is missing, or the data set cannot be had.
+        SourceError: `datasets` is not installed, or the data set cannot be loaded.
         CatalogError: it holds no images.
     """
     handle = name.removeprefix(PREFIX)
@@ -55,7 +58,7 @@ def open_huggingface(name: str) -> Catalog:
     notes = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
     if "split" in table.columns and table["split"].n_unique() == 1:
         table = table.drop("split")
-        notes.append("it comes in one part: still to be split")
+        notes.append("the data set has one split only: not split yet")
     return Catalog(table, name, str(kept), notes=tuple(notes))
 
 
@@ -84,14 +87,14 @@ def _not_loaded(handle: str, error: Exception) -> SourceError:
     # The hub's HTTP client, and with it the class of its errors, has changed more than once.
     if kinds & {"ConnectionError", "ConnectError", "TimeoutError", "TimeoutException"}:
         return SourceError(
-            "the Hugging Face Hub cannot be reached, and no earlier copy is on this machine",
+            "the Hugging Face Hub cannot be reached, and this machine has no copy",
             where=where,
-            fix="1. the same command once with a network: the images stay on this machine\n"
+            fix="1. run the same command once with a network: the images stay on this machine\n"
             f"2. shopsight audit {PREFIX}FOLDER   (a copy of the data set, fetched elsewhere)",
         )
     if "DatasetNotFoundError" in kinds:
         return SourceError(
-            "the Hugging Face Hub has no such data set, or does not show it to you",
+            "the Hugging Face Hub has no such data set, or not for you",
             where=where,
             fix=f"1. https://huggingface.co/datasets?search={path.rpartition('/')[2]}\n"
             "2. hf auth login   (for a private or gated data set)",
@@ -112,7 +115,7 @@ def _image_column(features: Mapping[str, Any], datasets: Any, handle: str) -> st
 
 
 def _written(split: str, part: Any, folder: Path) -> pl.DataFrame:
-    """Write the images of one split and give back its rows."""
+    """Write the images of one split; returns its rows."""
     datasets = require("datasets")
     features = part.features
     image_column = _image_column(features, datasets, split)
@@ -136,7 +139,7 @@ def _written(split: str, part: Any, folder: Path) -> pl.DataFrame:
     if meant:
         columns["split"] = [meant] * len(images)
     else:
-        # A split by another name is data without a part of its own.
+        # Images of a split by another name are split later.
         columns["source_split"] = [split] * len(images)
     return pl.DataFrame(columns)
 

@@ -1,7 +1,7 @@
 """Kaggle's data sets and competitions, by kagglehub with the user's own credentials.
 
-kagglehub shows the progress, resumes a broken download, checks the checksums that Kaggle gives
-and keeps what it fetched.
+kagglehub shows the progress, resumes a broken download, checks Kaggle's checksums and keeps what it
+fetched.
 """
 
 from __future__ import annotations
@@ -15,24 +15,29 @@ from typing import Literal
 from shopsight.errors import ExtraMissingError, SourceError
 from shopsight.extras import require
 
-Kind = Literal["datasets", "competitions"]
-# A network that is not there is told by requests' errors, which are known by name: it is
-# kagglehub's dependency, not ours.
+KaggleKind = Literal["datasets", "competitions"]
+# Names of the errors for a missing network. They come from requests, which kagglehub depends on and
+# shopsight does not.
 _UNREACHABLE = {"ConnectionError", "Timeout", "TimeoutError", "ConnectTimeout", "gaierror"}
 
 
 def fetch_from_kaggle(
-    kind: Kind, handle: str, *, wanted_by: str = "", flag: str = "--root"
+    kind: KaggleKind, handle: str, *, wanted_by: str = "", flag: str = "--root"
 ) -> Path:
-    """The folder of a data set ("owner/name") or a competition ("name"), fetched when needed.
+    """Fetch a data set or a competition, unless kagglehub still has it.
 
     Args:
-        wanted_by: the named data set that needs these files, where it is not the same.
-        flag: names the folder of a copy that is fetched by hand.
+        kind: which of the two.
+        handle: "owner/name" of a data set, "name" of a competition.
+        wanted_by: the named data set that needs these files, where it is another one.
+        flag: the flag that names the folder of a copy fetched by hand.
+
+    Returns:
+        The folder of its files.
 
     Raises:
-        SourceError: kagglehub is missing, Kaggle refuses or cannot be reached; with the steps
-            that are still to be done.
+        SourceError: kagglehub is missing, or Kaggle refuses or cannot be reached; with the steps
+            that remain to be done.
     """
     refused = partial(_refused, kind, handle, wanted_by, flag)
     try:
@@ -53,9 +58,9 @@ def fetch_from_kaggle(
 
 
 def _refused(
-    kind: Kind, handle: str, wanted_by: str, flag: str, why: str, first: list[str]
+    kind: KaggleKind, handle: str, wanted_by: str, flag: str, why: str, first: list[str]
 ) -> SourceError:
-    """The error with the steps that are still to be done, `first` and what else is missing."""
+    """The error, with the steps that remain: those in `first`, and what else is missing."""
     url = f"https://www.kaggle.com/{kind}/{handle}"
     steps = list(first)
     if kind == "competitions":
@@ -68,7 +73,7 @@ def _refused(
     steps.append(f"or download {url} by hand, unpack it, and name the folder with {flag}")
     missing = f"needs the images of {handle}, which are " if wanted_by else ""
     return SourceError(
-        f"{missing}not at hand, and not fetched from Kaggle: {why}",
+        f"{missing}not on this machine, and Kaggle did not give them: {why}",
         where=wanted_by or handle,
         details=[f"{number}. {step}" for number, step in enumerate(steps, 1)],
         fix="run the command again after these steps",
@@ -76,7 +81,7 @@ def _refused(
 
 
 def has_credentials() -> bool:
-    """Whether kagglehub will find a token of the user's."""
+    """Whether the user has a token that kagglehub finds."""
     if os.environ.get("KAGGLE_API_TOKEN"):
         return True
     if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):

@@ -1,4 +1,4 @@
-"""Blouses and trousers (Lamoda): two classes, told by the file names."""
+"""Blouses and trousers (Lamoda): two classes, given by the file names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ ENGLISH = {"bluzy": "blouse", "bryuki": "trousers"}
 
 
 def open_lamoda(root: Path | None) -> Catalog:
-    """13,476 photos named `..._bluzy.jpg` or `..._bryuki.jpg`, in `root` or below it.
+    """Read 13,476 photos named `..._bluzy.jpg` or `..._bryuki.jpg`.
 
-    The labels are "blouse" and "trousers". The test photos have no label in their names: they
-    are `unlisted`.
+    The labels are "blouse" and "trousers". The test photos have no label in their names and are
+    `unlisted`.
+
+    Args:
+        root: the folder of the photos, which may lie deeper in it.
 
     Raises:
-        SourceError: no root is given; the photos are on no public host.
+        SourceError: `root` is None; no public host offers the photos.
         CatalogError: no file name under `root` ends like that.
     """
     if root is None:

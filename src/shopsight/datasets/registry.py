@@ -1,4 +1,7 @@
-"""The named data sets: what they are, and how each becomes a catalog."""
+"""The named data sets: what they are, and how each becomes a catalog.
+
+To add one: an entry in `DATASETS`; see docs/howto/add-a-dataset.md.
+"""
 
 from __future__ import annotations
 
@@ -20,97 +23,110 @@ from shopsight.errors import SourceError
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set by name.
+    """A named data set.
 
     Attributes:
-        classes, images: as published.
+        name: the name that stands for DATA on the command line.
+        title: what it shows, in a line.
+        license: name or terms of its license.
+        num_classes: number of labels, as published.
+        num_images: number of images, as published.
         source: where it is looked for, in that order.
-        open: from (root, images_root), both None when not given.
+        open: makes the catalog from (root, images_root): the folders that the user named with
+            --root and --images-root, None where not.
     """
 
     name: str
     title: str
-    licence: str
-    classes: int
-    images: int
+    license: str
+    num_classes: int
+    num_images: int
     source: str
     open: Callable[[Path | None, str | None], Catalog]
 
 
 DATASETS: dict[str, Dataset] = {
     "fashion-mnist": Dataset(
-        "fashion-mnist",
-        "Fashion-MNIST: product images of 28 x 28 pixels",
-        "MIT",
-        10,
-        70_000,
-        "--root; Debian's dataset-fashion-mnist (installed, or unpacked from apt-get download); "
-        "torchvision's download",
-        lambda root, _: open_fashion_mnist(root),
+        name="fashion-mnist",
+        title="Fashion-MNIST: product images of 28 x 28 pixels",
+        license="MIT",
+        num_classes=10,
+        num_images=70_000,
+        source=(
+            "--root; the cache; Debian's dataset-fashion-mnist, if installed; download from "
+            "github.com (30 MB); apt-get download of Debian's package"
+        ),
+        open=lambda root, _: open_fashion_mnist(root),
     ),
     "clothing": Dataset(
-        "clothing",
-        "Clothing dataset: photos of clothes by 32 people",
-        "CC0-1.0",
-        20,
-        5_403,
-        "--root (images.csv, images/); Kaggle agrigorev/clothing-dataset-full",
-        open_clothing,
+        name="clothing",
+        title="Clothing dataset: photos of clothes by 32 people",
+        license="CC0-1.0",
+        num_classes=20,
+        num_images=5_403,
+        source="--root (images.csv, images/); Kaggle agrigorev/clothing-dataset-full",
+        open=open_clothing,
     ),
     "clothing-small": Dataset(
-        "clothing-small",
-        "Clothing dataset, the ten most frequent classes, with splits",
-        "CC0-1.0",
-        10,
-        3_781,
-        "--root (train/, validation/, test/); download from github.com (101 MB)",
-        lambda root, _: open_clothing_small(root),
+        name="clothing-small",
+        title="Clothing dataset, the ten most frequent classes, with splits",
+        license="CC0-1.0",
+        num_classes=10,
+        num_images=3_781,
+        source="--root (train/, validation/, test/); download from github.com (101 MB)",
+        open=lambda root, _: open_clothing_small(root),
     ),
     "products-10k": Dataset(
-        "products-10k",
-        "Products-10K: photos of shop items",
-        "research use, rules of the Kaggle competition",
-        9_691,
-        197_307,
-        "--root (train.csv, test_kaggletest.csv, train/, test/); Kaggle competition products-10k",
-        lambda root, _: open_products_10k(root),
+        name="products-10k",
+        title="Products-10K: photos of shop items",
+        license="research use, rules of the Kaggle competition",
+        num_classes=9_691,
+        num_images=197_307,
+        source=(
+            "--root (train.csv, test_kaggletest.csv, train/, test/); "
+            "Kaggle competition products-10k"
+        ),
+        open=lambda root, _: open_products_10k(root),
     ),
     "product-650": Dataset(
-        "product-650",
-        "Product-650: Products-10K with human labels",
-        "as Products-10K",
-        649,
-        35_321,
-        "--root (reduced_train.csv, reduced_test.csv); images from --images-root, --root or "
-        "Kaggle competition products-10k",
-        open_product_650,
+        name="product-650",
+        title="Product-650: Products-10K with human labels",
+        license="as Products-10K",
+        num_classes=649,
+        num_images=35_321,
+        source=(
+            "--root (reduced_train.csv, reduced_test.csv); images from --images-root, --root or "
+            "Kaggle competition products-10k"
+        ),
+        open=open_product_650,
     ),
     "lamoda": Dataset(
-        "lamoda",
-        "Blouses and trousers",
-        "not stated by its publisher",
-        2,
-        13_476,
-        "--root (*_bluzy.jpg, *_bryuki.jpg)",
-        lambda root, _: open_lamoda(root),
+        name="lamoda",
+        title="Blouses and trousers",
+        license="not stated by its publisher",
+        num_classes=2,
+        num_images=13_476,
+        source="--root (*_bluzy.jpg, *_bryuki.jpg)",
+        open=lambda root, _: open_lamoda(root),
     ),
     "synthetic": Dataset(
-        "synthetic",
-        "Product images that shopsight draws itself: not photographs",
-        "CC0-1.0",
-        8,
-        1_600,
-        "drawn on this machine (--root: where to keep them)",
-        lambda root, _: open_synthetic(root),
+        name="synthetic",
+        title="Product images that shopsight renders itself: not photographs",
+        license="CC0-1.0",
+        num_classes=8,
+        num_images=1_600,
+        source="rendered on this machine (--root: where to keep the images)",
+        open=lambda root, _: open_synthetic(root),
     ),
 }
+"""The data sets that shopsight knows by name."""
 
 
 def dataset(name: str) -> Dataset:
     """The data set of this name.
 
     Raises:
-        SourceError: there is none.
+        SourceError: no data set has this name; the nearest one is offered.
     """
     if name in DATASETS:
         return DATASETS[name]
@@ -123,14 +139,20 @@ def dataset(name: str) -> Dataset:
 
 
 def is_dataset(name: str) -> bool:
+    """Whether the name stands for a data set rather than a path."""
     return name in DATASETS or name.startswith(HF_PREFIX)
 
 
 def open_dataset(name: str, *, root: Path | None = None, images_root: str | None = None) -> Catalog:
-    """Read a named data set, fetching it when it is not at hand.
+    """Read a named data set, and fetch it first when it is not on this machine.
+
+    Args:
+        name: a key of `DATASETS`, or `hf:owner/name`.
+        root: where its files lie on this machine; None looks in the places of `Dataset.source`.
+        images_root: where its images lie, for data sets that keep them apart from their tables.
 
     Raises:
-        SourceError: no such name, no such folder, or not within reach; with the steps.
+        SourceError: no such name or folder, or it cannot be fetched; with the steps to do by hand.
     """
     if name.startswith(HF_PREFIX):
         return open_huggingface(name)

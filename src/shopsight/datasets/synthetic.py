@@ -1,8 +1,8 @@
-"""Product images that this project draws: something to run on where no real data is in reach.
+"""Product images that shopsight renders itself, for machines without real data.
 
-Eight classes; each product has its own cut, colors and pattern, and is shown in two views with
-their own pose, ground, light and noise. Nothing here looks like a photograph, so a score on it
-says that the machinery works and nothing about real products: `Catalog.synthetic` carries that on.
+Eight classes. Each product has its own cut, colors and pattern, and is shown in two views with
+their own pose, ground, light and noise. Nothing here looks like a photograph, so a score on it says
+that the machinery works and nothing about real products; `Catalog.synthetic` marks such images.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SIZE_PX = 128
 PRODUCTS_PER_CLASS = 100
 VIEWS = 2
 JPEG_QUALITY = 90
-# Changed with the drawing itself, so that a kept folder is never of an older one.
-DRAWING_VERSION = 1
+# Raised when the same arguments would give other pixels, so that a kept folder is never outdated.
+RENDER_VERSION = 1
 FRACTION_BITS = 4
 
 Points = Float64[np.ndarray, "k 2"]
@@ -34,8 +34,13 @@ Rng = np.random.Generator
 
 
 def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
-    """Draw the images (once; kept in `root` or the cache) and give their catalog."""
-    name = f"synthetic-v{DRAWING_VERSION}-seed{seed}"
+    """Read the synthetic images, rendering them the first time.
+
+    Args:
+        root: the folder to keep them in; None takes one in the cache.
+        seed: another seed gives other products.
+    """
+    name = f"synthetic-v{RENDER_VERSION}-seed{seed}"
     folder = root or cache_folder() / "datasets" / name
     kept = folder / "catalog.parquet"
     if not kept.is_file():
@@ -44,9 +49,12 @@ def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
 
 
 def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Catalog:
-    """Draw `products_per_class` products of each class in two views, as JPEGs in `folder`.
+    """Draw products of each class in two views, as JPEGs.
 
-    The same seed gives the same pixels; the first products do not depend on how many follow.
+    Args:
+        folder: where the images go; what it held before is replaced.
+        products_per_class: number of products of each class. The first ones do not depend on it.
+        seed: the same seed gives the same pixels.
     """
     rows = []
     total = len(OUTLINES) * products_per_class
@@ -68,12 +76,22 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
 def draw_product(
     label: str, *, number: int, view: int, seed: int = 0
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """One image, RGB: a pure function of its arguments."""
-    place = list(OUTLINES).index(label)
-    product = np.random.default_rng((seed, place, number))
+    """Draw one image: a pure function of its arguments.
+
+    Args:
+        label: a key of `OUTLINES`.
+        number: which product of the class.
+        view: which view of the product; pose, ground and light differ.
+        seed: another seed gives other products.
+
+    Returns:
+        RGB pixels of 128 x 128.
+    """
+    code = list(OUTLINES).index(label)
+    product = np.random.default_rng((seed, code, number))
     parts = OUTLINES[label](product)
     cloth = _cloth(product)
-    look = np.random.default_rng((seed, place, number, view + 1))
+    look = np.random.default_rng((seed, code, number, view + 1))
     image = _ground(look)
     pose = _pose(look)
     for outline, brightness in parts:
@@ -82,7 +100,7 @@ def draw_product(
 
 
 def _catalog(table: pl.DataFrame, folder: Path) -> Catalog:
-    notes = "drawn images, not photographs: scores on them say nothing about real products"
+    notes = "synthetic images, not photographs: scores on them say nothing about real products"
     return Catalog(table, "synthetic", str(folder), notes=(notes,), synthetic=True)
 
 
@@ -117,8 +135,8 @@ def _ground(rng: Rng) -> Float32[np.ndarray, "s s 3"]:
     if rng.random() < 0.3:
         # A colored wall or floor, as in photos by private sellers.
         top, bottom = rng.uniform(60, 200, (2, 3))
-    share = np.linspace(0, 1, SIZE_PX)[:, None, None]
-    rows = (top * (1 - share) + bottom * share).astype(np.float32)
+    weight = np.linspace(0, 1, SIZE_PX)[:, None, None]
+    rows = (top * (1 - weight) + bottom * weight).astype(np.float32)
     ground: Float32[np.ndarray, "s s 3"] = np.repeat(rows, SIZE_PX, axis=1)
     return ground
 
@@ -139,8 +157,8 @@ def _paint(
     mask = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
     fixed = np.round(outline * (1 << FRACTION_BITS)).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, FRACTION_BITS)
-    share = mask[:, :, None] / np.float32(255)
-    image += (cloth - image) * share
+    coverage = mask[:, :, None] / np.float32(255)
+    image += (cloth - image) * coverage
 
 
 def _light(image: Float32[np.ndarray, "s s 3"], rng: Rng) -> UInt8[np.ndarray, "s s 3"]:
@@ -196,11 +214,11 @@ def _trousers(rng: Rng) -> Parts:
 
 def _dress(rng: Rng) -> Parts:
     waist, hem = rng.uniform(0.2, 0.32), rng.uniform(0.4, 0.75)
-    at = rng.uniform(-0.25, 0.05)
+    belt_y = rng.uniform(-0.25, 0.05)
     long = rng.uniform(0.55, 0.95)
     top = rng.uniform(0.22, 0.36)
-    body = _mirrored((top * 0.6, -0.75), (top, -0.7), (waist, at), (hem, long), (0.0, long))
-    belt = _mirrored((waist, at - 0.03), (waist + 0.02, at + 0.05), (0.0, at + 0.05))
+    body = _mirrored((top * 0.6, -0.75), (top, -0.7), (waist, belt_y), (hem, long), (0.0, long))
+    belt = _mirrored((waist, belt_y - 0.03), (waist + 0.02, belt_y + 0.05), (0.0, belt_y + 0.05))
     parts = [(body, 1.0), (belt, rng.uniform(0.5, 1.0))]
     if rng.random() < 0.5:
         strap = _polygon(
@@ -249,12 +267,12 @@ def _bag(rng: Rng) -> Parts:
     narrow = wide * rng.uniform(0.7, 1.0)
     top = rng.uniform(-0.3, 0.0)
     body = _mirrored((narrow, top), (wide, top + deep), (0.0, top + deep + 0.05))
-    reach, thick = rng.uniform(0.25, 0.65), rng.uniform(0.05, 0.1)
+    height, thick = rng.uniform(0.25, 0.65), rng.uniform(0.05, 0.1)
     grip = narrow * rng.uniform(0.45, 0.8)
     angle = np.linspace(np.pi, 2 * np.pi, 24)
-    outer = np.column_stack([grip * np.cos(angle), top + 0.05 + reach * np.sin(angle)])
+    outer = np.column_stack([grip * np.cos(angle), top + 0.05 + height * np.sin(angle)])
     inner = np.column_stack(
-        [(grip - thick) * np.cos(angle), top + 0.05 + (reach - thick) * np.sin(angle)]
+        [(grip - thick) * np.cos(angle), top + 0.05 + (height - thick) * np.sin(angle)]
     )
     parts = [(np.concatenate([outer, inner[::-1]]), 0.7), (body, 1.0)]
     if rng.random() < 0.6:

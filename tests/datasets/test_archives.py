@@ -1,0 +1,147 @@
+"""Archives are unpacked into their folder and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from shopsight.datasets.archives import ar_members, unpack_deb, unpack_zip
+from shopsight.errors import SourceError
+
+
+def zip_of(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name in names:
+            packed.writestr(name, name)
+    return path
+
+
+def files_under(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_zip_archive_keeps_its_folders(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "train/hat/1.jpg", "train/hat/", "2..jpg", "...")
+    unpack_zip(archive, tmp_path / "out")
+    names = ("train/hat/1.jpg", "2..jpg", "...")
+    assert files_under(tmp_path / "out") == {name: name for name in sorted(names)}
+
+
+def test_files_can_be_renamed_and_skipped(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "repo/a.jpg", "repo/README.md")
+    unpack_zip(
+        archive,
+        tmp_path / "out",
+        rename=lambda name: Path(name).name if name.endswith(".jpg") else None,
+    )
+    assert files_under(tmp_path / "out") == {"a.jpg": "repo/a.jpg"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "train/../../evil", "/evil", "C:/evil", "C:evil", "//host/share/evil", "..\\evil"],
+)
+def test_a_path_out_of_the_folder_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    archive = zip_of(tmp_path / "a.zip", "good.jpg", name)
+    with pytest.raises(SourceError, match="refused: a path out of the folder") as caught:
+        unpack_zip(archive, tmp_path / "in" / "out")
+    assert caught.value.details == (name,)
+    assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
+
+
+def test_a_skipped_member_with_such_a_path_is_refused_too(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "../evil")
+    with pytest.raises(SourceError, match="refused"):
+        unpack_zip(archive, tmp_path / "out", rename=lambda _: None)
+    with pytest.raises(SourceError, match="refused"):
+        unpack_zip(zip_of(tmp_path / "b.zip", "x"), tmp_path / "out", rename=lambda _: "../x")
+
+
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("photos")
+    link.create_system = 3
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(link, "/etc")
+        packed.writestr("photos/passwd", "evil")
+    with pytest.raises(SourceError, match="refused: a link"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "train/1.jpg", "test/1.jpg")
+    with pytest.raises(SourceError, match=r"two files would be unpacked as 1\.jpg") as caught:
+        unpack_zip(archive, tmp_path / "out", rename=lambda name: Path(name).name)
+    assert caught.value.details == ("train/1.jpg", "test/1.jpg")
+
+
+def test_other_files_and_cut_off_archives_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK but not more")
+    with pytest.raises(SourceError, match="cannot be unpacked"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "out")
+    whole = zip_of(tmp_path / "b.zip", "1.jpg", "2.jpg").read_bytes()
+    broken = bytearray(whole)
+    broken[35] ^= 0xFF
+    (tmp_path / "b.zip").write_bytes(broken)
+    with pytest.raises(SourceError, match=r"cannot be unpacked: (Bad CRC-32|File name in)"):
+        unpack_zip(tmp_path / "b.zip", tmp_path / "out")
+
+
+def ar_archive(members: dict[str, bytes]) -> bytes:
+    parts = [b"!<arch>\n"]
+    for name, data in members.items():
+        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
+        parts += [head.encode(), data, b"\n" * (len(data) % 2)]
+    return b"".join(parts)
+
+
+def tar_xz(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:xz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_a_debian_package_is_unpacked_without_dpkg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tar_xz({"./usr/share/datasets/fashion-mnist/README": b"odd"})
+    package = tmp_path / "x.deb"
+    package.write_bytes(ar_archive({"debian-binary": b"2.0\n", "data.tar.xz": data}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unpack_deb(package, tmp_path / "tree")
+    kept = tmp_path / "tree/usr/share/datasets/fashion-mnist/README"
+    assert kept.read_bytes() == b"odd"
+
+
+def test_a_debian_package_does_not_leave_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "x.deb"
+    package.write_bytes(ar_archive({"data.tar.xz": tar_xz({"../evil": b"x"})}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(tarfile.FilterError):
+        unpack_deb(package, tmp_path / "tree")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_members_of_an_ar_archive() -> None:
+    members = {"debian-binary": b"2.0\n", "odd": b"123", "last": b""}
+    assert dict(ar_members(ar_archive(members))) == members
+    with pytest.raises(SourceError, match="not an ar archive"):
+        list(ar_members(b"PK"))
