@@ -33,8 +33,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocess(BaseModel):
     """How a file becomes a square RGB image, and that an array of numbers.
 
-    EXIF orientation is applied, an ICC profile converted to sRGB, and transparency laid on the
-    pad color (white when that is "edge"). These three have no switch: without them the network
+    EXIF orientation is applied, an ICC profile converted to sRGB, and transparency composited onto
+    the pad color (white when that is "edge"). These three have no switch: without them the network
     would see another image than people do.
 
     Attributes:
@@ -59,5 +59,5 @@ class Preprocess(BaseModel):
 
     @property
     def matte(self) -> Color:
-        """The color that transparent pixels are laid on."""
+        """The color onto which transparent pixels are composited."""
         return WHITE if self.pad_color == "edge" else self.pad_color

@@ -304,4 +304,4 @@ def test_resize_without_the_library_is_by_pillow(
 
 def test_bytes_that_are_no_image_are_named() -> None:
     with pytest.raises(ImageError, match=r"shop/a\.jpg"):
-        preprocess_image(b"no picture", Preprocess(), where="shop/a.jpg")
+        preprocess_image(b"no image", Preprocess(), where="shop/a.jpg")

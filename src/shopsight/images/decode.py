@@ -152,7 +152,7 @@ def decode(
         data: the file.
         at_least_px: a JPEG may come smaller, by a power of two, as long as its short side keeps
             this many pixels; None decodes at full size.
-        matte: the color that transparent pixels are laid on.
+        matte: the color onto which transparent pixels are composited.
         where: the file's name, for the error.
 
     Raises:
@@ -256,7 +256,7 @@ def _decode_by_pillow(
 
 
 def _rgb(image: Image.Image, matte: Color) -> Image.Image:
-    """Convert any of Pillow's modes to sRGB, transparent pixels laid on the matte."""
+    """Convert any of Pillow's modes to sRGB, transparent pixels composited onto the matte."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
         # 16 bits per pixel ("I" is what Pillow makes of a 16-bit PGM): 65535 is white.

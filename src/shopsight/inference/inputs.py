@@ -1,4 +1,4 @@
-"""Whatever a caller passes as images, as a stream of model inputs in the same order. No torch."""
+"""A stream of model inputs from images as callers pass them, in their order, without torch."""
 
 from __future__ import annotations
 
