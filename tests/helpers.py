@@ -7,12 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
 from shopsight.progress import Advance
+
+if TYPE_CHECKING:
+    import torch
+
+    from shopsight.backbones.spec import Backbone
 
 CLASSES = ("dress", "shoe", "hat")
 SMALL = ("--recipe", "fashion-mnist-cnn", "--epochs", "1", "--set", "training.batch_size=16")
@@ -103,3 +108,14 @@ def edit_json(path: Path, **changes: Any) -> None:
     for key, value in changes.items():
         written[key] = written[key] | value if isinstance(value, dict) else value
     path.write_text(json.dumps(written), encoding="utf-8")
+
+
+def embed(backbone: Backbone, size_px: int | None = None) -> torch.Tensor:
+    """Embeddings of two random images, of the backbone's size or another."""
+    import torch
+
+    size_px = size_px or backbone.preprocess.size_px
+    with torch.inference_mode():
+        out = backbone.module.eval()(torch.randn(2, 3, size_px, size_px))
+    assert isinstance(out, torch.Tensor)
+    return out

@@ -102,3 +102,8 @@ class CompareError(ShopsightError):
 
 class ExtraMissingError(ShopsightError):
     """An optional dependency that is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, short enough for one of our details."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

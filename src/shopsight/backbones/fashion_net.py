@@ -14,11 +14,16 @@ _STEM = 32
 class FashionNet(nn.Module):
     """Five residual blocks with squeeze-and-excitation; 477,666 parameters with ten classes.
 
-    Args:
-        conv_dropout: share of channels dropped between the two convolutions of a block.
-        dropout: on the 96 features.
     Sources: He et al. 2016, "Deep Residual Learning"; Hu et al. 2018, "Squeeze-and-Excitation
-    Networks"; Zagoruyko and Komodakis 2016, "Wide Residual Networks" (the dropout's place).
+    Networks"; Zagoruyko and Komodakis 2016, "Wide Residual Networks" (dropout between the
+    convolutions).
+
+    Args:
+        conv_dropout: Probability that a channel is dropped between the two convolutions of a block.
+        dropout: Probability on the 96 features.
+
+    Attributes:
+        embedding_dim: Numbers in an embedding.
     """
 
     embedding_dim = _STAGES[-1][0]
@@ -35,6 +40,7 @@ class FashionNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 96"]:
+        """Compute embeddings of normalized images."""
         embedding: Tensor = self.dropout(self.blocks(self.stem(images)).mean((2, 3)))
         return embedding
 

@@ -1,39 +1,39 @@
-"""`open_clip:ARCHITECTURE[/TAG]`: the visual tower."""
+"""`open_clip:ARCHITECTURE[/TAG]`: the image encoder of a CLIP model."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from torch import nn
-
+from shopsight.backbones.downloads import hub_cache, is_network_error, offline_error
 from shopsight.backbones.preprocess_configs import clip_preprocess
-from shopsight.backbones.spec import Backbone, Request, check_known, load_file, no_drop_path
+from shopsight.backbones.spec import (
+    Backbone,
+    Request,
+    check_known,
+    load_weight_file,
+    no_drop_path,
+)
 from shopsight.backbones.stages import stages_of
-from shopsight.backbones.weights import hub_cache, offline_error, unreachable
 from shopsight.errors import ConfigError
 from shopsight.extras import require
 from shopsight.runtime import fail_fast_offline, without_root_log_of
 
 
 def open_clip_backbone(request: Request) -> Backbone:
+    """Build the image encoder of an open_clip model; see `shopsight.backbones.create`."""
     open_clip = require("open_clip")
-    architecture, _, tag = request.rest.partition("/")
+    architecture, _, tag = request.name.partition("/")
     check_known(architecture, open_clip.list_models(), request)
     if request.drop_path:
         raise no_drop_path(request)
-    published: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag) if tag else {}
     pretrained = request.weights == "pretrained"
-    if (pretrained or tag) and not published:
-        tags = open_clip.list_pretrained_tags_by_model(architecture)
-        raise ConfigError(
-            f"no weights {tag!r} of {architecture}" if tag else f"which weights of {architecture}?",
-            where="model.backbone",
-            details=[f"open_clip:{architecture}/{known}" for known in tags],
-        )
+    published = _published_config(open_clip, architecture, tag, pretrained=pretrained)
     try:
         with (
+            # It logs each step with the root logger.
             without_root_log_of(Path(open_clip.__file__ or "").parent),
             fail_fast_offline() if pretrained else nullcontext(),
         ):
@@ -41,23 +41,44 @@ def open_clip_backbone(request: Request) -> Backbone:
                 architecture,
                 pretrained=tag if pretrained else None,
                 force_quick_gelu=bool(published.get("quick_gelu")),
-                force_image_size=request.size,
+                force_image_size=request.size_px,
                 pretrained_text=False,
             )
     except Exception as error:
-        if pretrained and unreachable(error):
+        if pretrained and is_network_error(error):
             hub = published.get("hf_hub")
             folder = hub_cache() if hub else Path("~/.cache/clip").expanduser()
             source = hub or str(published.get("url"))
-            raise offline_error(request.name, source, folder, error) from error
+            raise offline_error(request.full_name, source, folder, error) from error
         raise
     visual = clip.visual
-    loaded = f"pretrained: {request.rest}" if pretrained else _load_visual(visual, request)
-    width = getattr(visual, "output_dim", None) or visual.head.proj.out_features
-    preprocess = clip_preprocess(visual.preprocess_cfg | published, size=visual.image_size)
-    return Backbone(request.name, visual, width, preprocess, stages_of(visual), loaded)
+    if pretrained:
+        loaded = f"pretrained: {request.name}"
+    else:
+        # A weight file may hold the whole of CLIP; its image encoder is what is wanted.
+        loaded = load_weight_file(visual, request, prefix="visual.")
+    embedding_dim = getattr(visual, "output_dim", None) or visual.head.proj.out_features
+    preprocess = clip_preprocess(visual.preprocess_cfg | published, size_px=visual.image_size)
+    return Backbone(request.full_name, visual, embedding_dim, preprocess, stages_of(visual), loaded)
 
 
-def _load_visual(visual: nn.Module, request: Request) -> str:
-    # A weight file may hold the whole of CLIP: its visual tower is what is wanted.
-    return load_file(visual, request, within="visual.")
+def _published_config(
+    open_clip: ModuleType, architecture: str, tag: str, *, pretrained: bool
+) -> dict[str, Any]:
+    """What open_clip knows of the tag's weights; empty without a tag.
+
+    Raises:
+        ConfigError: There is no such tag, or none although pretrained weights are wanted.
+    """
+    published: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag) if tag else {}
+    if (pretrained or tag) and not published:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        raise ConfigError(
+            f"{architecture} has no weights {tag!r}"
+            if tag
+            else f"{architecture} needs the name of its weights",
+            where="model.backbone",
+            details=[f"open_clip:{architecture}/{known}" for known in tags],
+            fix=f"--backbone open_clip:{architecture}/{tags[0] if tags else 'TAG'}",
+        )
+    return published

@@ -11,10 +11,10 @@ _TIMM_RESIZE: dict[str, Resize] = {"center": "crop", "squash": "squash", "border
 _CLIP_RESIZE: dict[str, Resize] = {"shortest": "crop", "longest": "pad", "squash": "squash"}
 
 
-def timm_preprocess(config: Mapping[str, Any], *, size: int | None) -> Preprocess:
-    """From a timm `pretrained_cfg`; `size` replaces its own."""
+def timm_preprocess(config: Mapping[str, Any], *, size_px: int | None) -> Preprocess:
+    """Translate a timm `pretrained_cfg`; `size_px` replaces its own size."""
     return Preprocess(
-        size_px=size or config["input_size"][-1],
+        size_px=size_px or config["input_size"][-1],
         resize=_TIMM_RESIZE.get(config.get("crop_mode") or "center", "crop"),
         crop_fraction=config.get("crop_pct") or 0.875,
         interpolation=_interpolation(config),
@@ -23,11 +23,11 @@ def timm_preprocess(config: Mapping[str, Any], *, size: int | None) -> Preproces
     )
 
 
-def clip_preprocess(config: Mapping[str, Any], *, size: int | tuple[int, int]) -> Preprocess:
-    """From an open_clip preprocessing config."""
+def clip_preprocess(config: Mapping[str, Any], *, size_px: int | tuple[int, int]) -> Preprocess:
+    """Translate an open_clip preprocessing config; of a pair, `size_px` is the height."""
     fill = int(config.get("fill_color") or 0)
     return Preprocess(
-        size_px=size if isinstance(size, int) else size[0],
+        size_px=size_px if isinstance(size_px, int) else size_px[0],
         resize=_CLIP_RESIZE[config.get("resize_mode") or "shortest"],
         crop_fraction=1.0,
         pad_color=(fill, fill, fill),
@@ -38,5 +38,5 @@ def clip_preprocess(config: Mapping[str, Any], *, size: int | tuple[int, int]) -
 
 
 def _interpolation(config: Mapping[str, Any]) -> Interpolation:
-    # timm's "random" and everything unknown is bicubic, the commonest.
+    # timm's "random" and everything unknown is bicubic, the most common one.
     return "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"

@@ -20,12 +20,12 @@ class Backbone:
     """A feature extractor.
 
     Attributes:
-        name: what rebuilds the architecture (never a path).
-        module: float "b 3 s s" -> "b width".
-        embedding_dim: numbers in an embedding.
-        preprocess: what the weights were trained with.
-        stages: parameter names, each in one stage, from input to output.
-        weights: what was loaded, for the record.
+        name: Name that rebuilds the architecture; never a path.
+        module: The network, from float "b 3 s s" to "b embedding_dim".
+        embedding_dim: Numbers in an embedding.
+        preprocess: What the weights were trained with.
+        stages: Parameter names, each in one stage, from input to output.
+        weights: What was loaded, for the record.
     """
 
     name: str
@@ -38,18 +38,28 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Request:
-    """A name cut at its library, and the arguments of `create_backbone`."""
+    """The arguments of `create_backbone`, with the name split at its library.
+
+    Attributes:
+        library: For example "timm".
+        name: Within the library, for example "resnet18.tv_in1k".
+        weights: "pretrained", "random", or the path of a weight file.
+        drop_path: Probability of stochastic depth.
+        conv_dropout: Dropout after convolutions; None is the network's own.
+        size_px: Side of the input; None is the network's own.
+    """
 
     library: str
-    rest: str
+    name: str
     weights: str
     drop_path: float
     conv_dropout: float | None
-    size: int | None
+    size_px: int | None
 
     @property
-    def name(self) -> str:
-        return f"{self.library}:{self.rest}"
+    def full_name(self) -> str:
+        """The name with its library, as `create_backbone` takes it."""
+        return f"{self.library}:{self.name}"
 
     @property
     def file(self) -> str | None:
@@ -58,8 +68,10 @@ class Request:
 
 
 def check_known(name: str, known: Iterable[str], request: Request) -> None:
-    """Raises:
-    ConfigError: the library has no such name; with those that are like it.
+    """Refuse a name that the library does not have.
+
+    Raises:
+        ConfigError: It is not among `known`; similar names are listed.
     """
     names = list(known)
     if name not in names:
@@ -72,27 +84,36 @@ def check_known(name: str, known: Iterable[str], request: Request) -> None:
 
 
 def no_drop_path(request: Request) -> ConfigError:
+    """The error for stochastic depth in a network without it."""
     return ConfigError(
-        f"{request.name} has no stochastic depth (asked for {request.drop_path})",
+        f"{request.full_name} has no stochastic depth (asked for {request.drop_path})",
         where="model.drop_path",
         fix="--set model.drop_path=0",
     )
 
 
-def load_file(
-    module: nn.Module, request: Request, *, classifier: tuple[str, ...] = (), within: str = ""
+def load_weight_file(
+    module: nn.Module, request: Request, *, classifier: tuple[str, ...] = (), prefix: str = ""
 ) -> str:
-    """Load the weight file asked for, if one is; say what was loaded.
+    """Load the weight file that the request names, if it names one.
 
     Args:
-        classifier: names of tensors in the file that the backbone does without.
-        within: where the file holds more than this network, what its names start with.
+        module: The network; changed in place.
+        request: Names the file, or none.
+        classifier: Names of the classifier's tensors, which the backbone does not have.
+        prefix: Start of this network's names in a file that holds more than this network.
+
+    Returns:
+        What was loaded, for `Backbone.weights`.
+
+    Raises:
+        WeightsError: The file cannot be read or does not fit.
     """
     if request.file is None:
         return "random"
     state = read_weights(request.file)
-    if within and any(key.startswith(within) for key in state):
-        state = {k.removeprefix(within): v for k, v in state.items() if k.startswith(within)}
+    if prefix and any(key.startswith(prefix) for key in state):
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     rename = timm_filter(module)
     if rename is not None and not set(module.state_dict()) <= set(state):
         state = rename(state, module)

@@ -1,4 +1,4 @@
-"""Weight files: read one without running code, and fit it to a network strictly."""
+"""Weight files: read one without running code, and load it into a network strictly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from shopsight.errors import WeightsError
+from shopsight.errors import WeightsError, first_line
 
 StateDict = dict[str, Tensor]
 
@@ -28,30 +28,31 @@ _REFUSED = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 
 
 def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
-    """The state dict of a safetensors or PyTorch file; pickled code is never run.
+    """Read the state dict in a safetensors or PyTorch file; pickled code is never run.
 
     Checkpoints that hold the weights under "state_dict" or "model" are opened.
 
     Args:
-        unwrap: take off a prefix that all names share ("module.", "backbone.").
+        path: The file; only the suffix .safetensors is one.
+        unwrap: Remove a prefix that all names share ("module.", "backbone.").
 
     Raises:
-        WeightsError: no such file, neither format, or Python objects in it.
+        WeightsError: There is no such file, it has neither format, or holds Python objects.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError("no such weight file", where=str(path))
     try:
         if path.suffix == ".safetensors":
-            found: object = safetensors.torch.load_file(path)
+            content: object = safetensors.torch.load_file(path)
         else:
-            found = _torch_load(path)
+            content = _torch_load(path)
     except MemoryError:
         raise
-    # What a file that is something else makes an unpickler raise depends on its bytes.
+    # What a file of another kind makes an unpickler raise depends on its bytes.
     except Exception as error:
-        raise _no_weights(path, error) from error
-    state = _state_dict_within(found, path)
+        raise _not_weights(path, error) from error
+    state = _state_dict_within(content, path)
     return _without_wrappers(state) if unwrap else state
 
 
@@ -64,7 +65,7 @@ def _torch_load(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _no_weights(path: Path, error: Exception) -> WeightsError:
+def _not_weights(path: Path, error: Exception) -> WeightsError:
     text = str(error)
     refused = _REFUSED.search(text)
     if refused or "TorchScript" in text:
@@ -75,20 +76,20 @@ def _no_weights(path: Path, error: Exception) -> WeightsError:
             fix="where the model was made, save its tensors alone: "
             "torch.save(model.state_dict(), 'weights.pth')",
         )
-    # Torch's own text about pickles advises to load the file without any protection, and what a
+    # torch's own text about pickles advises to load the file without any protection, and what a
     # text file makes its unpickler say is noise.
-    telling = isinstance(error, safetensors.SafetensorError | RuntimeError | OSError)
+    is_clear = isinstance(error, safetensors.SafetensorError | RuntimeError | OSError)
     return WeightsError(
         "neither safetensors nor a PyTorch state dict"
-        + (f": {first_line(error)}" if telling else ""),
+        + (f": {first_line(error)}" if is_clear else ""),
         where=str(path),
         fix="save it with safetensors.torch.save_file(model.state_dict(), 'w.safetensors')",
     )
 
 
-def _state_dict_within(found: object, path: Path) -> StateDict:
-    if isinstance(found, Mapping):
-        inner = next((found[key] for key in _CONTAINERS if found.get(key) is not None), found)
+def _state_dict_within(content: object, path: Path) -> StateDict:
+    if isinstance(content, Mapping):
+        inner = next((content[key] for key in _CONTAINERS if content.get(key) is not None), content)
         if isinstance(inner, Mapping):
             state = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
             if state:
@@ -109,10 +110,13 @@ def load_state_dict_strict(
     """Load `state` into `module`: every name and shape must agree.
 
     Args:
-        leave_out: leading names in `state` that are of no use here (the old classifier).
+        module: The network; changed in place.
+        state: Tensors by name.
+        where: The file, for the error.
+        exclude: Leading names in `state` that the network does not have (the old classifier).
 
     Raises:
-        WeightsError: names are missing or unknown, or shapes differ; nothing was loaded.
+        WeightsError: Names are missing or unknown, or shapes differ; nothing was loaded.
     """
     state = {
         key: value
@@ -120,20 +124,21 @@ def load_state_dict_strict(
         if not any(key == name or key.startswith(f"{name}.") for name in exclude)
     }
     wanted = module.state_dict()
-    reshaped = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    problems = {
+        key: f"{tuple(state[key].shape)} in the file, {tuple(wanted[key].shape)} in the network"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    }
+    num_reshaped = len(problems)
     absent = [key for key in wanted if key not in state]
     unknown = [key for key in state if key not in wanted]
-    if reshaped or absent or unknown:
-        problems = {
-            key: f"{tuple(state[key].shape)} in the file, {tuple(wanted[key].shape)} in the network"
-            for key in reshaped
-        }
-        problems |= dict.fromkeys(absent, "not in the file")
-        problems |= dict.fromkeys(unknown, "not in the network")
+    problems |= dict.fromkeys(absent, "not in the file")
+    problems |= dict.fromkeys(unknown, "not in the network")
+    if problems:
         # A reader knows a network by its convolutions and matrices, not by BatchNorm's counters.
         shown = sorted(problems, key=lambda key: -(state | wanted)[key].ndim)
         raise WeightsError(
-            f"tensors that do not fit the network: {len(reshaped)} of another shape, "
+            f"tensors that do not fit the network: {num_reshaped} of another shape, "
             f"{len(absent)} not in the file, {len(unknown)} not in the network",
             where=where,
             details=[f"{key}: {problems[key]}" for key in shown],
@@ -143,59 +148,9 @@ def load_state_dict_strict(
 
 
 def timm_filter(module: nn.Module) -> Callable[[StateDict, nn.Module], StateDict] | None:
-    """The renaming from the original authors' names that timm has for this network, if any."""
+    """The function by which timm renames the original authors' tensors, if this network has one."""
     home = sys.modules[type(module).__module__]
     found: Callable[[StateDict, nn.Module], StateDict] | None = getattr(
         home, "checkpoint_filter_fn", None
     )
     return found
-
-
-def unreachable(error: BaseException) -> bool:
-    """Whether a download failed because the network or the file's host is out of reach."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        library = type(current).__module__.partition(".")[0]
-        # The hub's libraries have changed their HTTP client, hence their errors, more than once.
-        if isinstance(current, OSError) or library in _NETWORK_LIBRARIES:
-            return True
-        current = current.__cause__ or current.__context__
-    return False
-
-
-_NETWORK_LIBRARIES = frozenset(
-    {"huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3", "pytest_socket"}
-)
-
-
-def torch_cache() -> Path:
-    """The folder in which torch, and timm for weights of a URL, keep what they fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def hub_cache() -> Path:
-    """The folder in which the Hugging Face Hub's client keeps what it downloaded."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def offline_error(name: str, source: str, folder: Path, error: BaseException) -> WeightsError:
-    """What to tell when pretrained weights are neither in the cache folder nor within reach."""
-    return WeightsError(
-        f"the pretrained weights of {name} are not on this machine and cannot be fetched",
-        details=(
-            f"looked for {source.rstrip('/')} in {folder}",
-            f"{type(error).__name__}: {first_line(error)}",
-        ),
-        fix="1. the same command once with a network: the weights stay in that folder\n"
-        "2. --set model.weights=FILE   (weights of this network, fetched elsewhere)\n"
-        "3. --backbone embedded:tf_efficientnet_lite0   (its weights come with pip)",
-    )
-
-
-def first_line(error: BaseException) -> str:
-    """An error of another library, short enough for a line of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

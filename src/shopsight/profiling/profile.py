@@ -113,7 +113,7 @@ def backbone_with_classifier(
         ConfigError: no such backbone, or not at this size.
         ExtraMissingError: its library is not installed.
     """
-    backbone = create_backbone(name, weights="random", size=size_px)
+    backbone = create_backbone(name, weights="random", size_px=size_px)
     if classes is None:
         classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
     head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=classes)

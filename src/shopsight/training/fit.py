@@ -144,7 +144,7 @@ class _Training:
             weights=settings.weights,
             drop_path=settings.drop_path,
             conv_dropout=settings.conv_dropout,
-            size=self.preprocess.size_px,
+            size_px=self.preprocess.size_px,
         )
         head = create_head(
             settings.head,

@@ -18,7 +18,6 @@ from shopsight.audit.audit import audit
 from shopsight.audit.gate import gate
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
-from shopsight.backbones.weights import first_line
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import (
     SplitReport,
@@ -28,7 +27,7 @@ from shopsight.catalog.split import (
     split_catalog,
 )
 from shopsight.config.recipe import Recipe
-from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError
+from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
 from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
 from shopsight.images.thumbnails import write_thumbs
@@ -197,7 +196,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         weights=_weights(recipe),
         drop_path=recipe.model.drop_path,
         conv_dropout=recipe.model.conv_dropout,
-        size=None if size == "auto" else size,
+        size_px=None if size == "auto" else size,
     )
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
     if catalog.multilabel and recipe.training.loss != "bce":
