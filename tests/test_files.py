@@ -1,11 +1,22 @@
 """Files are there whole or not at all; errors say what, where and how to go on."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 
 from shopsight.errors import ShopsightError
-from shopsight.files import atomic_file, atomic_folder, human_bytes, read_json, write_json
+from shopsight.files import (
+    atomic_file,
+    atomic_folder,
+    cache_folder,
+    cache_folder_is_chosen,
+    human_bytes,
+    read_json,
+    use_cache_dir,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -45,3 +56,26 @@ def test_errors_are_cut_at_five_details_with_their_total() -> None:
         "  ... 9 in all",
         "  fix: split again",
     ]
+
+
+def test_the_cache_folder_is_chosen_for_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SHOPSIGHT_CACHE")
+    assert cache_folder() == tmp_path / ".cache" / "shopsight"
+    assert not cache_folder_is_chosen()
+    monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "by-variable"))
+    assert cache_folder() == tmp_path / "by-variable"
+    with use_cache_dir("~/mine"):
+        assert cache_folder() == tmp_path / "mine"
+        with use_cache_dir(None):
+            assert cache_folder() == tmp_path / "mine"
+        with pytest.raises(ValueError, match="stop"), use_cache_dir("other"):
+            raise ValueError("stop")
+        assert cache_folder() == tmp_path / "mine"
+        # Another thread's work, unless it is given this context, is not this block's.
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(cache_folder).result() == tmp_path / "by-variable"
+            assert pool.submit(copy_context().run, cache_folder).result() == tmp_path / "mine"
+    assert cache_folder() == tmp_path / "by-variable"

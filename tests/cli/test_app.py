@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -38,6 +40,21 @@ def test_every_command_explains_itself(shopsight: Shopsight, verb: str) -> None:
     shown = shopsight(verb, "--help")
     assert shown.code == 0
     assert verb in shown.out
+
+
+def test_the_contract_names_every_module_that_the_commands_may_not_import() -> None:
+    root = Path(__file__).parents[2]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (forbidden,) = [
+        set(contract["forbidden_modules"])
+        for contract in contracts["contracts"]
+        if contract.get("source_modules") == ["shopsight.cli"]
+    ]
+    package = root / "src" / "shopsight"
+    modules = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules |= {path.stem for path in package.glob("*.py") if not path.stem.startswith("_")}
+    allowed = {"api", "cli", "errors", "progress"}
+    assert forbidden == {f"shopsight.{name}" for name in modules - allowed}
 
 
 def test_version(shopsight: Shopsight) -> None:

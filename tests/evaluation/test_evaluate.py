@@ -15,6 +15,7 @@ from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, predictions_path, write_evaluation
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import score
+from shopsight.files import use_cache_dir
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
@@ -66,8 +67,8 @@ def test_scores_are_those_of_a_count(catalog: Catalog, predictor: Predictor) -> 
 def test_the_epoch_cache_and_the_files_give_the_same(
     catalog: Catalog, predictor: Predictor, tmp_path: Path
 ) -> None:
-    settings = CacheSettings(mode="raw", folder=str(tmp_path))
-    source = open_cache(catalog, predictor.preprocess, settings=settings)
+    with use_cache_dir(tmp_path):
+        source = open_cache(catalog, predictor.preprocess, settings=CacheSettings(mode="raw"))
     cached = predict_catalog(predictor, catalog, split="val", source=source, batch_size=7)
     decoded = predict_catalog(predictor, catalog, split="val", batch_size=7)
     assert cached.table.equals(decoded.table)

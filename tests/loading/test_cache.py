@@ -17,7 +17,7 @@ from PIL import Image
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError, ImageError
-from shopsight.files import sha256_file
+from shopsight.files import sha256_file, use_cache_dir
 from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading import cache
 from shopsight.loading.blob_store import BlobStore
@@ -70,8 +70,8 @@ def opened(
     sha256s: list[str] | None = None,
 ) -> tuple[PixelSource, WorkRecorder]:
     recorder = WorkRecorder()
-    settings = CacheSettings.model_validate({"mode": mode, "folder": str(folder)})
-    with use_listener(recorder):
+    settings = CacheSettings.model_validate({"mode": mode})
+    with use_listener(recorder), use_cache_dir(folder):
         source = open_cache(catalog, preprocess, settings=settings, sha256s=sha256s, threads=2)
     return source, recorder
 
@@ -254,6 +254,7 @@ from shopsight.config.sections import CacheSettings
 from shopsight.loading import cache
 from shopsight.loading import blob_store
 from shopsight.catalog.catalog import Catalog
+from shopsight.files import use_cache_dir
 from shopsight.preprocess import Preprocess
 
 catalog, folder, images = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -267,8 +268,9 @@ def add_or_die(self, key, blob, left=[images]):
     add(self, key, blob)
 
 blob_store.BlobWriter.add = add_or_die
-settings = CacheSettings(mode="raw", folder=folder)
-cache.open_cache(Catalog.read(catalog), Preprocess(size_px=48), settings=settings)
+settings = CacheSettings(mode="raw")
+with use_cache_dir(folder):
+    cache.open_cache(Catalog.read(catalog), Preprocess(size_px=48), settings=settings)
 """
 
 

@@ -154,7 +154,8 @@ def test_another_network_has_another_folder(other: Callable[[Path], Path], tmp_p
 def test_a_probe_on_kept_features_is_the_same(
     product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = parse_recipe(PROBE).replace(cache={"folder": str(tmp_path / "cache")})
+    monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "cache"))
+    recipe = parse_recipe(PROBE)
     fit(open_catalog(product_photos.folder), recipe, tmp_path / "cold")
     computed: list[int] = []
     plain = features._computed

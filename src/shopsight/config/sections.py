@@ -296,16 +296,14 @@ class EvaluationSettings(Section):
 
 
 class CacheSettings(Section):
-    """The cache of decoded images.
+    """The cache of decoded images; `--cache-dir` says where it is kept.
 
     Attributes:
         mode: "auto" keeps raw pixels when they fit in half of the free disk, else JPEG;
             "off" decodes at every pass.
-        folder: Where; unset: the user's cache folder.
     """
 
     mode: Literal["auto", "raw", "jpeg", "off"] = "auto"
-    folder: str | None = None
 
 
 class FoldSettings(Section):

@@ -93,7 +93,7 @@ def open_cache(
     shas = _hashes(images.refs, workers) if sha256s is None else list(sha256s)
     assert len(shas) == len(images.refs), "one hash for each row"
     keys = image_keys(shas, images.boxes)
-    root = cache_root(settings)
+    root = cache_folder()
     mode = _mode_that_fits(settings, root, images, keys)
     if mode is None:
         return DecodingSource(images)
@@ -101,11 +101,6 @@ def open_cache(
     store = _complete(folder, images, shas, keys, mode=mode, threads=workers)
     source = RawSource if mode == "raw" else JpegSource
     return source(store, keys, preprocess.size_px)
-
-
-def cache_root(settings: CacheSettings) -> Path:
-    """Return the folder of all caches: the recipe's, or the user's."""
-    return Path(settings.folder).expanduser() if settings.folder else cache_folder()
 
 
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:
@@ -163,7 +158,7 @@ def _mode_that_fits(
     )
     if settings.mode != "auto":
         raise ConfigError(
-            short, where="cache.mode", fix="--set cache.folder=FOLDER on a larger disk, or auto"
+            short, where="cache.mode", fix="--cache-dir FOLDER on a larger disk, or auto"
         )
     notify(f"Cache: off, because {short}")
     return None

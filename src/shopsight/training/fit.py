@@ -17,9 +17,9 @@ from shopsight.backbones.spec import Backbone
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, cache_folder
 from shopsight.inference.torch_engine import TorchEngine
-from shopsight.loading.cache import PixelSource, cache_root, image_keys, open_cache
+from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import LinearHead, create_head
@@ -186,7 +186,7 @@ class _Training:
         if self.source.mode == "off":
             return None
         folder = feature_folder(
-            cache_root(self.recipe.cache),
+            cache_folder(),
             live_embedding_fingerprint(model, backbone=backbone.name),
             pixels=self.source.mode,
             computes=computes,
