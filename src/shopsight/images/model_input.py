@@ -108,10 +108,10 @@ def resize(
     in between. `cykooz_resizer` does this with SIMD instructions and outside the interpreter lock,
     five to eight times faster than Pillow; docs/benchmarks.md has the alternatives.
 
-    The values lie within one level of Pillow's when that filters the height first, as this library
-    does ("bicubic" within two on noise). Pillow starts with either side, depending on the sizes.
-    The order shows only where the cubic overshoots black or white and the values in between are
-    clipped: on photos, in one value of a thousand at most.
+    The height is filtered first where that leaves fewer rows for the width, and last where it adds
+    some. The values lie within one level of Pillow's in the same order ("bicubic" within two on
+    noise). Pillow chooses the order in another way. It shows only where the cubic overshoots black
+    or white and the values in between are clipped: on photos, in one value of a thousand at most.
 
     Args:
         rgb: RGB pixels.
@@ -131,7 +131,13 @@ def resize(
     source = cykooz_resizer.ImageData(rgb.shape[1], rgb.shape[0], kind, rgb.tobytes())
     target = cykooz_resizer.ImageData(width, height, kind)
     # A resizer of its own for each call: a shared one would let one thread work at a time.
-    cykooz_resizer.Resizer().resize(source, target, _resize_options(interpolation))
+    resizer, options = cykooz_resizer.Resizer(), _resize_options(interpolation)
+    if height > rgb.shape[0]:
+        # The library filters the height first, so the width is done by a call of its own.
+        widened = cykooz_resizer.ImageData(width, rgb.shape[0], kind)
+        resizer.resize(source, widened, options)
+        source = widened
+    resizer.resize(source, target, options)
     resized = np.frombuffer(target.get_buffer(), np.uint8).reshape(height, width, 3)
     return resized.copy()  # Bytes cannot be written to, and callers may.
 
