@@ -46,16 +46,16 @@ def main() -> None:
             images, [affine(), flip(), v2.RandomApply([jitter], 0.8)]
         ),
     }
-    warp_peer, colour_peer = peers.values()
+    warp_peer, color_peer = peers.values()
     for name, rate in peers.items():
         print(f"{name:44s} {rate:10,.0f} img/s")
     cases = {
         "ours: warp, 224 -> 224": (images, WARP_ONLY, 224, warp_peer),
         "ours: warp, 256 -> 224": (photos(256), WARP_ONLY, 224, warp_peer),
-        "ours: warp, color (the default)": (images, AugmentSettings(), 224, colour_peer),
-        "ours: the default, 224 -> 160": (images, AugmentSettings(), 160, colour_peer),
-        "ours: the default, 224 -> 128": (images, AugmentSettings(), 128, colour_peer),
-        "ours: every part": (images, EVERYTHING, 224, colour_peer),
+        "ours: warp, color (the default)": (images, AugmentSettings(), 224, color_peer),
+        "ours: the default, 224 -> 160": (images, AugmentSettings(), 160, color_peer),
+        "ours: the default, 224 -> 128": (images, AugmentSettings(), 128, color_peer),
+        "ours: every change": (images, EVERYTHING, 224, color_peer),
         "ours: flip only": (
             images,
             AugmentSettings(affine_prob=0.0, color_jitter_prob=0.0),

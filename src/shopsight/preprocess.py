@@ -40,7 +40,8 @@ class Preprocess(BaseModel):
     Attributes:
         size_px: side of the square input, pixels.
         resize: "pad" keeps the whole image and its aspect, "crop" the middle, "squash" neither.
-        crop_fraction: with "crop", share of the resized short side that is kept (224/256 = .875).
+        crop_fraction: with "crop", the part of the resized short side that is kept, as a
+            fraction (224/256 = .875).
         pad_color: RGB, or "edge" for the mean color of the image's outermost pixels.
         interpolation: the filter, antialiased, on 8-bit values.
         mean: per channel, of values scaled to 0..1.

@@ -47,7 +47,8 @@ class TrainingBatches:
     """Augmented batches in a random order of each epoch.
 
     Every image, its changes and its position depend on (seed, epoch, sample) alone. The batches of
-    all ranks together are the same for every number of ranks and threads.
+    all ranks together are the same for every number of ranks and threads. Iterate within
+    `shopsight.runtime.single_threaded_opencv`: the threads here are enough for all cores.
 
     Args:
         source: Of the images.

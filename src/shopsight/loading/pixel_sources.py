@@ -84,6 +84,7 @@ class DecodingSource:
         return len(self._images.refs)
 
     def gather(self, rows: Int64[np.ndarray, "b"]) -> UInt8[np.ndarray, "b s s 3"]:
+        """Return the images of these rows."""
         side = self.size_px
         out = np.empty((len(rows), side, side, 3), np.uint8)
         for image, row in zip(out, rows.tolist(), strict=True):
