@@ -2,9 +2,8 @@
 
 Importing shopsight changes nothing of the process it is imported into. What has to be changed
 while a verb works is changed by one of these context managers and put back at the block's end:
-the memory allocator, OpenCV's threads, the sockets' default timeout, the Hugging Face Hub's offline
-mode, and the root logger. The cache folder, `shopsight.files.use_cache_dir`, is a context variable
-and not the environment's.
+the memory allocator, OpenCV's threads, the Hugging Face Hub's offline mode, and the root logger.
+The cache folder, `shopsight.files.use_cache_dir`, is a context variable and not the environment's.
 """
 
 from __future__ import annotations

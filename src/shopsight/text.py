@@ -1,4 +1,4 @@
-"""How counts and lists read in messages."""
+"""How counts and lists are written in messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 
 def counted(count: int, noun: str) -> str:
-    """`1, "image"` -> "1 image"; `1200, "class"` -> "1,200 classes"."""
+    """Write a number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "class"), counted(2, "copy")
+    ('1 image', '1,200 classes', '2 copies')
+    """
     if count == 1:
         return f"1 {noun}"
     if noun.endswith(("s", "x", "ch", "sh")):
@@ -17,6 +21,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 5) -> str:
-    """`["a", "b"]` -> "a, b"; a long list is cut with its total."""
+    """Write names in a row, the first few of a long list with its total.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c"], most=2)
+    ('a, b', 'a, b, ... (3 in all)')
+    """
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, ... ({len(names):,} in all)"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.catalog.catalog import Catalog, resolve
+from shopsight.catalog.catalog import Catalog, full_path
 from shopsight.errors import CatalogError
 
 
@@ -59,7 +59,6 @@ def test_targets_refuse_a_row_without_label() -> None:
     catalog = Catalog(pl.DataFrame({"image": ["a", "b"], "label": ["x", None]}), "gaps")
     with pytest.raises(CatalogError, match="1 of 2 images has no label"):
         catalog.targets(["x"])
-    assert len(catalog.labeled()) == 1
 
 
 def test_rows_of_a_part() -> None:
@@ -91,7 +90,7 @@ def test_take_keeps_the_given_order() -> None:
     ],
 )
 def test_references(root: str, image: str, ref: str) -> None:
-    assert resolve(root, image) == ref
+    assert full_path(root, image) == ref
 
 
 def test_relative_roots_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +141,7 @@ def test_reading_what_shopsight_did_not_write(tmp_path: Path) -> None:
 def test_unusable_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no column `image`"):
         Catalog(pl.DataFrame({"file": ["a"]}), "x")
-    with pytest.raises(CatalogError, match="name no image"):
+    with pytest.raises(CatalogError, match="1 row without an image name"):
         Catalog(pl.DataFrame({"image": ["a", None]}), "x")
     with pytest.raises(CatalogError, match="unknown split names"):
         Catalog(pl.DataFrame({"image": ["a"], "split": ["dev"]}), "x")

@@ -97,14 +97,14 @@ def test_train_alone_is_no_split(tmp_path: Path) -> None:
     catalog = read(tmp_path, "train/shoe/1.jpg", "train/hat/2.jpg")
     assert catalog.labels == ("hat", "shoe")
     assert "split" not in catalog.table.columns
-    assert "only part" in catalog.notes[0]
+    assert "the only split folder" in catalog.notes[0]
 
 
-def test_unlabeled_test_images_are_left_out_by_name(tmp_path: Path) -> None:
+def test_unlabeled_test_images_are_skipped_by_name(tmp_path: Path) -> None:
     catalog = read(tmp_path, "train/shoe/1.jpg", "val/shoe/2.jpg", "test/3.jpg")
     assert len(catalog) == 2
     assert catalog.unlisted == ("test/3.jpg",)
-    assert any("left out" in line and "test/3.jpg" in line for line in catalog.notes)
+    assert any("skipped" in line and "test/3.jpg" in line for line in catalog.notes)
 
 
 def test_a_class_named_like_a_split_stays_a_class(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_splits_mixed_with_classes_are_refused(tmp_path: Path) -> None:
         read(tmp_path, "train/a/1.jpg", "test/a/2.jpg", "hats/3.jpg")
 
 
-def test_images_beside_class_folders_are_left_out(tmp_path: Path) -> None:
+def test_images_beside_class_folders_are_skipped(tmp_path: Path) -> None:
     catalog = read(tmp_path, "shoe/1.jpg", "hat/2.jpg", "cover.jpg")
     assert catalog.unlisted == ("cover.jpg",)
     assert len(catalog) == 2
@@ -171,7 +171,7 @@ def test_a_regular_expression(tmp_path: Path) -> None:
     ("pattern", "message"),
     [
         ("*.jpg", "has no label"),
-        ("(?P<label>[a-z", "no valid pattern"),
+        ("(?P<label>[a-z", "not a valid pattern"),
         ("{label}__*.png", "matches none of 1 image"),
     ],
 )

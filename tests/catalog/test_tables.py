@@ -110,7 +110,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
 
 def test_no_files_found_says_where_it_looked(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("image,label", "{i}.jpg,c{p}"), ["images/other.jpg"])
-    with pytest.raises(CatalogError, match="no column names image files") as caught:
+    with pytest.raises(CatalogError, match="no column names existing image files") as caught:
         table_catalog(table)
     assert f"looked in {tmp_path}/images" in str(caught.value)
 
@@ -148,7 +148,7 @@ def test_several_possible_labels_are_ambiguous(tmp_path: Path) -> None:
 def test_a_table_without_labels(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, rows("image,price", "{i}.jpg,{i}.5"), jpgs()))
     assert catalog.labels == ()
-    assert any("no labels" in line for line in catalog.notes)
+    assert any("read as unlabeled" in line for line in catalog.notes)
 
 
 def test_the_other_label_keeps_its_values_under_another_name(tmp_path: Path) -> None:
@@ -175,13 +175,13 @@ def test_groups(tmp_path: Path) -> None:
     assert "group" not in table_catalog(table, ReadOptions(group="none")).table.columns
 
 
-def test_a_group_above_the_classes_is_not_taken(tmp_path: Path) -> None:
+def test_a_group_above_the_classes_is_not_used(tmp_path: Path) -> None:
     lines = ["image,label,group", *(f"{i}.jpg,c{i // 4},g{i // 8}" for i in range(16))]
     table = shop(tmp_path, "\n".join(lines), jpgs(count=16))
     catalog = table_catalog(table)
     assert "group" not in catalog.table.columns
     assert catalog.table["group_source"][0] == "g0"
-    assert any("--group group insists" in line for line in catalog.notes)
+    assert any("--group group uses it" in line for line in catalog.notes)
     assert "group" in table_catalog(table, ReadOptions(group="group")).table.columns
 
 
@@ -191,12 +191,12 @@ def test_splits(tmp_path: Path) -> None:
     assert catalog.table["split"].to_list() == ["train", "val", "test", "train"]
 
 
-def test_a_usage_column_of_other_words_is_no_split(tmp_path: Path) -> None:
+def test_a_usage_column_of_other_words_is_not_a_split(tmp_path: Path) -> None:
     text = "image,label,Usage\n0.jpg,a,Public\n1.jpg,b,Private\n2.jpg,a,Public\n3.jpg,b,Private\n"
     catalog = table_catalog(shop(tmp_path, text, jpgs()), ReadOptions(label="label"))
     assert "split" not in catalog.table.columns
     assert catalog.table["Usage"][0] == "Public"
-    assert any("'Usage' is not taken as a split" in line for line in catalog.notes)
+    assert any("'Usage' is not used as a split" in line for line in catalog.notes)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str)
     ("text", "message"),
     [
         ("image,label\n", "no rows"),
-        ("image,label\n0.jpg,a\n,b\n", "1 row name"),
+        ("image,label\n0.jpg,a\n,b\n", "1 row without an image name"),
         ("", "not a readable table"),
     ],
 )

@@ -1,7 +1,7 @@
 """The catalog: one table of images with what is known about each.
 
 Every source (folder per class, table, file-name pattern, IDX pair, named data set) becomes a
-`Catalog`; nothing downstream knows where it came from.
+`Catalog`; no later step depends on where it came from.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
 TEXT_COLUMNS = ("image", "label", "group", "split", "text")
-FINGERPRINTED = ("image", "label", "group", "split", *BOX_COLUMNS)
+FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
 METADATA_KEY = "shopsight"
+"""Key of what shopsight adds to the metadata of a Parquet file."""
+
 LABEL_SEPARATORS = ("|", ";", "\x1f")
-# An absolute path (also with a drive letter) or a URL: not relative to any root.
-STANDS_ALONE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
+# An absolute path (also with a drive letter) or a URL.
+ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
 
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
     """Images, one row each, in a fixed order.
 
-    Columns of `table`: `image` (path relative to `root`, or absolute, or a URL, or a member of a
-    container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
-    List(String) where an image has several), `group` (must not straddle a split), `split`
-    ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the upright image),
-    `text`. Other columns of the source are kept.
-
     Attributes:
-        name: of the data set or file, for reports.
-        root: the folder or URL that `image` is relative to; empty when images stand alone.
-        told: what was guessed, cleaned or merged while reading, one line each.
-        unlisted: image files under `root` that have no row, relative to it.
-        drawn: the images were drawn by this project, not photographed.
+        table: the column `image` (path relative to `root`, or absolute, or a URL, or a member of a
+            container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
+            List(String) where an image has several), `group` (stays in one part of a split),
+            `split` ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the
+            upright image), and `text`. Other columns of the source are kept.
+        name: name of the data set or file, for reports.
+        root: folder or URL that `image` is relative to; empty when every image has a full path.
+        notes: what was guessed, cleaned or merged while reading, one line each.
+        unlisted: image files under `root` without a row, relative to it.
+        synthetic: the images were rendered by shopsight, not photographed.
 
     Raises:
-        CatalogError: the table lacks `image`, or a column has an unusable type or value.
+        CatalogError: the table lacks `image`, or a column has a type or value that cannot be used.
     """
 
     table: pl.DataFrame
@@ -70,9 +71,9 @@ class Catalog:
         return self.table.height
 
     def refs(self) -> list[str]:
-        """What `images.read_bytes` takes, one per row: absolute paths or URLs."""
+        """Absolute paths or URLs, one per row, as `images.decode.read_bytes` takes them."""
         base = self.root if "://" in self.root else str(Path(self.root).absolute())
-        return [resolve(base, image) for image in self.table["image"].to_list()]
+        return [full_path(base, image) for image in self.table["image"].to_list()]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -89,11 +90,17 @@ class Catalog:
         return "label" in self.table.columns and self.table.schema["label"] == pl.List(pl.String)
 
     def has(self, column: str) -> bool:
-        """Whether `column` is there and holds any value."""
+        """Whether there is such a column with any value in it."""
         return column in self.table.columns and self.table[column].null_count() < len(self)
 
     def targets(self, labels: Sequence[str]) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
-        """Class indices in the order of `labels`; with several labels per image, 0/1 rows.
+        """The labels as numbers.
+
+        Args:
+            labels: the classes, in the order of their indices.
+
+        Returns:
+            A class index for each row; with several labels per image, a row of 0 and 1 for each.
 
         Raises:
             CatalogError: a row has no label, or one that is not in `labels`.
@@ -109,7 +116,7 @@ class Catalog:
         return codes.to_numpy().astype(np.int64)
 
     def rows_of(self, split: str) -> Int64[np.ndarray, "m"]:
-        """Rows of one part, ascending.
+        """Indices of the rows of one split, ascending.
 
         Raises:
             CatalogError: the catalog is not split.
@@ -124,7 +131,10 @@ class Catalog:
         return np.flatnonzero(hit.to_numpy()).astype(np.int64)
 
     def boxes(self) -> Float64[np.ndarray, "n 4"] | None:
-        """x, y, width, height in pixels; a row of NaN means the whole image; None: no boxes."""
+        """Boxes as x, y, width, height in pixels; None when the catalog has none.
+
+        A row of NaN means the whole image.
+        """
         if not all(column in self.table.columns for column in BOX_COLUMNS):
             return None
         columns = [self.table[column].fill_null(float("nan")) for column in BOX_COLUMNS]
@@ -134,38 +144,37 @@ class Catalog:
         """The catalog of these rows, in this order."""
         return self.with_table(self.table[np.asarray(rows, dtype=np.int64)])
 
-    def labeled(self) -> Catalog:
-        """The rows that have a label; a row with an empty list of labels has one: none apply."""
-        if "label" not in self.table.columns:
-            return self.with_table(self.table.clear())
-        return self.with_table(self.table.filter(pl.col("label").is_not_null()))
-
     def with_table(self, table: pl.DataFrame) -> Catalog:
+        """The catalog with another table."""
         return replace(self, table=table)
 
     def with_notes(self, *lines: str) -> Catalog:
+        """The catalog with more notes."""
         return replace(self, notes=(*self.notes, *lines))
 
     def fingerprint(self) -> str:
-        """sha256 (hex) over image, label, group, split and box of every row, in order.
+        """A sha256 in hex of image, label, group, split and box of every row, in order.
 
-        The folder that the images lie in does not enter it; moving them changes nothing.
+        It does not depend on `root`: moving the images changes nothing.
         """
         digest = hashlib.sha256()
-        for name in FINGERPRINTED:
+        for name in FINGERPRINT_COLUMNS:
             if name in self.table.columns:
                 digest.update(name.encode())
                 _hash_column(digest, self.table[name])
         return digest.hexdigest()
 
     def write(self, path: Path | str) -> None:
-        """Write the table (.parquet, .csv or .tsv) so that `Catalog.read` gives it back.
+        """Write a file that `Catalog.read` reads.
 
-        name, root and drawn go into the Parquet metadata, or into a file `<name>.about.json`
+        `name`, `root` and `synthetic` go into the Parquet metadata, or into `<name>.about.json`
         beside a CSV. `notes` and `unlisted` are about the source and are not kept.
 
+        Args:
+            path: a .parquet, .csv or .tsv file.
+
         Raises:
-            CatalogError: another suffix.
+            CatalogError: the suffix is another one.
         """
         path = Path(path)
         about = {"name": self.name, "synthetic": self.synthetic, **_root_record(self.root, path)}
@@ -182,17 +191,17 @@ class Catalog:
             write_json(about_path(path), about)
         else:
             raise CatalogError(
-                f"a catalog is not written as {path.suffix or 'a file without suffix'!r}",
+                f"cannot write a catalog as {path.suffix or 'a file without suffix'!r}",
                 where=str(path),
                 fix="name a .csv or .parquet file",
             )
 
     @classmethod
     def read(cls, path: Path | str) -> Catalog:
-        """Read what `write` wrote; other tables are read by `shopsight.datasets.open`.
+        """Read what `write` wrote; `shopsight.datasets.open` reads other tables.
 
         Raises:
-            CatalogError: the file is missing or not a written catalog.
+            CatalogError: the file is missing, or `write` did not write it.
         """
         path = Path(path)
         if not path.is_file():
@@ -227,44 +236,45 @@ class Catalog:
                 "to the model",
                 where=self.name,
                 details=unknown,
-                fix="leave them out with --drop LABEL, or rename them with --label-map",
+                fix="drop them with --drop LABEL, or rename them with --label-map",
             )
 
     def _multi_hot(self, labels: Sequence[str]) -> Float32[np.ndarray, "n c"]:
-        place = {label: index for index, label in enumerate(labels)}
+        index_of = {label: index for index, label in enumerate(labels)}
         hot = np.zeros((len(self), len(labels)), np.float32)
         pairs = (
             self.table.select(pl.col("label")).with_row_index("row").explode("label").drop_nulls()
         )
         codes = pairs["label"].replace_strict(
-            list(place), list(place.values()), return_dtype=pl.Int64
+            list(index_of), list(index_of.values()), return_dtype=pl.Int64
         )
         hot[pairs["row"].to_numpy(), codes.to_numpy()] = 1.0
         return hot
 
 
-def resolve(root: str, image: str) -> str:
-    """The path or URL of `image` under `root` (an absolute path or a URL)."""
-    if STANDS_ALONE.match(image):
+def full_path(root: str, image: str) -> str:
+    """The full path or URL of `image`, which may be relative to `root`."""
+    if ABSOLUTE.match(image):
         return image
     return f"{root.rstrip('/')}/{image}"
 
 
 def about_path(csv: Path) -> Path:
-    """Where `Catalog.write` notes the name and root of a CSV."""
+    """The file beside a CSV in which `Catalog.write` keeps its name and root."""
     return csv.with_name(f"{csv.stem}.about.json")
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
-    """What `Catalog.write` noted of this file; None when it did not write it."""
+    """What `Catalog.write` kept about a file; None when it did not write it."""
     if path.suffix == ".parquet":
-        noted = pl.read_parquet_metadata(path).get(METADATA_KEY)
-        return None if noted is None else dict(json.loads(noted))
+        kept = pl.read_parquet_metadata(path).get(METADATA_KEY)
+        return None if kept is None else dict(json.loads(kept))
     beside = about_path(path)
     return dict(read_json(beside)) if beside.is_file() else None
 
 
 def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The table with columns of the types that `Catalog` promises."""
     if "image" not in table.columns:
         raise CatalogError("the table has no column `image`", where=name, details=table.columns)
     casts = [
@@ -279,7 +289,8 @@ def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
         casts.append(pl.col("label").cast(pl.List(pl.String)))
     table = table.with_columns(casts)
     if table["image"].null_count():
-        raise CatalogError(f"{table['image'].null_count()} rows name no image", where=name)
+        missing = counted(table["image"].null_count(), "row")
+        raise CatalogError(f"{missing} without an image name", where=name)
     if "split" in table.columns:
         odd = set(table["split"].drop_nulls().unique().to_list()) - set(SPLITS)
         if odd:

@@ -1,4 +1,4 @@
-"""Which column of a user's table is which, by name first and content second."""
+"""Which column of a user's table means what: by its name first, by its content second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN
 from shopsight.text import listed
 
-# In the order of preference; compared in lower case with underscores.
+# In order of preference; names are compared in lower case with underscores.
 IMAGE_NAMES = (
     "image", "image_path", "img_path", "filepath", "file_path", "path", "image_file", "filename",
     "file_name", "file", "image_name", "img_name", "img", "picture", "photo", "image_url",
@@ -34,7 +34,7 @@ GROUP_NAMES = (
 )  # fmt: skip
 SPLIT_NAMES = ("split", "subset", "set", "usage", "partition", "part", "phase")
 TEXT_NAMES = ("text", "caption", "title", "product_display_name", "product_name", "description")
-# x, y and then either width and height or the opposite corner.
+# x, y, and then width and height (the first list) or the opposite corner (the second).
 BOX_NAMES_SIZE = (
     ("box_x", "box_y", "box_w", "box_h"),
     ("bbox_x", "bbox_y", "bbox_w", "bbox_h"),
@@ -51,25 +51,38 @@ PLURAL_LABELS = frozenset({"labels", "tags", "categories", "classes", "attribute
 
 
 def canonical(name: str) -> str:
-    """`"articleType"`, `"Article Type"` -> `"article_type"`."""
+    """A column name in lower case with underscores.
+
+    >>> canonical("articleType"), canonical("Article Type")
+    ('article_type', 'article_type')
+    """
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def ranked(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """The columns whose name is in `names`, best first."""
-    places = {column: canonical(column) for column in columns}
+    canonical_names = {column: canonical(column) for column in columns}
     return sorted(
-        (column for column in columns if places[column] in names),
-        key=lambda column: names.index(places[column]),
+        (column for column in columns if canonical_names[column] in names),
+        key=lambda column: names.index(canonical_names[column]),
     )
 
 
 def asked(table: pl.DataFrame, column: str, flag: str, where: str) -> str:
-    """`column` itself, when the table has it.
+    """Check a column that the user named.
+
+    Args:
+        table: the user's table.
+        column: the name.
+        flag: the flag that named it, for the error.
+        where: the file, for the error.
+
+    Returns:
+        The name.
 
     Raises:
-        CatalogError: it has not; the nearest name is offered.
+        CatalogError: the table has no such column; the nearest name is offered.
     """
     if column in table.columns:
         return column
@@ -84,17 +97,27 @@ def asked(table: pl.DataFrame, column: str, flag: str, where: str) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """A column (None: there is none) and what to tell about it."""
+    """The choice of a column.
+
+    Attributes:
+        column: its name; None when no column was chosen.
+        note: a line for the user about the choice.
+    """
 
     column: str | None
     note: str = ""
 
 
 def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choice:
-    """The label column by its name, else the only one whose values look like classes.
+    """Choose the label column by its name, else the only one whose values look like classes.
+
+    Args:
+        table: the user's table.
+        taken: columns that mean something else.
+        where: the file, for the error.
 
     Raises:
-        CatalogError: several look like classes and none has a telling name.
+        CatalogError: several columns look like classes, and none has the name of a label.
     """
     free = [column for column in table.columns if column not in taken]
     named = ranked(free, LABEL_NAMES)
@@ -111,14 +134,19 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
         )
     if likely:
         return Choice(likely[0], f"label from column {_sketch(table[likely[0]])}")
-    return Choice(None, "no column looks like a label: no labels")
+    return Choice(None, "no column looks like a label: read as unlabeled")
 
 
 def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -> Choice:
-    """The column whose values must not straddle a split, by its name.
+    """Choose by its name the column whose values must stay in one part of a split.
 
-    A column that groups classes rather than images of one thing is not taken: with it no class
+    A column that groups classes rather than images of one product is not chosen: with it no class
     could be in two parts.
+
+    Args:
+        table: the user's table.
+        label: the label column, or None.
+        taken: columns that mean something else.
     """
     free = [column for column in table.columns if column not in taken]
     for column in ranked(free, GROUP_NAMES):
@@ -129,15 +157,17 @@ def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -
             spread = table.group_by(label).agg(pl.col(column).n_unique())[column].median()
             if not isinstance(spread, (int, float)) or spread < 3:
                 note = f"column {column!r} has fewer than 3 groups in most classes: not used"
-                return Choice(None, f"{note} (--group {column} insists)")
+                return Choice(None, f"{note} (--group {column} uses it nevertheless)")
         return Choice(
-            column, f"group from column {column!r}: never split apart (--group {NO_COLUMN} frees)"
+            column,
+            f"group from column {column!r}: a group stays in one part "
+            f"(--group {NO_COLUMN} turns grouping off)",
         )
     return Choice(None)
 
 
 def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
-    """The column whose values all say train, val or test (in any of their spellings)."""
+    """Choose the column whose values all mean train, val or test, in any of their spellings."""
     free = [column for column in table.columns if column not in taken]
     for column in ranked(free, SPLIT_NAMES):
         if table.schema[column] != pl.String:
@@ -145,27 +175,31 @@ def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
         values = table[column].drop_nulls().unique().sort().to_list()
         if values and all(split_of(value) for value in values):
             return Choice(column, f"split from column {column!r}: {listed(values)}")
-        return Choice(None, f"column {column!r} is not taken as a split: it holds {listed(values)}")
+        return Choice(None, f"column {column!r} is not used as a split: it holds {listed(values)}")
     return Choice(None)
 
 
 def choose_text(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
-    """The column with a caption or title."""
+    """Choose by its name the column with a caption or title."""
     named = ranked([column for column in table.columns if column not in taken], TEXT_NAMES)
     return Choice(named[0] if named else None)
 
 
 def read_split(column: pl.Series) -> pl.Series:
-    """The spellings of train, val and test ("training", "valid", ...) as these three."""
+    """Replace spellings ("training", "valid", ...) by train, val and test."""
     meaning = {value: split_of(value) for value in column.drop_nulls().unique().to_list()}
     return column.replace_strict(meaning, return_dtype=pl.String)
 
 
 def choose_boxes(table: pl.DataFrame, where: str) -> tuple[list[pl.Series], list[str]]:
-    """The four box columns as x, y, width, height, and the names of their sources.
+    """Find the four columns of a box by their names.
+
+    Returns:
+        The columns as x, y, width, height, and the names of their sources; both empty without
+        boxes.
 
     Raises:
-        CatalogError: a cell is no number, or a box has no area.
+        CatalogError: a cell is not a number, or a box has no area.
     """
     by_name = {canonical(column): column for column in table.columns}
     for names in (*BOX_NAMES_SIZE, *BOX_NAMES_CORNERS):
@@ -182,10 +216,14 @@ def choose_boxes(table: pl.DataFrame, where: str) -> tuple[list[pl.Series], list
 
 
 def read_labels(column: pl.Series, separator: str | None) -> tuple[pl.Series, str]:
-    """Labels as String, or List(String) when cells hold several; and what to tell.
+    """Read the label column.
 
     Args:
-        separator: between the labels of a cell; None guesses, "" says that there is none.
+        column: the cells.
+        separator: what stands between the labels of a cell; None guesses, "" means nothing does.
+
+    Returns:
+        Labels as String, or as List(String) when cells hold several; and a note, or "".
     """
     if isinstance(column.dtype, pl.List):
         return column.cast(pl.List(pl.String)), "several labels per image: the column holds lists"
@@ -208,7 +246,7 @@ def read_labels(column: pl.Series, separator: str | None) -> tuple[pl.Series, st
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Any column as String: 3.0 becomes "3" where all values are whole, empty cells null."""
+    """Any column as String: "3" for 3.0 where all values are whole, null for empty cells."""
     if column.dtype.is_float() and column.drop_nulls().is_finite().all():
         whole = column.drop_nulls()
         if (whole == whole.round()).all():
@@ -224,7 +262,7 @@ def _looks_like_classes(column: pl.Series) -> bool:
     if distinct < 2 or rows == 0 or distinct > max(2, rows // 2):
         return False
     if column.dtype == pl.String:
-        # Measures and flags are no classes.
+        # Measurements and flags are not classes.
         numeric = column.drop_nulls().head(100).cast(pl.Float64, strict=False)
         flags = {"true", "false", "0", "1", "yes", "no"}
         values = set(column.drop_nulls().str.to_lowercase().unique().head(10).to_list())
@@ -269,7 +307,7 @@ def _separator(text: pl.Series) -> str | None:
         if not len(joined):
             continue
         parts = cells.str.split(mark).explode().str.strip_chars()
-        # Names that merely hold the mark ("Shirts; men") are as many apart as together.
+        # Names that merely contain the mark ("Shirts; men") give as many parts as there are names.
         alone = cells.filter(~cells.str.contains(mark, literal=True)).str.strip_chars()
         joined_parts = joined.str.split(mark).explode().str.strip_chars()
         known = len(alone) > 0 and joined_parts.is_in(alone.unique().implode()).all()

@@ -1,4 +1,4 @@
-"""Catalogs from folders: one sub-folder per class, splits above them, names that carry labels."""
+"""Catalogs from folders: a sub-folder per class, splits above them, labels in file names."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*\*/?)|(\*)|(\?)")
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder's or cell's text means, or None."""
+    """The split that the name of a folder or the text of a cell means, or None."""
     return SPLIT_OF_NAME.get(name.strip().lower())
 
 
 def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
     """Read labels and splits from the folders that the images lie in.
 
-    `shirt/1.jpg` has the label "shirt"; `train/shirt/1.jpg` the split "train" as well. Folders
-    below a class folder belong to the class. A single folder that wraps everything is looked
-    through. Images that lie in no folder at all give a catalog without labels.
+    `shirt/1.jpg` has the label "shirt"; `train/shirt/1.jpg` also has the split "train". Folders
+    below a class folder belong to the class. A single folder around everything is ignored. Images
+    that lie directly in the folder give a catalog without labels.
+
+    Args:
+        scan: the files under `root`.
+        name: name of the catalog.
+        root: the folder.
 
     Raises:
         CatalogError: there are no images, or it is not clear which folders are classes.
@@ -58,7 +63,9 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Labeled:
+    """Rows with a label, images without one, and notes about both."""
+
     kept: pl.DataFrame
     left: list[str]
     notes: tuple[str, ...]
@@ -66,20 +73,20 @@ class _Parts:
 
 def _with_classes(table: pl.DataFrame, name: str, root: str) -> Catalog:
     if table["top"].null_count() == len(table):
-        notes = "the images lie in no class folders: no labels"
-        return Catalog(table.select("image"), name, root, notes=(notes,))
+        note = "the images lie in no class folders: read as unlabeled"
+        return Catalog(table.select("image"), name, root, notes=(note,))
     if table["top"].n_unique() == 1:
-        notes = f"all images lie in {table['top'][0]}/: one folder is no set of classes, no labels"
-        return Catalog(table.select("image"), name, root, notes=(notes,))
-    parts = _with_labels(table.with_columns(label=pl.col("top")), inner="below")
-    classes = counted(parts.kept["label"].n_unique(), "class")
-    notes = f"one folder per class: {classes}, {counted(len(parts.kept), 'image')}"
+        note = f"only one class folder ({table['top'][0]}/): read as unlabeled"
+        return Catalog(table.select("image"), name, root, notes=(note,))
+    labeled = _with_labels(table.with_columns(label=pl.col("top")), inner="below")
+    classes = counted(labeled.kept["label"].n_unique(), "class")
+    note = f"one folder per class: {classes}, {counted(len(labeled.kept), 'image')}"
     return Catalog(
-        parts.kept.select("image", "label"),
+        labeled.kept.select("image", "label"),
         name,
         root,
-        notes=(notes, *parts.notes),
-        unlisted=tuple(parts.left),
+        notes=(note, *labeled.notes),
+        unlisted=tuple(labeled.left),
     )
 
 
@@ -95,41 +102,46 @@ def _with_splits(table: pl.DataFrame, splits: dict[str, str], name: str, root: s
     given = ", ".join(f"{folder}/ is {split}" for folder, split in splits.items())
     columns = ["image", "label", "split"]
     if table["label"].null_count() == len(table):
-        bare = f"splits from the folders ({given}); no class folders below them: no labels"
+        bare = f"splits from the folders ({given}); no class folders below them: read as unlabeled"
         return Catalog(table.select("image", "split"), name, root, notes=(bare,))
-    parts = _with_labels(table, inner="inner")
-    notes = (f"splits from the folders: {given}", *parts.notes)
+    labeled = _with_labels(table, inner="inner")
+    notes = (f"splits from the folders: {given}", *labeled.notes)
     if len(set(splits.values())) == 1:
-        # One part alone is no split: the others are still to be made.
+        # A single split says nothing about the others: all are made anew.
         columns.remove("split")
-        notes = (f"{', '.join(splits)}/ is the only part: not taken as a split", *parts.notes)
-    return Catalog(parts.kept.select(columns), name, root, notes=notes, unlisted=tuple(parts.left))
+        notes = (
+            f"{', '.join(splits)}/ is the only split folder: not used as a split",
+            *labeled.notes,
+        )
+    return Catalog(
+        labeled.kept.select(columns), name, root, notes=notes, unlisted=tuple(labeled.left)
+    )
 
 
-def _with_labels(table: pl.DataFrame, *, inner: str) -> _Parts:
+def _with_labels(table: pl.DataFrame, *, inner: str) -> _Labeled:
     kept = table.filter(pl.col("label").is_not_null())
     left = table.filter(pl.col("label").is_null())["image"].to_list()
     notes = []
     if left:
-        notes.append(f"left out, in no class folder: {counted(len(left), 'image')}, e.g. {left[0]}")
+        notes.append(f"skipped, in no class folder: {counted(len(left), 'image')}, e.g. {left[0]}")
     deep = kept.filter(pl.col(inner).str.count_matches("/", literal=True) > 1)
     if len(deep):
         example = deep["image"][0]
         notes.append(
             f"deeper than their class folder: {counted(len(deep), 'image')}, e.g. {example} is "
-            f"{deep['label'][0]!r} (--label-pattern '**/{{label}}/*' takes the innermost folder)"
+            f"{deep['label'][0]!r} (--label-pattern '**/{{label}}/*' uses the innermost folder)"
         )
-    return _Parts(kept, left, tuple(notes))
+    return _Labeled(kept, left, tuple(notes))
 
 
 def _wrapper(images: Sequence[str]) -> str:
-    """The folders that wrap everything: "photos/" when all images are photos/<class>/..."""
+    """The folders around everything: "photos/" when all images are photos/<class>/..."""
     wrapper = ""
     while True:
         first = images[0].removeprefix(wrapper)
         head, slash, rest = first.partition("/")
         inner = f"{wrapper}{head}/"
-        # A lone folder with images directly in it is a class (or just a folder of images).
+        # A single folder with images directly in it is a class, or just a folder of images.
         wraps = (
             slash
             and split_of(head) is None
@@ -143,14 +155,20 @@ def _wrapper(images: Sequence[str]) -> str:
 
 
 def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalog:
-    """Read labels (and any other named part) out of file names.
+    """Read labels (and any other named part) from file names.
 
-    `*_{label}.jpg` matches names; with a slash, as in `{label}/{group}/*`, the path under the
-    folder. `*` and `{...}` stop at slashes, `**/` does not. A regular expression with
+    `*_{label}.jpg` matches names; with a slash, as in `{label}/{group}/*`, the path under
+    the folder. `*` and `{...}` stop at slashes, `**/` does not. A regular expression with
     `(?P<label>...)` is searched for in the path.
 
+    Args:
+        scan: the files under `root`.
+        pattern: the pattern.
+        name: name of the catalog.
+        root: the folder.
+
     Raises:
-        CatalogError: the pattern is malformed, has no label, or matches nothing.
+        CatalogError: the pattern is not valid, has no label, or matches nothing.
     """
     expression, whole = compile_pattern(pattern)
     if not scan.images:
@@ -175,7 +193,7 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
     classes = counted(table["label"].n_unique(), "class")
     notes = [f"label pattern {pattern!r}: {counted(len(table), 'image')}, {classes}"]
     if left:
-        notes.append(f"left out, not matching: {counted(len(left), 'image')}, e.g. {left[0]}")
+        notes.append(f"skipped, not matching: {counted(len(left), 'image')}, e.g. {left[0]}")
     if "split" in table.columns:
         table = table.with_columns(
             pl.col("split").str.to_lowercase().replace_strict(SPLIT_OF_NAME, default=None)
@@ -184,16 +202,19 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
 
 
 def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
-    """A label pattern as a regular expression, and whether it is for the whole path.
+    """Turn a label pattern into a regular expression.
+
+    Returns:
+        The expression, and whether it is for the whole path rather than the file name.
 
     Raises:
-        CatalogError: it has no label, or is no valid expression.
+        CatalogError: the pattern has no label, or is not a valid expression.
     """
     is_expression = "(?P<" in pattern
     try:
         expression = re.compile(pattern if is_expression else _from_glob(pattern))
     except re.error as error:
-        raise CatalogError(f"{pattern!r} is no valid pattern: {error}") from error
+        raise CatalogError(f"{pattern!r} is not a valid pattern: {error}") from error
     if "label" not in expression.groupindex:
         raise CatalogError(
             f"the label pattern {pattern!r} has no label",
@@ -222,12 +243,12 @@ def _about_others(scan: Scan) -> list[str]:
     if not others:
         return []
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4))
-    return [f"passed over, no image suffix: {counted(others.total(), 'file')} ({kinds})"]
+    return [f"skipped, not an image file: {counted(others.total(), 'file')} ({kinds})"]
 
 
 def _no_images(scan: Scan, root: str) -> CatalogError:
     others = [f"{count} files with {suffix}" for suffix, count in scan.others.most_common()]
-    return CatalogError("no image files in this folder", where=root, details=others)
+    return CatalogError("this folder has no image files", where=root, details=others)
 
 
 def _mixed(tops: list[str], splits: dict[str, str], root: str) -> CatalogError:
@@ -235,6 +256,6 @@ def _mixed(tops: list[str], splits: dict[str, str], root: str) -> CatalogError:
     return CatalogError(
         f"{', '.join(splits)} look like splits, {listed(rest)} like classes",
         where=root,
-        fix="move one kind away, or say where the label is: "
+        fix="move the folders of one kind away, or say where the label is: "
         "--label-pattern '{split}/{label}/*' or --label-pattern '{label}/*'",
     )

@@ -1,4 +1,4 @@
-"""Catalogs from IDX files: an images file and the labels file beside it."""
+"""Catalogs from IDX files: a file of images and the file of labels beside it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ SPLIT_OF_PREFIX = {"train": "train", "val": "val", "valid": "val", "test": "test
 def container_catalog(
     files: Sequence[str], *, name: str, root: str, class_names: Sequence[str] = ()
 ) -> Catalog:
-    """Read IDX images with their labels; `train-...` and `t10k-...` give the splits.
+    """Read IDX images with their labels; names such as `train-...`, `t10k-...` give the splits.
 
     Args:
-        files: names under `root`; those that hold no images are passed over.
-        class_names: by label number; without them the numbers are the labels.
+        files: names under `root`; files without images are skipped.
+        name: name of the catalog.
+        root: folder of the files.
+        class_names: names of the label numbers 0, 1, ...; without them the numbers are the labels.
 
     Raises:
-        CatalogError: no images file, or images and labels that do not fit together.
-        ImageError: a file is cut off or not IDX.
+        CatalogError: there is no file of images, or images and labels differ in number.
+        ImageError: a file is truncated or not IDX.
     """
     images = sorted(file for file in files if IMAGES.search(file))
     if not images:
@@ -43,8 +45,8 @@ def container_catalog(
     splits = [split for file in images if (split := _split_of(file))]
     if len(set(splits)) < len(images) or len(images) == 1:
         table = table.drop("split", strict=False)
-    notes = f"IDX: {', '.join(images)}: {counted(len(table), 'image')}"
-    return Catalog(table, name, root, notes=(notes,))
+    note = f"IDX: {', '.join(images)}: {counted(len(table), 'image')}"
+    return Catalog(table, name, root, notes=(note,))
 
 
 def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:

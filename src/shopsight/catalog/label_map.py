@@ -1,10 +1,9 @@
-"""Changing labels as a whole: leaving some out, mapping many to one."""
+"""Changes of the labels as a whole: dropping some, mapping many to one."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -17,47 +16,13 @@ from shopsight.text import counted, listed
 FROM, TO = "label", "to"
 
 
-@dataclass(frozen=True)
-class LabelMapReport:
-    """What a label map did.
-
-    Attributes:
-        merged: new label -> the old labels that became it, where these are several.
-        renamed: old label -> new, where one became one of another name.
-        dropped: labels that the map leaves out (an empty `to`).
-        unmapped: labels that the map does not mention; they stay as they are.
-        unused: labels in the map that the catalog does not have.
-    """
-
-    merged: dict[str, tuple[str, ...]]
-    renamed: dict[str, str]
-    dropped: tuple[str, ...]
-    unmapped: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """One line per thing worth telling."""
-        lines = [f"label map: {listed(old)} -> {new}" for new, old in self.merged.items()]
-        if self.renamed:
-            pairs = [f"{old} -> {new}" for old, new in self.renamed.items()]
-            lines.append(f"label map: renamed {listed(pairs)}")
-        for what, labels in (
-            ("left out", self.dropped),
-            ("not mentioned, kept as they are", self.unmapped),
-            ("mentioned, but not in the data", self.unused),
-        ):
-            if labels:
-                lines.append(f"label map: {what}: {listed(labels)}")
-        return lines
-
-
 def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
-    """Leave out the images of these labels.
+    """Drop the images of these labels.
 
-    Of an image with several labels only these labels go; it goes itself when none is left.
+    An image with several labels loses only these; it is dropped when none is left.
 
     Raises:
-        CatalogError: the catalog has no such label.
+        CatalogError: the catalog has no such label; the nearest one is offered.
     """
     if not labels:
         return catalog
@@ -75,22 +40,26 @@ def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
     else:
         table = catalog.table.filter(column.is_null() | ~column.is_in(gone.implode()))
     count = len(catalog) - len(table)
-    notes = f"dropped {listed(gone.to_list())}: {counted(count, 'image')}"
-    return catalog.with_table(table).with_notes(notes)
+    note = f"dropped {listed(gone.to_list())}: {counted(count, 'image')}"
+    return catalog.with_table(table).with_notes(note)
 
 
 def read_label_map(path: Path | str) -> dict[str, str]:
-    """Read a table with columns `label` and `to`; many labels may go to one.
+    """Read a label map: a table with the columns `label` and `to`.
 
-    An empty `to` leaves the label out.
+    Args:
+        path: a CSV, TSV or Parquet file. Many labels may go to one; an empty `to` drops the label.
+
+    Returns:
+        Old label -> new label.
 
     Raises:
-        CatalogError: it cannot be read, lacks the columns, or says two things of one label.
+        CatalogError: the file cannot be read, lacks the columns, or maps a label twice.
     """
     table, _ = read_table(str(path))
     if not {FROM, TO} <= set(table.columns):
         raise CatalogError(
-            f"a label map has the columns {FROM!r} and {TO!r}",
+            f"a label map needs the columns {FROM!r} and {TO!r}",
             where=str(path),
             details=[f"columns: {listed(table.columns)}"],
         )
@@ -103,22 +72,26 @@ def read_label_map(path: Path | str) -> dict[str, str]:
     return dict(rows.iter_rows())
 
 
-def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> tuple[Catalog, LabelMapReport]:
-    """Give each image its new label; what the map does not mention stays.
+def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> Catalog:
+    """Give each image its new label, and say in `notes` what was merged, renamed and dropped.
+
+    Args:
+        catalog: the images.
+        mapping: old label -> new label; an empty new label drops the images. Labels that it does
+            not mention stay.
 
     Raises:
-        CatalogError: the catalog has no labels, or the map fits none of them.
+        CatalogError: the catalog has no labels, or the map mentions none of them.
     """
     if not catalog.labels:
         raise CatalogError("there are no labels to map", where=catalog.name)
-    report = _report(catalog.labels, mapping)
-    if len(report.unmapped) == len(catalog.labels):
+    if not set(mapping) & set(catalog.labels):
         raise CatalogError(
             "the label map mentions none of the labels",
             where=catalog.name,
             details=[f"labels: {listed(catalog.labels)}", f"map: {listed(sorted(mapping))}"],
         )
-    dropped = drop_labels(catalog, report.dropped) if report.dropped else catalog
+    dropped = drop_labels(catalog, [label for label in catalog.labels if mapping.get(label) == ""])
     full = {label: mapping.get(label) or label for label in dropped.labels}
     if catalog.multilabel:
         renamed = (
@@ -129,23 +102,33 @@ def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> tuple[Catalog, L
     else:
         renamed = pl.col("label").replace_strict(full, return_dtype=pl.String)
     mapped = dropped.with_table(dropped.table.with_columns(renamed))
-    return mapped.with_notes(*report.lines()), report
+    return mapped.with_notes(*_notes(catalog.labels, mapping))
 
 
-def _report(labels: Iterable[str], mapping: Mapping[str, str]) -> LabelMapReport:
-    labels = tuple(labels)
-    becomes: dict[str, list[str]] = {}
+def _notes(labels: Collection[str], mapping: Mapping[str, str]) -> list[str]:
+    """A line for each merged label, and one each for what was renamed, kept, and not found."""
+    old_labels: dict[str, list[str]] = {}
     for label in labels:
-        new = mapping.get(label, label)
-        if new:
-            becomes.setdefault(new, []).append(label)
-    return LabelMapReport(
-        merged={new: tuple(old) for new, old in sorted(becomes.items()) if len(old) > 1},
-        renamed={old[0]: new for new, old in becomes.items() if len(old) == 1 and old[0] != new},
-        dropped=tuple(label for label in labels if mapping.get(label) == ""),
-        unmapped=tuple(label for label in labels if label not in mapping),
-        unused=tuple(sorted(set(mapping) - set(labels))),
-    )
+        old_labels.setdefault(mapping.get(label, label), []).append(label)
+    old_labels.pop("", None)
+    notes = [
+        f"label map: {listed(old)} -> {new}"
+        for new, old in sorted(old_labels.items())
+        if len(old) > 1
+    ]
+    renamed = [
+        f"{old[0]} -> {new}" for new, old in old_labels.items() if len(old) == 1 and old[0] != new
+    ]
+    unmapped = [label for label in labels if label not in mapping]
+    unused = sorted(set(mapping) - set(labels))
+    for what, names in (
+        ("renamed", renamed),
+        ("not mentioned, kept as they are:", unmapped),
+        ("mentioned, but not in the data:", unused),
+    ):
+        if names:
+            notes.append(f"label map: {what} {listed(names)}")
+    return notes
 
 
 def _refuse_unknown(catalog: Catalog, labels: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which image files lie under a folder, fast: a million files in seconds."""
+"""The image files under a folder: a million files in seconds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shopsight.errors import CatalogError
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.progress import task
 
-# What operating systems and archives leave behind.
+# Files that operating systems and archives leave behind.
 LITTER = frozenset({"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"})
-NOTIFY_EVERY = 10_000
+NOTIFY_EVERY_FILES = 10_000
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What lies under a folder.
+    """The files under a folder.
 
     Attributes:
-        images: image files by suffix, relative with forward slashes, sorted.
-        others: how many other files, by suffix.
+        images: files with the suffix of an image, relative with forward slashes, sorted.
+        others: number of other files, by suffix.
         tables: CSV, TSV and Parquet files directly in the folder.
         containers: IDX files directly in the folder.
     """
@@ -41,18 +41,22 @@ def is_image(name: str) -> bool:
 
 
 def is_table(name: str) -> bool:
+    """Whether the file name has the suffix of a table."""
     return name.lower().endswith((".csv", ".tsv", ".parquet"))
 
 
 def is_container(name: str) -> bool:
-    """Whether the file name is that of an IDX file, as MNIST's and its kin."""
+    """Whether the file name is that of an IDX file, the format of MNIST."""
     return name.removesuffix(".gz").endswith(("ubyte", ".idx", ".idx1", ".idx3"))
 
 
 def scan_folder(folder: str) -> Scan:
-    """List a local folder or a URL such as `s3://bucket/photos`, with everything below it.
+    """List everything below a folder.
 
     Hidden files and folders (a leading dot) are skipped; linked folders are followed once.
+
+    Args:
+        folder: a local folder, or a URL such as `s3://bucket/photos`.
 
     Raises:
         CatalogError: there is no such folder, or it cannot be read.
@@ -67,7 +71,7 @@ def scan_folder(folder: str) -> Scan:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Names of the image files directly in a folder, sorted; empty when there is none such."""
+    """Names of the image files directly in a folder, sorted; empty without such a folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(
@@ -81,7 +85,7 @@ def _scan_local(folder: str, found: Scan) -> None:
     waiting = [""]
     linked: set[str] = set()
     with task(f"Listing {Path(folder).name}", unit="files") as advance:
-        news = 0
+        unreported = 0
         while waiting:
             prefix = waiting.pop()
             try:
@@ -96,17 +100,17 @@ def _scan_local(folder: str, found: Scan) -> None:
                     if name.startswith(".") or name in LITTER:
                         continue
                     if not entry.is_dir():
-                        _sort_in(found, prefix, name)
-                        news += 1
+                        _add(found, prefix, name)
+                        unreported += 1
                     elif not entry.is_symlink() or _first_visit(entry.path, linked):
                         waiting.append(f"{prefix}{name}/")
-            if news >= NOTIFY_EVERY or not waiting:
-                advance(news)
-                news = 0
+            if unreported >= NOTIFY_EVERY_FILES or not waiting:
+                advance(unreported)
+                unreported = 0
 
 
 def _first_visit(path: str, linked: set[str]) -> bool:
-    # A link to a parent would otherwise be walked for ever.
+    """Whether a linked folder is new; a link to a parent would be followed without end."""
     real = os.path.realpath(path)
     if real in linked or Path(path).parent.resolve().is_relative_to(real):
         return False
@@ -125,10 +129,10 @@ def _scan_remote(url: str, found: Scan) -> None:
         relative = file[start:]
         if not any(part.startswith(".") or part in LITTER for part in relative.split("/")):
             prefix, slash, name = relative.rpartition("/")
-            _sort_in(found, prefix + slash, name)
+            _add(found, prefix + slash, name)
 
 
-def _sort_in(found: Scan, prefix: str, name: str) -> None:
+def _add(found: Scan, prefix: str, name: str) -> None:
     if is_image(name):
         found.images.append(prefix + name)
     elif not prefix and is_table(name):

@@ -23,7 +23,7 @@ from shopsight.catalog.columns import (
     read_labels,
     read_split,
 )
-from shopsight.catalog.image_paths import locate
+from shopsight.catalog.image_paths import find_image_paths
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag
 from shopsight.text import counted
@@ -59,7 +59,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         if column is not None and column != NO_COLUMN:
             asked(table, column, flag(name), path)
     root = None if read.images_root is None else str(read.images_root)
-    located = locate(table, path, image=read.image, images_root=root)
+    located = find_image_paths(table, path, image=read.image, images_root=root)
     boxes, box_sources = choose_boxes(table, path)
     taken = [located.column, *box_sources]
     taken += [name for name in (read.label, read.group, read.text) if name]

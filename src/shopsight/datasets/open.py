@@ -191,7 +191,7 @@ def _apply_label_options(
     made = set(mapping.values())
     after = [label for label in drop if label not in before and label in made]
     unknown = [label for label in drop if label not in before and label not in made]
-    catalog, _ = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
+    catalog = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
     return drop_labels(catalog, after)
 
 
