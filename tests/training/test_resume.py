@@ -34,6 +34,7 @@ test = 0.2
 size_px = 28
 [model]
 backbone = "shopsight:fashion_cnn"
+[model.head]
 dropout = 0.2
 [training]
 mode = "scratch"

@@ -13,8 +13,9 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report, write_report
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import run_of
+from shopsight.inference.features import run_logits
 from shopsight.inference.load import load
-from shopsight.loading.cache import open_cache
+from shopsight.loading.cache import image_keys, open_cache
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 
@@ -82,20 +83,24 @@ def _evaluate_on(
 
 def evaluate_parts(run: RunFolder) -> dict[str, Evaluation]:
     """Score a run's validation and test part, on the images that training cached."""
-    recipe, catalog, predictor = run.recipe(), run.catalog(), load(run.path)
-    source = open_cache(
-        catalog,
-        predictor.preprocess,
-        settings=recipe.cache,
-        sha256s=catalog.table["sha256"].to_list(),
-    )
-    return {
-        part: score_catalog(
-            predictor, catalog, split=part, settings=recipe.evaluation, source=source
-        )
-        for part in PARTS
-        if len(catalog.rows_of(part))
-    }
+    recipe, catalog = run.recipe(), run.catalog()
+    predictor = load(run.path, device="cpu" if recipe.hardware.accelerator == "cpu" else "auto")
+    sha256s = catalog.table["sha256"].to_list()
+    source = open_cache(catalog, predictor.preprocess, settings=recipe.cache, sha256s=sha256s)
+    keys = image_keys(sha256s, catalog.boxes())
+    scored = {}
+    for part in PARTS:
+        rows = catalog.rows_of(part)
+        if len(rows):
+            scored[part] = score_catalog(
+                predictor,
+                catalog,
+                split=part,
+                settings=recipe.evaluation,
+                source=source,
+                logits=run_logits(run, predictor, source, rows, keys=keys),
+            )
+    return scored
 
 
 def out_of_fold(run: RunFolder) -> Evaluation:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float32
 
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
@@ -28,6 +31,7 @@ def evaluate(
     split: str = "test",
     settings: EvaluationSettings | None = None,
     source: PixelSource | None = None,
+    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     run: Path | None = None,
     batch_size: int = 64,
 ) -> Evaluation:
@@ -37,6 +41,7 @@ def evaluate(
         split: "train", "val", "test", or "all" for every row.
         source: of the whole catalog's images, for instance the epoch cache; None decodes
             the files, once.
+        logits: see `predict_catalog`.
         run: the model's own, where the catalog is another's: images that the model was trained
             on are looked up in it, told, and left out of the score if there are others.
 
@@ -45,7 +50,7 @@ def evaluate(
         ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
     predictions = predict_catalog(
-        predictor, catalog, split=split, source=source, batch_size=batch_size
+        predictor, catalog, split=split, source=source, logits=logits, batch_size=batch_size
     )
     if run is None:
         return score(predictions, settings)

@@ -7,7 +7,7 @@ together, or of a run from last year, are scored by the same code.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -150,13 +150,19 @@ def predict_catalog(
     *,
     split: str,
     source: PixelSource | None = None,
+    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     batch_size: int = 64,
 ) -> Predictions:
     """Run the model over the images of one part, each once.
 
     Args:
+        predictor: the model.
+        catalog: labeled images.
         split: "train", "val", "test", or "all" for every row.
         source: of the whole catalog's images; None decodes the files.
+        logits: of the part's images in their order, in batches, where they are already known;
+            None computes them.
+        batch_size: images predicted at once.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -167,21 +173,17 @@ def predict_catalog(
         raise CatalogError(f"there are no {split} images", where=catalog.name)
     part = catalog.take(rows)
     truth = _truth(part, predictor)
-    places = rows
-    if source is None:
-        source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
-        places = np.arange(len(rows))
+    if logits is None:
+        logits = _computed(predictor, part, rows, source, batch_size)
     table = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
     columns: list[pl.DataFrame] = []
     done = 0
     with retain_freed_memory(), task(f"Predicting {split}", total=len(rows)) as advance:
-        for batch in OrderedBatches(source, places, batch_size=batch_size):
-            images = batch.images.numpy()
-            _, logits = predictor.predict_batch(images)
-            probabilities = predictor.probabilities(logits)
-            columns.append(table.columns(truth[done : done + len(images)], probabilities))
-            done += len(images)
-            advance(len(images))
+        for some in logits:
+            probabilities = predictor.probabilities(some)
+            columns.append(table.columns(truth[done : done + len(some)], probabilities))
+            done += len(some)
+            advance(len(some))
     assert done == len(rows), "each image once"
     known = [name for name in ("image", "group", "label") if name in part.table.columns]
     head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
@@ -195,6 +197,21 @@ def predict_catalog(
         data=catalog.name,
         synthetic=catalog.synthetic,
     )
+
+
+def _computed(
+    predictor: Predictor,
+    part: Catalog,
+    rows: Int64[np.ndarray, "n"],
+    source: PixelSource | None,
+    batch_size: int,
+) -> Iterator[Float32[np.ndarray, "b c"]]:
+    """Logits of the part, whose images are these rows of the source."""
+    if source is None:
+        source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
+        rows = np.arange(len(rows))
+    for batch in OrderedBatches(source, rows, batch_size=batch_size):
+        yield predictor.predict_batch(batch.images.numpy())[1]
 
 
 def _truth(

@@ -8,9 +8,8 @@ from shopsight.bundle.format import Bundle, BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import BundleError
 from shopsight.inference.engine import Engine, PrecisionChoice
-from shopsight.inference.golden import Verification
+from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.predictor import Predictor
-from shopsight.progress import notify
 
 
 def load(
@@ -37,33 +36,26 @@ def load(
         ConfigError: No such device.
     """
     bundle = read_bundle(bundle_folder(folder))
-    exact, *faster = _engines(bundle, device, precision)
-    predictors = [
-        Predictor(engine, bundle.info, golden=bundle.golden) for engine in (exact, *faster)
-    ]
-    if not verify:
-        return predictors[-1]
-    for predictor in predictors:
-        found = predictor.verify()
-        if found.ok:
-            continue
-        if predictor.engine is exact or precision != "auto":
-            raise _not_golden(bundle.folder, bundle.info, found)
-        # Rounding to bf16 ruins some networks: run those in fp32.
-        notify(f"{found.line()}: running in fp32")
-        return predictors[0]
-    return predictors[-1]
-
-
-def _engines(bundle: Bundle, device: str, precision: PrecisionChoice) -> list[Engine]:
-    """The engine in fp32 and, where it is wanted, the same one in bf16."""
     # Only here is torch needed: reading and checking a bundle does without.
-    from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+    from shopsight.inference.torch_engine import TorchEngine, computes_bf16, fastest_faithful
     from shopsight.models.build import build_model
 
-    exact = TorchEngine(build_model(bundle), device=device, precision="32")
-    fast = computes_bf16(exact.device) if precision == "auto" else precision == "bf16"
-    return [exact, exact.at("bf16")] if fast else [exact]
+    exact = engine = TorchEngine(build_model(bundle), device=device, precision="32")
+    if verify:
+        _check(bundle, exact)
+    if precision == "auto" and verify:
+        engine = fastest_faithful(exact, bundle.golden, bundle.info.preprocess)
+    elif precision == "bf16" or (precision == "auto" and computes_bf16(exact.device)):
+        engine = exact.at("bf16")
+        if verify:
+            _check(bundle, engine)
+    return Predictor(engine, bundle.info, golden=bundle.golden)
+
+
+def _check(bundle: Bundle, engine: Engine) -> None:
+    found = verify_golden(engine, bundle.golden, bundle.info.preprocess)
+    if not found.ok:
+        raise _not_golden(bundle.folder, bundle.info, found)
 
 
 def _not_golden(folder: Path, info: BundleInfo, found: Verification) -> BundleError:

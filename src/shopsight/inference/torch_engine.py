@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
+from shopsight.bundle.format import Golden
 from shopsight.errors import ConfigError
 from shopsight.inference.engine import EnginePrecision, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
+from shopsight.inference.golden import verify_golden
 from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
+from shopsight.progress import notify
 
 
 class TorchEngine:
@@ -85,6 +89,12 @@ class TorchEngine:
         logits = self.model.classify(embedding)
         return embedding.cpu().numpy(), logits.cpu().numpy()
 
+    @torch.inference_mode()
+    def classify(self, embeddings: Float32[np.ndarray, "b w"]) -> Float32[np.ndarray, "b c"]:
+        """Compute the logits of embeddings that `run` gave."""
+        logits = self.model.classify(torch.from_numpy(embeddings).to(self.device))
+        return logits.cpu().numpy()
+
     def _autocast(self) -> AbstractContextManager[None]:
         if self._bf16:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -94,6 +104,29 @@ class TorchEngine:
 def reference_engine(model: ProductModel) -> TorchEngine:
     """An engine for golden outputs: a copy of the network in fp32 on the CPU."""
     return TorchEngine(copy.deepcopy(model).float(), device="cpu", precision="32")
+
+
+def fastest_faithful(exact: TorchEngine, golden: Golden, preprocess: Preprocess) -> TorchEngine:
+    """Find the engine that `shopsight.load` uses for a network on this machine.
+
+    Args:
+        exact: The network in fp32.
+        golden: The network's golden outputs.
+        preprocess: Of the network's input.
+
+    Returns:
+        The engine in bf16 where the machine multiplies in it and the golden outputs stay within
+        their tolerance, else `exact`.
+    """
+    if not computes_bf16(exact.device):
+        return exact
+    fast = exact.at("bf16")
+    found = verify_golden(fast, golden, preprocess)
+    if found.ok:
+        return fast
+    # Rounding to bf16 ruins some networks: run those in fp32.
+    notify(f"{found.line()}: running in fp32")
+    return exact
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -1,30 +1,73 @@
-"""From trained weights to a bundle: golden outputs, temperature, thresholds, model card."""
+"""From a trained network to its bundle: golden outputs, temperature, thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from shopsight import progress
-from shopsight.bundle.format import BundleInfo
+from shopsight.bundle.format import BundleInfo, Golden
+from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.images.decode import read_bytes
-from shopsight.inference.save import save_bundle
-from shopsight.inference.torch_engine import TorchEngine
-from shopsight.loading.cache import PixelSource
-from shopsight.loading.loader import OrderedBatches
+from shopsight.inference.golden import make_golden
+from shopsight.inference.torch_engine import reference_engine
 from shopsight.metrics.calibration import fit_temperature, sigmoid
 from shopsight.metrics.classification import accuracy
 from shopsight.metrics.multilabel import best_thresholds
+from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
 
 GOLDEN_IMAGES = 8
-BATCH = 64
+
+
+def golden_outputs(model: ProductModel, catalog: Catalog) -> Golden:
+    """A few training images of different labels, with the network's outputs for them.
+
+    Raises:
+        ImageError: a file has become unreadable since the audit.
+    """
+    images = [read_bytes(ref) for ref in _golden_refs(catalog)]
+    return make_golden(reference_engine(model), images, model.preprocess)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on the validation images, or their absence.
+
+    Attributes:
+        temperature: logits are divided by it before they become probabilities.
+        thresholds: with several labels per image, the probability from which each is assigned.
+        metrics: of the validation images.
+    """
+
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | int] = field(default_factory=dict)
+
+
+def calibrate(logits: Float32[np.ndarray, "v c"], catalog: Catalog) -> Calibration:
+    """Fit temperature and thresholds on the validation images.
+
+    Args:
+        logits: of the validation images, in their order, as prediction computes them.
+        catalog: with the column `split`.
+    """
+    val = catalog.rows_of("val")
+    if not len(val):
+        return Calibration()
+    targets = catalog.take(val).targets(catalog.labels)
+    temperature = fit_temperature(logits, targets)
+    if targets.ndim == 1:
+        score = accuracy(logits.argmax(1), targets)
+        return Calibration(temperature, metrics={"val_images": len(val), "val_accuracy": score})
+    best = best_thresholds(targets, sigmoid(logits, temperature=temperature))
+    thresholds = dict(zip(catalog.labels, best.tolist(), strict=True))
+    return Calibration(temperature, thresholds, {"val_images": len(val)})
 
 
 def build_bundle(
@@ -32,33 +75,24 @@ def build_bundle(
     model: ProductModel,
     *,
     backbone: str,
-    width: int,
     started_from: str,
     recipe: Recipe,
     catalog: Catalog,
-    source: PixelSource,
+    golden: Golden,
+    calibration: Calibration,
 ) -> None:
-    """Write `run.model`, with temperature and thresholds fitted on the validation images.
+    """Write the bundle of a run.
 
     Args:
+        run: the folder of the training.
+        model: the trained network.
         backbone: the name that rebuilds the architecture.
-        width: numbers in an embedding.
         started_from: the weights before training, for the record.
+        recipe: the resolved recipe.
+        catalog: the images that it was trained on.
+        golden: see `golden_outputs`.
+        calibration: see `calibrate`.
     """
-    val = catalog.rows_of("val")
-    temperature = 1.0
-    thresholds: dict[str, float] = {}
-    metrics: dict[str, Any] = {}
-    if len(val):
-        logits = run_logits(model, source, val, device=recipe.hardware.accelerator)
-        targets = catalog.take(val).targets(catalog.labels)
-        temperature = fit_temperature(logits, targets)
-        metrics["val_images"] = len(val)
-        if targets.ndim == 1:
-            metrics["val_accuracy"] = accuracy(logits.argmax(1), targets)
-        else:
-            best = best_thresholds(targets, sigmoid(logits, temperature=temperature))
-            thresholds = dict(zip(catalog.labels, best.tolist(), strict=True))
     info = BundleInfo(
         backbone=backbone,
         weights=started_from,
@@ -66,31 +100,22 @@ def build_bundle(
         labels=catalog.labels,
         multilabel=catalog.multilabel,
         preprocess=model.preprocess,
-        embedding_dim=width,
-        temperature=temperature,
-        thresholds=thresholds,
+        embedding_dim=golden.embeddings.shape[1],
+        temperature=calibration.temperature,
+        thresholds=calibration.thresholds,
         tta_hflip=model.tta_hflip,
         recipe=recipe.about.title,
         catalog=catalog.name,
         catalog_fingerprint=catalog.fingerprint(),
         synthetic=catalog.synthetic,
     )
-    golden_images = [read_bytes(ref) for ref in _golden_refs(catalog)]
-    save_bundle(run.model, model, info=info, golden_images=golden_images, metrics=metrics)
-
-
-def run_logits(
-    model: ProductModel, source: PixelSource, rows: Int64[np.ndarray, "n"], *, device: str
-) -> Float32[np.ndarray, "n c"]:
-    """Logits as prediction will compute them, rows in order."""
-    engine = TorchEngine(model, device="cpu" if device == "cpu" else "auto")
-    logits = []
-    with progress.task("Calibrating", total=len(rows)) as advance:
-        for batch in OrderedBatches(source, rows, batch_size=BATCH):
-            logits.append(engine.run(batch.images.numpy())[1])
-            advance(len(batch.rows))
-    model.to("cpu")
-    return np.concatenate(logits)
+    write_bundle(
+        run.model,
+        tensors=model_tensors(model),
+        info=info,
+        golden=golden,
+        metrics=calibration.metrics,
+    )
 
 
 def _golden_refs(catalog: Catalog) -> Sequence[str]:

@@ -9,16 +9,24 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from jaxtyping import Float32
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
+from shopsight.bundle.format import Golden
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file, cache_folder
-from shopsight.inference.torch_engine import TorchEngine
+from shopsight.inference.features import (
+    FeatureStore,
+    create_feature_folder,
+    extract_features,
+    stored_logits,
+)
+from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
@@ -29,7 +37,6 @@ from shopsight.runs.history import EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import retain_freed_memory, single_threaded_opencv
 from shopsight.training.distributed import rank, wait_until
-from shopsight.training.features import FeatureStore, extract_features, feature_folder
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
@@ -38,7 +45,7 @@ from shopsight.training.finetune import (
     selected_checkpoint,
     training_device,
 )
-from shopsight.training.finish import build_bundle
+from shopsight.training.finish import build_bundle, calibrate, golden_outputs
 from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
 from shopsight.training.prepare import class_counts, prepare
@@ -160,14 +167,13 @@ class _Training:
         train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
         val = self.catalog.rows_of("val")
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
-        engine = TorchEngine(
-            model,
-            device=self.device.type,
-            precision="bf16" if self.recipe.training.precision == "bf16" else "32",
-        )
-        store = self._feature_store(model, backbone, computes=engine.name)
+        if self.recipe.training.precision == "32":
+            engine = TorchEngine(model, device=self.device.type, precision="32")
+        else:
+            engine = self._prediction_engine(model, golden_outputs(model, self.catalog))
+        store = self._feature_store(model, backbone, engine=engine.name)
         rows = np.concatenate([train, val])
-        features = extract_features(engine, self.source, rows, store=store)
+        features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
         features, val_features = features[: len(train)], features[len(train) :]
         probe = fit_probe(
             features,
@@ -181,15 +187,15 @@ class _Training:
         self._keep_probe(probe, features, train, clock)
 
     def _feature_store(
-        self, model: ProductModel, backbone: Backbone, *, computes: str
-    ) -> FeatureStore | None:
-        if self.source.mode == "off":
-            return None
-        folder = feature_folder(
-            cache_folder(),
+        self, model: ProductModel, backbone: Backbone, *, engine: str, shared: bool = True
+    ) -> FeatureStore:
+        """Where features are kept: in the cache, for other runs too, or in this run's folder."""
+        shared = shared and self.source.mode != "off"
+        folder = create_feature_folder(
+            cache_folder() if shared else self.run.path,
             live_embedding_fingerprint(model, backbone=backbone.name),
             pixels=self.source.mode,
-            computes=computes,
+            engine=engine,
         )
         keys = image_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes())
         return FeatureStore(folder, keys, backbone.embedding_dim)
@@ -315,19 +321,39 @@ class _Training:
     def _bundle(self) -> None:
         clock = Clock()
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
-        if self.run.reached("finetuned"):
+        finetuned = self.run.reached("finetuned")
+        if finetuned:
             model.load_state_dict(load_file(selected_checkpoint(self.run, self.recipe)))
         else:
             self._with_probe(model)
+        golden = golden_outputs(model, self.catalog)
+        # The probe's backbone is everyone's; a fine-tuned one is of use to this run alone.
+        logits = self._val_logits(model, backbone, golden, shared=not finetuned)
         build_bundle(
             self.run,
-            model,
+            model.to("cpu"),
             backbone=backbone.name,
-            width=backbone.embedding_dim,
             started_from=backbone.weights,
             recipe=self.recipe,
             catalog=self.catalog,
-            source=self.source,
+            golden=golden,
+            calibration=calibrate(logits, self.catalog),
         )
         self.run.update_state(stage="bundled")
         self.run.add_seconds("bundle", clock)
+
+    def _val_logits(
+        self, model: ProductModel, backbone: Backbone, golden: Golden, *, shared: bool
+    ) -> Float32[np.ndarray, "v classes"]:
+        """Logits of the validation images, computed as `shopsight.load` will compute them."""
+        engine = self._prediction_engine(model, golden)
+        store = self._feature_store(model, backbone, engine=engine.name, shared=shared)
+        rows = self.catalog.rows_of("val")
+        none = np.empty((0, len(self.catalog.labels)), np.float32)
+        return np.concatenate([none, *stored_logits(engine, self.source, rows, store=store)])
+
+    def _prediction_engine(self, model: ProductModel, golden: Golden) -> TorchEngine:
+        """The engine that `shopsight.load` uses: what is fitted is what will be predicted."""
+        device = "cpu" if self.recipe.hardware.accelerator == "cpu" else "auto"
+        exact = TorchEngine(model, device=device, precision="32")
+        return fastest_faithful(exact, golden, model.preprocess)

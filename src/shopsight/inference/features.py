@@ -1,0 +1,190 @@
+"""Embeddings of a network, computed once for each image and kept on disk.
+
+Folds, other seeds, other label columns and later trainings probe the same images with the same
+network; calibration and evaluation need what the probe has computed. A feature is a function of
+its image and the network alone: every batch has the same shape, so that the other images in it
+cannot change how its sums are ordered.
+
+A store is a folder of blobs (see `shopsight.loading.blob_store`): under the key of an image
+(`shopsight.loading.cache.image_keys`) lies its embedding as float32. `about.json` says what the
+embeddings were computed with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from shopsight import progress
+from shopsight.bundle.fingerprint import embedding_fingerprint
+from shopsight.files import cache_folder, sha256_bytes, write_json
+from shopsight.inference.engine import Engine
+from shopsight.inference.predictor import Predictor
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, FixedBlobs, Keys
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.loader import OrderedBatches
+from shopsight.runs.run_folder import RunFolder
+
+FEATURES_VERSION = 2
+BATCH_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The features of one network on disk.
+
+    Attributes:
+        folder: Of this network alone, see `feature_folder`.
+        keys: Of the image in each catalog row.
+        embedding_dim: Numbers in a feature.
+    """
+
+    folder: Path
+    keys: Keys
+    embedding_dim: int
+
+    def missing(self, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
+        """The first row of each distinct image whose feature is not in the store."""
+        _, first = np.unique(self.keys[rows], return_index=True)
+        distinct = rows[np.sort(first)]
+        return distinct[BlobStore.read(self.folder).find(self.keys[distinct])[0] < 0]
+
+    def add(self, features: Iterator[tuple[int, Float32[np.ndarray, "w"]]]) -> None:
+        """Keep features, given with their rows; those that came before an exception stay."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with BlobWriter(self.folder) as writer:
+            for row, feature in features:
+                writer.add(self.keys[row].ljust(KEY_BYTES, b"\0"), feature.tobytes())
+
+    def blobs(self, rows: Int64[np.ndarray, "n"]) -> FixedBlobs:
+        """The features of these rows, memory-mapped; all of them must be in the store."""
+        store = BlobStore.read(self.folder)
+        return FixedBlobs(store, self.keys[rows], np.float32, (self.embedding_dim,))
+
+    def read(self, rows: Int64[np.ndarray, "n"]) -> Float32[np.ndarray, "n w"]:
+        """The features of these rows, all of which must be in the store."""
+        return self.blobs(rows).take(np.arange(len(rows)))
+
+
+def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) -> Path:
+    """The folder for the features of one network, which need not exist.
+
+    Args:
+        root: Holds the folder "features": the cache, or a run.
+        fingerprint: Of the network's embeddings, see `shopsight.bundle.fingerprint`.
+        pixels: The mode of the pixel cache: "jpeg" changes the pixels.
+        engine: The engine's name: its device and precision change the features.
+    """
+    key = sha256_bytes(json.dumps(_about(fingerprint, pixels, engine), sort_keys=True).encode())
+    return root / "features" / key[:16]
+
+
+def create_feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) -> Path:
+    """`feature_folder`, which exists and says in `about.json` what it is for."""
+    folder = feature_folder(root, fingerprint, pixels=pixels, engine=engine)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        write_json(folder / "about.json", _about(fingerprint, pixels, engine))
+    return folder
+
+
+def _about(fingerprint: str, pixels: str, engine: str) -> dict[str, str | int]:
+    return {
+        "version": FEATURES_VERSION,
+        "fingerprint": fingerprint,
+        "pixels": pixels,
+        "engine": engine,
+        # Another release may compute a layer in another order, or build it otherwise.
+        "torch": version("torch"),
+        "timm": version("timm"),
+    }
+
+
+def compute_missing(
+    engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "m"], *, store: FeatureStore
+) -> None:
+    """Compute the features of the rows that the store lacks.
+
+    Stopped at any moment, the next call computes only what is still missing.
+    """
+    missing = store.missing(rows)
+    if len(missing) < len(rows):
+        progress.notify(f"Features: {len(rows) - len(missing):,} of {len(rows):,} are in the cache")
+    if len(missing):
+        store.add(_computed(engine, source, missing))
+
+
+def extract_features(
+    engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "m"], *, store: FeatureStore
+) -> Float32[np.ndarray, "m w"]:
+    """Embeddings of the rows, in order: from the store, which keeps those that it lacked."""
+    compute_missing(engine, source, rows, store=store)
+    return store.read(rows)
+
+
+def stored_logits(
+    engine: TorchEngine, source: PixelSource, rows: Int64[np.ndarray, "m"], *, store: FeatureStore
+) -> Iterator[Float32[np.ndarray, "b c"]]:
+    """Logits of the rows, in order and in batches: the engine's head on stored features."""
+    compute_missing(engine, source, rows, store=store)
+    features = store.blobs(rows)
+    for first in range(0, len(rows), BATCH_IMAGES):
+        batch = np.arange(first, min(first + BATCH_IMAGES, len(rows)))
+        yield engine.classify(features.take(batch))
+
+
+def run_logits(
+    run: RunFolder,
+    predictor: Predictor,
+    source: PixelSource,
+    rows: Int64[np.ndarray, "m"],
+    *,
+    keys: Keys,
+) -> Iterator[Float32[np.ndarray, "b c"]] | None:
+    """Logits of rows of a run's own catalog, by the features that its training has kept.
+
+    Features that the store lacks are computed and kept.
+
+    Args:
+        run: A finished run.
+        predictor: The run's bundle.
+        source: Pixels of the run's catalog.
+        rows: Of the catalog.
+        keys: Of the image in each row of the catalog.
+
+    Returns:
+        Batches in the order of the rows; None where training has kept no features of these
+        weights on this device and in this precision.
+    """
+    engine, info = predictor.engine, predictor.info
+    if not isinstance(engine, TorchEngine):
+        return None
+    fingerprint = embedding_fingerprint(info)
+    for root in (run.path, cache_folder()):
+        folder = feature_folder(root, fingerprint, pixels=source.mode, engine=engine.name)
+        if folder.is_dir():
+            store = FeatureStore(folder, keys, info.embedding_dim)
+            return stored_logits(engine, source, rows, store=store)
+    return None
+
+
+def _computed(
+    engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "m"]
+) -> Iterator[tuple[int, Float32[np.ndarray, "w"]]]:
+    """The embedding of each row, given with the row."""
+    with progress.task("Features", total=len(rows)) as advance:
+        for batch in OrderedBatches(source, rows, batch_size=BATCH_IMAGES):
+            images = batch.images.numpy()
+            short = BATCH_IMAGES - len(images)
+            if short:
+                images = np.concatenate([images, np.repeat(images[-1:], short, axis=0)])
+            embedding, _ = engine.run(images)
+            yield from zip(batch.rows.tolist(), embedding, strict=False)
+            advance(len(batch.rows))
