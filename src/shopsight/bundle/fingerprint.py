@@ -1,4 +1,4 @@
-"""Whether two models give the same outputs, told by their hashes.
+"""Hashes that tell whether two models give the same outputs.
 
 Two fingerprints, because much depends on the embedding alone: the feature cache and a search index
 stay valid when a new head is trained on the same backbone.

@@ -26,8 +26,6 @@ from shopsight.bundle.model_card import model_card
 from shopsight.errors import BundleError
 from shopsight.files import atomic_folder, sha256_file, write_json, write_text
 
-BACKBONE_PREFIX = "backbone."
-
 
 def write_bundle(
     folder: Path | str,
@@ -65,9 +63,9 @@ def write_bundle(
         weights = temporary / WEIGHTS_FILE
         safetensors.numpy.save_file(dict(tensors), weights, metadata={"format": "pt"})
         backbone = {
-            name.removeprefix(BACKBONE_PREFIX): tensor
+            name.removeprefix("backbone."): tensor
             for name, tensor in tensors.items()
-            if name.startswith(BACKBONE_PREFIX)
+            if name.startswith("backbone.")
         }
         info = info.model_copy(
             update={

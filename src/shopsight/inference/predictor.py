@@ -104,7 +104,7 @@ class Predictor:
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid of a multilabel model."""
         calibrated = np.asarray(logits, np.float64) / self.info.temperature
-        # From scipy and not by shopsight.metrics, which brings scikit-learn: a second to import.
+        # Not by shopsight.metrics, whose scipy.optimize takes longer to import than all of this.
         probabilities: Float64[np.ndarray, "b c"] = (
             expit(calibrated) if self.info.multilabel else softmax(calibrated, axis=1)
         )

@@ -1,4 +1,4 @@
-"""Predictions to a file, and images into folders by predicted label; both while they stream."""
+"""Write predictions to a file and copy images into folders by label, both while they stream."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from shopsight.inference.predictor import Prediction
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 # What some file system refuses in a name, and the escape character itself.
-UNSAFE_IN_A_NAME = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
+_UNSAFE_IN_A_NAME = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
 
 
 @runtime_checkable
 class Recorder(Protocol):
+    """Writes one prediction."""
+
     def __call__(self, prediction: Prediction) -> None: ...
 
 
 def check_suffix(path: Path | str) -> Path:
-    """Refuse a file that predictions are not written to.
+    """Refuse a file that predictions cannot be written to.
 
     Raises:
-        ShopsightError: another suffix than .csv, .parquet or .jsonl.
+        ShopsightError: The suffix is not .csv, .parquet or .jsonl.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -45,42 +47,49 @@ def check_suffix(path: Path | str) -> Path:
 
 @contextmanager
 def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
-    """Write each prediction that the block hands over to `path`, in constant memory.
+    """Write each prediction that the block passes on to `path`, in constant memory.
 
-    The file appears when the block ends well. CSV has the columns image, label, probability,
-    label_2, probability_2, ... , assigned (joined by "|") and error; Parquet and JSON lines have
-    the lists `labels` and `probabilities`, best first, and `predicted_labels`.
+    The file appears when the block ends without an error. CSV has the columns image, label,
+    probability, label_2, probability_2, ... , predicted_labels (joined by "|") and error; Parquet
+    and JSON lines have the lists labels and probabilities, best first, and predicted_labels.
+
+    Args:
+        path: The file; its suffix is the format.
+        top: Number of labels of an image in a CSV.
+
+    Yields:
+        The function that writes one prediction.
 
     Raises:
-        ShopsightError: another suffix than .csv, .parquet or .jsonl.
+        ShopsightError: The suffix is not .csv, .parquet or .jsonl.
     """
     path = check_suffix(path)
-    with atomic_file(path) as part:
+    with atomic_file(path) as temporary:
         if path.suffix == ".csv":
-            with part.open("w", encoding="utf-8", newline="") as file:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
                 yield _csv_recorder(file, top)
         elif path.suffix == ".jsonl":
-            with part.open("w", encoding="utf-8") as file:
+            with temporary.open("w", encoding="utf-8") as file:
                 yield _lines_recorder(file)
         else:
-            lines = part.with_name(part.name + ".lines")
+            lines = temporary.with_name(temporary.name + ".lines")
             try:
                 with lines.open("w", encoding="utf-8") as file:
                     yield _lines_recorder(file)
                 # polars streams from disk to disk: ten million rows need no more memory than ten.
-                pl.scan_ndjson(lines, schema=PARQUET_SCHEMA).sink_parquet(part)
+                pl.scan_ndjson(lines, schema=_PARQUET_SCHEMA).sink_parquet(temporary)
             finally:
                 lines.unlink(missing_ok=True)
 
 
-PARQUET_SCHEMA = pl.Schema(
+_PARQUET_SCHEMA = pl.Schema(
     {
         "image": pl.String(),
         "label": pl.String(),
         "probability": pl.Float64(),
         "labels": pl.List(pl.String()),
         "probabilities": pl.List(pl.Float64()),
-        "assigned": pl.List(pl.String()),
+        "predicted_labels": pl.List(pl.String()),
         "error": pl.String(),
     }
 )
@@ -95,7 +104,7 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
         "probability": None if failed else round(float(prediction.probabilities[0]), 6),
         "labels": list(prediction.labels),
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
-        "assigned": list(prediction.predicted_labels),
+        "predicted_labels": list(prediction.predicted_labels),
         "error": prediction.error,
     }
 
@@ -112,44 +121,53 @@ def _csv_recorder(file: IO[str], top: int) -> Recorder:
     names = [
         name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
     ]
-    writer.writerow(["image", "label", "probability", *names, "assigned", "error"])
+    writer.writerow(["image", "label", "probability", *names, "predicted_labels", "error"])
 
     def record(prediction: Prediction) -> None:
         row = as_row(prediction)
         pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
         cells = [cell for pair in pairs for cell in pair]
         cells += [""] * (2 * top - len(cells))
-        writer.writerow([row["image"], *cells, "|".join(row["assigned"]), row["error"] or ""])
+        writer.writerow(
+            [row["image"], *cells, "|".join(row["predicted_labels"]), row["error"] or ""]
+        )
 
     return record
 
 
 def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
-    """Copy the image of `prediction` into `folder/<label>/`; None when it failed.
+    """Copy the image of `prediction` into `folder/LABEL/`.
 
-    A file of that name and content that is already there is left; one of other content stays, and
-    the new one gets a number. Nothing is ever overwritten.
+    Nothing is ever overwritten: a file of the same name and content stays, and beside one of the
+    same name and other content the new one gets a number.
+
+    Returns:
+        Where the image is now; None when it could not be read.
+
+    Raises:
+        ImageError: The image was there and cannot be read any more.
     """
     if prediction.error is not None:
         return None
     content = read_bytes(prediction.source)
-    place = Path(folder) / folder_name(prediction.labels[0])
+    subfolder = Path(folder) / folder_name(prediction.labels[0])
+    # The source may be a path, a URL, or an image within a container ("file#3").
     name = re.split(r"[/\\#]", prediction.source)[-1]
-    target = place / name
+    target = subfolder / name
     number = 2
     while target.exists():
         if target.read_bytes() == content:
             return target
-        target = place / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        target = subfolder / f"{Path(name).stem}-{number}{Path(name).suffix}"
         number += 1
-    with atomic_file(target) as part:
-        part.write_bytes(content)
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(content)
     return target
 
 
 def folder_name(label: str) -> str:
-    """A label as a folder's name: characters that cannot stand in one become %XX.
+    """A label as the name of a folder: characters that some file system refuses become %XX.
 
     Two labels never share a name, because % itself is escaped.
     """
-    return UNSAFE_IN_A_NAME.sub(lambda match: f"%{ord(match[0]):02X}", label) or "%"
+    return _UNSAFE_IN_A_NAME.sub(lambda match: f"%{ord(match[0]):02X}", label) or "%"

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shopsight.errors import ShopsightError
+from shopsight.inference.predictor import Prediction
+from shopsight.inference.writers import check_suffix, folder_name, recorded, sort_into
+
+PREDICTIONS = (
+    Prediction("a.jpg", ("hat", "shoe"), (0.75, 0.25), ("hat",)),
+    Prediction("b.jpg", ("shoe", "hat"), (0.625, 0.375), ("shoe", "hat")),
+    Prediction("c.jpg", error="c.jpg: no bytes", reason="empty"),
+)
+
+
+def written(path: Path, *, top: int = 2) -> Path:
+    with recorded(path, top=top) as record:
+        for prediction in PREDICTIONS:
+            record(prediction)
+        assert not path.exists()
+    return path
+
+
+def test_csv(tmp_path: Path) -> None:
+    lines = written(tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == [
+        "image,label,probability,label_2,probability_2,predicted_labels,error",
+        "a.jpg,hat,0.75,shoe,0.25,hat,",
+        "b.jpg,shoe,0.625,hat,0.375,shoe|hat,",
+        "c.jpg,,,,,,c.jpg: no bytes",
+    ]
+    first = written(tmp_path / "one.csv", top=1).read_text(encoding="utf-8").splitlines()
+    assert first[:2] == [
+        "image,label,probability,predicted_labels,error",
+        "a.jpg,hat,0.75,hat,",
+    ]
+
+
+def test_parquet_and_json_lines_hold_the_same(tmp_path: Path) -> None:
+    table = pl.read_parquet(written(tmp_path / "out.parquet"))
+    lines = written(tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert table.to_dicts() == [json.loads(line) for line in lines]
+    assert table["predicted_labels"].to_list() == [["hat"], ["shoe", "hat"], []]
+    assert table["label"].to_list() == ["hat", "shoe", None]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.parquet"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_block_that_fails_leaves_nothing(suffix: str, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with recorded(tmp_path / f"out{suffix}", top=1) as record:
+            record(PREDICTIONS[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_suffixes_are_refused() -> None:
+    for name in ("out.xlsx", "out"):
+        with pytest.raises(ShopsightError, match=r"ends in \.csv, \.parquet, \.jsonl"):
+            check_suffix(name)
+
+
+def test_images_are_sorted_by_label_and_never_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "sorted"
+    for number, content in enumerate((b"one", b"two", b"one")):
+        source = tmp_path / str(number) / "photo.jpg"
+        source.parent.mkdir()
+        source.write_bytes(content)
+        sort_into(folder, Prediction(str(source), ("hats/caps",), (1.0,), ("hats/caps",)))
+    found = {path.name: path.read_bytes() for path in (folder / "hats%2Fcaps").iterdir()}
+    assert found == {"photo.jpg": b"one", "photo-2.jpg": b"two"}
+    assert sort_into(folder, PREDICTIONS[2]) is None
+
+
+def test_every_label_has_a_folder_name_of_its_own() -> None:
+    labels = ["a/b", "a%2Fb", "a:b", ".hidden", "hidden", "", "%", "dot.", "dot", "tab\t"]
+    names = [folder_name(label) for label in labels]
+    assert len(set(names)) == len(labels)
+    assert not any(set(name) & set('/\\:*?"<>|\t') for name in names)
+    assert folder_name("Ärmel, rot") == "Ärmel, rot"
