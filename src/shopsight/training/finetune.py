@@ -1,4 +1,4 @@
-"""Fine-tuning by Lightning's Trainer: devices, loggers, resume, and room in memory."""
+"""Fine-tuning with Lightning's Trainer: devices, loggers, resuming, and batches that fit."""
 
 from __future__ import annotations
 
@@ -34,12 +34,16 @@ from shopsight.training.precision import pick_precision
 from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-# Our own lines and bars say what is worth saying.
+# Progress is shown by `shopsight.progress`.
 _QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 def training_device(recipe: Recipe) -> torch.device:
-    """Where a single process computes, by `hardware.accelerator`."""
+    """The device of a single process, by `hardware.accelerator`.
+
+    Raises:
+        TrainingError: this machine has no such accelerator.
+    """
     wanted = recipe.hardware.accelerator
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda")
@@ -48,13 +52,13 @@ def training_device(recipe: Recipe) -> torch.device:
     if wanted in ("auto", "cpu"):
         return torch.device("cpu")
     raise TrainingError(
-        f"hardware.accelerator = {wanted!r}, and this machine has none",
+        f"hardware.accelerator = {wanted!r}, but this machine has no such device",
         fix="shopsight doctor   (lists the devices), or --set hardware.accelerator=auto",
     )
 
 
 def check_hardware(recipe: Recipe) -> torch.device:
-    """`training_device`, once Lightning agrees to devices and strategy on this machine.
+    """Check devices and strategy with Lightning; give `training_device`.
 
     Raises:
         TrainingError: it has no such accelerator, not so many devices, or no such strategy; the
@@ -70,9 +74,9 @@ def check_hardware(recipe: Recipe) -> torch.device:
                 **_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False
             )
     except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
-        asked = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
+        wanted = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
         raise TrainingError(
-            f"cannot train on {asked}: {error}",
+            f"cannot train on {wanted}: {error}",
             where="hardware",
             fix="shopsight doctor   (lists the devices), or --set hardware.devices=1 "
             "--set hardware.strategy=auto",
@@ -129,7 +133,16 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
 def optimize_layout(
     model: ProductModel, recipe: Recipe, device: torch.device, precision: str
 ) -> None:
-    """Lay the network out as it trains fastest; a step that is timed must be laid out so too."""
+    """Bring the network's tensors into the memory layout in which it trains fastest.
+
+    The steps that `shopsight.training.time_budget` measures are laid out by it too.
+
+    Args:
+        model: the network, changed in place.
+        recipe: `training.channels_last` decides.
+        device: where it trains.
+        precision: "32", "bf16" or "16".
+    """
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
     if device.type == "cpu" and precision == "bf16":
@@ -176,7 +189,7 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the batch did not fit, on any device."""
+    """Whether the error says that a batch did not fit in memory, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
@@ -186,7 +199,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
-    """The same optimizer steps from half as many images at once.
+    """The recipe with half the batch and twice the accumulation: the same optimizer steps.
 
     Raises:
         TrainingError: a batch of one does not fit.
@@ -198,7 +211,7 @@ def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
             fix="a smaller --set preprocess.size_px=... or another --backbone",
         ) from why
     smaller = settings.batch_size // 2
-    progress.notify(f"out of memory at batch {settings.batch_size}: going on with {smaller}")
+    progress.notify(f"out of memory at batch {settings.batch_size}: continuing with {smaller}")
     return recipe.replace(
         training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
     )
@@ -206,7 +219,7 @@ def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Lightning's tips and device lists stay out of the user's terminal; its errors do not."""
+    """Silence Lightning's tips and device lists inside the block; its errors are shown."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -223,7 +236,12 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def deadline_of(recipe: Recipe, spent_s: float) -> float | None:
-    """Monotonic time at which the time limit is over, `spent_s` seconds of it being gone."""
+    """When the time limit is over, by `time.monotonic`; None without a limit.
+
+    Args:
+        recipe: `training.time_limit_s` is the limit.
+        spent_s: seconds of it that are over.
+    """
     limit = recipe.training.time_limit_s
     return None if limit is None else time.monotonic() + limit - spent_s
 

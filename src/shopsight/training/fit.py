@@ -65,7 +65,15 @@ def fit(
 ) -> None:
     """Audit, split, train and bundle; see `prepare` for what is checked first.
 
-    Interrupted at any moment, `resume(out)` goes on to the same weights.
+    Interrupted at any moment, `resume(out)` continues to the same weights.
+
+    Args:
+        catalog: labeled images.
+        recipe: settings, possibly with "auto" in them.
+        out: the run folder to make.
+        accept: kinds of audit findings to train in spite of.
+        exclude: kinds of audit findings to fix by leaving images out.
+        fold: of the K folds, the one to test on, counted from 0.
 
     Raises:
         ShopsightError: of the kinds that `prepare` and `finetune` name.
@@ -77,7 +85,7 @@ def fit(
 
 
 def resume(out: Path | str) -> None:
-    """Go on with a run from its last finished stage or epoch.
+    """Continue a run from its last finished stage or epoch.
 
     Raises:
         TrainingError: the folder holds no run that was prepared.
@@ -116,6 +124,7 @@ class _Training:
         self.source = self._open_cache()
 
     def run_stages(self) -> None:
+        """Run the stages that are not finished."""
         start = self.recipe.training.mode
         if not self.run.reached("probed"):
             if start.startswith("probe"):

@@ -1,4 +1,4 @@
-"""The Lightning module: one training step, one validation pass, and what an epoch leaves behind."""
+"""The Lightning module: a training step, a validation pass, and what is kept of an epoch."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class TrainingData:
     """What a fine-tuning reads.
 
     Attributes:
-        source: canvases of every catalog row.
-        train_rows, val_rows: rows of the catalog.
+        source: square images of every catalog row.
+        train_rows: rows of the catalog to train on.
+        val_rows: rows of the catalog to validate on, possibly none.
         targets: of every catalog row, as probabilities or zeros and ones.
         class_weights: of the loss, or None.
         extra: offline-augmented samples added to the training rows, or None.
-        fill: color that a warp shows outside the image.
+        fill: color of the area that an affine transform uncovers.
     """
 
     source: PixelSource
@@ -59,15 +60,36 @@ class TrainingData:
 
 
 def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
-    """Training size of an epoch: `sizes` stretched over all of them."""
+    """Side of the training images in an epoch, in pixels.
+
+    Args:
+        sizes: in the order of training, each for an equal number of epochs.
+        epochs: of the whole training.
+        epoch: counted from 0.
+    """
     return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
 
 
 class ClassifierTraining(lightning.LightningModule):
     """Trains a `ProductModel` by a resolved recipe.
 
-    Randomness inside the network (dropout, stochastic depth) is seeded per (seed, step), images
-    per (seed, epoch, sample): a run that is resumed equals one that was never stopped.
+    Randomness inside the network (dropout, stochastic depth) is seeded by (seed, step, process),
+    augmentation by (seed, epoch, sample): a run that is resumed equals one that was never stopped.
+
+    Args:
+        model: the network, with the weights that training begins with.
+        stages: names of its backbone's parameters, from the input to the embedding.
+        data: images and targets.
+        recipe: resolved: no "auto" is left in it.
+        run: the folder for weights, history and checkpoints.
+        first_rows: history before the first epoch: the probe's row, or none.
+        deadline: time (`time.monotonic`) after which no further epoch begins.
+
+    Attributes:
+        history: a row for each epoch so far.
+        average: the average of the weights, or None.
+        best: validation accuracy and loss of the best epoch so far.
+        best_epoch: its number, counted from 0.
     """
 
     def __init__(
@@ -103,7 +125,7 @@ class ClassifierTraining(lightning.LightningModule):
     # -- what is trained -------------------------------------------------------------------
 
     def freeze_parameters(self) -> None:
-        """Take gradients off what the recipe keeps as it is."""
+        """Switch gradients off for the stages that the recipe freezes."""
         held = self._held_names()
         for name, parameter in self.model.backbone.named_parameters():
             parameter.requires_grad_(name not in held)
@@ -128,6 +150,7 @@ class ClassifierTraining(lightning.LightningModule):
         return self
 
     def configure_optimizers(self) -> Any:
+        """The optimizer, and the schedule that moves its rates after each of its steps."""
         settings = self.recipe.optimizer
         groups = parameter_groups(self.model.backbone, self.stages, self.model.head, settings)
         optimizer = create_optimizer(groups, settings)
@@ -145,6 +168,7 @@ class ClassifierTraining(lightning.LightningModule):
         }
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then take the new weights into their average."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update(self.model)
@@ -152,14 +176,20 @@ class ClassifierTraining(lightning.LightningModule):
     # -- what it reads ---------------------------------------------------------------------
 
     def epoch_size_px(self, epoch: int) -> int:
+        """Side of the training images in this epoch, counted from 0."""
         sizes = self.recipe.training.progressive_sizes_px or (self.data.source.size_px,)
         return size_of_epoch(sizes, self.recipe.training.epochs, epoch)
 
     def train_dataloader(self) -> EpochBatches:
+        """This process's part of the training batches."""
         return EpochBatches(self.train_batches(size_px=self.epoch_size_px), self)
 
     def train_batches(self, *, size_px: int | Callable[[int], int]) -> TrainingBatches:
-        """Training batches at a size, or at a size per epoch."""
+        """This process's part of the training batches.
+
+        Args:
+            size_px: side of the images, for all epochs or as a function of the epoch.
+        """
         return TrainingBatches(
             self.data.source,
             self.data.train_rows,
@@ -175,6 +205,7 @@ class ClassifierTraining(lightning.LightningModule):
         )
 
     def val_dataloader(self) -> OrderedBatches:
+        """This process's part of the validation images, each of which counts once in all."""
         return OrderedBatches(
             self.data.source,
             self.data.val_rows,
@@ -187,10 +218,11 @@ class ClassifierTraining(lightning.LightningModule):
         return self._trainer.world_size if self._trainer is not None else 1
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
+        """Move the images alone: targets are looked up by row on the CPU."""
         return replace(batch, images=batch.images.to(device, non_blocking=True))
 
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
-        """Targets of a batch, mixed as its images are."""
+        """Targets of a batch, mixed in the same proportion as its images."""
         own = self.data.targets[batch.rows]
         if batch.partner_rows is None or batch.lam is None:
             return own.to(self.device)
@@ -201,6 +233,7 @@ class ClassifierTraining(lightning.LightningModule):
     # -- one step --------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
+        """Begin the sums and the progress bar of the epoch."""
         self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
         self._epoch_began = time.perf_counter()
         epoch, epochs = self.current_epoch, self.recipe.training.epochs
@@ -211,12 +244,14 @@ class ClassifierTraining(lightning.LightningModule):
         )
 
     def on_train_batch_start(self, _batch: Batch, index: int) -> None:
+        """Seed the network's randomness for this step and process."""
         step = self.current_epoch * len(self.train_dataloader()) + index
         torch.manual_seed(
             self.recipe.seed * STEP_SEED_FACTOR + step * self._world() + self.global_rank
         )
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """The loss of one batch."""
         target = self.targets_of(batch)
         logits = self.model(batch.images)
         loss: Tensor = self.loss(logits, target)
@@ -224,6 +259,7 @@ class ClassifierTraining(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Move the progress bar."""
         self._advance(1)
 
     @torch.no_grad()
@@ -238,11 +274,13 @@ class ClassifierTraining(lightning.LightningModule):
     # -- one validation pass ---------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
+        """Begin the sums, with the averaged weights in place where there are any."""
         self._val_totals = torch.zeros(3, dtype=torch.float64, device=self.device)
         if self.average is not None:
             self.average.swap(self.model)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
+        """Add loss and right answers of one batch to the sums."""
         target = self.targets_of(batch)
         logits = self.model(batch.images).float()
         # Plain loss: smoothing and weights would hide what the reader wants to compare.
@@ -253,6 +291,7 @@ class ClassifierTraining(lightning.LightningModule):
         self._val_totals += self._sums(loss, logits, target)
 
     def on_validation_epoch_end(self) -> None:
+        """Keep the weights where the epoch is the best; put the trained weights back."""
         self._val_totals = self._over_ranks(self._val_totals)
         accuracy = float(self._val_totals[1] / self._val_totals[2].clamp_min(1))
         loss = float(self._val_totals[0] / self._val_totals[2].clamp_min(1))
@@ -272,6 +311,11 @@ class ClassifierTraining(lightning.LightningModule):
     # -- what an epoch leaves behind -------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
+        """Write the epoch's row of the history, and decide whether training goes on.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
         self._bars.close()
         totals = self._over_ranks(self._totals)
         loss = float(totals[0] / totals[2])
@@ -293,7 +337,7 @@ class ClassifierTraining(lightning.LightningModule):
             seconds=round(time.perf_counter() - self._epoch_began, 2),
         )
         self.history = [*self.history, row]
-        self._tell(row)
+        self._report(row)
         self._stop_early(row)
 
     def _lr(self) -> float:
@@ -302,7 +346,7 @@ class ClassifierTraining(lightning.LightningModule):
         assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
         return self.recipe.optimizer.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
 
-    def _tell(self, row: EpochRow) -> None:
+    def _report(self, row: EpochRow) -> None:
         progress.notify(row.line())
         for logger in self.trainer.loggers:
             logger.log_metrics(row.figures(), step=row.epoch)
@@ -327,7 +371,7 @@ class ClassifierTraining(lightning.LightningModule):
         self._bars.close()
 
     def write_weights(self, path: Path) -> None:
-        """Write the model's present weights, from rank 0."""
+        """Write the model's present weights; the first process does."""
         if self.trainer.is_global_zero:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Each tensor by itself: some networks (FasterViT) use one under two names.
@@ -411,8 +455,10 @@ class EpochBatches:
         self._module = module
 
     def __len__(self) -> int:
+        """Batches in an epoch."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
+        """The batches of the module's present epoch."""
         self._batches.set_epoch(self._module.current_epoch)
         yield from self._batches
