@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from shopsight.commands.data import DataSet as DataSet
     from shopsight.commands.data import data_set as data_set
     from shopsight.commands.data import data_sets as data_sets
-    from shopsight.commands.defaults import DEFAULT_RECIPE as DEFAULT_RECIPE
-    from shopsight.commands.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.commands.demo import DemoResult as DemoResult
     from shopsight.commands.demo import demo as demo
     from shopsight.commands.doctor import Fact as Fact
@@ -44,6 +42,8 @@ if TYPE_CHECKING:
     from shopsight.commands.wizard import model_labels as model_labels
     from shopsight.commands.wizard import models_below as models_below
     from shopsight.commands.wizard import summarize_predictions as summarize_predictions
+    from shopsight.config.defaults import DEFAULT_RECIPE as DEFAULT_RECIPE
+    from shopsight.config.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.config.recipe import Recipe as Recipe
     from shopsight.config.sections import About as About
     from shopsight.datasets.open import open_catalog as open_catalog

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from shopsight import __version__
 from shopsight.cli import recipes as recipes_verb
-from shopsight.cli.app import FAULT_OF_OURS, app
+from shopsight.cli.app import BUG, app
 from tests.helpers import Shopsight
 
 HEAVY = ("torch", "timm", "lightning", "sklearn", "cv2", "matplotlib", "polars", "pydantic", "PIL")
@@ -94,7 +94,7 @@ def test_fault_of_ours(shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(recipes_verb, "print_table", broken)
     shown = shopsight("recipes")
-    assert shown.code == FAULT_OF_OURS
+    assert shown.code == BUG
     assert "error: ZeroDivisionError: division by zero" in shown.err
     assert "Traceback" not in shown.err
     assert "Traceback" in shopsight("--debug", "recipes").err

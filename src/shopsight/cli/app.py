@@ -1,6 +1,6 @@
-"""The `shopsight` command: one verb per subject, exit codes, and how errors are shown.
+"""The `shopsight` command: its verbs, exit codes, and how errors are shown.
 
-Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 70 a fault of ours, 130 interrupted.
+Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 70 a bug of shopsight, 130 interrupted.
 Importing this module must stay cheap: each verb imports what it needs when it runs.
 """
 
@@ -22,18 +22,19 @@ from shopsight.cli import (
     predict,
     profile,
     recipes,
+    recommend,
     split,
     train,
     wizard,
 )
 from shopsight.errors import ShopsightError
 
-FAULT_OF_OURS = 70
+BUG = 70
 DEBUG = "--debug"
 
 app = typer.Typer(
     name="shopsight",
-    help="From a folder of product photos to a classifier that can be trusted.",
+    help="Turn a folder of product photos into a classifier that can be trusted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,7 +54,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option(DEBUG, help="Show the whole traceback of any error.")
@@ -74,7 +78,7 @@ app.command("wizard", rich_help_panel=MAIN_JOB)(wizard.wizard)
 
 CHOOSING = "Which model"
 app.command("compare", rich_help_panel=CHOOSING)(compare.compare)
-app.command("recommend", rich_help_panel=CHOOSING)(compare.recommend)
+app.command("recommend", rich_help_panel=CHOOSING)(recommend.recommend)
 app.command("profile", rich_help_panel=CHOOSING)(profile.profile)
 
 LOOK_AROUND = "Look around"
@@ -98,8 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _show_traceback(debug)
         sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
         if not debug:
-            sys.stderr.write(f"  a fault of shopsight: the same command with {DEBUG} shows where\n")
-        sys.exit(FAULT_OF_OURS)
+            sys.stderr.write(
+                f"  this is a bug of shopsight: the same command with {DEBUG} shows where\n"
+            )
+        sys.exit(BUG)
 
 
 def _show_traceback(wanted: bool) -> None:

@@ -22,7 +22,10 @@ def audit(
         typer.Option("--out", metavar="FOLDER", help="Write audit.html and findings.csv there."),
     ] = None,
 ) -> None:
-    """Find broken, duplicate, mislabeled and leaking images. Exit 1 if a score would suffer."""
+    """Find broken, duplicate, mislabeled and leaking images.
+
+    Exits with 1 if something would corrupt a score.
+    """
     with shown_progress():
         report = api.audit(data, read=options.read, out=out)
     if options.json:

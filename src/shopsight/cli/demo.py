@@ -39,8 +39,8 @@ def demo(
 ) -> None:
     """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
 
-    Takes under five minutes on two cores. An interrupted demo continues where it stopped; a
-    finished one is made anew.
+    Takes under five minutes on two cores.
+    An interrupted demo continues where it stopped; a finished one is made anew.
     """
     limit_s = parsed_seconds(time_limit)
     try:

@@ -9,27 +9,36 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import READ_FLAGS, DataOptions, OptionalDataArgument, takes_data
+from shopsight.cli.options import (
+    READ_FLAGS,
+    DataOptions,
+    DeviceOption,
+    OptionalDataArgument,
+    takes_data,
+)
 from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
-# Measured in nats, not as a share.
+# Measured in nats, not as a fraction.
 LOSSES = {"log_loss"}
 
 
 @takes_data
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run or a bundle.")],
+    model: Annotated[
+        str, typer.Argument(metavar="RUN_OR_MODEL", help="Evaluate this run or bundle.")
+    ],
     options: DataOptions,
     data: OptionalDataArgument = None,
     split: Annotated[
-        str, typer.Option("--split", help="train, val, test, or all; all if DATA has no split.")
+        str,
+        typer.Option("--split", help="Score train, val, test, or all; all if DATA has no split."),
     ] = "test",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="With DATA: write the report to this .html."),
+        typer.Option("--out", metavar="FILE", help="Write a report on DATA to this .html."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Score a run on its own images, or any model on DATA."""
     if data is None:
@@ -52,7 +61,7 @@ def evaluate(
 
 
 def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
-    """Each metric with its 95 % interval, a column per part."""
+    """Print each metric with its 95 % interval, a column per part."""
     parts = list(evaluations.values())
     names = list(dict.fromkeys(name for part in parts for name in part.metrics))
     columns = [Column("", fold=False)]

@@ -19,16 +19,56 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder (one sub-folder per class, or train/ val/ test/ above them), a CSV or "
-        "Parquet table, or a named data set (see `shopsight data`).",
+        help="Read this folder (one sub-folder per class, or train/ val/ test/ above them), CSV or "
+        "Parquet table, or named data set (`shopsight data` lists them).",
     ),
 ]
 OptionalDataArgument = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="As for `shopsight audit`.", show_default=False),
+    typer.Argument(metavar="DATA", help="Read DATA as `shopsight audit` does.", show_default=False),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="Compute on auto (CUDA if there), cpu, cuda, cuda:1 ..."
+    ),
+]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Train by this recipe (`shopsight recipes` lists them).",
+        rich_help_panel="Recipe",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change any setting of the recipe, such as optimizer.lr=3e-4. Repeat for more.",
+        rich_help_panel="Recipe",
+    ),
+]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="KIND",
+        help="Train although the audit found this kind of fault. Repeat for more.",
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="KIND",
+        help="Fix this kind of fault by leaving images out. Repeat for more.",
+    ),
 ]
 CacheDirOption = Annotated[
     str | None,
@@ -134,6 +174,11 @@ def _on_the_line(context: typer.Context) -> tuple[str, ...]:
             is_flag = parameter.param_type_name == "option"
             given.append(parameter.opts[0] if is_flag else str(parameter.metavar))
     return tuple(given)
+
+
+def names_in(text: str) -> list[str]:
+    """`"a, b"` -> `["a", "b"]`."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def parsed_seconds(text: str) -> float:

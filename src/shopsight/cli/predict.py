@@ -11,32 +11,36 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import JsonOption
+from shopsight.cli.options import DeviceOption, JsonOption
 from shopsight.cli.output import count, percent, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a bundle.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Use this run or bundle.")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Files, folders, URLs.")
+        list[str],
+        typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Label these files, folders, URLs."),
     ],
-    top: Annotated[int, typer.Option("--top", min=1, help="How many labels to give.")] = 5,
+    top: Annotated[int, typer.Option("--top", min=1, help="Give this many labels.")] = 5,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write .csv, .parquet or .jsonl instead."),
+        typer.Option("--out", metavar="FILE", help="Write this .csv, .parquet or .jsonl."),
     ] = None,
     sort_into: Annotated[
         Path | None,
-        typer.Option("--sort-into", metavar="FOLDER", help="Copy images into FOLDER/LABEL/."),
+        typer.Option("--sort-into", metavar="FOLDER", help="Copy each image into FOLDER/LABEL/."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: DeviceOption = "auto",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Images that the network sees at once.")
+        int, typer.Option("--batch-size", min=1, help="Give the network this many images at once.")
     ] = 32,
     json: JsonOption = False,
 ) -> None:
-    """Label images with a trained model. Exit 1 if some could not be read."""
+    """Label images with a trained model.
+
+    Exits with 1 if some could not be read.
+    """
     with shown_progress():
         predictions = api.predict(
             model,
@@ -56,7 +60,7 @@ def predict(
 
 
 def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
-    """Take all predictions, with a line for each if wanted; how many images were not readable."""
+    """Take all predictions, print a line for each if wanted, and count unreadable images."""
     counted = _Counted(predictions)
     for prediction in counted:
         if lines and prediction.error is None:
@@ -67,7 +71,7 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
 
 
 def _print_json(predictions: Iterator[api.Prediction]) -> int:
-    """Print a JSON list while it grows; how many images were not readable."""
+    """Print a JSON list while it grows, and count unreadable images."""
     counted = _Counted(predictions)
     for prediction in counted:
         sys.stdout.write(",\n" if counted.done > 1 else "[\n")

@@ -7,38 +7,40 @@ from typing import Annotated, Literal
 import typer
 
 from shopsight import api
-from shopsight.cli.options import JsonOption
+from shopsight.cli.options import DeviceOption, JsonOption
 from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 
 def profile(
     backbone: Annotated[
-        str, typer.Argument(metavar="BACKBONE", help="E.g. timm:resnet18, shopsight:fashion_cnn.")
+        str,
+        typer.Argument(metavar="BACKBONE", help="Profile this backbone, such as timm:resnet18."),
     ],
     size: Annotated[
         int | None,
-        typer.Option("--size", metavar="PX", help="Side of the image; its own when left out."),
+        typer.Option("--size", metavar="PX", help="Use images of this side instead of its own."),
     ] = None,
     classes: Annotated[
         int | None,
         typer.Option(
             "--classes",
             min=1,
-            help="Outputs of the classifier counted in; 1000 when left out (shopsight: nets: 10).",
+            help="Count a classifier of this many classes; left out: 1000 (shopsight: nets: 10).",
         ),
     ] = None,
-    per_layer: Annotated[bool, typer.Option("--per-layer", help="A row per layer.")] = False,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Print a row per layer.")] = False,
     batches: Annotated[
-        str, typer.Option("--batch", metavar="N,...", help="Batch sizes to time; '' for none.")
+        str, typer.Option("--batch", metavar="N,...", help="Time these batch sizes; '' times none.")
     ] = "1,32",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: DeviceOption = "auto",
     precision: Annotated[
-        Literal["auto", "32", "bf16"], typer.Option("--precision", help="Of the timing.")
+        Literal["auto", "32", "bf16"],
+        typer.Option("--precision", help="Time in this number format."),
     ] = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Parameters, multiply-adds, FLOPs, memory, receptive field and speed of a backbone."""
+    """Measure a backbone: parameters, multiply-adds, memory, receptive field and speed."""
     with shown_progress():
         found = api.profile(
             backbone,
@@ -97,7 +99,8 @@ def _stages(found: api.Profile) -> None:
     ]
     print_table(columns, rows)
     if found.guessed:
-        print_line(f"taken to mix everything, for want of a rule: {', '.join(found.guessed)}")
+        guessed = ", ".join(found.guessed)
+        print_line(f"no rule is known for these, which count as mixing everything: {guessed}")
 
 
 def _layers(found: api.Profile) -> None:

@@ -14,7 +14,7 @@ HEADER = """\
 
 Written by `make docs` from the commands themselves; a test compares the two.
 Results go to stdout, progress and notes to stderr. Exit codes: 0 done, 1 a check failed, 2 a
-mistake in the command or the data, 70 a fault of shopsight, 130 interrupted. `--debug` anywhere on
+mistake in the command or the data, 70 a bug of shopsight, 130 interrupted. `--debug` anywhere on
 the line shows the whole traceback of an error.
 """
 DATA_FLAGS = """\

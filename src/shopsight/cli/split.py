@@ -18,16 +18,21 @@ def split(
     data: DataArgument,
     options: DataOptions,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The table to write: .csv or .parquet.")
+        Path, typer.Option("--out", metavar="FILE", help="Write this .csv or .parquet table.")
     ],
-    val: Annotated[float, typer.Option("--val", help="Share of the images.")] = 0.1,
-    test: Annotated[float, typer.Option("--test", help="Share of the images.")] = 0.1,
+    val: Annotated[
+        float, typer.Option("--val", help="Give the validation part this fraction.")
+    ] = 0.1,
+    test: Annotated[float, typer.Option("--test", help="Give the test part this fraction.")] = 0.1,
     folds: Annotated[
-        int, typer.Option("--folds", metavar="K", help="K folds instead of val and test.")
+        int, typer.Option("--folds", metavar="K", help="Make K folds instead of val and test.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, another split.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Assign images by this seed.")] = 0,
 ) -> None:
-    """Split by class, keeping groups and duplicates on one side. Exit 1 if the parts share any."""
+    """Split by class, keeping groups and duplicates in one part.
+
+    Exits with 1 if the parts share any.
+    """
     with shown_progress():
         result = api.split(
             data, read=options.read, out=out, val=val, test=test, folds=folds, seed=seed

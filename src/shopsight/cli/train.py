@@ -12,135 +12,147 @@ import typer
 
 from shopsight import api
 from shopsight.cli.evaluate import headline_table
-from shopsight.cli.options import DataOptions, OptionalDataArgument, parsed_seconds, takes_data
+from shopsight.cli.options import (
+    AcceptOption,
+    DataOptions,
+    ExcludeOption,
+    OptionalDataArgument,
+    RecipeOption,
+    SetOption,
+    parsed_seconds,
+    takes_data,
+)
 from shopsight.cli.output import INTERRUPTED, print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 RECIPE = "Recipe"
-# What can be said anew of a run that is resumed.
+# What may be given anew with a run that is resumed.
 USED_BY_RESUME = ("--resume", "--json", "--cache-dir")
+
+
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="RUN", help="Make this run folder.")
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Continue this run, which was interrupted."),
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        metavar="LIBRARY:NAME",
+        help="Train this network, such as timm:resnet18.",
+        rich_help_panel=RECIPE,
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", min=1, help="Pass over the images this often.", rich_help_panel=RECIPE
+    ),
+]
+TimeLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        help="Plan as many epochs as fit: 90s, 10m, 1h30m.",
+        rich_help_panel=RECIPE,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, help="Split and train by this seed.", rich_help_panel=RECIPE),
+]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        metavar="K",
+        help="Train K networks, each tested on the fold that it never saw.",
+        rich_help_panel=RECIPE,
+    ),
+]
+FoldOption = Annotated[
+    int | None,
+    typer.Option(
+        "--fold",
+        metavar="k",
+        min=0,
+        help="Train only the network tested on this one of the K folds, counted from 0.",
+        rich_help_panel=RECIPE,
+    ),
+]
+NoCacheOption = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Decode the images at every pass.", rich_help_panel=RECIPE),
+]
 
 
 @takes_data
 def train(
     options: DataOptions,
     data: OptionalDataArgument = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="RUN", help="The run folder to make.")
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted."),
-    ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", metavar="NAME|FILE", help="See `shopsight recipes`."),
-    ] = api.DEFAULT_RECIPE,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone",
-            metavar="LIBRARY:NAME",
-            help="E.g. embedded:tf_efficientnet_lite0, timm:resnet18.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, help="Passes over the images.", rich_help_panel=RECIPE),
-    ] = None,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--time-limit",
-            metavar="TIME",
-            help="Plan as many epochs as fit: 90s, 10m, 1h30m.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, help="Of split and training.", rich_help_panel=RECIPE),
-    ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            "--folds",
-            metavar="K",
-            help="Train K networks, each tested on the fold that it never saw.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
-    fold: Annotated[
-        int | None,
-        typer.Option(
-            "--fold",
-            metavar="k",
-            min=0,
-            help="Of the K folds, only this one, counted from 0.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any setting of the recipe, e.g. optimizer.lr=3e-4. Repeat for more.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
-    no_cache: Annotated[
-        bool,
-        typer.Option("--no-cache", help="Decode at every pass.", rich_help_panel=RECIPE),
-    ] = False,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option("--accept", metavar="KIND", help="Train in spite of this audit finding."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="KIND", help="Mend this finding by leaving files out."),
-    ] = None,
+    out: OutOption = None,
+    resume: ResumeOption = None,
+    recipe: RecipeOption = api.DEFAULT_RECIPE,
+    backbone: BackboneOption = None,
+    epochs: EpochsOption = None,
+    time_limit: TimeLimitOption = None,
+    seed: SeedOption = None,
+    folds: FoldsOption = None,
+    fold: FoldOption = None,
+    settings: SetOption = None,
+    no_cache: NoCacheOption = False,
+    accept: AcceptOption = None,
+    exclude: ExcludeOption = None,
 ) -> None:
     """Audit, split, train, evaluate, and write a bundle and a report.
 
-    Without DATA, the data set that the recipe names, read as the flags say. Interrupted at any
-    moment, --resume goes on to the same result.
+    Without DATA, the data set that the recipe names is read.
+    A run that was interrupted continues with --resume, to the same result.
     """
     if resume is not None:
-        ignored = [given for given in options.given if given not in USED_BY_RESUME]
-        options.refuse(
-            ignored,
-            why="a run keeps the images and settings that it began with",
-            fix=f"shopsight train --resume {shlex.quote(str(resume))}   (continues it)\n"
-            "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
-        )
-    run = resume if resume is not None else out
-    if run is None:
+        _show(_resumed(resume, options), options)
+        return
+    if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
+    with resumable(out), shown_progress():
+        result = api.train(
+            data,
+            out=out,
+            read=options.read,
+            recipe=recipe,
+            backbone=backbone,
+            epochs=epochs,
+            time_limit_s=limit_s,
+            seed=seed,
+            folds=folds,
+            fold=fold,
+            settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
+            accept=accept or (),
+            exclude=exclude or (),
+        )
+    _show(result, options)
+
+
+def _resumed(run: Path, options: DataOptions) -> api.TrainResult:
+    ignored = [given for given in options.given if given not in USED_BY_RESUME]
+    options.refuse(
+        ignored,
+        why="a run keeps the images and settings that it began with",
+        fix=f"shopsight train --resume {shlex.quote(str(run))}   (continues it)\n"
+        "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
+    )
     with resumable(run), shown_progress():
-        if resume is not None:
-            result = api.resume(resume)
-        else:
-            result = api.train(
-                data,
-                out=run,
-                read=options.read,
-                recipe=recipe,
-                backbone=backbone,
-                epochs=epochs,
-                time_limit_s=limit_s,
-                seed=seed,
-                folds=folds,
-                fold=fold,
-                settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
-                accept=accept or (),
-                exclude=exclude or (),
-            )
+        return api.resume(run)
+
+
+def _show(result: api.TrainResult, options: DataOptions) -> None:
     if result.rank > 0:
-        # One of several training processes: the first speaks for all.
+        # One of several training processes: the first prints for all.
         return
     if options.json:
         print_json(result.to_json())
@@ -159,7 +171,7 @@ def resumable(run: Path) -> Iterator[None]:
 
 
 def show(result: api.TrainResult) -> None:
-    """The scores, where everything lies, and what to do next."""
+    """Print the scores, where everything lies, and what to do next."""
     headline_table(result.evaluations)
     run = shlex.quote(str(result.run))
     print_line(f"report: {result.report}")

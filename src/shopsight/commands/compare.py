@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.commands.defaults import PROBE_RECIPE
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import resume, train_catalog, training_data
+from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.evaluation.compare import Comparison, compare_runs, left_out_of
 from shopsight.evaluation.compare_page import write_comparison

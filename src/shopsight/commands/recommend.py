@@ -7,9 +7,9 @@ from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.compare import finished_run, run_for
-from shopsight.commands.defaults import PROBE_RECIPE
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import training_data
+from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
 from shopsight.evaluation.recommend import recommend as recommend_backbone

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.commands.defaults import DEFAULT_RECIPE
 from shopsight.commands.evaluate import evaluate_parts, out_of_fold
 from shopsight.commands.recipes import recipe_with
+from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError

@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.overrides import explain, set_leaf
 from shopsight.config.sections import (
     About,
@@ -36,8 +37,6 @@ from shopsight.config.sections import (
 from shopsight.errors import ConfigError
 
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
-# Also in `shopsight.api`, which is imported before this module and must not wait for it.
-DEFAULT_RECIPE = "balanced"
 
 
 class Recipe(Section):
