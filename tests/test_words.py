@@ -41,8 +41,9 @@ RENAMED = {
     *("without_vain_retries", "freed_memory_kept", "run_canvases", "listen", "listener", "say"),
     *("embedding_width", "_hand_out", "_even_out"),
 }
-# What users' own tables and folders are called, which is read and never written.
+# What users' own tables, folders and former recipes say, which is read and never written.
 READ_FROM_USERS = {
+    ("config/overrides.py", "colour"),
     ("catalog/columns.py", "picture"),
     ("catalog/image_paths.py", "pictures"),
 }
