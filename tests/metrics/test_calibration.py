@@ -89,10 +89,34 @@ def test_a_validation_set_without_mistakes_stays_within_the_bounds() -> None:
     assert k.fit_temperature(-logits, np.arange(4)) == pytest.approx(20.0, rel=1e-2)
 
 
-def test_faults_are_named() -> None:
-    with pytest.raises(MetricError, match="not between 0 and 1"):
+def test_sigmoid_is_its_formula_and_divides_by_the_temperature() -> None:
+    logits = np.array([[-2.0, 0.0, 3.0]], np.float32)
+    assert k.sigmoid(logits) == pytest.approx(1 / (1 + np.exp(-logits)))
+    assert k.sigmoid(logits, temperature=2.0) == pytest.approx(1 / (1 + np.exp(-logits / 2)))
+
+
+def test_a_single_image_with_several_labels_has_a_temperature() -> None:
+    # L(b) = ln(1 + e^2b) - 2b + ln(1 + e^-b) + b: right on the first label, wrong on the second.
+    fitted = k.fit_temperature(np.array([[2.0, -1.0]]), np.array([[1, 1]]))
+    grid = np.geomspace(0.05, 20, 4000)
+    losses = np.logaddexp(0, 2 / grid) - 2 / grid + np.logaddexp(0, -1 / grid) + 1 / grid
+    assert fitted == pytest.approx(grid[losses.argmin()], rel=0.002)
+
+
+def test_there_are_fifteen_bins_unless_asked_otherwise() -> None:
+    confidence, correct = np.linspace(0, 1, 100), np.arange(100) % 3 == 0
+    assert len(k.reliability_bins(confidence, correct).count) == 15
+    fifteen = k.expected_calibration_error(confidence, correct, bins=15)
+    assert k.expected_calibration_error(confidence, correct) == fifteen
+    assert k.expected_calibration_error(confidence, correct, bins=16) != fifteen
+
+
+def test_errors_say_what_does_not_fit() -> None:
+    with pytest.raises(MetricError, match=r"^a confidence is not between 0 and 1$"):
         k.reliability_bins(np.array([1.2]), np.array([True]))
-    with pytest.raises(MetricError, match="no images"):
+    with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         k.expected_calibration_error(np.array([]), np.array([], dtype=bool))
     with pytest.raises(MetricError, match="do not go with"):
         k.fit_temperature(np.ones((2, 3)), np.ones((2, 2)))
+    with pytest.raises(MetricError, match="do not go with"):
+        k.fit_temperature(np.ones((0, 3)), np.ones((0, 3)))

@@ -61,6 +61,13 @@ def test_means_of_precision_recall_f1_are_scikit_learns(
         assert ours == pytest.approx(list(theirs))
 
 
+def test_a_class_that_is_predicted_once_and_never_occurs_counts_in_the_macro_mean() -> None:
+    scores = c.precision_recall_f1(np.array([0, 0]), np.array([0, 1]), num_classes=3)
+    assert scores.macro_f1 == pytest.approx((2 / 3 + 0) / 2)
+    assert scores.macro_precision == 0.5
+    assert scores.macro_recall == 0.25
+
+
 @given(st.integers(0, 1000))
 def test_truth_rank_is_the_index_in_a_stable_sort(seed: int) -> None:
     targets, scores = scored(seed)
@@ -88,7 +95,7 @@ def test_a_ratio_of_nothing_is_nothing() -> None:
 def test_errors_say_what_does_not_fit() -> None:
     two, one = np.array([0, 1]), np.array([0])
     none = np.array([], dtype=np.int64)
-    with pytest.raises(MetricError, match="no images"):
+    with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         c.accuracy(none, none)
     with pytest.raises(MetricError, match="2 targets do not go with 1"):
         c.accuracy(two, one)
@@ -100,7 +107,7 @@ def test_errors_say_what_does_not_fit() -> None:
         c.precision_recall_f1(np.array([-1, 1]), two, num_classes=2)
     with pytest.raises(MetricError, match="1 of 2 images are not numbers"):
         c.truth_rank(two, np.array([[0.0, 1.0], [np.nan, 1.0]]))
-    with pytest.raises(MetricError, match="no images"):
+    with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         c.truth_rank(none, np.ones((0, 2)))
     with pytest.raises(MetricError, match=r"2 targets do not go with scores of shape \(3, 2\)"):
         c.truth_rank(two, np.ones((3, 2)))

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from shopsight.errors import MetricError
 from shopsight.metrics import weighted
 from shopsight.metrics.intervals import (
+    WEIGHTS_AT_ONCE,
     Interval,
     bootstrap,
     bootstrap_all,
@@ -22,6 +23,10 @@ from shopsight.metrics.intervals import (
     wilson,
     zero_events_bound,
 )
+
+
+def numbers(interval: Interval) -> list[float]:
+    return list(interval.to_json().values())
 
 
 def test_the_interval_of_a_mean_is_the_textbooks() -> None:
@@ -53,6 +58,79 @@ def test_groups_are_resampled_whole() -> None:
     assert singles == alone
 
 
+class SeenWeights:
+    """A statistic that keeps the weights it is asked for: the first image's weight."""
+
+    def __init__(self) -> None:
+        self.weights: list[np.ndarray] = []
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        self.weights.append(weights)
+        return weights[:, 0]
+
+    def resamples(self) -> np.ndarray:
+        """All but the weights of the images themselves, which come last."""
+        return np.concatenate(self.weights[:-1])
+
+
+def test_a_resample_holds_as_many_images_or_groups_as_there_are() -> None:
+    seen = SeenWeights()
+    found = bootstrap(seen, 12, resamples=300)
+    assert seen.resamples().shape == (300, 12)
+    assert (seen.resamples().sum(axis=1) == 12).all()
+    # Binomial with 12 trials and 1/12: some images are absent, some are there three times.
+    assert set(np.unique(seen.resamples())) >= {0, 1, 2, 3}
+    assert seen.resamples().mean(axis=0) == pytest.approx(1, abs=4 * (11 / 12 / 300) ** 0.5)
+    first = seen.resamples()[:, 0]
+    assert [found.low, found.high] == np.percentile(first, [2.5, 97.5]).tolist()
+    assert found.value == 1
+    groups = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3])
+    grouped = SeenWeights()
+    bootstrap(grouped, 10, groups=groups, resamples=300)
+    of_group = grouped.resamples()[:, [0, 3, 5, 9]]
+    np.testing.assert_array_equal(of_group[:, groups], grouped.resamples())
+    assert (of_group.sum(axis=1) == 4).all()
+
+
+def test_the_ends_are_the_exact_percentiles() -> None:
+    values = np.random.default_rng(0).exponential(size=50)
+    statistic, kept = weighted.mean(values), []
+    found = bootstrap(lambda weights: kept.append(statistic(weights)) or kept[-1], 50)
+    resampled = np.concatenate(kept[:-1])
+    assert len(resampled) == 2000
+    assert [found.low, found.high] == pytest.approx(np.percentile(resampled, [2.5, 97.5]), abs=0)
+
+
+def test_many_images_are_resampled_in_blocks_of_limited_memory() -> None:
+    sizes = []
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        sizes.append(len(weights))
+        return weights[:, 0]
+
+    bootstrap(statistic, 40_000, resamples=450)
+    assert sizes == [200, 200, 50, 1]
+    assert WEIGHTS_AT_ONCE == 200 * 40_000
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    def never(weights: np.ndarray) -> np.ndarray:
+        return np.where(len(weights) == 1, 0.25, np.full(len(weights), np.nan))
+
+    found = bootstrap(never, 5)
+    assert found.value == 0.25
+    assert np.isnan([found.low, found.high]).all()
+
+    def once(weights: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(weights)) == 0, 0.5, np.nan)
+
+    assert bootstrap(once, 5, resamples=100) == Interval(0.5, 0.5, 0.5)
+
+
+def test_an_interval_as_json_has_its_three_numbers_by_name() -> None:
+    assert Interval(0.5, 0.25, 0.75).to_json() == {"value": 0.5, "low": 0.25, "high": 0.75}
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     statistic = weighted.mean(np.random.default_rng(0).random(100))
     assert bootstrap(statistic, 100, seed=1) == bootstrap(statistic, 100, seed=1)
@@ -75,6 +153,18 @@ def test_what_two_models_have_in_common_cancels_in_their_difference() -> None:
     assert difference.value == pytest.approx(0.02)
     assert difference.low > 0
     assert difference.high - difference.low < 0.015
+
+
+def test_a_paired_difference_is_the_bootstrap_of_the_difference() -> None:
+    rng = np.random.default_rng(1)
+    a, b, groups = rng.random(60), rng.random(60), np.arange(60) // 3
+    one, two, both = weighted.mean(a), weighted.mean(b), weighted.mean(a - b)
+    assert numbers(paired_difference(one, two, 60)) == pytest.approx(numbers(bootstrap(both, 60)))
+    options = {"groups": groups, "resamples": 150, "seed": 4}
+    found = paired_difference(one, two, 60, **options)
+    assert numbers(found) == pytest.approx(numbers(bootstrap(both, 60, **options)))
+    for changed in ({"groups": None}, {"resamples": 300}, {"seed": 5}):
+        assert paired_difference(one, two, 60, **(options | changed)) != found
 
 
 @settings(deadline=None, max_examples=40)
@@ -171,6 +261,16 @@ def test_two_thousand_resamples_of_ten_thousand_images_take_about_a_second() -> 
     assert time.process_time() - before < 5
 
 
+def test_wilsons_interval_never_leaves_0_to_1() -> None:
+    total = np.arange(1, 400)
+    for hits in (total, 0 * total):
+        low, high = wilson(hits, total)
+        assert (low >= 0).all()
+        assert (high <= 1).all()
+    assert wilson(total, total)[1] == pytest.approx(1, abs=1e-12)
+    assert wilson(0 * total, total)[0] == pytest.approx(0, abs=1e-12)
+
+
 def test_wilsons_interval_solves_its_equation() -> None:
     hits, total = np.array([0, 4, 81, 5]), np.array([4, 4, 263, 0])
     low, high = wilson(hits, total)
@@ -200,11 +300,12 @@ def test_errors_say_what_does_not_fit() -> None:
     statistic = weighted.mean(np.ones(5))
     with pytest.raises(MetricError, match="4 groups do not go with 5 images"):
         bootstrap(statistic, 5, groups=np.arange(4))
-    with pytest.raises(MetricError, match="too few"):
-        bootstrap(statistic, 5, resamples=10)
+    with pytest.raises(MetricError, match="99 resamples are too few"):
+        bootstrap(statistic, 5, resamples=99)
+    assert bootstrap(statistic, 5, resamples=100).value == 1
     with pytest.raises(MetricError, match="1 trainings"):
         mean_interval([0.5])
-    with pytest.raises(MetricError, match="no images"):
+    with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         bootstrap(weighted.mean(np.ones(0)), 0)
 
 
@@ -218,10 +319,15 @@ def test_a_difference_is_clear_only_where_the_sign_test_says_so(gains: list[floa
         return
     exact = binomtest(wins, wins + losses)
     assert (found.low <= 0 <= found.high) == (exact.pvalue > 0.05)
-    share = exact.proportion_ci(0.95, "exact")
+    to_first = exact.proportion_ci(0.95, "exact")
     weight = (wins + losses) / len(gains)
-    assert found.low == pytest.approx(weight * (2 * share.low - 1))
-    assert found.high == pytest.approx(weight * (2 * share.high - 1))
+    assert found.low == pytest.approx(weight * (2 * to_first.low - 1))
+    assert found.high == pytest.approx(weight * (2 * to_first.high - 1))
+    assert found.value == given.mean()
+    # What is narrower than the sign test's is widened to it, also without any win or loss.
+    nothing = widened_by_signs(Interval(0.0, 0.0, 0.0), given)
+    assert nothing.low == pytest.approx(min(0, weight * (2 * to_first.low - 1)))
+    assert nothing.high == pytest.approx(max(0, weight * (2 * to_first.high - 1)))
 
 
 def test_few_disagreements_make_no_clear_difference() -> None:
@@ -235,6 +341,17 @@ def test_few_disagreements_make_no_clear_difference() -> None:
     # Four images of one product are one disagreement.
     groups = np.array([0, 0, 0, 0, *range(1, 57)])
     assert widened_by_signs(resampled, worse - better, groups=groups).high >= found.high
+
+
+def test_a_group_counts_once_by_the_sum_of_its_gains() -> None:
+    # Groups: three wins; a win and a loss, which cancel; one loss; no disagreement.
+    gains = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 0.0, 0.0])
+    groups = np.array(["a", "a", "a", "b", "b", "c", "d", "d"])
+    found = widened_by_signs(Interval(0.25, 0.25, 0.25), gains, groups=groups)
+    to_first = binomtest(1, 2).proportion_ci(0.95, "exact")
+    weight = (3 + 1) / 8
+    assert found.low == pytest.approx(weight * (2 * to_first.low - 1))
+    assert found.high == pytest.approx(weight * (2 * to_first.high - 1))
 
 
 def test_many_disagreements_leave_a_difference_as_it_was() -> None:

@@ -64,17 +64,18 @@ def test_scores_are_scikit_learns(seed: int) -> None:
     assert [ours.micro_precision, ours.micro_recall, ours.micro_f1] == pytest.approx(micro[:3])
     occurs = (targets.sum(axis=0) + predicted.sum(axis=0)) > 0
     assert ours.macro_f1 == pytest.approx(ours.f1[occurs].mean())
+    assert ours.predicted.tolist() == predicted.sum(axis=0).tolist()
 
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_errors_say_what_does_not_fit() -> None:
     with pytest.raises(MetricError, match="do not go with"):
         m.average_precision(np.ones((2, 2)), np.ones((2, 3)))
-    with pytest.raises(MetricError, match="0 or 1"):
+    with pytest.raises(MetricError, match=r"^targets with several labels must be 0 or 1$"):
         m.multilabel_scores(np.full((2, 2), 2), np.ones((2, 2), dtype=bool))
     with pytest.raises(MetricError, match="do not go with"):
         m.multilabel_scores(np.ones(2), np.ones(2, dtype=bool))
-    with pytest.raises(MetricError, match="no images"):
+    with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         m.average_precision(np.zeros((0, 2)), np.zeros((0, 2)))
     with pytest.raises(MetricError, match="2 of 3 images are not numbers"):
         m.average_precision(np.ones((3, 2)), np.array([[np.nan, 1], [0, 1], [np.nan, np.nan]]))
@@ -90,9 +91,9 @@ def slow_best_f1(wanted: np.ndarray, probabilities: np.ndarray) -> float:
     return float(max(reached))
 
 
-@given(seeds)
-def test_thresholds_reach_the_best_f1_of_any_cut(seed: int) -> None:
-    targets, probabilities = scored(seed, n=40)
+@given(seeds, st.integers(2, 40))
+def test_thresholds_reach_the_best_f1_of_any_cut(seed: int, n: int) -> None:
+    targets, probabilities = scored(seed, n=n)
     thresholds = m.best_thresholds(targets, probabilities, fewest=1)
     reached = m.multilabel_scores(targets, probabilities >= thresholds).f1
     for c in np.flatnonzero(targets.any(axis=0)):
@@ -115,3 +116,26 @@ def test_a_class_of_few_images_keeps_its_threshold() -> None:
     targets[:9, 0] = targets[:10, 1] = 1
     probabilities = np.where(targets > 0, 0.2, 0.1)
     assert m.best_thresholds(targets, probabilities) == pytest.approx([0.5, 0.15])
+
+
+def test_of_equally_good_cuts_the_one_nearest_to_a_half_is_taken() -> None:
+    # F1 is 2 * 1 / (1 + 2) after the first and 2 * 2 / (4 + 2) after the fourth.
+    targets = np.array([[1], [0], [0], [1], [0]])
+    low = np.array([[0.45], [0.3], [0.28], [0.25], [0.1]])
+    assert m.best_thresholds(targets, low, fewest=1) == pytest.approx([0.375])
+    high = np.array([[0.9], [0.7], [0.65], [0.6], [0.55]])
+    assert m.best_thresholds(targets, high, fewest=1) == pytest.approx([0.575])
+
+
+def test_a_probability_of_exactly_the_usual_threshold_reaches_it() -> None:
+    targets = np.array([[1], [1], [0], [0]])
+    probabilities = np.array([[0.9], [0.5], [0.2], [0.1]])
+    assert m.best_thresholds(targets, probabilities, fewest=1).tolist() == [0.5]
+
+
+def test_f1_counts_the_images_before_the_cut_exactly() -> None:
+    # 2 hits / (rank + positives): 2/4 after the first image, 6/13 after the tenth. With one image
+    # more in each denominator it would be 2/5 and 6/14, and the other cut would win.
+    targets = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0])[:, None]
+    probabilities = np.array([0.9, *np.linspace(0.4, 0.1, 10)])[:, None]
+    assert m.best_thresholds(targets, probabilities, fewest=1).tolist() == [0.5]

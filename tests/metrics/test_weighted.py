@@ -90,3 +90,16 @@ def test_a_weight_is_a_repetition(seed: int, n: int) -> None:
         fast = statistic(counts.astype(np.float64))
         slow = [plain(np.repeat(np.arange(n), row)) for row in counts]
         assert fast == pytest.approx(slow, nan_ok=True), name
+
+
+def test_targets_may_be_numbers() -> None:
+    rng = np.random.default_rng(0)
+    wanted, scores = rng.random((20, 2)) < 0.4, rng.random((20, 2))
+    chosen, once = scores > 0.5, np.ones((1, 20))
+    for statistic, other in (
+        (weighted.mean_average_precision, scores),
+        (weighted.multilabel_macro_f1, chosen),
+        (weighted.multilabel_micro_f1, chosen),
+    ):
+        as_numbers = statistic(wanted.astype(np.float32), other)(once)
+        assert as_numbers == pytest.approx(statistic(wanted, other)(once))

@@ -150,10 +150,7 @@ def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray
         loss = _sigmoid_loss(exact, targets.astype(np.float64))
     low, high = np.log(TEMPERATURE_SPAN)
     found = minimize_scalar(
-        lambda log_t: loss(np.exp(-log_t)),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-5},
+        lambda log_t: loss(np.exp(-log_t)), bounds=(low, high), method="bounded"
     )
     return float(np.exp(found.x))
 

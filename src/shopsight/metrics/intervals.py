@@ -282,7 +282,8 @@ def wilson(
     found = hits / n
     middle = (found + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * np.sqrt(found * (1 - found) / n + Z**2 / (4 * n**2))
-    return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
+    # At 0 and at 1 the roots are exact; rounding may put them a little outside.
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def _resampled_weights(
