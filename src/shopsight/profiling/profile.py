@@ -7,21 +7,25 @@ activations and biases are left out of both, as is usual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import register_module_forward_hook
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.stages import Stages, stages_of
 from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
-from shopsight.profiling.receptive_field import HEIGHT, MIXED, Reach, ReceptiveField
-from shopsight.profiling.trace import Layer, Trace, trace
+from shopsight.profiling.macs import macs_by_module
+from shopsight.profiling.receptive_field import Reach, ReceptiveField, ReceptiveFields
 
 # Published costs count the classifier: ImageNet's, or Fashion-MNIST's for our small nets.
 IMAGENET_CLASSES = 1000
@@ -39,7 +43,31 @@ class StageProfile:
 
     name: str
     stride_px: float | None
-    receptive_field: ReceptiveField
+    receptive_field: ReceptiveField | None
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """What one module does by itself; the modules that it calls are left out.
+
+    Attributes:
+        name: of the module; "model" for the whole network.
+        kind: name of its class.
+        shape: of its last output; empty if that is not one tensor.
+        parameters: its own.
+        macs: its own.
+        output_bytes: of its output, in fp32.
+        receptive_field: side, in input pixels, of the window that an output element depends on;
+            None if the output is not one tensor or does not depend on the image.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    output_bytes: int
+    receptive_field: ReceptiveField | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +93,8 @@ class Profile:
         activation_bytes: what backward keeps of one image, in fp32; weights not included.
         stages: from input to output.
         rows: per layer, in order of execution.
-        guessed: operations that the receptive field had no rule for, taken to mix everything.
+        unknown_functions: functions of torch that the receptive field has no rule for; their
+            results are taken to be global, which is an upper bound.
         speeds: measured (`shopsight.profiling.speed`), one per batch size; may be empty.
         measured_on: by what, e.g. "torch on the CPU, bf16, 2 threads".
     """
@@ -77,8 +106,8 @@ class Profile:
     macs: int
     activation_bytes: int
     stages: tuple[StageProfile, ...]
-    rows: tuple[Layer, ...]
-    guessed: tuple[str, ...]
+    rows: tuple[LayerProfile, ...]
+    unknown_functions: tuple[str, ...]
     speeds: tuple[Speed, ...] = ()
     measured_on: str = ""
 
@@ -120,41 +149,101 @@ def backbone_with_classifier(
     return ProductModel(backbone.module, head, backbone.preprocess).eval(), classes
 
 
-def profile_backbone(
-    name: str, *, size_px: int | None = None, classes: int | None = None
-) -> Profile:
-    """Cost of a backbone with a linear classifier; see `backbone_with_classifier`."""
-    model, classes = backbone_with_classifier(name, size_px=size_px, classes=classes)
-    return profile_model(model, name=name, classes=classes)
-
-
 def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
-    """Cost of a network, from uint8 images to logits, at its preprocessing's size."""
+    """Measure the cost of a network, from uint8 images to logits, at its own image size.
+
+    The network is left in eval mode.
+    """
     size_px = model.preprocess.size_px
     image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
     image = image.to(next(model.parameters()).device)
-    traced = trace(model, image)
-    rows = tuple(_renamed(layer) for layer in traced.layers)
+    model.eval()
+    macs, outputs, unknown = _run_once(model, image)
     return Profile(
         backbone=name,
         size_px=size_px,
         classes=classes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        macs=sum(row.macs for row in rows),
-        activation_bytes=kept_for_backward(model.eval(), image),
-        stages=_stages(traced, stages_of(model.backbone)),
-        rows=rows,
-        guessed=traced.guessed,
+        macs=sum(macs.values()),
+        activation_bytes=kept_for_backward(model, image),
+        stages=_stages(outputs, stages_of(model.backbone)),
+        rows=_rows(model, macs, outputs),
+        unknown_functions=tuple(sorted(unknown)),
     )
 
 
-def _renamed(layer: Layer) -> Layer:
-    """Without the "backbone." that every name would start with."""
-    return Layer(**(vars(layer) | {"name": layer.name.removeprefix("backbone.") or "model"}))
+class _Output(NamedTuple):
+    """The tensor that a module returned; its reach is None if it does not depend on the image."""
+
+    name: str
+    shape: tuple[int, ...]
+    reach: Reach | None
 
 
-def _stages(traced: Trace, stages: Stages) -> tuple[StageProfile, ...]:
-    """The reach at the end of each stage.
+def _run_once(model: nn.Module, image: Tensor) -> tuple[dict[str, int], list[_Output], set[str]]:
+    """Run a network; its MACs, its outputs as the modules finish, functions without a rule."""
+    names = {module: name for name, module in model.named_modules()}
+    fields = ReceptiveFields(model, image)
+    outputs: list[_Output] = []
+
+    def record(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            reach = fields.reaches.get(output)
+            outputs.append(_Output(names[module], tuple(output.shape), reach))
+
+    finished = register_module_forward_hook(record)
+    with torch.no_grad(), finished, fields, macs_by_module(model) as macs:
+        model(image)
+    return macs, outputs, fields.unknown
+
+
+def _rows(
+    model: nn.Module, macs: Mapping[str, int], outputs: Sequence[_Output]
+) -> tuple[LayerProfile, ...]:
+    """Modules that hold parameters, multiply or have no parts, in the order of execution."""
+    modules = dict(model.named_modules())
+    last_output = {output.name: output for output in outputs}
+    parameters = _parameters_by_running_module(modules, macs)
+    rows = []
+    for name, own_macs in macs.items():
+        module = modules[name]
+        is_leaf = not any(module.children()) and not isinstance(module, nn.Identity)
+        if not (is_leaf or own_macs or parameters[name]):
+            continue
+        _, shape, reach = last_output.get(name, _Output(name, (), None))
+        rows.append(
+            LayerProfile(
+                name=name.removeprefix("backbone.") or "model",
+                kind=type(module).__name__,
+                shape=shape,
+                parameters=parameters[name],
+                macs=own_macs,
+                output_bytes=4 * math.prod(shape) if shape else 0,
+                receptive_field=reach.receptive_field if reach else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _parameters_by_running_module(
+    modules: Mapping[str, nn.Module], ran: Container[str]
+) -> Counter[str]:
+    """Count parameters by name of the module that used them.
+
+    Some forward methods use the weights of a part without calling it: these count for the innermost
+    module around the part that did run.
+    """
+    parameters: Counter[str] = Counter()
+    for name, module in modules.items():
+        user = name
+        while user not in ran:
+            user = user.rpartition(".")[0]
+        parameters[user] += sum(p.numel() for p in module.parameters(recurse=False))
+    return parameters
+
+
+def _stages(outputs: Sequence[_Output], stages: Stages) -> tuple[StageProfile, ...]:
+    """The receptive field at the end of each stage.
 
     A stage ends with the last of its modules, and with the layers without parameters that follow
     (a ResNet's stem includes its max-pooling), but not with the pooling that makes it global.
@@ -165,33 +254,24 @@ def _stages(traced: Trace, stages: Stages) -> tuple[StageProfile, ...]:
             parts = name.split(".")[:-1]
             for depth in range(1, len(parts) + 1):
                 owner.setdefault(".".join(parts[:depth]), set()).add(index)
-    reached: dict[int, Reach] = {}
-    whole: dict[int, str] = {}
+    ends: dict[int, Reach] = {}
+    last_module: dict[int, str] = {}
     last: int | None = None
-    embedding: Reach | None = None
-    for name, reach in traced.exits:
-        if name == "backbone":
-            embedding = reach
+    reaches = [(name, reach) for name, _, reach in outputs if reach is not None]
+    for name, reach in reaches:
         if not name.startswith("backbone."):
             continue
         owners = owner.get(name.removeprefix("backbone."))
         if owners is not None and len(owners) == 1:
             (last,) = owners
-            reached[last] = reach
-            whole[last] = name.removeprefix("backbone.")
+            ends[last] = reach
+            last_module[last] = name.removeprefix("backbone.")
         elif owners is None and last is not None and reach.receptive_field != "global":
-            reached[last] = reach
-    out = [_stage(_stage_name(stages[i], i, whole[i]), reached[i]) for i in sorted(reached)]
-    assert embedding is not None
-    return (*out, _stage("embedding", embedding))
-
-
-def _stage(name: str, reach: Reach) -> StageProfile:
-    atoms = [atom for dim in reach.dims for atom in dim]
-    strides = [atom.stride_px for atom in atoms if atom.axis == HEIGHT]
-    mixed = any(atom.axis == MIXED for atom in atoms)
-    return StageProfile(
-        name, min(strides) if strides and not mixed else None, reach.receptive_field
+            ends[last] = reach
+    found = [(_stage_name(stages[i], i, last_module[i]), ends[i]) for i in sorted(ends)]
+    found.append(("embedding", dict(reaches)["backbone"]))
+    return tuple(
+        StageProfile(name, reach.stride_px, reach.receptive_field) for name, reach in found
     )
 
 
@@ -208,19 +288,27 @@ def _stage_name(parameters: tuple[str, ...], index: int, last_module: str) -> st
     return ".".join(common) or ("stem" if index == 0 else "top")
 
 
+class _Kept:
+    """A tensor that autograd keeps, as long as its graph lives."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
 def kept_for_backward(model: nn.Module, image: Tensor) -> int:
     """Bytes of activations that autograd keeps of `image` until backward, each storage once."""
     owned = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), image)}
-    kept: dict[int, int] = {}
+    # Weak: what a forward method computes and drops is not kept, and its memory is used again.
+    alive: WeakSet[_Kept] = WeakSet()
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def keep(tensor: Tensor) -> _Kept:
+        kept = _Kept(tensor)
+        alive.add(kept)
+        return kept
 
-    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        # The graph holds the kept tensors, so no address is used twice.
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda kept: kept.tensor):
         output = model(image)
+    storages = [kept.tensor.untyped_storage() for kept in alive]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
     del output
-    return sum(kept.values())
+    return sum(size for address, size in sizes.items() if address not in owned)

@@ -1,215 +1,243 @@
-"""Which input pixels a value can depend on, followed through every tensor operation of a net.
+"""Which input pixels an activation can depend on, followed through one forward pass.
 
-Each tensor gets a `Reach`: per dimension the spatial content that it holds (height, width, windows
-of either, or none), and the side of the input window that one element can see. The rules work on
-ATen operations, so a net needs no annotations: reshapes into tokens or windows, strided slices and
-residual branches are followed as they happen. Once an operation mixes all positions of an axis
-(attention, global pooling, a fully connected layer over the map) the reach is infinite: "global".
+The receptive field of a position is the smallest window of the input that holds every pixel it can
+depend on. For a chain of convolutions and poolings with kernel k_l, stride s_l and dilation d_l,
 
-Source: Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks",
-for convolution and pooling; windows of attention count like the kernel of a convolution.
+    r_l = r_{l-1} + d_l (k_l - 1) j_{l-1}    side of the window; a dilated kernel spans d(k-1) + 1
+    j_l = j_{l-1} s_l                        input pixels between neighboring positions
+
+with r_0 = j_0 = 1 (Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural
+Networks", Distill). Padding p moves the window's start by -p j_{l-1} and is not subtracted from its
+side. Where branches join, the window is the smallest that holds the windows of all branches.
+
+The recursion runs on the edges of the windows: each activation is accompanied by the first and the
+last input row and column that it depends on. Functions that move values (reshape, slice ...) are
+applied to the edges too, so that no layout has to be known in advance.
+
+The receptive field is "global" once all positions along an axis are combined: by global pooling, a
+fully connected layer, attention, or a kernel on a map of one position. Squeeze-and-excitation (a
+gate computed from the map's mean) and GroupNorm make it global too; published figures often leave
+the squeeze out. As an upper bound, attention confined to windows or to channels counts as global,
+and so do functions without a rule here, which are reported by name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, Literal
 
-HEIGHT, WIDTH, MIXED = 0, 1, 2
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
 ReceptiveField = int | Literal["global"]
-Pair = tuple[float, float]
+
+_KINDS = {
+    name: kind
+    for kind, names in {
+        "elementwise": "add addcmul batch_norm clamp clone contiguous detach div dropout dropout2d"
+        " elu exp float gelu hardsigmoid hardswish hardtanh leaky_relu maximum minimum mish mul neg"
+        " pow prelu rdiv relu relu6 rpow rsqrt rsub sigmoid silu sqrt square sub tanh to type_as",
+        "move": "T chunk expand flatten flip getitem index_select mT movedim narrow permute"
+        " pixel_shuffle pixel_unshuffle repeat reshape reshape_as roll select split"
+        " split_with_sizes squeeze swapaxes tile transpose unbind unflatten unsqueeze view",
+        "product": "bmm einsum matmul multi_head_attention_forward scaled_dot_product_attention",
+        "reduce": "amax amin mean norm normalize softmax std sum var",
+    }.items()
+    for name in names.split()
+}
 
 
-class Atom(NamedTuple):
-    """A run of positions inside a dimension: `size` of them, `stride_px` input pixels apart.
-
-    `axis` is None for batch and channels, MIXED where the order of height and width was lost.
-    """
-
-    axis: int | None
-    size: int
-    stride_px: float
-
-
-Dim = tuple[Atom, ...]
-
-
-class Window(NamedTuple):
-    """The input pixels that the first element of a tensor sees; its neighbors' are shifted.
-
-    Both are (vertical, horizontal), pixels; `start_px` is negative inside the padding, an
-    infinite `side_px` is the whole image.
-    """
-
-    start_px: Pair = (0.0, 0.0)
-    side_px: Pair = (1.0, 1.0)
-
-    def moved(self, axis: int, by_px: float) -> Window:
-        start = list(self.start_px)
-        start[axis] += by_px
-        return Window((start[0], start[1]), self.side_px)
-
-    def widened(self, axis: int, by_px: float) -> Window:
-        side = list(self.side_px)
-        side[axis] += by_px
-        return Window(self.start_px, (side[0], side[1]))
-
-
-PIXEL = Window()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reach:
-    """What the elements of one tensor depend on.
+    """The windows of input pixels that the elements of one tensor depend on.
 
     Attributes:
-        dims: spatial content per dimension, outermost atom first.
-        window: of the first element.
+        edges: (*shape of the tensor, 4), first row, first column, minus last row, minus last column
+            of each window, so that a union is a minimum; infinite where there is no window.
+        is_global: all positions of an axis were combined; the edges only tell positions apart.
     """
 
-    dims: tuple[Dim, ...]
-    window: Window = PIXEL
+    edges: Tensor
+    is_global: bool = False
 
     @property
-    def receptive_field(self) -> ReceptiveField:
-        """Side of the window, pixels."""
-        side = max(self.window.side_px)
-        return "global" if math.isinf(side) else round(side)
+    def receptive_field(self) -> ReceptiveField | None:
+        """Side of the largest window, pixels; None if the tensor depends on no pixel."""
+        first, last = _distinct(self.edges).chunk(2, -1)
+        side = 1 - float((first + last).min())
+        return "global" if self.is_global else None if math.isinf(side) else round(side)
+
+    @property
+    def stride_px(self) -> float | None:
+        """Input pixels between neighboring rows; None where no positions are told apart."""
+        rows = _centers(self.edges)[..., 0]
+        steps = [rows.diff(dim=dim).abs() for dim in range(rows.dim())]
+        # Rows that a space-to-depth moved into the channels lie closer together.
+        smallest = [min(step[step > 0].tolist(), default=0.0) for step in steps]
+        return max(smallest, default=0.0) or None
 
 
-def image_reach(shape: Sequence[int]) -> Reach:
-    """The reach of an input of shape (b, 3, h, w), or (b, h, w, 3)."""
-    height, width = (1, 2) if shape[-1] == 3 else (2, 3)
-    places = {height: HEIGHT, width: WIDTH}
-    return Reach(tuple((Atom(places.get(dim), size, 1.0),) for dim, size in enumerate(shape)))
+class ReceptiveFields(TorchFunctionMode):
+    """While active, around `model(image)`, follows what torch's functions return.
 
+    Args:
+        image: float (1, 3, s, s) or uint8 (1, s, s, 3).
 
-def plain(shape: Iterable[int]) -> tuple[Dim, ...]:
-    """Dimensions without spatial content."""
-    return tuple((Atom(None, size, 1.0),) for size in shape)
-
-
-def axes(dims: Iterable[Dim]) -> set[int]:
-    """The axes that some of the dimensions hold."""
-    return {atom.axis for dim in dims for atom in dim if atom.axis is not None}
-
-
-def united(windows: Iterable[Window]) -> Window:
-    """The smallest window that holds all of these: what a residual sum sees."""
-    windows = list(windows)
-    start = [min(w.start_px[axis] for w in windows) for axis in (HEIGHT, WIDTH)]
-    end = [max(w.start_px[axis] + w.side_px[axis] for w in windows) for axis in (HEIGHT, WIDTH)]
-    return Window((start[0], start[1]), (end[0] - start[0], end[1] - start[1]))
-
-
-def regrouped(dims: Sequence[Dim], shape: Sequence[int]) -> tuple[Dim, ...]:
-    """Dimensions after a view: atoms are split and joined in memory order."""
-    if [math.prod(a.size for a in dim) for dim in dims] == list(shape):
-        return tuple(dims)
-    left = list(reversed(_joined(atom for dim in dims for atom in dim if atom.size > 1)))
-    out: list[Dim] = []
-    for size in shape:
-        need, got = size, []
-        while need > 1:
-            atom = left.pop()
-            if need % atom.size and atom.size % need:
-                return _opaque(dims, shape)
-            if atom.size > need:
-                inner = atom.size // need
-                left.append(Atom(atom.axis, inner, atom.stride_px))
-                atom = Atom(atom.axis, need, atom.stride_px * inner)
-            got.append(atom)
-            need //= atom.size
-        out.append(_joined(got))
-    return tuple(out)
-
-
-def _joined(atoms: Iterable[Atom]) -> Dim:
-    out: list[Atom] = []
-    for atom in atoms:
-        last = out[-1] if out else None
-        if (
-            last is not None
-            and last.axis == atom.axis != MIXED
-            and (atom.axis is None or last.stride_px == atom.size * atom.stride_px)
-        ):
-            out[-1] = Atom(atom.axis, last.size * atom.size, atom.stride_px)
-        else:
-            out.append(atom)
-    return tuple(out)
-
-
-def _opaque(dims: Sequence[Dim], shape: Sequence[int]) -> tuple[Dim, ...]:
-    if not axes(dims):
-        return plain(shape)
-    return tuple((Atom(MIXED, size, math.nan),) for size in shape)
-
-
-def resized(dim: Dim, size: int, step: float = 1.0) -> Dim:
-    """A dimension after slicing, padding or joining along it."""
-    if math.prod(atom.size for atom in dim) == size:
-        return dim
-    spatial = [atom for atom in dim if atom.axis is not None]
-    if not spatial:
-        return (Atom(None, size, 1.0),)
-    if len(dim) == 1 and spatial[0].axis != MIXED:
-        return (Atom(spatial[0].axis, size, spatial[0].stride_px * step),)
-    return (Atom(MIXED, size, math.nan),)
-
-
-def contracted(reach: Reach, which: Iterable[int]) -> Window:
-    """The window after elements along the dimensions `which` are combined.
-
-    An axis of which nothing is left in the other dimensions has been seen whole.
+    Attributes:
+        reaches: of each tensor; None for constants.
+        unknown: names of the functions without a rule, whose results are taken to be global.
     """
-    gone_dims = {dim % len(reach.dims) for dim in which}
-    gone = [atom for dim in gone_dims for atom in reach.dims[dim]]
-    kept = axes(dim for index, dim in enumerate(reach.dims) if index not in gone_dims)
-    window = reach.window
-    for axis in (HEIGHT, WIDTH):
-        atoms = [atom for atom in gone if atom.axis in (axis, MIXED)]
-        if not atoms:
-            continue
-        if any(atom.axis == MIXED for atom in atoms) or not kept & {axis, MIXED}:
-            window = window.widened(axis, math.inf)
-        else:
-            steps = sum((atom.size - 1) * atom.stride_px for atom in atoms)
-            window = window.widened(axis, steps)
-    return window
+
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
+        super().__init__()
+        self.unknown: set[str] = set()
+        self.reaches: MutableMapping[Tensor, Reach | None] = WeakTensorKeyDictionary()
+        self.reaches.update((tensor, None) for tensor in (*model.parameters(), *model.buffers()))
+        line = torch.arange(image.shape[2], dtype=torch.float32, device=image.device)
+        pixels = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1)
+        pixels = pixels[:, :, None] if image.shape[-1] == 3 else pixels
+        self.reaches[image] = Reach(torch.cat((pixels, -pixels), -1).expand(*image.shape, 4))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        # Properties such as Tensor.T arrive as the __get__ of their descriptor.
+        name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__.strip("_")
+        outputs = _tensors([args[0]] if name == "setitem" else [out])
+        inputs = _tensors([*args, *kwargs.values()])
+        for tensor in inputs:
+            if tensor not in self.reaches:  # it was made by code that bypasses torch's functions
+                self.reaches[tensor] = _constant(tensor, is_global=True)
+                self.unknown.add(name)
+        known = [reach for reach in map(self.reaches.get, inputs) if reach is not None]
+        found: Sequence[Reach | None] = [None] * len(outputs)
+        if outputs and known:
+            found = self._follow(name, func, args, kwargs, known, outputs) if args else [None]
+            if None in found:
+                if not any(reach.is_global for reach in known):
+                    self.unknown.add(name)
+                found = [_constant(output, is_global=True) for output in outputs]
+        self.reaches.update(zip(outputs, found, strict=True))
+        return out
+
+    def _follow(
+        self, name: str, func: Any, args: Any, kwargs: Any, known: list[Reach], outputs: Any
+    ) -> Sequence[Reach | None]:
+        """One reach per output; None without a rule."""
+        kind = _KINDS.get(name)
+
+        def argument(index: int, keyword: str, default: Any = None) -> Any:
+            return kwargs.get(keyword, args[index] if len(args) > index else default)
+
+        if kind == "elementwise":
+            edges = reduce(torch.minimum, [_distinct(reach.edges) for reach in known])
+            is_global = any(reach.is_global for reach in known)
+            return [Reach(edges.expand(*output.shape, 4), is_global) for output in outputs]
+        if kind == "product" and len(known) > 1:
+            return [_constant(output, is_global=True) for output in outputs]
+        if name in ("cat", "stack"):
+            parts = [self.reaches[part] or _constant(part) for part in args[0]]
+            return _move(lambda edges: func(edges, *args[1:], **kwargs), parts)
+        if len(known) > 1 or not isinstance(args[0], Tensor) or not self.reaches[args[0]]:
+            return [None]
+        if kind == "move":
+            # Edges are expanded tensors, of which there may be no view.
+            move = Tensor.reshape if name == "view" else func
+            return _move(lambda edges: move(edges[0], *args[1:], **kwargs), known)
+        return [_rule(name, argument, known[0], tuple(output.shape)) for output in outputs]
 
 
-def slid(
-    reach: Reach,
-    shape: Sequence[int],
-    *,
-    kernel: Sequence[int],
-    stride: Sequence[float],
-    padding: Sequence[float],
-) -> Reach:
-    """The reach after a window slides over the last dimensions (convolution, pooling).
+def _rule(name: str, argument: Any, reach: Reach, shape: tuple[int, ...]) -> Reach | None:
+    """The reach of a function that combines values of one tensor; None without a rule."""
+    if name == "conv2d":
+        kernel, stride = argument(1, "weight").shape[2:], argument(3, "stride", 1)
+        padding, dilation = argument(4, "padding", 0), argument(5, "dilation", 1)
+        if isinstance(padding, str):  # "same" or "valid"
+            padding = (padding == "same") * (torch.tensor(kernel) - 1) * torch.tensor(dilation) // 2
+        return _slide(reach, shape, kernel, stride, padding, dilation)
+    if name in ("avg_pool2d", "max_pool2d"):
+        kernel, padding = argument(1, "kernel_size"), argument(3, "padding", 0)
+        dilation = argument(4, "dilation", 1) if name == "max_pool2d" else 1
+        return _slide(reach, shape, kernel, argument(2, "stride") or kernel, padding, dilation)
+    if name == "pad" and any(argument(1, "pad")):
+        pads = [*argument(1, "pad"), 0, 0]  # left, right, top, bottom, other dimensions
+        return None if any(pads[4:]) else _slide(reach, shape, 1, 1, (pads[2], pads[0]), 1)
+    if name in ("group_norm", "instance_norm", "pad"):
+        return replace(reach, is_global=reach.is_global or name != "pad")
+    if name in ("linear", "matmul"):
+        return _combine(reach, shape, [-1])
+    if name in ("layer_norm", "rms_norm"):
+        return _combine(reach, shape, range(-len(argument(1, "normalized_shape")), 0))
+    if name in ("adaptive_avg_pool2d", "adaptive_max_pool2d") and shape[-2:] == (1, 1):
+        return _combine(reach, shape, [-2, -1])
+    dims = argument(2 if "norm" in name else 1, "dim")
+    return _combine(reach, shape, dims) if _KINDS.get(name) == "reduce" else None
 
-    `kernel` (dilation counted in), `stride` and `padding` are in positions of the incoming map.
+
+def _constant(tensor: Tensor, *, is_global: bool = False) -> Reach:
+    """No pixel, or else the whole image: positions are not told apart."""
+    return Reach(torch.tensor(math.inf, device=tensor.device).expand(*tensor.shape, 4), is_global)
+
+
+def _move(call: Callable[[list[Tensor]], Any], sources: Sequence[Reach]) -> list[Reach]:
+    """One reach per output of `call`, which picks and orders elements of the sources."""
+    edges = zip(*(source.edges.unbind(-1) for source in sources), strict=True)
+    moved = zip(*(_tensors([call(list(each))]) for each in edges), strict=True)
+    is_global = any(source.is_global for source in sources)
+    return [Reach(torch.stack(each, -1), is_global) for each in moved]
+
+
+def _combine(reach: Reach, shape: tuple[int, ...], dims: Any) -> Reach:
+    """Each element depends on all elements along `dims`, or along all dimensions when None."""
+    rank = reach.edges.dim() - 1
+    dims = range(rank) if dims is None else [dims] if isinstance(dims, int) else dims
+    gone = [dim % rank for dim in dims]
+    edges = _distinct(reach.edges).amin(gone, keepdim=len(shape) == rank)
+    before = _centers(reach.edges).nan_to_num()
+    left = _centers(edges).nan_to_num().reshape(-1, 2)
+    combined = (before.amax(gone) - before.amin(gone)).reshape(-1, 2).amax(0)
+    # Positions, rather than channels, were combined if fewer are left along the axis.
+    if bool((combined > left.amax(0) - left.amin(0)).any()):
+        return Reach(edges.new_tensor(math.inf).expand(*shape, 4), is_global=True)
+    return Reach(edges.expand(*shape, 4), reach.is_global)
+
+
+def _slide(reach: Reach, shape: tuple[int, ...], *window: Any) -> Reach | None:
+    """A window slides over the last two dimensions; None unless these are rows and columns.
+
+    Position i combines the inputs i s - p + d t for t = 0 ... k-1. The edge of input x is e + c x
+    inside the map and, extrapolated, in its padding, where c is plus or minus the spacing. Its
+    minimum over the window is therefore e + c (i s - p) + min(0, c d (k-1)).
     """
-    first = len(reach.dims) - len(kernel)
-    dims, window = list(reach.dims), reach.window
-    for offset, side in enumerate(kernel):
-        dim = dims[first + offset]
-        size = shape[first + offset]
-        spatial = [atom for atom in dim if atom.axis is not None]
-        if not spatial:
-            dims[first + offset] = (Atom(None, size, 1.0),)
-            continue
-        if len(dim) > 1 or spatial[0].axis == MIXED:
-            dims[first + offset] = (Atom(MIXED, size, math.nan),)
-            if side > 1:
-                window = Window(window.start_px, (math.inf, math.inf))
-            continue
-        axis, length, jump = spatial[0]
-        assert axis is not None
-        sees_all = side >= length > 1 and not padding[offset]
-        window = window.widened(axis, math.inf if sees_all else (side - 1) * jump)
-        window = window.moved(axis, -padding[offset] * jump)
-        dims[first + offset] = (Atom(axis, size, jump * stride[offset]),)
-    return Reach(tuple(dims), window)
+    plane = _distinct(reach.edges).amin(list(range(len(shape) - 2))).expand(*reach.edges.shape[-3:])
+    regular, edges, is_global = plane[0, 0], plane[0, 0], reach.is_global
+    for axis, sizes in enumerate(zip(plane.shape[:2], shape[-2:], strict=True)):
+        k, s, p, d = (int(torch.as_tensor(value).expand(2)[axis]) for value in window)
+        x, i = (torch.arange(n, device=edges.device).view(-1, *[1] * (2 - axis)) for n in sizes)
+        c = plane.select(axis, min(1, len(x) - 1))[0] - plane[0, 0]
+        regular = regular + c * x
+        edges = edges + c * (i * s - p) + (c * d * (k - 1)).clamp(max=0)
+        is_global |= k > 1 and (len(x) == 1 or (p == 0 and d * (k - 1) + 1 >= len(x)))
+    return Reach(edges.expand(*shape, 4), is_global) if regular.equal(plane) else None
+
+
+def _distinct(edges: Tensor) -> Tensor:
+    """The edges without the repetitions of an expanded tensor, which have stride 0."""
+    return edges[tuple(slice(None if stride else 1) for stride in edges.stride()[:-1])]
+
+
+def _centers(edges: Tensor) -> Tensor:
+    """Row and column of the windows' centers; NaN where there is no window."""
+    first, last = _distinct(edges).chunk(2, -1)
+    return (first - last) / 2
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors in `values`, and in the lists and tuples among them."""
+    nested = (value if isinstance(value, list | tuple) else [value] for value in values)
+    return [value for each in nested for value in each if isinstance(value, Tensor)]
