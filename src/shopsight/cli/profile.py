@@ -98,9 +98,9 @@ def _stages(found: api.Profile) -> None:
         for stage in found.stages
     ]
     print_table(columns, rows)
-    if found.guessed:
-        guessed = ", ".join(found.guessed)
-        print_line(f"no rule is known for these, which count as mixing everything: {guessed}")
+    if found.unknown_functions:
+        names = ", ".join(found.unknown_functions)
+        print_line(f"global is only an upper bound after these functions without a rule: {names}")
 
 
 def _layers(found: api.Profile) -> None:

@@ -289,16 +289,16 @@ def _stage_name(parameters: tuple[str, ...], index: int, last_module: str) -> st
 
 
 class _Kept:
-    """A tensor that autograd keeps, as long as its graph lives."""
+    """The memory of one tensor that autograd keeps; lives as long as the graph needs the tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self.storage = tensor.untyped_storage()
 
 
 def kept_for_backward(model: nn.Module, image: Tensor) -> int:
     """Bytes of activations that autograd keeps of `image` until backward, each storage once."""
-    owned = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), image)}
-    # Weak: what a forward method computes and drops is not kept, and its memory is used again.
+    own = [t.untyped_storage() for t in (*model.parameters(), *model.buffers(), image)]
+    # Weak, because a forward method may drop a part of the graph, which frees its memory.
     alive: WeakSet[_Kept] = WeakSet()
 
     def keep(tensor: Tensor) -> _Kept:
@@ -306,9 +306,13 @@ def kept_for_backward(model: nn.Module, image: Tensor) -> int:
         alive.add(kept)
         return kept
 
-    with torch.enable_grad(), saved_tensors_hooks(keep, lambda kept: kept.tensor):
+    def restore(_kept: _Kept) -> Tensor:
+        raise AssertionError("no backward pass is run")
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, restore):
         output = model(image)
-    storages = [kept.tensor.untyped_storage() for kept in alive]
-    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    sizes = {kept.storage.data_ptr(): kept.storage.nbytes() for kept in alive}
     del output
-    return sum(size for address, size in sizes.items() if address not in owned)
+    for storage in own:
+        sizes.pop(storage.data_ptr(), None)
+    return sum(sizes.values())

@@ -42,14 +42,16 @@ _KINDS = {
         "elementwise": "add addcmul batch_norm clamp clone contiguous detach div dropout dropout2d"
         " elu exp float gelu hardsigmoid hardswish hardtanh leaky_relu maximum minimum mish mul neg"
         " pow prelu rdiv relu relu6 rpow rsqrt rsub sigmoid silu sqrt square sub tanh to type_as",
-        "move": "T chunk expand flatten flip getitem index_select mT movedim narrow permute"
-        " pixel_shuffle pixel_unshuffle repeat reshape reshape_as roll select split"
+        "move": "T chunk expand expand_as flatten flip getitem index_select mT movedim narrow"
+        " permute pixel_shuffle pixel_unshuffle repeat reshape reshape_as roll select split"
         " split_with_sizes squeeze swapaxes tile transpose unbind unflatten unsqueeze view",
         "product": "bmm einsum matmul multi_head_attention_forward scaled_dot_product_attention",
         "reduce": "amax amin mean norm normalize softmax std sum var",
     }.items()
     for name in names.split()
 }
+# How many arguments count, where others only lend their type or shape.
+_INPUTS = {"to": 1, "type_as": 1, "expand_as": 1, "reshape_as": 1, "zeros_like": 0, "ones_like": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +78,9 @@ class Reach:
     def stride_px(self) -> float | None:
         """Input pixels between neighboring rows; None where no positions are told apart."""
         rows = _centers(self.edges)[..., 0]
-        steps = [rows.diff(dim=dim).abs() for dim in range(rows.dim())]
+        steps = (rows.diff(dim=dim).abs() for dim in range(rows.dim()))
         # Rows that a space-to-depth moved into the channels lie closer together.
-        smallest = [min(step[step > 0].tolist(), default=0.0) for step in steps]
-        return max(smallest, default=0.0) or None
+        return max((min(s[s > 0].tolist(), default=0.0) for s in steps), default=0.0) or None
 
 
 class ReceptiveFields(TorchFunctionMode):
@@ -104,12 +105,11 @@ class ReceptiveFields(TorchFunctionMode):
         self.reaches[image] = Reach(torch.cat((pixels, -pixels), -1).expand(*image.shape, 4))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = func(*args, **(kwargs := kwargs or {}))
         # Properties such as Tensor.T arrive as the __get__ of their descriptor.
         name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__.strip("_")
         outputs = _tensors([args[0]] if name == "setitem" else [out])
-        inputs = _tensors([*args, *kwargs.values()])
+        inputs = _tensors([*args, *kwargs.values()][: _INPUTS.get(name)])
         for tensor in inputs:
             if tensor not in self.reaches:  # it was made by code that bypasses torch's functions
                 self.reaches[tensor] = _constant(tensor, is_global=True)
@@ -188,8 +188,7 @@ def _move(call: Callable[[list[Tensor]], Any], sources: Sequence[Reach]) -> list
     """One reach per output of `call`, which picks and orders elements of the sources."""
     edges = zip(*(source.edges.unbind(-1) for source in sources), strict=True)
     moved = zip(*(_tensors([call(list(each))]) for each in edges), strict=True)
-    is_global = any(source.is_global for source in sources)
-    return [Reach(torch.stack(each, -1), is_global) for each in moved]
+    return [Reach(torch.stack(each, -1), any(s.is_global for s in sources)) for each in moved]
 
 
 def _combine(reach: Reach, shape: tuple[int, ...], dims: Any) -> Reach:
@@ -214,7 +213,7 @@ def _slide(reach: Reach, shape: tuple[int, ...], *window: Any) -> Reach | None:
     inside the map and, extrapolated, in its padding, where c is plus or minus the spacing. Its
     minimum over the window is therefore e + c (i s - p) + min(0, c d (k-1)).
     """
-    plane = _distinct(reach.edges).amin(list(range(len(shape) - 2))).expand(*reach.edges.shape[-3:])
+    plane = _combine(reach, reach.edges.shape[-3:-1], range(len(shape) - 2)).edges
     regular, edges, is_global = plane[0, 0], plane[0, 0], reach.is_global
     for axis, sizes in enumerate(zip(plane.shape[:2], shape[-2:], strict=True)):
         k, s, p, d = (int(torch.as_tensor(value).expand(2)[axis]) for value in window)
