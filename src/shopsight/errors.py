@@ -12,13 +12,13 @@ SHOWN_DETAILS = 5
 
 
 class ShopsightError(Exception):
-    """Something the user caused and can mend.
+    """Something the user caused and can fix.
 
     Args:
         what: one line: what is wrong, with the values.
         where: the file, table or setting it is about.
         details: the offending items; the first five are shown, with their total.
-        fix: the next step, best as a command; a line each, where there are several ways on.
+        fix: the next step, best as a command; a line each, where there are several.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class CatalogError(ShopsightError):
 
 
 class SourceError(CatalogError):
-    """A named data set that is neither at hand nor within reach."""
+    """A named data set that is not on this machine and cannot be fetched."""
 
 
 class ImageError(ShopsightError):
-    """Bytes that cannot be turned into an image.
+    """Bytes that cannot be decoded to an image.
 
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
@@ -81,11 +81,11 @@ class SplitError(ShopsightError):
 
 
 class WeightsError(ShopsightError):
-    """Weights that are absent, or do not fit the network."""
+    """Weights that are missing, or do not fit the network."""
 
 
 class TrainingError(ShopsightError):
-    """Training that cannot start or cannot go on."""
+    """Training that cannot start or cannot continue."""
 
 
 class BundleError(ShopsightError):

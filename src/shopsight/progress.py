@@ -1,7 +1,7 @@
-"""How long work says how far it is, without knowing who listens.
+"""How library code reports progress, without knowing who displays it.
 
-Library code opens a `task` and advances it, or calls `notify` with a line worth telling. Nothing is
-shown unless somebody listens: the command line installs a rich display with `use_listener`.
+Library code opens a `task` and advances it, or calls `notify` with a line for the user. Nothing is
+shown unless a listener is installed: the command line installs a display with `use_listener`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 Advance = Callable[[int], None]
+"""Counts further units of a task as done."""
 
 
 @runtime_checkable
 class ProgressListener(Protocol):
-    def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]: ...
+    """What displays progress: a terminal, a log, or a test."""
 
-    def notify(self, text: str) -> None: ...
+    def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+        """Show a task for as long as the block lasts; see `shopsight.progress.task`."""
+        ...
+
+    def notify(self, text: str) -> None:
+        """Show one line; see `shopsight.progress.notify`."""
+        ...
 
 
 _listener: ContextVar[ProgressListener | None] = ContextVar("shopsight_progress", default=None)
@@ -37,10 +44,15 @@ def use_listener(listener: ProgressListener) -> Iterator[None]:
 def task(
     title: str, total: int | None = None, unit: str = "images"
 ) -> AbstractContextManager[Advance]:
-    """A stretch of work.
+    """Open a task whose progress is counted.
 
     Use it as `with task("Decoding", total=n) as advance: ... advance(1)`; `advance` must be
     called from the thread that opened the task.
+
+    Args:
+        title: what is done, such as "Decoding".
+        total: how many units there are; None if that is not known.
+        unit: what is counted, in the plural.
     """
     listener = _listener.get()
     if listener is None:
@@ -49,7 +61,7 @@ def task(
 
 
 def notify(text: str) -> None:
-    """One line worth telling: what was guessed, reused, left out or planned."""
+    """Report one line: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
         listener.notify(text)

@@ -34,7 +34,7 @@ def test_lines_for_a_log(
         _work()
     out, err = capsys.readouterr()
     assert (out, err) == ("", "12 of [many] files\n")
-    monkeypatch.setattr(shown, "WORTH_A_LINE_S", 0.0)
+    monkeypatch.setattr(shown, "SHORTEST_LOGGED_S", 0.0)
     with shown.shown_progress():
         _work()
     assert "Decoding: 3 files in 0 s\n" in capsys.readouterr().err

@@ -90,7 +90,7 @@ app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Wherever it stands: whoever meets an error adds it at the end of the line.
+    # Anywhere on the line: whoever gets an error adds the flag at the end.
     debug = DEBUG in given
     try:
         app(args=[word for word in given if word != DEBUG], prog_name="shopsight")

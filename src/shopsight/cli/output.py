@@ -15,30 +15,39 @@ if TYPE_CHECKING:
 # The exit code of a program that Ctrl-C ended.
 INTERRUPTED = 130
 WIDE = 200
-# Between two columns of a table; rich draws it.
+# rich puts this between two columns of a table.
 BETWEEN_COLUMNS = "   "
-# A longer word (a path, as a rule) may be broken.
+# A longer word (mostly a path) may be broken.
 LONGEST_WORD = 48
-# A cell that would be taller makes the table hard to read along.
+# A taller cell makes the rows of a table hard to follow.
 MOST_LINES = 5
 
 
 def print_json(value: Any) -> None:
-    """The result as JSON, alone on stdout."""
+    """Print the result as JSON, alone on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_line(text: str = "") -> None:
+    """Print a line of the result, on stdout."""
     sys.stdout.write(text + "\n")
 
 
 def print_note(text: str) -> None:
-    """A line that is not the result: on stderr."""
+    """Print a line that is not the result, on stderr."""
     sys.stderr.write(text + "\n")
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        right: align cells at the right.
+        fold: wrap cells that are too long.
+    """
+
     name: str
     right: bool = False
     fold: bool = True
@@ -47,9 +56,14 @@ class Column:
 def print_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str | None = None
 ) -> None:
-    """A table on stdout, or a block of lines per row where the terminal is too narrow for one.
+    """Print a table on stdout, or a block of lines per row where the terminal is too narrow.
 
     Columns wrap between words, which stay whole.
+
+    Args:
+        columns: their names and alignment.
+        rows: a cell for each column.
+        title: a line above the table.
     """
     from rich.console import Console
     from rich.text import Text
@@ -71,10 +85,10 @@ def print_table(
 def _widths(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 ) -> list[int] | None:
-    """The width of each column; None: they do not fit side by side, or only in tall stacks."""
+    """The width of each column; None if they do not fit side by side, or only in tall cells."""
     from rich.cells import cell_len
 
-    cells = [[column.name, *(row[at] for row in rows)] for at, column in enumerate(columns)]
+    cells = [[column.name, *(row[index] for row in rows)] for index, column in enumerate(columns)]
     whole = [max(map(cell_len, column)) for column in cells]
     least = [
         min(LONGEST_WORD, max(cell_len(word) for cell in column for word in cell.split(" ")))
@@ -86,8 +100,8 @@ def _widths(
     if spare < 0:
         return None
     asked = [most - word for most, word in zip(whole, least, strict=True)]
-    share = min(1.0, spare / max(1, sum(asked)))
-    widths = [word + int(share * more) for word, more in zip(least, asked, strict=True)]
+    fraction = min(1.0, spare / max(1, sum(asked)))
+    widths = [word + int(fraction * more) for word, more in zip(least, asked, strict=True)]
     tall = any(most > MOST_LINES * given for most, given in zip(whole, widths, strict=True))
     return None if tall else widths
 
@@ -119,7 +133,7 @@ def _print_columns(
 def _print_blocks(
     console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]
 ) -> None:
-    """The first cell of each row, and below it the others by the names of their columns."""
+    """Print the first cell of each row, and below it the others by the names of their columns."""
     from rich.table import Table
     from rich.text import Text
 
@@ -136,9 +150,11 @@ def _print_blocks(
         console.print(grid)
 
 
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
+def percent(fraction: float, digits: int = 1) -> str:
+    """`0.8756` -> `"87.6 %"`."""
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def count(number: int) -> str:
+    """`12345` -> `"12,345"`."""
     return f"{number:,}"

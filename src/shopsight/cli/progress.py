@@ -1,4 +1,4 @@
-"""Progress on stderr: live bars in a terminal, a line per finished stretch elsewhere."""
+"""Progress on stderr: live bars in a terminal, a line per finished task elsewhere."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shopsight.progress import Advance, ProgressListener, use_listener
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Stretches shorter than this leave no line behind where nobody watches a bar.
-WORTH_A_LINE_S = 1.0
+# Tasks shorter than this get no line in a log.
+SHORTEST_LOGGED_S = 1.0
 
 
 class BarListener:
-    """Bars that move, for a terminal."""
+    """Shows live bars in a terminal."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -36,7 +36,7 @@ class BarListener:
 
 
 class LineListener:
-    """Plain lines, for a log file or a pipe."""
+    """Writes plain lines to a log file or a pipe."""
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
@@ -49,7 +49,7 @@ class LineListener:
 
         yield advance
         took_s = time.monotonic() - started
-        if took_s >= WORTH_A_LINE_S:
+        if took_s >= SHORTEST_LOGGED_S:
             self.notify(f"{title}: {done:,} {unit} in {took_s:.0f} s")
 
     def notify(self, text: str) -> None:

@@ -36,7 +36,7 @@ RECIPES = {
 }
 # What a named data set that is not found may need, in that order.
 FOLDERS = {
-    "root": "Folder of a local copy of it",
+    "root": "Folder that holds a local copy of it",
     "images_root": "Folder of its images, if they lie elsewhere",
 }
 
@@ -56,7 +56,7 @@ def wizard() -> None:
 
 
 def _model() -> str:
-    """The run or bundle to use, trained first if need be."""
+    """Ask for the run or bundle to use; train one if wanted."""
     found = api.models_below(Path.cwd())
     for number, folder in enumerate(found, start=1):
         print_note(f"  {number}  {folder}: {_classes(folder)}")
@@ -78,7 +78,7 @@ def _classes(model: Path) -> str:
 
 
 def _train() -> str:
-    """Audit and train until a run is finished; its folder."""
+    """Audit and train until a run is finished, and give its folder."""
     while True:
         data = _ask("Photos: a folder with a sub-folder per class, a table, or a data set's name")
         out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / Path(data).stem)))
@@ -98,7 +98,7 @@ def _train() -> str:
 
 
 def _audited(data: str, out: Path) -> tuple[api.AuditReport, api.ReadOptions] | None:
-    """Audit DATA, and how it was read; None when it cannot be read."""
+    """Audit DATA; give the report and how DATA was read, or None when it cannot be read."""
     read = api.ReadOptions()
     named = any(data == known.name for known in api.data_sets())
     questions = iter(FOLDERS.items() if named else ())
@@ -116,7 +116,7 @@ def _audited(data: str, out: Path) -> tuple[api.AuditReport, api.ReadOptions] | 
 
 
 def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
-    """The kinds of findings to fix by leaving images out; None when the user fixes the data."""
+    """Ask which kinds to fix by leaving images out; None when the user fixes the data."""
     if "most-missing" in report.counts:
         print_note("most of the images are not there: name another folder")
         return None
@@ -132,7 +132,7 @@ def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
 def _trained(
     data: str, read: api.ReadOptions, out: Path, *, recipe: str, limit: str, exclude: list[str]
 ) -> bool:
-    """Train; whether the run was finished."""
+    """Train, and give whether the run was finished."""
     limited = [] if limit == "none" else ["--time-limit", limit]
     excluded = [word for kind in exclude for word in ("--exclude", kind)]
     flags = [*_flags(read), "--out", str(out), "--recipe", recipe, *limited, *excluded]
@@ -182,7 +182,7 @@ def _offer_score(model: str, images: Path) -> None:
     print_note("Its sub-folders are named as the classes.")
     if api.learned_from(model, images):
         print_note(
-            "The model learned from these very images, so a score on them would say nothing; "
+            "The model learned from these very images, so a score on them would mean nothing; "
             f"its test score is on those held out: shopsight evaluate {shlex.quote(model)}"
         )
         return
@@ -221,7 +221,7 @@ def _show_command(*words: str) -> None:
 
 @contextmanager
 def _errors_noted() -> Iterator[None]:
-    """Print what the user got wrong, and go on with the next question."""
+    """Print what the user got wrong; the wizard continues with its next question."""
     try:
         yield
     except ShopsightError as error:

@@ -69,7 +69,7 @@ def compare_backbones(
         backbones: LIBRARY:NAME each.
         out: holds one run per backbone, and the comparison.
         read: how DATA is read, where the recipe does not say so; None adds nothing.
-        recipe: of every run.
+        recipe: for every run.
         settings: further leaves of the recipe, as "training.epochs=3".
         device: where the models are timed.
         accept: as for `train`.
@@ -98,7 +98,7 @@ def compare_backbones(
 
 
 def run_for(backbone: str, out: str | Path) -> RunFolder:
-    """The run folder of a backbone among others in `out`."""
+    """Name the run folder of a backbone among others in `out`."""
     return RunFolder(Path(out) / re.sub(r"[^\w.-]+", "-", backbone))
 
 

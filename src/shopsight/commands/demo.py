@@ -26,7 +26,7 @@ from shopsight.runs.run_folder import RunFolder
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
 STAND_IN = "synthetic"
-# What a run folder of the demo holds from its first minute on.
+# A run folder of the demo holds one of these from its first minute on.
 OWN_FILES = {"audit", "run.json"}
 
 

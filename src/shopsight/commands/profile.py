@@ -23,10 +23,10 @@ def profile(
     Args:
         backbone: LIBRARY:NAME.
         size_px: side of the image; None keeps the backbone's own.
-        classes: of the classifier counted in; None is 1000, or 10 for the `shopsight:` nets.
+        classes: counted for the classifier; None is 1000, or 10 for the `shopsight:` nets.
         batches: batch sizes to time; empty times nothing.
         device: "auto" takes CUDA when it is there, else the CPU.
-        precision: of the timing; "auto" is bf16 where the machine multiplies in it.
+        precision: the number format to time; "auto" is bf16 where the machine multiplies in it.
 
     Raises:
         ConfigError: no such backbone, or not at this size.

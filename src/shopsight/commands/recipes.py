@@ -30,7 +30,7 @@ def recipe(name: str | Path) -> Recipe:
 
 
 def recipe_text(name: str | Path) -> str:
-    """The TOML text of a shipped recipe, or of a file, as it is written.
+    """Read the TOML text of a shipped recipe, or of a file, as it is written.
 
     Raises:
         ConfigError: no such recipe.

@@ -84,13 +84,13 @@ def train(
         data: a folder, a table, the name of a data set, or a catalog; None takes the data set
             that the recipe names.
         out: the run folder to make.
-        read: how DATA is read; it goes before what the recipe's `[data]` section says, and labels
-            to drop add up.
+        read: how DATA is read; it overrides the recipe's `[data]` section, and labels to drop
+            add up.
         recipe: the name of a shipped recipe, a file, or a `Recipe`.
         backbone: LIBRARY:NAME; None keeps the recipe's, as for the next four.
         epochs: passes over the training images.
         time_limit_s: plan as many epochs, at most `epochs`, as fit in these seconds.
-        seed: of the split and of training.
+        seed: for the split and for training.
         folds: train this many networks, each tested on the fold that it never saw.
         fold: train only the network that is tested on this fold, counted from 0.
         settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
@@ -162,7 +162,7 @@ def training_data(
     Args:
         data: None takes the data set that the recipe names.
         recipe: its `[data]` section says how DATA is read where `read` does not.
-        read: goes before the recipe; labels to drop add up.
+        read: overrides the recipe; labels to drop add up.
 
     Returns:
         The catalog, and the recipe whose `[data]` section says how it was read.

@@ -15,7 +15,7 @@ from shopsight.runs.run_folder import RunFolder
 
 # A run or a bundle lies at most this deep below the folder where the search starts.
 SEARCH_DEPTH = 4
-# Of the images that the model is less sure of than this, the least sure ones are shown.
+# The least sure images below this probability are shown.
 SHOWN_IMAGES, SURE = 5, 0.995
 
 

@@ -31,7 +31,7 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         read: how to read it; None guesses everything.
 
     Returns:
-        The catalog; its `notes` say what was guessed, and `shopsight.progress` got them too.
+        The catalog; its `notes`, which `shopsight.progress` got too, list what was guessed.
 
     Raises:
         CatalogError: there is nothing there, it cannot be read as images with labels, or an

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shopsight import api
+from shopsight.catalog.catalog import Catalog
+from shopsight.errors import CatalogError, SplitError
+from tests.helpers import ProductPhotos, make_products
+
+
+def test_products_and_copies_stay_in_one_part(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "photos", per_class=20)
+    shutil.copy(photos.folder / "hat" / "hat-000-0.jpg", photos.folder / "hat" / "copy.jpg")
+    (photos.folder / "hat" / "broken.jpg").write_bytes(b"not an image")
+    out = tmp_path / "splits.parquet"
+    found = api.split(photos.folder, out=out, val=0.2, test=0.2, seed=3)
+    assert found.report.ok
+    assert Catalog.read(out).fingerprint() == found.catalog.fingerprint()
+    by_image = dict(found.catalog.table.select("image", "split").iter_rows())
+    assert by_image["hat/copy.jpg"] == by_image["hat/hat-000-0.jpg"]
+    assert "hat/broken.jpg" not in by_image
+    assert set(by_image.values()) == {"train", "val", "test"}
+    assert not list(tmp_path.glob("*.csv.*"))
+
+
+def test_a_class_must_fit_into_every_part(product_photos: ProductPhotos) -> None:
+    few = api.open_catalog(product_photos.folder).take([0, 1, 20, 21, 40, 41])
+    with pytest.raises(SplitError):
+        api.split(few, val=0.3, test=0.3, read=api.ReadOptions(group="label"))
+
+
+def test_options_that_a_catalog_would_ignore_are_refused(product_photos: ProductPhotos) -> None:
+    catalog = api.open_catalog(product_photos.table)
+    read = api.ReadOptions(encoding="cp1252", images_root="x", label="product")
+    with pytest.raises(CatalogError, match="--images-root, --encoding would change nothing"):
+        api.split(catalog, read=read)
+    with pytest.raises(CatalogError, match="--image would change nothing"):
+        api.audit(product_photos.folder, read=api.ReadOptions(image="file"))
