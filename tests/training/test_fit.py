@@ -1,4 +1,4 @@
-"""Whole trainings on drawn products: resume, kill, memory, folds, time limits."""
+"""Whole trainings on synthetic products: kill, memory, folds, time limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The random generators go on where they were."""
+"""The random generators continue where they were."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Settings that cannot work are told before anything is decoded or written."""
+"""Settings that cannot work are refused before anything is decoded or written."""
 
 from __future__ import annotations
 

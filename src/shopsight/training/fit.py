@@ -146,7 +146,7 @@ class _Training:
         if rank() == 0:
             self.run.add_seconds("cache", clock)
             if self.recipe.cache.mode == "auto":
-                # Resumed on a fuller disk, a run must not go on with other (lossy) pixels.
+                # Resumed on a fuller disk, a run must not continue with other (lossy) pixels.
                 self.recipe = self.recipe.replace(cache={"mode": source.mode})
                 self.run.write_recipe(self.recipe)
         return source

@@ -311,7 +311,7 @@ class ClassifierTraining(lightning.LightningModule):
     # -- what an epoch leaves behind -------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch's row of the history, and decide whether training goes on.
+        """Write the epoch's row of the history, and decide whether training continues.
 
         Raises:
             TrainingError: the loss is no longer finite.
