@@ -123,6 +123,7 @@ def test_train_says_what_is_wrong_before_it_starts(
         (("nowhere", *out), "no such folder"),
         ((product_photos.folder, *out, "--set", "training.epoch=3"), "training.epochs"),
         ((product_photos.folder, *out, "--time-limit", "soon"), "is not a time"),
+        ((product_photos.folder, *out, "--fold", "3"), "--fold 3 needs --folds K"),
         ((product_photos.folder, *out, "--recipe", "fats"), "'fast'"),
         ((product_photos.folder, "--out", finished_run), "already holds a run"),
         (out, "names no data set of its own"),

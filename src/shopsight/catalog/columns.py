@@ -182,7 +182,7 @@ def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
 def choose_text(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
     """Choose by its name the column with a caption or title."""
     named = ranked([column for column in table.columns if column not in taken], TEXT_NAMES)
-    return Choice(named[0] if named else None)
+    return Choice(named[0], f"text from column {named[0]!r}") if named else Choice(None)
 
 
 def read_split(column: pl.Series) -> pl.Series:

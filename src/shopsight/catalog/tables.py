@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+from dataclasses import dataclass
 from encodings.aliases import aliases
 from pathlib import Path
 
@@ -54,44 +55,69 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     table, notes = read_table(path, encoding=read.encoding)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
+    _check_columns(table, read, path)
+    root = None if read.images_root is None else str(read.images_root)
+    located = find_image_paths(table, path, image=read.image, images_root=root)
+    boxes, box_sources = choose_boxes(table, path)
+    chosen = _choose(table, read, path, taken=[located.column, *box_sources])
+    columns, column_notes = chosen.read(table, read.label_separator)
+    used = {located.column, *box_sources, chosen.label.column, chosen.split.column}
+    rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
+    images = pl.Series("image", located.images, dtype=pl.String)
+    return Catalog(
+        pl.DataFrame([images, *boxes, *columns]).hstack(rest),
+        name=Path(path).name,
+        root=located.root,
+        notes=tuple(line for line in (*notes, *located.notes, *column_notes) if line),
+        unlisted=located.unlisted,
+    )
+
+
+def _check_columns(table: pl.DataFrame, read: ReadOptions, path: str) -> None:
     for name in COLUMN_OPTIONS:
         column = getattr(read, name)
         if column is not None and column != NO_COLUMN:
             asked(table, column, flag(name), path)
-    root = None if read.images_root is None else str(read.images_root)
-    located = find_image_paths(table, path, image=read.image, images_root=root)
-    boxes, box_sources = choose_boxes(table, path)
-    taken = [located.column, *box_sources]
-    taken += [name for name in (read.label, read.group, read.text) if name]
-    chosen_split = choose_split(table, taken)
-    taken += _columns(chosen_split)
-    chosen_label = _given(read.label) or choose_label(table, taken, path)
-    taken += _columns(chosen_label)
-    chosen_group = _given(read.group) or choose_group(table, chosen_label.column, taken)
-    chosen_text = _given(read.text) or choose_text(table, [*taken, *_columns(chosen_group)])
-    made = [pl.Series("image", located.images, dtype=pl.String), *boxes]
-    notes += [*located.notes, chosen_label.note, chosen_group.note, chosen_split.note]
-    if chosen_label.column:
-        labels, label_note = read_labels(table[chosen_label.column], read.label_separator)
-        made.append(labels.alias("label"))
-        notes += [label_note, _about_empty(labels)]
-    if chosen_group.column:
-        made.append(as_text(table[chosen_group.column]).alias("group"))
-    if chosen_split.column:
-        made.append(read_split(table[chosen_split.column]).alias("split"))
-    if chosen_text.column:
-        made.append(as_text(table[chosen_text.column]).alias("text"))
-        if read.text is None:
-            notes.append(f"text from column {chosen_text.column!r}")
-    used = {located.column, *box_sources, chosen_label.column, chosen_split.column}
-    rest = _rest(table, used | {chosen_text.column}, group=chosen_group.column)
-    return Catalog(
-        pl.DataFrame(made).hstack(rest),
-        name=Path(path).name,
-        root=located.root,
-        notes=tuple(line for line in notes if line),
-        unlisted=located.unlisted,
-    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The columns of a user's table that a catalog is made of, beside images and boxes."""
+
+    label: Choice
+    group: Choice
+    split: Choice
+    text: Choice
+
+    def read(
+        self, table: pl.DataFrame, label_separator: str | None
+    ) -> tuple[list[pl.Series], list[str]]:
+        """The catalog's columns, and a note on each that was guessed."""
+        columns = []
+        notes = [self.label.note, self.group.note, self.split.note, self.text.note]
+        if self.label.column:
+            labels, note = read_labels(table[self.label.column], label_separator)
+            columns.append(labels.alias("label"))
+            notes[1:1] = [note, _about_empty(labels)]
+        if self.group.column:
+            columns.append(as_text(table[self.group.column]).alias("group"))
+        if self.split.column:
+            columns.append(read_split(table[self.split.column]).alias("split"))
+        if self.text.column:
+            columns.append(as_text(table[self.text.column]).alias("text"))
+        return columns, notes
+
+
+def _choose(table: pl.DataFrame, read: ReadOptions, path: str, *, taken: list[str]) -> _Chosen:
+    """Choose the columns: those that `read` names, and of the others the likeliest."""
+    taken = taken + [name for name in (read.label, read.group, read.text) if name]
+    split = choose_split(table, taken)
+    taken += _columns(split)
+    label = _given(read.label) or choose_label(table, taken, path)
+    taken += _columns(label)
+    group = _given(read.group) or choose_group(table, label.column, taken)
+    text = _given(read.text) or choose_text(table, [*taken, *_columns(group)])
+    return _Chosen(label, group, split, text)
 
 
 def read_table(path: str, *, encoding: str | None = None) -> tuple[pl.DataFrame, list[str]]:

@@ -26,37 +26,42 @@ from shopsight.cli.progress import shown_progress
 TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude")
 
 
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Compare these finished runs; with --backbones, give one DATA instead.",
+    ),
+]
+BackbonesOption = Annotated[
+    str | None,
+    typer.Option("--backbones", metavar="A,B,...", help="Train one run for each, on DATA."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Write compare.html, .csv and .json there."),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split", help="Compare on test, val, or out-of-fold (the default of K-fold runs)."
+    ),
+]
+MeasureOption = Annotated[
+    bool, typer.Option("--measure/--no-measure", help="Profile and time the models.")
+]
+
+
 @takes_data
 def compare(
     options: DataOptions,
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Compare these finished runs; with --backbones, give one DATA instead.",
-        ),
-    ],
-    backbones: Annotated[
-        str | None,
-        typer.Option(
-            "--backbones", metavar="A,B,...", help="Train one run for each of these, on DATA."
-        ),
-    ] = None,
+    runs: RunsArgument,
+    backbones: BackbonesOption = None,
     recipe: RecipeOption = api.PROBE_RECIPE,
     settings: SetOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Write compare.html, .csv and .json there."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", help="Compare on test, val, or out-of-fold (the default of K-fold runs)."
-        ),
-    ] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Profile and time the models.")
-    ] = True,
+    out: OutOption = None,
+    split: SplitOption = None,
+    measure: MeasureOption = True,
     device: DeviceOption = "auto",
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,

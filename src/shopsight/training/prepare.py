@@ -66,6 +66,8 @@ def prepare(
             where=str(run.path),
             fix=f"shopsight train --resume {run.path}, or another --out",
         )
+    if fold is not None and not recipe.folds.count:
+        raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     if not catalog.labels:
         raise CatalogError("there are no labels to train on", where=catalog.name)
     # First what fails fastest: names, weights and settings, before hours of decoding.
@@ -79,10 +81,6 @@ def prepare(
             duplicate_group=_duplicate_group(gated),
         )
         _write_split_report(run, report)
-    elif fold is not None:
-        raise ConfigError(
-            f"fold {fold} of how many?", where="--fold", fix=f"--folds 5 --fold {fold}"
-        )
     about = {
         "command": shlex.join(["shopsight", *sys.argv[1:]]),
         "notes": list(catalog.notes),
