@@ -145,11 +145,11 @@ def test_unusable_tables_are_refused(tmp_path: Path) -> None:
         Catalog(pl.DataFrame({"image": ["a", None]}), "x")
     with pytest.raises(CatalogError, match="unknown split names"):
         Catalog(pl.DataFrame({"image": ["a"], "split": ["dev"]}), "x")
-    with pytest.raises(CatalogError, match=r"not written as '\.xlsx'"):
+    with pytest.raises(CatalogError, match=r"cannot write a catalog as '\.xlsx'"):
         full_catalog().write(tmp_path / "shop.xlsx")
 
 
-def test_the_fingerprint_is_of_content_not_of_place() -> None:
+def test_the_fingerprint_is_of_content_not_of_location() -> None:
     catalog = full_catalog("/photos")
     assert catalog.fingerprint() == full_catalog("/moved").fingerprint()
     other = catalog.with_table(catalog.table.with_columns(price=pl.lit(0)))
