@@ -56,8 +56,9 @@ if TYPE_CHECKING:
     from shopsight.inference.predictor import Prediction as Prediction
     from shopsight.inference.predictor import Predictor as Predictor
     from shopsight.inference.writers import as_row as as_row
-    from shopsight.pages import duration_text as duration_text
     from shopsight.profiling.profile import Profile as Profile
     from shopsight.read_options import ReadOptions as ReadOptions
+    from shopsight.text import duration_text as duration_text
+    from shopsight.text import percent_text as percent_text
 else:
     __getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

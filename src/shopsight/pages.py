@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from shopsight import text
 from shopsight.files import human_bytes, write_text
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -58,32 +58,14 @@ def thumbnail(rgb: UInt8[np.ndarray, "h w 3"], *, side_px: int = 160, quality: i
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def count_text(value: float) -> str:
-    """`12345` -> `"12,345"`."""
-    return f"{value:,.0f}"
-
-
 def percent_text(value: float | None, digits: int = 1) -> str:
-    """`0.8756` -> `"87.6 %"`; None and NaN -> a dash."""
-    if value is None or math.isnan(value):
-        return "\N{EN DASH}"
-    return f"{100 * value:.{digits}f}{NO_BREAK}%"
-
-
-def decimal_text(value: float | None, digits: int = 3) -> str:
-    """`0.12345` -> `"0.123"`; None and NaN -> a dash."""
-    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    """Write a percentage as `shopsight.text` does, with a space that does not break."""
+    return text.percent_text(value, digits).replace(" ", NO_BREAK)
 
 
 def duration_text(seconds: float) -> str:
-    """`5160` -> `"1 h 26 min"`, `75` -> `"1 min 15 s"`, `0.25` -> `"0.2 s"`."""
-    if seconds < 60:
-        return f"{seconds:.0f}{NO_BREAK}s" if seconds >= 10 else f"{seconds:.1f}{NO_BREAK}s"
-    minutes, rest_s = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{NO_BREAK}min {rest_s}{NO_BREAK}s"
-    hours, rest_min = divmod(minutes, 60)
-    return f"{hours}{NO_BREAK}h {rest_min}{NO_BREAK}min"
+    """Write a duration as `shopsight.text` does, with spaces that do not break."""
+    return text.duration_text(seconds).replace(" ", NO_BREAK)
 
 
 @cache
@@ -95,9 +77,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = count_text
+    environment.filters["count"] = text.count_text
     environment.filters["percent"] = percent_text
-    environment.filters["decimal"] = decimal_text
+    environment.filters["decimal"] = text.decimal_text
     environment.filters["duration"] = duration_text
     environment.filters["bytes"] = human_bytes
     return environment

@@ -1,8 +1,11 @@
-"""How counts and lists are written in messages."""
+"""How numbers, counts and lists are written, in messages, tables and pages."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+NOT_A_NUMBER = "\N{EN DASH}"
 
 
 def counted(count: int, noun: str) -> str:
@@ -28,3 +31,47 @@ def listed(names: Sequence[str], *, most: int = 5) -> str:
     """
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, ... ({len(names):,} in all)"
+
+
+def count_text(value: float) -> str:
+    """Write a count.
+
+    >>> count_text(12345)
+    '12,345'
+    """
+    return f"{value:,.0f}"
+
+
+def percent_text(value: float | None, digits: int = 1) -> str:
+    """Write a fraction as a percentage; None and NaN as a dash.
+
+    >>> percent_text(0.8756), percent_text(0.8756, 0)
+    ('87.6 %', '88 %')
+    """
+    if value is None or math.isnan(value):
+        return NOT_A_NUMBER
+    return f"{100 * value:.{digits}f} %"
+
+
+def decimal_text(value: float | None, digits: int = 3) -> str:
+    """Write a number with its decimals; None and NaN as a dash.
+
+    >>> decimal_text(0.12345)
+    '0.123'
+    """
+    return NOT_A_NUMBER if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration in its two largest units.
+
+    >>> duration_text(5160), duration_text(75), duration_text(42), duration_text(0.25)
+    ('1 h 26 min', '1 min 15 s', '42 s', '0.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest_s} s"
+    hours, rest_min = divmod(minutes, 60)
+    return f"{hours} h {rest_min} min"

@@ -19,7 +19,7 @@ from shopsight.cli.options import (
     names_in,
     takes_data,
 )
-from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
+from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 # These are about training, and change nothing for finished runs.
@@ -111,7 +111,7 @@ def show(found: api.Comparison) -> None:
         Column("GMACs", True),
         Column("latency (ms)", True),
         Column("throughput (images/s, batch 32)", True),
-        Column("training", True),
+        Column("training", right=True, fold=False),
     ]
     print_table(columns, [_row(entry) for entry in found.entries], title=title)
     for backbone, reason in found.left_out.items():
@@ -125,7 +125,7 @@ def _row(entry: api.Entry) -> list[str]:
     score, difference, profile = entry.score, entry.difference, entry.profile
     return [
         entry.name,
-        f"{percent(score.value)} [{100 * score.low:.1f}, {100 * score.high:.1f}]",
+        f"{api.percent_text(score.value)} [{100 * score.low:.1f}, {100 * score.high:.1f}]",
         "best"
         if difference is None
         else f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, "

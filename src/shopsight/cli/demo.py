@@ -14,7 +14,6 @@ from shopsight.cli.output import (
     INTERRUPTED,
     Column,
     count,
-    percent,
     print_line,
     print_note,
     print_table,
@@ -66,9 +65,9 @@ def _show_scores(done: api.DemoResult) -> None:
     ]
     for part, evaluation in evaluations.items():
         score = evaluation.score
-        interval = f"{percent(score.low)} to {percent(score.high)}"
+        interval = f"{api.percent_text(score.low)} to {api.percent_text(score.high)}"
         name = f"{part} {evaluation.headline.replace('_', ' ')}"
-        rows.append([name, f"{percent(score.value, 2)}   (95 % interval {interval})"])
+        rows.append([name, f"{api.percent_text(score.value, 2)}   (95 % interval {interval})"])
     rows.append(["time", f"{done.took_s:.0f} s in all"])
     print_table([Column("", fold=False), Column("")], rows, title="shopsight demo")
 
@@ -79,7 +78,7 @@ def _show_predictions(done: api.DemoResult) -> None:
         label, probability = prediction.labels[0], prediction.probabilities[0]
         true = done.truth[prediction.source]
         mark = "" if label == true else "wrong"
-        rows.append([prediction.source, true, label, percent(probability), mark])
+        rows.append([prediction.source, true, label, api.percent_text(probability), mark])
     columns = [Column("test image", fold=False), Column("is"), Column("predicted"), Column("")]
     print_table([*columns, Column("")], rows)
 

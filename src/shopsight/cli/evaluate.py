@@ -16,7 +16,7 @@ from shopsight.cli.options import (
     OptionalDataArgument,
     takes_data,
 )
-from shopsight.cli.output import Column, count, percent, print_json, print_line, print_table
+from shopsight.cli.output import Column, count, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 # Measured in nats, not as a fraction.
@@ -84,7 +84,7 @@ def _images(evaluation: api.Evaluation) -> str:
 def _metric(evaluation: api.Evaluation, name: str) -> str:
     if name not in evaluation.metrics:
         return ""
-    shown = _loss if name in LOSSES else percent
+    shown = _loss if name in LOSSES else api.percent_text
     text = shown(evaluation.metrics[name])
     interval = evaluation.intervals.get(name)
     if interval is None:

@@ -150,11 +150,6 @@ def _print_blocks(
         console.print(grid)
 
 
-def percent(fraction: float, digits: int = 1) -> str:
-    """`0.8756` -> `"87.6 %"`."""
-    return f"{100 * fraction:.{digits}f} %"
-
-
 def count(number: int) -> str:
     """`12345` -> `"12,345"`."""
     return f"{number:,}"

@@ -12,7 +12,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DeviceOption, JsonOption
-from shopsight.cli.output import count, percent, print_line, print_note
+from shopsight.cli.output import count, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 
@@ -65,7 +65,7 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
     for prediction in counted:
         if lines and prediction.error is None:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-            guesses = ", ".join(f"{label} {percent(value)}" for label, value in pairs)
+            guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
             print_line(f"{prediction.source}: {guesses}")
     return counted.summary()
 

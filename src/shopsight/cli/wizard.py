@@ -21,7 +21,6 @@ from shopsight.cli.output import (
     INTERRUPTED,
     Column,
     count,
-    percent,
     print_line,
     print_note,
     print_table,
@@ -201,11 +200,11 @@ def show_predictions(file: Path) -> None:
     rows = [[label, count(number)] for label, number in found.counts.items()]
     print_table([Column("label"), Column("images", right=True)], rows)
     if not found.least_sure:
-        print_line(f"sure of all of them: {percent(found.sure)} or more")
+        print_line(f"sure of all of them: {api.percent_text(found.sure)} or more")
         return
     print_table(
         [Column("least sure of"), Column("label"), Column("probability", right=True)],
-        [[image, label, percent(value)] for image, label, value in found.least_sure],
+        [[image, label, api.percent_text(value)] for image, label, value in found.least_sure],
     )
 
 

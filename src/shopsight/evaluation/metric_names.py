@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from shopsight.metrics.intervals import Interval
-from shopsight.pages import decimal_text, percent_text
+from shopsight.pages import percent_text
+from shopsight.text import decimal_text
 
 TITLES = {
     "accuracy": "Accuracy",

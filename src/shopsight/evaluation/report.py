@@ -19,7 +19,8 @@ from shopsight.evaluation.metric_names import part_name, range_text, title_of, v
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation, score
-from shopsight.pages import count_text, write_page
+from shopsight.pages import write_page
+from shopsight.text import count_text
 
 REPORT_FILE = "report.html"
 MEANS = {
