@@ -220,6 +220,7 @@ def _write(image: Tensor) -> Tensor:
         (lambda image: image.cumsum(3), "cumsum"),
         (lambda image: functional.conv2d(image.roll(1, 3), torch.ones(1, 3, 3, 3)), "conv2d"),
         (lambda image: torch.einsum("bchw,hk->bckw", image, torch.ones(32, 2)), "einsum"),
+        (lambda image: functional.pad(image.flatten(1), (0, 4)), "pad"),
         (_write, "setitem"),
     ],
 )

@@ -1,8 +1,7 @@
 """What a network costs and how much of the image it sees.
 
-MACs are the multiply-adds of convolutions and matrix products (attention's two included); FLOPs
-are twice that. Published tables mix the two up: here both are always given. Normalization,
-activations and biases are left out of both, as is usual.
+MACs are the multiply-adds of convolutions and matrix products, with the two products of attention;
+FLOPs are twice that. Published tables often confuse the two, so both are always given.
 """
 
 from __future__ import annotations
@@ -34,11 +33,15 @@ FASHION_CLASSES = 10
 
 @dataclass(frozen=True)
 class StageProfile:
-    """Attributes:
-    name: the modules' common name; "stem", and "embedding" for the backbone's output.
-    stride_px: input pixels between neighboring positions; None once positions are mixed.
-    receptive_field: side of the input window, pixels, that one position sees; padding and the
-        image's border not subtracted.
+    """What a position at the end of a stage sees.
+
+    Attributes:
+        name: the modules' common name, or "stem", or "top"; "embedding" for the backbone's output.
+        stride_px: input pixels between neighboring positions; None where there are no positions, or
+            none that could be told apart.
+        receptive_field: side of the window of input pixels that one position depends on; padding
+            and what lies beyond the image's border are not subtracted. "global" where the positions
+            of a whole axis were combined. None if the stage does not depend on the image.
     """
 
     name: str
@@ -72,9 +75,13 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class Speed:
-    """Attributes:
-    latency_ms: median time of one batch.
-    images_per_s: at that latency.
+    """How fast one batch size runs.
+
+    Attributes:
+        batch: images a batch.
+        latency_ms: median time of one batch.
+        images_per_s: throughput at that latency.
+        runs: number of batches that were timed.
     """
 
     batch: int
@@ -88,11 +95,14 @@ class Profile:
     """Cost of one network at one image size.
 
     Attributes:
+        backbone: name of the network.
+        size_px: side of the image.
         classes: outputs of the classifier that is counted in.
+        parameters: with those of the classifier.
         macs: multiply-adds for one image.
-        activation_bytes: what backward keeps of one image, in fp32; weights not included.
+        activation_bytes: what the backward pass of one image needs, in fp32, without weights.
         stages: from input to output.
-        rows: per layer, in order of execution.
+        rows: layers, in the order of execution.
         unknown_functions: functions of torch that the receptive field has no rule for; their
             results are taken to be global, which is an upper bound.
         speeds: measured (`shopsight.profiling.speed`), one per batch size; may be empty.
@@ -132,11 +142,15 @@ class Profile:
 def backbone_with_classifier(
     name: str, *, size_px: int | None = None, classes: int | None = None
 ) -> tuple[ProductModel, int]:
-    """A backbone with random weights (cost needs no others) and a linear head; its classes.
+    """Create a backbone with random weights, which suffice for its cost, and a linear head.
 
     Args:
-        size_px: None keeps the backbone's own.
+        name: of the backbone, e.g. "timm:resnet18".
+        size_px: side of the image; None keeps the backbone's own.
         classes: None is 1000, as published costs count, or 10 for the `shopsight:` nets.
+
+    Returns:
+        The network in eval mode, and its number of classes.
 
     Raises:
         ConfigError: no such backbone, or not at this size.
@@ -150,9 +164,13 @@ def backbone_with_classifier(
 
 
 def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
-    """Measure the cost of a network, from uint8 images to logits, at its own image size.
+    """Determine the cost of a network, from uint8 images to logits, at its own image size.
 
-    The network is left in eval mode.
+    Runs it twice on one image, and leaves it in eval mode.
+
+    Args:
+        name: of the network, for `Profile.backbone`.
+        classes: outputs of its head.
     """
     size_px = model.preprocess.size_px
     image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
@@ -296,7 +314,10 @@ class _Kept:
 
 
 def kept_for_backward(model: nn.Module, image: Tensor) -> int:
-    """Bytes of activations that autograd keeps of `image` until backward, each storage once."""
+    """Bytes of activations that autograd keeps for the backward pass of `image`.
+
+    Each storage counts once; those of weights, buffers and the image do not.
+    """
     own = [t.untyped_storage() for t in (*model.parameters(), *model.buffers(), image)]
     # Weak, because a forward method may drop a part of the graph, which frees its memory.
     alive: WeakSet[_Kept] = WeakSet()

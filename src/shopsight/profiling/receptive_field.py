@@ -166,7 +166,8 @@ def _rule(name: str, argument: Any, reach: Reach, shape: tuple[int, ...]) -> Rea
         return _slide(reach, shape, kernel, argument(2, "stride") or kernel, padding, dilation)
     if name == "pad" and any(argument(1, "pad")):
         pads = [*argument(1, "pad"), 0, 0]  # left, right, top, bottom, other dimensions
-        return None if any(pads[4:]) else _slide(reach, shape, 1, 1, (pads[2], pads[0]), 1)
+        is_map = len(shape) > 2 and not any(pads[4:])
+        return _slide(reach, shape, 1, 1, (pads[2], pads[0]), 1) if is_map else None
     if name in ("group_norm", "instance_norm", "pad"):
         return replace(reach, is_global=reach.is_global or name != "pad")
     if name in ("linear", "matmul"):

@@ -1,4 +1,4 @@
-"""How fast an engine answers."""
+"""How fast an engine runs a network."""
 
 from __future__ import annotations
 
