@@ -15,9 +15,9 @@ from shopsight.profiling.profile import (
 )
 
 
-def profile_of(name: str, classes: int | None = None, size_px: int | None = None) -> Profile:
-    model, classes = backbone_with_classifier(name, size_px=size_px, classes=classes)
-    return profile_model(model, name=name, classes=classes)
+def profile_of(name: str, num_classes: int | None = None, size_px: int | None = None) -> Profile:
+    model, num_classes = backbone_with_classifier(name, size_px=size_px, num_classes=num_classes)
+    return profile_model(model, name=name, num_classes=num_classes)
 
 
 def fields(profile: Profile) -> dict[str, object]:
@@ -40,7 +40,7 @@ def test_fashion_net_costs_what_is_published() -> None:
 
 
 def test_rows_add_up() -> None:
-    profile = profile_of("timm:resnet18", classes=18)
+    profile = profile_of("timm:resnet18", num_classes=18)
     assert sum(row.parameters for row in profile.rows) == profile.parameters
     assert sum(row.macs for row in profile.rows) == profile.macs
     rows = {row.name: row for row in profile.rows}
@@ -123,9 +123,9 @@ def test_a_trained_model_is_profiled_as_it_is_used() -> None:
         classes=7,
     )
     model = ProductModel(backbone.module, head, backbone.preprocess)
-    profile = profile_model(model, name=backbone.name, classes=7)
+    profile = profile_model(model, name=backbone.name, num_classes=7)
     assert profile.parameters == sum(p.numel() for p in model.parameters())
-    plain = profile_of("shopsight:fashion_cnn", classes=7)
+    plain = profile_of("shopsight:fashion_cnn", num_classes=7)
     added = 32 * 16 + 16 * 16 + 16 * 7 - 32 * 7
     assert profile.macs == plain.macs + added
     assert fields(profile) == fields(plain)

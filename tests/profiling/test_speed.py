@@ -8,9 +8,9 @@ from shopsight.profiling.speed import profile_and_time
 
 
 def test_speed_is_measured_per_batch_size() -> None:
-    model, classes = backbone_with_classifier("shopsight:fashion_cnn")
+    model, num_classes = backbone_with_classifier("shopsight:fashion_cnn")
     profile = profile_and_time(
-        model, name="shopsight:fashion_cnn", classes=classes, batches=(1, 4), device="cpu"
+        model, name="shopsight:fashion_cnn", num_classes=num_classes, batches=(1, 4), device="cpu"
     )
     one, four = profile.speed(1), profile.speed(4)
     assert one is not None
@@ -25,10 +25,10 @@ def test_speed_is_measured_per_batch_size() -> None:
 
 
 def test_nothing_is_timed_unless_asked_for() -> None:
-    model, classes = backbone_with_classifier("shopsight:fashion_cnn", classes=3)
-    profile = profile_and_time(model, name="net", classes=classes, batches=())
+    model, num_classes = backbone_with_classifier("shopsight:fashion_cnn", num_classes=3)
+    profile = profile_and_time(model, name="net", num_classes=num_classes, batches=())
     assert profile.speeds == ()
     assert profile.measured_on == ""
-    assert profile.classes == 3
+    assert profile.num_classes == 3
     with pytest.raises(ConfigError, match="no device"):
-        profile_and_time(model, name="net", classes=classes, device="abacus")
+        profile_and_time(model, name="net", num_classes=num_classes, device="abacus")

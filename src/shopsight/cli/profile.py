@@ -81,7 +81,7 @@ def _summary(found: api.Profile) -> None:
                 f"{speed.latency_ms:.1f} ms, {speed.images_per_s:.1f} images/s",
             ]
         )
-    title = f"{found.backbone}, {found.size_px} px, {count(found.classes)} classes"
+    title = f"{found.backbone}, {found.size_px} px, {count(found.num_classes)} classes"
     print_table([Column("", fold=False), Column("", right=True)], rows, title=title)
     if found.speeds:
         print_line(f"medians of {found.measured_on}")

@@ -31,11 +31,11 @@ def profile(
     Raises:
         ConfigError: no such backbone, or not at this size.
     """
-    model, num_classes = backbone_with_classifier(backbone, size_px=size_px, classes=classes)
+    model, num_classes = backbone_with_classifier(backbone, size_px=size_px, num_classes=classes)
     return profile_and_time(
         model,
         name=backbone,
-        classes=num_classes,
+        num_classes=num_classes,
         batches=batches,
         device=device,
         precision=precision,

@@ -350,7 +350,7 @@ def _measured(entry: Entry, device: str) -> Entry:
     profile = profile_and_time(
         build_model(bundle),
         name=bundle.info.backbone,
-        classes=len(bundle.info.labels),
+        num_classes=len(bundle.info.labels),
         batches=(LATENCY_BATCH, THROUGHPUT_BATCH),
         device=device,
     )

@@ -162,5 +162,7 @@ def _within(budget_ms: float, backbone: str, classes: int, device: str) -> Candi
 
 
 def _profile(backbone: str, classes: int, device: str, batches: tuple[int, ...]) -> Profile:
-    model, classes = backbone_with_classifier(backbone, classes=classes)
-    return profile_and_time(model, name=backbone, classes=classes, batches=batches, device=device)
+    model, num_classes = backbone_with_classifier(backbone, num_classes=classes)
+    return profile_and_time(
+        model, name=backbone, num_classes=num_classes, batches=batches, device=device
+    )

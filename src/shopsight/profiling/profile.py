@@ -97,7 +97,7 @@ class Profile:
     Attributes:
         backbone: name of the network.
         size_px: side of the image.
-        classes: outputs of the classifier that is counted in.
+        num_classes: outputs of the classifier, which is counted in.
         parameters: with those of the classifier.
         macs: multiply-adds for one image.
         activation_bytes: what the backward pass of one image needs, in fp32, without weights.
@@ -111,7 +111,7 @@ class Profile:
 
     backbone: str
     size_px: int
-    classes: int
+    num_classes: int
     parameters: int
     macs: int
     activation_bytes: int
@@ -140,14 +140,14 @@ class Profile:
 
 
 def backbone_with_classifier(
-    name: str, *, size_px: int | None = None, classes: int | None = None
+    name: str, *, size_px: int | None = None, num_classes: int | None = None
 ) -> tuple[ProductModel, int]:
     """Create a backbone with random weights, which suffice for its cost, and a linear head.
 
     Args:
         name: of the backbone, e.g. "timm:resnet18".
         size_px: side of the image; None keeps the backbone's own.
-        classes: None is 1000, as published costs count, or 10 for the `shopsight:` nets.
+        num_classes: None is 1000, as published costs count, or 10 for the `shopsight:` nets.
 
     Returns:
         The network in eval mode, and its number of classes.
@@ -157,20 +157,20 @@ def backbone_with_classifier(
         ExtraMissingError: its library is not installed.
     """
     backbone = create_backbone(name, weights="random", size_px=size_px)
-    if classes is None:
-        classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=classes)
-    return ProductModel(backbone.module, head, backbone.preprocess).eval(), classes
+    if num_classes is None:
+        num_classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=num_classes)
+    return ProductModel(backbone.module, head, backbone.preprocess).eval(), num_classes
 
 
-def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
+def profile_model(model: ProductModel, *, name: str, num_classes: int) -> Profile:
     """Determine the cost of a network, from uint8 images to logits, at its own image size.
 
     Runs it twice on one image, and leaves it in eval mode.
 
     Args:
         name: of the network, for `Profile.backbone`.
-        classes: outputs of its head.
+        num_classes: outputs of its head.
     """
     size_px = model.preprocess.size_px
     image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
@@ -180,7 +180,7 @@ def profile_model(model: ProductModel, *, name: str, classes: int) -> Profile:
     return Profile(
         backbone=name,
         size_px=size_px,
-        classes=classes,
+        num_classes=num_classes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         macs=sum(macs.values()),
         activation_bytes=kept_for_backward(model, image),

@@ -16,13 +16,22 @@ from shopsight.models.product_model import ProductModel
 from shopsight.profiling.profile import Profile, Speed, profile_model
 from shopsight.runtime import retain_freed_memory
 
+# Per batch size: as many runs as fit into the seconds, within these limits.
 MIN_RUNS, MAX_RUNS, SECONDS_PER_BATCH_SIZE = 3, 50, 2.0
 
 
 def measure_speeds(engine: Engine, *, size_px: int, batches: Sequence[int]) -> tuple[Speed, ...]:
-    """Median time from uint8 images to logits for each batch size.
+    """Time an engine from uint8 images to logits.
 
-    The first run, which allocates and picks kernels, does not count.
+    Takes the median of at least `MIN_RUNS` runs of each batch size. The first run, which allocates
+    memory and chooses kernels, does not count.
+
+    Args:
+        size_px: side of the images.
+        batches: batch sizes.
+
+    Returns:
+        One measurement per batch size, in their order.
     """
     speeds = []
     for batch in batches:
@@ -42,17 +51,26 @@ def profile_and_time(
     model: ProductModel,
     *,
     name: str,
-    classes: int,
+    num_classes: int,
     batches: Sequence[int] = (1, 32),
     device: str = "auto",
     precision: Literal["auto", "32", "bf16"] = "auto",
 ) -> Profile:
-    """Cost of a network, and its speed as `predict` runs it. Takes the network over.
+    """Determine the cost of a network, and its speed in the engine that `predict` uses.
+
+    The engine changes the network's layout and precision: do not use the network afterwards.
+
+    Args:
+        name: of the network, for `Profile.backbone`.
+        num_classes: outputs of its head.
+        batches: batch sizes to time; empty times nothing.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        precision: "auto" is bf16 where the machine multiplies in it.
 
     Raises:
         ConfigError: no such device.
     """
-    profile = profile_model(model, name=name, classes=classes)
+    profile = profile_model(model, name=name, num_classes=num_classes)
     if not batches:
         return profile
     engine = TorchEngine(model, device=device, precision=precision)
@@ -61,7 +79,7 @@ def profile_and_time(
 
 
 def _device_text(engine: TorchEngine) -> str:
-    """`"torch on the CPU, fp32, 1 thread"`."""
+    """What measured, e.g. `"torch on the CPU, fp32, 1 thread"`."""
     device = {"cpu": "the CPU", "cuda": "the GPU"}.get(engine.device.type, engine.device.type)
     precision = "fp32" if engine.precision == "32" else engine.precision
     text = f"torch on {device}, {precision}"
