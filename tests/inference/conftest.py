@@ -24,7 +24,7 @@ BACKBONE = "timm:test_efficientnet"
 
 @pytest.fixture(scope="session")
 def files(product_photos: ProductPhotos) -> list[str]:
-    """Paths of all drawn images, in the order of a folder's listing."""
+    """Paths of all synthetic images, in the order of a folder's listing."""
     return sorted(str(path) for path in product_photos.folder.rglob("*.jpg"))
 
 

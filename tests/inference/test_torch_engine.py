@@ -74,6 +74,7 @@ def test_devices() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_a_gpu_the_outputs_are_those_of_the_cpu(model: ProductModel, images: np.ndarray) -> None:
     exact = reference_engine(model).run(images)
     for precision, tolerance in (("32", 0.02), ("bf16", 0.1)):

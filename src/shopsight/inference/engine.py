@@ -27,10 +27,14 @@ class Engine(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For example "torch on cpu, 32"."""
+        ...
 
     @property
-    def precision(self) -> EnginePrecision: ...
+    def precision(self) -> EnginePrecision:
+        """Number format of the multiplications."""
+        ...
 
     def run(
         self, images: UInt8[np.ndarray, "b s s 3"]

@@ -85,14 +85,17 @@ class Predictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the logits."""
         return self.info.labels
 
     @property
     def preprocess(self) -> Preprocess:
+        """How an image becomes the network's input."""
         return self.info.preprocess
 
     @property
     def temperature(self) -> float:
+        """Logits are divided by it before they become probabilities."""
         return self.info.temperature
 
     def predict_batch(
