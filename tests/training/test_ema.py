@@ -1,5 +1,7 @@
 """The average of the weights."""
 
+import math
+
 import pytest
 import torch
 
@@ -20,6 +22,19 @@ def test_follows_the_formula_and_swaps_back() -> None:
     assert float(layer.weight.detach()) == pytest.approx(expected, abs=1e-6)
     average.swap(layer)
     assert float(layer.weight.detach()) == -2.0
+
+
+@pytest.mark.parametrize("steps", [1, 5, 30])
+def test_the_first_weights_are_forgotten_as_fast_as_the_docstring_says(steps: int) -> None:
+    layer = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.ones_(layer.weight)
+    average = ModelEma(layer, decay=0.9999)
+    torch.nn.init.zeros_(layer.weight)
+    for _ in range(steps):
+        average.update(layer)
+    left = math.factorial(10) * math.factorial(steps + 1) / math.factorial(steps + 10)
+    assert float(average.average["weight"]) == pytest.approx(left, rel=1e-9)
+    assert left < math.factorial(10) / steps**9
 
 
 def test_state_round_trip() -> None:

@@ -97,6 +97,25 @@ def test_effective_weights_favour_rare_classes_less_than_balanced() -> None:
     assert 1.0 < effective[0] / effective[1] < balanced[0] / balanced[1]
 
 
+@pytest.mark.parametrize("count", [1, 2, 50, 3000])
+def test_effective_weights_count_the_distinct_images_that_are_expected(count: int) -> None:
+    """By the recursion: the next image is new with probability 1 - seen / 1000."""
+    seen = 0.0
+    for _ in range(count):
+        seen += 1.0 - seen / 1000
+    weights = class_weights(TrainingSettings(class_weights="effective"), [count, 1], "ab")
+    assert weights is not None
+    assert float(weights[1] / weights[0]) == pytest.approx(seen, rel=1e-4)
+
+
+def test_right_answers_count_less_in_the_focal_loss() -> None:
+    """At p = 0.9 and gamma = 2 a hundredth of the cross-entropy."""
+    logits, target = torch.tensor([[math.log(9.0), 0.0]]), torch.tensor([[1.0, 0.0]])
+    plain = ClassificationLoss(TrainingSettings(), None)(logits, target)
+    focal = TrainingSettings(loss="focal", focal_gamma=2.0)
+    assert float(ClassificationLoss(focal, None)(logits, target) / plain) == pytest.approx(0.01)
+
+
 def test_a_table_of_weights_names_labels() -> None:
     settings = TrainingSettings(class_weights={"shoe": 2.0})
     weights = class_weights(settings, [3, 3], ["hat", "shoe"])
