@@ -111,7 +111,7 @@ def test_a_weight_file_does_not_go_with_a_start_from_scratch(
         with pytest.raises(ConfigError) as caught:
             fit(catalog, small(asked), tmp_path / "run")
         text = str(caught.value)
-        assert "training.mode = 'scratch' does not go with the weights 'some.pth'" in text
+        assert "training.mode = 'scratch' and the weights 'some.pth' exclude each other" in text
         assert "--set training.mode=finetune" in text
         assert "--set model.weights=random" in text
     for weights in ("pretrained", "random"):

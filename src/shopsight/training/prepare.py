@@ -1,4 +1,4 @@
-"""Everything that must be right before the first training step."""
+"""All checks before the first training step, and the run folder that training starts from."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
+
+# Images enlarged further than this hold no more detail, and cost time.
+MOST_MAGNIFIED = 4
 
 
 def prepare(
@@ -159,29 +162,35 @@ def _weights(recipe: Recipe) -> str:
     if recipe.training.mode != "scratch":
         return weights
     named = weights
-    # "pretrained" is the default: nobody need take it back to start from scratch, unless the
+    # "pretrained" is the default and need not be unset for a start from scratch, unless the
     # backbone's own name holds a file.
     if weights == "pretrained" and recipe.model.backbone.startswith("local:"):
         named = recipe.model.backbone.partition("@")[2] or weights
     if named not in ("pretrained", "random"):
         raise ConfigError(
-            f"training.mode = 'scratch' does not go with the weights {named!r}",
+            f"training.mode = 'scratch' and the weights {named!r} exclude each other",
             fix="1. --set training.mode=finetune   (begins with the file)\n"
-            "2. --set model.weights=random   (begins with nothing)",
+            "2. --set model.weights=random   (begins without it)",
         )
     return "random"
 
 
 def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
-    """The recipe with the backbone's preprocessing and the machine's precision written out, and
-    what the weights are.
+    """Replace every "auto" of a recipe by what it means for this backbone and machine.
 
-    The network is built as training will build it, and shown an image of every size: what cannot
+    The network is built as training will build it and run on an image of every size: what cannot
     work must fail before hours of decoding.
 
+    Args:
+        recipe: settings, possibly with "auto" in them.
+        catalog: labeled images.
+
+    Returns:
+        The resolved recipe, and what the backbone's weights are.
+
     Raises:
-        ConfigError: settings that fit neither each other, nor the backbone, nor these labels.
-        WeightsError: the weights are out of reach, or do not fit.
+        ConfigError: settings that do not fit each other, the backbone or the labels.
+        WeightsError: the weights cannot be had, or do not fit.
         ExtraMissingError: the backbone's library or the tracker is not installed.
     """
     if recipe.tracking.tracker != "none":
@@ -197,20 +206,8 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         size_px=None if size == "auto" else size,
     )
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
-    if catalog.multilabel and recipe.training.loss != "bce":
-        raise ConfigError(
-            f"images of {catalog.name} have several labels, which loss "
-            f"{recipe.training.loss!r} does not take",
-            where="training.loss",
-            fix="--set training.loss=bce",
-        )
+    _check_loss(recipe, catalog)
     sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
-    if max(sizes) > 4 * preprocess.size_px:
-        raise ConfigError(
-            f"training.progressive_sizes_px = {list(sizes)} magnifies images of "
-            f"{preprocess.size_px} px",
-            fix=f"--set preprocess.size_px={max(sizes)}",
-        )
     _check_sizes(backbone, recipe, sizes, preprocess.size_px)
     resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
@@ -234,7 +231,23 @@ def _check_preprocess(recipe: Recipe) -> None:
         ) from error
 
 
+def _check_loss(recipe: Recipe, catalog: Catalog) -> None:
+    if catalog.multilabel and recipe.training.loss != "bce":
+        raise ConfigError(
+            f"images of {catalog.name} have several labels, but loss "
+            f"{recipe.training.loss!r} takes one",
+            where="training.loss",
+            fix="--set training.loss=bce",
+        )
+
+
 def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
+    if max(sizes) > MOST_MAGNIFIED * own_size:
+        raise ConfigError(
+            f"training.progressive_sizes_px = {list(sizes)} magnifies images of {own_size} px",
+            fix=f"1. --set training.progressive_sizes_px=[]   (trains at {own_size} px)\n"
+            f"2. --set preprocess.size_px={max(sizes)}   (prepares larger images)",
+        )
     _check_size(backbone, own_size, where="preprocess.size_px", fix="--set preprocess.size_px=auto")
     if recipe.training.mode != "probe":
         for size_px in sorted(set(sizes) - {own_size}):
@@ -247,7 +260,7 @@ def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own
 
 
 def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> None:
-    """Networks with windows or position embeddings do not take images of every size."""
+    """Run the network once: windows or position embeddings may not take every size."""
     try:
         with torch.inference_mode():
             backbone.module.eval()(torch.zeros(1, 3, size_px, size_px))
