@@ -43,18 +43,23 @@ class Lambda(nn.Module):
 
 # ------------------------------------------------------------------- against published figures
 def test_vgg16() -> None:
-    net = timm.create_model("vgg16", num_classes=0)
-    reach, unknown = follow(net.features, torch.zeros(1, 3, 224, 224))
+    with torch.device("meta"):  # without its 138 M parameters: the values do not matter
+        net = timm.create_model("vgg16", num_classes=0)
+    features = net.features.to_empty(device="cpu")
+    reach, unknown = follow(features, torch.zeros(1, 3, 224, 224))
     assert (reach.receptive_field, reach.stride_px, unknown) == (212, 32.0, set())
-    assert field(nn.Sequential(net.features, net.pre_logits), 224) == "global"
 
 
 # Araujo et al. 2019, table 1. Its ResNets stride elsewhere than timm's.
 @pytest.mark.parametrize(
     ("name", "published"),
-    [("mobilenetv1_100", 315), ("inception_v3", 1311), ("inception_v4", 2071),
-     ("inception_resnet_v2", 3039)],
-)  # fmt: skip
+    [
+        ("mobilenetv1_100", 315),
+        ("inception_v3", 1311),
+        pytest.param("inception_v4", 2071, marks=pytest.mark.slow),
+        pytest.param("inception_resnet_v2", 3039, marks=pytest.mark.slow),
+    ],
+)
 def test_table_of_araujo(name: str, published: int) -> None:
     net = timm.create_model(name, num_classes=0)
     net.forward = net.forward_features
@@ -135,7 +140,7 @@ def measured_field(net: nn.Module, side: int = 160) -> int:
     return int(extent.max())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(LAYERS, min_size=1, max_size=4))
 def test_it_is_where_the_gradient_is(layers: list[nn.Module]) -> None:
     # The convolution at the end combines the channels, whose windows may differ.
