@@ -35,7 +35,8 @@ class DataSet:
 
 def data_sets() -> list[DataSet]:
     """List the data sets that are known by name."""
-    return [_described(one) for one in DATASETS.values()]
+    recipes = _recipes_by_data()
+    return [_described(one, recipes) for one in DATASETS.values()]
 
 
 def data_set(name: str) -> DataSet:
@@ -44,16 +45,24 @@ def data_set(name: str) -> DataSet:
     Raises:
         SourceError: there is none.
     """
-    return _described(dataset(name))
+    return _described(dataset(name), _recipes_by_data())
 
 
-def _described(one: Dataset) -> DataSet:
+def _recipes_by_data() -> dict[str, list[str]]:
+    """The shipped recipes of each data set."""
+    found: dict[str, list[str]] = {}
+    for name in recipe_names():
+        found.setdefault(load_recipe(name).about.data, []).append(name)
+    return found
+
+
+def _described(one: Dataset, recipes: dict[str, list[str]]) -> DataSet:
     return DataSet(
-        one.name,
-        one.title,
-        one.license,
-        one.num_classes,
-        one.num_images,
-        one.source,
-        tuple(name for name in recipe_names() if load_recipe(name).about.data == one.name),
+        name=one.name,
+        title=one.title,
+        license=one.license,
+        num_classes=one.num_classes,
+        num_images=one.num_images,
+        source=one.source,
+        recipes=tuple(recipes.get(one.name, ())),
     )
