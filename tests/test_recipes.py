@@ -71,11 +71,11 @@ def reduced(name: str) -> Recipe:
 
 @pytest.fixture(scope="module")
 def few(product_photos: Any) -> Catalog:
-    """24 of the drawn images, 8 of each class."""
+    """24 of the synthetic images, 8 of each class."""
     catalog = open_catalog(product_photos.folder)
     labels = catalog.table["label"].to_list()
-    places = [np.flatnonzero([each == label for each in labels])[:8] for label in catalog.labels]
-    return catalog.take(np.concatenate(places))
+    rows = [np.flatnonzero([each == label for each in labels])[:8] for label in catalog.labels]
+    return catalog.take(np.concatenate(rows))
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -11,6 +11,7 @@ from shopsight.errors import ConfigError, ImageError
 from shopsight.loading.augment import augment
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.loading.offline_augment import apply_offline, offline_samples
+from shopsight.prefetch import THREAD_NAME
 
 AUGMENT = AugmentSettings(random_erasing_prob=0.5)
 SIDE = 16
@@ -188,10 +189,14 @@ def test_an_unreadable_image_stops_the_epoch_by_name(threads: int) -> None:
 
 
 def test_leaving_early_leaves_no_threads() -> None:
+    def running() -> list[str]:
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name.startswith(THREAD_NAME)]
+
     for _ in batches():
+        assert running()
         break
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("shopsight-ahead")]
+    assert not running()
 
 
 @pytest.mark.parametrize(

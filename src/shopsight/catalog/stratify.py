@@ -60,6 +60,8 @@ from jaxtyping import Int64, UInt64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from shopsight.splitmix import mix64
+
 TOTAL_WEIGHT = 1.0
 """Weight of the size of a part beside the sizes of its labels."""
 
@@ -297,11 +299,8 @@ class _Assignment:
         """
         units = self.units
         code = units.label.astype(np.uint64) * np.uint64(1 << 24) + units.count.astype(np.uint64)
-        # The finalizer of splitmix64, so that sums of different entries differ.
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            code = (code ^ (code >> np.uint64(shift))) * np.uint64(factor)
-        mixed: UInt64[np.ndarray, "e"] = code ^ (code >> np.uint64(31))
-        of_unit: UInt64[np.ndarray, "u"] = np.add.reduceat(mixed, units.start[:-1])
+        # Mixed, so that sums of different entries differ.
+        of_unit: UInt64[np.ndarray, "u"] = np.add.reduceat(mix64(code), units.start[:-1])
         kinds: UInt64[np.ndarray, "r"] = of_unit[rest]
         return kinds
 

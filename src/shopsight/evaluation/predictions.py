@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.catalog import METADATA_KEY, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
@@ -26,7 +26,6 @@ from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
 from shopsight.runtime import retain_freed_memory
 
-METADATA_KEY = "shopsight"
 ALL_ROWS = "all"
 # Labels named per image in the table, best first.
 NAMED = 5
