@@ -84,10 +84,10 @@ def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
 
 
 def _calibration(bundles: list[Bundle]) -> dict[str, Any]:
-    """Temperature and thresholds: of each the folds' middle one.
+    """Temperature and thresholds: the median of the folds'.
 
-    Each was fitted on images that its network did not train on; there are no such images for all
-    networks together, nor for one that was trained on everything.
+    Each was fitted on images that its network did not train on. Neither the networks together nor
+    one that was trained on everything have such images.
     """
     infos = [bundle.info for bundle in bundles]
     return {
@@ -126,7 +126,7 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
 
 
 def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
-    """Train once more, on every image, by what the folds settled."""
+    """Train once more, on every image, with the epochs and the penalty that the folds chose."""
     refit = RunFolder(run.path / "refit")
     if not refit.state_file.is_file():
         settled = refit_recipe(run.recipe(), folds)
@@ -144,9 +144,9 @@ def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
 
 
 def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
-    """The recipe with what validation images decide written out: the refit has none.
+    """The recipe of a training on every image, which has no validation images to decide anything.
 
-    Epochs and the probe's penalty are the folds' middle ones.
+    Epochs and the probe's penalty are the medians of the folds'.
     """
     epochs = round(statistics.median(_epochs_needed(fold) for fold in folds))
     training = {"checkpoint": "last", "patience": None, "time_limit_s": None}

@@ -55,8 +55,12 @@ def prepare(
     With `folds.count` and no `fold`, the catalog gets a `fold` column instead of a `split`.
 
     Args:
-        accept, leave_out: kinds of audit findings, see `shopsight.audit.gate`.
-        fold: of the K folds, the one to test on.
+        catalog: labeled images.
+        recipe: settings, possibly with "auto" in them.
+        run: the folder to make.
+        accept: kinds of audit findings to train in spite of, see `shopsight.audit.gate`.
+        exclude: kinds of audit findings to fix by leaving images out.
+        fold: of the K folds, the one to test on, counted from 0.
 
     Raises:
         TrainingError: the folder already holds a run.
