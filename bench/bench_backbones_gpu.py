@@ -70,7 +70,7 @@ class Step:
     def __init__(self, backbone: str, *, batch: int, device: torch.device, compiled: bool) -> None:
         torch.manual_seed(0)
         built = create_backbone(backbone, weights="random")
-        head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, classes=CLASSES)
+        head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, num_classes=CLASSES)
         model = ProductModel(built.module, head, built.preprocess).train()
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run_model: Callable[..., torch.Tensor] = (

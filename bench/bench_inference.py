@@ -47,7 +47,7 @@ WRONG = {
 
 def model_of(backbone: Backbone, preprocess: Preprocess | None = None) -> ProductModel:
     torch.manual_seed(0)
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=CLASSES)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=CLASSES)
     return ProductModel(backbone.module, head, preprocess or backbone.preprocess).eval()
 
 

@@ -32,7 +32,7 @@ def write_bundle_of(backbone: str, folder: Path, files: list[bytes]) -> None:
     from shopsight.models.product_model import ProductModel
 
     made = create_backbone(backbone, weights="random")
-    head = create_head(HeadSettings(), embedding_dim=made.embedding_dim, classes=18)
+    head = create_head(HeadSettings(), embedding_dim=made.embedding_dim, num_classes=18)
     model = ProductModel(made.module, head, made.preprocess).eval()
     info = BundleInfo(
         backbone=backbone,

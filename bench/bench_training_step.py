@@ -57,7 +57,7 @@ def training_step(
     """A function that makes one step of a fresh network."""
     torch.manual_seed(0)
     built = create_backbone(backbone, weights="random")
-    head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, classes=CLASSES)
+    head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, num_classes=CLASSES)
     model = ProductModel(built.module, head, built.preprocess).train()
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

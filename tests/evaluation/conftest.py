@@ -59,7 +59,7 @@ def fitted_on() -> FittedOn:
     def fit(catalog: Catalog, labels: tuple[str, ...] = ()) -> Predictor:
         labels = labels or catalog.labels
         torch.manual_seed(0)
-        head = create_head(HeadSettings(), embedding_dim=32, classes=len(labels))
+        head = create_head(HeadSettings(), embedding_dim=32, num_classes=len(labels))
         model = ProductModel(FashionCnn(), head, PREPROCESS)
         engine = TorchEngine(model, device="cpu", precision="32")
         info = BundleInfo(

@@ -34,7 +34,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, files: list[str]) ->
     torch.manual_seed(0)
     backbone = create_backbone(BACKBONE, weights="random", size_px=64)
     _spread(backbone.module)
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess)
     info = BundleInfo(
         backbone=BACKBONE,

@@ -55,7 +55,7 @@ precision = "32"
 def network(seed: int = 0, *, flip: bool = False) -> ProductModel:
     torch.manual_seed(seed)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random", size_px=SIZE)
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=3)
     return ProductModel(backbone.module, head, Preprocess(size_px=SIZE), tta_hflip=flip).eval()
 
 

@@ -34,7 +34,7 @@ def fashion_bundle(folder: Path, *, kind: HeadKind = "linear", members: int = 1)
     torch.manual_seed(0)
     backbones = [create_backbone("shopsight:fashion_cnn", weights="random") for _ in range(members)]
     settings = HeadSettings(kind=kind, hidden_dim=16)
-    heads = [create_head(settings, embedding_dim=32, classes=3) for _ in range(members)]
+    heads = [create_head(settings, embedding_dim=32, num_classes=3) for _ in range(members)]
     preprocess = backbones[0].preprocess
     model = ProductModel(backbones[0].module, heads[0], preprocess).eval()
     if members > 1:
@@ -68,7 +68,7 @@ def test_the_same_network_comes_back(tmp_path: Path, kind: HeadKind, members: in
 def test_a_network_built_for_another_size_comes_back_at_that_size(tmp_path: Path) -> None:
     """Position embeddings depend on the size: it must be part of what rebuilds the network."""
     backbone = create_backbone("timm:test_vit", weights="random", size_px=96)
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=3)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=3)
     model = ProductModel(backbone.module, head, backbone.preprocess).eval()
     info = BundleInfo(
         backbone=backbone.name,

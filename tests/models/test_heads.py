@@ -12,7 +12,7 @@ from shopsight.models.heads import CosineHead, create_head
 
 @pytest.mark.parametrize("kind", get_args(HeadKind))
 def test_every_head_gives_a_logit_per_class(kind: HeadKind) -> None:
-    head = create_head(HeadSettings(kind=kind, hidden_dim=16), embedding_dim=12, classes=5)
+    head = create_head(HeadSettings(kind=kind, hidden_dim=16), embedding_dim=12, num_classes=5)
     logits = head(torch.randn(3, 12))
     assert logits.shape == (3, 5)
     logits.sum().backward()
@@ -20,7 +20,7 @@ def test_every_head_gives_a_logit_per_class(kind: HeadKind) -> None:
 
 
 def test_mlp_is_twice_linear_batchnorm_relu_dropout() -> None:
-    head = create_head(HeadSettings(kind="mlp"), embedding_dim=512, classes=19)
+    head = create_head(HeadSettings(kind="mlp"), embedding_dim=512, num_classes=19)
     kinds = [type(layer) for layer in head.hidden]  # type: ignore[union-attr]
     assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout] * 2
     assert [layer.p for layer in head.modules() if isinstance(layer, nn.Dropout)] == [0.4, 0.5]

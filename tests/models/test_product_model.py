@@ -23,7 +23,7 @@ def photos(count: int = 2, size_px: int = 28, seed: int = 0) -> Tensor:
 def fashion_model(*, flip: bool = False) -> ProductModel:
     torch.manual_seed(0)
     backbone = create_backbone("shopsight:fashion_cnn", weights="random")
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=10)
+    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=10)
     return ProductModel(backbone.module, head, backbone.preprocess, tta_hflip=flip).eval()
 
 

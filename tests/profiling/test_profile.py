@@ -120,7 +120,7 @@ def test_a_trained_model_is_profiled_as_it_is_used() -> None:
     head = create_head(
         HeadSettings(kind="mlp", hidden_dim=16),
         embedding_dim=backbone.embedding_dim,
-        classes=7,
+        num_classes=7,
     )
     model = ProductModel(backbone.module, head, backbone.preprocess)
     profile = profile_model(model, name=backbone.name, num_classes=7)

@@ -76,7 +76,7 @@ def _new_member(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
     head = create_head(
         info.head,
         embedding_dim=info.embedding_dim // info.members,
-        classes=len(info.labels),
+        num_classes=len(info.labels),
     )
     return backbone.module, head
 

@@ -15,10 +15,10 @@ from shopsight.head_settings import HeadSettings
 class LinearHead(nn.Module):
     """Dropout, then one linear layer, `classifier`."""
 
-    def __init__(self, embedding_dim: int, classes: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, embedding_dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(embedding_dim, classes)
+        self.classifier = nn.Linear(embedding_dim, num_classes)
 
     def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         return self.classifier(self.dropout(embedding))  # type: ignore[no-any-return]
@@ -30,7 +30,7 @@ class MlpHead(nn.Module):
     def __init__(
         self,
         embedding_dim: int,
-        classes: int,
+        num_classes: int,
         *,
         hidden_dim: int,
         hidden_dropout: tuple[float, float],
@@ -40,7 +40,7 @@ class MlpHead(nn.Module):
             *_hidden_layer(embedding_dim, hidden_dim, hidden_dropout[0]),
             *_hidden_layer(hidden_dim, hidden_dim, hidden_dropout[1]),
         )
-        self.classifier = nn.Linear(hidden_dim, classes)
+        self.classifier = nn.Linear(hidden_dim, num_classes)
 
     def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         return self.classifier(self.hidden(embedding))  # type: ignore[no-any-return]
@@ -60,11 +60,11 @@ class CosineHead(nn.Module):
     """
 
     def __init__(
-        self, embedding_dim: int, classes: int, *, dropout: float = 0.0, scale: float = 16.0
+        self, embedding_dim: int, num_classes: int, *, dropout: float = 0.0, scale: float = 16.0
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.weight = nn.Parameter(torch.empty(classes, embedding_dim))
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
         nn.init.normal_(self.weight, std=embedding_dim**-0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
@@ -74,17 +74,17 @@ class CosineHead(nn.Module):
         return cosine * self.log_scale.exp()
 
 
-def create_head(settings: HeadSettings, *, embedding_dim: int, classes: int) -> nn.Module:
-    """Build a new head, from embeddings of `embedding_dim` numbers to `classes` logits."""
+def create_head(settings: HeadSettings, *, embedding_dim: int, num_classes: int) -> nn.Module:
+    """Build a new head, from embeddings of `embedding_dim` numbers to `num_classes` logits."""
     match settings.kind:
         case "linear":
-            return LinearHead(embedding_dim, classes, dropout=settings.dropout)
+            return LinearHead(embedding_dim, num_classes, dropout=settings.dropout)
         case "mlp":
             return MlpHead(
                 embedding_dim,
-                classes,
+                num_classes,
                 hidden_dim=settings.hidden_dim,
                 hidden_dropout=settings.hidden_dropout,
             )
         case "cosine":
-            return CosineHead(embedding_dim, classes, dropout=settings.dropout)
+            return CosineHead(embedding_dim, num_classes, dropout=settings.dropout)

@@ -159,7 +159,9 @@ def backbone_with_classifier(
     backbone = create_backbone(name, weights="random", size_px=size_px)
     if num_classes is None:
         num_classes = FASHION_CLASSES if name.startswith("shopsight:") else IMAGENET_CLASSES
-    head = create_head(HeadSettings(), embedding_dim=backbone.embedding_dim, classes=num_classes)
+    head = create_head(
+        HeadSettings(), embedding_dim=backbone.embedding_dim, num_classes=num_classes
+    )
     return ProductModel(backbone.module, head, backbone.preprocess).eval(), num_classes
 
 

@@ -165,7 +165,7 @@ class _Training:
         head = create_head(
             settings.head,
             embedding_dim=backbone.embedding_dim,
-            classes=len(self.catalog.labels),
+            num_classes=len(self.catalog.labels),
         )
         return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
