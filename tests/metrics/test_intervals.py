@@ -142,6 +142,9 @@ def test_statistics_use_the_same_resamples() -> None:
     found = bootstrap_all({"hit": weighted.mean(correct), "miss": weighted.mean(~correct)}, 50)
     assert found["hit"].low == pytest.approx(1 - found["miss"].high)
     assert found["hit"] == bootstrap(weighted.mean(correct), 50)
+    seen = SeenWeights()
+    bootstrap_all({"seen": seen}, 50)
+    assert len(seen.resamples()) == 2000
 
 
 def test_what_two_models_have_in_common_cancels_in_their_difference() -> None:

@@ -131,6 +131,9 @@ def test_a_probability_of_exactly_the_usual_threshold_reaches_it() -> None:
     targets = np.array([[1], [1], [0], [0]])
     probabilities = np.array([[0.9], [0.5], [0.2], [0.1]])
     assert m.best_thresholds(targets, probabilities, fewest=1).tolist() == [0.5]
+    # Where the image at exactly .5 lacks the label, the threshold has to lie above it.
+    lacking = m.best_thresholds(np.array([[1], [0]]), np.array([[0.9], [0.5]]), fewest=1)
+    assert lacking == pytest.approx([0.7])
 
 
 def test_f1_counts_the_images_before_the_cut_exactly() -> None:
