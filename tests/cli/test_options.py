@@ -31,6 +31,14 @@ def test_data_options_are_the_same_everywhere() -> None:
         assert found == wanted
 
 
+def test_help_texts_are_sentences() -> None:
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            text = parameter.help or ""
+            assert text[:1].isupper(), (name, parameter.name)
+            assert text.endswith("."), (name, text)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 90), ("90s", 90), ("10m", 600), ("1m30", 90), ("1h30m", 5400), (" 1.5H ", 5400)],

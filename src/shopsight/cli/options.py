@@ -75,7 +75,7 @@ CacheDirOption = Annotated[
     typer.Option(
         "--cache-dir",
         metavar="FOLDER",
-        help="Keep decoded images and downloads here (default: ~/.cache/shopsight).",
+        help="Keep decoded images and downloads here, not in ~/.cache/shopsight.",
         rich_help_panel=PANEL,
         show_default=False,
     ),

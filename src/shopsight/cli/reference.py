@@ -56,7 +56,7 @@ def _panel(parameter: Any) -> str | None:
 
 
 def _table(rows: list[str]) -> list[str]:
-    return ["| | |", "|---|---|", *rows, ""]
+    return ["| | |", "|---|---|", *rows, ""] if rows else []
 
 
 def _argument_name(argument: Any) -> str:
@@ -78,7 +78,8 @@ def _option_row(option: Any) -> str:
 
 
 def _text(help: str | None) -> str:
-    return " ".join((help or "").split()).replace("|", "\\|")
+    # In Markdown a bar ends the cell, and <label> is a tag that no browser shows.
+    return " ".join((help or "").split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
