@@ -1,0 +1,61 @@
+"""What `train` decides before it trains: the data it reads, and the recipe it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shopsight import api
+from shopsight.commands.recipes import recipe_with
+from shopsight.commands.train import training_data
+from shopsight.errors import CatalogError, ConfigError
+from shopsight.read_options import ReadOptions
+from tests.helpers import ProductPhotos
+
+
+def test_the_recipe_says_how_data_is_read_and_options_override_it(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("label,to\ndress,garment\nhat,garment\n")
+    recipe = recipe_with("fast", ["data.group=product", f"data.label_map={labels}"])
+    catalog, resolved = training_data(product_photos.table, recipe, None)
+    assert catalog.labels == ("garment", "shoe")
+    assert catalog.table["group"].n_unique() == product_photos.count // 2
+    assert resolved == recipe
+    read = ReadOptions(group="none", drop=("shoe",))
+    catalog, resolved = training_data(product_photos.table, recipe, read)
+    assert catalog.labels == ("garment",)
+    assert "group" not in catalog.table.columns
+    assert (resolved.data.group, resolved.data.drop) == ("none", ("shoe",))
+    assert resolved.data.label_map == str(labels)
+
+
+def test_labels_to_drop_are_those_of_this_data(product_photos: ProductPhotos) -> None:
+    recipe = recipe_with("fast", ["data.drop=['hat', 'Skip']"])
+    catalog, resolved = training_data(product_photos.folder, recipe, None)
+    assert catalog.labels == ("dress", "shoe")
+    assert resolved.data.drop == ("hat",)
+    with pytest.raises(CatalogError, match="no such label to drop"):
+        training_data(product_photos.folder, recipe, ReadOptions(drop=("Skip",)))
+
+
+def test_what_is_kept_reads_the_same_again(product_photos: ProductPhotos) -> None:
+    read = ReadOptions(label="product", drop=("hat-1",))
+    catalog, resolved = training_data(product_photos.table, recipe_with("fast"), read)
+    again, same = training_data(product_photos.table, resolved, None)
+    assert again.fingerprint() == catalog.fingerprint()
+    assert same == resolved
+
+
+def test_without_data_the_recipe_must_name_some() -> None:
+    with pytest.raises(ConfigError, match="names no data set of its own"):
+        training_data(None, recipe_with("fast"), None)
+
+
+def test_a_fold_needs_folds(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--fold 3 needs --folds K") as caught:
+        api.train(product_photos.folder, out=tmp_path / "run", recipe="fashion-mnist-cnn", fold=3)
+    assert caught.value.fix == "--folds 5 --fold 3"
+    assert not (tmp_path / "run").exists()
