@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 # Before torch and OpenCV start their pools: tests run beside each other, one thread each. A pytest
 # plugin has imported NumPy by now, whose pool is limited below.
@@ -28,7 +30,7 @@ jaxtyping.install_import_hook(
 )
 
 from shopsight.progress import use_listener  # noqa: E402
-from tests.helpers import ProductPhotos, Recorder, make_products  # noqa: E402
+from tests.helpers import ProductPhotos, Recorder, make_products, train_small  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("tests")
@@ -81,6 +83,25 @@ def said() -> Iterator[list[str]]:
     recorder = Recorder()
     with use_listener(recorder):
         yield recorder.lines
+
+
+@pytest.fixture(scope="session")
+def tiny_run(product_photos: ProductPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run: a small net trained for an epoch on the product photos. Do not change it."""
+    return train_small(product_photos.folder, tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.fixture(scope="session")
+def tiny_folds_run(product_photos: ProductPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A K-fold run over two folds, its bundle an ensemble. Do not change it."""
+    folds = ("folds.count=2", "folds.final=ensemble")
+    return train_small(product_photos.folder, tmp_path_factory.mktemp("folds") / "run", *folds)
+
+
+@pytest.fixture
+def own_run(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny run, to be changed."""
+    return shutil.copytree(tiny_run, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

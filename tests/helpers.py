@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from shopsight.catalog.catalog import Catalog
 from shopsight.progress import Advance
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ def make_products(
     table = folder.parent / f"{folder.name}.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return ProductPhotos(folder, table, tuple(sorted(classes)), per_class * len(classes))
+
+
+def train_small(
+    data: Path | Catalog, out: Path, *settings: str, accept: Collection[str] = ()
+) -> Path:
+    """A small net trained for an epoch on the CPU; gives the run folder back."""
+    from shopsight import api
+
+    quick = ("training.epochs=1", "training.batch_size=16", "evaluation.bootstrap_resamples=200")
+    api.train(
+        data, out=out, recipe="fashion-mnist-cnn", settings=[*quick, *settings], accept=accept
+    )
+    return out
 
 
 class Recorder:

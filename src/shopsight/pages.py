@@ -39,7 +39,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         "version": version("shopsight"),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
-    return _environment().get_template(template).render({**shared, **context})
+    return _environment().get_template(f"{template}.html").render({**shared, **context})
 
 
 def thumbnail(rgb: UInt8[np.ndarray, "h w 3"], *, side_px: int = 160, quality: int = 72) -> str:

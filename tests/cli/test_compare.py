@@ -36,27 +36,27 @@ def test_profile_mistakes(shopsight: Shopsight) -> None:
     assert shopsight("profile", NET, "--batch", "one").code == 2
 
 
-def test_compare_runs(shopsight: Shopsight, finished_run: Path, own_run: Path) -> None:
+def test_compare_runs(shopsight: Shopsight, tiny_run: Path, own_run: Path) -> None:
     out = own_run.parent / "compared"
-    done = shopsight("compare", finished_run, own_run, "--out", out)
+    done = shopsight("compare", tiny_run, own_run, "--out", out)
     assert done.code == 0, done.err
     assert "not clearly worse" in done.out
     assert "0.14 M" in done.out
     assert (out / "compare.html").is_file()
-    found = shopsight("compare", finished_run, own_run, "--no-measure", "--json").json
+    found = shopsight("compare", tiny_run, own_run, "--no-measure", "--json").json
     assert found["metric"] == "accuracy"
     assert found["entries"][1]["difference"]["value"] == 0.0
     assert found["entries"][0]["latency_ms"] is None
 
 
-def test_compare_mistakes(shopsight: Shopsight, finished_run: Path) -> None:
-    alone = shopsight("compare", finished_run)
+def test_compare_mistakes(shopsight: Shopsight, tiny_run: Path) -> None:
+    alone = shopsight("compare", tiny_run)
     assert alone.code == 2
     assert "two runs" in alone.err
-    twice = shopsight("compare", finished_run, finished_run)
+    twice = shopsight("compare", tiny_run, tiny_run)
     assert "named twice" in twice.err
     assert "fix: shopsight compare RUN OTHER_RUN" in twice.err
-    assert shopsight("compare", finished_run, finished_run, "--backbones", NET).code == 2
+    assert shopsight("compare", tiny_run, tiny_run, "--backbones", NET).code == 2
 
 
 @pytest.mark.slow

@@ -90,9 +90,9 @@ def test_drop_means_the_same(
     assert shopsight("audit", product_photos.folder, "--drop", "hats").code == 2
 
 
-def test_run_folder(finished_run: Path) -> None:
+def test_run_folder(tiny_run: Path) -> None:
     for name in ("recipe.toml", "report.html", "metrics.json", "model", "predictions/test.parquet"):
-        assert (finished_run / name).exists()
+        assert (tiny_run / name).exists()
 
 
 def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_pa
 
 
 def test_train_says_what_is_wrong_before_it_starts(
-    shopsight: Shopsight, product_photos: ProductPhotos, finished_run: Path, tmp_path: Path
+    shopsight: Shopsight, product_photos: ProductPhotos, tiny_run: Path, tmp_path: Path
 ) -> None:
     out = ("--out", tmp_path / "run")
     for words, notes in (
@@ -125,7 +125,7 @@ def test_train_says_what_is_wrong_before_it_starts(
         ((product_photos.folder, *out, "--time-limit", "soon"), "is not a time"),
         ((product_photos.folder, *out, "--fold", "3"), "--fold 3 needs --folds K"),
         ((product_photos.folder, *out, "--recipe", "fats"), "'fast'"),
-        ((product_photos.folder, "--out", finished_run), "already holds a run"),
+        ((product_photos.folder, "--out", tiny_run), "already holds a run"),
         (out, "names no data set of its own"),
         (("--resume", tmp_path), "is not a run folder"),
     ):
@@ -174,26 +174,26 @@ def test_evaluate_run(shopsight: Shopsight, own_run: Path) -> None:
 
 
 def test_evaluate_other_data(
-    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos, tmp_path: Path
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.html"
-    words = ("evaluate", finished_run / "model", product_photos.folder)
+    words = ("evaluate", tiny_run / "model", product_photos.folder)
     shown = shopsight(*words, "--out", report)
     assert shown.code == 0
     # The folder that it was trained on: only the test part is new to it.
-    notes = json.loads((finished_run / "metrics.json").read_text())["test"]["counts"]["images"]
+    notes = json.loads((tiny_run / "metrics.json").read_text())["test"]["counts"]["images"]
     assert f"all ({notes} of 60 images)" in shown.out
     assert f"{60 - notes} of 60 images were among those the model was trained on" in shown.err
     assert "<html" in report.read_text()
-    assert shopsight("evaluate", finished_run / "model").code == 2
+    assert shopsight("evaluate", tiny_run / "model").code == 2
     folder = make_products(tmp_path / "other", per_class=2, classes=("bag",)).folder
-    assert "bag" in shopsight("evaluate", finished_run, folder).err
+    assert "bag" in shopsight("evaluate", tiny_run, folder).err
 
 
 def test_predict_streams_lines(
-    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos
 ) -> None:
-    shown = shopsight("predict", finished_run, product_photos.folder / "hat", "--top", "2")
+    shown = shopsight("predict", tiny_run, product_photos.folder / "hat", "--top", "2")
     assert shown.code == 0
     lines = shown.out.splitlines()
     assert len(lines) == 20
@@ -204,7 +204,7 @@ def test_predict_streams_lines(
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_predict_into_a_table(
     shopsight: Shopsight,
-    finished_run: Path,
+    tiny_run: Path,
     product_photos: ProductPhotos,
     tmp_path: Path,
     suffix: str,
@@ -213,7 +213,7 @@ def test_predict_into_a_table(
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"")
     hats = product_photos.folder / "hat"
-    shown = shopsight("predict", finished_run, hats, broken, "--out", out)
+    shown = shopsight("predict", tiny_run, hats, broken, "--out", out)
     assert shown.code == 1
     assert "1 not readable" in shown.err
     read = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}[suffix]
@@ -221,25 +221,25 @@ def test_predict_into_a_table(
     assert table.height == 21
     assert table["image"][20] == str(broken)
     assert table["error"].null_count() == 20
-    expected = shopsight("predict", finished_run, hats, "--json").json
+    expected = shopsight("predict", tiny_run, hats, "--json").json
     assert table["label"][:20].to_list() == [row["label"] for row in expected]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.jpg", out.name]
 
 
 def test_predict_refuses_another_suffix_before_it_starts(
-    shopsight: Shopsight, finished_run: Path, tmp_path: Path
+    shopsight: Shopsight, tiny_run: Path, tmp_path: Path
 ) -> None:
-    shown = shopsight("predict", finished_run, tmp_path, "--out", tmp_path / "table.xlsx")
+    shown = shopsight("predict", tiny_run, tmp_path, "--out", tmp_path / "table.xlsx")
     assert shown.code == 2
     assert ".parquet" in shown.err
 
 
 def test_sort_into_copies_each_image_once(
-    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos, tmp_path: Path
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     twice = tmp_path / "hat-000-0.jpg"
     shutil.copy(product_photos.folder / "shoe" / "shoe-000-0.jpg", twice)
-    words = ("predict", finished_run, product_photos.folder, twice)
+    words = ("predict", tiny_run, product_photos.folder, twice)
     for _ in range(2):
         shown = shopsight(*words, "--sort-into", tmp_path / "sorted", "--json")
         assert shown.code == 0
@@ -253,17 +253,17 @@ def test_sort_into_copies_each_image_once(
 
 
 def test_python_and_command_line_say_the_same(
-    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos
 ) -> None:
     import shopsight as package
     from shopsight import api
 
     hats = product_photos.folder / "hat"
-    shown = shopsight("predict", finished_run, hats, "--json").json
-    direct = list(package.load(finished_run).predict(hats, top=3))
+    shown = shopsight("predict", tiny_run, hats, "--json").json
+    direct = list(package.load(tiny_run).predict(hats, top=3))
     assert [row["labels"] for row in shown] == [list(one.labels) for one in direct]
-    evaluation = api.evaluate(finished_run, product_photos.folder)
-    printed = shopsight("evaluate", finished_run, product_photos.folder, "--json").json
+    evaluation = api.evaluate(tiny_run, product_photos.folder)
+    printed = shopsight("evaluate", tiny_run, product_photos.folder, "--json").json
     assert printed == json.loads(json.dumps(evaluation.to_json()))
 
 

@@ -37,7 +37,7 @@ def opened_files() -> Iterator[Counter[str]]:
 
 def test_the_bundle_is_opened_hashed_and_verified_once(
     shopsight: Shopsight,
-    finished_run: Path,
+    tiny_run: Path,
     product_photos: ProductPhotos,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -50,7 +50,7 @@ def test_the_bundle_is_opened_hashed_and_verified_once(
 
     monkeypatch.setattr(Predictor, "verify", verify)
     with opened_files() as opened:
-        done = shopsight("predict", finished_run, product_photos.folder, "--device", "cpu")
+        done = shopsight("predict", tiny_run, product_photos.folder, "--device", "cpu")
     assert done.code == 0
     # The hash reads the file; safetensors maps it into memory without Python's `open`.
     names = ("model.safetensors", "model.json", "golden.npz")

@@ -99,12 +99,12 @@ def test_fashion_mnist_files_of_another_folder(
 
 
 def test_flags_about_data_that_is_not_read_are_refused(
-    shopsight: Shopsight, finished_run: Path
+    shopsight: Shopsight, tiny_run: Path
 ) -> None:
     for words in (
-        ("train", "--resume", finished_run),
-        ("evaluate", finished_run),
-        ("compare", finished_run, finished_run),
+        ("train", "--resume", tiny_run),
+        ("evaluate", tiny_run),
+        ("compare", tiny_run, tiny_run),
     ):
         shown = shopsight(*words, "--drop", "hat")
         assert shown.code == 2, words
@@ -113,21 +113,21 @@ def test_flags_about_data_that_is_not_read_are_refused(
 
 
 def test_resume_refuses_what_it_would_ignore_by_name(
-    shopsight: Shopsight, finished_run: Path, product_photos: ProductPhotos
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos
 ) -> None:
-    state = (finished_run / "run.json").read_text()
+    state = (tiny_run / "run.json").read_text()
     shown = shopsight(
-        "train", product_photos.folder, "--resume", finished_run, "--epochs", "9", "--no-cache",
+        "train", product_photos.folder, "--resume", tiny_run, "--epochs", "9", "--no-cache",
         "--set", "seed=3", "--accept", "damaged", "--encoding", "cp1252",
     )  # fmt: skip
     assert shown.code == 2
     for word in ("DATA", "--epochs", "--no-cache", "--set", "--accept", "--encoding"):
         assert word in shown.err.partition(" would change nothing")[0]
     assert "--recipe" not in shown.err
-    assert f"fix: shopsight train --resume {finished_run}" in shown.err
-    assert (finished_run / "run.json").read_text() == state
+    assert f"fix: shopsight train --resume {tiny_run}" in shown.err
+    assert (tiny_run / "run.json").read_text() == state
     # What is said of this terminal, and not of the run, may be said anew.
-    assert shopsight("train", "--resume", finished_run, "--json").code == 0
+    assert shopsight("train", "--resume", tiny_run, "--json").code == 0
 
 
 @pytest.fixture

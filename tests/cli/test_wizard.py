@@ -28,10 +28,10 @@ def _commands(shown: Outcome) -> list[list[str]]:
     return [line.split()[1:] for line in shown.out.splitlines() if line.startswith("$ ")]
 
 
-def test_models_are_found_latest_first(here: Path, finished_run: Path) -> None:
+def test_models_are_found_latest_first(here: Path, tiny_run: Path) -> None:
     assert models_below(here) == []
-    shutil.copytree(finished_run / "model", here / "bundle")
-    shutil.copytree(finished_run, here / "runs" / "second")
+    shutil.copytree(tiny_run / "model", here / "bundle")
+    shutil.copytree(tiny_run, here / "runs" / "second")
     found = models_below(here)
     assert set(found) == {Path("bundle"), Path("runs/second")}
 
@@ -40,9 +40,9 @@ def test_labels_a_folder_with_a_model_that_is_here(
     shopsight: Shopsight,
     monkeypatch: pytest.MonkeyPatch,
     here: Path,
-    finished_run: Path,
+    tiny_run: Path,
 ) -> None:
-    shutil.copytree(finished_run, here / "run")
+    shutil.copytree(tiny_run, here / "run")
     photos = make_products(here / "photos", per_class=4, seed=1).folder
     shown = _answered(shopsight, monkeypatch, "", photos, "out.csv", "y", "n")
     assert shown.code == 0
@@ -60,10 +60,10 @@ def test_no_score_on_the_images_that_the_model_learned(
     shopsight: Shopsight,
     monkeypatch: pytest.MonkeyPatch,
     here: Path,
-    finished_run: Path,
+    tiny_run: Path,
     product_photos: ProductPhotos,
 ) -> None:
-    shutil.copytree(finished_run, here / "run")
+    shutil.copytree(tiny_run, here / "run")
     shown = _answered(shopsight, monkeypatch, "", product_photos.folder, "out.csv", "n")
     assert shown.code == 0
     assert [words[1] for words in _commands(shown)] == ["predict"]
@@ -126,9 +126,9 @@ def test_trains_after_mending_what_the_audit_found(
 
 
 def test_wrong_answers_are_asked_again_and_the_end_is_quiet(
-    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, finished_run: Path
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, tiny_run: Path
 ) -> None:
-    shown = _answered(shopsight, monkeypatch, "7", finished_run, "nothing-here", "y")
+    shown = _answered(shopsight, monkeypatch, "7", tiny_run, "nothing-here", "y")
     assert shown.code == 130
     assert "no model at 7" in shown.err
     assert "nothing at nothing-here" in shown.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -16,6 +18,7 @@ from shopsight.backbones.fashion_cnn import FashionCnn
 from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
+from shopsight.datasets.open import open_catalog
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
@@ -23,6 +26,8 @@ from shopsight.loading.cache import open_cache
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
+from shopsight.read_options import ReadOptions
+from tests.helpers import make_products, train_small
 
 PREPROCESS = Preprocess(size_px=28)
 
@@ -92,6 +97,28 @@ def fitted_on() -> FittedOn:
 @pytest.fixture(scope="session")
 def predictor(fitted_on: FittedOn, catalog: Catalog) -> Predictor:
     return fitted_on(catalog)
+
+
+@pytest.fixture(scope="session")
+def spoiled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a probe, three epochs, groups and audit findings. Do not change it.
+
+    Of the images two are cut off, one is there again as another file, and one under two labels.
+    """
+    folder = tmp_path_factory.mktemp("spoiled")
+    photos = make_products(folder / "products", per_class=20)
+    rows = photos.table.read_text(encoding="utf-8").splitlines()
+    for name in ("hat/hat-000-0", "hat/hat-000-1"):
+        whole = (photos.folder / f"{name}.jpg").read_bytes()
+        (photos.folder / f"{name}.jpg").write_bytes(whole[: len(whole) // 2])
+    with Image.open(photos.folder / "shoe/shoe-001-0.jpg") as image:
+        image.save(photos.folder / "shoe/again.jpg", quality=60)
+    shutil.copy(photos.folder / "dress/dress-002-0.jpg", photos.folder / "hat/same.jpg")
+    rows += ["shoe/again.jpg,shoe,shoe-1", "hat/same.jpg,hat,dress-2"]
+    photos.table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    data = open_catalog(photos.table, ReadOptions(group="product", images_root=str(photos.folder)))
+    settings = ("training.mode=probe-then-finetune", "training.epochs=3", "model.weights=random")
+    return train_small(data, folder / "first-run", *settings, accept=("label-conflict",))
 
 
 @pytest.fixture

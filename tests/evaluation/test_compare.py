@@ -1,80 +1,50 @@
+"""Finished runs beside each other: real runs, some of them with predictions made worse."""
+
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import Recipe
 from shopsight.config.sections import EvaluationSettings
-from shopsight.errors import CatalogError, CompareError
-from shopsight.evaluation.compare import Comparison, compare_runs
+from shopsight.errors import CatalogError, CompareError, TrainingError, WeightsError
+from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
-from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predictions import Predictions
-from shopsight.files import read_json, write_json, write_text
-from shopsight.inference.predictor import Predictor
-from shopsight.inference.save import save_bundle
-from shopsight.inference.torch_engine import TorchEngine
+from shopsight.files import read_json
+from shopsight.runs.run_folder import RunFolder
 
 SETTINGS = EvaluationSettings(bootstrap_resamples=400)
 
 
-def run_of(predictions: Predictions, folder: Path, *, seconds: float = 30.0) -> Path:
-    predictions.write(folder / "predictions" / "test.parquet")
-    write_text(folder / "recipe.toml", Recipe().to_toml())
-    spent = {"prepare": {"wall": 1.0, "cpu": 2.0}, "finetune": {"wall": seconds, "cpu": 50.0}}
-    write_json(folder / "run.json", {"stage": "bundled", "seconds": spent})
-    return folder
-
-
-def some_predictions(correct: list[bool], *, groups: list[str] | None = None) -> Predictions:
-    count = len(correct)
-    table = pl.DataFrame(
-        {
-            "row": range(count),
-            "image": [f"{index}.jpg" for index in range(count)],
-            "label": ["hat" if index % 2 else "shoe" for index in range(count)],
-            "correct": correct,
-        }
-    )
-    if groups:
-        table = table.with_columns(pl.Series("group", groups))
-    return Predictions(table, ("hat", "shoe"), False, "test", "shop")
+def run_with(run: Path, folder: Path, *, correct: bool) -> Path:
+    """A copy of the run whose test predictions are all right, or all wrong."""
+    copy = RunFolder(shutil.copytree(run, folder))
+    test = Predictions.read(copy.predictions_file("test"))
+    table = test.table.with_columns(correct=pl.lit(correct))
+    replace(test, table=table).write(copy.predictions_file("test"))
+    return copy.path
 
 
 @pytest.fixture(scope="module")
-def real_runs(
-    tmp_path_factory: pytest.TempPathFactory, predictor: Predictor, catalog: Catalog
-) -> list[Path]:
-    """The fitted model with its predictions all right, and all wrong, as runs with bundles.
-
-    They differ in all of the nine products: fewer than six would make no clear difference.
-    """
+def runs(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The tiny run with its predictions all right, and all wrong."""
     folder = tmp_path_factory.mktemp("runs")
-    found = evaluate(predictor, catalog, settings=SETTINGS).predictions
-    runs = []
-    for name, right in (("good", True), ("bad", False)):
-        table = found.table.with_columns(correct=pl.lit(right))
-        runs.append(run_of(replace(found, table=table), folder / name))
-    for run in runs:
-        write_evaluation(run, evaluate(predictor, catalog, split="val", settings=SETTINGS))
-        assert isinstance(predictor.engine, TorchEngine)
-        model = predictor.engine.model
-        images = [Path(ref).read_bytes() for ref in catalog.refs()[:2]]
-        save_bundle(run / "model", model, info=predictor.info, golden_images=images, metrics={})
-    return runs
+    return [
+        run_with(tiny_run, folder / "good", correct=True),
+        run_with(tiny_run, folder / "bad", correct=False),
+    ]
 
 
 @pytest.fixture(scope="module")
-def comparison(real_runs: list[Path]) -> Comparison:
-    return compare_runs(real_runs, device="cpu", settings=SETTINGS)
+def comparison(runs: list[Path]) -> Comparison:
+    return compare_runs(runs, device="cpu", settings=SETTINGS)
 
 
-def test_runs_are_ordered_and_measured(comparison: Comparison) -> None:
+def test_runs_are_ordered_and_measured(comparison: Comparison, runs: list[Path]) -> None:
     good, bad = comparison.entries
     assert (good.name, bad.name) == ("good", "bad")
     assert good.score.value > bad.score.value
@@ -83,9 +53,11 @@ def test_runs_are_ordered_and_measured(comparison: Comparison) -> None:
     assert bad.difference.value == pytest.approx(bad.score.value - good.score.value)
     assert bad.clearly_worse
     assert comparison.metric == "accuracy"
-    assert comparison.grouped
-    assert good.training_s == 31.0
-    assert good.training_cpu_s == 52.0
+    assert comparison.images == len(RunFolder(runs[0]).catalog().rows_of("test"))
+    seconds = RunFolder(runs[0]).seconds()
+    assert good.training_s == pytest.approx(sum(stage["wall"] for stage in seconds.values()))
+    assert good.training_cpu_s == pytest.approx(sum(stage["cpu"] for stage in seconds.values()))
+    assert good.backbone == "shopsight:fashion_cnn"
     assert good.profile is not None
     assert good.profile.classes == 3
     assert good.profile.parameters == 142_474 - 33 * 7
@@ -100,23 +72,13 @@ def test_runs_are_ordered_and_measured(comparison: Comparison) -> None:
     assert reversed_runs.entries[1].profile is None
 
 
-def test_a_few_products_make_no_clear_difference(tmp_path: Path) -> None:
-    groups = [f"product {index // 3}" for index in range(60)]
-    right = some_predictions([True] * 60, groups=groups)
-    for products, clear in ((5, False), (6, True)):
-        wrong = some_predictions(
-            [False] * 3 * products + [True] * (60 - 3 * products), groups=groups
-        )
-        runs = [run_of(right, tmp_path / f"r{products}"), run_of(wrong, tmp_path / f"w{products}")]
-        found = compare_runs(runs, measure=False, settings=SETTINGS)
-        assert found.entries[1].clearly_worse is clear
-
-
 def test_page_table_and_json(comparison: Comparison, tmp_path: Path) -> None:
     page = write_comparison(tmp_path / "out", comparison)
     html = page.read_text(encoding="utf-8")
     assert "<svg" in html
     assert "http" not in html.replace("http://www.w3.org", "")
+    for head in ("vs best (points)", "latency (ms)", "throughput (images/s, batch 32)"):
+        assert head in html
     table = pl.read_csv(tmp_path / "out" / "compare.csv")
     assert table["name"].to_list() == ["good", "bad"]
     assert table["gflops"].to_list() == [2 * value for value in table["gmacs"]]
@@ -127,148 +89,67 @@ def test_page_table_and_json(comparison: Comparison, tmp_path: Path) -> None:
     assert comparison.recall.columns == ["label", "images", "good", "bad"]
 
 
-def test_paired_difference_is_narrower_than_the_intervals(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    hard = rng.random(400) < 0.3
-    a = run_of(some_predictions(list(~hard)), tmp_path / "a")
-    b = run_of(some_predictions(list(~hard & (rng.random(400) > 0.03))), tmp_path / "b")
-    found = compare_runs([a, b], measure=False, settings=SETTINGS)
-    best, other = found.entries
-    assert other.difference is not None
-    assert other.clearly_worse
-    assert best.score.low < other.score.high  # the two intervals overlap
-    width = other.difference.high - other.difference.low
-    assert width < 0.5 * (best.score.high - best.score.low)
+def test_a_run_without_its_bundle_is_compared_without_its_cost(
+    runs: list[Path], own_run: Path
+) -> None:
+    shutil.rmtree(RunFolder(own_run).model)
+    found = compare_runs([runs[0], own_run], device="cpu", settings=SETTINGS)
+    assert [entry.profile is None for entry in found.entries] == [False, True]
 
 
-def test_groups_widen_the_intervals(tmp_path: Path) -> None:
-    correct = [index // 10 % 3 != 0 for index in range(300)]
-    groups = [f"product-{index // 10}" for index in range(300)]
-    runs = [
-        run_of(some_predictions(correct), tmp_path / "a"),
-        run_of(some_predictions(correct), tmp_path / "b"),
-    ]
-    alone = compare_runs(runs, measure=False, settings=SETTINGS).best.score
-    for run in runs:
-        run_of(some_predictions(correct, groups=groups), run)
-    concat = compare_runs(runs, measure=False, settings=SETTINGS)
-    assert concat.grouped
-    assert concat.best.score.high - concat.best.score.low > 2 * (alone.high - alone.low)
-    assert not concat.entries[1].clearly_worse
+def test_images_of_another_content_are_refused(runs: list[Path], own_run: Path) -> None:
+    run = RunFolder(own_run)
+    audited = run.audited_catalog()
+    replace(audited, sha256=audited.sha256.str.reverse()).write(run.catalog_file)
+    with pytest.raises(CompareError, match="images have one content in good and another in run"):
+        compare_runs([runs[0], own_run], measure=False)
 
 
-def test_rows_in_another_order_are_matched_by_image(tmp_path: Path) -> None:
-    correct = [True] * 30 + [False] * 10
-    first = some_predictions(correct)
-    turned = first.table.reverse().with_columns(pl.Series("row", range(40)))
-    runs = [
-        run_of(first, tmp_path / "a"),
-        run_of(replace(first, table=turned), tmp_path / "b"),
-    ]
-    found = compare_runs(runs, measure=False, settings=SETTINGS)
-    assert found.entries[1].difference is not None
-    assert found.entries[1].difference.value == 0.0
-    # 40 images without a disagreement: none of about 3 in 40 has been seen.
-    assert found.entries[1].difference.high == pytest.approx(1 - 0.05 ** (1 / 40))
-    assert not found.entries[1].clearly_worse
-
-
-def test_different_images_are_refused_by_name(tmp_path: Path) -> None:
-    whole = some_predictions([True] * 10)
-    part = replace(whole, table=whole.table.filter(pl.col("row") != 4))
-    other = part.table.with_columns(pl.col("image").str.replace("^7.jpg", "new.jpg"))
-    runs = [
-        run_of(whole, tmp_path / "a"),
-        run_of(replace(whole, table=other), tmp_path / "b"),
-    ]
-    with pytest.raises(CompareError) as caught:
-        compare_runs(runs, measure=False)
-    text = str(caught.value)
-    assert "2 only in a, 1 only in b, 8 in both" in text
-    assert "4.jpg: only a" in text
-    assert "new.jpg: only b" in text
-
-
-def test_other_labels_truths_and_contents_are_refused(tmp_path: Path) -> None:
-    first = some_predictions([True] * 6)
-    a = run_of(first, tmp_path / "a")
-    b = run_of(replace(first, labels=("hat", "shoe", "sock")), tmp_path / "b")
-    with pytest.raises(CompareError, match="sock: only b"):
-        compare_runs([a, b], measure=False)
-    relabeled = first.table.with_columns(label=pl.lit("hat"))
-    run_of(replace(first, table=relabeled), b)
-    with pytest.raises(CompareError, match=r"3 images have one label in a and another in b"):
-        compare_runs([a, b], measure=False)
-    run_of(first, b)
-    for run in (a, b):
-        pl.DataFrame({"sha256": ["0" * 64] * 5 + [run.name * 64]}).write_parquet(
-            run / "catalog.parquet"
-        )
-    with pytest.raises(CompareError, match=r"1 images have one content in a"):
-        compare_runs([a, b], measure=False)
-
-
-def test_what_cannot_be_compared(tmp_path: Path) -> None:
-    a = run_of(some_predictions([True] * 6), tmp_path / "a")
+def test_what_cannot_be_compared(runs: list[Path], own_run: Path, tmp_path: Path) -> None:
+    good, _ = runs
     with pytest.raises(CompareError, match="one run alone"):
-        compare_runs([a])
+        compare_runs([good])
+    assert len(compare_runs([good], alone=True, measure=False).entries) == 1
     with pytest.raises(CompareError, match="twice"):
-        compare_runs([a, a])
+        compare_runs([good, good])
+    with pytest.raises(TrainingError, match="is not a run folder"):
+        compare_runs([good, tmp_path / "absent"])
+    shutil.rmtree(RunFolder(own_run).predictions)
     with pytest.raises(CatalogError, match="no such predictions"):
-        compare_runs([a, tmp_path / "absent"])
+        compare_runs([good, own_run])
 
 
-def test_out_of_fold_predictions_are_taken_where_all_runs_have_them(tmp_path: Path) -> None:
-    whole = replace(some_predictions([True] * 12), split="out-of-fold")
-    runs = [tmp_path / "a", tmp_path / "b"]
-    for run in runs:
-        whole.write(run / "predictions" / "out-of-fold.parquet")
-        seconds = {"finetune": {"wall": 5.0, "cpu": 7.0}}
-        write_json(run / "folds" / "0" / "run.json", {"seconds": seconds})
-        write_json(run / "folds" / "1" / "run.json", {"seconds": seconds})
-        write_json(run / "run.json", {"seconds": {"prepare": {"wall": 1.0, "cpu": 1.0}}})
-    found = compare_runs(runs, measure=False, settings=SETTINGS)
+def test_k_fold_runs_are_compared_out_of_fold(tiny_folds_run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_folds_run, tmp_path / "other")
+    found = compare_runs([tiny_folds_run, other], measure=False, settings=SETTINGS)
+    run = RunFolder(tiny_folds_run)
     assert found.split == "out-of-fold"
-    assert found.images == 12
-    assert found.best.training_s == 11.0
+    assert found.images == len(run.catalog())
+    spent = [stage["wall"] for part in (run, *run.folds()) for stage in part.seconds().values()]
+    assert found.best.training_s == pytest.approx(sum(spent))
 
 
 @pytest.mark.parametrize("split", [None, "test", "out-of-fold"])
-def test_a_k_fold_run_beside_another_is_refused(tmp_path: Path, split: str | None) -> None:
-    plain = run_of(some_predictions([True] * 12), tmp_path / "plain")
-    whole = replace(some_predictions([True] * 12), split="out-of-fold")
-    whole.write(tmp_path / "folds" / "predictions" / "out-of-fold.parquet")
-    for fold in "012":
-        write_json(tmp_path / "folds" / "folds" / fold / "run.json", {})
-    with pytest.raises(CompareError, match="folds is a K-fold run and plain is not") as caught:
-        compare_runs([plain, tmp_path / "folds"], split=split, measure=False, settings=SETTINGS)
-    assert "train plain again with --folds 3, or folds without --folds" in str(caught.value)
-    with pytest.raises(CatalogError, match="no such predictions"):
-        compare_runs([tmp_path / "folds", tmp_path / "absent"], measure=False)
+def test_a_k_fold_run_beside_another_is_refused(
+    tiny_folds_run: Path, runs: list[Path], split: str | None
+) -> None:
+    with pytest.raises(CompareError, match="run is a K-fold run and good is not") as caught:
+        compare_runs([runs[0], tiny_folds_run], split=split, measure=False, settings=SETTINGS)
+    assert "train good again with --folds 2, or run without --folds" in str(caught.value)
 
 
-def test_equal_folder_names_are_told_apart(tmp_path: Path) -> None:
-    runs = [
-        run_of(some_predictions([True] * 6), tmp_path / which / "model-a") for which in ("x", "y")
-    ]
+def test_equal_folder_names_get_their_parents(tiny_run: Path, tmp_path: Path) -> None:
+    runs = [shutil.copytree(tiny_run, tmp_path / which / "model-a") for which in ("x", "y")]
     names = {entry.name for entry in compare_runs(runs, measure=False, settings=SETTINGS).entries}
     assert names == {"x/model-a", "y/model-a"}
 
 
-def test_several_labels_are_compared_by_average_precision(
-    tmp_path: Path, several: Catalog, fitted_on: object
-) -> None:
-    assert callable(fitted_on)
-    predictions = evaluate(fitted_on(several), several, settings=SETTINGS).predictions
-    truth = predictions.label_table("label").astype(np.float32)
-    perfect = predictions.table.with_columns(pl.Series("scores", truth))
-    runs = [
-        run_of(replace(predictions, table=perfect), tmp_path / "a"),
-        run_of(predictions, tmp_path / "b"),
-    ]
-    found = compare_runs(runs, measure=False, settings=SETTINGS)
-    assert found.metric == "mean_average_precision"
-    assert found.best.name == "a"
-    assert found.best.score.value == 1.0
-    assert found.recall.height == 0
-    assert "<html" in write_comparison(tmp_path, found).read_text(encoding="utf-8")
+def test_at_least_two_backbones_must_be_left() -> None:
+    def build(name: str) -> None:
+        if name.startswith("far"):
+            raise WeightsError(f"{name} has no weights here")
+
+    assert unbuildable(["a", "b"], build) == {}
+    assert unbuildable(["a", "far", "b"], build) == {"far": "far has no weights here"}
+    with pytest.raises(CompareError, match="0 of 2"):
+        unbuildable(["far", "far off"], build)

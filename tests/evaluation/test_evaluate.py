@@ -12,7 +12,7 @@ import pytest
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
-from shopsight.evaluation.evaluate import evaluate, predictions_path, write_evaluation
+from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import score
 from shopsight.files import use_cache_dir
@@ -20,6 +20,7 @@ from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
 from shopsight.metrics.multilabel import average_precision
+from shopsight.runs.run_folder import RunFolder
 
 QUICK = EvaluationSettings(bootstrap_resamples=200)
 
@@ -191,11 +192,12 @@ def test_predictions_survive_the_file(
 def test_a_run_keeps_predictions_and_metrics(
     catalog: Catalog, predictor: Predictor, tmp_path: Path
 ) -> None:
+    run = RunFolder(tmp_path)
     for split in ("val", "test"):
-        write_evaluation(tmp_path, evaluate(predictor, catalog, split=split, settings=QUICK))
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+        write_evaluation(run, evaluate(predictor, catalog, split=split, settings=QUICK))
+    metrics = json.loads(run.scores_file.read_text())
     assert set(metrics) == {"val", "test"}
-    test = Predictions.read(predictions_path(tmp_path, "test"))
+    test = Predictions.read(run.predictions_file("test"))
     shown = metrics["test"]["metrics"]["accuracy"]
     assert shown["value"] == test.table["correct"].mean()
     assert shown["low"] <= shown["value"] <= shown["high"]
@@ -214,9 +216,10 @@ def test_folds_are_put_together(catalog: Catalog, predictor: Predictor) -> None:
 
 def test_each_fold_has_its_score(catalog: Catalog, predictor: Predictor, tmp_path: Path) -> None:
     parts = [predict_catalog(predictor, catalog, split=s) for s in ("test", "train", "val")]
-    write_evaluation(tmp_path, score(Predictions.concat(parts), QUICK))
+    run = RunFolder(tmp_path)
+    write_evaluation(run, score(Predictions.concat(parts), QUICK))
     # From the file, as the report is written.
-    found = score(Predictions.read(predictions_path(tmp_path, "out-of-fold")), QUICK).folds
+    found = score(Predictions.read(run.predictions_file("out-of-fold")), QUICK).folds
     assert found is not None
     for number, (one, part) in enumerate(zip(found.folds, parts, strict=True)):
         assert (one.fold, one.images) == (number, len(part))
@@ -224,7 +227,7 @@ def test_each_fold_has_its_score(catalog: Catalog, predictor: Predictor, tmp_pat
     shares = [float(part.table["correct"].to_numpy().mean()) for part in parts]
     assert found.mean == pytest.approx(np.mean(shares))
     assert found.deviation == pytest.approx(np.std(shares, ddof=1))
-    written = json.loads((tmp_path / "metrics.json").read_text())["out-of-fold"]["folds"]
+    written = json.loads(run.scores_file.read_text())["out-of-fold"]["folds"]
     assert written["trainings"] == 3
     assert written["mean"] == found.mean
     assert [one["value"] for one in written["scores"]] == pytest.approx(shares)

@@ -245,8 +245,8 @@ def test_features_of_other_weights_or_precision_are_not_taken(
         with use_cache_dir(tmp_path / f"cache of {name}"):
             train(product_photos.folder, out=tmp_path / name, recipe=recipe)
     run = RunFolder(tmp_path / "a")
-    catalog = run.catalog()
-    shas = catalog.table["sha256"].to_list()
+    audited = run.audited_catalog()
+    catalog, shas = audited.catalog, audited.sha256.to_list()
     own = load(run.path)
     assert isinstance(own.engine, TorchEngine)
     other = own.engine.at("bf16" if own.engine.precision == "32" else "32")

@@ -90,7 +90,7 @@ def test_leaves_a_whole_run_folder(product_photos: ProductPhotos, tmp_path: Path
     assert resolved.cache.mode == "raw"
     assert run.catalog().table["split"].value_counts().height == 3
     assert (run.audit / "audit.html").is_file()
-    assert len(read_thumbs(run.thumbs_file, run.catalog().table["sha256"])) == len(run.catalog())
+    assert len(read_thumbs(run.thumbs_file, run.audited_catalog().sha256)) == len(run.catalog())
     assert list((run.path / "tensorboard").glob("events*"))
     model = shopsight.load(run.path)
     assert model.verify().ok
@@ -252,17 +252,18 @@ def test_early_stopping(product_photos: ProductPhotos, tmp_path: Path) -> None:
 def test_folds_predict_each_image_once_by_a_network_that_never_saw_it(
     product_photos: ProductPhotos, tmp_path: Path, final: str
 ) -> None:
-    done = fit_folds(
+    fit_folds(
         open_catalog(product_photos.folder),
         recipe(folds={"count": 3, "final": final}, training={"epochs": 1}),
         tmp_path / "run",
     )
+    done = RunFolder(tmp_path / "run")
     tested: list[str] = []
-    for fold in done.folds:
-        table = RunFolder(fold).catalog().table
+    for fold in done.folds():
+        table = fold.catalog().table
         tested += table.filter(pl.col("split") == "test")["image"].to_list()
-    assert sorted(tested) == sorted(RunFolder(done.run).catalog().table["image"].to_list())
-    model = shopsight.load(done.run)
+    assert sorted(tested) == sorted(done.catalog().table["image"].to_list())
+    model = shopsight.load(done.path)
     assert model.info.members == (3 if final == "ensemble" else 1)
     first = open_catalog(product_photos.folder).refs()[0]
     (prediction,) = model.predict([first])
@@ -278,13 +279,14 @@ def test_the_refit_takes_what_the_folds_settled(
         training={"epochs": 9, "patience": 1},
         optimizer={"lr": 1e-9},
     )
-    done = fit_folds(open_catalog(product_photos.folder), patient, tmp_path / "run")
-    histories = [read_history(fold / "metrics.csv") for fold in done.folds]
+    fit_folds(open_catalog(product_photos.folder), patient, tmp_path / "run")
+    done = RunFolder(tmp_path / "run")
+    histories = [read_history(fold.metrics_file) for fold in done.folds()]
     kept = [
         max(rows, key=lambda row: (row.val_accuracy, -row.val_loss)).epoch for rows in histories
     ]
     assert all(epoch < 9 for epoch in kept)
-    refit = RunFolder(done.run / "refit")
+    refit = done.refit
     assert refit.recipe().training.epochs == sorted(kept)[1]
     assert said
     assert not any("nan" in line for line in said)
@@ -298,10 +300,11 @@ def test_the_refit_of_a_probe_takes_the_middle_penalty(
         model={"weights": "random"},
         training={"mode": "probe"},
     )
-    done = fit_folds(open_catalog(product_photos.folder), probe, tmp_path / "run")
-    chosen = sorted(RunFolder(fold).state()["probe_penalty"] for fold in done.folds)
+    fit_folds(open_catalog(product_photos.folder), probe, tmp_path / "run")
+    done = RunFolder(tmp_path / "run")
+    chosen = sorted(fold.state()["probe_penalty"] for fold in done.folds())
     assert set(chosen) <= set(probe.probe.penalties)
-    assert RunFolder(done.run / "refit").state()["probe_penalty"] == chosen[1]
+    assert done.refit.state()["probe_penalty"] == chosen[1]
 
 
 def test_several_labels_from_a_table_to_answers(
@@ -322,18 +325,19 @@ def test_several_labels_from_a_table_to_answers(
         augment={"mixup": 0.0},
         folds={"count": 2, "final": "ensemble"},
     )
-    done = fit_folds(catalog, tagged, tmp_path / "run")
-    probe, *_ = read_history(done.folds[0] / "metrics.csv")
+    fit_folds(catalog, tagged, tmp_path / "run")
+    done = RunFolder(tmp_path / "run")
+    probe, *_ = read_history(done.fold(0).metrics_file)
     assert probe.train_loss < math.log(2), "of every yes and no, better than guessing"
-    concat = shopsight.load(done.run).info
-    folds = [shopsight.load(fold).info for fold in done.folds]
+    concat = shopsight.load(done.path).info
+    folds = [shopsight.load(fold.path).info for fold in done.folds()]
     assert concat.labels == ("dress", "hat", "shoe", "wearable")
     for label in concat.labels:
         fitted = [info.thresholds[label] for info in folds]
         assert all(0.0 < threshold < 1.0 for threshold in fitted)
         assert concat.thresholds[label] == pytest.approx(sum(fitted) / 2)
     assert any(info.thresholds["wearable"] != 0.5 for info in folds), "the commonest is fitted"
-    (answer,) = shopsight.load(done.run).predict([catalog.refs()[0]])
+    (answer,) = shopsight.load(done.path).predict([catalog.refs()[0]])
     given = dict(zip(answer.labels, answer.probabilities, strict=True))
     assert set(answer.predicted_labels) == {
         label for label, probability in given.items() if probability >= concat.thresholds[label]

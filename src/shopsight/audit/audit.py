@@ -40,6 +40,8 @@ CHECKS: tuple[Check, ...] = (
 )
 """The checks that an audit makes."""
 
+FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE = "findings.csv", "audit.json", "audit.html"
+
 # audit.json has this many findings of each kind; findings.csv has them all.
 _JSON_FINDINGS_PER_KIND = 200
 
@@ -127,11 +129,11 @@ class AuditReport:
     def write(self, folder: Path | str) -> None:
         """Write audit.html, findings.csv and audit.json into `folder`."""
         folder = Path(folder)
-        with atomic_file(folder / "findings.csv") as part:
+        with atomic_file(folder / FINDINGS_FILE) as part:
             self.findings_table().write_csv(part)
-        write_json(folder / "audit.json", self.to_json())
+        write_json(folder / SUMMARY_FILE, self.to_json())
         write_audit_page(
-            folder / "audit.html",
+            folder / PAGE_FILE,
             catalog=self.catalog,
             findings=self.findings,
             statistics=self.statistics,

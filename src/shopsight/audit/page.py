@@ -119,7 +119,7 @@ def write_audit_page(
             "Rows of each given split",
         ),
     }
-    return write_page(path, "audit.html", context)
+    return write_page(path, "audit", context)
 
 
 def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:

@@ -27,6 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Preprocess
 
+BUNDLE_FOLDER = "model"
+"""The folder of a bundle in its run."""
 INFO_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 GOLDEN_FILE = "golden.npz"

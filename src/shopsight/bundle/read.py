@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from shopsight.bundle.format import (
+    BUNDLE_FOLDER,
     FORMAT_VERSION,
     GOLDEN_FILE,
     INFO_FILE,
@@ -27,7 +28,7 @@ from shopsight.files import read_json, sha256_file
 def bundle_folder(folder: Path | str) -> Path:
     """The bundle's folder, given that folder or the run's folder around it."""
     folder = Path(folder)
-    within = folder / "model"
+    within = folder / BUNDLE_FOLDER
     return within if not (folder / INFO_FILE).exists() and within.is_dir() else folder
 
 

@@ -55,7 +55,7 @@ def evaluate(
         print_json(evaluation.to_json())
     else:
         headline_table({evaluation.split: evaluation})
-        report = out if data is not None else Path(model) / "report.html"
+        report = out if data is not None else api.RunFolder(Path(model)).report_file
         if report is not None:
             print_line(f"report: {report}")
 

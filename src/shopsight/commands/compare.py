@@ -12,9 +12,8 @@ from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import resume, train_catalog, training_data
 from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.config.recipe import Recipe
-from shopsight.evaluation.compare import Comparison, compare_runs, left_out_of
+from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
-from shopsight.evaluation.evaluate import predictions_path
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.prepare import resolve
@@ -83,10 +82,10 @@ def compare_backbones(
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
 
     def build(backbone: str) -> None:
-        if not run_for(backbone, out).state_file.is_file():
+        if not run_for(backbone, out).exists():
             resolve(recipes[backbone], catalog)
 
-    left_out = left_out_of(list(recipes), build)
+    left_out = unbuildable(list(recipes), build)
     runs = [
         finished_run(catalog, one, run_for(backbone, out), accept=accept, exclude=exclude)
         for backbone, one in recipes.items()
@@ -111,8 +110,8 @@ def finished_run(
     exclude: Collection[str] = (),
 ) -> Path:
     """Give a finished run of this recipe on this catalog; train or resume it if need be."""
-    if any(predictions_path(run.path, split).is_file() for split in ("test", "out-of-fold")):
+    if run.is_evaluated():
         return run.path
-    if run.state_file.is_file():
+    if run.exists():
         return resume(run.path).run
     return train_catalog(catalog, recipe, run.path, accept=accept, exclude=exclude).run

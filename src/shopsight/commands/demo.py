@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from shopsight import progress
+from shopsight.audit.audit import SUMMARY_FILE
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.predict import predict
 from shopsight.commands.train import TrainResult, resume, train
@@ -26,8 +27,6 @@ from shopsight.runs.run_folder import RunFolder
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
 STAND_IN = "synthetic"
-# A run folder of the demo holds one of these from its first minute on.
-OWN_FILES = {"audit", "run.json"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def demo(
     catalog = _catalog(root)
     trained = _trained(catalog, run, time_limit_s)
     truth = _write_samples(run, Path(out) / "images")
-    audit: dict[str, Any] = read_json(run.audit / "audit.json")
+    audit: dict[str, Any] = read_json(run.audit / SUMMARY_FILE)
     return DemoResult(
         data=catalog.name,
         num_images=len(catalog),
@@ -93,8 +92,8 @@ def demo(
 
 def _refuse_strangers(run: RunFolder) -> None:
     """The demo replaces its own run, and nothing else."""
-    inside = {path.name for path in run.path.iterdir()} if run.path.is_dir() else set()
-    if inside and not inside & OWN_FILES:
+    inside = run.path.is_dir() and any(run.path.iterdir())
+    if inside and not run.is_begun():
         raise ShopsightError(
             "exists and is not a demo run",
             where=str(run.path),
@@ -115,9 +114,9 @@ def _catalog(root: str | Path | None) -> Catalog:
 
 def _trained(catalog: Catalog, run: RunFolder, time_limit_s: float) -> TrainResult:
     """Resume an unfinished run on the same images, replace a finished one."""
-    if run.state_file.is_file():
+    if run.is_current():
         state = run.state()
-        unfinished = "stage" in state and not (run.path / "report.html").is_file()
+        unfinished = "stage" in state and not run.report_file.is_file()
         if unfinished and state.get("data") == catalog.name:
             progress.notify(f"resuming the demo in {run.path}")
             return resume(run.path)

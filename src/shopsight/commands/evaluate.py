@@ -8,18 +8,13 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
-from shopsight.evaluation.evaluate import write_evaluation
-from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.report import write_evaluation_report, write_report
-from shopsight.evaluation.score import Evaluation, score
-from shopsight.evaluation.train_overlap import run_of
-from shopsight.inference.features import run_logits
+from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
+from shopsight.evaluation.score import Evaluation
 from shopsight.inference.load import load
-from shopsight.loading.cache import image_keys, open_cache
 from shopsight.read_options import ReadOptions
+from shopsight.runs.discover import run_of
 from shopsight.runs.run_folder import RunFolder
-
-PARTS = ("val", "test")
 
 
 def evaluate(
@@ -53,20 +48,15 @@ def evaluate(
     if data is not None:
         return _evaluate_on(open_catalog(data, read), model, split=split, out=out, device=device)
     run = RunFolder(Path(model))
-    if not run.catalog_file.is_file():
+    if not run.exists():
         raise ConfigError(
             "is not a run folder, and a bundle has no images of its own",
             where=str(model),
             fix=f"shopsight evaluate {model} DATA",
         )
-    if run.recipe().folds.count:
-        evaluation = out_of_fold(run)
-    else:
-        predictor = load(model, device=device)
-        settings = run.recipe().evaluation
-        evaluation = score_catalog(predictor, run.catalog(), split=split, settings=settings)
-    write_evaluation(run.path, evaluation)
-    write_report(run.path)
+    evaluations = evaluate_run(run, splits=(split,), device=device)
+    write_run_evaluations(run, evaluations)
+    (evaluation,) = evaluations.values()
     return evaluation
 
 
@@ -79,33 +69,3 @@ def _evaluate_on(
     if out is not None:
         write_evaluation_report(evaluation, catalog, out, model=model)
     return evaluation
-
-
-def evaluate_parts(run: RunFolder) -> dict[str, Evaluation]:
-    """Score a run's validation and test part, on the images that training cached."""
-    recipe, catalog = run.recipe(), run.catalog()
-    predictor = load(run.path, device="cpu" if recipe.hardware.accelerator == "cpu" else "auto")
-    sha256s = catalog.table["sha256"].to_list()
-    source = open_cache(catalog, predictor.preprocess, settings=recipe.cache, sha256s=sha256s)
-    keys = image_keys(sha256s, catalog.boxes())
-    scored = {}
-    for part in PARTS:
-        rows = catalog.rows_of(part)
-        if len(rows):
-            scored[part] = score_catalog(
-                predictor,
-                catalog,
-                split=part,
-                settings=recipe.evaluation,
-                source=source,
-                logits=run_logits(run, predictor, source, rows, keys=keys),
-            )
-    return scored
-
-
-def out_of_fold(run: RunFolder) -> Evaluation:
-    """Score all images of a K-fold run at once, each by the network that never saw it."""
-    recipe = run.recipe()
-    folds = [RunFolder(run.path / "folds" / str(number)) for number in range(recipe.folds.count)]
-    predictions = [evaluate_parts(fold)["test"].predictions for fold in folds]
-    return score(Predictions.concat(predictions), recipe.evaluation)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.commands.evaluate import evaluate_parts, out_of_fold
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError
-from shopsight.evaluation.evaluate import write_evaluation
-from shopsight.evaluation.report import write_report
+from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import cache_folder_is_chosen, use_cache_dir
 from shopsight.read_options import ReadOptions
@@ -23,7 +22,7 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.training.distributed import rank
 from shopsight.training.fit import fit
 from shopsight.training.fit import resume as resume_stages
-from shopsight.training.folds import fit_folds, is_folds_run, resume_folds
+from shopsight.training.folds import fit_folds, resume_folds
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TrainResult:
     @property
     def model(self) -> Path:
         """The bundle."""
-        return self.run / "model"
+        return RunFolder(self.run).model
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values."""
@@ -142,7 +141,7 @@ def resume(run: str | Path) -> TrainResult:
     """
     folder = RunFolder(Path(run))
     with use_cache_dir(_cache_of(folder)):
-        if is_folds_run(run):
+        if folder.is_folds_run():
             resume_folds(run)
         else:
             resume_stages(run)
@@ -193,14 +192,9 @@ def _named_data(recipe: Recipe) -> str:
 
 def _evaluated(run: RunFolder) -> TrainResult:
     """Score what was trained, on its validation and test images, and write the report."""
-    seconds = run.state().get("seconds", {})
     if rank() > 0:
-        return TrainResult(run.path, seconds, {}, run.path / "report.html", rank=rank())
-    if is_folds_run(run.path):
-        evaluation = out_of_fold(run)
-        scored = {evaluation.split: evaluation}
-    else:
-        scored = evaluate_parts(run)
-    for evaluation in scored.values():
-        write_evaluation(run.path, evaluation)
-    return TrainResult(run.path, seconds, scored, write_report(run.path))
+        return TrainResult(run.path, run.seconds(), {}, run.report_file, rank=rank())
+    # As training computed: a run that was kept off the GPU is scored off it too.
+    device = "cpu" if run.recipe().hardware.accelerator == "cpu" else "auto"
+    found = evaluate_run(run, device=device, cached=True)
+    return TrainResult(run.path, run.seconds(), found, write_run_evaluations(run, found))

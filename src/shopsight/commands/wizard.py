@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.bundle.format import INFO_FILE
 from shopsight.bundle.read import bundle_folder, read_info
-from shopsight.catalog.catalog import Catalog
+from shopsight.errors import BundleError
+from shopsight.runs import discover
 from shopsight.runs.run_folder import RunFolder
 
 # A run or a bundle lies at most this deep below the folder where the search starts.
@@ -35,18 +35,25 @@ class PredictionSummary:
 
 
 def models_below(folder: Path) -> list[Path]:
-    """Runs and bundles below `folder`, latest first, relative to it."""
-    patterns = ["/".join(["*"] * depth + [INFO_FILE]) for depth in range(1, SEARCH_DEPTH + 1)]
-    files = [file for pattern in patterns for file in folder.glob(pattern)]
-    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
-    bundles = [file.parent.relative_to(folder) for file in files]
-    # A run is named by its own folder, not by the bundle inside.
-    return [bundle.parent if bundle.name == "model" else bundle for bundle in bundles]
+    """Runs and bundles below `folder`, latest first, relative to it.
+
+    Those that this version cannot read are passed over.
+    """
+    found = discover.find_models(folder, depth=SEARCH_DEPTH)
+    return [model for model in found if _is_readable(folder / model)]
+
+
+def _is_readable(model: Path) -> bool:
+    try:
+        read_info(bundle_folder(model))
+    except BundleError:
+        return False
+    return True
 
 
 def is_model(folder: str | Path) -> bool:
     """Whether a folder is a run with a bundle, or a bundle."""
-    return (bundle_folder(folder) / INFO_FILE).is_file()
+    return discover.is_model(folder)
 
 
 def model_labels(model: str | Path) -> list[str]:
@@ -57,9 +64,9 @@ def model_labels(model: str | Path) -> list[str]:
 def learned_from(model: str | Path, images: str | Path) -> bool:
     """Whether the run's own images lie in this folder; a bundle does not know."""
     run = RunFolder(Path(model))
-    if not run.catalog_file.is_file():
+    if not run.exists():
         return False
-    folders = {Path(ref).parent for ref in Catalog.read(run.catalog_file).refs()}
+    folders = {Path(ref).parent for ref in run.catalog().refs()}
     return any(folder.resolve().is_relative_to(Path(images).resolve()) for folder in folders)
 
 

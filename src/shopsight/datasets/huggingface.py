@@ -22,7 +22,7 @@ from shopsight.runtime import fail_fast_offline
 from shopsight.text import counted, listed
 
 PREFIX = "hf:"
-TABLE = "catalog.parquet"
+TABLE = "images.parquet"
 PER_FOLDER = 10_000
 SUFFIX_OF_START = (
     (b"\xff\xd8\xff", ".jpg"),

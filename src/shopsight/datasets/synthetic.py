@@ -42,7 +42,7 @@ def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
     """
     name = f"synthetic-v{RENDER_VERSION}-seed{seed}"
     folder = root or cache_folder() / "datasets" / name
-    kept = folder / "catalog.parquet"
+    kept = folder / "images.parquet"
     if not kept.is_file():
         draw_catalog(folder, products_per_class=PRODUCTS_PER_CLASS, seed=seed)
     return _catalog(pl.read_parquet(kept), folder)
@@ -69,7 +69,7 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
                     rows.append((image, label, f"{label}-{number:04d}"))
                 advance(1)
         table = pl.DataFrame(rows, schema=["image", "label", "group"], orient="row")
-        table.write_parquet(part / "catalog.parquet")
+        table.write_parquet(part / "images.parquet")
     return _catalog(table, folder)
 
 

@@ -7,32 +7,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float64
 
 from shopsight import progress
-from shopsight.bundle.format import INFO_FILE
 from shopsight.bundle.read import read_bundle
-from shopsight.config.recipe import parse_recipe
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.alignment import align_predictions
-from shopsight.evaluation.evaluate import predictions_path
+from shopsight.evaluation.paired_scores import paired_scores
 from shopsight.evaluation.predictions import Predictions
-from shopsight.files import read_json
-from shopsight.metrics import weighted
-from shopsight.metrics.intervals import (
-    Interval,
-    Statistic,
-    bootstrap,
-    paired_difference,
-    widened_by_signs,
-)
+from shopsight.metrics.intervals import Interval
 from shopsight.models.build import build_model
 from shopsight.profiling.profile import Profile
 from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
 
@@ -42,12 +31,17 @@ class Entry:
     """One run of a comparison.
 
     Attributes:
+        name: to show; the folder's name, as a rule.
+        run: the run folder.
+        backbone: see `shopsight.backbones.create`.
+        recipe: the recipe's title.
         score: the headline metric with its 95 % interval.
         difference: to the best run's score, below zero, paired over the same images; None for
             the best itself.
         profile: cost, measured here and now; None where it was not asked for.
-        training_s, training_cpu_s: wall and CPU seconds of the run, decoding and audit included;
-            None where the run does not tell.
+        training_s: wall seconds of the run, decoding and audit included; None where the run
+            has not noted them.
+        training_cpu_s: CPU seconds, likewise.
     """
 
     name: str
@@ -78,6 +72,7 @@ class Entry:
         return speed.images_per_s if speed else None
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values."""
         profile = self.profile
         return {
             "name": self.name,
@@ -105,7 +100,11 @@ class Comparison:
 
     Attributes:
         metric: "accuracy", or "mean_average_precision" with several labels per image.
-        grouped: whole groups were drawn for the intervals.
+        data: the name of the catalog.
+        split: the part of it that was predicted.
+        images: how many there are.
+        grouped: whole groups were resampled for the intervals.
+        synthetic: the images were rendered by shopsight, not photographed.
         recall: per label and run, where an image has one label: columns label, images, and a
             column per run.
         left_out: backbones that could not be built, with the reason.
@@ -123,6 +122,7 @@ class Comparison:
 
     @property
     def best(self) -> Entry:
+        """The run with the highest score."""
         return self.entries[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -138,12 +138,13 @@ class Comparison:
         return pl.DataFrame([_flat(entry, self.metric) for entry in self.entries], strict=False)
 
 
-def left_out_of(backbones: Sequence[str], build: Callable[[str], object]) -> dict[str, str]:
-    """Those that cannot be built here, with the reason: before hours go into the others.
+def unbuildable(backbones: Sequence[str], build: Callable[[str], object]) -> dict[str, str]:
+    """The backbones that cannot be built here, with the reason, before hours go into the others.
 
     Args:
+        backbones: names, see `shopsight.backbones.create`.
         build: builds one with its weights. A `WeightsError` or `ExtraMissingError` leaves it out;
-            any other error is a mistake to mend, and is let through.
+            any other error is the user's to fix, and is let through.
 
     Raises:
         CompareError: fewer than two would be left.
@@ -153,8 +154,8 @@ def left_out_of(backbones: Sequence[str], build: Callable[[str], object]) -> dic
         try:
             build(backbone)
         except (WeightsError, ExtraMissingError) as error:
-            ways_on = "; ".join((error.fix or "").splitlines())
-            left_out[backbone] = error.what + (f" ({ways_on})" if ways_on else "")
+            remedies = "; ".join((error.fix or "").splitlines())
+            left_out[backbone] = error.what + (f" ({remedies})" if remedies else "")
             progress.notify(f"{backbone}: left out, {error.what}")
     left = len(backbones) - len(left_out)
     if left < 2:
@@ -179,89 +180,72 @@ def compare_runs(
     """Put finished runs beside each other.
 
     Args:
+        runs: run folders.
         split: whose predictions are compared: "test", "val", "out-of-fold"; None takes "test",
             or "out-of-fold" where the runs are K-fold trainings.
         names: shown instead of the folders' names.
         measure: profile each model and time it on `device`, one after the other.
         alone: one run is enough.
+        device: "auto", "cpu", "cuda", ...
+        settings: of the intervals; None takes the defaults of a recipe.
 
     Raises:
         CompareError: fewer than two runs, they were not tested on the same images, or only some
             of them are K-fold runs.
+        TrainingError: a folder holds no run, or one of another version.
         CatalogError: a run has no such predictions.
         BundleError: a model cannot be read.
     """
-    folders = [Path(run) for run in runs]
+    folders = [RunFolder(Path(run)) for run in runs]
     if len(folders) < (1 if alone else 2):
         raise CompareError("one run alone cannot be compared", fix="name two runs or more")
-    settings = settings or EvaluationSettings()
-    titles = list(names) or _distinct_names(folders)
-    _check_kinds(folders, titles, split)
-    split = split or _quoted_split(folders)
-    predictions = align_predictions([_predictions(folder, split) for folder in folders], titles)
-    metric, statistics = _statistics(predictions)
-    groups = predictions[0].groups()
-    count = len(predictions[0])
-    scores = [
-        bootstrap(
-            statistic, count, groups=groups, proportion=True, resamples=settings.bootstrap_resamples
-        )
-        for statistic in statistics
+    names = list(names) or _distinct_names([run.path for run in folders])
+    split = _split_of(folders, names, split)
+    predictions = align_predictions([_predictions(run, split) for run in folders], names)
+    paired = paired_scores(predictions, settings)
+    entries = [
+        _entry(*each)
+        for each in zip(folders, names, paired.scores, paired.differences, strict=True)
     ]
-    best = max(range(len(folders)), key=lambda index: scores[index].value)
-    entries = []
-    with task("Measuring models", total=len(folders), unit="models") as advance:
-        for index, folder in enumerate(folders):
-            difference = None
-            if index != best:
-                difference = _difference(predictions[index], predictions[best], settings)
-            entry = _entry(folder, titles[index], scores[index], difference)
-            entries.append(_measured(entry, device) if measure else entry)
-            advance(1)
-    entries.insert(0, entries.pop(best))
+    if measure:
+        entries = _measured(entries, device)
+    best = entries.pop(paired.best)
     first = predictions[0]
     return Comparison(
-        entries=(entries[0], *sorted(entries[1:], key=lambda entry: -entry.score.value)),
-        metric=metric,
+        entries=(best, *sorted(entries, key=lambda entry: -entry.score.value)),
+        metric=paired.metric,
         data=first.data,
         split=split,
-        images=count,
-        grouped=groups is not None,
+        images=len(first),
+        grouped=paired.grouped,
         synthetic=first.synthetic,
-        recall=_recall(predictions, titles),
+        recall=_recall(predictions, names),
     )
 
 
-def _quoted_split(folders: Sequence[Path]) -> str:
-    return "out-of-fold" if all(_is_folded(folder) for folder in folders) else "test"
+def _split_of(runs: Sequence[RunFolder], names: Sequence[str], split: str | None) -> str:
+    """The part to compare: the given one, or that which all runs are scored on.
 
-
-def _is_folded(folder: Path) -> bool:
-    return predictions_path(folder, "out-of-fold").is_file()
-
-
-def _check_kinds(folders: Sequence[Path], names: Sequence[str], split: str | None) -> None:
-    """Refuse K-fold runs beside others, unless all have the predictions that are asked for."""
-    if split is not None and all(predictions_path(run, split).is_file() for run in folders):
-        return
-    named = dict(zip(names, folders, strict=True))
-    folded = [name for name, run in named.items() if _is_folded(run)]
-    plain = [name for name in named if name not in folded]
-    # A folder without any predictions is no such run; that is said when they are read.
-    plain = [name for name in plain if predictions_path(named[name], "test").is_file()]
-    if not folded or not plain:
-        return
-    count = len(list(named[folded[0]].glob("folds/*/run.json")))
-    raise CompareError(
-        f"{folded[0]} is a K-fold run and {plain[0]} is not: one is scored on all images, out of "
-        "fold, the other on its test images",
-        details=[f"{name}: {'K-fold' if name in folded else 'one split'}" for name in named],
-        fix=f"train {plain[0]} again with --folds {count or 'K'}, or {folded[0]} without --folds",
-    )
+    Raises:
+        CompareError: K-fold runs beside others, unless all have the predictions asked for.
+    """
+    if split is not None and all(run.predictions_file(split).is_file() for run in runs):
+        return split
+    folded = [name for name, run in zip(names, runs, strict=True) if run.is_folds_run()]
+    plain = [name for name in names if name not in folded]
+    if folded and plain:
+        count = runs[list(names).index(folded[0])].recipe().folds.count
+        raise CompareError(
+            f"{folded[0]} is a K-fold run and {plain[0]} is not: one is scored on all images, "
+            "out of fold, the other on its test images",
+            details=[f"{name}: {'K-fold' if name in folded else 'one split'}" for name in names],
+            fix=f"train {plain[0]} again with --folds {count}, or {folded[0]} without --folds",
+        )
+    return split or (OUT_OF_FOLD if folded else "test")
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """Folder names, with as many parents as it takes to tell them apart."""
+    """Folder names, with as many parents as it takes to make them different."""
     parts = [folder.absolute().parts for folder in folders]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
@@ -274,54 +258,22 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
     )
 
 
-def _predictions(folder: Path, split: str) -> Predictions:
-    """With the files' hashes where the run has them: names alone do not make images the same."""
-    predictions = Predictions.read(predictions_path(folder, split))
-    catalog = folder / "catalog.parquet"
-    if not catalog.is_file() or "sha256" not in pl.read_parquet_schema(catalog):
-        return predictions
-    hashes = pl.read_parquet(catalog, columns=["sha256"])["sha256"]
-    table = predictions.table.with_columns(hashes.gather(predictions.table["row"]))
+def _predictions(run: RunFolder, split: str) -> Predictions:
+    """With the files' hashes: names alone do not make images the same."""
+    sha256 = run.audited_catalog().sha256
+    predictions = Predictions.read(run.predictions_file(split))
+    table = predictions.table.with_columns(sha256=sha256.gather(predictions.table["row"]))
     return replace(predictions, table=table)
 
 
-def _statistics(predictions: Sequence[Predictions]) -> tuple[str, list[Statistic]]:
-    if predictions[0].multilabel:
-        return "mean_average_precision", [
-            weighted.mean_average_precision(p.label_table("label"), p.scores()) for p in predictions
-        ]
-    return "accuracy", [weighted.mean(p.table["correct"].to_numpy()) for p in predictions]
-
-
-def _difference(own: Predictions, best: Predictions, settings: EvaluationSettings) -> Interval:
-    """To the best run, paired over the same images; of accuracies never surer than the signs."""
-    metric, (mine, theirs) = _statistics([own, best])
-    groups = own.groups()
-    difference = paired_difference(
-        mine, theirs, len(own), groups=groups, resamples=settings.bootstrap_resamples
-    )
-    if metric == "accuracy":
-        return widened_by_signs(difference, _gains(own, best), groups=groups)
-    return difference
-
-
-def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:
-    """1 where only the first is right, -1 where only the second is."""
-    right = [p.table["correct"].to_numpy().astype(np.float64) for p in (first, second)]
-    return right[0] - right[1]
-
-
-def _entry(folder: Path, name: str, score: Interval, difference: Interval | None) -> Entry:
-    recipe_file = folder / "recipe.toml"
-    recipe = None
-    if recipe_file.is_file():
-        recipe = parse_recipe(recipe_file.read_text(encoding="utf-8"), where=str(recipe_file))
-    spent = _stages(folder)
+def _entry(run: RunFolder, name: str, score: Interval, difference: Interval | None) -> Entry:
+    recipe = run.recipe()
+    spent = [stage for training in run.trainings() for stage in training.seconds().values()]
     return Entry(
         name=name,
-        run=folder,
-        backbone=recipe.model.backbone if recipe else "",
-        recipe=recipe.about.title if recipe else "",
+        run=run.path,
+        backbone=recipe.model.backbone,
+        recipe=recipe.about.title,
         score=score,
         difference=difference,
         profile=None,
@@ -330,31 +282,27 @@ def _entry(folder: Path, name: str, score: Interval, difference: Interval | None
     )
 
 
-def _stages(folder: Path) -> list[dict[str, float]]:
-    """Wall and CPU seconds of every stage of a run, of its folds and refit too."""
-    states = [folder / "run.json", folder / "refit" / "run.json"]
-    states += sorted(folder.glob("folds/*/run.json"))
-    return [
-        stage
-        for state in states
-        if state.is_file()
-        for stage in read_json(state).get("seconds", {}).values()
-    ]
+def _measured(entries: Sequence[Entry], device: str) -> list[Entry]:
+    """The entries with the cost of their models, measured one after the other."""
+    measured = []
+    with task("Measuring models", total=len(entries), unit="models") as advance:
+        for entry in entries:
+            run = RunFolder(entry.run)
+            profile = _profile(run, device) if run.has_model() else None
+            measured.append(replace(entry, profile=profile))
+            advance(1)
+    return measured
 
 
-def _measured(entry: Entry, device: str) -> Entry:
-    folder = entry.run / "model"
-    if not (folder / INFO_FILE).is_file():
-        return entry
-    bundle = read_bundle(folder)
-    profile = profile_and_time(
+def _profile(run: RunFolder, device: str) -> Profile:
+    bundle = read_bundle(run.model)
+    return profile_and_time(
         build_model(bundle),
         name=bundle.info.backbone,
         num_classes=len(bundle.info.labels),
         batches=(LATENCY_BATCH, THROUGHPUT_BATCH),
         device=device,
     )
-    return replace(entry, profile=profile)
 
 
 def _recall(predictions: Sequence[Predictions], names: Sequence[str]) -> pl.DataFrame:

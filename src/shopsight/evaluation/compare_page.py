@@ -32,7 +32,7 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> Path:
     with atomic_file(folder / "compare.csv") as part:
         comparison.table().write_csv(part)
     write_json(folder / "compare.json", comparison.to_json())
-    return write_page(folder / "compare.html", "compare.html", _context(comparison))
+    return write_page(folder / "compare.html", "compare", _context(comparison))
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:

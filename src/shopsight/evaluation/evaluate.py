@@ -1,10 +1,9 @@
-"""Measure a model on labeled images."""
+"""Measure a model on labeled images: a trained run on its own, or any model on a catalog."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,16 @@ from shopsight import progress
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions, predict_catalog
-from shopsight.evaluation.score import Evaluation, score
-from shopsight.evaluation.train_overlap import Seen, seen_in_training
+from shopsight.evaluation.score import Evaluation, headline_value, score
+from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
 from shopsight.files import read_json, write_json
+from shopsight.inference.features import run_logits
+from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
-from shopsight.loading.cache import PixelSource
+from shopsight.loading.cache import PixelSource, image_keys, open_cache
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
-__all__ = ["Evaluation", "evaluate", "write_evaluation"]
+__all__ = ["Evaluation", "evaluate", "evaluate_run", "out_of_fold_predictions", "write_evaluation"]
 
 
 def evaluate(
@@ -32,18 +34,23 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
-    run: Path | None = None,
+    run: RunFolder | None = None,
     batch_size: int = 64,
 ) -> Evaluation:
     """Predict every image of one part of the catalog and score the predictions.
 
     Args:
+        predictor: the model.
+        catalog: labeled images.
         split: "train", "val", "test", or "all" for every row.
-        source: of the whole catalog's images, for instance the epoch cache; None decodes
-            the files, once.
+        settings: None takes the defaults of a recipe.
+        source: pixels of the whole catalog, for instance the epoch cache; None decodes the
+            files, once.
         logits: see `predict_catalog`.
-        run: the model's own, where the catalog is another's: images that the model was trained
-            on are looked up in it, told, and left out of the score if there are others.
+        run: the model's own run, where the catalog is another's: images that the model was
+            trained on are looked up in it, reported, and left out of the score if there are
+            others.
+        batch_size: images predicted at once.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -57,38 +64,111 @@ def evaluate(
     return _score_of_unseen(predictions, catalog, run, settings)
 
 
+def evaluate_run(
+    run: RunFolder,
+    *,
+    splits: Sequence[str] | None = None,
+    device: str = "auto",
+    cached: bool = False,
+) -> dict[str, Evaluation]:
+    """Score a run on its own images; each part is predicted once and scored once.
+
+    Nothing is written: see `shopsight.evaluation.report.write_run_evaluations`.
+
+    Args:
+        run: a finished run.
+        splits: the parts of a run with one split; None takes "val" and "test", as far as the
+            run has such images. A K-fold run has one part, "out-of-fold": every image, by the
+            network that never saw it, whatever `splits` says.
+        device: "auto", "cpu", "cuda", ...
+        cached: take the pixels and the features that training has kept, and keep what is
+            missing, instead of decoding the files.
+
+    Returns:
+        An evaluation per part.
+
+    Raises:
+        TrainingError: no run, or one of another version.
+        BundleError: the model cannot be opened.
+        CatalogError: a part is empty.
+    """
+    settings = run.recipe().evaluation
+    if run.is_folds_run():
+        predictions = out_of_fold_predictions(run, device=device, cached=cached)
+        return {predictions.split: score(predictions, settings)}
+    if splits is None:
+        parts = set(run.catalog().table["split"])
+        splits = [split for split in ("val", "test") if split in parts]
+    found = _run_predictions(run, splits, device=device, cached=cached)
+    return {split: score(predictions, settings) for split, predictions in found.items()}
+
+
+def out_of_fold_predictions(
+    run: RunFolder, *, device: str = "auto", cached: bool = False
+) -> Predictions:
+    """Every image of a K-fold run, predicted once, by the network that never saw it.
+
+    Args:
+        run: a finished K-fold run.
+        device: see `evaluate_run`.
+        cached: see `evaluate_run`.
+
+    Raises:
+        BundleError: a fold's model cannot be opened.
+    """
+    parts = [
+        _run_predictions(fold, ("test",), device=device, cached=cached)["test"]
+        for fold in run.folds()
+    ]
+    return Predictions.concat(parts, split=OUT_OF_FOLD)
+
+
+def _run_predictions(
+    run: RunFolder, splits: Sequence[str], *, device: str, cached: bool
+) -> dict[str, Predictions]:
+    audited, predictor = run.audited_catalog(), load(run.path, device=device)
+    catalog = audited.catalog
+    if not cached:
+        return {split: predict_catalog(predictor, catalog, split=split) for split in splits}
+    sha256s = audited.sha256.to_list()
+    settings = run.recipe().cache
+    source = open_cache(catalog, predictor.preprocess, settings=settings, sha256s=sha256s)
+    keys = image_keys(sha256s, catalog.boxes())
+    return {
+        split: predict_catalog(
+            predictor,
+            catalog,
+            split=split,
+            source=source,
+            logits=run_logits(run, predictor, source, catalog.rows_of(split), keys=keys),
+        )
+        for split in splits
+    }
+
+
 def _score_of_unseen(
-    predictions: Predictions, catalog: Catalog, run: Path, settings: EvaluationSettings | None
+    predictions: Predictions, catalog: Catalog, run: RunFolder, settings: EvaluationSettings | None
 ) -> Evaluation:
-    everything = score(predictions, settings)
     rows = predictions.table["row"].to_numpy()
     seen = seen_in_training(catalog.take(rows).refs(), run)
-    if seen is None:
-        progress.notify(f"{run} does not say what it was trained on: its images may be among these")
-        return everything
-    found, either = everything, seen.either
+    either = seen.either
+    scored = predictions
     if either.any() and not either.all():
-        unseen = predictions.table.filter(pl.Series(~either))
-        found = score(replace(predictions, table=unseen), settings)
-    overlap = Seen(
+        scored = replace(predictions, table=predictions.table.filter(pl.Series(~either)))
+    overlap = TrainOverlap(
         images=len(predictions),
         seen=int(either.sum()),
         copies=int(seen.copies.sum()),
-        score_on_all=everything.score.value,
+        score_on_all=headline_value(predictions),
     )
     if overlap.note:
         progress.notify(overlap.note)
-    return replace(found, seen=overlap)
+    return replace(score(scored, settings), seen=overlap)
 
 
-def predictions_path(run: Path | str, split: str) -> Path:
-    """Where a run keeps the predictions of one part."""
-    return Path(run) / "predictions" / f"{split}.parquet"
-
-
-def write_evaluation(run: Path | str, evaluation: Evaluation) -> None:
-    """Write predictions/<split>.parquet and the part's entry in metrics.json of a run folder."""
-    evaluation.predictions.write(predictions_path(run, evaluation.split))
-    path = Path(run) / "metrics.json"
-    written: dict[str, Any] = read_json(path) if path.is_file() else {}
-    write_json(path, written | {evaluation.split: evaluation.to_json()})
+def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:
+    """Write the part's predictions and its entry in the scores of a run folder."""
+    evaluation.predictions.write(run.predictions_file(evaluation.split))
+    path = run.scores_file
+    written: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+    write_json(path, {**written, evaluation.split: evaluation.to_json()})

@@ -1,4 +1,4 @@
-"""The images worth looking at: certain and wrong, or right and hardly so."""
+"""The images worth a look: confident mistakes, and correct predictions of low confidence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shopsight.images.decode import decode, read_bytes
 from shopsight.pages import percent_text, thumbnail
 
 SIDE_PX = 160
-MISTAKES, NARROW_HITS = 21, 14
+MISTAKES_SHOWN, LOW_CONFIDENCE_SHOWN = 21, 14
 
 
 @dataclass(frozen=True)
@@ -25,47 +25,53 @@ class ExampleImage:
 
     Attributes:
         image: data URI; empty when the file is no longer there.
-        said: what the model predicted, and how surely.
-        truth: what it is.
+        prediction: the predicted label with its confidence, or the predicted labels.
+        truth: the true label or labels.
+        file: the file's name.
     """
 
     image: str
-    said: str
+    prediction: str
     truth: str
     file: str
 
 
 def mistakes(predictions: Predictions, catalog: Catalog) -> list[ExampleImage]:
-    """Wrong predictions, the surest first; with several labels, the highest loss first."""
+    """Wrong predictions, highest confidence first; with several labels, highest loss first."""
     by = "loss" if predictions.multilabel else "confidence"
     rows = predictions.table.filter(~pl.col("correct")).sort(by, "row", descending=[True, False])
-    return [_shot(row, predictions, catalog) for row in rows.head(MISTAKES).to_dicts()]
+    chosen = rows.head(MISTAKES_SHOWN).to_dicts()
+    return [_example(row, predictions, catalog) for row in chosen]
 
 
 def low_confidence_correct(predictions: Predictions, catalog: Catalog) -> list[ExampleImage]:
-    """Right predictions, the least sure first; with several labels, the highest loss first."""
+    """Correct predictions, lowest confidence first; with several labels, highest loss first."""
     by, falling = ("loss", True) if predictions.multilabel else ("confidence", False)
     rows = predictions.table.filter("correct").sort(by, "row", descending=[falling, False])
-    return [_shot(row, predictions, catalog) for row in rows.head(NARROW_HITS).to_dicts()]
+    chosen = rows.head(LOW_CONFIDENCE_SHOWN).to_dicts()
+    return [_example(row, predictions, catalog) for row in chosen]
 
 
-def _shot(row: dict[str, Any], predictions: Predictions, catalog: Catalog) -> ExampleImage:
+def _example(row: dict[str, Any], predictions: Predictions, catalog: Catalog) -> ExampleImage:
     if predictions.multilabel:
-        said = ", ".join(row["predicted"]) or "nothing"
+        prediction = ", ".join(row["predicted"]) or "nothing"
         truth = ", ".join(row["label"]) or "nothing"
     else:
-        said = f"{row['predicted']} {percent_text(row['confidence'], 0)}"
+        prediction = f"{row['predicted']} {percent_text(row['confidence'], 0)}"
         truth = row["label"]
     return ExampleImage(
         image=row_thumbnail(catalog, row["row"]),
-        said=said,
+        prediction=prediction,
         truth=truth,
         file=Path(row["image"]).name,
     )
 
 
 def row_thumbnail(catalog: Catalog, row: int, *, side_px: int = SIDE_PX) -> str:
-    """A row's image (its box only, where it has one); empty when it cannot be read now."""
+    """The image of a row as a data URI, cut to its box where it has one.
+
+    Empty when the image cannot be read now.
+    """
     one = catalog.take([row])
     try:
         data = read_bytes(one.refs()[0])

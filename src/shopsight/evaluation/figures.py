@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -17,8 +18,8 @@ from shopsight.charts.matrix import (
     confusion_of,
     most_confused,
 )
-from shopsight.config.recipe import Recipe
 from shopsight.evaluation.score import Evaluation
+from shopsight.runs.history import PROBE, EpochRow, selected_epoch
 
 PAIRS_SHOWN = 10
 
@@ -38,17 +39,22 @@ class ConfusedPair:
 
 
 def history_charts(
-    history: pl.DataFrame, recipe: Recipe | None, *, trainings: int = 1
+    history: Sequence[EpochRow], checkpoint: Literal["best", "last"], *, trainings: int = 1
 ) -> list[tuple[str, Markup]]:
-    """Loss and accuracy of training and validation over the epochs; empty without epochs.
+    """Loss and accuracy of training and validation over the epochs.
 
     Args:
-        trainings: of how many trainings these are the means; each kept an epoch of its own.
+        history: one row per epoch; with fewer than two there is nothing to see.
+        checkpoint: the recipe's `training.checkpoint`: which epoch became the model.
+        trainings: the number of trainings whose means these are; each kept an epoch of its own.
+
+    Returns:
+        A title and a chart each; empty with fewer than two epochs.
     """
-    if history.is_empty() or history.height < 2:
+    if len(history) < 2:
         return []
     epochs = _running_epochs(history)
-    marks = _kept(history, epochs, recipe) if trainings == 1 else []
+    marks = _marks(history, epochs, checkpoint) if trainings == 1 else []
     charts = []
     for title, column, percent in (("Loss", "loss", False), ("Accuracy", "accuracy", True)):
         parts = (("training", f"train_{column}", "a"), ("validation", f"val_{column}", "b"))
@@ -56,7 +62,9 @@ def history_charts(
             [
                 curve
                 for name, column_name, hue in parts
-                for curve in _curves(name, epochs, history[column_name].to_list(), hue)
+                for curve in _curves(
+                    name, epochs, [getattr(row, column_name) for row in history], hue
+                )
             ],
             x_title="epoch",
             y_title=title.lower(),
@@ -67,13 +75,6 @@ def history_charts(
         if chart:
             charts.append((title, chart))
     return charts
-
-
-def validated(history: pl.DataFrame) -> bool:
-    """Whether the training had validation images: it writes NaN where it had none."""
-    if "val_accuracy" not in history.columns:
-        return False
-    return bool(history["val_accuracy"].cast(pl.Float64, strict=False).is_finite().any())
 
 
 def reliability_chart(evaluation: Evaluation) -> Markup:
@@ -112,16 +113,9 @@ def confused_pairs(evaluation: Evaluation) -> list[ConfusedPair]:
     ]
 
 
-def _running_epochs(history: pl.DataFrame) -> list[float]:
-    """The probe stands at 0, epochs of training follow from 1."""
-    if "stage" not in history.columns:
-        return [float(epoch) for epoch in history["epoch"].to_list()]
-    tuned = history["stage"] != "probe"
-    start = 1 - min(history.filter(tuned)["epoch"].to_list(), default=1)
-    return [
-        float(epoch + start) if is_tuned else 0.0
-        for epoch, is_tuned in zip(history["epoch"].to_list(), tuned.to_list(), strict=True)
-    ]
+def _running_epochs(history: Sequence[EpochRow]) -> list[float]:
+    """The probe stands at 0, epochs of fine-tuning follow from 1."""
+    return [0.0 if row.stage == PROBE else float(row.epoch) for row in history]
 
 
 def _curves(
@@ -133,21 +127,15 @@ def _curves(
     return [tuned, Curve("", epochs[:first], values[:first], hue)]
 
 
-def _kept(history: pl.DataFrame, epochs: Sequence[float], recipe: Recipe | None) -> list[Mark]:
-    """The epoch whose weights became the model: the rule of `shopsight.training.module`."""
-    rows = [
-        (row["val_accuracy"], -row["val_loss"], place)
-        for place, row in enumerate(history.to_dicts())
-        if row.get("stage") != "probe"
-    ]
-    if not rows:
+def _marks(
+    history: Sequence[EpochRow], epochs: Sequence[float], checkpoint: Literal["best", "last"]
+) -> list[Mark]:
+    """Vertical lines at the probe and at the epoch whose weights became the model."""
+    kept = selected_epoch(history, checkpoint)
+    if kept is None:
         return []
-    # Without validation images there is nothing to choose by.
-    judged = [row for row in rows if np.isfinite(row[0])]
-    last = not judged or (recipe is not None and recipe.training.checkpoint == "last")
-    place = rows[-1][2] if last else max(judged, key=lambda row: (row[0], row[1], -row[2]))[2]
     probe = [Mark(0.0, "probe")] if 0.0 in epochs else []
-    return [*probe, Mark(epochs[place], "kept")]
+    return [*probe, Mark(epochs[list(history).index(kept)], "kept")]
 
 
 def _cells(

@@ -23,9 +23,9 @@ TITLES = {
     "micro_precision": "Precision, micro",
     "micro_recall": "Recall, micro",
     "micro_f1": "F1, micro",
-    "subset_accuracy": "Whole set right",
+    "subset_accuracy": "Exact match",
 }
-# Everything else is a share of 1.
+# Every other metric is a fraction of 1.
 IN_NATS = frozenset({"log_loss"})
 EN_DASH = "\N{EN DASH}"
 
@@ -38,6 +38,7 @@ def title_of(metric: str) -> str:
 
 
 def value_text(metric: str, value: float) -> str:
+    """`"87.6 %"`, or for a loss `"0.123"`."""
     return decimal_text(value) if metric in IN_NATS else percent_text(value)
 
 
@@ -48,6 +49,6 @@ def range_text(metric: str, interval: Interval) -> str:
     return f"{percent_text(interval.low)[:-2]} {EN_DASH} {percent_text(interval.high)}"
 
 
-def part_name(split: str) -> str:
-    """How a part of the catalog is called before the word "images"."""
+def split_title(split: str) -> str:
+    """The name of a part before the word "images": `"val"` -> `"validation"`."""
     return {"val": "validation", "train": "training", "all": "all"}.get(split, split)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from markupsafe import Markup
 
 from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
@@ -14,26 +15,42 @@ from shopsight.charts.bars import interval_strip
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures
+from shopsight.evaluation.evaluate import write_evaluation
 from shopsight.evaluation.examples import low_confidence_correct, mistakes
-from shopsight.evaluation.metric_names import part_name, range_text, title_of, value_text
+from shopsight.evaluation.metric_names import range_text, split_title, title_of, value_text
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.pages import write_page
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 from shopsight.text import count_text
 
-REPORT_FILE = "report.html"
 MEANS = {
     "macro": "mean of classes",
     "micro": "all decisions together",
     "weighted": "mean weighted by images",
 }
 # The part that is quoted, in order of preference.
-QUOTED = ("test", "out-of-fold", "all", "val", "train")
+QUOTED = ("test", OUT_OF_FOLD, "all", "val", "train")
+
+
+def write_run_evaluations(run: RunFolder, evaluations: Mapping[str, Evaluation]) -> Path:
+    """Keep what was just evaluated in the run folder: predictions, scores and the report.
+
+    Args:
+        run: the run that was evaluated.
+        evaluations: by part, see `shopsight.evaluation.evaluate.evaluate_run`.
+
+    Returns:
+        The report's path.
+    """
+    for evaluation in evaluations.values():
+        write_evaluation(run, evaluation)
+    return write_report(run, evaluations=evaluations)
 
 
 def write_report(
-    run: Path | str,
+    run: RunFolder,
     *,
     evaluations: Mapping[str, Evaluation] | None = None,
     out: Path | str | None = None,
@@ -41,20 +58,31 @@ def write_report(
     """Write the report of a run folder from what lies in it.
 
     Args:
-        evaluations: by part, when they were just made; None scores predictions/*.parquet.
-        out: the file; None is report.html in the run folder.
+        run: the run to report on.
+        evaluations: by part, those that were just made. Predictions of other parts that lie in
+            the run folder are scored.
+        out: the file; None is the run's own report.
+
+    Returns:
+        The report's path.
 
     Raises:
-        CatalogError: no run folder, or one without predictions.
+        TrainingError: the folder holds no run that this version reads.
+        CatalogError: there are no predictions.
     """
     facts = read_run(run)
     settings = facts.recipe.evaluation if facts.recipe else EvaluationSettings()
-    found = dict(evaluations) if evaluations is not None else _scored(Path(run), settings)
+    found = dict(evaluations or {})
+    for file in sorted(run.predictions.glob("*.parquet")):
+        if file.stem not in found:
+            found[file.stem] = score(Predictions.read(file), settings)
     if not found:
         raise CatalogError(
-            "there are no predictions to report on", where=str(run), fix="shopsight evaluate RUN"
+            "there are no predictions to report on",
+            where=str(run.path),
+            fix=f"shopsight evaluate {run.path}",
         )
-    return _write(Path(out) if out else Path(run) / REPORT_FILE, found, facts)
+    return _write(Path(out) if out else run.report_file, found, facts)
 
 
 def write_evaluation_report(
@@ -71,11 +99,6 @@ def write_evaluation_report(
     return _write(Path(out), {evaluation.split: evaluation}, facts)
 
 
-def _scored(run: Path, settings: EvaluationSettings) -> dict[str, Evaluation]:
-    files = sorted((run / "predictions").glob("*.parquet"))
-    return {file.stem: score(Predictions.read(file), settings) for file in files}
-
-
 def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) -> Path:
     split = next((name for name in QUOTED if name in evaluations), next(iter(evaluations)))
     main = evaluations[split]
@@ -84,14 +107,14 @@ def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) ->
     context = {
         "facts": facts,
         "main": main,
-        "part": part_name(split),
+        "part": split_title(split),
         "title": _title(facts, predictions),
         "headline": title_of(main.headline),
         "strip": interval_strip(main.score.value, main.score.low, main.score.high),
         "tiles": [*_tiles(main), *(_other(evaluation) for evaluation in others)],
         "means": _means(main),
-        "history": figures.history_charts(facts.history, facts.recipe, trainings=facts.trainings),
-        "validated": figures.validated(facts.history),
+        "history": _history_charts(facts),
+        "validated": any(row.validated for row in facts.history),
         "confusion": figures.confusion_charts(main),
         "pairs": figures.confused_pairs(main),
         "reliability": figures.reliability_chart(main),
@@ -102,7 +125,12 @@ def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) ->
         "model_facts": _model_facts(facts.info),
         "run_facts": _run_facts(facts),
     }
-    return write_page(out, "report.html", context)
+    return write_page(out, "report", context)
+
+
+def _history_charts(facts: RunFacts) -> list[tuple[str, Markup]]:
+    checkpoint = facts.recipe.training.checkpoint if facts.recipe else "best"
+    return figures.history_charts(facts.history, checkpoint, trainings=facts.trainings)
 
 
 def _title(facts: RunFacts, predictions: Predictions) -> str:
@@ -123,7 +151,7 @@ def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 def _other(evaluation: Evaluation) -> tuple[str, str, str]:
     name = evaluation.headline
     return (
-        f"{title_of(name)}, {part_name(evaluation.split)}",
+        f"{title_of(name)}, {split_title(evaluation.split)}",
         value_text(name, evaluation.score.value),
         range_text(name, evaluation.score),
     )

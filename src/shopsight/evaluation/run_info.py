@@ -1,27 +1,28 @@
 """What a run folder says about itself, read for its report.
 
-The folder's files are the contract (docs/architecture.md); every one of them may be missing, when
-a run was stopped or a bundle was copied out of it, and the report then goes without.
+A run that was stopped has no bundle and no epochs, a fold no audit of its own: the report then
+goes without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from shopsight.audit.audit import FINDINGS_FILE
+from shopsight.audit.findings import SEVERITIES
 from shopsight.bundle.format import INFO_FILE, BundleInfo
 from shopsight.bundle.read import read_info
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import SplitReport, check_leakage
-from shopsight.config.recipe import Recipe, parse_recipe
-from shopsight.errors import CatalogError
-from shopsight.files import read_json
-
-SEVERITIES = ("error", "warning", "note")
+from shopsight.config.recipe import Recipe
+from shopsight.runs.audited_catalog import AuditedCatalog
+from shopsight.runs.history import EpochRow, mean_history, read_history
+from shopsight.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,20 @@ class FindingCount:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """Attributes:
-    name: of the run folder.
-    catalog: with its split.
-    history: one row per epoch, see `shopsight.runs.history`; empty when there is none. Of a
-        K-fold run the means over its trainings.
-    trainings: how many of them there are.
-    findings: of the audit, most serious first.
-    left_out: image and reason of each file that training left out.
-    split_report: what the parts share, counted anew from the catalog.
-    state: run.json.
+    """Everything a report says about a run beside its scores.
+
+    Attributes:
+        name: of the run folder, or of other data that was evaluated.
+        catalog: the images, with their split.
+        recipe: None where there is no run.
+        recipe_text: the recipe as TOML.
+        info: the bundle's; None where there is no bundle.
+        history: one row per epoch; of a K-fold run the means over its trainings.
+        trainings: the number of trainings that `history` is about.
+        findings: of the audit, most serious first; None where there was no audit.
+        left_out: columns image and reason, a row per file that training left out.
+        split_report: what the parts of the split share, counted from the catalog now.
+        state: the content of `run.json`.
     """
 
     name: str
@@ -52,13 +57,12 @@ class RunFacts:
     recipe: Recipe | None = None
     recipe_text: str = ""
     info: BundleInfo | None = None
-    history: pl.DataFrame = field(default_factory=pl.DataFrame)
+    history: tuple[EpochRow, ...] = ()
     trainings: int = 1
-    findings: tuple[FindingCount, ...] = ()
-    audited: bool = False
+    findings: tuple[FindingCount, ...] | None = None
     left_out: pl.DataFrame = field(default_factory=pl.DataFrame)
     split_report: SplitReport | None = None
-    state: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -67,41 +71,34 @@ class RunFacts:
         return {stage: float(clock["wall"]) for stage, clock in spent.items()}
 
 
-def read_run(folder: Path | str) -> RunFacts:
+def read_run(run: RunFolder) -> RunFacts:
     """Read what is there.
 
     Raises:
-        CatalogError: the folder holds no catalog: it is no run.
+        TrainingError: the folder holds no run that this version reads.
+        BundleError: the bundle's description cannot be read.
     """
-    folder = Path(folder)
-    if not (folder / "catalog.parquet").is_file():
-        raise CatalogError(
-            "is not a run folder: it has no catalog.parquet",
-            where=str(folder),
-            fix="shopsight train DATA --out RUN makes one",
-        )
-    catalog = Catalog.read(folder / "catalog.parquet")
-    recipe_text = _text(folder / "recipe.toml")
-    state = folder / "run.json"
-    folds = sorted(folder.glob("folds/*/metrics.csv"))
+    state = run.state()
+    audited = run.audited_catalog()
+    recipe = run.recipe()
+    folds = [read_history(fold.metrics_file) for fold in run.folds()]
     return RunFacts(
-        name=folder.absolute().name,
-        catalog=catalog,
-        recipe=parse_recipe(recipe_text, where="recipe.toml") if recipe_text else None,
-        recipe_text=recipe_text,
-        info=info_of(folder / "model"),
-        history=_mean_history(folds) if folds else _table(folder / "metrics.csv"),
+        name=run.path.absolute().name,
+        catalog=audited.catalog,
+        recipe=recipe,
+        recipe_text=run.recipe_file.read_text(encoding="utf-8"),
+        info=info_of(run.model),
+        history=tuple(mean_history(folds) if folds else read_history(run.metrics_file)),
         trainings=max(1, len(folds)),
-        findings=_findings(folder / "audit" / "findings.csv"),
-        audited=(folder / "audit" / "findings.csv").is_file(),
-        left_out=_table(folder / "audit" / "left_out.csv"),
-        split_report=_split_report(catalog),
-        state=read_json(state) if state.is_file() else {},
+        findings=_findings(run.audit / FINDINGS_FILE),
+        left_out=_table(run.left_out_file),
+        split_report=_split_report(audited),
+        state=state,
     )
 
 
 def info_of(model: Path) -> BundleInfo | None:
-    """model.json of a bundle, without looking at its weights; None when there is no bundle.
+    """The description of a bundle, without a look at its weights; None when there is no bundle.
 
     Raises:
         BundleError: it is there and cannot be read.
@@ -109,40 +106,26 @@ def info_of(model: Path) -> BundleInfo | None:
     return read_info(model) if (model / INFO_FILE).is_file() else None
 
 
-def _mean_history(files: Sequence[Path]) -> pl.DataFrame:
-    """Epoch by epoch; one that stopped early counts as far as it came."""
-    tables = [table for table in map(_table, files) if not table.is_empty()]
-    if not tables:
-        return pl.DataFrame()
-    merged = pl.concat(tables, how="vertical_relaxed")
-    return merged.group_by("stage", "epoch").mean().sort("epoch")
-
-
-def _split_report(catalog: Catalog) -> SplitReport | None:
+def _split_report(audited: AuditedCatalog) -> SplitReport | None:
+    catalog = audited.catalog
     if not catalog.has("split") and not catalog.has("fold"):
         return None
-    duplicate_group = (
-        catalog.table["duplicate_group"].to_numpy()
-        if "duplicate_group" in catalog.table.columns
-        else None
-    )
-    return check_leakage(catalog, duplicate_group=duplicate_group)
+    return check_leakage(catalog, duplicate_group=audited.duplicate_group)
 
 
-def _findings(path: Path) -> tuple[FindingCount, ...]:
+def _findings(path: Path) -> tuple[FindingCount, ...] | None:
+    if not path.is_file():
+        return None
     table = _table(path)
     if table.is_empty():
         return ()
     counted = table.group_by("kind", "severity").len()
     rows = [FindingCount(row["kind"], row["severity"], row["len"]) for row in counted.to_dicts()]
-    return tuple(sorted(rows, key=lambda r: (SEVERITIES.index(r.severity), -r.count, r.kind)))
+    order = [str(severity) for severity in SEVERITIES]
+    return tuple(sorted(rows, key=lambda r: (order.index(r.severity), -r.count, r.kind)))
 
 
 def _table(path: Path) -> pl.DataFrame:
     if not path.is_file() or not path.stat().st_size:
         return pl.DataFrame()
     return pl.read_csv(path, infer_schema_length=None)
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

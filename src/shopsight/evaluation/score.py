@@ -12,7 +12,7 @@ import polars as pl
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.train_overlap import Seen
+from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import multilabel, weighted
 from shopsight.metrics.calibration import (
     ReliabilityBins,
@@ -20,7 +20,13 @@ from shopsight.metrics.calibration import (
     reliability_bins,
 )
 from shopsight.metrics.classification import ClassScores, precision_recall_f1
-from shopsight.metrics.intervals import Interval, Statistic, bootstrap_all, wilson
+from shopsight.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    bootstrap_all,
+    wilson,
+)
 from shopsight.metrics.multilabel import MultilabelScores
 
 # Every other metric lies between 0 and 1.
@@ -55,7 +61,7 @@ class Evaluation:
     calibration: ReliabilityBins
     counts: dict[str, int]
     predictions: Predictions
-    seen: Seen | None = None
+    seen: TrainOverlap | None = None
     folds: FoldScores | None = None
 
     @property
@@ -110,6 +116,41 @@ def score(predictions: Predictions, settings: EvaluationSettings | None = None) 
     return replace(found, folds=_fold_scores(predictions, settings))
 
 
+def headline(predictions: Predictions) -> tuple[str, Statistic]:
+    """The metric to quote, and how it is computed.
+
+    Returns:
+        "accuracy", or "mean_average_precision" where an image can have several labels; and its
+        statistic over resampled images, see `shopsight.metrics.intervals`.
+    """
+    if predictions.multilabel:
+        targets, scores = predictions.label_table("label"), predictions.scores()
+        return "mean_average_precision", weighted.mean_average_precision(targets, scores)
+    return "accuracy", weighted.mean(predictions.table["correct"].to_numpy())
+
+
+def headline_value(predictions: Predictions) -> float:
+    """The headline metric alone, without an interval."""
+    _, statistic = headline(predictions)
+    return float(statistic(np.ones((1, len(predictions))))[0])
+
+
+def headline_interval(predictions: Predictions, settings: EvaluationSettings) -> Interval:
+    """The headline metric with its interval, the same as `score` gives, and nothing else.
+
+    Raises:
+        MetricError: there are no predictions.
+    """
+    _, statistic = headline(predictions)
+    return bootstrap(
+        statistic,
+        len(predictions),
+        groups=predictions.groups(),
+        proportion=True,
+        resamples=settings.bootstrap_resamples,
+    )
+
+
 def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> FoldScores | None:
     table = predictions.table
     if "fold" not in table.columns or table["fold"].n_unique() < 2:
@@ -117,7 +158,7 @@ def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> Fold
     folds = []
     for fold in table["fold"].unique().sort().to_list():
         part = replace(predictions, table=table.filter(pl.col("fold") == fold).drop("fold"))
-        folds.append(FoldScore(fold, len(part), score(part, settings).score))
+        folds.append(FoldScore(fold, len(part), headline_interval(part, settings)))
     return FoldScores(tuple(folds))
 
 

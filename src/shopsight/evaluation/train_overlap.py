@@ -9,29 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from jaxtyping import Bool
 
 from shopsight.audit.file_info import inspect_all
 from shopsight.audit.near_duplicates import has_near_duplicate
-from shopsight.bundle.read import bundle_folder
 from shopsight.images.thumbnails import read_thumbs
+from shopsight.runs.run_folder import RunFolder
 
 FITTED_ON = ("train", "val")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Attributes:
-    images: how many were predicted.
-    seen: those of them that were in the training or validation part of the model's run.
-    copies: those of the seen whose file is another: encoded anew, or of another size.
-    score_on_all: the headline metric over all of them; the evaluation's own is over the unseen
-        ones, where there are any.
+class TrainOverlap:
+    """How many of the images that were predicted the model's run has used.
+
+    Attributes:
+        images: how many images were predicted.
+        seen: those of them that were in the training or validation part of the model's run.
+        copies: those of the seen whose file differs: encoded anew, or of another size.
+        score_on_all: the headline metric over all of them; the evaluation's own is over the
+            unseen images, where there are any.
     """
 
     images: int
@@ -41,11 +41,12 @@ class Seen:
 
     @property
     def unseen(self) -> int:
+        """How many images are new to the model."""
         return self.images - self.seen
 
     @property
     def note(self) -> str:
-        """What a reader of the score must know; empty when the model saw none of them."""
+        """What a reader of the score must know; empty when the model saw none of the images."""
         if not self.seen:
             return ""
         if not self.unseen:
@@ -64,6 +65,7 @@ class Seen:
         return f" ({self.copies:,} as copies: encoded anew or resized)" if self.copies else ""
 
     def to_json(self) -> dict[str, Any]:
+        """The attributes and the note."""
         return {
             "images": self.images,
             "seen": self.seen,
@@ -73,19 +75,13 @@ class Seen:
         }
 
 
-def run_of(model: Path | str) -> Path | None:
-    """The run that a model belongs to: the folder itself, or the one that its bundle lies in."""
-    bundle = bundle_folder(model)
-    folder = bundle.absolute().parent
-    known = bundle.name == "model" and (folder / "catalog.parquet").is_file()
-    return folder if known else None
-
-
 @dataclass(frozen=True, eq=False)
 class SeenImages:
-    """Attributes:
-    files: images whose file was trained on.
-    copies: images whose file was not, but one that looks like it.
+    """Which images a run was trained on.
+
+    Attributes:
+        files: images whose file was trained on.
+        copies: images whose file was not, but one that looks like it.
     """
 
     files: Bool[np.ndarray, "n"]
@@ -93,25 +89,32 @@ class SeenImages:
 
     @property
     def either(self) -> Bool[np.ndarray, "n"]:
+        """Images that were trained on, as the same file or as a copy."""
         return np.asarray(self.files | self.copies, bool)
 
 
-def seen_in_training(refs: Sequence[str], run: Path) -> SeenImages | None:
+def seen_in_training(refs: Sequence[str], run: RunFolder) -> SeenImages:
     """Which of the images were in the training or validation part of the run.
 
-    Every image of a K-fold run was trained on by some of its networks. None where the run does
-    not say what was in its files.
+    Every image of a K-fold run was trained on by some of its networks.
+
+    Args:
+        refs: paths or URLs of the images, see `Catalog.refs`.
+        run: the model's own.
+
+    Raises:
+        TrainingError: the run was written by another version.
     """
-    catalog = pl.read_parquet(run / "catalog.parquet")
-    if "sha256" not in catalog.columns:
-        return None
-    if "split" in catalog.columns:
-        catalog = catalog.filter(pl.col("split").is_in(FITTED_ON))
+    audited = run.audited_catalog()
+    table = audited.catalog.table
+    sha256 = audited.sha256
+    if "split" in table.columns:
+        sha256 = sha256.filter(table["split"].is_in(FITTED_ON))
     inspected = inspect_all(refs)
-    files = inspected.files["sha256"].is_in(catalog["sha256"].implode()).fill_null(False).to_numpy()
+    files = inspected.files["sha256"].is_in(sha256.implode()).fill_null(False).to_numpy()
     copies = np.zeros(len(refs), bool)
-    kept = run / "audit" / "thumbs.parquet"
-    if kept.is_file():
-        thumbs = read_thumbs(kept, catalog["sha256"])
+    # A fold has no audit of its own: only the K-fold run that it belongs to.
+    if run.thumbs_file.is_file():
+        thumbs = read_thumbs(run.thumbs_file, sha256)
         copies[~files] = has_near_duplicate(inspected.thumbs[~files], thumbs)
     return SeenImages(files, copies)

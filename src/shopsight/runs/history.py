@@ -1,15 +1,20 @@
-"""One row of figures per epoch, and the file that holds them."""
+"""One row of figures per epoch, the file that holds them, and which epoch's weights are kept."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Literal
 
 import polars as pl
 
 from shopsight.files import atomic_file
+
+PROBE = "probe"
+"""The stage of the row that a linear probe leaves; all others are epochs of fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,15 @@ class EpochRow:
     """Figures of one epoch; the probe is a row of its own, epoch 0.
 
     Attributes:
-        train_loss, train_accuracy: of augmented images, while the weights still move; with
-            mixed images the accuracy is against the larger share.
-        lr: of the backbone's last stage, at the epoch's end.
+        stage: "probe" or "finetune".
+        epoch: counted from 1.
+        size_px: side of the training images.
+        lr: learning rate of the backbone's last stage, at the epoch's end.
+        train_loss: mean over augmented images while the weights still change, in nats.
+        train_accuracy: over the same images; of mixed images against the label that has the
+            larger part.
+        val_loss: mean over the validation images, in nats; NaN where there are none.
+        val_accuracy: likewise.
         seconds: wall time, validation included.
     """
 
@@ -39,22 +50,25 @@ class EpochRow:
         return not math.isnan(self.val_accuracy)
 
     def figures(self) -> dict[str, float]:
-        """What a tracker logs; without validation images nothing of them."""
+        """The figures for a tracker, by name; without validation images none of them."""
         names = ["train_loss", "train_accuracy", "lr"]
         names += ["val_loss", "val_accuracy"] if self.validated else []
         return {name: getattr(self, name) for name in names}
 
     def line(self) -> str:
-        """What a reader of the log wants to know."""
+        """The epoch as a line of the log."""
         val = f", val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%}"
         text = f"train loss {self.train_loss:.3f}{val if self.validated else ''}"
         return f"epoch {self.epoch}: {text} ({self.seconds:.0f} s)"
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:
-    """The row (of at least one) with the highest validation accuracy; of equals, the lowest loss.
+    """The row with the highest validation accuracy; among equals, the one with the lowest loss.
 
-    Without validation images, the last.
+    Without validation images it is the last row.
+
+    Args:
+        rows: at least one.
     """
     validated = [row for row in rows if row.validated]
     if not validated:
@@ -62,12 +76,53 @@ def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:
     return max(validated, key=lambda row: (row.val_accuracy, -row.val_loss))
 
 
+def selected_epoch(
+    rows: Sequence[EpochRow], checkpoint: Literal["best", "last"] = "best"
+) -> EpochRow | None:
+    """The fine-tuning epoch whose weights become the model; None where nothing was fine-tuned.
+
+    Args:
+        rows: a run's history; a probe in it is passed over.
+        checkpoint: the recipe's `training.checkpoint`.
+    """
+    tuned = [row for row in rows if row.stage != PROBE]
+    if not tuned:
+        return None
+    return best_epoch(tuned) if checkpoint == "best" else tuned[-1]
+
+
+def mean_history(histories: Sequence[Sequence[EpochRow]]) -> list[EpochRow]:
+    """The mean over several trainings, epoch by epoch.
+
+    A training that stopped early counts in the epochs that it has.
+    """
+    by_epoch: dict[tuple[bool, int], list[EpochRow]] = {}
+    for rows in histories:
+        for row in rows:
+            by_epoch.setdefault((row.stage != PROBE, row.epoch), []).append(row)
+    return [_mean(rows) for _, rows in sorted(by_epoch.items())]
+
+
+def _mean(rows: Sequence[EpochRow]) -> EpochRow:
+    return replace(
+        rows[0],
+        lr=fmean(row.lr for row in rows),
+        train_loss=fmean(row.train_loss for row in rows),
+        train_accuracy=fmean(row.train_accuracy for row in rows),
+        val_loss=fmean(row.val_loss for row in rows),
+        val_accuracy=fmean(row.val_accuracy for row in rows),
+        seconds=fmean(row.seconds for row in rows),
+    )
+
+
 def write_history(path: Path, rows: list[EpochRow]) -> None:
+    """Write one line per epoch as CSV."""
     with atomic_file(path) as part:
         pl.DataFrame([asdict(row) for row in rows]).write_csv(part)
 
 
 def read_history(path: Path) -> list[EpochRow]:
+    """Read what `write_history` wrote; empty where there is no file."""
     if not path.is_file():
         return []
     return [EpochRow(**row) for row in pl.read_csv(path).to_dicts()]

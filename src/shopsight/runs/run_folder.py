@@ -1,118 +1,272 @@
-"""The run folder: where each thing of a run lies, and how far the run has come."""
+"""The run folder: the one place that knows the names of a run's files and how they are read.
+
+recipe.toml              the resolved recipe
+catalog.parquet          the images with their split (or fold) and the audit's facts
+audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
+split.json               what the parts of the split share
+metrics.csv              one row per epoch
+checkpoints/             weights and training state
+predictions/PART.parquet what the model predicted for each image of a part
+metrics.json             the scores of each part
+report.html              the same, to read
+model/                   the bundle
+folds/K/, refit/         of a K-fold run: a run folder for each training
+run.json                 the stage reached; written last, it makes the folder a run
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from shopsight.bundle.format import library_versions
+from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE, library_versions
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
 from shopsight.files import read_json, write_json, write_text
+from shopsight.runs.audited_catalog import AuditedCatalog
 
 RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
+
+FORMAT_VERSION = 1
+"""Of the run folder, in `run.json`; raised when an older one can no longer be read."""
+
+OUT_OF_FOLD = "out-of-fold"
+"""The part of a K-fold run's predictions: every image, by the network that never saw it."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run, and its `run.json`.
+    """The paths of a run, and its `run.json`.
 
-    `run.json` holds the stage reached, seconds spent in each stage (wall and CPU), the command
-    that repeats the run, and versions. It is written whole after each stage, so that a run that
-    was stopped at any moment goes on from the last finished one.
+    `run.json` holds the format version, the stage reached, the seconds spent in each stage (wall
+    and CPU), the command that repeats the run, and versions. It is written whole after each
+    stage, so that a run that was stopped at any moment resumes after the last finished stage.
+
+    Attributes:
+        path: the folder.
     """
 
     path: Path
 
     @property
     def recipe_file(self) -> Path:
+        """The resolved recipe: no "auto" is left in it."""
         return self.path / "recipe.toml"
 
     @property
     def catalog_file(self) -> Path:
+        """See `AuditedCatalog`."""
         return self.path / "catalog.parquet"
 
     @property
     def audit(self) -> Path:
+        """Where `shopsight.audit.audit.AuditReport.write` writes."""
         return self.path / "audit"
 
     @property
+    def left_out_file(self) -> Path:
+        """Image and reason of each file that training leaves out."""
+        return self.audit / "left_out.csv"
+
+    @property
     def thumbs_file(self) -> Path:
+        """Thumbnails of the images, see `shopsight.images.thumbnails`."""
         return self.audit / "thumbs.parquet"
 
     @property
     def split_file(self) -> Path:
+        """What the parts of the split share, see `shopsight.catalog.split.SplitReport`."""
         return self.path / "split.json"
 
     @property
     def metrics_file(self) -> Path:
+        """One row per epoch, see `shopsight.runs.history`."""
         return self.path / "metrics.csv"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of weights and training state."""
         return self.path / "checkpoints"
 
     @property
     def probe_file(self) -> Path:
+        """Weight and bias of the linear probe."""
         return self.checkpoints / "probe.safetensors"
 
     @property
+    def best_weights_file(self) -> Path:
+        """Weights of the epoch with the best validation score; absent without such images."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def final_weights_file(self) -> Path:
+        """Weights after the last epoch."""
+        return self.checkpoints / "final.safetensors"
+
+    @property
     def last_checkpoint(self) -> Path:
+        """State of the training after its last whole epoch."""
         return self.checkpoints / "last.json"
 
     @property
+    def tracking_file(self) -> Path:
+        """MLflow's database, where the recipe names no other."""
+        return self.path / "mlflow.db"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of predictions, a file per part."""
+        return self.path / "predictions"
+
+    def predictions_file(self, split: str) -> Path:
+        """Predictions of one part, see `shopsight.evaluation.predictions`."""
+        return self.predictions / f"{split}.parquet"
+
+    @property
+    def scores_file(self) -> Path:
+        """Scores by part."""
+        return self.path / "metrics.json"
+
+    @property
+    def report_file(self) -> Path:
+        """The report to read."""
+        return self.path / "report.html"
+
+    @property
     def model(self) -> Path:
-        return self.path / "model"
+        """The bundle."""
+        return self.path / BUNDLE_FOLDER
 
     @property
     def state_file(self) -> Path:
+        """`run.json`."""
         return self.path / "run.json"
 
+    @property
+    def refit(self) -> RunFolder:
+        """Of a K-fold run, the training on all images."""
+        return RunFolder(self.path / "refit")
+
+    def fold(self, number: int) -> RunFolder:
+        """Of a K-fold run, the training that is tested on this fold, counted from 0."""
+        return RunFolder(self.path / "folds" / str(number))
+
+    def folds(self) -> tuple[RunFolder, ...]:
+        """The trainings of a K-fold run, begun or not; empty for another run."""
+        return tuple(self.fold(number) for number in range(self.recipe().folds.count))
+
+    def trainings(self) -> Iterator[RunFolder]:
+        """Every run folder in which this run trains: itself, its folds, its refit."""
+        yield self
+        for run in (*self.folds(), self.refit):
+            if run.exists():
+                yield run
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run, of whatever version."""
+        return self.state_file.is_file()
+
+    def is_current(self) -> bool:
+        """Whether the folder holds a run that this version of shopsight reads."""
+        return self.exists() and _version_of(read_json(self.state_file)) == FORMAT_VERSION
+
+    def is_begun(self) -> bool:
+        """Whether there is anything of a run, even of one stopped before `run.json` was there."""
+        return self.exists() or self.audit.is_dir()
+
+    def has_model(self) -> bool:
+        """Whether the run has a bundle."""
+        return (self.model / INFO_FILE).is_file()
+
+    def is_evaluated(self) -> bool:
+        """Whether the run has the predictions that it is compared by."""
+        return any(self.predictions_file(split).is_file() for split in ("test", OUT_OF_FOLD))
+
+    def is_folds_run(self) -> bool:
+        """Whether this is a K-fold training.
+
+        Raises:
+            TrainingError: the folder holds no run that this version reads.
+        """
+        return self.recipe().folds.count > 0
+
     def recipe(self) -> Recipe:
+        """The resolved recipe.
+
+        Raises:
+            TrainingError: the folder holds no run that this version reads.
+        """
+        self.state()
         return parse_recipe(
             self.recipe_file.read_text(encoding="utf-8"), where=str(self.recipe_file)
         )
 
     def write_recipe(self, recipe: Recipe) -> None:
+        """Write `recipe.toml`."""
         write_text(self.recipe_file, recipe.to_toml())
 
-    def catalog(self) -> Catalog:
-        return Catalog.read(self.catalog_file)
-
-    def state(self) -> dict[str, Any]:
-        """What `run.json` holds.
+    def audited_catalog(self) -> AuditedCatalog:
+        """The images that training uses, with the audit's facts about them.
 
         Raises:
-            TrainingError: the folder holds no run.
+            TrainingError: the folder holds no run that this version reads.
         """
-        if not self.state_file.is_file():
+        self.state()
+        return AuditedCatalog.read(self.catalog_file)
+
+    def catalog(self) -> Catalog:
+        """The images that training uses, with `split` (or `fold`).
+
+        Raises:
+            TrainingError: the folder holds no run that this version reads.
+        """
+        return self.audited_catalog().catalog
+
+    def state(self) -> dict[str, Any]:
+        """The content of `run.json`.
+
+        Raises:
+            TrainingError: the folder holds no run, or one of another format version.
+        """
+        if not self.exists():
             raise TrainingError(
-                "is not a run folder: it has no run.json",
+                f"is not a run folder: it has no {self.state_file.name}",
                 where=str(self.path),
                 fix="shopsight train DATA --out RUN starts one",
             )
         state: dict[str, Any] = read_json(self.state_file)
+        found = _version_of(state)
+        if found != FORMAT_VERSION:
+            raise self._other_version(found, state)
         return state
 
     def update_state(self, **changes: Any) -> None:
         """Set top-level keys of `run.json`, atomically."""
-        state = self.state() if self.state_file.is_file() else {"versions": versions()}
+        new = {"format_version": FORMAT_VERSION, "versions": versions()}
+        state = self.state() if self.exists() else new
         write_json(self.state_file, state | changes)
 
     def reached(self, stage: RunStage) -> bool:
+        """Whether the run has finished this stage."""
         order: tuple[RunStage, ...] = ("prepared", "probed", "finetuned", "bundled")
-        at = self.state().get("stage")
-        return at in order and order.index(at) >= order.index(stage)
+        last = self.state().get("stage")
+        return last in order and order.index(last) >= order.index(stage)
+
+    def seconds(self) -> dict[str, dict[str, float]]:
+        """Wall and CPU seconds ("wall", "cpu") of each stage so far."""
+        spent: dict[str, dict[str, float]] = self.state().get("seconds", {})
+        return spent
 
     def add_seconds(self, stage: str, clock: Clock) -> None:
         """Add the time since `clock` to what `stage` has taken, over all resumed parts."""
-        spent: dict[str, dict[str, float]] = self.state().get("seconds", {})
+        spent = self.seconds()
         before = spent.get(stage, {"wall": 0.0, "cpu": 0.0})
         wall, cpu = clock.elapsed()
         spent[stage] = {
@@ -120,6 +274,24 @@ class RunFolder:
             "cpu": round(before["cpu"] + cpu, 2),
         }
         self.update_state(seconds=spent)
+
+    def _other_version(self, found: object, state: dict[str, Any]) -> TrainingError:
+        newer = isinstance(found, int) and found > FORMAT_VERSION
+        train = f"shopsight train DATA --recipe RECIPE --out {self.path}"
+        command = state.get("command")
+        return TrainingError(
+            f"was written by {'a newer' if newer else 'an earlier'} version of shopsight: run "
+            f"format {'none' if found is None else found}; this version reads {FORMAT_VERSION}",
+            where=str(self.path),
+            details=[f"it was made by: {command}"] if command else [],
+            fix="pip install --upgrade shopsight"
+            if newer
+            else f"delete the folder, then make it anew: {train}",
+        )
+
+
+def _version_of(state: dict[str, Any]) -> object:
+    return state.get("format_version")
 
 
 class Clock:
@@ -130,6 +302,7 @@ class Clock:
         self._cpu = time.process_time()
 
     def elapsed(self) -> tuple[float, float]:
+        """Wall and CPU seconds."""
         return time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 

@@ -152,7 +152,7 @@ def optimize_layout(
 def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
     if module.average is not None:
         module.average.swap(module.model)
-    module.write_weights(run.checkpoints / "final.safetensors")
+    module.write_weights(run.final_weights_file)
 
 
 def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:
@@ -248,6 +248,6 @@ def deadline_of(recipe: Recipe, spent_s: float) -> float | None:
 
 def selected_checkpoint(run: RunFolder, recipe: Recipe) -> Path:
     """The weight file that becomes the bundle."""
-    best, final = run.checkpoints / "best.safetensors", run.checkpoints / "final.safetensors"
+    best, final = run.best_weights_file, run.final_weights_file
     # Without validation images there is no best epoch.
     return best if recipe.training.checkpoint == "best" and best.is_file() else final

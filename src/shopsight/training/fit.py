@@ -33,7 +33,7 @@ from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
-from shopsight.runs.history import EpochRow, read_history, write_history
+from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import retain_freed_memory, single_threaded_opencv
 from shopsight.training.distributed import rank, wait_until
@@ -105,7 +105,7 @@ def resume(out: Path | str) -> None:
 
 
 def _ready_for_finetuning(run: RunFolder) -> bool:
-    return run.state_file.is_file() and run.reached("probed")
+    return run.exists() and run.reached("probed")
 
 
 class _Training:
@@ -114,7 +114,9 @@ class _Training:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.recipe = run.recipe()
-        self.catalog: Catalog = run.catalog()
+        audited = run.audited_catalog()
+        self.catalog: Catalog = audited.catalog
+        self.sha256s: list[str] = audited.sha256.to_list()
         self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
         self.device = training_device(self.recipe)
         self.targets = one_hot(self.catalog.targets(self.catalog.labels), self.catalog.labels)
@@ -141,7 +143,7 @@ class _Training:
             self.catalog,
             self.preprocess,
             settings=self.recipe.cache,
-            sha256s=self.catalog.table["sha256"].to_list(),
+            sha256s=self.sha256s,
         )
         if rank() == 0:
             self.run.add_seconds("cache", clock)
@@ -206,7 +208,7 @@ class _Training:
             pixels=self.source.mode,
             engine=engine,
         )
-        keys = image_keys(self.catalog.table["sha256"].to_list(), self.catalog.boxes())
+        keys = image_keys(self.sha256s, self.catalog.boxes())
         return FeatureStore(folder, keys, backbone.embedding_dim)
 
     def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
@@ -216,7 +218,7 @@ class _Training:
         logits = features @ probe.weight.T + probe.bias
         loss, accuracy = loss_and_accuracy(logits, self.targets[rows], self.catalog.multilabel)
         row = EpochRow(
-            stage="probe",
+            stage=PROBE,
             epoch=0,
             size_px=self.preprocess.size_px,
             lr=0.0,
@@ -289,14 +291,13 @@ class _Training:
             ),
             self.recipe,
             self.run,
-            first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == "probe"],
+            first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == PROBE],
             deadline=deadline_of(self.recipe, self._spent_s()),
         )
 
     def _spent_s(self) -> float:
         """Seconds of the stages before, and of this one so far: planning and failed tries too."""
-        seconds = self.run.state().get("seconds", {})
-        before = sum(float(stage["wall"]) for stage in seconds.values())
+        before = sum(stage["wall"] for stage in self.run.seconds().values())
         return before + self.finetuning.elapsed()[0]
 
     def _plan(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,10 @@ from shopsight.inference.save import save_bundle
 from shopsight.models.build import build_model
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.product_model import ProductModel
-from shopsight.runs.history import best_epoch, read_history
+from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import resume
 from shopsight.training.prepare import init_run_folder, prepare
-
-
-@dataclass(frozen=True)
-class FoldsResult:
-    """Attributes:
-    run: the folder of all; its `model` is the ensemble, or the network trained on everything.
-    folds: one finished run each, whose test part is that fold.
-    """
-
-    run: Path
-    model: Path
-    folds: tuple[Path, ...]
 
 
 def fit_folds(
@@ -43,22 +30,25 @@ def fit_folds(
     *,
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
-) -> FoldsResult:
+) -> None:
     """Train `folds.count` networks and one bundle; the audit is made once.
+
+    Each fold's run folder has that fold as its test part; the bundle of `out` is the ensemble of
+    all, or the network trained on everything.
 
     Raises:
         ShopsightError: as `shopsight.training.fit.fit` does.
     """
     run = RunFolder(Path(out))
     prepare(catalog, recipe, run, accept=accept, exclude=exclude)
-    return resume_folds(out)
+    resume_folds(out)
 
 
-def resume_folds(out: Path | str) -> FoldsResult:
+def resume_folds(out: Path | str) -> None:
     """Go on with `fit_folds` at the fold, stage and epoch where it was stopped."""
     run = RunFolder(Path(out))
     recipe = run.recipe()
-    folds = tuple(RunFolder(run.path / "folds" / str(k)) for k in range(recipe.folds.count))
+    folds = run.folds()
     for number, fold in enumerate(folds):
         progress.notify(f"fold {number + 1} of {len(folds)}: {fold.path}")
         _train_one(run, fold, number)
@@ -68,18 +58,13 @@ def resume_folds(out: Path | str) -> FoldsResult:
         else:
             _refit(run, folds)
         run.update_state(stage="bundled")
-    return FoldsResult(run.path, run.model, tuple(fold.path for fold in folds))
-
-
-def is_folds_run(out: Path | str) -> bool:
-    """Whether a run folder holds a K-fold training."""
-    run = RunFolder(Path(out))
-    return run.recipe_file.is_file() and run.recipe().folds.count > 0
 
 
 def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
-    if not fold.state_file.is_file():
-        init_run_folder(fold, run.catalog(), run.recipe(), fold=number, about={"of": str(run.path)})
+    if not fold.exists():
+        init_run_folder(
+            fold, run.audited_catalog(), run.recipe(), fold=number, about={"of": str(run.path)}
+        )
     resume(fold.path)
 
 
@@ -127,10 +112,12 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
 
 def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     """Train once more, on every image, with the epochs and the penalty that the folds chose."""
-    refit = RunFolder(run.path / "refit")
-    if not refit.state_file.is_file():
+    refit = run.refit
+    if not refit.exists():
         settled = refit_recipe(run.recipe(), folds)
-        init_run_folder(refit, run.catalog(), settled, fold="all", about={"of": str(run.path)})
+        init_run_folder(
+            refit, run.audited_catalog(), settled, fold="all", about={"of": str(run.path)}
+        )
     resume(refit.path)
     bundles = [read_bundle(fold.model) for fold in folds]
     made = read_bundle(refit.model)
@@ -162,7 +149,5 @@ def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
 
 def _epochs_needed(fold: RunFolder) -> int:
     """Fine-tuning epochs up to the weights that the fold kept."""
-    rows = [row for row in read_history(fold.metrics_file) if row.stage == "finetune"]
-    if not rows or fold.recipe().training.checkpoint == "last":
-        return len(rows)
-    return best_epoch(rows).epoch
+    kept = selected_epoch(read_history(fold.metrics_file), fold.recipe().training.checkpoint)
+    return 0 if kept is None else kept.epoch

@@ -297,7 +297,7 @@ class ClassifierTraining(lightning.LightningModule):
         loss = float(self._val_totals[0] / self._val_totals[2].clamp_min(1))
         if (accuracy, -loss) > (self.best[0], -self.best[1]):
             self.best, self.best_epoch = (accuracy, loss), self.current_epoch
-            self.write_weights(self.run_folder.checkpoints / "best.safetensors")
+            self.write_weights(self.run_folder.best_weights_file)
         if self.average is not None:
             self.average.swap(self.model)
 

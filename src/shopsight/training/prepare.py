@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Int64
 from pydantic import ValidationError
 
 from shopsight import progress
@@ -32,6 +31,7 @@ from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.preprocess import Preprocess
+from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
@@ -67,7 +67,7 @@ def prepare(
         AuditError, SplitError, WeightsError, ConfigError: see the checks.
     """
     clock = Clock()
-    if run.state_file.is_file():
+    if run.exists():
         raise TrainingError(
             "already holds a run",
             where=str(run.path),
@@ -79,14 +79,15 @@ def prepare(
         raise CatalogError("there are no labels to train on", where=catalog.name)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    gated = _audited(catalog, run, accept=accept, exclude=exclude)
+    audited = _audited(catalog, run, accept=accept, exclude=exclude)
     if recipe.folds.count:
-        gated, report = fold_catalog(
-            gated,
+        folded, report = fold_catalog(
+            audited.catalog,
             folds=recipe.folds.count,
             seed=recipe.seed,
-            duplicate_group=_duplicate_group(gated),
+            duplicate_group=audited.duplicate_group,
         )
+        audited = audited.with_catalog(folded)
         _write_split_report(run, report)
     about = {
         "command": shlex.join(["shopsight", *sys.argv[1:]]),
@@ -96,15 +97,15 @@ def prepare(
         "cache": str(cache_folder().absolute()),
     }
     if recipe.folds.count and fold is None:
-        _write_run(run, gated, resolved, about)
+        _write_run(run, audited, resolved, about)
     else:
-        init_run_folder(run, gated, resolved, fold=fold, about=about)
+        init_run_folder(run, audited, resolved, fold=fold, about=about)
     run.add_seconds("prepare", clock)
 
 
 def init_run_folder(
     run: RunFolder,
-    catalog: Catalog,
+    audited: AuditedCatalog,
     recipe: Recipe,
     *,
     fold: int | Literal["all"] | None,
@@ -119,6 +120,7 @@ def init_run_folder(
     Raises:
         SplitError: a label has no training image, or cannot be in every part.
     """
+    catalog, duplicate_group = audited.catalog, audited.duplicate_group
     if fold == "all":
         every = catalog.table.drop("fold").with_columns(split=pl.lit("train"))
         split = catalog.with_table(every)
@@ -128,7 +130,7 @@ def init_run_folder(
             val=recipe.data.val,
             test=recipe.data.test,
             seed=recipe.seed,
-            duplicate_group=_duplicate_group(catalog),
+            duplicate_group=duplicate_group,
         )
         _write_split_report(run, report)
     else:
@@ -137,22 +139,21 @@ def init_run_folder(
             fold,
             val=recipe.data.val,
             seed=recipe.seed,
-            duplicate_group=_duplicate_group(catalog),
+            duplicate_group=duplicate_group,
         )
-        _write_split_report(run, check_leakage(split, duplicate_group=_duplicate_group(split)))
+        _write_split_report(run, check_leakage(split, duplicate_group=duplicate_group))
     _check_training_part(split, recipe)
     alone = recipe.replace(folds={"count": 0})
-    _write_run(run, split, alone, about | {"fold": fold})
+    _write_run(run, audited.with_catalog(split), alone, about | {"fold": fold})
 
 
-def _write_run(run: RunFolder, catalog: Catalog, recipe: Recipe, about: dict[str, Any]) -> None:
-    catalog.write(run.catalog_file)
+def _write_run(
+    run: RunFolder, audited: AuditedCatalog, recipe: Recipe, about: dict[str, Any]
+) -> None:
+    catalog = audited.catalog
+    audited.write(run.catalog_file)
     run.write_recipe(recipe)
     run.update_state(**about, stage="prepared", data=catalog.name, synthetic=catalog.synthetic)
-
-
-def _duplicate_group(catalog: Catalog) -> Int64[np.ndarray, "n"]:
-    return catalog.table["duplicate_group"].to_numpy()
 
 
 def _write_split_report(run: RunFolder, report: SplitReport) -> None:
@@ -279,24 +280,20 @@ def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> No
 
 def _audited(
     catalog: Catalog, run: RunFolder, *, accept: Collection[str], exclude: Collection[str]
-) -> Catalog:
-    """The catalog without bad files; with the columns `sha256` and `duplicate_group`."""
+) -> AuditedCatalog:
+    """The catalog without bad files, and the audit's facts about the others."""
     report = audit(catalog)
     report.write(run.audit)
     passed = gate(catalog, report, accept=accept, exclude=exclude)
-    passed.excluded.write_csv(run.audit / "left_out.csv")
+    passed.excluded.write_csv(run.left_out_file)
     if passed.excluded.height:
         progress.notify(
             f"left out {passed.excluded.height} of {len(catalog)} images by name: "
-            f"{run.audit / 'left_out.csv'}"
+            f"{run.left_out_file}"
         )
     facts = report.files[passed.rows.tolist()]
     write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
-    return passed.catalog.with_table(
-        passed.catalog.table.with_columns(
-            facts["sha256"], pl.Series("duplicate_group", report.duplicate_group[passed.rows])
-        )
-    )
+    return AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
 
 
 def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
