@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import combinations
 
 import cv2
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from PIL import Image, ImageDraw, ImageEnhance
 
 from shopsight.audit.near_duplicates import connected_components, has_near_duplicate, near_pairs
 from shopsight.images.decode import decode
 from shopsight.images.thumbnails import THUMB_BYTES, is_near_duplicate, thumb
+from shopsight.progress import Advance, use_listener
+from tests.helpers import Recorder
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -157,14 +160,72 @@ def test_too_few_to_compare(count: int) -> None:
     assert near_pairs(np.zeros((count, THUMB_BYTES), np.uint8)).shape == (0, 2)
 
 
-def test_many_copies_of_one_image_are_one_family() -> None:
+def turning(angles: Float64[np.ndarray, "n"]) -> UInt8[np.ndarray, "n t"]:
+    """Thumbnails cos(angle) x + sin(angle) y of two patterns x and y.
+
+    Their unit lumas lie on half a circle, and so spread far wider than the radius of the search.
+    """
+    y, x = np.mgrid[-1:1:24j, -1:1:24j]
+    patterns = [axis.ravel() / axis.std() * 30 for axis in (x, y)]
+    luma = 128 + np.cos(angles)[:, None] * patterns[0] + np.sin(angles)[:, None] * patterns[1]
+    gray = np.full((len(angles), THUMB_BYTES - luma.shape[1]), 128)
+    return np.concatenate([np.round(luma), gray], axis=1).astype(np.uint8)
+
+
+def test_pairs_at_the_edges_of_blocks_and_windows_are_found() -> None:
+    thumbs = turning(np.random.default_rng(0).uniform(0, np.pi, 400))
+    first, second = np.triu_indices(400, k=1)
+    # At the limit the answer can depend on which of two images is compared with which.
+    one_way = is_near_duplicate(thumbs[first], thumbs[second])
+    other_way = is_near_duplicate(thumbs[second], thumbs[first])
+    assert 0.05 < one_way.mean() < 0.25
+    found = np.zeros((400, 400), bool)
+    found[tuple(near_pairs(thumbs).T)] = True
+    assert (found[first, second] >= (one_way & other_way)).all()
+    assert (found[first, second] <= (one_way | other_way)).all()
+
+
+def test_copies_at_the_edges_of_blocks_and_windows_are_found() -> None:
+    rng = np.random.default_rng(1)
+    thumbs, others = turning(rng.uniform(0, np.pi, 600)), turning(rng.uniform(0, np.pi, 5))
+    expected = [
+        bool(is_near_duplicate(np.broadcast_to(one, others.shape), others).any()) for one in thumbs
+    ]
+    assert 100 < sum(expected) < 590
+    assert has_near_duplicate(thumbs, others).tolist() == expected
+
+
+def test_two_images_can_be_a_pair() -> None:
+    thumbs = turning(np.array([1.0, 1.05]))
+    assert near_pairs(thumbs).tolist() == [[0, 1]]
+    assert near_pairs(thumbs[::-1]).tolist() == [[0, 1]]
+
+
+def test_the_comparison_reports_its_progress() -> None:
+    steps: list[tuple[str, int | None, list[int]]] = []
+
+    class Listener(Recorder):
+        def task(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+            steps.append((title, total, []))
+            return nullcontext(steps[-1][2].append)
+
+    thumbs = turning(np.random.default_rng(0).uniform(0, np.pi, 600))
+    with use_listener(Listener()):
+        near_pairs(thumbs)
+        has_near_duplicate(thumbs, thumbs[:5])
+    assert steps == [("Comparing images", 600, [256, 256, 88])] * 2
+
+
+def test_many_copies_of_one_image_are_one_duplicate_group() -> None:
     base = np.array(product(0).resize((24, 24)))
     rng = np.random.default_rng(0)
     copies = np.stack(
         [thumb(cv2.add(base, rng.integers(0, 3, base.shape, dtype=np.uint8))) for _ in range(600)]
     )
     pairs = near_pairs(copies)
-    assert len(pairs) < 600 * 256
+    # Each is paired with the 256 after it in the order of the search, or with all that are left.
+    assert len(pairs) == sum(min(256, 599 - position) for position in range(600))
+    assert (np.bincount(pairs.ravel()) <= 512).all()
     assert len(np.unique(connected_components(600, pairs))) == 1
 
 
@@ -172,7 +233,7 @@ def test_many_copies_of_one_image_are_one_family() -> None:
     count=st.integers(1, 12),
     links=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=12),
 )
-def test_families(count: int, links: list[tuple[int, int]]) -> None:
+def test_connected_components(count: int, links: list[tuple[int, int]]) -> None:
     links = [(a % count, b % count) for a, b in links]
     found = connected_components(count, np.array(links, np.int64).reshape(-1, 2))
     names = list(range(count))

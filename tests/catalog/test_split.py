@@ -1,3 +1,5 @@
+"""Splits and folds: fractions, groups and duplicates that stay together, and what is refused."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -283,6 +285,141 @@ def test_the_report_names_the_classes_that_a_part_lacks() -> None:
     report = check_leakage(catalog)
     assert report.missing_labels == {"test": ("shoe",)}
     assert "test lacks shoe" in report.lines()[1]
+
+
+def pairs_of(rows: int) -> Int64[np.ndarray, "n"]:
+    """Rows 0 and 1 are duplicates, 2 and 3, and so on."""
+    return np.arange(rows) // 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_validation_taken_out_of_a_given_train_part_tears_no_duplicates_apart(seed: int) -> None:
+    catalog = catalog_of(["hat", "shoe"] * 40, split=["train"] * 60 + ["test"] * 20)
+    done, report = split_catalog(
+        catalog, val=0.2, test=0.3, seed=seed, duplicate_group=pairs_of(80)
+    )
+    assert report.num_images == {"train": 48, "val": 12, "test": 20}
+    assert (report.num_duplicate_groups, report.num_shared_duplicate_groups) == (40, 0)
+    assert done.table.schema["split"] == pl.String
+
+
+def test_the_seed_decides_which_images_of_a_given_train_part_validate() -> None:
+    catalog = catalog_of(["hat"] * 40, split=["train"] * 30 + ["test"] * 10)
+    first, again, other = (
+        split_catalog(catalog, val=0.2, test=0.2, seed=seed)[0].rows_of("val").tolist()
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_folds_and_the_split_of_a_fold_tear_no_duplicates_apart(seed: int) -> None:
+    duplicates = pairs_of(80)
+    catalog = catalog_of(["hat", "shoe"] * 40, sku=[row // 4 for row in range(80)])
+    done, report = fold_catalog(
+        catalog, folds=4, seed=seed, group="sku", duplicate_group=duplicates
+    )
+    assert report.ok
+    assert (report.num_groups, report.num_duplicate_groups) == (20, 40)
+    assert all(len(parts) == 1 for parts in parts_of(done, "sku", "fold").values())
+    split = fold_as_split(
+        done.with_table(done.table.drop("group")),
+        1,
+        val=0.2,
+        seed=seed,
+        duplicate_group=duplicates,
+    )
+    found = check_leakage(split, duplicates)
+    assert found.num_images == {"train": 48, "val": 12, "test": 20}
+    assert found.num_shared_duplicate_groups == 0
+
+
+def test_given_folds_are_reported_with_their_leaks() -> None:
+    catalog = catalog_of(["hat"] * 4, fold=[0, 1, 0, 1])
+    _, report = fold_catalog(catalog, folds=2, seed=0, duplicate_group=np.array([0, 0, 1, 2]))
+    assert (report.num_duplicate_groups, report.num_shared_duplicate_groups) == (1, 1)
+    assert not report.ok
+
+
+@pytest.mark.parametrize("fold", [[0, 2, 0, 2], [0, 1, None, 1], [0, 0, 0, 0]])
+def test_given_folds_with_gaps_are_refused(fold: list[int | None]) -> None:
+    with pytest.raises(SplitError, match="the catalog has") as caught:
+        fold_catalog(catalog_of(["hat"] * 4, fold=fold), folds=2, seed=0)
+    assert caught.value.where == "shop"
+
+
+def test_a_given_split_that_folds_replace_is_noted() -> None:
+    catalog = catalog_of(["hat"] * 4, split=["train"] * 4)
+    assert fold_catalog(catalog, folds=2, seed=0)[0].notes == (
+        "the given split is not used: the folds cover all images",
+    )
+    assert fold_catalog(catalog_of(["hat"] * 4), folds=2, seed=0)[0].notes == ()
+
+
+def test_the_whole_report_in_lines() -> None:
+    table = pl.DataFrame(
+        {
+            "image": ["a", "b", "c", "c", "d"],
+            "label": ["hat", "shoe", "hat", "hat", "cap"],
+            "group": ["1", "2", "2", "3", None],
+            "split": ["train", "train", "test", "train", "val"],
+        }
+    )
+    report = check_leakage(Catalog(table, "shop"), np.array([0, 1, 2, 2, 4]))
+    assert report.lines() == [
+        "images: train 3, val 1, test 1",
+        "classes: 3; train lacks cap; val lacks hat, shoe; test lacks cap, shoe",
+        "groups in more than one part: 1 of 3",
+        "duplicate groups in more than one part: 1 of 1",
+        "files in more than one part: 1",
+        "  duplicates of c in test and train",
+        "  group 2 in test and train",
+        "  file c in test and train",
+    ]
+    assert report.num_classes == {"train": 2, "val": 1, "test": 1}
+    assert report.num_labels == 3
+
+
+def test_a_column_to_group_by_that_is_not_there() -> None:
+    catalog = catalog_of(["hat"] * 10, sku=range(10))
+    with pytest.raises(SplitError) as caught:
+        split_catalog(catalog, val=0.1, test=0.1, seed=0, group="vendor")
+    assert caught.value.what == "no column 'vendor' to group by"
+    assert caught.value.where == "shop"
+    assert caught.value.details == ("image", "label", "sku")
+    # To turn grouping off where there is none is no mistake.
+    done, report = split_catalog(catalog, val=0.1, test=0.1, seed=0, group="none")
+    assert report.num_groups is None
+    assert done.table.columns == ["image", "label", "sku", "split"]
+
+
+def test_errors_name_the_catalog_and_the_next_step() -> None:
+    tied = catalog_of([*"ab", *"ab", *"ac", *"bc", *"c"], group=[*"11", *"22", *"33", *"44", *"5"])
+    with pytest.raises(SplitError) as no_split:
+        split_catalog(tied, val=0.3, test=0.3, seed=0)
+    assert no_split.value.details == (
+        "'a': 3 independent units",
+        "'b': 3 independent units",
+        "'c': 3 independent units",
+    )
+    with pytest.raises(SplitError) as rare:
+        split_catalog(catalog_of(["hat"] * 2), val=0.3, test=0.3, seed=0)
+    with pytest.raises(SplitError) as gaps:
+        split_catalog(catalog_of(["a"] * 2, split=["train", None]), val=0.1, test=0.1, seed=0)
+    assert gaps.value.details == ("1.jpg",)
+    for error in (no_split.value, rare.value, gaps.value):
+        assert error.where == "shop"
+        assert error.fix is not None
+    assert "--drop LABEL" in str(rare.value.fix)
+    assert "--label-map" in str(no_split.value.fix)
+    assert "the column `split`" in str(gaps.value.fix)
+    for attempt in (
+        lambda: check_leakage(catalog_of(["hat"])),
+        lambda: fold_as_split(catalog_of(["hat"], fold=[0]), 3, val=0.1, seed=0),
+    ):
+        with pytest.raises(SplitError) as caught:
+            attempt()
+        assert caught.value.where == "shop"
 
 
 shapes = st.tuples(

@@ -286,10 +286,8 @@ def _grouped(catalog: Catalog, group: str | None) -> Catalog:
 
 
 def _positive(fractions: Mapping[str, float]) -> dict[str, float]:
-    """The fractions above 0, scaled to sum to 1."""
-    kept = {part: fraction for part, fraction in fractions.items() if fraction > 0.0}
-    total = sum(kept.values())
-    return {part: fraction / total for part, fraction in kept.items()}
+    """The parts that get any rows."""
+    return {part: fraction for part, fraction in fractions.items() if fraction > 0.0}
 
 
 def _completed(
