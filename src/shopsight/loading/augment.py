@@ -280,10 +280,11 @@ def _apply_noise(
     out: UInt8[np.ndarray, "b t t 3"], rand: Uniforms, settings: AugmentSettings
 ) -> None:
     std = rand[:, RandomDraw.NOISE_STD] * settings.noise_std
-    offsets = (rand[:, [RandomDraw.NOISE_X, RandomDraw.NOISE_Y]] * NOISE_OFFSETS).astype(int)
+    corner = [RandomDraw.NOISE_X, RandomDraw.NOISE_Y]
+    offsets = (rand[:, corner] * NOISE_OFFSETS).astype(int).tolist()
     negative = (rand[:, RandomDraw.NOISE_SIGN] < 0.5).tolist()
     for i in np.flatnonzero(rand[:, RandomDraw.NOISE] < settings.noise_prob).tolist():
-        x, y = offsets[i].tolist()
+        x, y = offsets[i]
         add_noise(out[i], std=float(std[i]), x=x, y=y, negative=negative[i])
 
 
