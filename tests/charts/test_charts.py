@@ -134,12 +134,6 @@ def test_long_bar_charts_say_what_they_leave_out() -> None:
     assert bars.bar_chart([], description="d") == ""
 
 
-def test_a_histogram_has_a_bar_per_bin() -> None:
-    chart = bars.histogram([0, 10, 20, 30], [1, 0, 5], x_title="px", description="sizes")
-    assert len(list(parsed(chart).iter("rect"))) == 3
-    assert bars.histogram([0, 1], [0], x_title="px", description="d") == ""
-
-
 @given(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))
 def test_the_interval_strip_keeps_all_in_its_frame(
     value: float, below: float, above: float

@@ -1,4 +1,4 @@
-"""Bars: counts per class, histograms, and the strip that shows a value within its interval."""
+"""Bars: counts per class, and the strip that shows a value within its interval."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def bar_chart(
     """Horizontal bars, one under the other.
 
     Args:
-        limit: with more bars, the first and last half of so many are shown and the cut is told.
+        limit: with more bars, the first and last half of so many are shown, and a line counts
+            the others.
         full: the value of a bar of full length; the largest value when None.
     """
     if not bars:
@@ -67,39 +68,8 @@ def bar_chart(
     )
 
 
-def histogram(
-    edges: Sequence[float], counts: Sequence[int], *, x_title: str, description: str
-) -> Markup:
-    """Counts of values between edges (one more edge than counts), as upright bars."""
-    if not counts or max(counts) == 0:
-        return Markup("")
-    height, left, bottom, top = 180.0, 44.0, 38.0, 12.0
-    y = svg.Scale(0, svg.round_span(0, max(counts), 4)[1], height - bottom, top)
-    x = svg.Scale(0, len(counts), left, WIDTH_PX - 10)
-    parts = []
-    for value in y.ticks(4):
-        parts.append(svg.line(left, y(value), WIDTH_PX - 10, y(value), "grid"))
-        parts.append(svg.text(left - 7, y(value) + 4, svg.number(value), "tick", anchor="end"))
-    for k, count in enumerate(counts):
-        words = f"{svg.number(edges[k])} to {svg.number(edges[k + 1])}: {count}"
-        parts.append(
-            svg.rect(
-                x(k) + 1, y(count), x(k + 1) - x(k) - 2, y(0) - y(count), "fill a", title=words
-            )
-        )
-    every = max(1, -(-len(edges) // 8))
-    for k in range(0, len(edges), every):
-        anchor = "end" if k == len(counts) else "middle"
-        parts.append(
-            svg.text(x(k), height - bottom + 16, svg.number(edges[k]), "tick", anchor=anchor)
-        )
-    parts.append(svg.line(left, y(0), WIDTH_PX - 10, y(0), "axis"))
-    parts.append(svg.text(WIDTH_PX - 10, height - 4, x_title, "axis-title", anchor="end"))
-    return svg.drawing(parts, width_px=WIDTH_PX, height_px=height, description=description)
-
-
 def interval_strip(value: float, low: float, high: float) -> Markup:
-    """A dot for a share of 1 and a bar for its interval, on an axis that zooms to it."""
+    """A dot for a fraction of 1 and a bar for its interval, on an axis that zooms to it."""
     width, height, side = 400.0, 40.0, 22.0
     reach = max(high - low, 0.01)
     start, end = svg.round_span(max(low - reach, 0.0), min(high + reach, 1.0), 4)

@@ -21,7 +21,7 @@ class Curve:
 
     Attributes:
         hue: "a", "b", "c" or "d", the page's series colors.
-        dashed: drawn with dashes, for what is less important.
+        dashed: a dashed line, for what is less important.
     """
 
     name: str
@@ -84,7 +84,7 @@ def line_chart(
     """Curves over one axis, e.g. training and validation loss over epochs.
 
     Args:
-        percent: y is a share of 1 and is written in percent.
+        percent: y is a fraction of 1 and is written in percent.
         from_zero: the y axis starts at 0.
     """
     rendered = [(curve, curve.points()) for curve in curves]

@@ -1,7 +1,7 @@
 """The confusion matrix, legible from 2 classes to thousands.
 
-Up to 40 classes each cell is drawn with its count. Above that it is an image with one pixel per
-cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are drawn beside
+Up to 40 classes each cell is a rectangle with its count. Above that it is an image with one pixel
+per cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are shown beside
 it as a small matrix of their own.
 """
 
@@ -34,7 +34,7 @@ def confusion_chart(
     *,
     labels: Sequence[str],
 ) -> Markup:
-    """The matrix of all classes: drawn cells up to 40 classes, an image above.
+    """The matrix of all classes: a cell each up to 40 classes, an image above.
 
     Args:
         truth, predicted, count: the cells that are not zero, as class indices and images.
@@ -68,7 +68,7 @@ def confusion_of(
     *,
     labels: Sequence[str],
 ) -> Markup:
-    """The drawn matrix of some classes; confusions with all others are not in it."""
+    """The matrix of some classes; confusions with all others are not in it."""
     place = np.full(len(labels), -1)
     place[chosen] = np.arange(len(chosen))
     inside = (place[truth] >= 0) & (place[predicted] >= 0)

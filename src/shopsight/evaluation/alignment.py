@@ -23,6 +23,10 @@ def align_predictions(
 
     Where two tables have a column `sha256` (of the files), it must agree as well.
 
+    Args:
+        predictions: at least one.
+        names: of the models, for messages.
+
     Raises:
         CompareError: labels, images, or the images' true labels differ; it says which.
     """

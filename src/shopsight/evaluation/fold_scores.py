@@ -23,7 +23,7 @@ class FoldScores:
     """The trainings of a K-fold run, one by one.
 
     The score over all images, out of fold, says how good the procedure is; these say how much it
-    depends on which images were drawn into training.
+    depends on which images were sampled for training.
     """
 
     folds: tuple[FoldScore, ...]

@@ -44,7 +44,7 @@ class Predictions:
 
     Attributes:
         split: the part of the catalog: "train", "val", "test", "all", or "out-of-fold".
-        data: the catalog's name; drawn: its images were drawn, not photographed.
+        data: the catalog's name; synthetic: its images were rendered, not photographed.
     """
 
     table: pl.DataFrame

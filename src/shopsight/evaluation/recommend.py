@@ -19,7 +19,7 @@ from shopsight.evaluation.compare import (
 from shopsight.profiling.profile import Profile, backbone_with_classifier
 from shopsight.profiling.speed import profile_and_time
 
-# From small to large; those whose weights or libraries are out of reach are left out by name.
+# From small to large; those whose weights or libraries are missing here are left out by name.
 CANDIDATES = (
     "embedded:tf_efficientnet_lite0",
     "embedded:tf_efficientnet_lite1",
@@ -55,9 +55,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """Attributes:
-    budget_ms: for one image, on this machine.
-    comparison: of the probes within the budget; None when there is none.
+    """Which backbone to take, and what was considered.
+
+    Attributes:
+        budget_ms: the most milliseconds for one image, on this machine.
+        candidates: every backbone that was considered, in the order in which it was named.
+        comparison: of the probes within the budget; None when there is none.
     """
 
     budget_ms: float

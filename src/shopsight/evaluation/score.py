@@ -40,9 +40,9 @@ class Evaluation:
     Attributes:
         headline: the metric to quote: "accuracy", or "mean_average_precision" where an image
             can have several labels.
-        metrics: every metric by name; shares of 1, losses in nats.
+        metrics: every metric by name; fractions of 1, losses in nats.
         intervals: 95 % bootstrap intervals of those that have one, at least Wilson's where they
-            reach 0 or 1; whole groups are drawn when the catalog has groups.
+            reach 0 or 1; whole groups are resampled when the catalog has groups.
         per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
             f1, and with several labels average_precision.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
