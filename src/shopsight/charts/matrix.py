@@ -1,8 +1,8 @@
 """The confusion matrix, legible from 2 classes to thousands.
 
 Up to 40 classes each cell is a rectangle with its count. Above that it is an image with one pixel
-per cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are shown beside
-it as a small matrix of their own.
+per cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are shown
+beside it as a small matrix of their own.
 """
 
 from __future__ import annotations
