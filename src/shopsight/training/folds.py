@@ -36,6 +36,13 @@ def fit_folds(
     Each fold's run folder has that fold as its test part; the bundle of `out` is the ensemble of
     all, or the network trained on everything.
 
+    Args:
+        catalog: labeled images.
+        recipe: `folds` says how many, and what becomes of them.
+        out: the run folder to make, which holds those of the folds.
+        accept: kinds of audit findings to train in spite of.
+        exclude: kinds of audit findings to fix by leaving images out.
+
     Raises:
         ShopsightError: as `shopsight.training.fit.fit` does.
     """
@@ -45,7 +52,7 @@ def fit_folds(
 
 
 def resume_folds(out: Path | str) -> None:
-    """Go on with `fit_folds` at the fold, stage and epoch where it was stopped."""
+    """Continue `fit_folds` at the fold, stage and epoch where it was stopped."""
     run = RunFolder(Path(out))
     recipe = run.recipe()
     folds = run.folds()

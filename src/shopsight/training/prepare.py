@@ -114,6 +114,9 @@ def init_run_folder(
     """Write the run folder of one training on an audited catalog.
 
     Args:
+        run: the folder to make.
+        audited: the images, with a `fold` column unless `fold` is None.
+        recipe: resolved.
         fold: None splits by the recipe; a number tests on that fold; "all" trains on all.
         about: further entries of `run.json`.
 
