@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from shopsight.inference.golden import Verification
-from shopsight.inference.predictor import Predictor
+from shopsight.inference import golden
+from shopsight.inference.torch_engine import computes_bf16
+from shopsight.preprocess import Preprocess
 from tests.helpers import ProductPhotos, Shopsight
 
 _opened: list[Counter[str]] = []
@@ -41,20 +43,19 @@ def test_the_bundle_is_opened_hashed_and_verified_once(
     product_photos: ProductPhotos,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    verified: list[str] = []
-    plain = Predictor.verify
+    verified: list[str | None] = []
+    plain = golden.preprocess_image
 
-    def verify(self: Predictor) -> Verification:
-        verified.append(self.engine.precision)
-        return plain(self)
+    def preprocess_image(data: bytes, preprocess: Preprocess, *, where: str | None = None) -> Any:
+        verified.append(where)
+        return plain(data, preprocess, where=where)
 
-    monkeypatch.setattr(Predictor, "verify", verify)
+    monkeypatch.setattr(golden, "preprocess_image", preprocess_image)
     with opened_files() as opened:
         done = shopsight("predict", tiny_run, product_photos.folder, "--device", "cpu")
     assert done.code == 0
     # The hash reads the file; safetensors maps it into memory without Python's `open`.
     names = ("model.safetensors", "model.json", "golden.npz")
     assert [opened[name] for name in names] == [1, 1, 1]
-    # Each precision that this machine computes in, once.
-    assert "32" in verified
-    assert len(verified) == len(set(verified))
+    # In fp32, and in bf16 where this machine computes in it.
+    assert verified.count("golden 0") == 1 + computes_bf16(torch.device("cpu"))
