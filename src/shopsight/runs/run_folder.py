@@ -6,6 +6,7 @@ audit/                   audit.html, audit.json, findings.csv, left_out.csv, thu
 split.json               what the parts of the split share
 metrics.csv              one row per epoch
 checkpoints/             weights and training state
+features/                embeddings by a fine-tuned network, see shopsight.inference.features
 predictions/PART.parquet what the model predicted for each image of a part
 metrics.json             the scores of each part
 report.html              the same, to read
