@@ -50,9 +50,11 @@ WARMUP_STEPS, GEMM_ROUNDS = 5, 20
 
 @dataclass(frozen=True)
 class Figure:
-    """Attributes:
-    share: of the measured bf16 matrix peak.
-    memory_gib: most that was allocated.
+    """What one network reached.
+
+    Attributes:
+        share: of the measured bf16 matrix peak.
+        memory_gib: most that was allocated.
     """
 
     backbone: str

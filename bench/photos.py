@@ -16,6 +16,9 @@ def photo(
     """Detail at every scale (amplitude falls as the scale does) and a camera's grain.
 
     Args:
+        width: pixels.
+        height: pixels.
+        seed: another one gives another photo.
         grain_levels: standard deviation of the noise. At 2 a JPEG of quality 90 has .12 to .17
             bytes per pixel, like the photos of the clothing data set.
     """

@@ -1,5 +1,6 @@
-"""Thumbnails: what they hold, and that they come back from the file. Their comparison is tested
-with the search for near duplicates, in tests/audit.
+"""Thumbnails: what they hold, and that they come back from the file.
+
+Their comparison is tested with the search for near duplicates, in tests/audit.
 """
 
 from __future__ import annotations

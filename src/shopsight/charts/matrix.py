@@ -37,7 +37,10 @@ def confusion_chart(
     """The matrix of all classes: a cell each up to 40 classes, an image above.
 
     Args:
-        truth, predicted, count: the cells that are not zero, as class indices and images.
+        truth: true class of each cell that is not zero, as an index into `labels`.
+        predicted: predicted class of each cell.
+        count: images in each cell.
+        labels: names of the classes.
     """
     if len(labels) <= MAX_CELL_CLASSES:
         return _as_cells(truth, predicted, count, labels)

@@ -54,8 +54,12 @@ def scatter_chart(
     """Points with names, intervals and the Pareto front (lower x and higher y are better).
 
     Args:
+        points: in any order.
+        x_title: of the x axis.
+        y_title: of the y axis.
         log_x: a logarithmic x axis; needs every x > 0.
-        percent: y is a share of 1 and is written in percent.
+        percent: y is a fraction of 1 and is written in percent.
+        x_text: how values on the x axis are written.
     """
     if not points:
         return Markup("")

@@ -37,8 +37,8 @@ class Scale:
         low, high = self.low, self.high
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.start_px + share * (self.end_px - self.start_px)
+        fraction = (value - low) / (high - low) if high > low else 0.5
+        return self.start_px + fraction * (self.end_px - self.start_px)
 
     def ticks(self, count: int = 5) -> list[float]:
         """About `count` round values within low..high."""
@@ -114,6 +114,7 @@ def shortened(text: str, characters: int) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """A `<line>` between two points."""
     return f'<line class="{css}" x1="{px(x1)}" y1="{px(y1)}" x2="{px(x2)}" y2="{px(y2)}"/>'
 
 
@@ -128,6 +129,7 @@ def rect(
     title: str = "",
     radius_px: float = 0.0,
 ) -> str:
+    """A `<rect>`; `title` is shown when the pointer rests on it."""
     shade = "" if opacity is None else f' fill-opacity="{opacity:.2f}"'
     corner = f' rx="{px(radius_px)}"' if radius_px else ""
     start = f'<rect class="{css}" x="{px(x)}" y="{px(y)}"'
@@ -136,11 +138,13 @@ def rect(
 
 
 def circle(x: float, y: float, radius_px: float, css: str, *, title: str = "") -> str:
+    """A `<circle>` around a point; `title` is shown when the pointer rests on it."""
     start = f'<circle class="{css}" cx="{px(x)}" cy="{px(y)}" r="{px(radius_px)}"'
     return f"{start}>{tooltip(title)}</circle>" if title else f"{start}/>"
 
 
 def path(points: Sequence[tuple[float, float]], css: str) -> str:
+    """A `<path>` of straight lines through the points; nothing without points."""
     steps = "L".join(f"{px(x)} {px(y)}" for x, y in points)
     return f'<path class="{css}" d="M{steps}"/>' if points else ""
 
@@ -154,6 +158,7 @@ def text(
     anchor: str = "start",
     rotate_deg: float = 0.0,
 ) -> str:
+    """A `<text>` at a point, escaped; `anchor` is "start", "middle" or "end"."""
     turn = f' transform="rotate({px(rotate_deg)} {px(x)} {px(y)})"' if rotate_deg else ""
     look = f' class="{css}"' if css else ""
     side = f' text-anchor="{anchor}"' if anchor != "start" else ""
@@ -161,6 +166,7 @@ def text(
 
 
 def tooltip(content: str) -> str:
+    """A `<title>`: what browsers show when the pointer rests on the element around it."""
     return f"<title>{escape(content)}</title>"
 
 
@@ -170,7 +176,11 @@ def drawing(
     """One `<svg>` that scales with its column, never above its own size.
 
     Args:
+        parts: SVG elements, from back to front.
+        width_px: of the drawing's coordinates.
+        height_px: likewise.
         description: what it shows, for readers who do not see it.
+        css: class of the `<svg>`.
     """
     head = f'<svg class="{css}" viewBox="0 0 {px(width_px)} {px(height_px)}" role="img"'
     head += f' style="max-width:{px(width_px)}px" aria-label="{escape(description)}">'

@@ -91,7 +91,9 @@ def write_evaluation_report(
     """Write the report of a model on other data than its run's.
 
     Args:
+        evaluation: the scores.
         catalog: the one that was evaluated.
+        out: the HTML file to write.
         model: the bundle's folder.
     """
     info = info_of(Path(model)) if model is not None else None

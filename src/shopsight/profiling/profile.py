@@ -171,6 +171,7 @@ def profile_model(model: ProductModel, *, name: str, num_classes: int) -> Profil
     Runs it twice on one image, and leaves it in eval mode.
 
     Args:
+        model: the network.
         name: of the network, for `Profile.backbone`.
         num_classes: outputs of its head.
     """

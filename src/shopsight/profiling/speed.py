@@ -27,6 +27,7 @@ def measure_speeds(engine: Engine, *, size_px: int, batches: Sequence[int]) -> t
     memory and chooses kernels, does not count.
 
     Args:
+        engine: what computes.
         size_px: side of the images.
         batches: batch sizes.
 
@@ -61,6 +62,7 @@ def profile_and_time(
     The engine changes the network's layout and precision: do not use the network afterwards.
 
     Args:
+        model: the network.
         name: of the network, for `Profile.backbone`.
         num_classes: outputs of its head.
         batches: batch sizes to time; empty times nothing.
