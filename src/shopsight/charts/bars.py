@@ -32,6 +32,8 @@ def bar_chart(
     """Horizontal bars, one under the other.
 
     Args:
+        bars: from top to bottom.
+        description: what the chart shows, for readers who do not see it.
         limit: with more bars, the first and last half of so many are shown, and a line counts
             the others.
         full: the value of a bar of full length; the largest value when None.

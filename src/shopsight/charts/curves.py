@@ -84,8 +84,12 @@ def line_chart(
     """Curves over one axis, e.g. training and validation loss over epochs.
 
     Args:
+        curves: curves without a single value are left out.
+        x_title: of the x axis.
+        y_title: of the y axis.
         percent: y is a fraction of 1 and is written in percent.
         from_zero: the y axis starts at 0.
+        marks: vertical lines.
     """
     rendered = [(curve, curve.points()) for curve in curves]
     rendered = [(curve, points) for curve, points in rendered if points]

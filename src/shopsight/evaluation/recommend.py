@@ -115,8 +115,12 @@ def recommend(
     """Time each backbone, probe those within the budget, and compare the probes.
 
     Args:
+        backbones: the candidates.
         latency_ms: for one image on this machine.
         train: makes a run with test predictions for a backbone; called for those within budget.
+        classes: outputs of the head that is timed.
+        device: where models are timed.
+        settings: resamples behind the intervals.
 
     Raises:
         CompareError: no backbone could be built at all.
