@@ -1,18 +1,18 @@
 """The run folder: the one place that knows the names of a run's files and how they are read.
 
-recipe.toml              the resolved recipe
-catalog.parquet          the images with their split (or fold) and the audit's facts
-audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
-split.json               what the parts of the split share
-metrics.csv              one row per epoch
-checkpoints/             weights and training state
-features/                embeddings by a fine-tuned network, see shopsight.inference.features
-predictions/PART.parquet what the model predicted for each image of a part
-metrics.json             the scores of each part
-report.html              the same, to read
-model/                   the bundle
-folds/K/, refit/         of a K-fold run: a run folder for each training
-run.json                 the stage reached; written last, it makes the folder a run
+    recipe.toml              the resolved recipe
+    catalog.parquet          the images with their split (or fold) and the audit's facts
+    audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
+    split.json               what the parts of the split share
+    metrics.csv              one row per epoch
+    checkpoints/             weights and training state
+    features/                embeddings by a fine-tuned network, see shopsight.inference.features
+    predictions/PART.parquet what the model predicted for each image of a part
+    metrics.json             the scores of each part
+    report.html              the same, to read
+    model/                   the bundle
+    folds/K/, refit/         of a K-fold run: a run folder for each training
+    run.json                 the stage reached; written last, it makes the folder a run
 """
 
 from __future__ import annotations
