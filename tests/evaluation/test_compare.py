@@ -59,7 +59,7 @@ def test_runs_are_ordered_and_measured(comparison: Comparison, runs: list[Path])
     assert good.training_cpu_s == pytest.approx(sum(stage["cpu"] for stage in seconds.values()))
     assert good.backbone == "shopsight:fashion_cnn"
     assert good.profile is not None
-    assert good.profile.classes == 3
+    assert good.profile.num_classes == 3
     assert good.profile.parameters == 142_474 - 33 * 7
     assert good.latency_ms is not None
     assert good.images_per_s is not None
