@@ -1,4 +1,4 @@
-"""What is told when a data set of the Hugging Face Hub cannot be had."""
+"""The errors when a data set of the Hugging Face Hub cannot be loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "hf:no-such-owner/no-such-name"
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: Exception, *, reach: bool) -> SourceError:
-    """The error that a user sees when `datasets` fails so, and what the hub's client was told."""
+    """The error that a user sees when `datasets` fails so, and what the Hub's client was asked."""
 
     def load_dataset(path: str, config: str | None) -> None:
         assert constants.HF_HUB_OFFLINE is not reach, "asks a hub that has no address again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.datasets.registry import DATASETS, dataset, open_dataset
 from shopsight.errors import CatalogError, SourceError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+# A folder with real data sets under their names, for those who have them.
+REAL_DATA = Path(os.environ.get("SHOPSIGHT_TEST_DATA", "no-such-folder"))
 
 
 def photos(folder: Path, *names: str) -> None:
@@ -65,11 +67,11 @@ def test_clothing_in_another_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not (SHARED / "clothing-dataset").is_dir(),
-    reason="the clothing data set is not beside the project",
+    not (REAL_DATA / "clothing-dataset").is_dir(),
+    reason="SHOPSIGHT_TEST_DATA names no folder with clothing-dataset",
 )
 def test_the_real_clothing_data_set() -> None:
-    catalog = open_dataset("clothing", root=SHARED / "clothing-dataset")
+    catalog = open_dataset("clothing", root=REAL_DATA / "clothing-dataset")
     assert len(catalog) == 5_403
     assert len(catalog.labels) == 20
     assert len(catalog.unlisted) == 358
@@ -182,12 +184,13 @@ def test_product_650_needs_its_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not (SHARED / "product-650").is_dir(), reason="Product-650's tables are not beside the project"
+    not (REAL_DATA / "product-650").is_dir(),
+    reason="SHOPSIGHT_TEST_DATA names no folder with product-650",
 )
 def test_the_real_tables_of_product_650(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "test").mkdir()
-    catalog = open_dataset("product-650", root=SHARED / "product-650", images_root=str(tmp_path))
+    catalog = open_dataset("product-650", root=REAL_DATA / "product-650", images_root=str(tmp_path))
     assert len(catalog) == 35_321
     assert len(catalog.labels) == 649
     assert catalog.table["label_id"].n_unique() == 649
