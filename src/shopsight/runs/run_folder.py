@@ -13,6 +13,8 @@
     model/                   the bundle
     folds/K/, refit/         of a K-fold run: a run folder for each training
     run.json                 the stage reached; written last, it makes the folder a run
+
+No other module spells these names; a test refuses it.
 """
 
 from __future__ import annotations
