@@ -37,7 +37,7 @@ class PredictionSummary:
 def models_below(folder: Path) -> list[Path]:
     """Runs and bundles below `folder`, latest first, relative to it.
 
-    Those that this version cannot read are passed over.
+    Those that this version cannot read are skipped.
     """
     found = discover.find_models(folder, depth=SEARCH_DEPTH)
     return [model for model in found if _is_readable(folder / model)]
