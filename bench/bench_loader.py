@@ -2,7 +2,7 @@
 
     python bench/bench_loader.py [--images FOLDER]
 
-Without a folder it draws JPEGs, half of 600x866 and half of 1500x2000 pixels, quality 90. The
+Without a folder it renders JPEGs, half of 600x866 and half of 1500x2000 pixels, quality 90. The
 Pillow loader counts as what it reached or as what two idle cores would reach, whichever is more.
 What runs in one thread here is timed in processor time, so that other work counts little.
 """
@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import AugmentSettings, CacheSettings
+from shopsight.files import use_cache_dir
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches
@@ -34,12 +35,12 @@ from shopsight.runtime import single_threaded_opencv
 
 SIDE_PX, BATCH, WORKERS = 224, 32, 2
 LEAST_S = 2.0
-DRAWN_FILES, DRAWN_SIZES = 96, ((600, 866), (1500, 2000))
+RENDERED_FILES, RENDERED_SIZES = 96, ((600, 866), (1500, 2000))
 # Each file enters the cache with this many boxes: the cache outgrows the processor's own.
 BOXES = 16
 
 
-class PillowPictures(Dataset[torch.Tensor]):
+class PillowImages(Dataset[torch.Tensor]):
     """What a first training script does: decode, resize, pad, one image at a time."""
 
     def __init__(self, files: list[str]) -> None:
@@ -62,11 +63,11 @@ class PillowPictures(Dataset[torch.Tensor]):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of drawn ones")
-    notes = parser.parse_args()
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of rendered ones")
+    arguments = parser.parse_args()
     # As while training: the loader has threads of its own.
     with tempfile.TemporaryDirectory() as scratch, single_threaded_opencv():
-        folder = notes.images or draw(Path(scratch) / "synthetic")
+        folder = arguments.images or render(Path(scratch) / "synthetic")
         files = [str(p) for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
         compare(files[:: max(1, len(files) // 400)], Path(scratch) / "cache")
 
@@ -92,8 +93,8 @@ def compare(files: list[str], cache: Path) -> None:
     for name, rate in rates.items():
         print(f"{name:40s} {rate:10,.0f} img/s {rate / peer:8.1f}x")
     bound = memcpy_rate()
-    share = rates["raw cache, a batch at a time"] / bound
-    print(f"{'memcpy of as many bytes':40s} {bound:10,.0f} img/s; the gather has {share:.0%} of it")
+    of_it = rates["raw cache, a batch at a time"] / bound
+    print(f"{'memcpy of as many bytes':40s} {bound:10,.0f} img/s; the gather has {of_it:.0%} of it")
 
 
 def source(files: list[str], cache: Path, mode: str) -> PixelSource:
@@ -107,21 +108,22 @@ def source(files: list[str], cache: Path, mode: str) -> PixelSource:
             w, h = (sizes * 0.98).T
             parts.append(table.with_columns(box_x=x, box_y=y, box_w=w, box_h=h))
         table = pl.concat(parts)
-    settings = CacheSettings.model_validate({"mode": mode, "folder": str(cache)})
+    settings = CacheSettings.model_validate({"mode": mode})
     catalog = Catalog(table, name="bench")
-    return open_cache(catalog, Preprocess(size_px=SIDE_PX), settings=settings)
+    with use_cache_dir(cache):
+        return open_cache(catalog, Preprocess(size_px=SIDE_PX), settings=settings)
 
 
 def pillow_rate(files: list[str]) -> float:
     loader = DataLoader(
-        PillowPictures(files), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
+        PillowImages(files), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
     )
     return passes(lambda: sum(len(batch) for batch in loader), len(files))
 
 
 def pillow_cpu_s(files: list[str]) -> float:
     """Processor seconds per image, without the cost of worker processes."""
-    images, some = PillowPictures(files), range(0, len(files), 3)
+    images, some = PillowImages(files), range(0, len(files), 3)
     started = time.process_time()
     for index in some:
         images[index]
@@ -180,12 +182,12 @@ def memcpy_rate() -> float:
     return passes(run, len(pixels), clock=time.process_time)
 
 
-def draw(folder: Path) -> Path:
+def render(folder: Path) -> Path:
     """Blurred noise in octaves: about as many bytes as photos of these sizes."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for number in range(DRAWN_FILES):
-        width, height = DRAWN_SIZES[number % 2]
+    for number in range(RENDERED_FILES):
+        width, height = RENDERED_SIZES[number % 2]
         total = np.zeros((height, width, 3), np.float32)
         for octave in range(2, 9):
             small = rng.normal(0, 1.8**-octave, (2**octave, 2**octave, 3)).astype(np.float32)
