@@ -49,6 +49,22 @@ def test_what_is_kept_reads_the_same_again(product_photos: ProductPhotos) -> Non
     assert same == resolved
 
 
+def test_a_kept_recipe_trains_on_other_data(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    """Where the first images lay is not where the second ones lie."""
+    folder, table = str(product_photos.folder), str(product_photos.table)
+    kept = recipe_with("fast", [f"data.root={tmp_path}", f"data.images_root={folder}"])
+    catalog, resolved = training_data(folder, kept, None)
+    assert len(catalog) == product_photos.count
+    assert (resolved.data.root, resolved.data.images_root) == (None, None)
+    assert sum("of the recipe is not used" in line for line in said) == 2
+    # A table has its images somewhere: there the recipe may say where.
+    assert training_data(table, kept, None)[1].data.images_root == folder
+    with pytest.raises(CatalogError, match="--root goes with a named data set"):
+        training_data(folder, kept, ReadOptions(root=tmp_path))
+
+
 def test_without_data_the_recipe_must_name_some() -> None:
     with pytest.raises(ConfigError, match="names no data set of its own"):
         training_data(None, recipe_with("fast"), None)

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.scan import is_table
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.open import open_catalog
+from shopsight.datasets.registry import is_dataset
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import cache_folder_is_chosen, use_cache_dir
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.distributed import rank
@@ -171,13 +174,34 @@ def training_data(
         ConfigError: there is no DATA and the recipe names no data set.
     """
     read = read or ReadOptions()
-    wanted = recipe.data.merged(read)
+    wanted = _applicable(recipe.data, data).merged(read)
     named = _named_data(recipe) if data is None else data
     catalog = open_catalog(named, replace(wanted, drop=read.drop))
     # A recipe names labels of its own data set; on another there is nothing to drop.
     own = tuple(label for label in recipe.data.drop if label in catalog.labels)
     used = replace(wanted, drop=(*read.drop, *own))
     return open_catalog(catalog, ReadOptions(drop=own)), recipe.replace(data=asdict(used))
+
+
+def _applicable(of_recipe: ReadOptions, data: str | Path | Catalog | None) -> ReadOptions:
+    """Drop what the recipe says about the place of other files than DATA's.
+
+    A run's recipe says where its own files lay; it must train on other DATA too.
+    """
+    options = of_recipe.merged(None)
+    if data is None:
+        return options
+    named = isinstance(data, str) and is_dataset(data)
+    applies = {"root": named, "images_root": named or _is_table(data)}
+    unused: dict[str, Any] = {name: None for name in options.given() if not applies.get(name, True)}
+    for name in unused:
+        value = str(getattr(options, name))
+        notify(f"data.{name} = {value!r} of the recipe is not used: it is about other DATA")
+    return replace(options, **unused)
+
+
+def _is_table(data: str | Path | Catalog) -> bool:
+    return not isinstance(data, Catalog) and is_table(str(data))
 
 
 def _named_data(recipe: Recipe) -> str:
