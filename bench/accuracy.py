@@ -12,7 +12,7 @@ K folds that take an hour each need not be one sitting, nor one machine:
     python bench/accuracy.py clothing ... --seeds 0 --flag=--folds=5 --flag=--fold=0
 
 and so on, then `python bench/accuracy.py --pool` says what the rows make together. One that was
-cut off goes on when the same command is given with --resume.
+cut off resumes when the same command is given with --resume.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
         "--flag", dest="flags", action="append", default=[], help="as --flag=--folds=5"
     )
     parser.add_argument("--cache-dir")
-    parser.add_argument("--resume", action="store_true", help="go on with what lies in --out")
+    parser.add_argument("--resume", action="store_true", help="resume the runs in --out")
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/accuracy.jsonl"))
     options = parser.parse_args()
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         load_recipe(options.recipe).model_dump_json(exclude={"about"}).encode()
     ).hexdigest()
     asked = [options.data, options.root, options.drop, options.settings, options.flags]
-    # Of its own for each fold and setting: --resume must not take one run for another.
+    # Each fold and setting has its own folder: --resume must not take one run for another.
     key = sha256(json.dumps([recipe_sha256, *asked]).encode()).hexdigest()[:8]
     out = options.out / f"{options.recipe}-seed{seed}-{key}"
     begun = options.resume and RunFolder(out).state_file.is_file()

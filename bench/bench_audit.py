@@ -2,7 +2,7 @@
 
     python bench/bench_audit.py [--images FOLDER]
 
-Without a folder it draws JPEGs of about 330 kB. Bars: at least 5x cleanvision per core, and
+Without a folder it renders JPEGs of about 330 kB. Bars: at least 5x cleanvision per core, and
 at least 95 % of files with 16 overwritten bytes noticed without a false alarm.
 
 A JPEG has no checksum: damage shows where the bits no longer fit. In a detailed image they

@@ -1,4 +1,4 @@
-"""Training-step throughput of each backbone on a GPU, as a share of what its matrix units reach.
+"""Training-step throughput of each backbone on a GPU, as a fraction of what its matrix units reach.
 
     python bench/bench_backbones_gpu.py [--backbones A,B] [--batch 256] [--out figures.json]
 
@@ -53,7 +53,7 @@ class Figure:
     """What one network reached.
 
     Attributes:
-        share: of the measured bf16 matrix peak.
+        share: fraction of the measured bf16 matrix peak.
         memory_gib: most that was allocated.
     """
 
@@ -183,7 +183,7 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     peak = gemm_peak(device)
     print(f"{name}, torch {torch.__version__}: bf16 matrix product {peak / 1e12:.1f} TFLOP/s")
-    print("| backbone | mode | batch | images/s | TFLOP/s | share of the peak | memory, GiB |")
+    print("| backbone | mode | batch | images/s | TFLOP/s | fraction of the peak | memory, GiB |")
     print("|---|---|---|---|---|---|---|")
     figures: list[Figure] = []
     for backbone in given.backbones.split(","):

@@ -4,8 +4,8 @@
 
 Speed is of the network alone, batch 32; variants take turns, and times are medians of processor
 time per thread. The errors are those that loading a bundle checks: largest distance of an image's
-embedding from the golden one, as a share of the golden embeddings' spread. Those of a wrong
-preprocessing show how much room the tolerances leave. Without a folder the images are drawn.
+embedding from the golden one, as a fraction of the golden embeddings' spread. Those of a wrong
+preprocessing show how much room the tolerances leave. Without a folder the images are rendered.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if not computes_bf16(torch.device("cpu")):
-        print("this processor has no bf16 instructions: speed is told of fp32 only")
+        print("this processor has no bf16 instructions: speed is measured in fp32 only")
     for name in BACKBONES:
         speed(name, rounds=given.rounds, threads=given.threads)
     errors(golden_files(given.images))

@@ -2,7 +2,7 @@
 
     python bench/bench_predict_memory.py [--count 10000] [--size 1200x1600] [--backbone NAME]
 
-Writes a few drawn JPEGs under many names, then predicts them in a process of its own, which
+Writes a few rendered JPEGs under many names, then predicts them in a process of its own, which
 reports its peak of resident memory. The bar: under 1.5 GB at 10,000 images, and no more than at
 1,000: memory that grows with the number of images is a leak.
 """
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-PICTURES = 16
+NUM_JPEGS = 16
 BAR_BYTES = 1.5e9
 
 
@@ -72,15 +72,15 @@ def peak_bytes() -> int:
 def measure(count: int, size: tuple[int, int], backbone: str) -> None:
     from photos import jpeg, photo
 
-    files = [jpeg(photo(*size, seed=seed)) for seed in range(PICTURES)]
+    files = [jpeg(photo(*size, seed=seed)) for seed in range(NUM_JPEGS)]
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         write_bundle_of(backbone, root / "model", files)
         for number, path in enumerate(files_of(root, count)):
-            if number < PICTURES:
+            if number < NUM_JPEGS:
                 path.write_bytes(files[number])
             else:
-                path.hardlink_to(root / f"{number % PICTURES:06d}.jpg")
+                path.hardlink_to(root / f"{number % NUM_JPEGS:06d}.jpg")
         for part in (max(1, count // 10), count):
             command = [sys.executable, __file__, "--within", str(root), "--count", str(part)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

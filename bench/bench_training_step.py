@@ -4,7 +4,7 @@
 
 Network, loss and optimizer run on synthetic images; loading and augmentation are measured in
 bench_loader.py and bench_augment.py. Ours is what training does: uint8 images, channels last,
-bf16 autocast, slow depthwise convolutions in fp32. The share of the peak counts the step's
+bf16 autocast, slow depthwise convolutions in fp32. The fraction of the peak counts the step's
 multiply-adds as torch does (forward, weight gradients, input gradients) against the fastest bf16
 matrix product of the same run. Variants take turns, and times are medians of processor time per
 thread, so that other work on the machine counts little. The first rows are of the allocator: the

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a cache of their own, and a small drawn product catalog."""
+"""What all tests share: one thread, a cache of their own, and a small rendered catalog."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def unchecked_types() -> Iterator[None]:
-    """For tests of what a user without the type check is told about wrong shapes."""
+    """For tests of the errors that a user without the type check gets about wrong shapes."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

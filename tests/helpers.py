@@ -1,4 +1,4 @@
-"""What tests share that is no fixture: photos of products, command lines, recorded notes."""
+"""Helpers of the tests that are not fixtures: photos of products, command lines, recorded notes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = ("--recipe", "fashion-mnist-cnn", "--epochs", "1", "--set", "training.ba
 
 @dataclass(frozen=True)
 class ProductPhotos:
-    """A folder per class with drawn JPEGs, and the same as a table.
+    """A folder per class with rendered JPEGs, and the same as a table.
 
     Attributes:
         folder: holds one sub-folder per class.
@@ -46,7 +46,7 @@ class ProductPhotos:
 def make_products(
     folder: Path, *, per_class: int, classes: tuple[str, ...] = CLASSES, seed: int = 0
 ) -> ProductPhotos:
-    """Draw `per_class` images (an even number) of each class into `folder`."""
+    """Render `per_class` images (an even number) of each class into `folder`."""
     from shopsight.datasets.synthetic import draw_product
 
     rows = ["image,label,product"]

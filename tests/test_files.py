@@ -1,4 +1,4 @@
-"""Files are there whole or not at all; errors say what, where and how to go on."""
+"""Files are there whole or not at all; errors say what, where and what to do next."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context

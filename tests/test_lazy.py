@@ -18,7 +18,7 @@ def test_names_come_from_the_block_of_imports(tmp_path: Path) -> None:
         "    from math import tau\n"
     )
     get, listed, names = lazy_exports("front", str(file))
-    # As in a type checker's eyes: only a name that is imported as itself is handed on.
+    # As in a type checker's eyes: only a name that is imported as itself is re-exported.
     assert listed() == names == ["loads", "pi"]
     assert get("loads")("[1]") == [1]
     with pytest.raises(AttributeError, match="module 'front' has no attribute 'tau'"):

@@ -16,7 +16,7 @@ _HOME = {"load": "shopsight.inference.load", "ShopsightError": "shopsight.errors
 
 
 def __getattr__(name: str) -> Any:
-    # Names are handed on lazily: importing shopsight must not import torch.
+    # Names are re-exported lazily: importing shopsight must not import torch.
     if name not in _HOME:
         raise AttributeError(f"module 'shopsight' has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Names that a module hands on without importing what defines them.
+"""Names that a module re-exports without importing what defines them.
 
     if TYPE_CHECKING:
         from shopsight.commands.audit import audit as audit

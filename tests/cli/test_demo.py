@@ -9,13 +9,13 @@ from tests.helpers import Shopsight
 
 
 @pytest.fixture
-def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A data set that nobody can fetch by name, so that the demo has to draw its own images.
+def unavailable_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A data set that nobody can fetch by name, so that the demo has to render its own images.
     monkeypatch.setattr(demo, "DATA", "lamoda")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("out_of_reach")
+@pytest.mark.usefixtures("unavailable_data")
 def test_demo_on_drawn_images_says_so_and_can_be_repeated(
     shopsight: Shopsight, tmp_path: Path
 ) -> None:
@@ -32,7 +32,7 @@ def test_demo_on_drawn_images_says_so_and_can_be_repeated(
         assert len(list((out / "images").iterdir())) == 8
 
 
-@pytest.mark.usefixtures("out_of_reach")
+@pytest.mark.usefixtures("unavailable_data")
 def test_demo_replaces_nothing_that_is_not_its_own(shopsight: Shopsight, tmp_path: Path) -> None:
     mine = tmp_path / "demo" / "run" / "precious.txt"
     mine.parent.mkdir(parents=True)

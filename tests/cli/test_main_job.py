@@ -19,7 +19,7 @@ from tests.helpers import SMALL, ProductPhotos, Shopsight, make_products
 
 def _spoil(folder: Path) -> None:
     """A broken file, and the same image under two labels."""
-    (folder / "hat" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "hat" / "broken.jpg").write_bytes(b"not an image")
     shutil.copy(folder / "hat" / "hat-000-0.jpg", folder / "shoe" / "same.jpg")
 
 
@@ -102,14 +102,14 @@ def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_pa
     refused = shopsight("train", folder, "--out", out, *SMALL)
     assert refused.code == 2
     assert "--exclude label-conflict" in refused.err
-    mended = shopsight(
-        "train", folder, "--out", tmp_path / "mended", *SMALL, "--exclude", "label-conflict",
+    fixed = shopsight(
+        "train", folder, "--out", tmp_path / "fixed", *SMALL, "--exclude", "label-conflict",
         "--json",
     )  # fmt: skip
-    assert mended.code == 0
-    counts = {part: found["counts"] for part, found in mended.json["evaluations"].items()}
-    left_out = pl.read_csv(tmp_path / "mended" / "audit" / "left_out.csv")
-    train = len(Catalog.read(tmp_path / "mended" / "catalog.parquet").rows_of("train"))
+    assert fixed.code == 0
+    counts = {part: found["counts"] for part, found in fixed.json["evaluations"].items()}
+    left_out = pl.read_csv(tmp_path / "fixed" / "audit" / "left_out.csv")
+    train = len(Catalog.read(tmp_path / "fixed" / "catalog.parquet").rows_of("train"))
     images = train + sum(part["images"] for part in counts.values())
     assert images + left_out.height == 38
 

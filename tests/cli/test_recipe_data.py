@@ -18,7 +18,7 @@ from tests.helpers import SMALL, ProductPhotos, Shopsight
 
 @pytest.fixture
 def clothing(product_photos: ProductPhotos, tmp_path: Path) -> Path:
-    """The drawn images in the layout of the clothing data set, with labels to be dropped."""
+    """The rendered images in the layout of the clothing data set, with labels to be dropped."""
     home = tmp_path / "local" / "clothing"
     (home / "images").mkdir(parents=True)
     rows = ["image,sender_id,label,kids"]
@@ -126,7 +126,7 @@ def test_resume_refuses_what_it_would_ignore_by_name(
     assert "--recipe" not in shown.err
     assert f"fix: shopsight train --resume {tiny_run}" in shown.err
     assert (tiny_run / "run.json").read_text() == state
-    # What is said of this terminal, and not of the run, may be said anew.
+    # Flags about this terminal, not about the run, may be given anew.
     assert shopsight("train", "--resume", tiny_run, "--json").code == 0
 
 

@@ -1,4 +1,4 @@
-"""`shopsight.api` hands on what `shopsight.commands` defines, lazily and typed."""
+"""`shopsight.api` re-exports what `shopsight.commands` defines, lazily and typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small real model: the network for small images, its head fitted on drawn products."""
+"""A small real model: the network for small images, its head fitted on rendered products."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def catalog(product_photos: Any) -> Catalog:
     number = pl.col("group").str.extract(r"(\d+)$").cast(pl.Int64)
     parts = {0: "train", 1: "val", 2: "test"}
     table = table.with_columns((number % 3).replace_strict(parts).alias("split"))
-    return Catalog(table, name="drawn products", root=str(product_photos.folder), synthetic=True)
+    return Catalog(table, name="rendered products", root=str(product_photos.folder), synthetic=True)
 
 
 @pytest.fixture(scope="session")
@@ -128,5 +128,5 @@ def damaged_folder(tmp_path: Path, catalog: Catalog) -> Catalog:
     for image, ref in zip(catalog.table["image"], catalog.refs(), strict=True):
         copy = tmp_path / image
         copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(b"not a picture" if image == victim else Path(ref).read_bytes())
+        copy.write_bytes(b"not an image" if image == victim else Path(ref).read_bytes())
     return Catalog(catalog.table, name="damaged", root=str(tmp_path))

@@ -183,7 +183,7 @@ def test_predictions_survive_the_file(
     assert (back.labels, back.split, back.data, back.synthetic) == (
         found.labels,
         "val",
-        "drawn products",
+        "rendered products",
         True,
     )
     assert score(back, QUICK).to_json() == score(found, QUICK).to_json()

@@ -67,11 +67,11 @@ def test_no_effect_outside_autocast_and_reversible() -> None:
 def test_a_copy_uses_its_own_weights() -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2, groups=4))
     depthwise_in_fp32(network)
-    twin = copy.deepcopy(network)
-    nn.init.zeros_(twin[0].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(twin[0].bias)  # type: ignore[arg-type]
+    copied = copy.deepcopy(network)
+    nn.init.zeros_(copied[0].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(copied[0].bias)  # type: ignore[arg-type]
     with torch.autocast("cpu", torch.bfloat16):
-        assert twin(torch.ones(1, 4, 8, 8)).abs().max() == 0
+        assert copied(torch.ones(1, 4, 8, 8)).abs().max() == 0
         assert network(torch.ones(1, 4, 8, 8)).abs().max() > 0
 
 

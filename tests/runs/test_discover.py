@@ -1,4 +1,4 @@
-"""Runs and bundles are found where they lie, and told from each other."""
+"""Runs and bundles are found where they lie, and distinguished from each other."""
 
 from __future__ import annotations
 

@@ -383,8 +383,8 @@ def test_a_leak_is_refused_unless_accepted_or_left_out(
     leaking = split.with_table(copied)
     with pytest.raises(AuditError, match="split-leak"):
         fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
-    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "mended", exclude=["split-leak"])
-    proof = json.loads((tmp_path / "mended" / "split.json").read_text())
+    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "fixed", exclude=["split-leak"])
+    proof = json.loads((tmp_path / "fixed" / "split.json").read_text())
     assert proof["num_shared_duplicate_groups"] == 0
 
 

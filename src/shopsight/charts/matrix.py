@@ -165,7 +165,7 @@ def _levels(
     classes: int,
     pixels: int,
 ) -> UInt8[np.ndarray, "p p"]:
-    """Palette index per pixel: 0 empty, 1..127 right, 128..255 wrong, by share of the row."""
+    """Palette index per pixel: 0 empty, 1..127 right, 128..255 wrong, by fraction of the row."""
     share = count / np.bincount(truth, count, minlength=classes)[truth]
     levels = np.zeros((pixels, pixels), np.uint8)
     level = np.round(_opacity(share) * (LEVELS - 1)).astype(np.uint8)
@@ -186,5 +186,5 @@ def _png(levels: UInt8[np.ndarray, "p p"]) -> str:
 
 
 def _opacity(share: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
-    """One image in a hundred is still seen: the root lifts small shares."""
+    """One image in a hundred is still seen: the root lifts small fractions."""
     return 0.12 + 0.88 * share**0.6

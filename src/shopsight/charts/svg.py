@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-# Mean width of a character of the page's font, as a share of its size.
+# Mean width of a character of the page's font, as a fraction of its size.
 CHARACTER_WIDTH = 0.56
 FONT_PX = 12.0
 

@@ -49,7 +49,7 @@ def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
 
 
 def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Catalog:
-    """Draw products of each class in two views, as JPEGs.
+    """Render products of each class in two views, as JPEGs.
 
     Args:
         folder: where the images go; what it held before is replaced.
@@ -58,7 +58,7 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
     """
     rows = []
     total = len(OUTLINES) * products_per_class
-    with atomic_folder(folder) as part, task("Drawing products", total, "products") as advance:
+    with atomic_folder(folder) as part, task("Rendering products", total, "products") as advance:
         for label in OUTLINES:
             (part / label).mkdir()
             for number in range(products_per_class):
@@ -76,7 +76,7 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
 def draw_product(
     label: str, *, number: int, view: int, seed: int = 0
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """Draw one image: a pure function of its arguments.
+    """Render one image: a pure function of its arguments.
 
     Args:
         label: a key of `OUTLINES`.

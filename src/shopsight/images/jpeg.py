@@ -7,7 +7,7 @@ are slower than a full decode, because they have no SIMD code.
 The header is read here and not by Pillow for two reasons. Opening a file with Pillow takes 14 to
 31 microseconds longer, 2 to 4 % of decoding and resizing a 300x433 photo, and raises Python
 warnings for damaged EXIF or multi-picture blocks, which cannot be silenced for one thread alone.
-And `jpeg_damage` needs the place of the quantization tables, which Pillow does not give.
+Also, `jpeg_damage` needs the position of the quantization tables, which Pillow does not give.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class StageProfile:
     Attributes:
         name: the modules' common name, or "stem", or "top"; "embedding" for the backbone's output.
         stride_px: input pixels between neighboring positions; None where there are no positions, or
-            none that could be told apart.
+            none that could be distinguished.
         receptive_field: side of the window of input pixels that one position depends on; padding
             and what lies beyond the image's border are not subtracted. "global" where the positions
             of a whole axis were combined. None if the stage does not depend on the image.

@@ -76,7 +76,7 @@ class Reach:
 
     @property
     def stride_px(self) -> float | None:
-        """Input pixels between neighboring rows; None where no positions are told apart."""
+        """Input pixels between neighboring rows; None where positions are not distinguished."""
         rows = _centers(self.edges)[..., 0]
         steps = (rows.diff(dim=dim).abs() for dim in range(rows.dim()))
         # Rows that a space-to-depth moved into the channels lie closer together.
@@ -181,7 +181,7 @@ def _rule(name: str, argument: Any, reach: Reach, shape: tuple[int, ...]) -> Rea
 
 
 def _constant(tensor: Tensor, *, is_global: bool = False) -> Reach:
-    """No pixel, or else the whole image: positions are not told apart."""
+    """No pixel, or else the whole image: positions are not distinguished."""
     return Reach(torch.tensor(math.inf, device=tensor.device).expand(*tensor.shape, 4), is_global)
 
 

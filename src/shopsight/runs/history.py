@@ -82,7 +82,7 @@ def selected_epoch(
     """The fine-tuning epoch whose weights become the model; None where nothing was fine-tuned.
 
     Args:
-        rows: a run's history; a probe in it is passed over.
+        rows: a run's history; a probe in it is skipped.
         checkpoint: the recipe's `training.checkpoint`.
     """
     tuned = [row for row in rows if row.stage != PROBE]
