@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-from markupsafe import Markup
-
-from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
-from shopsight.charts.bars import interval_strip
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures
+from shopsight.evaluation import report_sections as sections
 from shopsight.evaluation.evaluate import write_evaluation
-from shopsight.evaluation.examples import low_confidence_correct, mistakes
-from shopsight.evaluation.metric_names import range_text, split_title, title_of, value_text
+from shopsight.evaluation.metric_names import title_of
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.pages import write_page
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
-from shopsight.text import count_text
 
-MEANS = {
-    "macro": "mean of classes",
-    "micro": "all decisions together",
-    "weighted": "mean weighted by images",
-}
+# Anchor and title, in the order of the page.
+SECTIONS = (
+    ("score", "Score"),
+    ("folds", "Folds"),
+    ("training", "Training"),
+    ("confusion", "Confusions"),
+    ("classes", "Classes"),
+    ("calibration", "Calibration"),
+    ("images", "Images"),
+    ("data", "Data"),
+    ("repeat", "How to repeat it"),
+)
 # The part that is quoted, in order of preference.
 QUOTED = ("test", OUT_OF_FOLD, "all", "val", "train")
 
@@ -103,112 +104,55 @@ def write_evaluation_report(
 
 def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) -> Path:
     split = next((name for name in QUOTED if name in evaluations), next(iter(evaluations)))
-    main = evaluations[split]
     others = [evaluations[name] for name in QUOTED if name in evaluations and name != split]
-    predictions = main.predictions
+    return write_page(out, "report", report_context(evaluations[split], others, facts))
+
+
+def report_context(
+    main: Evaluation, others: Sequence[Evaluation], facts: RunFacts
+) -> dict[str, Any]:
+    """What `templates/report.html` places.
+
+    Args:
+        main: the evaluation that the report is about.
+        others: evaluations of other parts, whose headline is shown beside it.
+        facts: the run.
+
+    Returns:
+        Values by name. A section that the report goes without is None or empty.
+    """
     context = {
-        "facts": facts,
-        "main": main,
-        "part": split_title(split),
-        "title": _title(facts, predictions),
+        "title": sections.title(facts, main.predictions),
+        "lead": sections.lead(main, facts),
+        "banners": sections.banners(main, facts),
         "headline": title_of(main.headline),
-        "strip": interval_strip(main.score.value, main.score.low, main.score.high),
-        "tiles": [*_tiles(main), *(_other(evaluation) for evaluation in others)],
-        "means": _means(main),
-        "history": _history_charts(facts),
-        "validated": any(row.validated for row in facts.history),
+        "multilabel": main.predictions.multilabel,
+        "hero": sections.hero(main),
+        "tiles": sections.tiles(main, others),
+        "folds": sections.folds_table(main.folds),
+        "history": sections.history_charts(facts),
+        "training_about": sections.training_about(main, facts),
         "confusion": figures.confusion_charts(main),
         "pairs": figures.confused_pairs(main),
+        "classes": sections.class_rows(main),
+        "means": sections.means(main),
         "reliability": figures.reliability_chart(main),
-        "classes": main.per_class.sort("recall", "label").to_dicts(),
-        "mistakes": mistakes(predictions, facts.catalog),
-        "hits": low_confidence_correct(predictions, facts.catalog),
-        "left_out": _left_out(facts.left_out),
-        "model_facts": _model_facts(facts.info),
-        "run_facts": _run_facts(facts),
+        "calibration_error": main.metrics["calibration_error"],
+        "temperature": sections.temperature_text(facts.info),
+        "gallery": sections.gallery(main.predictions, facts),
+        "data": sections.data_section(facts),
+        "repeat": sections.repeat_section(main, facts),
     }
-    return write_page(out, "report", context)
+    return context | {"links": _links(context)}
 
 
-def _history_charts(facts: RunFacts) -> list[tuple[str, Markup]]:
-    checkpoint = facts.recipe.training.checkpoint if facts.recipe else "best"
-    return figures.history_charts(facts.history, checkpoint, trainings=facts.trainings)
-
-
-def _title(facts: RunFacts, predictions: Predictions) -> str:
-    if facts.info is None:
-        return predictions.data
-    return f"{predictions.data}, {facts.info.backbone.partition(':')[2]}"
-
-
-def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """Every metric with an interval, but the headline: title, value, interval."""
-    return [
-        (title_of(name), value_text(name, interval.value), range_text(name, interval))
-        for name, interval in evaluation.intervals.items()
-        if name != evaluation.headline
-    ]
-
-
-def _other(evaluation: Evaluation) -> tuple[str, str, str]:
-    name = evaluation.headline
-    return (
-        f"{title_of(name)}, {split_title(evaluation.split)}",
-        value_text(name, evaluation.score.value),
-        range_text(name, evaluation.score),
-    )
-
-
-def _means(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
-    """Recall, precision and F1 over all classes, for the foot of the class table."""
-    rows = []
-    for kind in ("macro", "micro", "weighted"):
-        names = [f"{kind}_{name}" for name in ("recall", "precision", "f1")]
-        if all(name in evaluation.metrics for name in names):
-            values = [value_text(name, evaluation.metrics[name]) for name in names]
-            rows.append((MEANS[kind], values))
-    return rows
-
-
-def _left_out(table: pl.DataFrame) -> list[tuple[str, int]]:
-    """Reasons with their counts, commonest first."""
-    if table.is_empty():
-        return []
-    counted = table.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    return list(counted.iter_rows())
-
-
-def _model_facts(info: BundleInfo | None) -> list[tuple[str, str]]:
-    if info is None:
-        return []
-    shape = info.preprocess
-    pairs = [
-        ("Backbone", info.backbone),
-        ("Started from", info.weights),
-        ("Head", info.head.kind),
-        ("Input", f"{shape.size_px} x {shape.size_px} px, {shape.resize}, {shape.interpolation}"),
-        ("Temperature", f"{info.temperature:.3f}"),
-        ("Thresholds", _thresholds_text(info.thresholds)),
-        ("Mirror image averaged in", "yes" if info.tta_hflip else "no"),
-        ("Made", info.created),
-        ("Weights, sha256", info.weights_sha256[:16]),
-        ("Catalog, sha256", info.catalog_fingerprint[:16]),
-    ]
-    return [(name, value) for name, value in pairs if value]
-
-
-def _thresholds_text(thresholds: Mapping[str, float]) -> str:
-    if not thresholds:
-        return ""
-    lowest, highest = min(thresholds.values()), max(thresholds.values())
-    return f"one per label, {lowest:.2f} to {highest:.2f}"
-
-
-def _run_facts(facts: RunFacts) -> list[tuple[str, str]]:
-    versions: dict[str, Any] = facts.state.get("versions", {})
-    pairs = [("Recipe", facts.recipe.about.title if facts.recipe else "")]
-    if facts.recipe:
-        pairs.append(("Seed", str(facts.recipe.seed)))
-    pairs.append(("Images", count_text(len(facts.catalog))))
-    pairs.append(("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
-    return [(name, value) for name, value in pairs if value]
+def _links(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and title of each section of the page."""
+    optional = {
+        "folds": context["folds"],
+        "training": context["history"],
+        "confusion": context["confusion"],
+        "data": context["data"],
+        "repeat": context["repeat"],
+    }
+    return [(anchor, words) for anchor, words in SECTIONS if optional.get(anchor, True)]
