@@ -38,7 +38,7 @@ Pixels = UInt8[np.ndarray, "h w 3"]
 Way = Callable[[Pixels, int, int, Interpolation], Pixels]
 
 # Source and target, width and height: a photo decoded near its target, a squashed one, a large one
-# that was no JPEG, and one that is enlarged.
+# that was not a JPEG, and one that is enlarged.
 CASES = {
     (300, 433): (155, 224),
     (600, 450): (224, 224),

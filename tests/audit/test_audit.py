@@ -194,7 +194,7 @@ def test_labels(photos: Path) -> None:
         "Hat": RARE_CLASS_IMAGES,
         "t shirt": 1,
     }
-    # Other spellings of one label are no conflict.
+    # Other spellings of one label are not a conflict.
     conflicts = {f.detail for f in report.findings if f.kind == "label-conflict"}
     assert all("Hat" in detail for detail in conflicts)
 
@@ -327,7 +327,7 @@ def test_gate_refuses_and_names_the_next_step(photos: Path) -> None:
     assert kept.rows.tolist() == [1, 2]
     assert kept.excluded.rows() == [
         ("0.jpg", "split-leak"),
-        ("text.jpg", "unreadable: starts with b'404', which is no image format"),
+        ("text.jpg", "unreadable: starts with b'404', which is not an image format"),
     ]
     cleaned = gate(catalog, report, accept=["split-leak"], exclude=["label-conflict"])
     assert cleaned.catalog.table["image"].to_list() == ["5.jpg"]

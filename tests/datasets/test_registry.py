@@ -266,7 +266,7 @@ def test_steps_that_are_done_are_not_asked_for(
         open_dataset("clothing")
     assert "shopsight[kaggle]" in str(caught.value)
     assert "API token" not in str(caught.value)
-    # As requests names its own, which is no built-in ConnectionError.
+    # As requests names its own, which is not the built-in ConnectionError.
     no_network = type("ConnectionError", (OSError,), {})
     _kagglehub(monkeypatch, no_network("HTTPSConnectionPool(host='x', port=443): no route"))
     with pytest.raises(SourceError, match="Kaggle cannot be reached") as caught:

@@ -123,7 +123,7 @@ def spoiled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def damaged_folder(tmp_path: Path, catalog: Catalog) -> Catalog:
-    """The catalog over a copy of its files in which one test image is no image."""
+    """The catalog over a copy of its files in which one test file is not an image."""
     victim = catalog.take(catalog.rows_of("test")).table["image"][3]
     for image, ref in zip(catalog.table["image"], catalog.refs(), strict=True):
         copy = tmp_path / image

@@ -40,7 +40,7 @@ def bundle_names() -> set[str]:
 
 
 def strings(module: Path) -> Iterator[str]:
-    """Every string of a module that is no docstring; of an f-string its fixed parts."""
+    """Every string of a module that is not a docstring; of an f-string its fixed parts."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     prose = {
         id(node.value)

@@ -44,7 +44,7 @@ STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
 ThumbBytes = bytes
 
 FILE_INFO_VERSION = 1
-"""Of the cache file; raised when the same file would get other results."""
+"""Version of the cache file; raised when the same file would get other results."""
 
 _FILES_PER_CHUNK = 128
 # Twice the thumbnail's side, so that each of its pixels is a mean of several, whatever the scale.

@@ -43,7 +43,7 @@ def offline_error(name: str, source: str, folder: Path, error: BaseException) ->
     """The error for pretrained weights that are not in the cache and cannot be downloaded.
 
     Args:
-        name: Of the backbone, with its library.
+        name: Name of the backbone, with its library.
         source: URL or repository of the weights.
         folder: The cache folder.
         error: What the download raised.

@@ -48,7 +48,7 @@ def network_fingerprint(
     Args:
         backbone: Name of the architecture.
         backbone_sha256: `tensors_sha256` of the backbone's state dict.
-        preprocess: Of the network's input.
+        preprocess: How an image becomes the network's input.
         members: Networks whose embeddings are concatenated.
         tta_hflip: The embedding is the mean over the image and its mirror image.
     """

@@ -57,11 +57,11 @@ class BundleInfo(BaseModel):
     """Everything about a model that is not its weights; the content of model.json.
 
     Attributes:
-        format_version: Of the folder, see `FORMAT_VERSION`.
+        format_version: Version of the folder's format, see `FORMAT_VERSION`.
         backbone: Name that rebuilds the architecture, see `shopsight.backbones.create`.
         weights: What the backbone's training started from.
         head: Kind and sizes of the head.
-        labels: In the order of the logits, each once.
+        labels: Class names in the order of the logits, each once.
         multilabel: An image may have several labels: sigmoid instead of softmax.
         preprocess: How an image becomes the network's input.
         embedding_dim: Numbers in an embedding, of all members together.
@@ -75,9 +75,9 @@ class BundleInfo(BaseModel):
         catalog_fingerprint: Hash of that catalog's rows.
         synthetic: The images of the catalog were rendered by a program, not photographed.
         created: Time of writing, UTC, ISO 8601.
-        versions: See `library_versions`.
-        weights_sha256: Of the file model.safetensors. Filled in by `write_bundle`.
-        backbone_sha256: Of the backbone's tensors alone, see
+        versions: Versions of the libraries, see `library_versions`.
+        weights_sha256: Hash of the file model.safetensors. Filled in by `write_bundle`.
+        backbone_sha256: Hash of the backbone's tensors alone, see
             `shopsight.bundle.fingerprint.tensors_sha256`. Filled in by `write_bundle`.
     """
 

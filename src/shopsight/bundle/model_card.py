@@ -12,7 +12,7 @@ def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
     """Markdown that names the data, the score, the usage and the labels of a model.
 
     Args:
-        info: Of the model.
+        info: Description of the model.
         metrics: `val_accuracy` and `val_images` of the model, or a list of such under `folds`.
     """
     synthetic = (

@@ -179,7 +179,7 @@ class OptimizerSettings(Section):
         head_lr_factor: The head's rate is `lr` times this.
         layer_decay: Each stage's rate is this times that of the stage after it.
         weight_decay: Decoupled for "adamw", an L2 penalty for "adam" and "sgd".
-        momentum: Of "sgd".
+        momentum: Momentum of "sgd".
         nesterov: Nesterov's momentum for "sgd".
     """
 

@@ -287,7 +287,7 @@ def _open(data: bytes, where: str | None) -> Image.Image:
         for signature, name in _UNSUPPORTED_SIGNATURES:
             if signature.match(data[:1024]):
                 raise ImageError("unsupported", f"{name} files are not read", where=where) from None
-        what = f"starts with {bytes(data[:12])!r}, which is no image format"
+        what = f"starts with {bytes(data[:12])!r}, which is not an image format"
         raise ImageError("not an image", what, where=where) from None
     except _PILLOW_FAULTS as error:
         raise _fault(error, where) from error

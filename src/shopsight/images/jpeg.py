@@ -28,7 +28,7 @@ SHRINKS = (8, 4, 2, 1)
 """By how much a JPEG can be shrunk while it is decoded, largest first."""
 
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Start-of-frame markers. DHT, JPG and DAC lie in the same range and are no frames."""
+"""Start-of-frame markers. DHT, JPG and DAC lie in the same range and are not frames."""
 
 _SIGNATURE = b"\xff\xd8\xff"
 _END_MARKER = b"\xff\xd9"

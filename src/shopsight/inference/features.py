@@ -41,8 +41,8 @@ class FeatureStore:
     """The features of one network on disk.
 
     Attributes:
-        folder: Of this network alone, see `feature_folder`.
-        keys: Of the image in each catalog row.
+        folder: Folder of this network alone, see `feature_folder`.
+        keys: Key of the image in each catalog row.
         embedding_dim: Numbers in a feature.
     """
 
@@ -78,7 +78,7 @@ def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) ->
 
     Args:
         root: Holds the folder "features": the cache, or a run.
-        fingerprint: Of the network's embeddings, see `shopsight.bundle.fingerprint`.
+        fingerprint: Fingerprint of the network's embeddings, see `shopsight.bundle.fingerprint`.
         pixels: The mode of the pixel cache: "jpeg" changes the pixels.
         engine: The engine's name: its device and precision change the features.
     """
@@ -156,8 +156,8 @@ def run_logits(
         run: A finished run.
         predictor: The run's bundle.
         source: Pixels of the run's catalog.
-        rows: Of the catalog.
-        keys: Of the image in each row of the catalog.
+        rows: Rows of the catalog.
+        keys: Key of the image in each row of the catalog.
 
     Returns:
         Batches in the order of the rows; None where training has kept no features of these

@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # Kinds that convolve with their weight as it is; others may change it first (weight norm, ...).
 _PLAIN = (nn.Conv2d, Conv2dSame)
-# Of the largest output. Rounding differs; a trace that went wrong differs by far more.
+# Fraction of the largest output. Rounding differs; a trace that went wrong differs by far more.
 _TOLERANCE = 1e-3
 
 

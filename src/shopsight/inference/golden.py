@@ -65,7 +65,7 @@ def make_golden(engine: Engine, images: Sequence[bytes], preprocess: Preprocess)
     Args:
         engine: Computes in fp32 on a CPU, see `shopsight.inference.torch_engine.reference_engine`.
         images: Bytes of each file.
-        preprocess: Of the network's input.
+        preprocess: How an image becomes the network's input.
 
     Raises:
         ImageError: A file cannot be decoded.

@@ -31,7 +31,7 @@ class Prediction:
     Attributes:
         source: Its path, or "image 3" for the third of images without a name.
         labels: The most probable ones, best first; empty when the image could not be read.
-        probabilities: Of `labels`, calibrated by the bundle's temperature.
+        probabilities: Probabilities of `labels`, calibrated by the bundle's temperature.
         predicted_labels: The labels it gets: the best one, or of a multilabel model all that
             reach their threshold.
         error: Why the image could not be read, else None.

@@ -112,7 +112,7 @@ def fastest_faithful(exact: TorchEngine, golden: Golden, preprocess: Preprocess)
     Args:
         exact: The network in fp32.
         golden: The network's golden outputs.
-        preprocess: Of the network's input.
+        preprocess: How an image becomes the network's input.
 
     Returns:
         The engine in bf16 where the machine multiplies in it and the golden outputs stay within

@@ -109,8 +109,8 @@ class ColorPlan(NamedTuple):
 
     Attributes:
         recolored: The matrix applies.
-        matrices: From RGB to RGB.
-        mean_factors: Of the image's mean gray, which is added.
+        matrices: Color matrices, from RGB to RGB.
+        mean_factors: Factors of the image's mean gray, which is added.
         equalized: CLAHE applies.
         clip_limits: CLAHE's.
     """
@@ -138,8 +138,8 @@ def augment(
         images: Left as they are.
         samples: Sample ids; which images are in one batch changes nothing.
         settings: Probabilities and ranges.
-        seed: Of the run.
-        epoch: Of the run.
+        seed: Seed of the run.
+        epoch: Epoch of the run.
         size_px: Side of the result; the warp goes there directly.
         fill: The color outside the image, or "edge" for the mean of its outermost pixels.
     """

@@ -45,7 +45,7 @@ SECONDS_BETWEEN_RECORDS = 2.0
 # A build's memory stays bounded however fast the disk takes the blobs.
 BLOBS_BETWEEN_RECORDS = 4096
 
-# Of dtype S16, which jaxtyping has no name for.
+# The dtype is S16, for which jaxtyping has no name.
 Keys = Shaped[np.ndarray, "n"]
 
 
@@ -55,7 +55,7 @@ class BlobStore:
 
     Attributes:
         paths: Blob files that hold any blob, one per segment.
-        keys: Of each segment's blobs, in the order of its file.
+        keys: Keys of each segment's blobs, in the order of its file.
         ends: Where each segment's blobs end in its file.
     """
 
@@ -119,10 +119,10 @@ class FixedBlobs:
     """Blobs that are arrays of one shape, memory-mapped, as the rows of one array.
 
     Args:
-        store: That holds them.
-        keys: Of the rows, each in the store.
-        dtype: Of the arrays.
-        shape: Of one array.
+        store: The store that holds them.
+        keys: Keys of the rows, each in the store.
+        dtype: Element type of the arrays.
+        shape: Shape of one array.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class BlobWriter:
     """Appends blobs to a new segment; what was added before an exception stays readable.
 
     Args:
-        folder: Of the store; it exists.
+        folder: Folder of the store; it exists.
     """
 
     def __init__(self, folder: Path) -> None:

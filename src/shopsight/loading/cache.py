@@ -76,11 +76,11 @@ def open_cache(
     """Open the square images of a catalog; decode those that the cache lacks.
 
     Args:
-        catalog: With the files and boxes.
+        catalog: The files and boxes.
         preprocess: The square that they become.
-        settings: Where, and as what.
-        sha256s: Of each file's bytes, as hex (the audit has them); None: computed here.
-        threads: That decode; None: one per core.
+        settings: Where the squares are kept, and in which form.
+        sha256s: Hash of each file's bytes, as hex (the audit has them); None: computed here.
+        threads: Number of threads that decode; None: one per core.
 
     Raises:
         ImageError: A file that cannot be decoded, by name.

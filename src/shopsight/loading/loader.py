@@ -33,7 +33,7 @@ class Batch:
     Attributes:
         images: uint8, channels last.
         rows: Catalog rows.
-        partner_rows: Of the image mixed in (the own row where none was); None: mixing is off.
+        partner_rows: Row of the image mixed in (the own row where none was); None: not mixed.
         lam: Weight of the own target, lambda; the partner's has 1 - lambda. None: mixing is off.
     """
 
@@ -51,17 +51,17 @@ class TrainingBatches:
     `shopsight.runtime.single_threaded_opencv`: the threads here are enough for all cores.
 
     Args:
-        source: Of the images.
+        source: Pixels of the images.
         rows: Catalog rows of the training images.
         augment: What is changed in them.
-        seed: Of the order and the changes.
-        batch_size: Of all ranks together.
+        seed: Seed of the order and the changes.
+        batch_size: Batch size of all ranks together.
         size_px: Side of the batches, or a function from epoch to side.
         fill: The color outside the images: the preprocess's pad color.
         extra: Further samples, see `shopsight.loading.offline_augment`.
         rank: This process's number.
         world: Number of processes.
-        threads: That make batches; None: see `shopsight.prefetch.default_threads`.
+        threads: Threads that make batches; None: see `shopsight.prefetch.default_threads`.
         pin_memory: Put batches in page-locked memory, for copies to a GPU.
 
     Raises:
@@ -176,12 +176,12 @@ class OrderedBatches:
     are `rows`. Sizes differ by one at most, so the number of batches can differ by one.
 
     Args:
-        source: Of the images.
+        source: Pixels of the images.
         rows: Catalog rows.
-        batch_size: Of this rank.
+        batch_size: Batch size of this rank.
         rank: This process's number.
         world: Number of processes.
-        threads: That make batches; None: see `shopsight.prefetch.default_threads`.
+        threads: Threads that make batches; None: see `shopsight.prefetch.default_threads`.
         pin_memory: Put batches in page-locked memory, for copies to a GPU.
     """
 

@@ -69,9 +69,9 @@ def mix_plan(
 
     Args:
         samples: Sample ids.
-        settings: With the alphas and the probability.
-        seed: Of the run.
-        epoch: Of the run.
+        settings: The alphas and the probability.
+        seed: Seed of the run.
+        epoch: Epoch of the run.
         population: Number of all samples.
         size_px: Side of the images.
 

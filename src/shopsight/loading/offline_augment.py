@@ -74,7 +74,7 @@ def offline_samples(
     Args:
         rows: Catalog rows.
         kinds: What is made of them.
-        fraction: Of the rows, for each kind; the number is exact (rounded).
+        fraction: Fraction of the rows for each kind; the number is exact (rounded).
         seed: With the row alone it decides which rows are chosen; their order does not matter.
     """
     rows = np.sort(np.asarray(rows, np.int64))
@@ -104,9 +104,9 @@ def apply_offline(
     tenth of the image with a random color.
 
     Args:
-        images: Of the samples' rows.
-        samples: With the kinds.
-        seed: Of the run; not of the epoch, so that a variant is the same in all of them.
+        images: Images of the samples' rows.
+        samples: The samples, with their kinds.
+        seed: Seed of the run, not of the epoch: a variant is the same in all epochs.
         fill: The color outside the image of "rotate".
     """
     changed = np.flatnonzero(samples.kinds != AS_IS)

@@ -50,7 +50,7 @@ class ImageSet:
         """Decode one image to its square.
 
         Args:
-            row: Of the catalog.
+            row: Row of the catalog.
             sha: SHA-256 that the file's bytes must have, as hex; None: any.
 
         Raises:
@@ -64,7 +64,7 @@ class ImageSet:
 
 
 class DecodingSource:
-    """No cache: every image is decoded whenever it is asked for.
+    """No cache: every image is decoded whenever it is requested.
 
     Args:
         images: That it decodes.
@@ -96,8 +96,8 @@ class RawSource:
     """Pixels in memory-mapped files.
 
     Args:
-        store: With the pixels.
-        keys: Of the rows' images.
+        store: Store of the pixels.
+        keys: Keys of the rows' images.
         size_px: Side of the squares.
     """
 
@@ -124,8 +124,8 @@ class JpegSource:
     """Squares compressed as JPEGs, in memory-mapped files.
 
     Args:
-        store: With the JPEGs.
-        keys: Of the rows' images.
+        store: Store of the JPEGs.
+        keys: Keys of the rows' images.
         size_px: Side of the squares.
     """
 

@@ -36,7 +36,7 @@ class ReliabilityBins:
     """Confidences sorted into equal bins of 0..1; bins without images hold NaN.
 
     Attributes:
-        edges: Of the bins, one more than there are bins; a bin includes its right edge.
+        edges: Edges of the bins, one more than there are bins; a bin includes its right edge.
         count: Images in the bin.
         confidence: Their mean confidence.
         accuracy: The fraction of them that is correct.
@@ -130,7 +130,7 @@ def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray
     minimum, with steps in proportion to T. It uses no random numbers.
 
     Args:
-        logits: Of validation images.
+        logits: Logits of validation images.
         targets: Class indices "n"; or 0/1 of shape "n c" (several labels per image): then it is
             `sigmoid` and the binary log loss, whose terms ln(1 + exp(b z)) - y b z are convex too.
 

@@ -36,7 +36,7 @@ LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 # The standard normal quantile at 1 - TAIL.
 Z = 1.959964
-# Narrower than this is no spread but rounding.
+# A narrower spread is only rounding.
 NO_WIDTH = 1e-9
 # Weights held at once: 64 MB of float64.
 WEIGHTS_AT_ONCE = 8_000_000
@@ -78,7 +78,7 @@ def bootstrap(
         groups: One value per image.
         proportion: Whether the statistic lies between 0 and 1.
         resamples: At least 100.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
     """
     return bootstrap_all(
         {"": statistic},
@@ -111,7 +111,7 @@ def bootstrap_all(
             width or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many
             images (or groups).
         resamples: At least 100.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         MetricError: No images, groups of another length, or fewer than 100 resamples.
@@ -162,7 +162,7 @@ def paired_difference(
         num_images: n.
         groups: One value per image; whole groups are resampled.
         resamples: At least 100.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         MetricError: As `bootstrap_all`.

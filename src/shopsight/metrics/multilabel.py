@@ -100,7 +100,7 @@ def best_thresholds(
 
     Args:
         targets: 0/1.
-        probabilities: Of each class, 0..1.
+        probabilities: Probability of each class, 0..1.
         otherwise: The threshold of classes with too few positives, and the preferred one.
         fewest: Positives that a class needs for a threshold of its own.
 

@@ -38,7 +38,7 @@ from shopsight.runs.audited_catalog import AuditedCatalog
 RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
 
 FORMAT_VERSION = 1
-"""Of the run folder, in `run.json`; raised when an older one can no longer be read."""
+"""Version of the run folder, in `run.json`; raised when an older one can no longer be read."""
 
 OUT_OF_FOLD = "out-of-fold"
 """The part of a K-fold run's predictions: every image, by the network that never saw it."""
@@ -154,11 +154,11 @@ class RunFolder:
 
     @property
     def refit(self) -> RunFolder:
-        """Of a K-fold run, the training on all images."""
+        """The training on all images of a K-fold run."""
         return RunFolder(self.path / "refit")
 
     def fold(self, number: int) -> RunFolder:
-        """Of a K-fold run, the training that is tested on this fold, counted from 0."""
+        """The training of a K-fold run that is tested on this fold, counted from 0."""
         return RunFolder(self.path / "folds" / str(number))
 
     def folds(self) -> tuple[RunFolder, ...]:

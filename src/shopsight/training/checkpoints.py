@@ -1,7 +1,7 @@
 """Checkpoints without pickle: what training needs to resume, as tensors and JSON.
 
 A checkpoint is a pair of files, `last.json` and `last-<hash>.safetensors`. The JSON file names the
-tensor file and holds everything that is no tensor: loop counters, learning rates, the schedule,
+tensor file and holds everything that is not a tensor: loop counters, learning rates, the schedule,
 the history, the loss scaler. Reading it runs no code, whoever wrote it.
 
 The pair is replaced as one: the new tensor file is written under a name of its own (the start of
