@@ -21,7 +21,7 @@ def test_a_missing_module_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> No
         require("wandb")
 
 
-def test_a_module_that_misses_one_of_its_own_imports_says_which(
+def test_a_module_that_misses_one_of_its_own_imports_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kagglehub.py").write_text("import something_else_that_is_missing\n")

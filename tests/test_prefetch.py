@@ -29,7 +29,7 @@ def test_results_come_in_order(threads: int) -> None:
     assert list(prefetch(square, [], threads=threads)) == []
 
 
-def test_only_the_window_is_made_before_it_is_asked_for() -> None:
+def test_only_the_window_is_made_before_it_is_requested() -> None:
     started: list[int] = []
     results = prefetch(started.append, range(100), threads=2)
     next(results)

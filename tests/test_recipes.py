@@ -79,7 +79,7 @@ def few(product_photos: Any) -> Catalog:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_parses_and_says_where_it_comes_from(name: str) -> None:
+def test_every_recipe_parses_and_names_its_source(name: str) -> None:
     recipe = load_recipe(name)
     assert parse_recipe(recipe.to_toml()) == recipe
     about = recipe.about

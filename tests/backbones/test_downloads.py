@@ -8,7 +8,7 @@ from shopsight.backbones.create import create_backbone
 from shopsight.errors import WeightsError
 
 
-def test_without_a_network_the_error_says_where_it_looked_and_three_ways_out(
+def test_without_a_network_the_error_names_the_cache_and_three_fixes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Sockets are blocked in tests: exactly the user without network and without a cache."""

@@ -49,7 +49,7 @@ def test_a_wrong_file_lists_names_and_shapes(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 8  # what, five details, their total, the fix
 
 
-def test_of_many_that_do_not_fit_those_are_shown_that_a_reader_knows(tmp_path: Path) -> None:
+def test_of_many_mismatches_recognizable_ones_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "resnet34.safetensors"
     safetensors.torch.save_file(timm.create_model("resnet34", num_classes=0).state_dict(), path)
     with pytest.raises(WeightsError) as caught:

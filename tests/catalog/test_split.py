@@ -35,7 +35,7 @@ def parts_of(catalog: Catalog, by: str, column: str = "split") -> dict[Any, set[
     return found
 
 
-def test_exact_shares_of_every_class() -> None:
+def test_exact_fractions_of_every_class() -> None:
     done, report = split_catalog(
         catalog_of(["hat"] * 50 + ["shoe"] * 100), val=0.1, test=0.2, seed=0
     )
@@ -52,7 +52,7 @@ def test_exact_shares_of_every_class() -> None:
     assert report.to_json()["ok"] is True
 
 
-def test_shares_that_do_not_divide_are_right_as_a_whole() -> None:
+def test_fractions_that_do_not_divide_are_right_as_a_whole() -> None:
     # 14 images of each of 100 classes: 1.4 for test each, 140 in all.
     done, report = split_catalog(
         catalog_of([f"c{i % 100:02d}" for i in range(1400)]), val=0.1, test=0.1, seed=0
@@ -61,7 +61,7 @@ def test_shares_that_do_not_divide_are_right_as_a_whole() -> None:
     assert {count for (_, part), count in counts(done).items() if part == "test"} == {1, 2}
 
 
-def test_another_seed_gives_another_split_of_the_same_shares() -> None:
+def test_another_seed_gives_another_split_of_the_same_fractions() -> None:
     catalog = catalog_of(["hat", "shoe"] * 50)
     first, again, other = (split_catalog(catalog, val=0.1, test=0.1, seed=s)[0] for s in (0, 0, 1))
     assert first.table.equals(again.table)
@@ -82,14 +82,14 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     assert first.table.sort("image").equals(second.table.sort("image"))
 
 
-def test_a_share_of_zero_makes_no_such_part() -> None:
+def test_a_fraction_of_zero_makes_no_such_part() -> None:
     done, report = split_catalog(catalog_of(["hat"] * 10), val=0.2, test=0.0, seed=0)
     assert report.num_images == {"train": 8, "val": 2}
     assert set(done.table["split"]) == {"train", "val"}
 
 
 @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.9, 0.2)])
-def test_shares_that_leave_nothing(val: float, test: float) -> None:
+def test_fractions_that_leave_nothing(val: float, test: float) -> None:
     with pytest.raises(SplitError, match="no training images"):
         split_catalog(catalog_of(["hat"] * 10), val=val, test=test, seed=0)
 

@@ -54,7 +54,7 @@ def parts_of_labels(units: Units, part: Int64[np.ndarray, "u"]) -> list[list[int
     ]
 
 
-def test_large_units_do_not_spoil_the_shares() -> None:
+def test_large_units_do_not_spoil_the_fractions() -> None:
     # One unit of 60, one of 20, and 120 lone rows, all of one class.
     link = [0] * 60 + [1] * 20 + [-1] * 120
     units = units_of([0] * 200, [link])
@@ -84,7 +84,7 @@ def test_alike_units_are_handed_out_evenly(folds: int) -> None:
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=20, max_size=120),
     st.sampled_from([[0.8, 0.1, 0.1], [0.5, 0.5], [0.25] * 4]),
 )
-def test_every_class_is_everywhere_or_the_answer_is_none(
+def test_every_class_is_in_every_part_or_the_result_is_none(
     rows: list[tuple[int, int]], shares: list[float]
 ) -> None:
     units = units_of([label for label, _ in rows], [[link for _, link in rows]])

@@ -71,7 +71,7 @@ def test_unknown_option_is_the_users_mistake(shopsight: Shopsight) -> None:
     assert shown.out == ""
 
 
-def test_users_mistake_is_told_in_the_projects_form(shopsight: Shopsight) -> None:
+def test_users_mistake_is_reported_in_the_projects_form(shopsight: Shopsight) -> None:
     shown = shopsight("recipes", "balancd")
     assert shown.code == 2
     assert shown.out == ""

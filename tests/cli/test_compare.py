@@ -107,7 +107,7 @@ def test_nothing_is_fast_enough(
     assert not list(tmp_path.iterdir())
 
 
-def test_too_slow_is_told_once_with_the_fastest(
+def test_too_slow_is_reported_once_with_the_fastest(
     shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     none = shopsight(

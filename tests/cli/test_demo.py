@@ -16,7 +16,7 @@ def unavailable_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unavailable_data")
-def test_demo_on_drawn_images_says_so_and_can_be_repeated(
+def test_demo_on_synthetic_images_is_marked_and_can_be_repeated(
     shopsight: Shopsight, tmp_path: Path
 ) -> None:
     out = tmp_path / "demo"

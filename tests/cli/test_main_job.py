@@ -114,7 +114,7 @@ def test_train_refuses_what_would_corrupt_the_score(shopsight: Shopsight, tmp_pa
     assert images + left_out.height == 38
 
 
-def test_train_says_what_is_wrong_before_it_starts(
+def test_train_reports_what_is_wrong_before_it_starts(
     shopsight: Shopsight, product_photos: ProductPhotos, tiny_run: Path, tmp_path: Path
 ) -> None:
     out = ("--out", tmp_path / "run")
@@ -144,7 +144,7 @@ def no_cache_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_cache_named")
-def test_resume_goes_on_with_the_cache_of_the_run(
+def test_resume_uses_the_cache_of_the_run(
     shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"
@@ -285,7 +285,7 @@ def test_folds_score_every_image_once(
 
 
 @pytest.mark.slow
-def test_interrupted_training_says_how_to_go_on(
+def test_interrupted_training_prints_how_to_resume(
     product_photos: ProductPhotos, tmp_path: Path, shopsight: Shopsight
 ) -> None:
     words = ["train", product_photos.folder, "--out", tmp_path / "run", *SMALL, "--epochs", "500"]

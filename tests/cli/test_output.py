@@ -35,7 +35,7 @@ def test_recipes_keep_words_whole_and_say_what_was_not_measured(
     assert {*recipe_names(), "shopsight", "measured", "here", "Fashion-MNIST"} <= words
 
 
-def test_what_was_not_measured_says_so(
+def test_what_was_not_measured_is_marked(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = load_recipe("fast")

@@ -71,7 +71,7 @@ def test_flags_beat_the_recipe(shopsight: Shopsight, clothing: Path, tmp_path: P
     assert _trained(tmp_path / "run").table["group"].n_unique() == 58
 
 
-def test_drop_is_heard_without_data(shopsight: Shopsight, clothing: Path, tmp_path: Path) -> None:
+def test_drop_applies_without_data(shopsight: Shopsight, clothing: Path, tmp_path: Path) -> None:
     words = ("train", "--recipe", _recipe(tmp_path, "clothing"), "--root", clothing)
     shown = shopsight(*words, "--drop", "hat", "--out", tmp_path / "run")
     assert shown.code == 0, shown.err

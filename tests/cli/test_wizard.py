@@ -85,7 +85,7 @@ def test_only_doubtful_images_are_listed(
     assert "a.jpg" not in shown
 
 
-def test_a_named_data_set_that_is_not_at_hand_is_asked_for(
+def test_the_wizard_asks_for_the_folder_of_a_missing_data_set(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, product_photos: ProductPhotos
 ) -> None:
     home = here / "copy"
@@ -106,7 +106,7 @@ def test_a_named_data_set_that_is_not_at_hand_is_asked_for(
     assert (here / "run" / "report.html").is_file()
 
 
-def test_trains_after_mending_what_the_audit_found(
+def test_trains_after_excluding_what_the_audit_found(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
     photos = make_products(here / "photos", per_class=12).folder

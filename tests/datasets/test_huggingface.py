@@ -55,6 +55,6 @@ def test_a_name_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> N
     assert "hf auth login" in str(error)
 
 
-def test_other_errors_are_told_in_their_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_keep_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     error = refused(monkeypatch, ValueError("Unknown split.\nmore"), reach=True)
     assert error.what == "cannot be loaded: Unknown split."

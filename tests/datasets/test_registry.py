@@ -154,7 +154,7 @@ def mapping_tables(folder: Path, *, second_name: str = "pen") -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_product_650_cleans_blanks_and_says_so(tmp_path: Path, together: bool) -> None:
+def test_product_650_cleans_blanks_and_notes_it(tmp_path: Path, together: bool) -> None:
     images = tmp_path / "tables" if together else tmp_path / "products"
     mapping_tables(tmp_path / "tables")
     products(images)
@@ -253,7 +253,7 @@ def _kagglehub(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(kaggle, "require", lambda _: fake)
 
 
-def test_steps_that_are_done_are_not_asked_for(
+def test_steps_that_are_done_are_not_in_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"):

@@ -32,7 +32,7 @@ def test_a_product_stands_out_from_its_ground(label: str) -> None:
         assert 0.02 < (away > 40).mean() < 0.98
 
 
-def test_the_catalog_says_that_it_is_drawn(tmp_path: Path) -> None:
+def test_the_catalog_is_marked_as_synthetic(tmp_path: Path) -> None:
     catalog = draw_catalog(tmp_path / "synthetic", products_per_class=2)
     assert catalog.synthetic
     assert "not photographs" in catalog.notes[0]
@@ -42,7 +42,7 @@ def test_the_catalog_says_that_it_is_drawn(tmp_path: Path) -> None:
     assert decode(read_bytes(catalog.refs()[0])).shape == (synthetic.SIZE_PX, synthetic.SIZE_PX, 3)
 
 
-def test_images_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(synthetic, "PRODUCTS_PER_CLASS", 1)
     first = open_synthetic()

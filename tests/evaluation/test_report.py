@@ -299,7 +299,7 @@ def test_the_curves_of_folds_are_their_means(tiny_folds_run: Path) -> None:
     assert ">kept<" not in charts["Loss"]
 
 
-def test_a_run_without_validation_images_says_so(
+def test_a_run_without_validation_images_reports_it(
     product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     path = train_small(product_photos.folder, tmp_path / "run", "data.val=0", "training.epochs=2")

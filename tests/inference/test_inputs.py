@@ -83,7 +83,7 @@ def test_other_arrays_are_refused_with_a_reason(array: np.ndarray) -> None:
     assert found.error.reason == "unsupported"
 
 
-def test_failures_keep_their_place(files: list[str], tmp_path: Path) -> None:
+def test_failures_keep_their_position(files: list[str], tmp_path: Path) -> None:
     cut = Path(files[0]).read_bytes()[:200]
     found = all_of([files[0], tmp_path / "gone.jpg", files[1], b"", cut, b"text", files[2]])
     reasons = [one.error.reason if one.error else None for one in found]

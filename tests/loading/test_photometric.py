@@ -104,7 +104,7 @@ def test_channel_orders_are_the_six() -> None:
     assert len(seen) == 6
 
 
-def test_noise_has_the_deviation_that_is_asked_for() -> None:
+def test_noise_has_the_requested_deviation() -> None:
     flat = np.full((128, 128, 3), 128, np.uint8)
     for std in (2.0, 10.0, 25.0):
         out = flat.copy()

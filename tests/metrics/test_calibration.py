@@ -103,7 +103,7 @@ def test_a_single_image_with_several_labels_has_a_temperature() -> None:
     assert fitted == pytest.approx(grid[losses.argmin()], rel=0.002)
 
 
-def test_there_are_fifteen_bins_unless_asked_otherwise() -> None:
+def test_there_are_fifteen_bins_by_default() -> None:
     confidence, correct = np.linspace(0, 1, 100), np.arange(100) % 3 == 0
     assert len(k.reliability_bins(confidence, correct).count) == 15
     fifteen = k.expected_calibration_error(confidence, correct, bins=15)

@@ -24,7 +24,7 @@ def test_speed_is_measured_per_batch_size() -> None:
     assert profile.parameters == 142_474
 
 
-def test_nothing_is_timed_unless_asked_for() -> None:
+def test_nothing_is_timed_by_default() -> None:
     model, num_classes = backbone_with_classifier("shopsight:fashion_cnn", num_classes=3)
     profile = profile_and_time(model, name="net", num_classes=num_classes, batches=())
     assert profile.speeds == ()

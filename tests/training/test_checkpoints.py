@@ -109,7 +109,7 @@ def test_a_checkpoint_refuses_what_only_pickle_could_hold(tmp_path: Path) -> Non
         write_checkpoint(tmp_path / "last.json", {"callbacks": {"mine": object()}})
 
 
-def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_restored_optimizer_steps_to_the_same_bits(tmp_path: Path) -> None:
     """With tuples and number keys in its state, and channels-last moments."""
 
     def made() -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -153,7 +153,7 @@ def test_out_of_memory_halves_the_batch_and_accumulates(
     assert len(read_history(tmp_path / "run" / "metrics.csv")) == 3
 
 
-def test_a_batch_of_one_that_does_not_fit_is_said() -> None:
+def test_a_batch_of_one_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(TrainingError, match="not even a batch of one"):
         halve_batch_size(recipe(training={"batch_size": 1}), MemoryError())
 
@@ -351,7 +351,7 @@ def test_refuses_a_folder_that_holds_a_run(product_photos: ProductPhotos, tmp_pa
     resume(tmp_path / "run")
 
 
-def test_faults_are_told_before_the_first_step(
+def test_faults_are_reported_before_the_first_step(
     product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     catalog = open_catalog(product_photos.folder)
