@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import product
+import hashlib
+from itertools import groupby, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
-from shopsight.catalog.stratify import Units, divide, gather_units
+from shopsight.catalog.stratify import COVER_ATTEMPTS, Units, divide, gather_units
+from shopsight.splitmix import mix64
 
 
 def units_of(labels: list[int], links: list[list[int]], *, salt: str = "0") -> Units:
@@ -215,3 +217,139 @@ def test_groups_of_several_sizes_and_labels_come_close_to_the_fractions() -> Non
         distances.append(chi_square(units, part, fractions))
     # Measured: 0.1532.
     assert np.mean(distances) < 0.1535
+
+
+def test_the_order_of_the_units_is_the_same_in_every_release() -> None:
+    """A seed that is written down must give the same split later: the hash is fixed."""
+    units = units_of([0] * 8, [[0, 0, 1, 1, -1, -1, -1, -1]], salt="split 0")
+    keys = [
+        hashlib.blake2b(
+            f"{row}.jpg".encode(),
+            digest_size=8,
+            key=hashlib.blake2b(b"split 0", digest_size=16).digest(),
+        ).digest()
+        for row in range(8)
+    ]
+    number = [int.from_bytes(key, "little") for key in keys]
+    smallest = [min(number[0:2])] * 2 + [min(number[2:4])] * 2 + number[4:]
+    ranks = {value: rank for rank, value in enumerate(sorted(set(smallest)))}
+    assert units.of_row.tolist() == [ranks[value] for value in smallest]
+    assert units.size[units.of_row].tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+    assert units.of_row.dtype == units.size.dtype == units.start.dtype == np.int64
+    assert units.label.dtype == units.count.dtype == np.int64
+
+
+class PlainAssignment:
+    """The three steps of the module's docstring; every count is taken anew from the units."""
+
+    def __init__(self, units: Units, fractions: list[float]) -> None:
+        self.size = units.size
+        self.parts = range(len(fractions))
+        self.table = np.zeros((len(units.size), units.num_labels))
+        owner = np.repeat(np.arange(len(units.size)), np.diff(units.start))
+        self.table[owner, units.label] = units.count
+        self.fractions = fractions
+        self.part = np.full(len(units.size), -1)
+
+    def lack(self, part: int) -> tuple[Float64[np.ndarray, "l"], float]:
+        """How much the part is short of each label, and of rows."""
+        inside, fraction = self.part == part, self.fractions[part]
+        labels = fraction * self.table.sum(axis=0) - self.table[inside].sum(axis=0)
+        return labels, fraction * float(self.size.sum()) - float(self.size[inside].sum())
+
+    def cover(self, attempt: int) -> bool:
+        order = np.random.default_rng(attempt).permutation(len(self.size))
+        rank = order if attempt else np.arange(len(self.size))
+        size = self.size if attempt < COVER_ATTEMPTS // 2 else 0 * self.size
+        num_units = (self.table > 0).sum(axis=0)
+        for label in sorted(range(self.table.shape[1] - 1), key=lambda label: num_units[label]):
+            for part in sorted(self.parts, key=lambda part: self.fractions[part]):
+                if not num_units[label] or self.table[self.part == part, label].any():
+                    continue
+                free = np.flatnonzero((self.table[:, label] > 0) & (self.part < 0)).tolist()
+                if not free:
+                    return False
+                self.part[min(free, key=lambda unit: (size[unit], rank[unit]))] = part
+        return True
+
+    def fill(self) -> None:
+        totals = self.table.sum(axis=0)
+
+        def kind(unit: int) -> tuple[int, float, int]:
+            labels = np.flatnonzero(self.table[unit])
+            code = labels * 2**24 + self.table[unit, labels]
+            mixed = int(mix64(code.astype(np.uint64)).sum(dtype=np.uint64))
+            return -int(self.size[unit]), float(totals[labels].min()), mixed
+
+        for _, alike in groupby(sorted(np.flatnonzero(self.part < 0).tolist(), key=kind), key=kind):
+            units = list(alike)
+            if len(units) >= len(self.parts):
+                count = self.table[units[0]]
+                lacks = [float(count @ np.maximum(self.lack(part)[0], 0)) for part in self.parts]
+                if sum(lacks) > 0:
+                    numbers = [int(len(units) * lack / sum(lacks) + 1e-9) for lack in lacks]
+                    for part, number in enumerate(numbers):
+                        self.part[units[:number]] = part
+                        units = units[number:]
+            for unit in units:
+                self.part[unit] = min(self.parts, key=lambda part: self.growth(unit, part))
+
+    def growth(self, unit: int, part: int) -> float:
+        """By how much X grows when the part gets the unit."""
+        labels, rows = self.lack(part)
+        change = float((rows - self.size[unit]) ** 2 - rows**2)
+        growth = change / (self.fractions[part] * float(self.size.sum()))
+        for label in np.flatnonzero(self.table[unit]):
+            change = (labels[label] - self.table[unit, label]) ** 2 - labels[label] ** 2
+            growth += change / (self.fractions[part] * self.table[:, label].sum())
+        return round(growth, 9)
+
+    def rebalance(self) -> None:
+        single = (self.size == 1) & (self.table.sum(axis=1) == 1)
+        for source, target in product(self.parts, repeat=2):
+            moves = int(min(-self.lack(source)[1], self.lack(target)[1]) + 0.5)
+            cheapest = []
+            for label in range(self.table.shape[1]):
+                held = (self.part == source) & (self.table[:, label] > 0)
+                if (held & single).any() and self.table[held, label].sum() > 1:
+                    total = self.table[:, label].sum()
+                    growth = (1 + 2 * self.lack(source)[0][label]) / (
+                        self.fractions[source] * total
+                    ) + (1 - 2 * self.lack(target)[0][label]) / (self.fractions[target] * total)
+                    cheapest.append((round(growth, 9), label, np.flatnonzero(held & single)[0]))
+            for _, _, unit in sorted(cheapest)[: max(moves, 0)]:
+                self.part[unit] = target
+
+
+def plain_divide(units: Units, fractions: list[float]) -> list[int] | None:
+    for attempt in range(COVER_ATTEMPTS):
+        plain = PlainAssignment(units, fractions)
+        if plain.cover(attempt):
+            plain.fill()
+            plain.rebalance()
+            return [int(part) for part in plain.part]
+    return None
+
+
+@pytest.mark.parametrize("fractions", [[0.5, 0.25, 0.25], [0.125, 0.625, 0.25], [0.5, 0.5]])
+def test_the_steps_are_those_of_the_docstring(fractions: list[float]) -> None:
+    """Quarters and eighths of the counts are exact, so that ties are ties in both."""
+    found = []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        rows, labels = 12 + 5 * seed, 1 + seed % 5
+        link = np.where(rng.random(rows) < 0.5, rng.integers(0, 2 + rows // 5, rows), -1)
+        pairs = rng.random((rows, labels)) < rng.uniform(0.1, 0.6, labels)
+        row, label = np.nonzero(np.column_stack([pairs, ~pairs.any(axis=1)]))
+        units = gather_units(
+            [f"{name}.jpg" for name in range(rows)],
+            row.astype(np.int64),
+            label.astype(np.int64),
+            num_labels=labels + 1,
+            links=[link.astype(np.int64)],
+            salt=str(seed),
+        )
+        part = divide(units, fractions)
+        found.append(part is not None)
+        assert (None if part is None else part.tolist()) == plain_divide(units, fractions)
+    assert sum(found) >= 12

@@ -269,16 +269,15 @@ class _Assignment:
         units = self.units
         single = (units.size == 1) & (np.diff(units.start) == 1)
         label_of = units.label[units.start[:-1]]
-        excess = [have - want for have, want in zip(self.have_rows, self.want_rows, strict=True)]
-        for source in self.parts:
-            for target in self.parts:
-                moves = int(min(excess[source], -excess[target]) + 0.5)
-                if moves < 1:
-                    continue
+        for source, target in itertools.product(self.parts, repeat=2):
+            moves = int(min(self._excess(source), -self._excess(target)) + 0.5)
+            if moves >= 1:
                 movable = np.flatnonzero(single & (self.part == source))
-                moved = self._move(movable, label_of[movable], source, target, moves)
-                excess[source] -= moved
-                excess[target] += moved
+                self._move(movable, label_of[movable], source, target, moves)
+
+    def _excess(self, part: int) -> float:
+        """How many rows more than wanted the part has."""
+        return self.have_rows[part] - self.want_rows[part]
 
     def _labels_of(self, unit: int) -> list[tuple[int, int]]:
         """The (label, count) pairs of a unit."""
@@ -352,8 +351,8 @@ class _Assignment:
         source: int,
         target: int,
         moves: int,
-    ) -> int:
-        """Move up to `moves` single images of different labels; returns how many moved.
+    ) -> None:
+        """Move up to `moves` single images of different labels.
 
         Args:
             movable: units of one row and one label in the source.
@@ -382,4 +381,3 @@ class _Assignment:
                 self.have[source][code] -= count
             self.have_rows[source] -= 1
             self._put(unit, target)
-        return len(cheapest)
