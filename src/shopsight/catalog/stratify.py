@@ -326,9 +326,8 @@ class _Assignment:
             )
             for part in self.parts
         ]
+        # At least the rows of these units, which no part has yet; so it is positive.
         total = sum(lacking)
-        if total <= 0.0:
-            return [0 for _ in self.parts]
         # The tolerance keeps 10 * (3 / 10) from becoming 2.
         return [int(number * lack / total + 1e-9) for lack in lacking]
 
