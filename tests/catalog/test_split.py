@@ -387,7 +387,7 @@ def test_a_column_to_group_by_that_is_not_there() -> None:
     assert caught.value.what == "no column 'vendor' to group by"
     assert caught.value.where == "shop"
     assert caught.value.details == ("image", "label", "sku")
-    # To turn grouping off where there is none is no mistake.
+    # Turning grouping off is allowed where there is no grouping.
     done, report = split_catalog(catalog, val=0.1, test=0.1, seed=0, group="none")
     assert report.num_groups is None
     assert done.table.columns == ["image", "label", "sku", "split"]

@@ -25,7 +25,7 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
-    """Which is what makes it answer at once."""
+    """Help is fast because of this."""
     log = [sys.executable, "-X", "importtime", "-m", "shopsight.cli.app", *words]
     done = subprocess.run(log, check=True, capture_output=True, text=True)
     assert "Usage" in done.stdout

@@ -126,7 +126,7 @@ def test_train_reports_what_is_wrong_before_it_starts(
         ((product_photos.folder, *out, "--fold", "3"), "--fold 3 needs --folds K"),
         ((product_photos.folder, *out, "--recipe", "fats"), "'fast'"),
         ((product_photos.folder, "--out", tiny_run), "already holds a run"),
-        (out, "names no data set of its own"),
+        (out, "names no data set"),
         (("--resume", tmp_path), "is not a run folder"),
     ):
         shown = shopsight("train", *words)

@@ -66,7 +66,7 @@ def test_a_kept_recipe_trains_on_other_data(
 
 
 def test_without_data_the_recipe_must_name_some() -> None:
-    with pytest.raises(ConfigError, match="names no data set of its own"):
+    with pytest.raises(ConfigError, match="names no data set"):
         training_data(None, recipe_with("fast"), None)
 
 

@@ -192,7 +192,7 @@ def test_the_gallery_says_how_mistakes_are_sorted(
 ) -> None:
     table = found.predictions.table
     wrong = replace(found.predictions, table=table.with_columns(correct=pl.lit(False)))
-    assert sections.gallery(wrong, facts).about.startswith("Mistakes it was surest of.")
+    assert sections.gallery(wrong, facts).about.startswith("Mistakes of the highest confidence.")
     assert not sections.gallery(wrong, facts).hits
     right = replace(found.predictions, table=table.with_columns(correct=pl.lit(True)))
     assert sections.gallery(right, facts).about == "It made no mistake on these images."

@@ -1,4 +1,4 @@
-"""A small bundle that was really written, and the images it is asked about."""
+"""A small bundle that was really written, and the images that it predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features on disk: the same as computed ones, whatever was kept before and by whom."""
+"""Features on disk: the same as computed ones, regardless of which were kept before."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_streams(predictor: Predictor, files: list[str]) -> None:
 
 
 class FixedLogits:
-    """An engine of another kind: whatever it is shown, it says the same."""
+    """An engine of another kind: its outputs are the same for every image."""
 
     name = "fixed"
     precision: EnginePrecision = "32"

@@ -59,7 +59,7 @@ def test_groups_are_resampled_whole() -> None:
 
 
 class SeenWeights:
-    """A statistic that keeps the weights it is asked for: the first image's weight."""
+    """A statistic that records the weights it gets: the first image's weight."""
 
     def __init__(self) -> None:
         self.weights: list[np.ndarray] = []

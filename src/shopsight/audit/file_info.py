@@ -252,7 +252,7 @@ def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
     try:
         before = pl.read_parquet(kept)
     except (pl.exceptions.PolarsError, OSError):
-        return nothing  # The user cannot fix it: the file is written anew.
+        return nothing  # The user cannot fix it: the file is written again.
     if before.schema != nothing.schema:
         return nothing
     # Nulls match nothing: files without size and time are read again.

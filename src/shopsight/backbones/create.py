@@ -55,7 +55,7 @@ def create_backbone(
         )
     if conv_dropout and library not in ("shopsight", "local"):
         raise ConfigError(
-            f"{name} has no dropout after its convolutions (asked for {conv_dropout})",
+            f"{name} has no dropout after its convolutions (requested: {conv_dropout})",
             where="model.conv_dropout",
             fix="--set model.conv_dropout=0",
         )

@@ -33,7 +33,7 @@ def fastervit_backbone(request: Request) -> Backbone:
     if request.size_px not in (None, own_size_px):
         raise ConfigError(
             f"{request.full_name} takes images of {own_size_px} px only "
-            f"(asked for {request.size_px})",
+            f"(requested: {request.size_px})",
             where="preprocess.size_px",
             fix=f"--set preprocess.size_px={own_size_px}",
         )

@@ -86,7 +86,7 @@ def check_known(name: str, known: Iterable[str], request: Request) -> None:
 def no_drop_path(request: Request) -> ConfigError:
     """The error for stochastic depth in a network without it."""
     return ConfigError(
-        f"{request.full_name} has no stochastic depth (asked for {request.drop_path})",
+        f"{request.full_name} has no stochastic depth (requested: {request.drop_path})",
         where="model.drop_path",
         fix="--set model.drop_path=0",
     )

@@ -101,7 +101,7 @@ def line_chart(
     if percent:
         low, high = max(low, 0.0), min(high, 1.0)
     axes = Axes(
-        # One epoch alone stands in the middle, not on the axis.
+        # A single epoch is plotted in the middle, not on the axis.
         svg.Scale(min(xs), max(xs), LEFT_PX, WIDTH_PX - RIGHT_PX, whole=_whole(xs)),
         svg.Scale(low, high, HEIGHT_PX - BOTTOM_PX, TOP_PX),
         x_title,

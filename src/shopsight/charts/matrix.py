@@ -20,7 +20,7 @@ from shopsight.charts import svg
 
 MAX_CELL_CLASSES = 40
 IMAGE_PX = 800
-# Mid-tones that are seen on white and on near-black alike.
+# Mid-tones that are visible on white and on near-black.
 RIGHT_RGB = (74, 125, 232)
 WRONG_RGB = (226, 98, 62)
 # Opacities of each of the two colors in the image's palette.

@@ -18,7 +18,7 @@ def data(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the data sets known by name, or show where one is looked for."""
+    """List the data sets known by name, or show where shopsight looks for one."""
     if name is None:
         _list(json)
     else:
@@ -43,7 +43,7 @@ def _list(json: bool) -> None:
     ]
     print_table(columns, rows)
     print_line("any image data set of the Hugging Face hub: hf:OWNER/NAME")
-    print_line("where one is looked for: shopsight data NAME")
+    print_line("where shopsight looks for one: shopsight data NAME")
 
 
 def _describe(one: api.DataSet, json: bool) -> None:

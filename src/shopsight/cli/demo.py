@@ -39,7 +39,7 @@ def demo(
     """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
 
     Takes under five minutes on two cores.
-    An interrupted demo continues where it stopped; a finished one is made anew.
+    An interrupted demo continues where it stopped; a finished one is replaced.
     """
     limit_s = parsed_seconds(time_limit)
     try:

@@ -28,7 +28,7 @@ OptionalDataArgument = Annotated[
     typer.Argument(metavar="DATA", help="Read DATA as `shopsight audit` does.", show_default=False),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+    bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
 ]
 DeviceOption = Annotated[
     str,

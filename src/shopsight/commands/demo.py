@@ -59,7 +59,7 @@ def demo(
 ) -> DemoResult:
     """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
 
-    An interrupted demo continues where it stopped; a finished one is made anew.
+    An interrupted demo continues where it stopped; a finished one is replaced.
 
     Args:
         out: the folder for the demo's files; its run is `out / "run"`.

@@ -28,7 +28,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a run or a bundle on its own images or on others.
 
-    Without `data` the run's predictions, metrics and report are written anew. With it, images
+    Without `data` the run's predictions, metrics and report are written again. With it, images
     that the model was trained on are left out of the score, if there are others; `seen` of the
     result counts them. Only a run, or the bundle in it, knows them.
 

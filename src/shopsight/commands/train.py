@@ -207,7 +207,7 @@ def _is_table(data: str | Path | Catalog) -> bool:
 def _named_data(recipe: Recipe) -> str:
     if recipe.about.data in ("", "any"):
         raise ConfigError(
-            "the recipe names no data set of its own",
+            "the recipe names no data set",
             where=recipe.about.title or "recipe",
             fix="shopsight train DATA --out RUN",
         )

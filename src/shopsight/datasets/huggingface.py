@@ -94,7 +94,7 @@ def _not_loaded(handle: str, error: Exception) -> SourceError:
         )
     if "DatasetNotFoundError" in kinds:
         return SourceError(
-            "the Hugging Face Hub has no such data set, or not for you",
+            "the Hugging Face Hub has no such data set, or you have no access",
             where=where,
             fix=f"1. https://huggingface.co/datasets?search={path.rpartition('/')[2]}\n"
             "2. hf auth login   (for a private or gated data set)",

@@ -50,7 +50,8 @@ def _numbered(predictions: Predictions) -> pl.DataFrame:
 def _check_labels(first: Predictions, other: Predictions, first_name: str, name: str) -> None:
     if first.multilabel != other.multilabel:
         raise CompareError(
-            f"{first_name} and {name} answer different questions: one label per image, or several"
+            f"{first_name} and {name} cannot be compared: "
+            "one gives one label per image, the other several"
         )
     differing = sorted(set(first.labels) ^ set(other.labels))
     if differing:

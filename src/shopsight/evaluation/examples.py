@@ -1,4 +1,4 @@
-"""The images worth a look: confident mistakes, and correct predictions of low confidence."""
+"""The images to look at: confident mistakes, and correct predictions of low confidence."""
 
 from __future__ import annotations
 

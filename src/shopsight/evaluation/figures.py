@@ -114,7 +114,7 @@ def confused_pairs(evaluation: Evaluation) -> list[ConfusedPair]:
 
 
 def _running_epochs(history: Sequence[EpochRow]) -> list[float]:
-    """The probe stands at 0, epochs of fine-tuning follow from 1."""
+    """The probe is at 0, epochs of fine-tuning follow from 1."""
     return [0.0 if row.stage == PROBE else float(row.epoch) for row in history]
 
 

@@ -126,7 +126,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images worth a look.
+    """The images to look at.
 
     Attributes:
         about: the line above the mistakes.
@@ -216,7 +216,7 @@ def banners(main: Evaluation, facts: RunFacts) -> list[Banner]:
             Banner(
                 "warning",
                 "These images were rendered by shopsight, not photographed.",
-                "The score says that the program works, nothing about your products.",
+                "The score shows that the program works. It says nothing about your products.",
             )
         )
     if main.seen and (note := main.seen.note):
@@ -370,14 +370,14 @@ def temperature_text(info: BundleInfo | None) -> str:
 
 
 def gallery(predictions: Predictions, facts: RunFacts) -> Gallery:
-    """The mistakes and the correct predictions that are worth a look."""
+    """The mistakes and the correct predictions to look at."""
     wrong = mistakes(predictions, facts.catalog)
     order = (
         "Mistakes with the highest loss."
         if predictions.multilabel
-        else "Mistakes it was surest of."
+        else "Mistakes of the highest confidence."
     )
-    about = f"{order} Often it is the label that is wrong: worth a look before training again."
+    about = f"{order} Often the label is wrong: check it before training again."
     return Gallery(
         about=about if wrong else "It made no mistake on these images.",
         mistakes=wrong,

@@ -337,7 +337,7 @@ class _Training:
         else:
             self._with_probe(model)
         golden = golden_outputs(model, self.catalog)
-        # The probe's backbone is everyone's; a fine-tuned one is of use to this run alone.
+        # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
         logits = self._val_logits(model, backbone, golden, shared=not finetuned)
         build_bundle(
             self.run,

@@ -447,7 +447,7 @@ class EpochBatches:
     """The training batches of whichever epoch the module is in.
 
     Lightning makes the iterator at moments of its own, when resuming even before it has restored
-    the epoch: the epoch is asked for when the first batch is wanted.
+    the epoch: the epoch is read when the first batch is wanted.
     """
 
     def __init__(self, batches: TrainingBatches, module: ClassifierTraining) -> None:
