@@ -58,7 +58,7 @@ print(len(modules))
 """
 
 LIBRARIES = (
-    *("cv2", "huggingface_hub", "jinja2", "lightning.pytorch", "matplotlib", "PIL.Image"),
+    *("cv2", "huggingface_hub", "jinja2", "lightning.pytorch", "PIL.Image"),
     *("polars", "pydantic", "rich.console", "safetensors.torch", "scipy.special", "simplejpeg"),
     *("sklearn.linear_model", "timm", "torch", "torchvision", "typer"),
 )
