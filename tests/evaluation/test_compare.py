@@ -12,9 +12,10 @@ import pytest
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, TrainingError, WeightsError
 from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
-from shopsight.evaluation.compare_page import write_comparison
+from shopsight.evaluation.compare_page import page_context, write_comparison
 from shopsight.evaluation.predictions import Predictions
 from shopsight.files import read_json
+from shopsight.metrics.intervals import Interval
 from shopsight.runs.run_folder import RunFolder
 
 SETTINGS = EvaluationSettings(bootstrap_resamples=400)
@@ -87,6 +88,46 @@ def test_page_table_and_json(comparison: Comparison, tmp_path: Path) -> None:
     assert json["entries"][0]["macs"] * 2 == json["entries"][0]["flops"]
     assert json["images"] == comparison.images
     assert comparison.recall.columns == ["label", "images", "good", "bad"]
+
+
+def test_the_page_says_which_differences_are_clear(comparison: Comparison) -> None:
+    context = page_context(comparison)
+    assert context["title"].startswith("2 models on ")
+    assert context["lead"] == f"{comparison.images} test images, the same for every model."
+    assert context["tied"] == []
+    best, worse = context["models"]
+    assert (best.difference, best.verdict) == (None, ("good", "best"))
+    assert worse.verdict == ("error", "worse")
+    # All right against all wrong: 100 points.
+    assert worse.difference[0] == "-100.0"
+    assert best.backbone == "shopsight:fashion_cnn"
+    assert best.parameters == pytest.approx((142_474 - 33 * 7) / 1e6)
+    assert len(context["charts"]) == 3
+
+
+def test_the_page_names_the_models_that_may_be_as_good(comparison: Comparison) -> None:
+    first, second = comparison.entries
+    unclear = replace(
+        second,
+        name=second.backbone,
+        difference=Interval(-0.01, -0.03, 0.02),
+        profile=None,
+        training_s=None,
+    )
+    context = page_context(
+        replace(comparison, entries=(first, unclear), synthetic=True, grouped=True, images=1234)
+    )
+    assert context["lead"].startswith("1,234 test images")
+    assert context["lead"].endswith("; the images are rendered, not photographed.")
+    assert context["tied"] == [second.backbone]
+    assert context["unit"] == "groups"
+    row = context["models"][1]
+    assert row.verdict == ("note", "not clear")
+    assert row.difference == ("-1.0", "-3.0 to +2.0")
+    assert row.backbone == ""
+    assert row.parameters is None
+    # One model alone has a cost: there is nothing to set against it.
+    assert context["charts"] == []
 
 
 def test_a_run_without_its_bundle_is_compared_without_its_cost(

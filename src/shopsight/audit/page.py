@@ -10,14 +10,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from shopsight.audit.findings import KINDS, Finding, FindingKind
-from shopsight.audit.statistics import AuditStatistics
+from shopsight.audit.statistics import AuditStatistics, SizeRange
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import Bar, bar_chart
 from shopsight.errors import ImageError
+from shopsight.files import human_bytes
 from shopsight.images.decode import decode, read_bytes
 from shopsight.pages import thumbnail, write_page
 from shopsight.prefetch import core_count, prefetch
 from shopsight.progress import task
+from shopsight.text import count_text, counted
 
 SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
 _THUMBNAIL_PX = 160
@@ -75,6 +77,16 @@ class KindSection:
         """Number of findings that the page does not show."""
         return self.count - len(self.pairs) - len(self.images) - len(self.lines)
 
+    @property
+    def lines_have_image(self) -> bool:
+        """Whether the findings in the table are about an image each."""
+        return any(finding.image for finding in self.lines[:1])
+
+    @property
+    def lines_have_detail(self) -> bool:
+        """Whether the findings in the table have more to say than their file."""
+        return any(finding.detail for finding in self.lines[:1])
+
 
 def write_audit_page(
     path: Path | str,
@@ -101,9 +113,11 @@ def write_audit_page(
     images = _images(catalog, {row for f in shown for row in (f.row, f.other_row) if row >= 0})
     context = {
         "title": f"Audit of {catalog.name}",
-        "catalog": catalog,
-        "statistics": statistics,
-        "blocking": sum(finding.severity == "error" for finding in findings),
+        "lead": _lead(catalog, statistics),
+        "verdict": verdict(sum(finding.severity == "error" for finding in findings)),
+        "tiles": _tiles(statistics),
+        "sizes": _sizes(statistics),
+        "notes": catalog.notes,
         "sections": [
             _section(kind, by_kind[kind], catalog, images) for kind in KINDS if kind in by_kind
         ],
@@ -120,6 +134,52 @@ def write_audit_page(
         ),
     }
     return write_page(path, "audit", context)
+
+
+def verdict(blocking: int) -> tuple[str, str]:
+    """Tone and text of the banner, by the number of findings that stop training."""
+    if not blocking:
+        return "good", "Nothing here would corrupt a score."
+    return "error", (
+        f"{counted(blocking, 'finding')} would corrupt a score. Training refuses to start until "
+        "the data is fixed, the files are excluded, or the findings are accepted by name."
+    )
+
+
+def _lead(catalog: Catalog, statistics: AuditStatistics) -> str:
+    lead = f"{count_text(statistics.num_rows)} rows. Every file was read once and decoded strictly."
+    synthetic = " These images are synthetic: rendered, not photographed."
+    return lead + synthetic if catalog.synthetic else lead
+
+
+def _tiles(statistics: AuditStatistics) -> list[tuple[str, str]]:
+    counts = [
+        ("Rows", statistics.num_rows),
+        ("Ok", statistics.num_ok),
+        ("Damaged", statistics.num_damaged),
+        ("Unreadable", statistics.num_unreadable),
+        ("Missing", statistics.num_missing),
+        ("Files without a row", statistics.num_unlisted),
+        ("Duplicate groups", statistics.num_duplicate_groups),
+    ]
+    size = ("Size of the files", human_bytes(statistics.total_bytes))
+    return [*((name, count_text(count)) for name, count in counts), size]
+
+
+def _sizes(statistics: AuditStatistics) -> list[tuple[str, str]]:
+    """Names and values about the sizes of images; empty where none could be decoded."""
+    if statistics.width is None or statistics.height is None:
+        return []
+    groups = count_text(statistics.num_groups) if statistics.num_groups else "none"
+    return [
+        ("Width, px", _range_text(statistics.width)),
+        ("Height, px", _range_text(statistics.height)),
+        ("Groups", groups),
+    ]
+
+
+def _range_text(size: SizeRange) -> str:
+    return f"{size.smallest_px} to {size.largest_px}, median {size.median_px}"
 
 
 def _shown(kind: str, findings: Sequence[Finding]) -> Sequence[Finding]:
