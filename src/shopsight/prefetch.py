@@ -1,4 +1,4 @@
-"""Work done by threads before its results are asked for, and how many threads that takes."""
+"""Work done by threads before its results are requested, and how many threads that takes."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def retain_freed_memory() -> Iterator[bool]:
 def single_threaded_opencv() -> Iterator[None]:
     """Let OpenCV compute each image in the calling thread within the block.
 
-    Whoever augments runs many images in threads of its own, one image per core. OpenCV's own pool
+    Augmentation runs many images in its own threads, one image per core. OpenCV's own pool
     would split each image over all cores as well, and the two pools would fight.
     """
     with _opencv_threads.block():

@@ -464,7 +464,7 @@ def units_by_hand(groups: list[str], duplicate_group: list[int]) -> list[set[int
 @given(shapes, st.integers(0, 3))
 def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: int) -> None:
     catalog, duplicate_group = tangled(shape)
-    shares = {"train": 0.6, "val": 0.2, "test": 0.2}
+    fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
     try:
         done, report = split_catalog(
             catalog, val=0.2, test=0.2, seed=seed, duplicate_group=duplicate_group
@@ -486,7 +486,7 @@ def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: in
     # No part is off by more than the largest thing that had to stay together.
     units = units_by_hand(catalog.table["group"].to_list(), duplicate_group.tolist())
     largest = max(len(unit) for unit in units)
-    for part, share in shares.items():
+    for part, share in fractions.items():
         assert abs(report.num_images[part] - share * len(catalog)) <= largest + 1
 
 

@@ -87,10 +87,10 @@ def test_alike_units_are_handed_out_evenly(folds: int) -> None:
     st.sampled_from([[0.8, 0.1, 0.1], [0.5, 0.5], [0.25] * 4]),
 )
 def test_every_class_is_in_every_part_or_the_result_is_none(
-    rows: list[tuple[int, int]], shares: list[float]
+    rows: list[tuple[int, int]], fractions: list[float]
 ) -> None:
     units = units_of([label for label, _ in rows], [[link for _, link in rows]])
-    part = divide(units, shares)
+    part = divide(units, fractions)
     present = units.units_of_label()[:-1] > 0
     if part is None:
         return

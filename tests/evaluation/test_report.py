@@ -326,11 +326,11 @@ def test_labels_without_images_show_no_nan(
 def test_many_classes_have_a_second_matrix(catalog: Catalog, predictor: Predictor) -> None:
     found = evaluate(predictor, catalog, split="all", settings=QUICK).predictions
     labels = tuple(f"class {k:02d}" for k in range(60))
-    place = pl.int_range(pl.len())
-    shifted = (place + (place % 3 == 0).cast(pl.Int64)) % 60
+    position = pl.int_range(pl.len())
+    shifted = (position + (position % 3 == 0).cast(pl.Int64)) % 60
     names = pl.Series(labels)
     table = found.table.with_columns(
-        label=place.replace_strict(range(60), names),
+        label=position.replace_strict(range(60), names),
         predicted=shifted.replace_strict(range(60), names),
     ).with_columns(correct=pl.col("label") == pl.col("predicted"))
     evaluation = score(Predictions(table, labels, False, "all", "many"), QUICK)

@@ -36,9 +36,9 @@ def copied(catalog: Catalog, folder: Path, copy: Callable[[str, Path], object]) 
     """Copies of the catalog's files under other names, in another order and unsplit."""
     folder.mkdir()
     rows = []
-    for place, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
-        copy(ref, folder / f"{place}.jpg")
-        rows.append({"image": f"{place}.jpg", "label": label})
+    for number, (label, ref) in enumerate(zip(catalog.table["label"], catalog.refs(), strict=True)):
+        copy(ref, folder / f"{number}.jpg")
+        rows.append({"image": f"{number}.jpg", "label": label})
     return Catalog(pl.DataFrame(rows[::-1]), name="copied", root=str(folder))
 
 
@@ -61,8 +61,8 @@ def test_files_are_known_by_their_content(run: RunFolder, photos: Catalog, moved
 
 def test_copies_are_known_by_their_looks(run: RunFolder, photos: Catalog, tmp_path: Path) -> None:
     copies = []
-    for place, ref in enumerate(photos.refs()):
-        copies.append(str(tmp_path / f"{place}.webp"))
+    for number, ref in enumerate(photos.refs()):
+        copies.append(str(tmp_path / f"{number}.webp"))
         with Image.open(ref) as image:
             half = image.resize((image.width // 2, image.height // 2))
             half.save(copies[-1], quality=80)

@@ -35,7 +35,7 @@ def test_agrees_with_the_slow_and_obvious(
             vector = model.embed(torch.from_numpy(pixels)[None])
             expected = (model.classify(vector)[0].double() / 0.5).softmax(0)
         best = expected.argsort(descending=True)
-        assert prediction.labels == tuple(predictor.labels[place] for place in best)
+        assert prediction.labels == tuple(predictor.labels[index] for index in best)
         assert prediction.probabilities == pytest.approx(expected[best].tolist(), abs=1e-4)
         assert prediction.predicted_labels == prediction.labels[:1]
         assert prediction.error is None

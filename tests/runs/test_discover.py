@@ -21,10 +21,10 @@ def test_models_are_found_newest_first(tiny_run: Path, tmp_path: Path) -> None:
 
 def test_a_bundle_knows_the_run_that_it_lies_in(tiny_run: Path, tmp_path: Path) -> None:
     assert run_of(tiny_run) == run_of(tiny_run / "model") == RunFolder(tiny_run)
-    for place in (tmp_path / "alone", tmp_path / "elsewhere" / "model"):
-        shutil.copytree(tiny_run / "model", place)
-        assert is_model(place)
-        assert run_of(place) is None
+    for copied in (tmp_path / "alone", tmp_path / "elsewhere" / "model"):
+        shutil.copytree(tiny_run / "model", copied)
+        assert is_model(copied)
+        assert run_of(copied) is None
     assert is_model(tiny_run)
     assert not is_model(tmp_path)
     assert run_of(tmp_path) is None

@@ -69,7 +69,7 @@ def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _tiny(decoded: pl.DataFrame) -> Iterator[Finding]:
-    """Small in itself and beside the others: in a data set of 28 px images none is tiny."""
+    """Small by itself and against the others: in a data set of 28 px images none is tiny."""
     median = decoded["short"].median()
     if not isinstance(median, float | int):
         return

@@ -1,4 +1,4 @@
-"""A feature extractor, what is asked of it, and what the libraries' loaders share."""
+"""A feature extractor, the request for one, and what the libraries' loaders share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: what a bundle's README.md says to whoever receives the folder."""
+"""The model card: a bundle's README.md, for the person who receives the folder."""
 
 from __future__ import annotations
 

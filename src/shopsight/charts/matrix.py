@@ -72,11 +72,11 @@ def confusion_of(
     labels: Sequence[str],
 ) -> Markup:
     """The matrix of some classes; confusions with all others are not in it."""
-    place = np.full(len(labels), -1)
-    place[chosen] = np.arange(len(chosen))
-    inside = (place[truth] >= 0) & (place[predicted] >= 0)
+    index_of = np.full(len(labels), -1)
+    index_of[chosen] = np.arange(len(chosen))
+    inside = (index_of[truth] >= 0) & (index_of[predicted] >= 0)
     names = [labels[c] for c in chosen]
-    return _as_cells(place[truth[inside]], place[predicted[inside]], count[inside], names)
+    return _as_cells(index_of[truth[inside]], index_of[predicted[inside]], count[inside], names)
 
 
 def _as_cells(
@@ -101,10 +101,10 @@ def _as_cells(
             svg.text(name_px + middle + 3, head_px - 7, names[k], "legend", rotate_deg=-45)
         )
     written = 9.0 if cell < 22 else 11.0
-    shares = count / rows[truth]
-    cells = zip(truth.tolist(), predicted.tolist(), count.tolist(), shares.tolist(), strict=True)
-    for (t, p, n, share), opacity in zip(cells, _opacity(shares).tolist(), strict=True):
-        title = f"{labels[t]}, predicted {labels[p]}: {n} of {rows[t]:.0f} ({share:.1%})"
+    fractions = count / rows[truth]
+    cells = zip(truth.tolist(), predicted.tolist(), count.tolist(), fractions.tolist(), strict=True)
+    for (t, p, n, fraction), opacity in zip(cells, _opacity(fractions).tolist(), strict=True):
+        title = f"{labels[t]}, predicted {labels[p]}: {n} of {rows[t]:.0f} ({fraction:.1%})"
         x, y = name_px + p * cell, head_px + t * cell
         hue = "right" if t == p else "wrong"
         parts.append(
@@ -166,9 +166,9 @@ def _levels(
     pixels: int,
 ) -> UInt8[np.ndarray, "p p"]:
     """Palette index per pixel: 0 empty, 1..127 right, 128..255 wrong, by fraction of the row."""
-    share = count / np.bincount(truth, count, minlength=classes)[truth]
+    fraction = count / np.bincount(truth, count, minlength=classes)[truth]
     levels = np.zeros((pixels, pixels), np.uint8)
-    level = np.round(_opacity(share) * (LEVELS - 1)).astype(np.uint8)
+    level = np.round(_opacity(fraction) * (LEVELS - 1)).astype(np.uint8)
     level += np.where(truth == predicted, 1, 1 + LEVELS).astype(np.uint8)
     # The larger index wins: no mistake hides behind the hits of its block of cells.
     np.maximum.at(levels, (truth * pixels // classes, predicted * pixels // classes), level)
@@ -185,6 +185,6 @@ def _png(levels: UInt8[np.ndarray, "p p"]) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def _opacity(share: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
+def _opacity(fraction: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
     """One image in a hundred is still seen: the root lifts small fractions."""
-    return 0.12 + 0.88 * share**0.6
+    return 0.12 + 0.88 * fraction**0.6

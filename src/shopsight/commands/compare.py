@@ -27,7 +27,7 @@ def compare(
     measure: bool = True,
     device: str = "auto",
 ) -> Comparison:
-    """Put finished runs beside each other: scores with paired differences, and cost.
+    """Compare finished runs: scores with paired differences, and cost.
 
     Args:
         runs: two or more run folders.

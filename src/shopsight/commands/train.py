@@ -184,7 +184,7 @@ def training_data(
 
 
 def _applicable(of_recipe: ReadOptions, data: str | Path | Catalog | None) -> ReadOptions:
-    """Drop what the recipe says about the place of other files than DATA's.
+    """Drop the recipe's paths of other files than DATA's.
 
     A run's recipe says where its own files lay; it must train on other DATA too.
     """

@@ -1,4 +1,4 @@
-"""One way in: whatever the user names becomes a catalog."""
+"""Open DATA: every source that a user can name becomes a catalog."""
 
 from __future__ import annotations
 

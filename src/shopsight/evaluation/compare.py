@@ -177,7 +177,7 @@ def compare_runs(
     device: str = "auto",
     settings: EvaluationSettings | None = None,
 ) -> Comparison:
-    """Put finished runs beside each other.
+    """Compare finished runs.
 
     Args:
         runs: run folders.

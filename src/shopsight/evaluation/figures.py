@@ -141,7 +141,7 @@ def _marks(
 def _cells(
     confusion: pl.DataFrame, labels: Sequence[str]
 ) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
-    place = {label: index for index, label in enumerate(labels)}
-    truth = np.array([place[label] for label in confusion["label"]], dtype=np.int64)
-    predicted = np.array([place[label] for label in confusion["predicted"]], dtype=np.int64)
+    index_of = {label: index for index, label in enumerate(labels)}
+    truth = np.array([index_of[label] for label in confusion["label"]], dtype=np.int64)
+    predicted = np.array([index_of[label] for label in confusion["predicted"]], dtype=np.int64)
     return truth, predicted, confusion["images"].to_numpy().astype(np.int64)

@@ -65,10 +65,10 @@ class Predictions:
 
     def label_table(self, column: str) -> Bool[np.ndarray, "n c"]:
         """Which labels `label` or `predicted` holds; for several labels per image."""
-        place = {label: index for index, label in enumerate(self.labels)}
+        index_of = {label: index for index, label in enumerate(self.labels)}
         hot = np.zeros((len(self), len(self.labels)), dtype=bool)
         for row, names in enumerate(self.table[column].to_list()):
-            hot[row, [place[name] for name in names]] = True
+            hot[row, [index_of[name] for name in names]] = True
         return hot
 
     def scores(self) -> Float32[np.ndarray, "n c"]:
@@ -124,7 +124,7 @@ class Predictions:
     def concat(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
         """Predictions of several models, each about its own rows, as one, sorted by row.
 
-        The place of a part among the parts becomes its rows' `fold`.
+        The index of a part among the parts becomes its rows' `fold`.
 
         Raises:
             CompareError: the labels differ, or a row was predicted twice.

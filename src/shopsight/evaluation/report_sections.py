@@ -365,7 +365,7 @@ def means(main: Evaluation) -> list[tuple[str, list[str]]]:
 
 
 def temperature_text(info: BundleInfo | None) -> str:
-    """The temperature of the bundle; empty where none was fitted, which a value of 1 says."""
+    """The temperature of the bundle; empty where none was fitted (a value of 1)."""
     return decimal_text(info.temperature) if info and info.temperature != 1 else ""
 
 

@@ -173,7 +173,7 @@ class RunFolder:
                 yield run
 
     def exists(self) -> bool:
-        """Whether the folder holds a run, of whatever version."""
+        """Whether the folder holds a run of any version."""
         return self.state_file.is_file()
 
     def is_current(self) -> bool:

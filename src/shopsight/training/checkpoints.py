@@ -2,7 +2,7 @@
 
 A checkpoint is a pair of files, `last.json` and `last-<hash>.safetensors`. The JSON file names the
 tensor file and holds everything that is not a tensor: loop counters, learning rates, the schedule,
-the history, the loss scaler. Reading it runs no code, whoever wrote it.
+the history, the loss scaler. Reading it never runs code.
 
 The pair is replaced as one: the new tensor file is written under a name of its own (the start of
 its SHA-256), then the JSON file is renamed over the old one, then the old tensor file is removed.

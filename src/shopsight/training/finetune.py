@@ -189,7 +189,7 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that a batch did not fit in memory, on any device."""
+    """Whether the error means that a batch did not fit in memory, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
