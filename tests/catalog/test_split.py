@@ -422,6 +422,56 @@ def test_errors_name_the_catalog_and_the_next_step() -> None:
         assert caught.value.where == "shop"
 
 
+def test_what_the_errors_say_and_advise() -> None:
+    tied = catalog_of([*"ab", *"ab", *"ac", *"bc", *"c"], group=[*"11", *"22", *"33", *"44", *"5"])
+    found = []
+    for catalog in (
+        tied,
+        catalog_of(["hat"] * 2),
+        catalog_of(["a"] * 2, split=["train", None]),
+        catalog_of(["a"] * 2, split=["val", "test"]),
+    ):
+        with pytest.raises(SplitError) as caught:
+            split_catalog(catalog, val=0.3, test=0.3, seed=0)
+        found.append((caught.value.what, caught.value.fix))
+    complete = "complete the column `split`, or remove it: shopsight then makes a split"
+    assert found == [
+        (
+            "found no split with every class in each of train, val, test: groups or duplicate "
+            "groups keep the images of rare classes together",
+            "drop rare classes with --drop LABEL, merge them with --label-map, or make fewer parts",
+        ),
+        (
+            "1 class cannot be in each of train, val, test",
+            "drop it with --drop LABEL, merge it with --label-map, or make fewer parts",
+        ),
+        ("the given split is empty for 1 row", complete),
+        ("the given split has no train rows", complete),
+    ]
+    with pytest.raises(SplitError) as other_folds:
+        fold_catalog(catalog_of(["hat"] * 2, fold=[0, 0]), folds=2, seed=0)
+    assert other_folds.value.what == "the catalog has 1 fold, not 2"
+    assert other_folds.value.fix == "--folds 1, or remove the column `fold`"
+    with pytest.raises(SplitError, match="2 folds, not 3"):
+        fold_catalog(catalog_of(["hat"] * 4, fold=[0, 2, 0, 2]), folds=3, seed=0)
+    with pytest.raises(SplitError) as one_fold:
+        fold_catalog(catalog_of(["hat"] * 2), folds=1, seed=0)
+    assert one_fold.value.what == "--folds 1: at least 2 are needed"
+    assert one_fold.value.fix == "--folds 5"
+
+
+def test_a_part_without_any_label_lacks_all_classes() -> None:
+    catalog = catalog_of(["shoe", "hat", None], split=["train", "train", "test"])
+    report = check_leakage(catalog)
+    assert report.missing_labels == {"test": ("hat", "shoe")}
+    assert report.num_classes == {"train": 2, "test": 0}
+
+
+def test_a_single_row_without_label_need_not_be_in_every_part() -> None:
+    _, report = split_catalog(catalog_of(["hat"] * 29 + [None]), val=0.2, test=0.2, seed=0)
+    assert report.num_images == {"train": 18, "val": 6, "test": 6}
+
+
 shapes = st.tuples(
     st.integers(30, 150),
     st.integers(1, 4),
