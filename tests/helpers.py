@@ -23,6 +23,30 @@ if TYPE_CHECKING:
 CLASSES = ("dress", "shoe", "hat")
 SMALL = ("--recipe", "fashion-mnist-cnn", "--epochs", "1", "--set", "training.batch_size=16")
 """Flags of `train` that train a small net for an epoch."""
+SCRATCH_RECIPE = """
+seed = 3
+[data]
+val = 0.2
+test = 0.2
+[preprocess]
+size_px = 28
+[model]
+backbone = "shopsight:fashion_cnn"
+[model.head]
+dropout = 0.2
+[training]
+mode = "scratch"
+epochs = 3
+batch_size = 12
+precision = "32"
+ema = 0.9
+[optimizer]
+lr = 3e-3
+[augment]
+mixup = 0.2
+random_erasing_prob = 0.3
+"""
+"""A small net from scratch for three epochs, with averaged weights, mixup and erasing."""
 
 
 @dataclass(frozen=True)

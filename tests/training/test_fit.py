@@ -38,35 +38,11 @@ from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.time_budget import StepTimes, measure_steps
-from tests.helpers import ProductPhotos
-
-SMALL = """
-seed = 3
-[data]
-val = 0.2
-test = 0.2
-[preprocess]
-size_px = 28
-[model]
-backbone = "shopsight:fashion_cnn"
-[model.head]
-dropout = 0.2
-[training]
-mode = "scratch"
-epochs = 3
-batch_size = 12
-precision = "32"
-ema = 0.9
-[optimizer]
-lr = 3e-3
-[augment]
-mixup = 0.2
-random_erasing_prob = 0.3
-"""
+from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 
 
 def recipe(**sections: Any) -> Recipe:
-    return parse_recipe(SMALL).replace(**sections)
+    return parse_recipe(SCRATCH_RECIPE).replace(**sections)
 
 
 def weights(run: Path, name: str = "final") -> dict[str, torch.Tensor]:

@@ -23,31 +23,8 @@ from shopsight.training.checkpoints import tensor_files
 from shopsight.training.finetune import finetune
 from shopsight.training.fit import fit, resume
 from shopsight.training.module import ClassifierTraining
-from tests.helpers import ProductPhotos
+from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 
-SMALL = """
-seed = 3
-[data]
-val = 0.2
-test = 0.2
-[preprocess]
-size_px = 28
-[model]
-backbone = "shopsight:fashion_cnn"
-[model.head]
-dropout = 0.2
-[training]
-mode = "scratch"
-epochs = 3
-batch_size = 12
-precision = "32"
-ema = 0.9
-[optimizer]
-lr = 3e-3
-[augment]
-mixup = 0.2
-random_erasing_prob = 0.3
-"""
 EVERYTHING = {
     "training": {
         "progressive_sizes_px": (20, 28, 32),
@@ -61,7 +38,7 @@ EVERYTHING = {
 
 
 def recipe(**sections: Any) -> Recipe:
-    return parse_recipe(SMALL).replace(**sections)
+    return parse_recipe(SCRATCH_RECIPE).replace(**sections)
 
 
 class _PowerCutError(Exception):
