@@ -6,7 +6,7 @@ import pytest
 
 from shopsight.config.sections import DataSettings
 from shopsight.errors import ConfigError
-from shopsight.read_options import ReadOptions, flag
+from shopsight.read_options import ReadOptions, flag_of
 
 
 def test_what_is_given() -> None:
@@ -27,7 +27,7 @@ def test_every_field_is_a_key_of_the_recipe_and_says_what_it_does() -> None:
         assert option.name in DataSettings.model_fields
         assert option.metadata["help"].endswith(".")
         assert option.metadata["metavar"].isupper()
-    assert flag("images_root") == "--images-root"
+    assert flag_of("images_root") == "--images-root"
 
 
 def test_one_text_is_not_a_list_of_labels() -> None:

@@ -114,6 +114,6 @@ class ReadOptions:
         return None if value == () else value
 
 
-def flag(name: str) -> str:
+def flag_of(name: str) -> str:
     """`"images_root"` -> `"--images-root"`."""
     return f"--{name.replace('_', '-')}"

@@ -10,7 +10,7 @@ from typer.main import get_command
 from shopsight.cli.app import app
 from shopsight.cli.options import parsed_seconds
 from shopsight.errors import ConfigError
-from shopsight.read_options import ReadOptions, flag
+from shopsight.read_options import ReadOptions, flag_of
 
 
 def _options(verb: str) -> dict[str, str]:
@@ -23,7 +23,7 @@ def _options(verb: str) -> dict[str, str]:
 
 
 def test_data_options_are_the_same_everywhere() -> None:
-    shared = {flag(one.name) for one in fields(ReadOptions)} | {"--cache-dir", "--json"}
+    shared = {flag_of(one.name) for one in fields(ReadOptions)} | {"--cache-dir", "--json"}
     wanted = {name: text for name, text in _options("audit").items() if name in shared}
     assert set(wanted) == shared
     for verb in ("split", "train", "evaluate", "compare", "recommend"):

@@ -26,7 +26,7 @@ from shopsight.catalog.columns import (
 )
 from shopsight.catalog.image_paths import find_image_paths
 from shopsight.errors import CatalogError
-from shopsight.read_options import NO_COLUMN, ReadOptions, flag
+from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
 from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
@@ -77,7 +77,7 @@ def _check_columns(table: pl.DataFrame, read: ReadOptions, path: str) -> None:
     for name in COLUMN_OPTIONS:
         column = getattr(read, name)
         if column is not None and column != NO_COLUMN:
-            asked(table, column, flag(name), path)
+            asked(table, column, flag_of(name), path)
 
 
 @dataclass(frozen=True)

@@ -107,16 +107,11 @@ class DataOptions:
             raise ConfigError(f"{', '.join(found)} would change nothing: {why}", fix=fix)
 
 
-def flag_of(name: str) -> str:
-    """`"images_root"` -> `"--images-root"`."""
-    return f"--{name.replace('_', '-')}"
-
-
 def _read_flag(option: Field[Any]) -> inspect.Parameter:
     """The flag of a field of `ReadOptions`."""
     typed: Any = list[str] | None if isinstance(option.default, tuple) else str | None
     setting = typer.Option(
-        flag_of(option.name),
+        api.flag_of(option.name),
         metavar=option.metadata["metavar"],
         help=option.metadata["help"],
         rich_help_panel=PANEL,
@@ -131,7 +126,7 @@ def _read_flag(option: Field[Any]) -> inspect.Parameter:
 
 
 READ_PARAMETERS = [_read_flag(option) for option in fields(api.ReadOptions)]
-READ_FLAGS = [flag_of(option.name) for option in fields(api.ReadOptions)]
+READ_FLAGS = [api.flag_of(option.name) for option in fields(api.ReadOptions)]
 SHARED_PARAMETERS = [
     inspect.Parameter(
         "cache_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheDirOption

@@ -16,7 +16,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli import audit, evaluate, predict, train
-from shopsight.cli.options import flag_of, parsed_seconds
+from shopsight.cli.options import parsed_seconds
 from shopsight.cli.output import (
     INTERRUPTED,
     Column,
@@ -209,7 +209,7 @@ def show_predictions(file: Path) -> None:
 
 
 def _flags(read: api.ReadOptions) -> list[str]:
-    pairs = ((flag_of(field), str(getattr(read, field))) for field in read.given())
+    pairs = ((api.flag_of(field), str(getattr(read, field))) for field in read.given())
     return [word for pair in pairs for word in pair]
 
 

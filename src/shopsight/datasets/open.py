@@ -19,7 +19,7 @@ from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError
 from shopsight.progress import notify
-from shopsight.read_options import NO_COLUMN, ReadOptions, flag
+from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
 
 
 def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
@@ -65,7 +65,7 @@ def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
         if column == NO_COLUMN:
             table = table.drop(name, strict=False)
             continue
-        cells = table[asked(table, column, flag(name), catalog.name)]
+        cells = table[asked(table, column, flag_of(name), catalog.name)]
         if name == "label":
             values, _ = read_labels(cells, read.label_separator)
         else:
@@ -171,7 +171,7 @@ def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | No
 
 def _refuse(read: ReadOptions, names: Collection[str], where: str) -> None:
     """Refuse options that this kind of DATA would ignore."""
-    ignored = [flag(name) for name in read.given() if name in names]
+    ignored = [flag_of(name) for name in read.given() if name in names]
     if ignored:
         raise CatalogError(
             f"{', '.join(ignored)} would change nothing here",
