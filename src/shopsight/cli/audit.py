@@ -9,7 +9,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, takes_data
-from shopsight.cli.output import Column, count, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 
@@ -64,7 +64,7 @@ def _summary(report: api.AuditReport) -> None:
             [
                 api.FINDING_KINDS[kind].severity,
                 kind,
-                count(number),
+                api.count_text(number),
                 f"{api.FINDING_KINDS[kind].title}. {api.FINDING_KINDS[kind].meaning}",
             ]
             for kind, number in report.counts.items()

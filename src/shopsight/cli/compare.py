@@ -19,7 +19,7 @@ from shopsight.cli.options import (
     names_in,
     takes_data,
 )
-from shopsight.cli.output import Column, count, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 # These are about training, and change nothing for finished runs.
@@ -102,7 +102,7 @@ def compare(
 def show(found: api.Comparison) -> None:
     """Print the table, best first."""
     data = f"{found.data}{' (synthetic)' * found.synthetic}"
-    title = f"{data}: {count(found.images)} {found.split} images"
+    title = f"{data}: {api.count_text(found.images)} {found.split} images"
     columns = [
         Column("model"),
         Column(found.metric.replace("_", " "), True),

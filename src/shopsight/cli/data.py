@@ -8,7 +8,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import JsonOption
-from shopsight.cli.output import Column, count, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_table
 
 
 def data(
@@ -38,7 +38,13 @@ def _list(json: bool) -> None:
         Column("license"),
     ]
     rows = [
-        [one.name, one.title, count(one.num_images), count(one.num_classes), one.license]
+        [
+            one.name,
+            one.title,
+            api.count_text(one.num_images),
+            api.count_text(one.num_classes),
+            one.license,
+        ]
         for one in known
     ]
     print_table(columns, rows)

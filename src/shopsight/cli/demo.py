@@ -13,7 +13,6 @@ from shopsight.cli.options import parsed_seconds
 from shopsight.cli.output import (
     INTERRUPTED,
     Column,
-    count,
     print_line,
     print_note,
     print_table,
@@ -55,11 +54,11 @@ def demo(
 
 def _show_scores(done: api.DemoResult) -> None:
     evaluations = done.trained.evaluations
-    found = ", ".join(f"{count(number)} {kind}" for kind, number in done.findings.items())
+    found = ", ".join(f"{api.count_text(number)} {kind}" for kind, number in done.findings.items())
     kind = "SYNTHETIC images, no photos" if done.synthetic else "real product photos"
-    images = [f"{count(one.counts['images'])} {part}" for part, one in evaluations.items()]
+    images = [f"{api.count_text(one.counts['images'])} {part}" for part, one in evaluations.items()]
     rows = [
-        ["data", f"{done.data}: {count(done.num_images)} {kind}"],
+        ["data", f"{done.data}: {api.count_text(done.num_images)} {kind}"],
         ["audit", found or "nothing found"],
         ["evaluated on", ", ".join(images)],
     ]

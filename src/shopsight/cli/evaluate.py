@@ -16,7 +16,7 @@ from shopsight.cli.options import (
     OptionalDataArgument,
     takes_data,
 )
-from shopsight.cli.output import Column, count, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 # Measured in nats, not as a fraction.
@@ -77,8 +77,8 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
 def _images(evaluation: api.Evaluation) -> str:
     """`"12 images"`, or `"12 of 60 images"` where the model was trained on the others."""
     scored, seen = evaluation.counts["images"], evaluation.seen
-    of = f" of {count(seen.images)}" if seen and seen.images > scored else ""
-    return f"{count(scored)}{of} images"
+    of = f" of {api.count_text(seen.images)}" if seen and seen.images > scored else ""
+    return f"{api.count_text(scored)}{of} images"
 
 
 def _metric(evaluation: api.Evaluation, name: str) -> str:

@@ -148,8 +148,3 @@ def _print_blocks(
             if cell:
                 grid.add_row(Text(f"  {column.name}"), Text(cell))
         console.print(grid)
-
-
-def count(number: int) -> str:
-    """`12345` -> `"12,345"`."""
-    return f"{number:,}"

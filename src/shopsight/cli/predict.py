@@ -12,7 +12,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DeviceOption, JsonOption
-from shopsight.cli.output import count, print_line, print_note
+from shopsight.cli.output import print_line, print_note
 from shopsight.cli.progress import shown_progress
 
 
@@ -96,6 +96,6 @@ class _Counted:
             yield prediction
 
     def summary(self) -> int:
-        labeled = count(self.done - self.failed)
-        print_note(f"{labeled} images labeled, {count(self.failed)} not readable")
+        labeled = api.count_text(self.done - self.failed)
+        print_note(f"{labeled} images labeled, {api.count_text(self.failed)} not readable")
         return self.failed

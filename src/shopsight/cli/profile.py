@@ -8,7 +8,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DeviceOption, JsonOption
-from shopsight.cli.output import Column, count, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
 
@@ -81,7 +81,7 @@ def _summary(found: api.Profile) -> None:
                 f"{speed.latency_ms:.1f} ms, {speed.images_per_s:.1f} images/s",
             ]
         )
-    title = f"{found.backbone}, {found.size_px} px, {count(found.num_classes)} classes"
+    title = f"{found.backbone}, {found.size_px} px, {api.count_text(found.num_classes)} classes"
     print_table([Column("", fold=False), Column("", right=True)], rows, title=title)
     if found.speeds:
         print_line(f"medians of {found.measured_on}")
@@ -118,8 +118,8 @@ def _layers(found: api.Profile) -> None:
             layer.name,
             layer.kind,
             " x ".join(map(str, layer.shape[1:])),
-            count(layer.parameters),
-            count(layer.macs),
+            api.count_text(layer.parameters),
+            api.count_text(layer.macs),
             f"{layer.output_bytes / 1e3:,.1f}",
             "" if layer.receptive_field is None else str(layer.receptive_field),
         ]

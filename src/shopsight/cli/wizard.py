@@ -20,7 +20,6 @@ from shopsight.cli.options import parsed_seconds
 from shopsight.cli.output import (
     INTERRUPTED,
     Column,
-    count,
     print_line,
     print_note,
     print_table,
@@ -197,7 +196,7 @@ def _offer_score(model: str, images: Path) -> None:
 def show_predictions(file: Path) -> None:
     """Print how many images got each label, and the ones the model is least sure of."""
     found = api.summarize_predictions(file)
-    rows = [[label, count(number)] for label, number in found.counts.items()]
+    rows = [[label, api.count_text(number)] for label, number in found.counts.items()]
     print_table([Column("label"), Column("images", right=True)], rows)
     if not found.least_sure:
         print_line(f"sure of all of them: {api.percent_text(found.sure)} or more")
