@@ -27,8 +27,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from shopsight.backbones.create import create_backbone
+from shopsight.devices import computes_bf16
 from shopsight.head_settings import HeadSettings
-from shopsight.inference.torch_engine import computes_bf16
 from shopsight.models.depthwise import depthwise_in_fp32
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from shopsight.devices import computes_bf16
 from shopsight.inference import golden
-from shopsight.inference.torch_engine import computes_bf16
 from shopsight.preprocess import Preprocess
 from tests.helpers import ProductPhotos, Shopsight
 

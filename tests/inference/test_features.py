@@ -19,13 +19,14 @@ from shopsight.backbones.create import create_backbone
 from shopsight.config.recipe import parse_recipe
 from shopsight.config.sections import CacheSettings
 from shopsight.datasets.open import open_catalog
+from shopsight.devices import computes_bf16
 from shopsight.files import sha256_file, use_cache_dir
 from shopsight.head_settings import HeadSettings
 from shopsight.inference import features
 from shopsight.inference.features import FeatureStore, extract_features, feature_folder, run_logits
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
-from shopsight.inference.torch_engine import TorchEngine, computes_bf16
+from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import create_head

@@ -11,10 +11,11 @@ import torch
 
 from shopsight.bundle.format import Golden
 from shopsight.bundle.read import read_bundle
+from shopsight.devices import computes_bf16
 from shopsight.errors import BundleError, ConfigError
 from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
 from shopsight.inference.load import load
-from shopsight.inference.torch_engine import TorchEngine, computes_bf16, reference_engine
+from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.models.build import build_model
 from tests.helpers import edit_json
 

@@ -7,13 +7,8 @@ import pytest
 import torch
 
 from shopsight.bundle.read import read_bundle
-from shopsight.errors import ConfigError
-from shopsight.inference.torch_engine import (
-    TorchEngine,
-    computes_bf16,
-    pick_device,
-    reference_engine,
-)
+from shopsight.devices import computes_bf16
+from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.models.build import build_model
 from shopsight.models.product_model import ProductModel
 
@@ -64,13 +59,6 @@ def test_a_reference_engine_is_a_copy_in_fp32(model: ProductModel, images: np.nd
     assert all(parameter.dtype == torch.float16 for parameter in model.parameters())
     assert model.training
     assert np.isfinite(engine.run(images)[1]).all()
-
-
-def test_devices() -> None:
-    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "cuda:99"):
-        with pytest.raises(ConfigError, match=f"no device '{name}'"):
-            pick_device(name)
 
 
 @pytest.mark.gpu

@@ -33,7 +33,9 @@ JsonOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", metavar="NAME", help="Compute on auto (CUDA if there), cpu, cuda, cuda:1 ..."
+        "--device",
+        metavar="NAME",
+        help="Compute on auto (CUDA if there, else the CPU), cpu, cuda, cuda:1, mps.",
     ),
 ]
 RecipeOption = Annotated[

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from shopsight.devices import has_mps
 from shopsight.files import cache_folder, free_bytes, human_bytes
 from shopsight.prefetch import core_count
 from shopsight.training.precision import pick_precision
@@ -84,7 +85,10 @@ def _cuda_facts() -> list[Fact]:
 
 
 def _mps_facts() -> list[Fact]:
-    return [Fact("devices", "mps", "usable")] if torch.backends.mps.is_available() else []
+    if not has_mps():
+        return []
+    value = "usable, when it is asked for: --device mps, --set hardware.accelerator=mps"
+    return [Fact("devices", "mps", value)]
 
 
 def storage() -> list[Fact]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+from shopsight import progress
 from shopsight.inference.inputs import ImageInputs
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
@@ -38,7 +39,7 @@ def predict(
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
         sort_into: a folder; each image is copied into its sub-folder LABEL/.
         on_error: "report" gives an image that cannot be read as a `Prediction` with an `error`.
-        device: of a model that is not open yet; "auto" takes CUDA when it is there, else the CPU.
+        device: of a model that is not open yet: its name, see `shopsight.devices`.
 
     Raises:
         BundleError: the model cannot be opened.
@@ -47,10 +48,19 @@ def predict(
     """
     if out is not None:
         check_suffix(out)
-    predictor = load(model, device=device) if isinstance(model, str | Path) else model
+    predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
     return _written(predictions, top=top, out=out, sort_into=sort_into)
+
+
+def _open(model: str | Path, device: str) -> Predictor:
+    from shopsight.devices import unused_gpu_note
+
+    note = unused_gpu_note(device)
+    if note is not None:
+        progress.notify(note)
+    return load(model, device=device)
 
 
 def _written(

@@ -219,6 +219,5 @@ def _evaluated(run: RunFolder) -> TrainResult:
     if rank() > 0:
         return TrainResult(run.path, run.seconds(), {}, run.report_file, rank=rank())
     # As training computed: a run that was kept off the GPU is scored off it too.
-    device = "cpu" if run.recipe().hardware.accelerator == "cpu" else "auto"
-    found = evaluate_run(run, device=device, cached=True)
+    found = evaluate_run(run, device=run.recipe().hardware.accelerator, cached=True)
     return TrainResult(run.path, run.seconds(), found, write_run_evaluations(run, found))

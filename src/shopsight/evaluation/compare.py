@@ -186,7 +186,7 @@ def compare_runs(
         names: shown instead of the folders' names.
         measure: profile each model and time it on `device`, one after the other.
         alone: one run is enough.
-        device: "auto", "cpu", "cuda", ...
+        device: its name, see `shopsight.devices`.
         settings: of the intervals; None takes the defaults of a recipe.
 
     Raises:

@@ -80,7 +80,7 @@ def evaluate_run(
         splits: the parts of a run with one split; None takes "val" and "test", as far as the
             run has such images. A K-fold run has one part, "out-of-fold": every image, by the
             network that never saw it, whatever `splits` says.
-        device: "auto", "cpu", "cuda", ...
+        device: its name, see `shopsight.devices`.
         cached: take the pixels and the features that training has kept, and keep what is
             missing, instead of decoding the files.
 

@@ -26,7 +26,7 @@ def load(
 
     Args:
         folder: A bundle or a run folder.
-        device: "auto" takes CUDA when the machine has it, else the CPU.
+        device: Its name, see `shopsight.devices`.
         precision: "auto" is bf16 where the machine multiplies in it and the golden outputs stay
             within their tolerance, else 32.
         verify: Run the golden files: in fp32, which finds every change, then in `precision`.
@@ -37,7 +37,8 @@ def load(
     """
     bundle = read_bundle(bundle_folder(folder))
     # Only here is torch needed: reading and checking a bundle does without.
-    from shopsight.inference.torch_engine import TorchEngine, computes_bf16, fastest_faithful
+    from shopsight.devices import computes_bf16
+    from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
     from shopsight.models.build import build_model
 
     exact = engine = TorchEngine(build_model(bundle), device=device, precision="32")

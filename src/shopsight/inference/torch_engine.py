@@ -11,7 +11,12 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from shopsight.bundle.format import Golden
-from shopsight.errors import ConfigError
+from shopsight.devices import (
+    computes_bf16,
+    copy_to_device,
+    pick_device,
+    supports_channels_last,
+)
 from shopsight.inference.engine import EnginePrecision, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
 from shopsight.inference.golden import verify_golden
@@ -30,7 +35,7 @@ class TorchEngine:
 
     Args:
         model: The network.
-        device: "auto" takes CUDA when the machine has it, else the CPU.
+        device: Its name, see `shopsight.devices`.
         precision: "auto" is bf16 where the machine multiplies in it, else 32.
 
     Attributes:
@@ -55,7 +60,9 @@ class TorchEngine:
         model = model.to(self.device).eval()
         backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size_px)
         self.model = ProductModel(backbone, model.head, model.preprocess, tta_hflip=model.tta_hflip)
-        self.model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.model.to(self.device).eval()
+        if supports_channels_last(self.device):
+            self.model.to(memory_format=torch.channels_last)
 
     def at(self, precision: Literal["32", "bf16"]) -> TorchEngine:
         """The same network on the same device, computing in another precision."""
@@ -84,7 +91,7 @@ class TorchEngine:
         """Compute embeddings and logits of a batch of prepared images."""
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with self._autocast():
-            embedding = self.model.embed(pixels.to(self.device, non_blocking=True))
+            embedding = self.model.embed(copy_to_device(pixels, self.device))
         embedding = embedding.float()
         logits = self.model.classify(embedding)
         return embedding.cpu().numpy(), logits.cpu().numpy()
@@ -127,30 +134,3 @@ def fastest_faithful(exact: TorchEngine, golden: Golden, preprocess: Preprocess)
     # Rounding to bf16 ruins some networks: run those in fp32.
     notify(f"{found.line()}: running in fp32")
     return exact
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Find the device of that name; "auto" is CUDA when the machine has it, else the CPU.
-
-    Raises:
-        ConfigError: No such device on this machine.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"no device {wanted!r} on this machine", where="device", fix="--device cpu"
-        ) from error
-    return device
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions that multiply bf16; without them it is slower."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )

@@ -66,7 +66,7 @@ def profile_and_time(
         name: of the network, for `Profile.backbone`.
         num_classes: outputs of its head.
         batches: batch sizes to time; empty times nothing.
-        device: "auto", "cpu", "cuda", "cuda:1" ...
+        device: its name, see `shopsight.devices`.
         precision: "auto" is bf16 where the machine multiplies in it.
 
     Raises:

@@ -18,7 +18,8 @@ from lightning.pytorch import Trainer
 
 from shopsight import progress
 from shopsight.config.recipe import Recipe
-from shopsight.errors import TrainingError
+from shopsight.devices import pick_device, supports_channels_last
+from shopsight.errors import ConfigError, TrainingError
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history
@@ -42,17 +43,11 @@ def training_device(recipe: Recipe) -> torch.device:
     """The device of a single process, by `hardware.accelerator`.
 
     Raises:
-        TrainingError: this machine has no such accelerator.
+        ConfigError: this machine has no such device.
     """
-    wanted = recipe.hardware.accelerator
-    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return torch.device("mps")
-    if wanted in ("auto", "cpu"):
-        return torch.device("cpu")
-    raise TrainingError(
-        f"hardware.accelerator = {wanted!r}, but this machine has no such device",
+    return pick_device(
+        recipe.hardware.accelerator,
+        where="hardware.accelerator",
         fix="shopsight doctor   (lists the devices), or --set hardware.accelerator=auto",
     )
 
@@ -61,13 +56,20 @@ def check_hardware(recipe: Recipe) -> torch.device:
     """Check devices and strategy with Lightning; give `training_device`.
 
     Raises:
-        TrainingError: it has no such accelerator, not so many devices, or no such strategy; the
-            strategy is one whose checkpoints are pickles; or BatchNorm cannot be synchronized.
+        ConfigError: it has no such accelerator.
+        TrainingError: it has not so many devices, or no such strategy; the strategy is one whose
+            checkpoints are pickles; or BatchNorm cannot be synchronized.
     """
     device = training_device(recipe)
+    hardware = recipe.hardware
+    if device.index is not None and hardware.devices not in (1, "1"):
+        raise ConfigError(
+            f"{device} is one device, but hardware.devices = {hardware.devices!r}",
+            where="hardware.accelerator",
+            fix=f"--set hardware.accelerator={device.type}, or --set hardware.devices=1",
+        )
     if recipe.training.mode == "probe":
         return device
-    hardware = recipe.hardware
     try:
         with quiet_lightning():
             trainer = Trainer(
@@ -143,7 +145,7 @@ def optimize_layout(
         device: where it trains.
         precision: "32", "bf16" or "16".
     """
-    if recipe.training.channels_last:
+    if recipe.training.channels_last and supports_channels_last(device):
         model.to(memory_format=torch.channels_last)
     if device.type == "cpu" and precision == "bf16":
         depthwise_in_fp32(model)
@@ -160,8 +162,8 @@ def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     hardware = recipe.hardware
     single = hardware.devices in (1, "1") and hardware.num_nodes == 1
     return {
-        "accelerator": device.type if hardware.accelerator == "auto" else hardware.accelerator,
-        "devices": hardware.devices,
+        "accelerator": device.type,
+        "devices": hardware.devices if device.index is None else [device.index],
         "strategy": hardware.strategy,
         "num_nodes": hardware.num_nodes,
         "sync_batchnorm": hardware.sync_batchnorm,

@@ -179,7 +179,7 @@ class _Training:
         val = self.catalog.rows_of("val")
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         if self.recipe.training.precision == "32":
-            engine = TorchEngine(model, device=self.device.type, precision="32")
+            engine = TorchEngine(model, device=str(self.device), precision="32")
         else:
             engine = self._prediction_engine(model, golden_outputs(model, self.catalog))
         store = self._feature_store(model, backbone, engine=engine.name)
@@ -364,6 +364,5 @@ class _Training:
 
     def _prediction_engine(self, model: ProductModel, golden: Golden) -> TorchEngine:
         """The engine that `shopsight.load` uses: what is fitted is what will be predicted."""
-        device = "cpu" if self.recipe.hardware.accelerator == "cpu" else "auto"
-        exact = TorchEngine(model, device=device, precision="32")
+        exact = TorchEngine(model, device=str(self.device), precision="32")
         return fastest_faithful(exact, golden, model.preprocess)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
+from shopsight.devices import copy_to_device, float_accumulator
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
 from shopsight.loading.cache import PixelSource
@@ -115,8 +116,8 @@ class ClassifierTraining(lightning.LightningModule):
         self.average = ModelEma(model, decay=recipe.training.ema) if recipe.training.ema else None
         self.best = (-1.0, float("inf"))
         self.best_epoch = 0
-        self._totals = torch.zeros(3, dtype=torch.float64)
-        self._val_totals = torch.zeros(3, dtype=torch.float64)
+        self._totals = self._no_sums()
+        self._val_totals = self._no_sums()
         self._bars = ExitStack()
         self._epoch_began = 0.0
         self._resumed: dict[str, Any] | None = None
@@ -219,7 +220,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
         """Move the images alone: targets are looked up by row on the CPU."""
-        return replace(batch, images=batch.images.to(device, non_blocking=True))
+        return replace(batch, images=copy_to_device(batch.images, device))
 
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
         """Targets of a batch, mixed in the same proportion as its images."""
@@ -234,7 +235,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums and the progress bar of the epoch."""
-        self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._totals = self._no_sums()
         self._epoch_began = time.perf_counter()
         epoch, epochs = self.current_epoch, self.recipe.training.epochs
         title = f"Epoch {epoch + 1}/{epochs} at {self.epoch_size_px(epoch)} px"
@@ -269,13 +270,17 @@ class ClassifierTraining(lightning.LightningModule):
         else:
             right = (logits.argmax(1) == target.argmax(1)).sum()
         count = len(target)
-        return torch.stack([loss.detach() * count, right, loss.new_tensor(float(count))]).double()
+        sums = torch.stack([loss.detach() * count, right, torch.full_like(loss, count)])
+        return sums.to(self._totals.dtype)
+
+    def _no_sums(self) -> Tensor:
+        return torch.zeros(3, dtype=float_accumulator(self.device), device=self.device)
 
     # -- one validation pass ---------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums, with the averaged weights in place where there are any."""
-        self._val_totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._val_totals = self._no_sums()
         if self.average is not None:
             self.average.swap(self.model)
 
@@ -425,6 +430,9 @@ class ClassifierTraining(lightning.LightningModule):
 
     def _of_all_ranks(self, tensor: Tensor) -> Tensor:
         """The tensors of all processes as one, a row each."""
+        if self._world() == 1:
+            # Not by way of the device: MPS has no float64.
+            return tensor[None].cpu()
         gathered = self.all_gather(tensor.to(self.device))
         assert isinstance(gathered, Tensor)
         return gathered.reshape(-1, *tensor.shape).cpu()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from shopsight.inference.torch_engine import computes_bf16
+from shopsight.devices import computes_bf16
 
 TrainingPrecision = Literal["32", "bf16", "16"]
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}

@@ -26,6 +26,7 @@ from shopsight.catalog.split import (
     split_catalog,
 )
 from shopsight.config.recipe import Recipe
+from shopsight.devices import unused_gpu_note
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
 from shopsight.extras import require
 from shopsight.files import cache_folder, write_json
@@ -204,6 +205,9 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if recipe.tracking.tracker != "none":
         require(recipe.tracking.tracker)
     device = check_hardware(recipe)
+    note = unused_gpu_note(recipe.hardware.accelerator)
+    if note is not None:
+        progress.notify(note)
     _check_preprocess(recipe)
     size = recipe.preprocess.size_px
     backbone = create_backbone(

@@ -10,6 +10,7 @@ from itertools import islice
 import torch
 
 from shopsight import progress
+from shopsight.devices import synchronize
 from shopsight.training.finetune import optimize_layout
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
@@ -99,11 +100,6 @@ def plan_epochs(
     return bisect_left(range(1, most + 1), True, key=too_long)
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _time_training(
     module: ClassifierTraining, device: torch.device, precision: str, size_px: int
 ) -> float:
@@ -115,7 +111,7 @@ def _time_training(
         with autocast(device, precision):
             loss = module.loss(module.model(moved.images), module.targets_of(moved).to(device))
         loss.backward()
-        _synchronize(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
     timed = seconds[WARMUP_STEPS:] or seconds
@@ -134,6 +130,6 @@ def _time_validation(module: ClassifierTraining, device: torch.device, precision
         moved = module.transfer_batch_to_device(batch, device, 0)
         with autocast(device, precision):
             module.model(moved.images)
-        _synchronize(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - began)
     return min(seconds) * len(batches)
