@@ -119,6 +119,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
             check=True,
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
         )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = json.loads(done.stdout)

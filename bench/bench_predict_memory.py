@@ -83,7 +83,9 @@ def measure(count: int, size: tuple[int, int], backbone: str) -> None:
                 path.hardlink_to(root / f"{number % NUM_JPEGS:06d}.jpg")
         for part in (max(1, count // 10), count):
             command = [sys.executable, __file__, "--within", str(root), "--count", str(part)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(
+                command, check=True, capture_output=True, text=True, encoding="utf-8"
+            ).stdout
             found = json.loads(output)
             assert found["done"] == part
             print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ jaxtyping.install_import_hook(
 )
 
 from shopsight.progress import use_listener  # noqa: E402
+from tests import windows  # noqa: E402
 from tests.helpers import ProductPhotos, Recorder, make_products, train_small  # noqa: E402
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True, max_examples=50)
@@ -47,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("dist", "no") == "no":
         for library in LARGE:
             importlib.import_module(library)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the platform cannot run; where Windows is imposed, its tests still need Windows."""
+    is_windows = sys.platform == "win32"
+    if item.get_closest_marker("windows") and not is_windows:
+        pytest.skip("runs on Windows only")
+    posix = item.get_closest_marker("posix")
+    if posix and (is_windows or windows.is_imposed()):
+        pytest.skip(posix.args[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

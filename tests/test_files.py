@@ -23,7 +23,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     write_json(target, {"n": 1})
     with pytest.raises(RuntimeError), atomic_file(target) as part:  # noqa: PT012
-        part.write_text("half")
+        part.write_text("half", encoding="utf-8")
         raise RuntimeError
     assert read_json(target) == {"n": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
@@ -33,10 +33,10 @@ def test_a_folder_is_swapped_whole(tmp_path: Path) -> None:
     target = tmp_path / "model"
     for text in ("old", "new"):
         with atomic_folder(target) as part:
-            (part / text).write_text(text)
+            (part / text).write_text(text, encoding="utf-8")
     assert [path.name for path in target.iterdir()] == ["new"]
     with pytest.raises(RuntimeError), atomic_folder(target) as part:  # noqa: PT012
-        (part / "worse").write_text("")
+        (part / "worse").write_text("", encoding="utf-8")
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]

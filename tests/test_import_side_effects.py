@@ -66,7 +66,11 @@ LIBRARIES = (
 
 def test_importing_every_module_changes_nothing_of_the_process() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *LIBRARIES], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, *LIBRARIES],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100

@@ -15,7 +15,8 @@ def test_names_come_from_the_block_of_imports(tmp_path: Path) -> None:
         "if TYPE_CHECKING:\n"
         "    from json import loads as loads\n"
         "    from math import pi as pi\n"
-        "    from math import tau\n"
+        "    from math import tau\n",
+        encoding="utf-8",
     )
     get, listed, names = lazy_exports("front", str(file))
     # As in a type checker's eyes: only a name that is imported as itself is re-exported.

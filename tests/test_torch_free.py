@@ -127,7 +127,9 @@ except BundleError as error:
 def run(code: str, *arguments: str) -> str:
     """Run code in a fresh process in which torch and what is built on it cannot be imported."""
     command = [sys.executable, "-c", BLOCK + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -41,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data[len(data) * 2 // 3 : len(data) * 2 // 3 + 16] = b"\xff" * 16
     (folder / "damaged.jpg").write_bytes(data)
     (folder / "cut.jpg").write_bytes((folder / "4.jpg").read_bytes()[:1500])
-    (folder / "text.jpg").write_text("404")
+    (folder / "text.jpg").write_text("404", encoding="utf-8")
     (folder / "zero.jpg").touch()
     (folder / "folder.jpg").mkdir()
     Image.new("RGB", (100, 100), (250, 250, 250)).save(folder / "blank.png")
@@ -220,7 +220,7 @@ def test_several_labels_per_image(photos: Path) -> None:
 
 def test_equal_broken_files_are_no_conflict(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).write_text("404")
+        (tmp_path / name).write_text("404", encoding="utf-8")
     report = look(catalog_of(tmp_path, ["a.jpg", "b.jpg"], label=["hat", "shoe"]))
     assert not report.blocking
     assert report.statistics.num_duplicate_groups == 0
@@ -231,7 +231,7 @@ def test_written_report(photos: Path, tmp_path: Path) -> None:
     catalog = catalog_of(photos, images, label=["hat", "shoe", "hat", "hat", "hat", "hat", "hat"])
     report = look(catalog)
     report.write(tmp_path / "audit")
-    page = (tmp_path / "audit" / "audit.html").read_text()
+    page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     assert "<b>.jpg" not in page
     assert "&lt;b&gt;.jpg" in page
     assert page.count("data:image/webp;base64,") >= 5
@@ -240,7 +240,7 @@ def test_written_report(photos: Path, tmp_path: Path) -> None:
     table = pl.read_csv(tmp_path / "audit" / "findings.csv")
     assert table.height == len(report.findings)
     assert table.columns == ["kind", "severity", "image", "other", "detail"]
-    stored = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    stored = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(report.to_json()))
     assert stored["counts"] == dict(report.counts)
     assert stored["blocking"] == 1

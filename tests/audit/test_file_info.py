@@ -59,7 +59,7 @@ def test_damaged_decodes_but_not_to_what_it_was(photo: Path) -> None:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), "unreadable", "truncated"),
         (lambda path: path.write_bytes(b""), "unreadable", "empty"),
-        (lambda path: path.write_text("not found"), "unreadable", "not an image"),
+        (lambda path: path.write_text("not found", encoding="utf-8"), "unreadable", "not an image"),
         (lambda path: (path.unlink(), path.mkdir()), "unreadable", "not an image"),
         (lambda path: path.unlink(), "missing", "missing"),
     ],

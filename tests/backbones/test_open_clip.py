@@ -19,7 +19,7 @@ TINY_CLIP = """{"embed_dim": 24, "vision_cfg": {"image_size": 32, "layers": 2, "
 
 def test_open_clip_visual_tower(tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip")
-    (tmp_path / "tiny-clip.json").write_text(TINY_CLIP)
+    (tmp_path / "tiny-clip.json").write_text(TINY_CLIP, encoding="utf-8")
     open_clip.add_model_config(tmp_path)
     backbone = create_backbone("open_clip:tiny-clip", weights="random")
     assert backbone.embedding_dim == 24
@@ -45,7 +45,7 @@ def test_open_clip_does_not_write_to_the_log(
     open_clip = pytest.importorskip("open_clip")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    (tmp_path / "tiny-clip.json").write_text(TINY_CLIP)
+    (tmp_path / "tiny-clip.json").write_text(TINY_CLIP, encoding="utf-8")
     open_clip.add_model_config(tmp_path)
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])  # as in a process of its own

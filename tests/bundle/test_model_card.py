@@ -7,7 +7,7 @@ from shopsight.bundle.model_card import model_card
 
 
 def test_the_card_names_data_score_usage_and_labels(folder: Path) -> None:
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# Small\n\nTrained on `photos`")
     assert "Validation accuracy 75.00% on 8 images." in card
     assert 'model = shopsight.load("model")' in card

@@ -85,7 +85,7 @@ def test_folders_that_are_not_bundles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"labels": []}'])
 def test_a_damaged_description(folder: Path, text: str) -> None:
-    (folder / "model.json").write_text(text)
+    (folder / "model.json").write_text(text, encoding="utf-8")
     with pytest.raises(BundleError, match="is not a model description"):
         read_bundle(folder)
 
@@ -119,7 +119,7 @@ def test_a_bundle_of_format_1_is_refused_with_the_command_that_trains_anew(
     old.mkdir()
     for name in ("model.safetensors", "golden.npz"):
         shutil.copy(folder / name, old)
-    (old / "model.json").write_text(json.dumps(FORMAT_1))
+    (old / "model.json").write_text(json.dumps(FORMAT_1), encoding="utf-8")
     with pytest.raises(BundleError) as caught:
         read_bundle(old)
     assert str(caught.value) == (

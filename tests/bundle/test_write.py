@@ -40,7 +40,7 @@ def test_all_files_have_the_same_readers(folder: Path) -> None:
 
 
 def test_writing_again_replaces_the_folder(folder: Path, parts: dict[str, Any]) -> None:
-    (folder / "stale.txt").write_text("old")
+    (folder / "stale.txt").write_text("old", encoding="utf-8")
     write_bundle(folder, **parts)
     assert not (folder / "stale.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -131,7 +131,7 @@ def test_a_table_moved_with_its_images_finds_them(tmp_path: Path) -> None:
 
 
 def test_reading_what_shopsight_did_not_write(tmp_path: Path) -> None:
-    (tmp_path / "other.csv").write_text("image,label\na.jpg,x\n")
+    (tmp_path / "other.csv").write_text("image,label\na.jpg,x\n", encoding="utf-8")
     with pytest.raises(CatalogError, match="not a catalog that shopsight wrote"):
         Catalog.read(tmp_path / "other.csv")
     with pytest.raises(CatalogError, match="no such catalog"):

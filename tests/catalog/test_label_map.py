@@ -80,7 +80,7 @@ def test_a_map_that_fits_nothing() -> None:
 
 def test_reading_a_map(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text("label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n")
+    path.write_text("label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n", encoding="utf-8")
     assert read_label_map(path) == {"cap": "hat", "007": "bond", "Skip": ""}
 
 
@@ -93,6 +93,6 @@ def test_reading_a_map(tmp_path: Path) -> None:
 )
 def test_unusable_maps(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(CatalogError, match=message):
         read_label_map(path)

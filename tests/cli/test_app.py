@@ -19,7 +19,9 @@ VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 def test_importing_the_commands_imports_nothing_heavy() -> None:
     code = "import sys, shopsight.cli.app, shopsight.api; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8"
+    )
     assert not set(HEAVY) & set(done.stdout.split())
 
 
@@ -27,7 +29,7 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     """Help is fast because of this."""
     log = [sys.executable, "-X", "importtime", "-m", "shopsight.cli.app", *words]
-    done = subprocess.run(log, check=True, capture_output=True, text=True)
+    done = subprocess.run(log, check=True, capture_output=True, text=True, encoding="utf-8")
     assert "Usage" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "shopsight.cli.train" in imported
@@ -44,7 +46,9 @@ def test_every_command_explains_itself(shopsight: Shopsight, verb: str) -> None:
 
 def test_the_contract_names_every_module_that_the_commands_may_not_import() -> None:
     root = Path(__file__).parents[2]
-    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
     (forbidden,) = [
         set(contract["forbidden_modules"])
         for contract in contracts["contracts"]
@@ -106,6 +110,7 @@ def test_exit_code_reaches_the_shell() -> None:
         check=False,
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 2
     assert done.stdout == ""

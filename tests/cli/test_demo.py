@@ -28,7 +28,7 @@ def test_demo_on_synthetic_images_is_marked_and_can_be_repeated(
         assert "SYNTHETIC" in shown.out
         assert "test accuracy" in shown.out
         assert "shopsight train   my-photos" in shown.out
-        assert "synthetic" in (out / "run" / "report.html").read_text()
+        assert "synthetic" in (out / "run" / "report.html").read_text(encoding="utf-8")
         assert len(list((out / "images").iterdir())) == 8
 
 
@@ -36,11 +36,11 @@ def test_demo_on_synthetic_images_is_marked_and_can_be_repeated(
 def test_demo_replaces_nothing_that_is_not_its_own(shopsight: Shopsight, tmp_path: Path) -> None:
     mine = tmp_path / "demo" / "run" / "precious.txt"
     mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
+    mine.write_text("mine", encoding="utf-8")
     shown = shopsight("demo", "--out", tmp_path / "demo")
     assert shown.code == 2
     assert "is not a demo run" in shown.err
-    assert mine.read_text() == "mine"
+    assert mine.read_text(encoding="utf-8") == "mine"
 
 
 def test_demo_without_the_files_that_root_promises(shopsight: Shopsight, tmp_path: Path) -> None:

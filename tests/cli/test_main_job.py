@@ -71,7 +71,7 @@ def test_split_keeps_products_together(
     again = tmp_path / "again.csv"
     report = shopsight(*words, "--out", again, "--json").json
     assert report
-    assert again.read_text() == out.read_text()
+    assert again.read_text(encoding="utf-8") == out.read_text(encoding="utf-8")
 
 
 def test_folds(shopsight: Shopsight, product_photos: ProductPhotos, tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_resume_uses_the_cache_of_the_run(
     run, cache = tmp_path / "run", tmp_path / "cache"
     words = ("train", product_photos.folder, "--out", run, *SMALL, "--cache-dir", cache)
     assert shopsight(*words).code == 0
-    state = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(state | {"stage": "prepared"}))
+    state = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps(state | {"stage": "prepared"}), encoding="utf-8")
     # The flag is for its own command alone.
     assert "SHOPSIGHT_CACHE" not in os.environ
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.blobs")}
@@ -160,11 +160,11 @@ def test_resume_uses_the_cache_of_the_run(
     assert shown.code == 0, shown.err
     assert not (tmp_path / "home" / ".cache" / "shopsight").exists()
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.blobs")} == before
-    assert str(cache) not in (run / "recipe.toml").read_text()
+    assert str(cache) not in (run / "recipe.toml").read_text(encoding="utf-8")
 
 
 def test_evaluate_run(shopsight: Shopsight, own_run: Path) -> None:
-    before = json.loads((own_run / "metrics.json").read_text())["test"]
+    before = json.loads((own_run / "metrics.json").read_text(encoding="utf-8"))["test"]
     shutil.rmtree(own_run / "predictions")
     shown = shopsight("evaluate", own_run, "--json")
     assert shown.code == 0
@@ -181,10 +181,12 @@ def test_evaluate_other_data(
     shown = shopsight(*words, "--out", report)
     assert shown.code == 0
     # The folder that it was trained on: only the test part is new to it.
-    notes = json.loads((tiny_run / "metrics.json").read_text())["test"]["counts"]["images"]
+    notes = json.loads((tiny_run / "metrics.json").read_text(encoding="utf-8"))["test"]["counts"][
+        "images"
+    ]
     assert f"all ({notes} of 60 images)" in shown.out
     assert f"{60 - notes} of 60 images were among those the model was trained on" in shown.err
-    assert "<html" in report.read_text()
+    assert "<html" in report.read_text(encoding="utf-8")
     assert shopsight("evaluate", tiny_run / "model").code == 2
     folder = make_products(tmp_path / "other", per_class=2, classes=("bag",)).folder
     assert "bag" in shopsight("evaluate", tiny_run, folder).err
@@ -295,6 +297,7 @@ def test_interrupted_training_prints_how_to_resume(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        encoding="utf-8",
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "checkpoints" / "last.json").is_file():
@@ -307,7 +310,10 @@ def test_interrupted_training_prints_how_to_resume(
     assert out == ""
     assert f"shopsight train --resume {tmp_path / 'run'}" in err
     recipe = tmp_path / "run" / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("epochs = 500", "epochs = 30", 1))
+    recipe.write_text(
+        recipe.read_text(encoding="utf-8").replace("epochs = 500", "epochs = 30", 1),
+        encoding="utf-8",
+    )
     resumed = shopsight("train", "--resume", tmp_path / "run", "--json")
     assert resumed.code == 0
     assert (tmp_path / "run" / "report.html").is_file()

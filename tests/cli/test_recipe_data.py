@@ -26,7 +26,7 @@ def clothing(product_photos: ProductPhotos, tmp_path: Path) -> Path:
         shutil.copy(photo, home / "images" / f"id{number}.jpg")
         label = "Skip" if photo.name.startswith("hat-009") else photo.parent.name
         rows.append(f"id{number},{number % 7},{label},False")
-    (home / "images.csv").write_text("\n".join(rows))
+    (home / "images.csv").write_text("\n".join(rows), encoding="utf-8")
     return home
 
 
@@ -35,7 +35,8 @@ def _recipe(folder: Path, data: str) -> Path:
     file = folder / "mine.toml"
     file.write_text(
         f'[about]\ndata = "{data}"\n[data]\ndrop = ["Skip"]\n[model]\n'
-        'backbone = "shopsight:fashion_cnn"\n[training]\nmode = "scratch"\nepochs = 1\n'
+        'backbone = "shopsight:fashion_cnn"\n[training]\nmode = "scratch"\nepochs = 1\n',
+        encoding="utf-8",
     )
     return file
 
@@ -48,7 +49,7 @@ def test_flags_say_how_the_data_set_of_the_recipe_is_read(
     shopsight: Shopsight, clothing: Path, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("label,to\ndress,garment\nhat,garment\n")
+    labels.write_text("label,to\ndress,garment\nhat,garment\n", encoding="utf-8")
     run = tmp_path / "run"
     shown = shopsight(
         "train", "--recipe", _recipe(tmp_path, "clothing"), "--root", clothing,
@@ -115,7 +116,7 @@ def test_flags_about_data_that_is_not_read_are_refused(
 def test_resume_refuses_what_it_would_ignore_by_name(
     shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos
 ) -> None:
-    state = (tiny_run / "run.json").read_text()
+    state = (tiny_run / "run.json").read_text(encoding="utf-8")
     shown = shopsight(
         "train", product_photos.folder, "--resume", tiny_run, "--epochs", "9", "--no-cache",
         "--set", "seed=3", "--accept", "damaged", "--encoding", "cp1252",
@@ -125,7 +126,7 @@ def test_resume_refuses_what_it_would_ignore_by_name(
         assert word in shown.err.partition(" would change nothing")[0]
     assert "--recipe" not in shown.err
     assert f"fix: shopsight train --resume {tiny_run}" in shown.err
-    assert (tiny_run / "run.json").read_text() == state
+    assert (tiny_run / "run.json").read_text(encoding="utf-8") == state
     # Flags about this terminal, not about the run, may be given anew.
     assert shopsight("train", "--resume", tiny_run, "--json").code == 0
 
@@ -178,8 +179,10 @@ def test_text_and_encoding_of_a_recipe_are_kept_in_the_run(
     shopsight: Shopsight, titled: Path, tmp_path: Path
 ) -> None:
     recipe = _recipe(tmp_path, "any")
-    text = recipe.read_text().replace("[data]\n", '[data]\ntext = "Angebot"\nencoding = "cp1252"\n')
-    recipe.write_text(text)
+    text = recipe.read_text(encoding="utf-8").replace(
+        "[data]\n", '[data]\ntext = "Angebot"\nencoding = "cp1252"\n'
+    )
+    recipe.write_text(text, encoding="utf-8")
     words = ("train", titled, "--recipe", recipe, "--drop", "hat", "--out")
     shown = shopsight(*words, tmp_path / "run")
     assert shown.code == 0, shown.err

@@ -94,7 +94,7 @@ def test_the_wizard_asks_for_the_folder_of_a_missing_data_set(
     for photo in sorted(product_photos.folder.rglob("*.jpg")):
         shutil.copy(photo, home / "images")
         rows.append(f"{photo.stem},1,{photo.parent.name}")
-    (home / "images.csv").write_text("\n".join(rows))
+    (home / "images.csv").write_text("\n".join(rows), encoding="utf-8")
     shown = _answered(
         shopsight, monkeypatch,
         "t", "clothing", "run", "none", "clothing", "run", home, "fashion-mnist-cnn", "5s",

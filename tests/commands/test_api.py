@@ -56,7 +56,8 @@ def test_types_are_seen_by_mypy(tmp_path: Path) -> None:
         "reveal_type(api.train)\n"
         "reveal_type(api.audit('photos').counts)\n"
         "api.tarin\n"
-        "api.split('photos', vall=0.2)\n"
+        "api.split('photos', vall=0.2)\n",
+        encoding="utf-8",
     )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", str(user)],
@@ -64,6 +65,7 @@ def test_types_are_seen_by_mypy(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
+        encoding="utf-8",
     )
     found = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert "TrainResult" in found[0]

@@ -21,7 +21,7 @@ def test_every_shipped_recipe_is_listed_and_is_read_by_its_name() -> None:
 
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text("[training]\nepochs = 3\n")
+    file.write_text("[training]\nepochs = 3\n", encoding="utf-8")
     assert api.recipe(file) == load_recipe(file)
     assert api.recipe_text(file) == "[training]\nepochs = 3\n"
 

@@ -18,7 +18,7 @@ def test_the_recipe_says_how_data_is_read_and_options_override_it(
     product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("label,to\ndress,garment\nhat,garment\n")
+    labels.write_text("label,to\ndress,garment\nhat,garment\n", encoding="utf-8")
     recipe = recipe_with("fast", ["data.group=product", f"data.label_map={labels}"])
     catalog, resolved = training_data(product_photos.table, recipe, None)
     assert catalog.labels == ("garment", "shoe")

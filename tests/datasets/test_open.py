@@ -73,18 +73,18 @@ def test_a_table_inside_its_folder(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for name in "abcd":
         (tmp_path / "images" / f"{name}.jpg").write_bytes(b"x")
-    (tmp_path / "labels.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n")
+    (tmp_path / "labels.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n", encoding="utf-8")
     catalog = open_catalog(tmp_path)
     assert catalog.labels == ("hat", "shoe")
     assert catalog.unlisted == ("d.jpg",)
-    (tmp_path / "more.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n")
+    (tmp_path / "more.csv").write_text("image,label\na,hat\nb,shoe\nc,hat\n", encoding="utf-8")
     with pytest.raises(CatalogError, match="several tables could hold the labels"):
         open_catalog(tmp_path)
 
 
 def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n")
+    (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n", encoding="utf-8")
     assert open_catalog(tmp_path).labels == ()
     assert any("sales.csv is skipped" in line for line in said)
 
@@ -130,7 +130,7 @@ def test_a_catalog_passes_through(product_photos: ProductPhotos, said: list[str]
 
 def test_drop_before_and_after_the_map(tmp_path: Path, product_photos: ProductPhotos) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("label,to\ndress,clothes\nshoe,feet\n")
+    labels.write_text("label,to\ndress,clothes\nshoe,feet\n", encoding="utf-8")
     catalog = open_catalog(
         product_photos.folder,
         ReadOptions(
@@ -171,7 +171,7 @@ def test_nothing_there(data: str, message: str) -> None:
 
 
 def test_other_files_and_stray_roots(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     with pytest.raises(CatalogError, match="neither a folder nor a table"):
         open_catalog(tmp_path / "notes.txt")
     with pytest.raises(CatalogError, match="--root goes with a named data set"):

@@ -48,7 +48,9 @@ def test_an_absent_root(tmp_path: Path) -> None:
 def test_clothing(tmp_path: Path, folder: str) -> None:
     photos(tmp_path, *(f"{folder}/id{i}.jpg" for i in range(6)), f"{folder}/extra.jpg")
     lines = [f"id{i},{i % 3},{'Hat' if i % 2 else 'Not sure'},False" for i in range(7)]
-    (tmp_path / "images.csv").write_text("\n".join(["image,sender_id,label,kids", *lines]))
+    (tmp_path / "images.csv").write_text(
+        "\n".join(["image,sender_id,label,kids", *lines]), encoding="utf-8"
+    )
     catalog = open_dataset("clothing", root=tmp_path)
     assert catalog.name == "clothing"
     assert len(catalog) == 7
@@ -99,9 +101,11 @@ def test_the_digest_of_images_sees_names_and_bytes(tmp_path: Path) -> None:
 def products(folder: Path) -> None:
     photos(folder, *(f"train/{i}.jpg" for i in range(4)), *(f"test/{i}.jpg" for i in range(10, 14)))
     train = [f"{i}.jpg,{i % 2},7" for i in range(4)]
-    (folder / "train.csv").write_text("\n".join(["name,class,group", *train]))
+    (folder / "train.csv").write_text("\n".join(["name,class,group", *train]), encoding="utf-8")
     test = [f"{i}.jpg,{i % 2},{'Public' if i < 12 else 'Private'}" for i in range(10, 14)]
-    (folder / "test_kaggletest.csv").write_text("\n".join(["name,class,Usage", *test]))
+    (folder / "test_kaggletest.csv").write_text(
+        "\n".join(["name,class,Usage", *test]), encoding="utf-8"
+    )
 
 
 def test_products_10k(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_products_10k_still_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_products_10k_without_images(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("name,class,group\n1.jpg,1,1\n")
+    (tmp_path / "train.csv").write_text("name,class,group\n1.jpg,1,1\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"neither train/ nor train\.zip"):
         open_dataset("products-10k", root=tmp_path)
 
@@ -145,11 +149,13 @@ def test_products_10k_without_images(tmp_path: Path) -> None:
 def mapping_tables(folder: Path, *, second_name: str = "pen") -> None:
     folder.mkdir(exist_ok=True)
     (folder / "reduced_train.csv").write_text(
-        "name,class,group,label,newid\n0.jpg,5,1,green ,50\n1.jpg,6,1,pen,51\n2.jpg,6,1,pen,51\n"
+        "name,class,group,label,newid\n0.jpg,5,1,green ,50\n1.jpg,6,1,pen,51\n2.jpg,6,1,pen,51\n",
+        encoding="utf-8",
     )
     (folder / "reduced_test.csv").write_text(
         'name,class,Usage,label,newid\n10.jpg,5,Public,green ,"50 "\n'
-        f"12.jpg,6,Private,{second_name},51\n"
+        f"12.jpg,6,Private,{second_name},51\n",
+        encoding="utf-8",
     )
 
 
@@ -261,7 +267,7 @@ def test_steps_that_are_done_are_not_in_the_fix(
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     with pytest.raises(SourceError, match="create an API token"):
         open_dataset("clothing")
-    (tmp_path / "kaggle.json").write_text("{}")
+    (tmp_path / "kaggle.json").write_text("{}", encoding="utf-8")
     with pytest.raises(SourceError, match="not installed") as caught:
         open_dataset("clothing")
     assert "shopsight[kaggle]" in str(caught.value)
@@ -291,7 +297,7 @@ def test_competitions_ask_for_their_rules() -> None:
 def small_archive(folder: Path) -> str:
     """The repository's archive as GitHub packs it, behind a file URL."""
     photos(folder / "repo-123", "train/hat/1.jpg", "train/dress/2.jpg", "test/hat/3.jpg")
-    (folder / "repo-123" / "README.md").write_text("read me")
+    (folder / "repo-123" / "README.md").write_text("read me", encoding="utf-8")
     archive = folder / "archive" / f"{clothing.SMALL_COMMIT}.zip"
     archive.parent.mkdir()
     with zipfile.ZipFile(archive, "w") as packed:

@@ -195,7 +195,7 @@ def test_a_run_keeps_predictions_and_metrics(
     run = RunFolder(tmp_path)
     for split in ("val", "test"):
         write_evaluation(run, evaluate(predictor, catalog, split=split, settings=QUICK))
-    metrics = json.loads(run.scores_file.read_text())
+    metrics = json.loads(run.scores_file.read_text(encoding="utf-8"))
     assert set(metrics) == {"val", "test"}
     test = Predictions.read(run.predictions_file("test"))
     shown = metrics["test"]["metrics"]["accuracy"]
@@ -227,7 +227,7 @@ def test_each_fold_has_its_score(catalog: Catalog, predictor: Predictor, tmp_pat
     shares = [float(part.table["correct"].to_numpy().mean()) for part in parts]
     assert found.mean == pytest.approx(np.mean(shares))
     assert found.deviation == pytest.approx(np.std(shares, ddof=1))
-    written = json.loads(run.scores_file.read_text())["out-of-fold"]["folds"]
+    written = json.loads(run.scores_file.read_text(encoding="utf-8"))["out-of-fold"]["folds"]
     assert written["trainings"] == 3
     assert written["mean"] == found.mean
     assert [one["value"] for one in written["scores"]] == pytest.approx(shares)

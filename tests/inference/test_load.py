@@ -127,6 +127,7 @@ def test_needs_no_network_and_no_training_code(bundle_folder: Path, files: list[
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     label, heavy = done.stdout.split("\n")[:2]

@@ -207,7 +207,9 @@ def test_a_write_of_the_same_state_keeps_its_file(tmp_path: Path) -> None:
 
 
 def _edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
 
 
 def _tensors(path: Path) -> Path:
@@ -233,7 +235,7 @@ def _name_other_tensors(path: Path) -> None:
         (lambda path: path.unlink(), "no such file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not JSON"),
         (lambda path: path.write_bytes(b"\x80\x04\x95 a pickle"), "not JSON"),
-        (lambda path: path.write_text("[1, 2]"), "shopsight did not write it"),
+        (lambda path: path.write_text("[1, 2]", encoding="utf-8"), "shopsight did not write it"),
         (lambda path: _edit(path, format="other"), "shopsight did not write it"),
         (lambda path: _edit(path, version=0), "its version is 0, not 1"),
         (lambda path: _edit(path, state={"epoch": 9}), "its content does not match"),

@@ -360,7 +360,7 @@ def test_a_leak_is_refused_unless_accepted_or_left_out(
     with pytest.raises(AuditError, match="split-leak"):
         fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
     fit(leaking, recipe(training={"epochs": 1}), tmp_path / "fixed", exclude=["split-leak"])
-    proof = json.loads((tmp_path / "fixed" / "split.json").read_text())
+    proof = json.loads((tmp_path / "fixed" / "split.json").read_text(encoding="utf-8"))
     assert proof["num_shared_duplicate_groups"] == 0
 
 
@@ -377,6 +377,7 @@ def test_two_processes_train_together(product_photos: ProductPhotos, tmp_path: P
         capture_output=True,
         text=True,
         timeout=280,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     test = json.loads(done.stdout)["evaluations"]["test"]

@@ -191,6 +191,7 @@ def test_two_processes_resumed_equal_two_uninterrupted(
             capture_output=True,
             text=True,
             timeout=200,
+            encoding="utf-8",
         )
 
     whole = train("whole", cut_in_epoch=99)

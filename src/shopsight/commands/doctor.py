@@ -134,7 +134,9 @@ def installed_version(package: str) -> str | None:
 def _cpu_name() -> str:
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
-        match = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(), re.MULTILINE)
+        match = re.search(
+            r"^model name\s*:\s*(.+)$", listing.read_text(encoding="utf-8"), re.MULTILINE
+        )
         if match:
             return match[1]
     return platform.processor() or platform.machine()
