@@ -19,7 +19,7 @@ def test_every_extra_is_declared() -> None:
 
 def test_a_missing_module_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ExtraMissingError, match=r"pip install 'shopsight\[track\]'"):
+    with pytest.raises(ExtraMissingError, match=r'pip install "shopsight\[track\]"'):
         require("wandb")
 
 

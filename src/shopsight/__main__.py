@@ -2,4 +2,6 @@
 
 from shopsight.cli.app import main
 
-main()
+# Processes that Windows and macOS spawn import this module again.
+if __name__ == "__main__":
+    main()

@@ -38,5 +38,5 @@ def require(module: str) -> ModuleType:
             raise
         raise ExtraMissingError(
             f"{module} is not installed",
-            fix=f"pip install 'shopsight[{extra}]'",
+            fix=f'pip install "shopsight[{extra}]"',
         ) from error

@@ -61,7 +61,7 @@ class ReadOptions:
         default=None,
         metadata=_flag(
             "PATTERN",
-            "Read the class from file names: '*_{label}.jpg', or a regular expression with "
+            'Read the class from file names: "*_{label}.jpg", or a regular expression with '
             "(?P<label>...).",
         ),
     )
@@ -69,7 +69,7 @@ class ReadOptions:
         default=None,
         metadata=_flag(
             "TEXT",
-            "Split a cell with several labels at this text; '' keeps cells whole. Guessed when "
+            'Split a cell with several labels at this text; "" keeps cells whole. Guessed when '
             "left out.",
         ),
     )

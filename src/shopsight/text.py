@@ -1,11 +1,17 @@
-"""How numbers, counts and lists are written, in messages, tables and pages."""
+"""How numbers, counts, lists and commands are written, in messages, tables and pages."""
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import shlex
+import subprocess
 from collections.abc import Sequence
 
 NOT_A_NUMBER = "\N{EN DASH}"
+# What neither cmd.exe nor PowerShell reads as anything but itself.
+_PLAIN_ON_WINDOWS = re.compile(r"[\w./\\:=+-]+")
 
 
 def counted(count: int, noun: str) -> str:
@@ -75,3 +81,35 @@ def duration_text(seconds: float) -> str:
         return f"{minutes} min {rest_s} s"
     hours, rest_min = divmod(minutes, 60)
     return f"{hours} h {rest_min} min"
+
+
+def command_line(words: Sequence[object], *, windows: bool = os.name == "nt") -> str:
+    r"""Write a command so that the user's shell reads these words when it is pasted.
+
+    On Windows in double quotes, which cmd.exe and PowerShell both take: neither knows the other's
+    way to write a `$`, a `%` or a double quote itself, so words that hold one are best avoided.
+
+    Args:
+        words: the program and its arguments; paths may be given as such.
+        windows: write for cmd.exe and PowerShell, not for a POSIX shell.
+
+    >>> command_line(["shopsight", "audit", "my photos & more"], windows=False)
+    "shopsight audit 'my photos & more'"
+    >>> command_line(["shopsight", "audit", r"D:\photos\a&b"], windows=True)
+    'shopsight audit "D:\\photos\\a&b"'
+    """
+    texts = [str(word) for word in words]
+    if not windows:
+        return shlex.join(texts)
+    return " ".join(_quoted_on_windows(word) for word in texts)
+
+
+def _quoted_on_windows(word: str) -> str:
+    if _PLAIN_ON_WINDOWS.fullmatch(word):
+        return word
+    quoted = subprocess.list2cmdline([word])
+    if quoted.startswith('"'):
+        return quoted
+    # It quotes for blanks only; the backslashes before a closing quote must be doubled.
+    backslashes = len(word) - len(word.rstrip("\\"))
+    return f'"{quoted}{chr(92) * backslashes}"'

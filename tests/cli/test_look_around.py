@@ -38,6 +38,7 @@ def test_doctor(shopsight: Shopsight) -> None:
     assert "in training" in by_name["cpu precision"]["value"]
     assert "free" in by_name["cache"]["value"]
     for fact in facts:
+        name = fact["name"]
         if fact["subject"] == "extras" and fact["value"].startswith("lacks"):
-            assert fact["advice"] == f"pip install 'shopsight[{fact['name']}]'"
+            assert fact["advice"] == f'pip install "shopsight[{name}]"'
     assert "torch threads" in shopsight("doctor").out

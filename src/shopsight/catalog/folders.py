@@ -129,7 +129,7 @@ def _with_labels(table: pl.DataFrame, *, inner: str) -> _Labeled:
         example = deep["image"][0]
         notes.append(
             f"deeper than their class folder: {counted(len(deep), 'image')}, e.g. {example} is "
-            f"{deep['label'][0]!r} (--label-pattern '**/{{label}}/*' uses the innermost folder)"
+            f'{deep["label"][0]!r} (--label-pattern "**/{{label}}/*" uses the innermost folder)'
         )
     return _Labeled(kept, left, tuple(notes))
 
@@ -218,7 +218,7 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
     if "label" not in expression.groupindex:
         raise CatalogError(
             f"the label pattern {pattern!r} has no label",
-            fix="--label-pattern '*_{label}.jpg', or a regular expression with (?P<label>...)",
+            fix='--label-pattern "*_{label}.jpg", or a regular expression with (?P<label>...)',
         )
     return expression, is_expression or "/" in pattern
 
@@ -257,5 +257,5 @@ def _mixed(tops: list[str], splits: dict[str, str], root: str) -> CatalogError:
         f"{', '.join(splits)} look like splits, {listed(rest)} like classes",
         where=root,
         fix="move the folders of one kind away, or say where the label is: "
-        "--label-pattern '{split}/{label}/*' or --label-pattern '{label}/*'",
+        '--label-pattern "{split}/{label}/*" or --label-pattern "{label}/*"',
     )

@@ -1,6 +1,7 @@
 """The `shopsight` command: its verbs, exit codes, and how errors are shown.
 
 Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 70 a bug of shopsight, 130 interrupted.
+A reader of stdout that leaves early (`| head`) ends the command with 1.
 Importing this module must stay cheap: each verb imports what it needs when it runs.
 """
 
@@ -24,6 +25,7 @@ from shopsight.cli import (
     recipes,
     recommend,
     split,
+    streams,
     train,
     wizard,
 )
@@ -90,6 +92,14 @@ app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    streams.use_utf8()
+    try:
+        _run(given)
+    finally:
+        streams.flush()
+
+
+def _run(given: Sequence[str]) -> None:
     # Anywhere on the line: whoever gets an error adds the flag at the end.
     debug = DEBUG in given
     try:
@@ -99,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except Exception as error:
+        if isinstance(error, OSError) and streams.is_closed_pipe(error):
+            sys.exit(1)
         _show_traceback(debug)
         sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
         if not debug:

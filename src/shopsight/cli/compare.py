@@ -21,6 +21,7 @@ from shopsight.cli.options import (
 )
 from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
+from shopsight.cli.wildcards import expanded
 
 # These are about training, and change nothing for finished runs.
 TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude")
@@ -74,7 +75,9 @@ def compare(
             fix="with --backbones A,B, one run for each is trained on DATA",
         )
         with shown_progress():
-            found = api.compare(runs, out=out, split=split, measure=measure, device=device)
+            found = api.compare(
+                expanded(runs), out=out, split=split, measure=measure, device=device
+            )
     else:
         if len(runs) != 1:
             raise typer.BadParameter("with --backbones, give one DATA")

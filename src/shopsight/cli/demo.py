@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +44,8 @@ def demo(
         with shown_progress():
             done = api.demo(out=out, root=root, time_limit_s=limit_s)
     except KeyboardInterrupt:
-        print_note(f"interrupted; resume with: shopsight demo --out {shlex.quote(str(out))}")
+        again = api.command_line(["shopsight", "demo", "--out", out])
+        print_note(f"interrupted; resume with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     _show_scores(done)
     _show_predictions(done)
@@ -83,7 +83,6 @@ def _show_predictions(done: api.DemoResult) -> None:
 
 
 def _show_next(done: api.DemoResult) -> None:
-    run = shlex.quote(str(done.trained.run))
     print_line(f"report: {done.trained.report}" + "   (of synthetic images)" * done.synthetic)
     print_line(f"model:  {done.trained.model}")
     print_line()
@@ -92,4 +91,6 @@ def _show_next(done: api.DemoResult) -> None:
     print_line("  shopsight train   my-photos --out my-run")
     print_line("  shopsight predict my-run new-photos --out predictions.csv")
     print_line("Predict with the demo's model:")
-    print_line(f"  shopsight predict {run} IMAGE_OR_FOLDER")
+    print_line(
+        f"  {api.command_line(['shopsight', 'predict', done.trained.run, 'IMAGE_OR_FOLDER'])}"
+    )

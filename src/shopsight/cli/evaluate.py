@@ -45,7 +45,7 @@ def evaluate(
         options.refuse(
             [*READ_FLAGS, "--out"],
             why="without DATA the run's own images are scored, as it read them",
-            fix=f"shopsight evaluate {model} DATA",
+            fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
         )
     with shown_progress():
         evaluation = api.evaluate(

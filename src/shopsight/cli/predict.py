@@ -14,6 +14,7 @@ from shopsight import api
 from shopsight.cli.options import DeviceOption, JsonOption
 from shopsight.cli.output import print_line, print_note
 from shopsight.cli.progress import shown_progress
+from shopsight.cli.wildcards import expanded
 
 
 def predict(
@@ -44,7 +45,7 @@ def predict(
     with shown_progress():
         predictions = api.predict(
             model,
-            images,
+            expanded(images),
             top=top,
             batch_size=batch_size,
             out=out,

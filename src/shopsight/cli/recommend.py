@@ -76,7 +76,8 @@ def _show(found: api.Recommendation, data: str) -> None:
     print_line(f"take: {found.chosen.backbone}")
     if found.faster_alternative is not None:
         print_line(f"faster, and not clearly worse: {found.faster_alternative.backbone}")
-    print_line(f"next: shopsight train {data} --backbone {found.chosen.backbone} --out RUN")
+    train = ["shopsight", "train", data, "--backbone", found.chosen.backbone, "--out", "RUN"]
+    print_line(f"next: {api.command_line(train)}")
 
 
 def _fastest(found: api.Recommendation) -> str:

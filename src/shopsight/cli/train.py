@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +142,7 @@ def _resumed(run: Path, options: DataOptions) -> api.TrainResult:
     options.refuse(
         ignored,
         why="a run keeps the images and settings that it began with",
-        fix=f"shopsight train --resume {shlex.quote(str(run))}   (continues it)\n"
+        fix=f"{_resume_command(run)}   (continues it)\n"
         "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
     )
     with resumable(run), shown_progress():
@@ -160,20 +159,24 @@ def _show(result: api.TrainResult, options: DataOptions) -> None:
         show(result)
 
 
+def _resume_command(run: Path) -> str:
+    return api.command_line(["shopsight", "train", "--resume", run])
+
+
 @contextmanager
 def resumable(run: Path) -> Iterator[None]:
     """Where Ctrl-C ends the block, print how to resume the run."""
     try:
         yield
     except KeyboardInterrupt:
-        print_note(f"interrupted; resume with: shopsight train --resume {shlex.quote(str(run))}")
+        print_note(f"interrupted; resume with: {_resume_command(run)}")
         raise typer.Exit(INTERRUPTED) from None
 
 
 def show(result: api.TrainResult) -> None:
     """Print the scores, where everything lies, and what to do next."""
     headline_table(result.evaluations)
-    run = shlex.quote(str(result.run))
     print_line(f"report: {result.report}")
     print_line(f"model:  {result.model}")
-    print_line(f"next:   shopsight predict {run} IMAGE_OR_FOLDER")
+    command = api.command_line(["shopsight", "predict", result.run, "IMAGE_OR_FOLDER"])
+    print_line(f"next:   {command}")

@@ -5,7 +5,6 @@ Each step prints the command line that does the same.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,9 +178,10 @@ def _offer_score(model: str, images: Path) -> None:
     """Score the model on sub-folders named as its classes, unless it learned from these images."""
     print_note("Its sub-folders are named as the classes.")
     if api.learned_from(model, images):
+        command = api.command_line(["shopsight", "evaluate", model])
         print_note(
             "The model learned from these very images, so a score on them would mean nothing; "
-            f"its test score is on those held out: shopsight evaluate {shlex.quote(model)}"
+            f"its test score is on those held out: {command}"
         )
         return
     if not _confirm("Take them as the truth, and score the model on it?", default=True):
@@ -213,7 +213,7 @@ def _flags(read: api.ReadOptions) -> list[str]:
 
 
 def _show_command(*words: str) -> None:
-    print_line(f"$ {shlex.join(['shopsight', *words])}")
+    print_line(f"$ {api.command_line(['shopsight', *words])}")
     sys.stdout.flush()
 
 

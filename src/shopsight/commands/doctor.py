@@ -115,7 +115,7 @@ def extras() -> list[Fact]:
     for extra, packages in sorted(wanted.items()):
         missing = [package for package in packages if installed_version(package) is None]
         value = f"lacks {', '.join(missing)}" if missing else f"there ({', '.join(packages)})"
-        advice = f"pip install 'shopsight[{extra}]'" if missing else ""
+        advice = f'pip install "shopsight[{extra}]"' if missing else ""
         facts.append(Fact("extras", extra, value, advice))
     if shutil.which("kaggle") is None and not (Path.home() / ".kaggle" / "kaggle.json").is_file():
         advice = "put an API token from kaggle.com/settings there to fetch Kaggle data sets"

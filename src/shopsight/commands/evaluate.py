@@ -15,6 +15,7 @@ from shopsight.inference.load import load
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_folder import RunFolder
+from shopsight.text import command_line
 
 
 def evaluate(
@@ -52,7 +53,7 @@ def evaluate(
         raise ConfigError(
             "is not a run folder, and a bundle has no images of its own",
             where=str(model),
-            fix=f"shopsight evaluate {model} DATA",
+            fix=command_line(["shopsight", "evaluate", model, "DATA"]),
         )
     evaluations = evaluate_run(run, splits=(split,), device=device)
     write_run_evaluations(run, evaluations)

@@ -43,7 +43,7 @@ def fetch_from_kaggle(
     try:
         kagglehub = require("kagglehub")
     except ExtraMissingError as error:
-        raise refused(error.what, ["pip install 'shopsight[kaggle]'"]) from error
+        raise refused(error.what, ['pip install "shopsight[kaggle]"']) from error
     download: Callable[[str], str] = (
         kagglehub.dataset_download if kind == "datasets" else kagglehub.competition_download
     )

@@ -20,6 +20,7 @@ from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.text import command_line
 
 
 def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
@@ -158,11 +159,12 @@ def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | No
             notify(f"{table} is skipped: {error.what}")
     labeled = [catalog for catalog in found if catalog.labels]
     if len(labeled) > 1:
+        words = ["shopsight", "audit", f"{folder}/{labeled[0].name}"]
         raise CatalogError(
             "several tables could hold the labels",
             where=folder,
             details=[catalog.name for catalog in labeled],
-            fix=f"shopsight audit {folder}/{labeled[0].name}   (name the table itself)",
+            fix=f"{command_line(words)}   (names the table itself)",
         )
     if not labeled:
         return None

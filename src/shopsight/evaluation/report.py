@@ -18,6 +18,7 @@ from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.pages import write_page
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
+from shopsight.text import command_line
 
 # Anchor and title, in the order of the page.
 SECTIONS = (
@@ -81,7 +82,7 @@ def write_report(
         raise CatalogError(
             "there are no predictions to report on",
             where=str(run.path),
-            fix=f"shopsight evaluate {run.path}",
+            fix=command_line(["shopsight", "evaluate", run.path]),
         )
     return _write(Path(out) if out else run.report_file, found, facts)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -23,8 +24,8 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import FindingCount, RunFacts
 from shopsight.evaluation.score import Evaluation
 from shopsight.pages import percent_text
-from shopsight.runs.run_folder import OUT_OF_FOLD
-from shopsight.text import NOT_A_NUMBER, count_text, decimal_text
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
+from shopsight.text import NOT_A_NUMBER, command_line, count_text, decimal_text
 
 Pairs = Sequence[tuple[str, str]]
 """Names and values."""
@@ -439,14 +440,16 @@ def _commands(main: Evaluation, facts: RunFacts) -> str:
     command = facts.state.get("command")
     if not command:
         return ""
+    recipe = RunFolder(Path(facts.name)).recipe_file.as_posix()
+    train = ["train", "DATA", "--recipe", recipe, "--out", "ANOTHER"]
     lines = (
         "# the command that made this run",
         command,
         "# the same with every setting written out; DATA with the flags about data "
         "(--root, --drop, ...) of the first",
-        f"shopsight train DATA --recipe {facts.name}/recipe.toml --out ANOTHER",
+        command_line(["shopsight", *train]),
         "# the same measurement",
-        f"shopsight evaluate {facts.name} --split {main.split}",
+        command_line(["shopsight", "evaluate", facts.name, "--split", main.split]),
     )
     return "\n".join(lines)
 

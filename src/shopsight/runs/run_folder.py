@@ -34,6 +34,7 @@ from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
 from shopsight.files import read_json, write_json, write_text
 from shopsight.runs.audited_catalog import AuditedCatalog
+from shopsight.text import command_line
 
 RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
 
@@ -280,7 +281,7 @@ class RunFolder:
 
     def _other_version(self, found: object, state: dict[str, Any]) -> TrainingError:
         newer = isinstance(found, int) and found > FORMAT_VERSION
-        train = f"shopsight train DATA --recipe RECIPE --out {self.path}"
+        words = ["shopsight", "train", "DATA", "--recipe", "RECIPE", "--out", self.path]
         command = state.get("command")
         return TrainingError(
             f"was written by {'a newer' if newer else 'an earlier'} version of shopsight: run "
@@ -289,7 +290,7 @@ class RunFolder:
             details=[f"it was made by: {command}"] if command else [],
             fix="pip install --upgrade shopsight"
             if newer
-            else f"delete the folder, then make it anew: {train}",
+            else f"delete the folder, then make it anew: {command_line(words)}",
         )
 
 

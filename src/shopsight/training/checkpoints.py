@@ -28,6 +28,7 @@ from torch import Tensor
 
 from shopsight.errors import TrainingError
 from shopsight.files import sha256_bytes, sha256_file, write_text
+from shopsight.text import command_line
 
 CHECKPOINT_FORMAT = "shopsight checkpoint"
 CHECKPOINT_VERSION = 1
@@ -116,8 +117,8 @@ def _unusable(path: Path, why: str) -> TrainingError:
     return TrainingError(
         f"training cannot resume from this checkpoint: {why}",
         where=str(path),
-        fix=f"rm {path.parent / path.stem}*, then shopsight train --resume {run}   "
-        "(repeats the fine-tuning from its first epoch)",
+        fix=f"delete the files {path.stem}* in {path.parent}, then repeat the fine-tuning from its "
+        f"first epoch: {command_line(['shopsight', 'train', '--resume', run])}",
     )
 
 

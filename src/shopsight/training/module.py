@@ -29,6 +29,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import PadColor
 from shopsight.runs.history import EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
+from shopsight.text import command_line
 from shopsight.training.ema import ModelEma
 from shopsight.training.losses import ClassificationLoss
 from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
@@ -446,8 +447,8 @@ class ClassifierTraining(lightning.LightningModule):
             f"the checkpoint is not of this run, which trains {self.recipe.model.backbone} on "
             f"{self.data.targets.shape[1]} labels",
             where=str(self.run_folder.last_checkpoint),
-            fix=f"rm {folder}/last*, then shopsight train --resume {self.run_folder.path}   "
-            "(repeats the fine-tuning from its first epoch)",
+            fix=f"delete the files last* in {folder}, then repeat the fine-tuning from its first "
+            f"epoch: {command_line(['shopsight', 'train', '--resume', self.run_folder.path])}",
         )
 
 

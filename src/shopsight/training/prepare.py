@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Collection
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from shopsight.images.thumbnails import write_thumbs
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
+from shopsight.text import command_line
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
@@ -72,7 +72,8 @@ def prepare(
         raise TrainingError(
             "already holds a run",
             where=str(run.path),
-            fix=f"shopsight train --resume {run.path}, or another --out",
+            fix=f"{command_line(['shopsight', 'train', '--resume', run.path])}   (continues it)\n"
+            "or give another --out",
         )
     if fold is not None and not recipe.folds.count:
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
@@ -91,7 +92,7 @@ def prepare(
         audited = audited.with_catalog(folded)
         _write_split_report(run, report)
     about = {
-        "command": shlex.join(["shopsight", *sys.argv[1:]]),
+        "command": command_line(["shopsight", *sys.argv[1:]]),
         "notes": list(catalog.notes),
         "weights": weights,
         "accepted": sorted(accept),
