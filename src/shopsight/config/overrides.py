@@ -85,7 +85,17 @@ def explain(error: ValidationError, defaults: BaseModel) -> list[str]:
         defaults: A valid tree, which knows the names of all settings.
     """
     names = [name for name, _ in leaves(defaults)]
-    return [_explain(problem, names) for problem in error.errors()]
+    problems: dict[tuple[str, str], Any] = {}
+    for problem in error.errors():
+        # A value for which there are several types has a problem with each: one line says all.
+        path = [str(part) for part in problem["loc"]]
+        setting = _setting(path, names)
+        key = (setting if setting in names else ".".join(path), repr(problem.get("input")))
+        if key in problems:
+            problems[key]["msg"] += f", or {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        else:
+            problems[key] = dict(problem)
+    return [_explain(problem, names) for problem in problems.values()]
 
 
 def _toml_value(text: str) -> Any:

@@ -126,7 +126,8 @@ class TrainingSettings(Section):
             only; "scratch" ignores pretrained weights.
         epochs: Planned passes over the training images.
         time_limit_s: Plan as many epochs (at most `epochs`) as the measured step time allows.
-        batch_size: Images per step, of all processes together.
+        batch_size: Images per step, of all processes together. "auto" is 32, and on CUDA up to 128
+            where the data has enough images; `optimizer.lr` then follows `optimizer.lr_scaling`.
         grad_accumulation: Steps whose gradients are summed before the weights change.
         progressive_sizes_px: Side of the training images, pixels, stretched over the epochs:
             (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
@@ -144,7 +145,8 @@ class TrainingSettings(Section):
         precision: "auto" is bf16 where the machine computes in it, else 32.
         channels_last: Whether pixels' channels lie beside each other in memory: faster
             convolutions, the same results.
-        compile: Whether the network goes through `torch.compile`.
+        compile: Whether the network goes through `torch.compile`. "auto" compiles on CUDA, in one
+            process, where measured steps say that it saves more time than it takes.
     """
 
     mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
@@ -152,7 +154,7 @@ class TrainingSettings(Section):
     )
     epochs: int = Field(default=8, ge=1)
     time_limit_s: Positive | None = None
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Auto = 32
     grad_accumulation: int = Field(default=1, ge=1)
     progressive_sizes_px: tuple[int, ...] = ()
     frozen_stages: int = Field(default=0, ge=0)
@@ -167,7 +169,13 @@ class TrainingSettings(Section):
     gradient_clip: Positive | None = None
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Auto = False
+
+    @property
+    def resolved_batch_size(self) -> int:
+        """`batch_size` of a resolved recipe, a number."""
+        assert self.batch_size != "auto"
+        return self.batch_size
 
 
 class OptimizerSettings(Section):
@@ -175,7 +183,11 @@ class OptimizerSettings(Section):
 
     Attributes:
         name: torch's optimizer of that name.
-        lr: Learning rate of the backbone (of everything when training from scratch).
+        lr: Learning rate of the backbone (of everything when training from scratch), for batches
+            of `training.batch_size` images, or of 32 where that is "auto".
+        lr_scaling: How `lr` changes when a step takes k times as many images as it is for: times
+            k ("linear"), times the root of k ("sqrt"), or not ("none"). "auto" is linear for
+            "sgd" (Goyal et al. 2017) and the root for "adam" and "adamw" (Malladi et al. 2022).
         head_lr_factor: The head's rate is `lr` times this.
         layer_decay: Each stage's rate is this times that of the stage after it.
         weight_decay: Decoupled for "adamw", an L2 penalty for "adam" and "sgd".
@@ -185,6 +197,7 @@ class OptimizerSettings(Section):
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: Positive = 1e-3
+    lr_scaling: Literal["linear", "sqrt", "none"] | Auto = "auto"
     head_lr_factor: Positive = 1.0
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     weight_decay: float = Field(default=0.01, ge=0.0)
@@ -321,13 +334,28 @@ class FoldSettings(Section):
 
 
 class HardwareSettings(Section):
-    """Handed to Lightning's Trainer; strategies, devices and nodes are Lightning's names."""
+    """Where training runs. Strategies, devices and nodes are Lightning's names.
+
+    Attributes:
+        accelerator: "auto" (CUDA where it is, else the CPU), "cpu", "cuda", "cuda:1", "mps", "gpu".
+        devices: Number of devices on each node, or Lightning's list of them.
+        strategy: How they share the work.
+        num_nodes: Number of machines.
+        sync_batchnorm: Whether BatchNorm counts the images of all devices.
+        matmul_precision: How CUDA multiplies fp32: "highest" in fp32, "high" in TF32 (a mantissa
+            of 10 bits), in convolutions too, "medium" in bf16 where torch can. Without effect on
+            what `training.precision` computes in 16 bits, and on other devices.
+        deterministic: Whether CUDA uses only algorithms that give the same result each time.
+            Slower, and an operation without one is an error.
+    """
 
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     sync_batchnorm: bool = False
+    matmul_precision: Literal["highest", "high", "medium"] = "high"
+    deterministic: bool = False
 
 
 class TrackingSettings(Section):

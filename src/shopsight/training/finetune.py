@@ -207,13 +207,14 @@ def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
         TrainingError: a batch of one does not fit.
     """
     settings = recipe.training
-    if settings.batch_size == 1:
+    batch_size = settings.resolved_batch_size
+    if batch_size == 1:
         raise TrainingError(
             "not even a batch of one image fits in memory",
             fix="a smaller --set preprocess.size_px=... or another --backbone",
         ) from why
-    smaller = settings.batch_size // 2
-    progress.notify(f"out of memory at batch {settings.batch_size}: continuing with {smaller}")
+    smaller = batch_size // 2
+    progress.notify(f"out of memory at batch {batch_size}: continuing with {smaller}")
     return recipe.replace(
         training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
     )

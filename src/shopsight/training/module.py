@@ -197,7 +197,7 @@ class ClassifierTraining(lightning.LightningModule):
             self.data.train_rows,
             augment=self.recipe.augment,
             seed=self.recipe.seed,
-            batch_size=self.recipe.training.batch_size,
+            batch_size=self.recipe.training.resolved_batch_size,
             size_px=size_px,
             fill=self.data.fill,
             extra=self.data.extra,
@@ -211,7 +211,7 @@ class ClassifierTraining(lightning.LightningModule):
         return OrderedBatches(
             self.data.source,
             self.data.val_rows,
-            batch_size=self.recipe.training.batch_size,
+            batch_size=self.recipe.training.resolved_batch_size,
             rank=self.global_rank,
             world=self._world(),
         )

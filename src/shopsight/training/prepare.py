@@ -34,6 +34,7 @@ from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
+from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
@@ -230,7 +231,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         },
         model={"weights": _weights(recipe)},
     )
-    return resolved, backbone.weights
+    return resolve_batch_size(resolved, device, images=len(catalog)), backbone.weights
 
 
 def _check_preprocess(recipe: Recipe) -> None:
