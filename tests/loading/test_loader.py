@@ -101,7 +101,8 @@ def test_an_image_is_the_same_whatever_the_batches_and_threads() -> None:
 def test_all_ranks_together_are_one(world: int, mixup: float) -> None:
     settings = AUGMENT.model_copy(update={"mixup": mixup})
     alone = list(batches(augment=settings))
-    ranks = [list(batches(augment=settings, rank=rank, world=world)) for rank in range(world)]
+    each = {"augment": settings, "batch_size": 20 // world, "world": world}
+    ranks = [list(batches(**each, rank=rank)) for rank in range(world)]
     assert {len(made) for made in ranks} == {len(alone)}
     for number, whole in enumerate(alone):
         parts = [made[number] for made in ranks]
@@ -203,11 +204,10 @@ def test_leaving_early_leaves_no_threads() -> None:
     ("rows", "changes", "message"),
     [
         (ROWS[:0], {}, "no training images"),
-        (ROWS, {"batch_size": 21, "world": 2}, "does not divide evenly"),
         (ROWS[:3], {"world": 4}, "3 training images"),
     ],
 )
-def test_what_does_not_divide_is_refused(
+def test_too_few_images_are_refused(
     rows: np.ndarray, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -227,3 +227,15 @@ def test_ordered_batches_give_each_row_once_in_order(world: int) -> None:
             np.testing.assert_array_equal(batch.images.numpy(), source.images[batch.rows.numpy()])
     assert seen == ROWS[::-1].tolist()
     assert list(OrderedBatches(source, ROWS[:0], batch_size=8)) == []
+
+
+def test_a_rank_without_rows_has_one_empty_batch() -> None:
+    """Five ranks, three images: each counts once, and every rank has a batch."""
+    source = ImageInputs()
+    of_ranks = [
+        list(OrderedBatches(source, ROWS[:3], batch_size=2, rank=rank, world=5))
+        for rank in range(5)
+    ]
+    assert [[len(batch.rows) for batch in made] for made in of_ranks] == [[1], [1], [1], [0], [0]]
+    assert of_ranks[4][0].images.shape == (0, SIDE, SIDE, 3)
+    assert [int(row) for made in of_ranks for batch in made for row in batch.rows] == [10, 11, 12]

@@ -126,8 +126,8 @@ class TrainingSettings(Section):
             only; "scratch" ignores pretrained weights.
         epochs: Planned passes over the training images.
         time_limit_s: Plan as many epochs (at most `epochs`) as the measured step time allows.
-        batch_size: Images per step, of all processes together. "auto" is 32, and on CUDA up to 128
-            where the data has enough images; `optimizer.lr` then follows `optimizer.lr_scaling`.
+        batch_size: Images per step on each device. "auto" is 32, and on CUDA up to 128 where the
+            data has enough images; `optimizer.lr` then follows `optimizer.lr_scaling`.
         grad_accumulation: Steps whose gradients are summed before the weights change.
         progressive_sizes_px: Side of the training images, pixels, stretched over the epochs:
             (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
@@ -184,7 +184,7 @@ class OptimizerSettings(Section):
     Attributes:
         name: torch's optimizer of that name.
         lr: Learning rate of the backbone (of everything when training from scratch), for batches
-            of `training.batch_size` images, or of 32 where that is "auto".
+            of `training.batch_size` images, or of 32 where that is "auto", on one device.
         lr_scaling: How `lr` changes when a step takes k times as many images as it is for: times
             k ("linear"), times the root of k ("sqrt"), or not ("none"). "auto" is linear for
             "sgd" (Goyal et al. 2017) and the root for "adam" and "adamw" (Malladi et al. 2022).

@@ -46,16 +46,17 @@ class Batch:
 class TrainingBatches:
     """Augmented batches in a random order of each epoch.
 
-    Every image, its changes and its position depend on (seed, epoch, sample) alone. The batches of
-    all ranks together are the same for every number of ranks and threads. Iterate within
-    `shopsight.runtime.single_threaded_opencv`: the threads here are enough for all cores.
+    Every image, its changes and its position depend on (seed, epoch, sample) alone: for the same
+    product `batch_size * world`, the batches of all ranks together are the same for every number
+    of ranks and threads. Iterate within `shopsight.runtime.single_threaded_opencv`: the threads
+    here are enough for all cores.
 
     Args:
         source: Pixels of the images.
         rows: Catalog rows of the training images.
         augment: What is changed in them.
         seed: Seed of the order and the changes.
-        batch_size: Batch size of all ranks together.
+        batch_size: Images of each rank in a batch.
         size_px: Side of the batches, or a function from epoch to side.
         fill: The color outside the images: the preprocess's pad color.
         extra: Further samples, see `shopsight.loading.offline_augment`.
@@ -65,7 +66,7 @@ class TrainingBatches:
         pin_memory: Put batches in page-locked memory, for copies to a GPU.
 
     Raises:
-        ConfigError: No rows, or a batch size that does not divide by the number of ranks.
+        ConfigError: Fewer samples than ranks, or none.
     """
 
     def __init__(
@@ -86,11 +87,11 @@ class TrainingBatches:
     ) -> None:
         samples = identity(rows)
         self._samples = samples if extra is None else concat(samples, extra)
-        _check_divisible(len(self._samples), batch_size, world)
+        check_enough(len(self._samples), world)
         self._source = source
         self._settings = augment
         self._seed = seed
-        self._batch_size = batch_size
+        self._batch_size = batch_size * world
         self._size_px = source.size_px if size_px is None else size_px
         self._fill: PadColor = fill
         self._rank, self._world = rank, world
@@ -109,6 +110,7 @@ class TrainingBatches:
 
     def __len__(self) -> int:
         # The last partial batch is left out (in another epoch it holds others), unless it is all.
+        # Then the ranks' parts differ by one image at most, and by as much in weight.
         return max(1, len(self._samples) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -173,7 +175,9 @@ class OrderedBatches:
     """Each row once, in order, as it is.
 
     With several ranks, each has one run of consecutive rows: the ranks' rows one after another
-    are `rows`. Sizes differ by one at most, so the number of batches can differ by one.
+    are `rows`. Sizes differ by one at most, so the number of batches can differ by one. A rank
+    without rows (there are fewer than ranks) has one empty batch: it takes part in whatever the
+    ranks exchange while the others compute.
 
     Args:
         source: Pixels of the images.
@@ -198,12 +202,13 @@ class OrderedBatches:
     ) -> None:
         self._source = source
         self._rows = np.array_split(np.asarray(rows, np.int64), world)[rank]
+        self._fewest = min(1, len(rows))
         self._batch_size = batch_size
         self._threads = threads or default_threads()
         self._pin_memory = pin_memory
 
     def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self._batch_size)
+        return max(self._fewest, math.ceil(len(self._rows) / self._batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         return prefetch(self._make, range(len(self)), threads=self._threads)
@@ -216,13 +221,21 @@ class OrderedBatches:
         return Batch(images=images, rows=torch.from_numpy(rows.copy()))
 
 
-def _check_divisible(count: int, batch_size: int, world: int) -> None:
+def check_enough(count: int, world: int) -> None:
+    """Check that each of the processes gets a training image.
+
+    Args:
+        count: Training images.
+        world: Number of processes.
+
+    Raises:
+        ConfigError: There are too few.
+    """
     if count == 0:
         raise ConfigError("there are no training images")
-    if batch_size % world:
-        raise ConfigError(
-            f"training.batch_size = {batch_size} does not divide evenly among {world} processes",
-            fix=f"--set training.batch_size={-(-batch_size // world) * world}",
-        )
     if count < world:
-        raise ConfigError(f"{count} training images are too few for {world} processes")
+        raise ConfigError(
+            f"{count} training images are too few for {world} processes",
+            where="hardware.devices",
+            fix=f"--set hardware.devices={count}, or fewer",
+        )

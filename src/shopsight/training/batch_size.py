@@ -17,27 +17,34 @@ MOST_AUTO_BATCH_CUDA = 128
 LEAST_STEPS_PER_EPOCH = 64
 
 
-def resolve_batch_size(recipe: Recipe, device: torch.device, *, images: int) -> Recipe:
-    """Replace `training.batch_size = "auto"` by a number, and scale the learning rate to it.
+def resolve_batch_size(
+    recipe: Recipe, device: torch.device, *, images: int, devices: int = 1
+) -> Recipe:
+    """Replace `training.batch_size = "auto"` by a number, and scale the learning rate to a step.
 
-    A batch size that is a number stays as it is, with its learning rate: both belong together.
+    A step takes `batch_size * grad_accumulation` images on each device. Of these factors, the rate
+    follows the number of devices, and a batch size that was "auto". A batch size that is a number
+    and an accumulation stay as they are, with the rate that was chosen for them.
 
     Args:
         recipe: settings, possibly with "auto" for the batch size.
         device: where training runs.
         images: of the catalog.
+        devices: their number, on all nodes together.
 
     Returns:
         The recipe with both, and with `optimizer.lr_scaling` used up: "none".
     """
-    batch_size, lr = recipe.training.batch_size, recipe.optimizer.lr
+    batch_size = usual = recipe.training.batch_size
     if batch_size == "auto":
-        batch_size = auto_batch_size(device, images=images)
-        lr = scaled_lr(recipe.optimizer, batch_size / AUTO_BATCH)
+        batch_size, usual = auto_batch_size(device, images=images // devices), AUTO_BATCH
+    assert isinstance(usual, int)
+    lr = scaled_lr(recipe.optimizer, devices * batch_size / usual)
     if lr != recipe.optimizer.lr:
+        on = f" on each of {devices} devices" if devices > 1 else ""
         progress.notify(
-            f"batches of {batch_size} images: optimizer.lr = {lr:g}, "
-            f"as {recipe.optimizer.lr:g} is for {AUTO_BATCH}"
+            f"batches of {batch_size} images{on}: optimizer.lr = {lr:g}, "
+            f"as {recipe.optimizer.lr:g} is for {usual}"
         )
     return recipe.replace(
         training={"batch_size": batch_size}, optimizer={"lr": lr, "lr_scaling": "none"}
@@ -49,7 +56,7 @@ def auto_batch_size(device: torch.device, *, images: int) -> int:
 
     Args:
         device: where training runs.
-        images: of the catalog.
+        images: of the catalog, for each device.
     """
     if device.type != "cuda":
         return AUTO_BATCH

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,13 @@ from shopsight.training.precision import pick_precision
 from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# What CUDA ("CUDA error: out of memory" too), MPS, the CPU's allocator, cuBLAS and cuDNN say.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 # Progress is shown by `shopsight.progress`.
 _QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
 
@@ -52,8 +60,28 @@ def training_device(recipe: Recipe) -> torch.device:
     )
 
 
-def check_hardware(recipe: Recipe) -> torch.device:
-    """Check devices and strategy with Lightning; give `training_device`.
+@dataclass(frozen=True)
+class Hardware:
+    """What a recipe trains on.
+
+    Attributes:
+        device: of the first process; see `training_device`.
+        devices: their number on each node.
+        nodes: number of machines.
+    """
+
+    device: torch.device
+    devices: int
+    nodes: int
+
+    @property
+    def world_size(self) -> int:
+        """Number of training processes, one for each device."""
+        return self.devices * self.nodes
+
+
+def check_hardware(recipe: Recipe) -> Hardware:
+    """Check devices and strategy with Lightning, and count them.
 
     Raises:
         ConfigError: it has no such accelerator.
@@ -69,7 +97,8 @@ def check_hardware(recipe: Recipe) -> torch.device:
             fix=f"--set hardware.accelerator={device.type}, or --set hardware.devices=1",
         )
     if recipe.training.mode == "probe":
-        return device
+        # Nothing of Lightning is used, and one process does all.
+        return Hardware(device, 1, 1)
     try:
         with quiet_lightning():
             trainer = Trainer(
@@ -90,7 +119,7 @@ def check_hardware(recipe: Recipe) -> torch.device:
             where="hardware.sync_batchnorm",
             fix="--set hardware.sync_batchnorm=false",
         )
-    return device
+    return Hardware(device, trainer.num_devices, trainer.num_nodes)
 
 
 def finetune(module: ClassifierTraining, run: RunFolder) -> None:
@@ -195,9 +224,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
 def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:

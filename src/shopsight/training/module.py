@@ -286,7 +286,12 @@ class ClassifierTraining(lightning.LightningModule):
             self.average.swap(self.model)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
-        """Add loss and right answers of one batch to the sums."""
+        """Add loss and right answers of one batch to the sums.
+
+        The batch is empty in a process for which there was no image: see `OrderedBatches`.
+        """
+        if not len(batch.rows):
+            return
         target = self.targets_of(batch)
         logits = self.model(batch.images).float()
         # Plain loss: smoothing and weights would hide what the reader wants to compare.
@@ -313,6 +318,14 @@ class ClassifierTraining(lightning.LightningModule):
         summed = self.all_gather(totals)
         assert isinstance(summed, Tensor)
         return summed.reshape(-1, 3).sum(0)
+
+    def _anywhere(self, flag: bool) -> bool:
+        """Whether it is so in any of the processes, whose clocks and history may differ."""
+        if self._world() == 1:
+            return flag
+        flags = self.all_gather(torch.tensor(flag, dtype=torch.uint8, device=self.device))
+        assert isinstance(flags, Tensor)
+        return bool(flags.any())
 
     # -- what an epoch leaves behind -------------------------------------------------------
 
@@ -361,10 +374,11 @@ class ClassifierTraining(lightning.LightningModule):
 
     def _stop_early(self, row: EpochRow) -> None:
         patience = self.recipe.training.patience
-        if patience is not None and self.current_epoch - self.best_epoch >= patience:
+        waited = self.current_epoch - self.best_epoch
+        if self._anywhere(patience is not None and waited >= patience):
             progress.notify(f"stopped after epoch {row.epoch}: no better epoch in {patience}")
             self.trainer.should_stop = True
-        if self.deadline is not None and time.monotonic() > self.deadline:
+        if self._anywhere(self.deadline is not None and time.monotonic() > self.deadline):
             left = self.recipe.training.epochs - row.epoch
             if left:
                 progress.notify(
@@ -406,10 +420,11 @@ class ClassifierTraining(lightning.LightningModule):
         """Take back what `on_save_checkpoint` added.
 
         Raises:
-            TrainingError: the checkpoint is of another network.
+            TrainingError: the checkpoint is of another network, or of another number of processes.
         """
         self._check_shapes(checkpoint["state_dict"])
         own = checkpoint["shopsight"]
+        self._check_world(len(own["random"]["torch"]))
         self.history = [EpochRow(**row) for row in own["history"]]
         self.best, self.best_epoch = own["best"], own["best_epoch"]
         if self.average is not None:
@@ -421,10 +436,8 @@ class ClassifierTraining(lightning.LightningModule):
         if self._resumed is None:
             return
         states = self._resumed["random"]
-        # With another number of processes the batches are others, and so is the result.
-        if len(states["torch"]) == self._world():
-            own = {name: state[self.global_rank] for name, state in states.items()}
-            restore_random_states(own, self.device)
+        own = {name: state[self.global_rank] for name, state in states.items()}
+        restore_random_states(own, self.device)
         # Killed after early stopping, before the stage was finished: no further epochs.
         self.trainer.should_stop = self._resumed["stopped"]
         self._resumed = None
@@ -437,6 +450,15 @@ class ClassifierTraining(lightning.LightningModule):
         gathered = self.all_gather(tensor.to(self.device))
         assert isinstance(gathered, Tensor)
         return gathered.reshape(-1, *tensor.shape).cpu()
+
+    def _check_world(self, saved: int) -> None:
+        """Refuse to go on with other batches, learning rates and steps than the run began with."""
+        if saved != self._world():
+            raise TrainingError(
+                f"{saved} processes trained until here, which {self._world()} cannot continue",
+                where=str(self.run_folder.last_checkpoint),
+                fix=f"start {saved} processes, on any number of nodes",
+            )
 
     def _check_shapes(self, found: dict[str, Tensor]) -> None:
         wanted = {name: value.shape for name, value in self.state_dict().items()}

@@ -206,7 +206,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     """
     if recipe.tracking.tracker != "none":
         require(recipe.tracking.tracker)
-    device = check_hardware(recipe)
+    hardware = check_hardware(recipe)
     note = unused_gpu_note(recipe.hardware.accelerator)
     if note is not None:
         progress.notify(note)
@@ -226,12 +226,15 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
         training={
-            "precision": pick_precision(recipe.training.precision, device),
+            "precision": pick_precision(recipe.training.precision, hardware.device),
             "progressive_sizes_px": sizes,
         },
         model={"weights": _weights(recipe)},
     )
-    return resolve_batch_size(resolved, device, images=len(catalog)), backbone.weights
+    sized = resolve_batch_size(
+        resolved, hardware.device, devices=hardware.world_size, images=len(catalog)
+    )
+    return sized, backbone.weights
 
 
 def _check_preprocess(recipe: Recipe) -> None:
