@@ -10,13 +10,15 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test test-slow test-all check format docs bench clean
+# Nothing needs make: CONTRIBUTING.md has the same commands without it.
+.PHONY: help demo test test-slow test-all check check-wheels format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
 	@echo "make test       install, then the tests (about two minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
 	@echo "make check      ruff, mypy --strict, import-linter"
+	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
 	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
 	@echo "make bench      the benchmarks of docs/benchmarks.md"
 	@echo "make clean      remove .venv and caches"
@@ -37,6 +39,9 @@ check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-wheels: $(INSTALLED_DEV)
+	$(BIN)/python .ci/check_wheels.py
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff format
