@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
-from shopsight.devices import copy_to_device, float_accumulator
+from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
 from shopsight.errors import TrainingError
 from shopsight.files import atomic_file
 from shopsight.loading.cache import PixelSource
@@ -32,7 +32,12 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 from shopsight.training.ema import ModelEma
 from shopsight.training.losses import ClassificationLoss
-from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
+from shopsight.training.optim import (
+    create_optimizer,
+    may_fuse,
+    parameter_groups,
+    schedule_factor,
+)
 from shopsight.training.random_states import random_states, restore_random_states
 
 STEP_SEED_FACTOR = 1_000_003
@@ -155,7 +160,15 @@ class ClassifierTraining(lightning.LightningModule):
         """The optimizer, and the schedule that moves its rates after each of its steps."""
         settings = self.recipe.optimizer
         groups = parameter_groups(self.model.backbone, self.stages, self.model.head, settings)
-        optimizer = create_optimizer(groups, settings)
+        optimizer = create_optimizer(
+            groups,
+            settings,
+            fused=may_fuse(
+                self.device,
+                mixed_precision=self.recipe.training.precision != "32",
+                clips=self.recipe.training.gradient_clip is not None,
+            ),
+        )
         factor = schedule_factor(
             self.recipe.schedule,
             steps_per_epoch=-(
@@ -203,7 +216,7 @@ class ClassifierTraining(lightning.LightningModule):
             extra=self.data.extra,
             rank=self.global_rank,
             world=self._world(),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=copies_from_pinned(self.device),
         )
 
     def val_dataloader(self) -> OrderedBatches:
@@ -214,6 +227,7 @@ class ClassifierTraining(lightning.LightningModule):
             batch_size=self.recipe.training.resolved_batch_size,
             rank=self.global_rank,
             world=self._world(),
+            pin_memory=copies_from_pinned(self.device),
         )
 
     def _world(self) -> int:
@@ -225,14 +239,21 @@ class ClassifierTraining(lightning.LightningModule):
 
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
         """Targets of a batch, mixed in the same proportion as its images."""
-        own = self.data.targets[batch.rows]
-        if batch.partner_rows is None or batch.lam is None:
-            return own.to(self.device)
-        lam = batch.lam[:, None]
-        other = self.data.targets[batch.partner_rows]
-        return (lam * own + (1.0 - lam) * other).to(self.device)
+        target = self.data.targets[batch.rows]
+        if batch.partner_rows is not None and batch.lam is not None:
+            lam = batch.lam[:, None]
+            target = lam * target + (1.0 - lam) * self.data.targets[batch.partner_rows]
+        # A copy from pageable memory would wait for all steps before this one.
+        if copies_from_pinned(self.device):
+            target = target.pin_memory()
+        return copy_to_device(target, self.device)
 
     # -- one step --------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Have the averaged weights where the network is by now."""
+        if self.average is not None:
+            self.average.follow(self.model)
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums and the progress bar of the epoch."""

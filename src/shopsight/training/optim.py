@@ -60,15 +60,42 @@ def parameter_groups(
 
 
 def create_optimizer(
-    groups: list[dict[str, Any]], settings: OptimizerSettings
+    groups: list[dict[str, Any]], settings: OptimizerSettings, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW over the groups, whose rates and decays count."""
+    """SGD with momentum, Adam or AdamW over the groups, whose rates and decays count.
+
+    Args:
+        groups: see `parameter_groups`.
+        settings: the kind and its numbers.
+        fused: whether a step is one kernel for many tensors, see `may_fuse`; else torch decides.
+    """
+    # None, and not False: on CUDA torch then at least groups tensors ("foreach").
+    fuse = True if fused else None
     if settings.name == "sgd":
         return torch.optim.SGD(
-            groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
+            groups,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            fused=fuse,
         )
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.lr, betas=ADAM_BETAS)
+    return kind(groups, lr=settings.lr, betas=ADAM_BETAS, fused=fuse)
+
+
+def may_fuse(device: torch.device, *, mixed_precision: bool, clips: bool) -> bool:
+    """Whether the optimizer's step may be one kernel.
+
+    On CUDA alone: results on the CPU stay as they are. Lightning refuses to clip the gradients of
+    a fused optimizer in mixed precision, because with fp16 that would undo the loss scaling by
+    itself, and does not tell bf16 from fp16 there.
+
+    Args:
+        device: of the parameters.
+        mixed_precision: whether training is in bf16 or fp16.
+        clips: whether gradients are clipped.
+    """
+    return device.type == "cuda" and not (mixed_precision and clips)
 
 
 def schedule_factor(
