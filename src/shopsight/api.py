@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from shopsight.read_options import ReadOptions as ReadOptions
     from shopsight.read_options import flag_of as flag_of
     from shopsight.runs.run_folder import RunFolder as RunFolder
+    from shopsight.safe_names import safe_name as safe_name
     from shopsight.text import command_line as command_line
     from shopsight.text import count_text as count_text
     from shopsight.text import duration_text as duration_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from huggingface_hub import constants
 
 from shopsight import runtime
 from shopsight.datasets import huggingface
-from shopsight.datasets.huggingface import open_huggingface
+from shopsight.datasets.huggingface import cache_name, open_huggingface, split_handle
 from shopsight.errors import SourceError
 
 NAME = "hf:no-such-owner/no-such-name"
@@ -58,3 +59,29 @@ def test_a_name_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> N
 def test_other_errors_keep_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     error = refused(monkeypatch, ValueError("Unknown split.\nmore"), reach=True)
     assert error.what == "cannot be loaded: Unknown split."
+
+
+@pytest.mark.parametrize(
+    ("handle", "parts", "folder"),
+    [
+        ("owner/name", ("owner/name", ""), "hf--owner--name"),
+        ("owner/name:large", ("owner/name", "large"), "hf--owner--name%3Alarge"),
+        ("C:\\sets\\shoes", ("C:\\sets\\shoes", ""), "hf--C%3A%5Csets%5Cshoes"),
+        ("C:/sets/shoes:large", ("C:/sets/shoes", "large"), "hf--C%3A--sets--shoes%3Alarge"),
+    ],
+)
+def test_names_that_windows_refuses(handle: str, parts: tuple[str, str], folder: str) -> None:
+    assert split_handle(handle) == parts
+    assert cache_name(handle) == folder
+
+
+def test_folders_of_one_name_share_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other", "one:two"):
+        (tmp_path / name / "sets").mkdir(parents=True)
+    names = {cache_name(str(tmp_path / name / "sets")) for name in ("one", "other", "one:two")}
+    assert len(names) == 3
+    monkeypatch.chdir(tmp_path / "one")
+    assert cache_name("sets") == cache_name(str(tmp_path / "one" / "sets"))
+    assert split_handle(str(tmp_path / "one:two" / "sets"))[1] == ""

@@ -5,6 +5,7 @@ Each step prints the command line that does the same.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def _train() -> str:
     """Audit and train until a run is finished, and give its folder."""
     while True:
         data = _ask("Photos: a folder with a sub-folder per class, a table, or a data set's name")
-        out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / Path(data).stem)))
+        out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / _run_name(data))))
         audited = _audited(data, Path(f"{out}-audit"))
         if audited is None:
             continue
@@ -155,7 +156,8 @@ def _label_images(model: str) -> None:
     if not images.exists():
         print_note(f"nothing at {images}")
         return
-    out = _ask("Table to write (.csv, .parquet, .jsonl)", default=f"{images.stem}-predictions.csv")
+    name = images.absolute().stem or "images"
+    out = _ask("Table to write (.csv, .parquet, .jsonl)", default=f"{name}-predictions.csv")
     if not _predicted(model, images, Path(out)):
         return
     if Path(out).suffix == ".csv":
@@ -224,6 +226,12 @@ def _errors_noted() -> Iterator[None]:
         yield
     except ShopsightError as error:
         print_note(f"error: {error}")
+
+
+def _run_name(data: str) -> str:
+    r"""`"D:\photos\shoes.csv"` -> `"shoes"`; `"hf:owner/name:config"` -> `"name%3Aconfig"`."""
+    last = re.split(r"[/\\]", data.rstrip("/\\"))[-1]
+    return api.safe_name(Path(last).stem or "run")
 
 
 def _free_name(path: Path) -> str:

@@ -14,8 +14,10 @@ from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
+from shopsight.files import sha256_bytes
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
+from shopsight.safe_names import safe_name
 from shopsight.training.prepare import resolve
 
 
@@ -97,8 +99,12 @@ def compare_backbones(
 
 
 def run_for(backbone: str, out: str | Path) -> RunFolder:
-    """Name the run folder of a backbone among others in `out`."""
-    return RunFolder(Path(out) / re.sub(r"[^\w.-]+", "-", backbone))
+    """Name the run folder of a backbone among others in `out`: "timm-resnet18"."""
+    library, _, name = backbone.partition(":")
+    plain = re.sub(r"[^\w.-]+", "-", name)
+    # Names that become equal this way, such as a/b and a-b, must not share a run.
+    mark = "" if plain == name else f"-{sha256_bytes(backbone.encode())[:8]}"
+    return RunFolder(Path(out) / safe_name(f"{library}-{plain}{mark}"))
 
 
 def finished_run(

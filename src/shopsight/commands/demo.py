@@ -20,9 +20,9 @@ from shopsight.errors import ShopsightError, SourceError
 from shopsight.files import atomic_folder, read_json
 from shopsight.images.decode import decode, read_bytes
 from shopsight.inference.predictor import Prediction
-from shopsight.inference.writers import folder_name
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
+from shopsight.safe_names import unique_names
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
@@ -132,9 +132,10 @@ def _write_samples(run: RunFolder, folder: Path) -> dict[str, str]:
     table = test.table.with_row_index("row").unique("label", keep="first").sort("label")
     refs = test.refs()
     truth = {}
+    names = unique_names(catalog.labels)
     with atomic_folder(folder) as part:
         for row, label in table.select("row", "label").iter_rows():
-            name = f"{folder_name(label)}.png"
+            name = f"{names[label]}.png"
             Image.fromarray(decode(read_bytes(refs[row]))).save(part / name)
             truth[str(folder / name)] = label
     return truth

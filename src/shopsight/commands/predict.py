@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.writers import check_suffix, recorded
 from shopsight.inference.writers import sort_into as copy_into
+from shopsight.safe_names import unique_names
 
 
 def predict(
@@ -37,7 +38,8 @@ def predict(
         top: how many labels to give, at most as many as the model has.
         batch_size: images that the network sees at once.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
-        sort_into: a folder; each image is copied into its sub-folder LABEL/.
+        sort_into: a folder; each image is copied into its sub-folder LABEL/, named so that every
+            file system takes it and no two labels share one.
         on_error: "report" gives an image that cannot be read as a `Prediction` with an `error`.
         device: of a model that is not open yet: its name, see `shopsight.devices`.
 
@@ -51,7 +53,8 @@ def predict(
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
-    return _written(predictions, top=top, out=out, sort_into=sort_into)
+    folder_names = unique_names(predictor.labels)
+    return _written(predictions, top=top, out=out, sort_into=sort_into, folder_names=folder_names)
 
 
 def _open(model: str | Path, device: str) -> Predictor:
@@ -69,6 +72,7 @@ def _written(
     top: int,
     out: str | Path | None,
     sort_into: str | Path | None,
+    folder_names: Mapping[str, str],
 ) -> Iterator[Prediction]:
     """Hand the predictions on, each after it was recorded and its image copied."""
     with ExitStack() as stack:
@@ -77,5 +81,5 @@ def _written(
             if record is not None:
                 record(prediction)
             if sort_into is not None:
-                copy_into(sort_into, prediction)
+                copy_into(sort_into, prediction, folder_names)
             yield prediction

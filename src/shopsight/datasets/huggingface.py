@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,9 +17,10 @@ from shopsight.catalog.columns import LABEL_NAMES, ranked
 from shopsight.catalog.folders import split_of
 from shopsight.errors import CatalogError, ExtraMissingError, SourceError
 from shopsight.extras import require
-from shopsight.files import atomic_folder, cache_folder
+from shopsight.files import atomic_folder, cache_folder, sha256_bytes
 from shopsight.progress import task
 from shopsight.runtime import fail_fast_offline
+from shopsight.safe_names import safe_name
 from shopsight.text import counted, listed
 
 PREFIX = "hf:"
@@ -33,20 +35,20 @@ SUFFIX_OF_START = (
 
 
 def open_huggingface(name: str) -> Catalog:
-    """Read a data set of the Hub, downloaded the first time.
+    r"""Read a data set of the Hub, downloaded the first time.
 
     Labels are the names of a ClassLabel (several per image for a sequence of them), else the values
     of a column named like a label. Splits named train, validation and test are kept.
 
     Args:
-        name: `hf:owner/name`, `hf:owner/name:config`, or `hf:` and a local folder.
+        name: `hf:owner/name`, `hf:owner/name:config`, or `hf:` and a local folder (`hf:C:\sets`).
 
     Raises:
         SourceError: `datasets` is not installed, or the data set cannot be loaded.
         CatalogError: it holds no images.
     """
     handle = name.removeprefix(PREFIX)
-    kept = cache_folder() / "datasets" / ("hf--" + handle.strip("/").replace("/", "--"))
+    kept = cache_folder() / "datasets" / cache_name(handle)
     if not (kept / TABLE).is_file():
         parts = _load(handle)
         with atomic_folder(kept) as folder:
@@ -62,8 +64,32 @@ def open_huggingface(name: str) -> Catalog:
     return Catalog(table, name, str(kept), notes=tuple(notes))
 
 
+def cache_name(handle: str) -> str:
+    """Name the folder of a data set in the cache: "hf--owner--name"."""
+    path, config = split_handle(handle)
+    if Path(path).exists():
+        # Folders of one name, and one seen from several working folders.
+        folder = Path(path).absolute().as_posix()
+        path = f"{Path(folder).name}--{sha256_bytes(folder.encode())[:16]}"
+    colon = ":" if config else ""
+    return safe_name(f"hf--{path.strip('/').replace('/', '--')}{colon}{config}")
+
+
+def split_handle(handle: str) -> tuple[str, str]:
+    r"""Split a handle into repository or folder, and configuration; either may be empty.
+
+    >>> split_handle("owner/name:large"), split_handle(r"C:\sets\shoes:large")
+    (('owner/name', 'large'), ('C:\\sets\\shoes', 'large'))
+    """
+    if Path(handle).exists():
+        return handle, ""
+    drive = handle[:2] if re.match(r"[A-Za-z]:[\\/]", handle) else ""
+    path, _, config = handle.removeprefix(drive).partition(":")
+    return drive + path, config
+
+
 def _load(handle: str) -> dict[str, Any]:
-    path, _, config = handle.partition(":")
+    path, config = split_handle(handle)
     try:
         datasets = require("datasets")
     except ExtraMissingError as error:
@@ -82,7 +108,7 @@ def _load(handle: str) -> dict[str, Any]:
 
 
 def _not_loaded(handle: str, error: Exception) -> SourceError:
-    path, where = handle.partition(":")[0], PREFIX + handle
+    path, where = split_handle(handle)[0], PREFIX + handle
     kinds = {kind.__name__ for kind in type(error).__mro__}
     # The hub's HTTP client, and with it the class of its errors, has changed more than once.
     if kinds & {"ConnectionError", "ConnectError", "TimeoutError", "TimeoutException"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
@@ -16,10 +16,9 @@ from shopsight.errors import ShopsightError
 from shopsight.files import atomic_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
+from shopsight.safe_names import is_safe, safe_name
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
-# What some file system refuses in a name, and the escape character itself.
-_UNSAFE_IN_A_NAME = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
 
 
 @runtime_checkable
@@ -135,11 +134,18 @@ def _csv_recorder(file: IO[str], top: int) -> Recorder:
     return record
 
 
-def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
-    """Copy the image of `prediction` into `folder/LABEL/`.
+def sort_into(
+    folder: Path | str, prediction: Prediction, folder_names: Mapping[str, str]
+) -> Path | None:
+    """Copy the image of `prediction` into the sub-folder of its label.
 
     Nothing is ever overwritten: a file of the same name and content stays, and beside one of the
     same name and other content the new one gets a number.
+
+    Args:
+        folder: Where the sub-folders are made.
+        prediction: An image with its labels.
+        folder_names: The sub-folder of each label, see `shopsight.safe_names.unique_names`.
 
     Returns:
         Where the image is now; None when it could not be read.
@@ -150,9 +156,10 @@ def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
     if prediction.error is not None:
         return None
     content = read_bytes(prediction.source)
-    subfolder = Path(folder) / folder_name(prediction.labels[0])
+    subfolder = Path(folder) / folder_names[prediction.labels[0]]
     # The source may be a path, a URL, or an image within a container ("file#3").
     name = re.split(r"[/\\#]", prediction.source)[-1]
+    name = name if is_safe(name) else safe_name(name)
     target = subfolder / name
     number = 2
     while target.exists():
@@ -163,11 +170,3 @@ def sort_into(folder: Path | str, prediction: Prediction) -> Path | None:
     with atomic_file(target) as temporary:
         temporary.write_bytes(content)
     return target
-
-
-def folder_name(label: str) -> str:
-    """A label as the name of a folder: characters that some file system refuses become %XX.
-
-    Two labels never share a name, because % itself is escaped.
-    """
-    return _UNSAFE_IN_A_NAME.sub(lambda match: f"%{ord(match[0]):02X}", label) or "%"
