@@ -13,7 +13,14 @@ from pathlib import Path
 
 import torch
 
-from shopsight.devices import has_mps
+from shopsight.commands.machine import (
+    NvidiaDriver,
+    cpu_name,
+    long_paths_enabled,
+    memory_bytes,
+    nvidia_driver,
+)
+from shopsight.devices import has_mps, pick_device
 from shopsight.files import cache_folder, free_bytes, human_bytes
 from shopsight.prefetch import core_count
 from shopsight.training.precision import pick_precision
@@ -54,26 +61,91 @@ def versions() -> list[Fact]:
 
 
 def devices() -> list[Fact]:
-    """Cores, memory, accelerators, and the number format that training would use on each."""
-    capability = torch.backends.cpu.get_cpu_capability()
+    """Cores, memory, accelerators, and which of them shopsight computes on."""
     cpu = torch.device("cpu")
     facts = [
-        Fact("devices", "cpu", f"{_cpu_name()}, {core_count()} cores for this process"),
-        Fact("devices", "cpu instructions", capability),
+        Fact("devices", "cpu", f"{cpu_name()}, {core_count()} cores for this process"),
+        Fact("devices", "cpu instructions", torch.backends.cpu.get_cpu_capability()),
         Fact("devices", "cpu precision", f"{pick_precision('auto', cpu)} in training"),
         Fact("devices", "torch threads", str(torch.get_num_threads())),
     ]
-    memory = _memory_bytes()
+    memory = memory_bytes()
     if memory is not None:
         facts.append(Fact("devices", "memory", human_bytes(memory)))
-    return facts + _cuda_facts() + _mps_facts()
+    build = TorchBuild.installed()
+    facts.append(Fact("devices", "torch build", build.text()))
+    if torch.cuda.is_available():
+        facts += _usable_cuda()
+    else:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        facts.append(unusable_cuda(build, nvidia_driver(), visible=hidden))
+    return [*facts, *_mps(), _chosen()]
 
 
-def _cuda_facts() -> list[Fact]:
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
-        value = f"none usable (torch is built for CUDA {built})" if built else "torch built without"
-        return [Fact("devices", "cuda", value)]
+@dataclass(frozen=True)
+class TorchBuild:
+    """What torch was compiled for; a wheel without CUDA cannot use any NVIDIA GPU.
+
+    Attributes:
+        version: torch's version.
+        cuda: CUDA's, for example "13.0"; None in a build without.
+        rocm: ROCm's, for AMD's GPUs, which torch also names "cuda"; None in a build without.
+    """
+
+    version: str
+    cuda: str | None = None
+    rocm: str | None = None
+
+    @classmethod
+    def installed(cls) -> TorchBuild:
+        """That of the torch which is imported."""
+        return cls(torch.__version__, torch.version.cuda, torch.version.hip)
+
+    def text(self) -> str:
+        """For example "2.14.1 for CUDA 13.0"."""
+        if self.rocm is not None:
+            return f"{self.version} for ROCm {self.rocm}"
+        if self.cuda is not None:
+            return f"{self.version} for CUDA {self.cuda}"
+        return f"{self.version} without CUDA"
+
+
+def unusable_cuda(build: TorchBuild, driver: NvidiaDriver | None, *, visible: str | None) -> Fact:
+    """Say why torch uses no CUDA device, and what to do where there is a GPU for it.
+
+    Args:
+        build: The installed torch.
+        driver: NVIDIA's; None where there is no NVIDIA GPU.
+        visible: The variable CUDA_VISIBLE_DEVICES.
+    """
+    if driver is None or build.rocm is not None:
+        return Fact("devices", "cuda", "no usable GPU found")
+    gpus = f"{', '.join(driver.gpus)} (driver {driver.version} for CUDA {driver.cuda})"
+    if build.cuda is None:
+        value = f"{gpus} cannot be used: this torch is built without CUDA"
+        advice = 'install torch with the command that PyTorch\'s page "Get started" shows for CUDA'
+    elif visible is not None:
+        value = f"{gpus} is hidden by CUDA_VISIBLE_DEVICES={visible}"
+        advice = "unset CUDA_VISIBLE_DEVICES, or name a GPU that exists: 0 is the first"
+    elif _major(driver.cuda) < _major(build.cuda):
+        value = f"{gpus} cannot be used: this torch needs a driver for CUDA {build.cuda}"
+        advice = f"update NVIDIA's driver, or install a torch build for CUDA {driver.cuda} or older"
+    else:
+        value = f"{gpus} cannot be used by this torch"
+        advice = 'python -c "import torch; torch.cuda.init()"   (says why)'
+    return Fact("devices", "cuda", value, advice)
+
+
+def _major(version: str) -> float:
+    """The first number of a version; infinite where it is not known.
+
+    Drivers run programs for any CUDA of their major version or an older one.
+    """
+    first = version.partition(".")[0]
+    return int(first) if first.isdecimal() else float("inf")
+
+
+def _usable_cuda() -> list[Fact]:
     facts = []
     for index in range(torch.cuda.device_count()):
         device = torch.device("cuda", index)
@@ -84,11 +156,17 @@ def _cuda_facts() -> list[Fact]:
     return facts
 
 
-def _mps_facts() -> list[Fact]:
+def _mps() -> list[Fact]:
     if not has_mps():
         return []
     value = "usable, when it is asked for: --device mps, --set hardware.accelerator=mps"
     return [Fact("devices", "mps", value)]
+
+
+def _chosen() -> Fact:
+    """Where training and prediction compute unless they are asked for another device."""
+    device = pick_device("auto")
+    return Fact("devices", "auto", f"{device.type}, for training and for prediction")
 
 
 def storage() -> list[Fact]:
@@ -101,7 +179,18 @@ def storage() -> list[Fact]:
         facts.append(Fact("disk", name, f"{folder}: {human_bytes(free)} free", advice))
     size = _folder_bytes(cache)
     facts.append(Fact("disk", "cache size", human_bytes(size) if size else "empty"))
-    return facts
+    enabled = long_paths_enabled()
+    return facts if enabled is None else [*facts, long_paths(enabled=enabled)]
+
+
+def long_paths(*, enabled: bool) -> Fact:
+    """Whether Windows allows long paths to programs, and the command that makes it do so."""
+    if enabled:
+        return Fact("disk", "long paths", "allowed")
+    key = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
+    command = f"reg add {key} /v LongPathsEnabled /t REG_DWORD /d 1 /f"
+    value = "not allowed: files whose path has 260 characters or more may fail to open"
+    return Fact("disk", "long paths", value, f"{command}   (as administrator)")
 
 
 def extras() -> list[Fact]:
@@ -128,24 +217,6 @@ def installed_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu_name() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        match = re.search(
-            r"^model name\s*:\s*(.+)$", listing.read_text(encoding="utf-8"), re.MULTILINE
-        )
-        if match:
-            return match[1]
-    return platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
         return None
 
 
