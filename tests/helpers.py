@@ -100,6 +100,12 @@ def train_small(
     return out
 
 
+def set_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let `folder` be the user's home, on every platform."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(folder))
+
+
 class Recorder:
     """A progress listener that keeps every note."""
 

@@ -17,6 +17,7 @@ from shopsight.files import (
     use_cache_dir,
     write_json,
 )
+from tests.helpers import set_home
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_errors_are_cut_at_five_details_with_their_total() -> None:
 def test_the_cache_folder_is_chosen_for_a_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    set_home(monkeypatch, tmp_path)
     monkeypatch.delenv("SHOPSIGHT_CACHE")
     assert cache_folder() == tmp_path / ".cache" / "shopsight"
     assert not cache_folder_is_chosen()

@@ -539,4 +539,5 @@ def pytest_addoption() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(subprocess.call([sys.executable, *sys.argv[1:]], env=inherit()))
+    # The command takes this process over: who ends the one ends the other.
+    os.execve(sys.executable, [sys.executable, *sys.argv[1:]], inherit())

@@ -31,7 +31,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     part = _beside(path)
     try:
         yield part
-        with part.open("rb") as written:
+        with part.open("r+b") as written:
             os.fsync(written.fileno())
         part.replace(path)
     finally:

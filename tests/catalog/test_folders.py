@@ -44,6 +44,7 @@ def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
     assert dict(scan.others) == {".txt": 1, ".csv": 1, "no suffix": 1}
 
 
+@pytest.mark.posix("symbolic links need a privilege on Windows")
 def test_scan_follows_links_but_not_in_circles(tmp_path: Path) -> None:
     init_run_folder(tmp_path / "elsewhere", "1.jpg")
     root = init_run_folder(tmp_path / "shop", "hat/2.jpg")

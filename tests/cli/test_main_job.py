@@ -14,7 +14,7 @@ import pytest
 
 from shopsight.catalog.catalog import Catalog
 from tests.datasets.test_registry import mapping_tables
-from tests.helpers import SMALL, ProductPhotos, Shopsight, make_products
+from tests.helpers import SMALL, ProductPhotos, Shopsight, make_products, set_home
 
 
 def _spoil(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_train_reports_what_is_wrong_before_it_starts(
 @pytest.fixture
 def no_cache_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a new terminal: only `--cache-dir`, or else the home folder, says where to keep."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    set_home(monkeypatch, tmp_path / "home")
     monkeypatch.delenv("SHOPSIGHT_CACHE")
 
 
@@ -287,6 +287,7 @@ def test_folds_score_every_image_once(
 
 
 @pytest.mark.slow
+@pytest.mark.posix("Ctrl-C of one process alone is not to be had on Windows")
 def test_interrupted_training_prints_how_to_resume(
     product_photos: ProductPhotos, tmp_path: Path, shopsight: Shopsight
 ) -> None:
