@@ -433,10 +433,14 @@ class WindowsModule(ModuleType):
         return getattr(self.__dict__["_real"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.__dict__["_real"], name, value)
+        if MISSING[self.__name__].fullmatch(name):  # added by a test, for our code alone
+            self.__dict__[name] = value
+        else:
+            setattr(self.__dict__["_real"], name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self.__dict__["_real"], name)
+        if self.__dict__.pop(name, None) is None:
+            delattr(self.__dict__["_real"], name)
 
     def __dir__(self) -> list[str]:
         return [name for name in dir(self._real) if not MISSING[self.__name__].fullmatch(name)]

@@ -98,7 +98,7 @@ def test_tensors_of_half_precision(tmp_path: Path) -> None:
         assert tensors["head.classifier.weight"].dtype == stored
         weight = model.state_dict()["head.classifier.weight"]
         assert torch.equal(torch.from_numpy(tensors["head.classifier.weight"]).to(dtype), weight)
-        bundle = written(tmp_path / str(stored), model, info)
+        bundle = written(tmp_path / stored.__name__, model, info)
         assert torch.equal(
             build_model(bundle).state_dict()["head.classifier.weight"].to(dtype), weight
         )

@@ -108,9 +108,10 @@ def read_bytes(ref: str) -> bytes:
                 data = file.read()
     except FileNotFoundError:
         raise ImageError("missing", "no such file", where=ref) from None
-    except IsADirectoryError:
-        raise ImageError("not an image", "this is a folder", where=ref) from None
     except OSError as error:
+        # Windows says "permission denied" of a folder.
+        if Path(ref).is_dir():
+            raise ImageError("not an image", "this is a folder", where=ref) from None
         raise ImageError("unreadable", error.strerror or str(error), where=ref) from error
     if not data:
         raise ImageError("empty", "the file has no bytes", where=ref)

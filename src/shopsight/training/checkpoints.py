@@ -128,9 +128,11 @@ def _sha256_of(tree: Any) -> str:
 
 def _flush(path: Path) -> None:
     """Have the file's bytes, or the folder's names, on disk before what comes next."""
-    if path.is_dir() and os.name != "posix":
+    # Windows flushes what is open for writing, and opens no folder; POSIX opens one for reading.
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except PermissionError:
         return
-    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
