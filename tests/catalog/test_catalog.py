@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.catalog.catalog import Catalog, full_path
+from shopsight.catalog.catalog import Catalog, about_path
 from shopsight.errors import CatalogError
+from shopsight.files import write_json
+from shopsight.paths import join
 
 
 def full_catalog(root: str = "/photos") -> Catalog:
@@ -90,7 +93,7 @@ def test_take_keeps_the_given_order() -> None:
     ],
 )
 def test_references(root: str, image: str, ref: str) -> None:
-    assert full_path(root, image) == ref
+    assert join(root, image) == ref
 
 
 def test_relative_roots_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +180,31 @@ words = st.lists(
 def test_different_names_have_different_fingerprints(first: list[str], second: list[str]) -> None:
     one, two = (Catalog(pl.DataFrame({"image": names}), "x") for names in (first, second))
     assert (one.fingerprint() == two.fingerprint()) == (first == second)
+
+
+def about_of(table: Path) -> dict[str, object]:
+    return dict(json.loads(about_path(table).read_text(encoding="utf-8")))
+
+
+def test_images_on_another_drive_have_no_way_from_here(tmp_path: Path) -> None:
+    """Windows knows no relative path from C: to D:; the catalog is written and read even so."""
+    path = tmp_path / "splits.csv"
+    Catalog(pl.DataFrame({"image": ["1.jpg"]}), "shop", "D:\\photos").write(path)
+    about = about_of(path)
+    assert about["root"] == "D:/photos"
+    write_json(about_path(path), {name: about[name] for name in about if name != "root_from_here"})
+    found = Catalog.read(path)
+    assert found.root == "D:/photos"
+    assert found.refs() == ["D:/photos/1.jpg"]
+
+
+def test_a_catalog_that_windows_wrote_finds_its_images_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "runs").mkdir()
+    path = tmp_path / "runs" / "splits.csv"
+    Catalog(pl.DataFrame({"image": ["1.jpg"]}), "shop", str(tmp_path / "photos")).write(path)
+    assert about_of(path)["root_from_here"] == "../photos"
+    for way in ("../photos", "..\\photos"):
+        windows = {"root": "C:\\shop\\photos", "root_from_here": way}
+        write_json(about_path(path), about_of(path) | windows)
+        assert Catalog.read(path).refs() == [(tmp_path / "photos" / "1.jpg").as_posix()]

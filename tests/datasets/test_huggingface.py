@@ -75,6 +75,7 @@ def test_names_that_windows_refuses(handle: str, parts: tuple[str, str], folder:
     assert cache_name(handle) == folder
 
 
+@pytest.mark.posix("needs a colon in a name")
 def test_folders_of_one_name_share_no_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

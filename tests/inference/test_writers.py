@@ -71,6 +71,7 @@ def test_other_suffixes_are_refused() -> None:
 NAMES = unique_names(["hats/caps", "Shirt", "shirt", "aux"])
 
 
+@pytest.mark.posix("needs a question mark in a name")
 def test_labels_that_some_file_system_confuses_get_folders_of_their_own(tmp_path: Path) -> None:
     source = tmp_path / "what?.jpg"
     source.write_bytes(b"one")

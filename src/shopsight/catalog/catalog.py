@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +18,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, Int64
 
+from shopsight import paths
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, read_json, write_json
 from shopsight.text import counted
@@ -33,8 +32,6 @@ METADATA_KEY = "shopsight"
 """Key of what shopsight adds to the metadata of a Parquet file."""
 
 LABEL_SEPARATORS = ("|", ";", "\x1f")
-# An absolute path (also with a drive letter) or a URL.
-ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +69,8 @@ class Catalog:
 
     def refs(self) -> list[str]:
         """Absolute paths or URLs, one per row, as `images.decode.read_bytes` takes them."""
-        base = self.root if "://" in self.root else str(Path(self.root).absolute())
-        return [full_path(base, image) for image in self.table["image"].to_list()]
+        base = paths.full(self.root)
+        return [paths.join(base, image) for image in self.table["image"].to_list()]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -252,13 +249,6 @@ class Catalog:
         return hot
 
 
-def full_path(root: str, image: str) -> str:
-    """The full path or URL of `image`, which may be relative to `root`."""
-    if ABSOLUTE.match(image):
-        return image
-    return f"{root.rstrip('/')}/{image}"
-
-
 def about_path(csv: Path) -> Path:
     """The file beside a CSV in which `Catalog.write` keeps its name and root."""
     return csv.with_name(f"{csv.stem}.about.json")
@@ -318,19 +308,25 @@ def _free_separator(labels: Sequence[str]) -> str:
 
 
 def _root_record(root: str, path: Path) -> dict[str, str]:
-    if not root or "://" in root:
+    if not root or paths.is_url(root):
         return {"root": root}
-    absolute = str(Path(root).absolute())
+    absolute = paths.full(root)
     # The relative path lets a table move together with its images.
-    return {"root": absolute, "root_from_here": os.path.relpath(absolute, path.absolute().parent)}
+    way = paths.relative(absolute, str(path.absolute().parent))
+    return {"root": absolute} | ({} if way is None else {"root_from_here": way})
 
 
 def _root_from_record(about: dict[str, Any], path: Path) -> str:
     root = str(about["root"])
-    if not root or "://" in root or Path(root).is_dir():
+    way = about.get("root_from_here")
+    if not root or way is None or paths.is_url(root) or Path(root).is_dir():
         return root
-    beside = path.absolute().parent / str(about.get("root_from_here", ""))
-    return str(beside.resolve()) if beside.is_dir() else root
+    # Earlier versions wrote the backslashes of Windows.
+    for found in (str(way), str(way).replace("\\", "/")):
+        beside = path.absolute().parent / found
+        if beside.is_dir():
+            return beside.resolve().as_posix()
+    return root
 
 
 def _read_own_csv(path: Path, label_separator: str | None) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
         if len(splits) > 1:
             raise _mixed(tops, splits, root)
         catalog = _with_classes(table, name, root)
-    return catalog.with_notes(*_about_others(scan))
+    return catalog.with_notes(*_about_others(scan), *scan.notes())
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
         table = table.with_columns(
             pl.col("split").str.to_lowercase().replace_strict(SPLIT_OF_NAME, default=None)
         )
-    return Catalog(table, name, root, notes=tuple(notes), unlisted=tuple(left))
+    return Catalog(table, name, root, notes=(*notes, *scan.notes()), unlisted=tuple(left))
 
 
 def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
@@ -248,7 +248,9 @@ def _about_others(scan: Scan) -> list[str]:
 
 def _no_images(scan: Scan, root: str) -> CatalogError:
     others = [f"{count} files with {suffix}" for suffix, count in scan.others.most_common()]
-    return CatalogError("this folder has no image files", where=root, details=others)
+    return CatalogError(
+        "this folder has no image files", where=root, details=[*scan.denied_notes(), *others]
+    )
 
 
 def _mixed(tops: list[str], splits: dict[str, str], root: str) -> CatalogError:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import fsspec
 import polars as pl
 
-from shopsight.catalog.catalog import ABSOLUTE
 from shopsight.catalog.columns import IMAGE_NAMES, as_text, canonical, ranked
-from shopsight.catalog.scan import is_image
+from shopsight.catalog.scan import is_image, is_litter
 from shopsight.errors import CatalogError
+from shopsight.paths import is_full, is_url, join, parent_of
 from shopsight.text import counted, listed
 
 SAMPLED_ROWS = 50
@@ -43,30 +45,119 @@ class ImagePaths:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder.
+
+    Attributes:
+        files: file names, by name and, for images, also by name without suffix.
+        folders: names of the folders in it.
+    """
+
+    files: dict[str, str]
+    folders: frozenset[str] = frozenset()
+
+    @cached_property
+    def files_by_plain(self) -> dict[str, list[str]]:
+        """The keys of `files` that are equal but for case and Unicode form."""
+        return _by_plain(self.files)
+
+    @cached_property
+    def folders_by_plain(self) -> dict[str, list[str]]:
+        """The folders' names that are equal but for case and Unicode form."""
+        return _by_plain(self.folders)
+
+    def find_file(self, name: str) -> list[str]:
+        """The file of this name, else those whose names differ in case or Unicode form alone."""
+        if name in self.files:
+            return [self.files[name]]
+        return [self.files[key] for key in self.files_by_plain.get(plain(name), ())]
+
+    def find_folder(self, name: str) -> list[str]:
+        """The folder of this name, else those whose names differ in case or form alone."""
+        # What leads elsewhere is in no listing.
+        if name in self.folders or name in {"", ".", ".."}:
+            return [name]
+        return self.folders_by_plain.get(plain(name), [])
+
+
 @dataclass
 class Folders:
-    """Listings of folders, each folder read once."""
+    """Listings of folders, each folder read once.
 
-    _kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    Windows and macOS open `img_1.jpg` where the table says `IMG_1.JPG`, and macOS takes both forms
+    of an accented letter for one. Names are looked up in listings, so that a table leads to the
+    same files on every system, under the names that these have.
+    """
 
-    def find(self, root: str, name: str) -> str | None:
-        """The file `name` under `root`, with a suffix added if it lacks one; None when missing."""
+    _listings: dict[str, Listing] = field(default_factory=dict)
+    _heads: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def find(self, root: str, name: str) -> list[str]:
+        """The files under `root` that a table may mean by `name`, with their own names.
+
+        Args:
+            root: a folder or URL.
+            name: a path, with slashes of either kind; an image's suffix may be missing.
+
+        Returns:
+            One where it is clear, none where it is missing, several where no name is exactly this
+            one and several differ from it in case or Unicode form alone.
+        """
+        found = self._find(root, name.replace("\\", "/"))
+        # On POSIX a backslash can be a letter of a name.
+        return self._find(root, name) if not found and "\\" in name else found
+
+    def listing(self, folder: str) -> Listing:
+        """What lies in a folder; nothing where it cannot be listed."""
+        if folder not in self._listings:
+            files, folders = _names_in(folder)
+            stems = {name.rpartition(".")[0]: name for name in reversed(files) if is_image(name)}
+            self._listings[folder] = Listing(
+                stems | {name: name for name in files}, frozenset(folders)
+            )
+        return self._listings[folder]
+
+    def _find(self, root: str, name: str) -> list[str]:
         head, slash, base = name.rpartition("/")
-        inside = f"{root}/{head}" if slash else root
-        folder = (head or "/") if ABSOLUTE.match(name) else inside
-        if folder.startswith(("http://", "https://")):
+        start = f"{head}{slash}" if is_full(name) else root
+        if start.startswith(("http://", "https://")):
             # Web servers give no listings: the audit finds what is missing.
-            return name
-        hit = self.listing(folder).get(base)
-        return None if hit is None else f"{head}{slash}{hit}"
+            return [name]
+        if is_full(name):
+            return [f"{head}{slash}{hit}" for hit in self.listing(head or "/").find_file(base)]
+        return [
+            f"{found}{hit}"
+            for found in self._folders(root, head)
+            for hit in self.listing(join(root, found).rstrip("/") or "/").find_file(base)
+        ]
 
-    def listing(self, folder: str) -> dict[str, str]:
-        """The files of a folder, by name and, for images, also by name without suffix."""
-        if folder not in self._kept:
-            names = _names_in(folder)
-            stems = {name.rpartition(".")[0]: name for name in reversed(names) if is_image(name)}
-            self._kept[folder] = stems | {name: name for name in names}
-        return self._kept[folder]
+    def _folders(self, root: str, head: str) -> list[str]:
+        """The folders under `root` that `head` may mean, each empty or with a slash at its end."""
+        if not head:
+            return [""]
+        if is_url(root):
+            return [f"{head}/"]
+        if (root, head) not in self._heads:
+            parent, _, last = head.rpartition("/")
+            self._heads[root, head] = [
+                f"{above}{folder}/"
+                for above in self._folders(root, parent)
+                for folder in self.listing(join(root, above).rstrip("/") or "/").find_folder(last)
+            ]
+        return self._heads[root, head]
+
+
+def plain(name: str) -> str:
+    """Equal for names that differ in upper and lower case or in Unicode form alone."""
+    return unicodedata.normalize("NFC", name.lower())
+
+
+def _by_plain(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(plain(name), []).append(name)
+    return found
 
 
 def find_image_paths(
@@ -97,22 +188,25 @@ def find_image_paths(
 
 
 def _roots(path: str, images_root: str | None) -> list[str]:
-    home = path.rpartition("/")[0] or "."
+    home = parent_of(path)
     if images_root is not None:
-        if "://" in images_root or Path(images_root).is_dir():
+        if is_url(images_root):
             return [images_root.rstrip("/")]
-        beside = f"{home}/{images_root}".rstrip("/")
-        if "://" in home or Path(beside).is_dir():
+        if Path(images_root).is_dir():
+            return [Path(images_root).as_posix()]
+        beside = join(home, images_root).rstrip("/")
+        if is_url(home) or Path(beside).is_dir():
             return [beside]
         raise CatalogError("no such folder of images", where=images_root, fix="--images-root DIR")
-    if "://" in home:
+    if is_url(home):
         return [home, f"{home}/images"]
     inner = sorted(
-        (entry.name for entry in os.scandir(home) if entry.is_dir() and entry.name[0] != "."),
+        (name for name in _names_in(home)[1] if name[0] != "." and not is_litter(name)),
         key=lambda name: (name.lower() not in IMAGE_FOLDERS, name),
     )
-    deeper = [f"{home}/{name}" for name in inner[:MAX_FOLDERS]]
-    return list(dict.fromkeys([home, *deeper, str(Path(home).absolute().parent), str(Path.cwd())]))
+    deeper = [join(home, name) for name in inner[:MAX_FOLDERS]]
+    around = [Path(home).absolute().parent.as_posix(), Path.cwd().as_posix()]
+    return list(dict.fromkeys([home, *deeper, *around]))
 
 
 def _candidates(table: pl.DataFrame) -> list[str]:
@@ -134,14 +228,14 @@ def _sample(column: pl.Series) -> list[str]:
 
 
 def clean(name: str) -> str:
-    """A path of the table, with forward slashes and no leading `./`."""
-    return name.strip().replace("\\", "/").removeprefix("./")
+    """A path of the table, without blanks around it and no leading `./`."""
+    return name.strip().removeprefix("./").removeprefix(".\\")
 
 
 def _found_fraction(folders: Folders, root: str, sample: Sequence[str]) -> float:
     if not sample:
         return 0.0
-    return sum(folders.find(root, name) is not None for name in sample) / len(sample)
+    return sum(bool(folders.find(root, name)) for name in sample) / len(sample)
 
 
 def _best(
@@ -186,26 +280,69 @@ def _image_paths(folders: Folders, column: pl.Series, root: str, path: str) -> I
     if not all(names):
         empty = sum(not name for name in names)
         raise CatalogError(f"{counted(empty, 'row')} without an image name", where=path)
-    hits = [folders.find(root, name) for name in names]
+    hits = _hits(folders, names, root, path)
     added = Counter(
-        hit[len(name) :] for name, hit in zip(names, hits, strict=True) if hit and hit != name
+        suffix for name, hit in zip(names, hits, strict=True) if (suffix := _added(name, hit))
     )
     # A row without a file gets the usual suffix, so that the audit names the missing file.
     usual = added.most_common(1)[0][0] if added else ""
     images = [
-        hit or (name if is_image(name) else name + usual)
+        hit or (name if is_image(name) else name + usual).replace("\\", "/")
         for name, hit in zip(names, hits, strict=True)
     ]
     found = sum(hit is not None for hit in hits)
     notes = [f"image from column {column.name!r}, files under {root}"]
     if added:
         notes.append(f"suffix added to image names: {listed(list(added))}")
+    notes += _about_other_names(names, hits)
     if found < len(names):
         notes.append(f"{counted(len(names) - found, 'row')} of {len(names):,} without a file")
     if len(set(images)) < len(images):
         notes.append(f"{counted(len(images) - len(set(images)), 'row')} name an image again")
     unlisted = _unlisted(folders, root, [hit for hit in hits if hit])
     return ImagePaths(column.name, root, images, unlisted, tuple(notes))
+
+
+def _hits(folders: Folders, names: Sequence[str], root: str, path: str) -> list[str | None]:
+    """The file of each name, None where it is missing."""
+    found = [folders.find(root, name) for name in names]
+    unclear = {name: files for name, files in zip(names, found, strict=True) if len(files) > 1}
+    if unclear:
+        raise CatalogError(
+            f"{counted(len(unclear), 'image name')} could mean files that differ in case "
+            "or Unicode form alone",
+            where=path,
+            details=[f"{name}: {listed(files)}" for name, files in unclear.items()],
+            fix="write the names in the table exactly as the files are named",
+        )
+    return [files[0] if files else None for files in found]
+
+
+def _added(name: str, hit: str | None) -> str:
+    """The suffix that a name of the table lacks."""
+    if hit is None or hit == name or plain(hit) == plain(name.replace("\\", "/")):
+        return ""
+    return hit[hit.rfind(".") :]
+
+
+def _about_other_names(names: Sequence[str], hits: Sequence[str | None]) -> list[str]:
+    """A line for each way in which names of the table differ from those of the files."""
+    examples: dict[str, list[str]] = defaultdict(list)
+    for name, hit in zip(names, hits, strict=True):
+        if hit == name:
+            continue
+        slashed = name.replace("\\", "/")
+        if slashed != name and not (hit and hit.startswith(name)):
+            examples["backslashes in image names, read as slashes"].append(name)
+        if hit is None or hit.startswith(slashed) or hit.startswith(name):
+            continue
+        composed = unicodedata.normalize("NFC", hit)
+        same_case = composed.startswith(unicodedata.normalize("NFC", slashed))
+        way = "Unicode form" if same_case else "upper and lower case"
+        examples[f"image names that differ from the file's in {way}"].append(f"{name} is {hit}")
+    return [
+        f"{what}: {counted(len(found), 'row')}, e.g. {found[0]}" for what, found in examples.items()
+    ]
 
 
 def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
@@ -215,23 +352,28 @@ def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
         by_folder[head + slash].add(base)
     left: list[str] = []
     for head, names in by_folder.items():
-        if ABSOLUTE.match(head):
+        if is_full(head):
             continue
-        listing = folders.listing(f"{root}/{head}".rstrip("/"))
-        files = {name for key, name in listing.items() if key == name and is_image(name)}
+        listing = folders.listing(join(root, head).rstrip("/") or "/")
+        files = {name for key, name in listing.files.items() if key == name and is_image(name)}
         left += [head + name for name in files - names]
     return tuple(sorted(left))
 
 
-def _names_in(folder: str) -> list[str]:
+def _names_in(folder: str) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders in a folder, sorted; none where it cannot be listed."""
+    files: list[str] = []
+    folders: list[str] = []
     try:
-        if "://" in folder:
+        if is_url(folder):
             system, path = fsspec.core.url_to_fs(folder)
-            listing = system.ls(path, detail=True)
-            return sorted(
-                entry["name"].rpartition("/")[2] for entry in listing if entry["type"] == "file"
-            )
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.is_dir())
+            for about in system.ls(path, detail=True):
+                kind = files if about["type"] == "file" else folders
+                kind.append(about["name"].rpartition("/")[2])
+        else:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir() else files).append(entry.name)
     except OSError:
-        return []
+        return [], []
+    return sorted(files), sorted(folders)

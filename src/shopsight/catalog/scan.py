@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import fsspec
 
 from shopsight.errors import CatalogError
 from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.paths import is_url
 from shopsight.progress import task
+from shopsight.text import counted, listed
 
-# Files that operating systems and archives leave behind.
-LITTER = frozenset({"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"})
+# What operating systems, cameras and archives leave on cards, drives and shares, in lower case.
+LITTER = frozenset(
+    {
+        *("system volume information", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+        *("__macosx", ".ds_store", ".trashes", ".spotlight-v100", ".fseventsd", ".appledouble"),
+        *(".documentrevisions-v100", ".temporaryitems", ".apdisk", ".volumeicon.icns"),
+        *("lost+found", "lost.dir", "@eadir", "#recycle", "#snapshot"),
+    }
+)
+# macOS keeps what a foreign file system cannot hold of a file `x` in `._x`.
+APPLE_DOUBLE = "._"
 NOTIFY_EVERY_FILES = 10_000
+# Only Windows names it, in the standard library as well.
+_JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", 0xA0000003)
 
 
 @dataclass(frozen=True)
@@ -27,12 +42,38 @@ class Scan:
         others: number of other files, by suffix.
         tables: CSV, TSV and Parquet files directly in the folder.
         containers: IDX files directly in the folder.
+        litter: number of files and folders that a system left behind, by name; skipped.
+        denied: folders that may not be read, with the reason; skipped.
     """
 
     images: list[str]
     others: Counter[str]
     tables: list[str]
     containers: list[str]
+    litter: Counter[str] = field(default_factory=Counter)
+    denied: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """What was skipped without having been looked at, a line each; empty mostly."""
+        if not self.litter:
+            return self.denied_notes()
+        names = listed([name for name, _ in self.litter.most_common()])
+        line = f"skipped, left behind by a system: {self.litter.total():,} ({names})"
+        return [line, *self.denied_notes()]
+
+    def denied_notes(self) -> list[str]:
+        """A line about the folders that may not be read."""
+        if not self.denied:
+            return []
+        return [
+            f"skipped, may not be read: {counted(len(self.denied), 'folder')}: "
+            f"{listed(self.denied)}"
+        ]
+
+
+def is_litter(name: str) -> bool:
+    """Whether a system left a file or folder of this name behind."""
+    return name.lower() in LITTER or name.startswith((APPLE_DOUBLE, ".Trash-"))
 
 
 def is_image(name: str) -> bool:
@@ -53,7 +94,9 @@ def is_container(name: str) -> bool:
 def scan_folder(folder: str) -> Scan:
     """List everything below a folder.
 
-    Hidden files and folders (a leading dot) are skipped; linked folders are followed once.
+    Hidden files and folders (a leading dot) and what systems leave behind are skipped; linked
+    folders, and Windows' junctions, are followed once. A folder that may not be read is skipped
+    and named in `denied`.
 
     Args:
         folder: a local folder, or a URL such as `s3://bucket/photos`.
@@ -62,7 +105,7 @@ def scan_folder(folder: str) -> Scan:
         CatalogError: there is no such folder, or it cannot be read.
     """
     found = Scan([], Counter(), [], [])
-    if "://" in folder:
+    if is_url(folder):
         _scan_remote(folder, found)
     else:
         _scan_local(folder, found)
@@ -88,30 +131,62 @@ def _scan_local(folder: str, found: Scan) -> None:
         unreported = 0
         while waiting:
             prefix = waiting.pop()
-            try:
-                entries = os.scandir(f"{folder}/{prefix}")
-            except OSError as error:
-                raise CatalogError(
-                    error.strerror or str(error), where=f"{folder}/{prefix}"
-                ) from error
-            with entries:
-                for entry in entries:
-                    name = entry.name
-                    if name.startswith(".") or name in LITTER:
-                        continue
-                    if not entry.is_dir():
-                        _add(found, prefix, name)
-                        unreported += 1
-                    elif not entry.is_symlink() or _first_visit(entry.path, linked):
-                        waiting.append(f"{prefix}{name}/")
+            for entry in _entries(folder, prefix, found):
+                name = entry.name
+                if _is_skipped(name, found):
+                    continue
+                if not _is_folder(entry):
+                    _add(found, prefix, name)
+                    unreported += 1
+                elif not is_link(entry) or _first_visit(entry.path, linked):
+                    waiting.append(f"{prefix}{name}/")
             if unreported >= NOTIFY_EVERY_FILES or not waiting:
                 advance(unreported)
                 unreported = 0
 
 
+def _entries(folder: str, prefix: str, found: Scan) -> Sequence[os.DirEntry[str]]:
+    """What lies in a folder; nothing, and a line in `denied`, where it may not be read."""
+    try:
+        with os.scandir(f"{folder}/{prefix}") as entries:
+            return list(entries)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if not prefix:
+            raise CatalogError(reason, where=folder) from error
+        found.denied.append(f"{prefix.rstrip('/')} ({reason})")
+        return []
+
+
+def _is_skipped(name: str, found: Scan) -> bool:
+    if is_litter(name):
+        found.litter[f"{APPLE_DOUBLE}*" if name.startswith(APPLE_DOUBLE) else name] += 1
+        return True
+    return name.startswith(".")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads to itself, or where nobody may look: reading the file will say so.
+        return False
+
+
+def is_link(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder is a link, or a junction, which Windows does not call a link."""
+    if entry.is_symlink():
+        return True
+    if hasattr(entry, "is_junction"):
+        return bool(entry.is_junction())
+    # Python 3.11 does not know junctions by name.
+    about = entry.stat(follow_symlinks=False)
+    return getattr(about, "st_reparse_tag", 0) == _JUNCTION
+
+
 def _first_visit(path: str, linked: set[str]) -> bool:
     """Whether a linked folder is new; a link to a parent would be followed without end."""
-    real = os.path.realpath(path)
+    real = os.path.normcase(os.path.realpath(path))
     if real in linked or Path(path).parent.resolve().is_relative_to(real):
         return False
     linked.add(real)
@@ -127,7 +202,7 @@ def _scan_remote(url: str, found: Scan) -> None:
     start = len(system._strip_protocol(path).rstrip("/")) + 1
     for file in files:
         relative = file[start:]
-        if not any(part.startswith(".") or part in LITTER for part in relative.split("/")):
+        if not any(_is_skipped(part, found) for part in relative.split("/")):
             prefix, slash, name = relative.rpartition("/")
             _add(found, prefix + slash, name)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from shopsight import paths
 from shopsight.catalog.catalog import Catalog, read_about
 from shopsight.catalog.columns import as_text, asked, read_labels
 from shopsight.catalog.folders import folder_catalog, pattern_catalog
@@ -47,9 +48,9 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     else:
         known = 0
         catalog = _open(str(data), read)
-        if catalog.root and "://" not in catalog.root:
+        if catalog.root:
             # The images are found again after a change of the working folder.
-            catalog = replace(catalog, root=str(Path(catalog.root).absolute()))
+            catalog = replace(catalog, root=paths.full(catalog.root))
     catalog = _apply_label_options(catalog, read.drop, read.label_map)
     for line in catalog.notes[known:]:
         notify(line)
@@ -84,9 +85,10 @@ def _open(data: str, read: ReadOptions) -> Catalog:
             where=data,
             details=[f"data sets: {', '.join(DATASETS)}"],
         )
-    if "://" not in data and not Path(data).exists():
+    is_url = paths.is_url(data)
+    if not is_url and not Path(data).exists():
         raise _not_there(data)
-    is_file = "://" not in data and Path(data).is_file()
+    is_file = not is_url and Path(data).is_file()
     if read.label_pattern is not None and (is_file or is_table(data)):
         raise CatalogError("a label pattern goes with a folder of images", where=data)
     if is_table(data):
@@ -109,7 +111,7 @@ def _open_named(name: str, read: ReadOptions) -> Catalog:
 
 
 def _open_table(path: str, read: ReadOptions) -> Catalog:
-    if "://" in path or read_about(Path(path)) is None or read.image is not None:
+    if paths.is_url(path) or read_about(Path(path)) is None or read.image is not None:
         return table_catalog(path, read)
     _refuse(read, ("encoding",), path)
     catalog = Catalog.read(path)
@@ -130,8 +132,8 @@ def _open_file(path: Path) -> Catalog:
 
 
 def _open_folder(folder: str, read: ReadOptions) -> Catalog:
-    folder = folder.rstrip("/") or "/"
-    name = folder.rpartition("/")[2] if "://" in folder else Path(folder).absolute().name
+    folder = folder.rstrip("/") if paths.is_url(folder) else Path(folder).as_posix()
+    name = paths.name_of(folder)
     scan = scan_folder(folder)
     if read.label_pattern is not None:
         catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
@@ -168,7 +170,8 @@ def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | No
         )
     if not labeled:
         return None
-    return labeled[0].with_notes(f"labels from {labeled[0].name} in the folder")
+    note = f"labels from {labeled[0].name} in the folder"
+    return labeled[0].with_notes(note, *scan.notes())
 
 
 def _refuse(read: ReadOptions, names: Collection[str], where: str) -> None:

@@ -108,7 +108,7 @@ def _home_of_images(root: Path) -> Path:
 
 def _rows(csv: Path, images: Path) -> pl.DataFrame:
     table, _ = read_table(str(csv))
-    table = table.with_columns(image=pl.format("{}/{}", pl.lit(str(images)), pl.col("name")))
+    table = table.with_columns(image=pl.format("{}/{}", pl.lit(images.as_posix()), pl.col("name")))
     if "Usage" in table.columns:
         split = pl.col("Usage").replace_strict(SPLIT_OF_USAGE, default="test")
         return table.with_columns(split=split).drop("name", "Usage")

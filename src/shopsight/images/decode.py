@@ -32,6 +32,7 @@ from shopsight.images.jpeg import (
     shrunk_size,
 )
 from shopsight.images.orientation import ORIENTATION_TAG, upright, upright_size
+from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
 
 SUFFIXES_OF_FORMAT: dict[str, frozenset[str]] = {
@@ -100,7 +101,7 @@ def read_bytes(ref: str) -> bytes:
     if member is not None and not Path(ref).exists():
         return read_member(*member)
     try:
-        if "://" in ref:
+        if is_url(ref):
             with fsspec.open(ref, "rb") as remote:
                 data: bytes = remote.read()
         else:
@@ -110,7 +111,7 @@ def read_bytes(ref: str) -> bytes:
         raise ImageError("missing", "no such file", where=ref) from None
     except OSError as error:
         # Windows says "permission denied" of a folder.
-        if Path(ref).is_dir():
+        if not is_url(ref) and Path(ref).is_dir():
             raise ImageError("not an image", "this is a folder", where=ref) from None
         raise ImageError("unreadable", error.strerror or str(error), where=ref) from error
     if not data:

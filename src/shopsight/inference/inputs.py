@@ -15,8 +15,10 @@ from shopsight.catalog.scan import scan_folder
 from shopsight.errors import ImageError
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
+from shopsight.paths import is_url
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
+from shopsight.progress import notify
 
 ImageInput = str | Path | bytes | Image.Image | np.ndarray
 ImageInputs = ImageInput | Iterable[ImageInput]
@@ -140,7 +142,10 @@ def _one_by_one(images: ImageInputs) -> Iterator[ImageInput]:
 
 def _files(path: str | Path) -> Iterator[str | Path]:
     """Yield the images in a folder, or the path itself when it is not a folder."""
-    if "://" not in str(path) and Path(path).is_dir():
-        yield from (str(Path(path) / name) for name in scan_folder(str(path)).images)
+    if not is_url(str(path)) and Path(path).is_dir():
+        scan = scan_folder(str(path))
+        for line in scan.denied_notes():
+            notify(line)
+        yield from (str(Path(path) / name) for name in scan.images)
     else:
         yield path

@@ -27,7 +27,7 @@ def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
         from lightning.pytorch.loggers import MLFlowLogger
 
         # A database file: current MLflow refuses a folder of files.
-        where = tracking.location or f"sqlite:///{run.tracking_file.absolute()}"
+        where = tracking.location or f"sqlite:///{run.tracking_file.absolute().as_posix()}"
         made.append(
             MLFlowLogger(
                 experiment_name=tracking.project, run_name=run.path.name, tracking_uri=where

@@ -1,0 +1,137 @@
+"""What a scan skips and says so: what systems leave behind, folders that may not be read, loops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shopsight.audit.audit import audit
+from shopsight.catalog.folders import folder_catalog, pattern_catalog
+from shopsight.catalog.scan import is_link, scan_folder
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import CatalogError
+from shopsight.inference.inputs import prepare_inputs
+from shopsight.preprocess import Preprocess
+from tests.helpers import make_products
+
+LITTER = (
+    *("System Volume Information/IndexerVolumeGuid.jpg", "$RECYCLE.BIN/S-1-5/a.jpg"),
+    *(".Trashes/501/b.jpg", ".Spotlight-V100/c.jpg", "__MACOSX/dress/._1.jpg", "THUMBS.DB"),
+    *("dress/._1.jpg", "dress/.DS_Store", "hat/@eaDir/1.jpg/thumb.jpg", "lost+found/d.jpg"),
+)
+
+
+def touch(folder: Path, *names: str) -> str:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return str(folder)
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Lets a folder be one that may not be read; the tests may run as root, who may read all."""
+    scandir = os.scandir
+
+    def deny(folder: Path) -> None:
+        def refusing(path: str) -> Any:
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+
+    return deny
+
+
+def test_what_systems_leave_on_cards_and_drives_is_no_class(tmp_path: Path) -> None:
+    root = touch(tmp_path, "dress/1.jpg", "hat/2.jpg", *LITTER)
+    scan = scan_folder(root)
+    assert scan.images == ["dress/1.jpg", "hat/2.jpg"]
+    assert not scan.others
+    catalog = folder_catalog(scan, name="card", root=root)
+    assert catalog.labels == ("dress", "hat")
+    (line,) = [line for line in catalog.notes if "left behind" in line]
+    assert line.startswith("skipped, left behind by a system: 10 (")
+    by_pattern = pattern_catalog(scan, "{label}/*", name="card", root=root)
+    assert line in by_pattern.notes
+
+
+def test_a_folder_without_litter_says_nothing(tmp_path: Path) -> None:
+    assert scan_folder(touch(tmp_path, "dress/1.jpg", "hat/2.jpg")).notes() == []
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, denied: Callable[[Path], None], said: list[str]
+) -> None:
+    photos = make_products(tmp_path, per_class=2)
+    touch(tmp_path, "secret/1.jpg")
+    denied(tmp_path / "secret")
+    catalog = open_catalog(photos.folder)
+    line = "skipped, may not be read: 1 folder: secret (Permission denied)"
+    assert catalog.labels == photos.labels
+    assert line in catalog.notes
+    assert line in said
+    report = audit(catalog)
+    assert line in report.to_json()["notes"]
+    report.write(tmp_path / "audit")
+    assert "may not be read: 1 folder: secret" in (tmp_path / "audit" / "audit.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_predict_names_a_folder_that_may_not_be_read(
+    tmp_path: Path, denied: Callable[[Path], None], said: list[str]
+) -> None:
+    photos = make_products(tmp_path, per_class=2)
+    denied(tmp_path / "hat")
+    preprocess = Preprocess(size_px=28)
+    found = list(prepare_inputs(str(tmp_path), preprocess, window=4, threads=1))
+    assert len(found) == photos.count - 2
+    assert "skipped, may not be read: 1 folder: hat (Permission denied)" in said
+
+
+def test_the_folder_itself_must_be_readable(tmp_path: Path, denied: Callable[[Path], None]) -> None:
+    denied(tmp_path)
+    with pytest.raises(CatalogError, match="Permission denied"):
+        scan_folder(str(tmp_path))
+
+
+@pytest.mark.posix("needs symbolic links")
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "dress/1.jpg")
+    (tmp_path / "dress" / "loop.jpg").symlink_to(tmp_path / "dress" / "loop.jpg")
+    assert scan_folder(str(tmp_path)).images == ["dress/1.jpg", "dress/loop.jpg"]
+
+
+@pytest.mark.posix("needs symbolic links")
+def test_links_to_each_other_end(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a" / "to").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "to").symlink_to(tmp_path / "a")
+    images = scan_folder(str(tmp_path)).images
+    assert len(images) <= 8
+    assert {"a/1.jpg", "b/2.jpg"} <= set(images)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ({"is_junction": lambda: True}, True),
+        ({"is_junction": lambda: False}, False),
+        # Python 3.11: no is_junction, the tag of a mount point.
+        ({"stat": lambda **_: SimpleNamespace(st_reparse_tag=0xA0000003)}, True),
+        # A file that OneDrive keeps elsewhere has a tag as well.
+        ({"stat": lambda **_: SimpleNamespace(st_reparse_tag=0x9000001A)}, False),
+        ({"stat": lambda **_: SimpleNamespace()}, False),
+    ],
+)
+def test_a_junction_counts_as_a_link(entry: dict[str, Any], wanted: bool) -> None:
+    made: Any = SimpleNamespace(is_symlink=lambda: False, **entry)
+    assert is_link(made) == wanted
