@@ -20,6 +20,11 @@ from tests.helpers import make_products
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# In the documents, in the Makefile, and in the workflow, where the programs are on PATH.
+IN_VENV = re.compile(
+    r"^(?:\t|\tNO_\w+=1 | *)(?:\.venv/bin/|\.venv\\Scripts\\|\$\(BIN\)/)(.+)$", re.M
+)
+ON_PATH = re.compile(r"^ +(?:- run: )?((?:python -m|ruff|mypy|lint-imports)\b.*)$", re.M)
 INLINE = re.compile(r"`(shopsight [^`]*)`")
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -102,6 +107,57 @@ def test_the_floors_are_those_that_are_checked() -> None:
         {re.sub(r"/|\.py", "", name) for name in re.findall(r"`([^`]+)`", row)} for _, row in rows
     ]
     assert shown == [set(layer.split(" | ")) for layer in layers]
+
+
+def _without_make(path: Path) -> set[str]:
+    """The commands of a document, a Makefile or a workflow; extras to install do not count."""
+    pattern = ON_PATH if path.suffix == ".yml" else IN_VENV
+    commands = pattern.findall(path.read_text(encoding="utf-8"))
+    plain = (command.replace(" --disable-pip-version-check", "") for command in commands)
+    return {re.sub(r'(--editable )(?:\.|"\.\[[\w,]+\]")', r"\1.", command) for command in plain}
+
+
+@pytest.mark.parametrize(
+    ("document", "count"),
+    [
+        ("README.md", 3),
+        ("CONTRIBUTING.md", 9),
+        ("docs/install.md", 2),
+        (".github/workflows/check.yml", 7),
+    ],
+)
+def test_commands_without_make_are_those_of_make(document: str, count: int) -> None:
+    """Single tests, and `doctor`, are no targets of make."""
+    shown = {one for one in _without_make(ROOT / document) if " -n 0 " not in one}
+    known = _without_make(ROOT / "Makefile") | {"python -m shopsight doctor"}
+    assert shown - known == set()
+    assert len(shown) == count
+
+
+def test_tests_that_are_named_exist() -> None:
+    """docs/machines.md says what is known of a system by naming what shows it."""
+    page = (ROOT / "docs" / "machines.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|\.ci|\.github)/[\w./]+)`", page)
+    assert len(named) >= 3
+    assert [one for one in named if not (ROOT / one).exists()] == []
+
+
+def test_supported_pythons_are_stated_once_and_again() -> None:
+    """pyproject.toml's classifiers, .ci/run, .ci/check_wheels.py and the workflow agree."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    name = "Programming Language :: Python :: "
+    versions = [one.removeprefix(name) for one in settings["project"]["classifiers"] if name in one]
+    assert settings["project"]["requires-python"] == f">={versions[0]}"
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f".ci/find-python {' '.join(versions)})" in ci
+    assert f".ci/find-python {' '.join(reversed(versions))})" in ci
+    quoted = ", ".join(f'"{version}"' for version in versions)
+    wheels = (ROOT / ".ci" / "check_wheels.py").read_text(encoding="utf-8")
+    assert f"PYTHONS = ({quoted})" in wheels
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
+    assert f'python: ["{versions[0]}", "{versions[-1]}"]' in workflow
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"Python {versions[0]} to {versions[-1]} " in install
 
 
 def test_readme_names_every_recipe() -> None:
