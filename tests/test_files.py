@@ -1,21 +1,26 @@
 """Files are there whole or not at all; errors say what, where and what to do next."""
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 
-from shopsight.errors import ShopsightError
+from shopsight import held_files
+from shopsight.errors import ShopsightError, WriteError
 from shopsight.files import (
     atomic_file,
     atomic_folder,
     cache_folder,
     cache_folder_is_chosen,
+    check_path_length,
     human_bytes,
     read_json,
     use_cache_dir,
     write_json,
+    write_text,
 )
 from tests.helpers import set_home
 
@@ -80,3 +85,154 @@ def test_the_cache_folder_is_chosen_for_a_block(
             assert pool.submit(cache_folder).result() == tmp_path / "by-variable"
             assert pool.submit(copy_context().run, cache_folder).result() == tmp_path / "mine"
     assert cache_folder() == tmp_path / "by-variable"
+
+
+def _windows_refuses(
+    monkeypatch: pytest.MonkeyPatch, name: str, *, times: int, winerror: int = 32
+) -> list[str]:
+    """Have `os.NAME` answer as Windows does while a file is open elsewhere; list the calls."""
+    real = getattr(os, name)
+    calls: list[str] = []
+
+    def refuse(path: str | Path, *others: str | Path) -> None:
+        calls.append(str(path))
+        if len(calls) <= times:
+            error = PermissionError(13, "used by another process", str(path))
+            error.winerror = winerror  # type: ignore[attr-defined]
+            raise error
+        real(path, *others)
+
+    monkeypatch.setattr(os, name, refuse)
+    return calls
+
+
+def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(tmp_path / "a.json", 1)
+    calls = _windows_refuses(monkeypatch, "replace", times=3)
+    write_json(tmp_path / "a.json", 2)
+    assert len(calls) == 4
+    assert read_json(tmp_path / "a.json") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("winerror", [5, 32, 33])
+def test_what_was_written_is_kept_while_a_program_holds_the_file(
+    winerror: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
+    target = tmp_path / "predictions.csv"
+    target.write_text("old", encoding="utf-8")
+    calls = _windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
+    with pytest.raises(WriteError) as raised:
+        write_text(target, "hours of work")
+    assert len(calls) > 1
+    assert target.read_text(encoding="utf-8") == "old"
+    (kept,) = [path for path in tmp_path.iterdir() if path != target]
+    assert kept.read_text(encoding="utf-8") == "hours of work"
+    assert raised.value.what == "it could not be replaced: another program has it open"
+    assert raised.value.where == str(target)
+    assert raised.value.details == (f"what was to be written is in {kept}",)
+    assert f"rename {kept.name} to predictions.csv" in str(raised.value.fix)
+
+
+def test_what_is_written_again_later_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
+    target = tmp_path / "metrics.csv"
+    target.write_text("old", encoding="utf-8")
+    _windows_refuses(monkeypatch, "replace", times=1000)
+    with pytest.raises(WriteError), atomic_file(target, keep=False) as part:
+        part.write_text("new", encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_other_refusals_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder stands in the way: waiting changes nothing."""
+    (tmp_path / "a.json" / "inside").mkdir(parents=True)
+    calls = _windows_refuses(monkeypatch, "replace", times=0)
+    with pytest.raises(WriteError, match=r"it could not be replaced: .*directory"):
+        write_json(tmp_path / "a.json", 1)
+    assert len(calls) == 1
+    (kept,) = tmp_path.glob(".shopsight-*.part")
+    assert read_json(kept) == 1
+
+
+def test_a_folder_that_is_held_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
+    target = tmp_path / "model"
+    with atomic_folder(target) as part:
+        (part / "old").write_text("", encoding="utf-8")
+    real = os.replace
+
+    def refuse(source: Path, end: Path) -> None:
+        # The old folder can be moved aside, the new one cannot take its place.
+        if end == target and (Path(source) / "new").exists():
+            error = PermissionError(13, "used by another process")
+            error.winerror = 5  # type: ignore[attr-defined]
+            raise error
+        real(source, end)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(WriteError) as raised, atomic_folder(target) as part:
+        (part / "new").write_text("", encoding="utf-8")
+    assert [path.name for path in target.iterdir()] == ["old"]
+    (kept,) = [path for path in tmp_path.iterdir() if path != target]
+    assert [path.name for path in kept.iterdir()] == ["new"]
+    assert str(kept) in str(raised.value)
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+    """The temporary file's name does not hold the target's."""
+    target = tmp_path / ("n" * 250 + ".json")
+    write_json(target, 1)
+    assert read_json(target) == 1
+
+
+def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(WriteError, match="the disk is full"), atomic_file(target) as part:  # noqa: PT012
+        part.write_text("half", encoding="utf-8")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_paths_that_windows_cannot_open_are_refused_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
+    folder = tmp_path / ("d" * (200 - len(str(tmp_path))))
+    check_path_length(folder, reserve=58)
+    with pytest.raises(WriteError, match="would have paths of 260 characters"):
+        check_path_length(folder, reserve=59)
+    entered = False
+    long = folder / ("f" * (261 - len(str(folder)) - 1))
+    message = "the path has 261 characters; Windows opens 259"
+    with pytest.raises(WriteError, match=message), atomic_file(long):
+        entered = True
+    assert not entered
+    assert not folder.exists()
+
+
+def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "one\ntwo\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_file_that_stays_held_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
+    (tmp_path / "a").write_text("", encoding="utf-8")
+    with monkeypatch.context() as held:
+        calls = _windows_refuses(held, "unlink", times=1000)
+        assert not held_files.remove_file(tmp_path / "a")
+        assert len(calls) > 1
+    assert held_files.remove_file(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert held_files.remove_file(tmp_path / "a")

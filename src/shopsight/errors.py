@@ -100,6 +100,10 @@ class CompareError(ShopsightError):
     """Runs that cannot be compared honestly."""
 
 
+class WriteError(ShopsightError):
+    """A file or folder that cannot be written, or not replaced."""
+
+
 class ExtraMissingError(ShopsightError):
     """An optional dependency that is not installed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,56 +14,168 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from shopsight.errors import WriteError
+from shopsight.held_files import (
+    flush,
+    is_held,
+    longest_path,
+    remove_file,
+    remove_folder,
+    replace,
+)
+
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
+# Files that are being written, or that a killed process left behind; scans skip hidden names.
+PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+def _part_beside(path: Path) -> Path:
+    # A name of its own: with the target's in it, a long name would become too long.
+    return path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex[:12]}{PART_SUFFIX}")
 
 
 @contextmanager
-def atomic_file(path: Path | str) -> Iterator[Path]:
+def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     A reader never sees half a file, and a failure leaves what was there before.
+
+    Args:
+        path: The file to write; its folder is made.
+        keep: When `path` cannot be replaced, keep what the block wrote in a file that the error
+            names. Switched off for what the caller writes again later.
+
+    Yields:
+        Where the block writes.
+
+    Raises:
+        WriteError: The disk is full; the path is too long for Windows; or `path` cannot be
+            replaced, mostly because another program has it open.
     """
     path = Path(path)
+    check_path_length(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _beside(path)
+    part = _part_beside(path)
+    kept = False
     try:
-        yield part
-        with part.open("r+b") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
+        with _full_disk_named(path):
+            yield part
+            flush(part)
+        try:
+            replace(part, path)
+        except OSError as error:
+            kept = keep
+            raise _not_replaced(path, part if keep else None, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        if not kept:
+            remove_file(part)
+    flush(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; swap it in for `path` when the block succeeds."""
+    """Give a temporary folder beside `path`; swap it in for `path` when the block succeeds.
+
+    Args:
+        path: The folder to write.
+
+    Yields:
+        Where the block writes.
+
+    Raises:
+        WriteError: As `atomic_file`'s.
+    """
     path = Path(path)
+    check_path_length(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _beside(path)
+    part = _part_beside(path)
     part.mkdir()
+    kept = False
     try:
-        yield part
-        if path.exists():
-            # A folder that holds files cannot be renamed over: move the old one aside first.
-            old = _beside(path)
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
-        else:
-            part.rename(path)
+        with _full_disk_named(path):
+            yield part
+        try:
+            _swap_in(part, path)
+        except OSError as error:
+            kept = True
+            raise _not_replaced(path, part, error) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if not kept:
+            remove_folder(part)
+    flush(path.parent)
+
+
+def _swap_in(part: Path, path: Path) -> None:
+    """Rename the folder `part` to `path`; on an error both are what they were."""
+    if not path.exists():
+        replace(part, path)
+        return
+    # A folder that holds files cannot be renamed over: move the old one aside first.
+    old = _part_beside(path)
+    replace(path, old)
+    try:
+        replace(part, path)
+    except OSError:
+        replace(old, path)
+        raise
+    remove_folder(old)
+
+
+def check_path_length(path: Path, *, reserve: int = 0) -> None:
+    """Refuse a path that this system cannot open; only Windows has such a limit.
+
+    Args:
+        path: A file or folder.
+        reserve: Characters that will be added to it: of the longest name below a folder.
+
+    Raises:
+        WriteError: It is too long.
+    """
+    most = longest_path()
+    length = len(str(path.absolute())) + reserve
+    if most is not None and length > most:
+        raise WriteError(
+            f"files in it would have paths of {length} characters; Windows opens {most}"
+            if reserve
+            else f"the path has {length} characters; Windows opens {most}",
+            where=str(path),
+            fix="1. a folder with a shorter path\n"
+            "2. switch on long paths (docs/install.md says how), then start again",
+        )
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk into one that says which disk, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise WriteError(
+            f"the disk is full ({human_bytes(free_bytes(path.parent))} free)",
+            where=str(path),
+            fix="free some space, then run the same command again; what was there is unchanged",
+        ) from error
+
+
+def _not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
+    held = is_held(error)
+    reason = "another program has it open" if held else error.strerror or type(error).__name__
+    first = "close it there (Excel, a viewer, a virus scanner)" if held else "move it away"
+    return WriteError(
+        f"it could not be replaced: {reason}",
+        where=str(path),
+        details=[] if part is None else [f"what was to be written is in {part}"],
+        fix=first if part is None else f"{first}, then rename {part.name} to {path.name}",
+    )
 
 
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with atomic_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        # The same bytes on every system: some files are hashed.
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -163,17 +164,17 @@ class _PowerCutError(Exception):
 
 
 def _cut(monkeypatch: pytest.MonkeyPatch, method: str, *, at_call: int) -> None:
-    """Make the `at_call`-th call of a method of `Path` the last thing that happens."""
-    plain, calls = getattr(Path, method), 0
+    """Make the `at_call`-th call of a function of `os` the last thing that happens."""
+    plain, calls = getattr(os, method), 0
 
-    def counted(self: Path, *args: Any, **options: Any) -> Any:
+    def counted(*args: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == at_call:
             raise _PowerCutError
-        return plain(self, *args, **options)
+        return plain(*args, **options)
 
-    monkeypatch.setattr(Path, method, counted)
+    monkeypatch.setattr(os, method, counted)
 
 
 @pytest.mark.parametrize(

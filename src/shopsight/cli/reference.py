@@ -83,4 +83,4 @@ def _text(help: str | None) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8", newline="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from shopsight.commands.train import TrainResult, resume, train
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ShopsightError, SourceError
 from shopsight.files import atomic_folder, read_json
+from shopsight.held_files import remove_folder
 from shopsight.images.decode import decode, read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.read_options import ReadOptions
@@ -121,7 +121,7 @@ def _trained(catalog: Catalog, run: RunFolder, time_limit_s: float) -> TrainResu
             progress.notify(f"resuming the demo in {run.path}")
             return resume(run.path)
     # Also what was stopped before its state was first written.
-    shutil.rmtree(run.path, ignore_errors=True)
+    remove_folder(run.path)
     return train(catalog, out=run.path, recipe=RECIPE, time_limit_s=time_limit_s)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from shopsight.errors import ShopsightError
 from shopsight.files import atomic_file
+from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.safe_names import is_safe, safe_name
@@ -68,17 +69,17 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 yield _csv_recorder(file, top)
         elif path.suffix == ".jsonl":
-            with temporary.open("w", encoding="utf-8") as file:
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
                 yield _lines_recorder(file)
         else:
             lines = temporary.with_name(temporary.name + ".lines")
             try:
-                with lines.open("w", encoding="utf-8") as file:
+                with lines.open("w", encoding="utf-8", newline="\n") as file:
                     yield _lines_recorder(file)
                 # polars streams from disk to disk: ten million rows need no more memory than ten.
                 pl.scan_ndjson(lines, schema=_PARQUET_SCHEMA).sink_parquet(temporary)
             finally:
-                lines.unlink(missing_ok=True)
+                remove_file(lines)
 
 
 _PARQUET_SCHEMA = pl.Schema(

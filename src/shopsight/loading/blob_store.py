@@ -38,6 +38,8 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from numpy.typing import DTypeLike
 
+from shopsight.held_files import remove_file
+
 KEY_BYTES = 16
 RECORD = np.dtype([("key", f"S{KEY_BYTES}"), ("end", "<i8")])
 # An interrupted build loses at most this much work.
@@ -193,8 +195,8 @@ class BlobWriter:
         self._blobs.close()
         self._index.close()
         if not self._end:
-            Path(self._blobs.name).unlink()
-            Path(self._index.name).unlink()
+            remove_file(Path(self._blobs.name))
+            remove_file(Path(self._index.name))
 
     def _record(self) -> None:
         # The order is the point: a record must never say that a blob is there before it is.

@@ -116,8 +116,13 @@ def _mean(rows: Sequence[EpochRow]) -> EpochRow:
 
 
 def write_history(path: Path, rows: list[EpochRow]) -> None:
-    """Write one line per epoch as CSV."""
-    with atomic_file(path) as part:
+    """Write one line per epoch as CSV.
+
+    Raises:
+        WriteError: The file there cannot be replaced: a spreadsheet program has it open.
+    """
+    # The rows are in the checkpoint too, and are written again with the next epoch.
+    with atomic_file(path, keep=False) as part:
         pl.DataFrame([asdict(row) for row in rows]).write_csv(part)
 
 

@@ -41,6 +41,10 @@ RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
 FORMAT_VERSION = 1
 """Version of the run folder, in `run.json`; raised when an older one can no longer be read."""
 
+LONGEST_NAME = 90
+"""Characters of the longest path within a run folder, and some more: TensorBoard's event files
+hold the machine's name, those of a K-fold run below `folds/K`."""
+
 OUT_OF_FOLD = "out-of-fold"
 """The part of a K-fold run's predictions: every image, by the network that never saw it."""
 

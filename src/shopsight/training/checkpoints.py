@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from shopsight.errors import TrainingError
 from shopsight.files import sha256_bytes, sha256_file, write_text
+from shopsight.held_files import flush, remove_file, replace
 from shopsight.text import command_line
 
 CHECKPOINT_FORMAT = "shopsight checkpoint"
@@ -53,11 +53,11 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     # The same name each time: a killed process leaves one such file behind, not many.
     part = path.with_suffix(".part")
     save_file(tensors, part)
-    _flush(part)
+    flush(part)
     digest = sha256_file(part)
     tensor_file = path.with_name(f"{path.stem}-{digest[:16]}.safetensors")
-    part.replace(tensor_file)
-    _flush(path.parent)
+    replace(part, tensor_file)
+    flush(path.parent)
     header = {
         "format": CHECKPOINT_FORMAT,
         "version": CHECKPOINT_VERSION,
@@ -67,10 +67,10 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         "state": tree,
     }
     write_text(path, json.dumps(header, allow_nan=False, indent=1) + "\n")
-    _flush(path.parent)
     for old in tensor_files(path):
         if old != tensor_file:
-            old.unlink()
+            # One that a scanner holds is removed with the next checkpoint.
+            remove_file(old)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -124,19 +124,6 @@ def _unusable(path: Path, why: str) -> TrainingError:
 
 def _sha256_of(tree: Any) -> str:
     return sha256_bytes(json.dumps(tree, sort_keys=True).encode())
-
-
-def _flush(path: Path) -> None:
-    """Have the file's bytes, or the folder's names, on disk before what comes next."""
-    # Windows flushes what is open for writing, and opens no folder; POSIX opens one for reading.
-    try:
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _to_json(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
@@ -216,9 +203,8 @@ class CheckpointFiles(CheckpointIO):
 
     def remove_checkpoint(self, path: Path | str) -> None:
         """Remove the pair of files."""
-        Path(path).unlink(missing_ok=True)
-        for file in tensor_files(Path(path)):
-            file.unlink()
+        for file in (Path(path), *tensor_files(Path(path))):
+            remove_file(file)
 
 
 class LastCheckpoint(Checkpoint):

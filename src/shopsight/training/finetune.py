@@ -23,7 +23,7 @@ from shopsight.devices import pick_device, supports_channels_last
 from shopsight.errors import ConfigError, TrainingError
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
-from shopsight.runs.history import read_history
+from shopsight.runs.history import read_history, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import (
     CheckpointFiles,
@@ -184,6 +184,8 @@ def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
     if module.average is not None:
         module.average.swap(module.model)
     module.write_weights(run.final_weights_file)
+    if module.history and module.trainer.is_global_zero:
+        write_history(run.metrics_file, module.history)
 
 
 def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
-from shopsight.errors import TrainingError
+from shopsight.errors import TrainingError, WriteError
 from shopsight.files import atomic_file
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
@@ -391,7 +391,11 @@ class ClassifierTraining(lightning.LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(row.figures(), step=row.epoch)
         if self.trainer.is_global_zero:
-            write_history(self.run_folder.metrics_file, self.history)
+            try:
+                write_history(self.run_folder.metrics_file, self.history)
+            except WriteError as error:
+                # Opened in a spreadsheet. `finetune` writes it once more at its end.
+                progress.notify(f"{error.where}: {error.what}; training continues without it")
 
     def _stop_early(self, row: EpochRow) -> None:
         patience = self.recipe.training.patience

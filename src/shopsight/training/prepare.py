@@ -28,11 +28,11 @@ from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
 from shopsight.extras import require
-from shopsight.files import cache_folder, write_json
+from shopsight.files import atomic_file, cache_folder, check_path_length, write_json
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
-from shopsight.runs.run_folder import Clock, RunFolder
+from shopsight.runs.run_folder import LONGEST_NAME, Clock, RunFolder
 from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.finetune import check_hardware
@@ -69,6 +69,7 @@ def prepare(
         AuditError, SplitError, WeightsError, ConfigError: see the checks.
     """
     clock = Clock()
+    check_path_length(run.path, reserve=LONGEST_NAME)
     if run.exists():
         raise TrainingError(
             "already holds a run",
@@ -297,7 +298,8 @@ def _audited(
     report = audit(catalog)
     report.write(run.audit)
     passed = gate(catalog, report, accept=accept, exclude=exclude)
-    passed.excluded.write_csv(run.left_out_file)
+    with atomic_file(run.left_out_file) as part:
+        passed.excluded.write_csv(part)
     if passed.excluded.height:
         progress.notify(
             f"left out {passed.excluded.height} of {len(catalog)} images by name: "

@@ -1,0 +1,117 @@
+"""Rename, remove and flush files, also where another program holds them.
+
+POSIX lets anybody rename and remove a file that is open elsewhere. Windows refuses it, and there
+files are often held for a moment: a virus scanner or the search index reads what was just written,
+Excel holds a table for as long as it shows it. Nothing in shopsight but this module renames or
+removes a file; `shopsight.files` builds files that are whole or absent on it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Access denied, sharing violation, lock violation: what a file that is held answers.
+HELD_WINERRORS = {5, 32, 33}
+# A scanner is done within a second; what is held longer is open in a program.
+PATIENCE_S = 2.0
+FIRST_PAUSE_S = 0.02
+
+LONGEST_WINDOWS_PATH = 259
+"""Characters of a path on Windows, unless the system's long paths are switched on."""
+
+
+def is_held(error: BaseException) -> bool:
+    """Whether Windows refused because another program, or this one, has the file open."""
+    return isinstance(error, OSError) and getattr(error, "winerror", None) in HELD_WINERRORS
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file or folder; a file at `target` is replaced. Tried again while one is held.
+
+    Raises:
+        OSError: It could not be renamed; `is_held` says whether another program was the reason.
+    """
+    _patiently(lambda: os.replace(source, target))  # noqa: PTH105
+
+
+def remove_file(path: Path) -> bool:
+    """Remove a file, if there is one.
+
+    Returns:
+        Whether it is gone. A file that stays held is left behind, which must be harmless.
+    """
+    try:
+        _patiently(lambda: path.unlink(missing_ok=True))
+    except OSError as error:
+        if not is_held(error):
+            raise
+        return False
+    return True
+
+
+def remove_folder(path: Path) -> bool:
+    """Remove a folder and what is in it, as far as nothing of it is held.
+
+    Returns:
+        Whether it is gone.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
+
+
+def flush(path: Path) -> None:
+    """Have the disk hold a file's bytes, or the names in a folder, before what comes next.
+
+    Windows flushes only what is open for writing, and has no handles of folders to flush.
+    """
+    if path.is_dir():
+        if os.name != "posix":
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    else:
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+def longest_path() -> int | None:
+    """The most characters that a path may have here; None where there is no such limit to mind."""
+    if sys.platform != "win32" or _long_paths_enabled():
+        return None
+    return LONGEST_WINDOWS_PATH
+
+
+def _long_paths_enabled() -> bool:
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(
+            winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem"
+        ) as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """Call `work` until it is not refused for a held file, for about `PATIENCE_S`."""
+    deadline = time.monotonic() + PATIENCE_S
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            return work()
+        except OSError as error:
+            if not is_held(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause_s)
+        pause_s *= 2
