@@ -75,6 +75,11 @@ def computes_bf16(device: torch.device) -> bool:
     )
 
 
+def computes_tf32(device: torch.device) -> bool:
+    """Whether the device multiplies fp32 numbers rounded to ten bits faster than whole ones."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def is_mps(device: torch.device) -> bool:
     """Whether the rules for MPS hold."""
     return device.type == "mps"

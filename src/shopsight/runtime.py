@@ -2,7 +2,8 @@
 
 Importing shopsight changes nothing of the process it is imported into. What has to be changed
 while a verb works is changed by one of these context managers and put back at the block's end:
-the memory allocator, OpenCV's threads, the Hugging Face Hub's offline mode, and the root logger.
+the memory allocator, threads of OpenCV and torch, how CUDA rounds fp32 products, the Hugging Face
+Hub's offline mode, and the root logger.
 The cache folder, `shopsight.files.use_cache_dir`, is a context variable and not the environment's.
 """
 
@@ -15,7 +16,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -89,6 +91,50 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 @contextmanager
+def fp32_products(rounding: Literal["ieee", "tf32"]) -> Iterator[None]:
+    """Decide within the block how torch multiplies fp32 numbers, in convolutions and matrices.
+
+    "ieee" is fp32. In "tf32" a CUDA device of compute capability 8 or more rounds the inputs to 10
+    bits of mantissa, which is several times as fast; torch's own choice is TF32 for convolutions
+    and fp32 for matrix products. A kernel is chosen when it is launched: what is launched within
+    the block is computed this way, whenever the device comes to it.
+
+    The setting is the process's: threads that want one take turns.
+    """
+    with _fp32_lock:
+        restore = _set_fp32_products(rounding)
+        try:
+            yield
+        finally:
+            restore()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads on the CPU within the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that something did not fit in memory, of any device."""
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error).lower()
+    # torch.OutOfMemoryError, the CPU's allocator, and cuBLAS and cuDNN without room to work in.
+    known = ("out of memory", "can't allocate memory", "alloc_failed")
+    return type(error).__name__ == "OutOfMemoryError" or any(part in text for part in known)
+
+
+@contextmanager
 def fail_fast_offline() -> Iterator[None]:
     """Within the block, an unreachable Hugging Face Hub fails at once.
 
@@ -157,6 +203,43 @@ def _single_thread_opencv() -> Callable[[], None]:
     return lambda: cv2.setNumThreads(before)
 
 
+def _set_fp32_products(rounding: Literal["ieee", "tf32"]) -> Callable[[], None]:
+    """Set the rounding of CUDA's products, and "ieee" of the CPU's; give what puts it back."""
+    import torch
+    from torch.backends import cuda, cudnn, mkldnn
+
+    # Since 2.9 torch has one setting per kind of product, and refuses to read the former ones
+    # where they cannot express those.
+    if hasattr(cudnn, "conv"):
+        products: list[Any] = [cuda.matmul, cudnn.conv]
+        if rounding == "ieee":
+            # Its stubs do not have them.
+            products += [getattr(mkldnn, name) for name in ("matmul", "conv")]
+        before = [product.fp32_precision for product in products]
+        # "none", where nothing was chosen, computes in fp32: it is left alone.
+        same = ("ieee", "none") if rounding == "ieee" else ("tf32",)
+        changed = [
+            (product, was) for product, was in zip(products, before, strict=True) if was not in same
+        ]
+        for product, _ in changed:
+            product.fp32_precision = rounding
+
+        def restore() -> None:
+            for product, was in changed:
+                product.fp32_precision = was
+
+        return restore
+    matrices, convolutions = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest" if rounding == "ieee" else "high")
+    cudnn.allow_tf32 = rounding == "tf32"
+
+    def restore_former() -> None:
+        torch.set_float32_matmul_precision(matrices)
+        cudnn.allow_tf32 = convolutions
+
+    return restore_former
+
+
 def _resolves(url: str) -> bool:
     """Whether the URL's host has an address, or a proxy looks it up."""
     if getproxies():
@@ -168,5 +251,6 @@ def _resolves(url: str) -> bool:
     return True
 
 
+_fp32_lock = RLock()
 _freed_memory = _SharedSetting(_retain_freed_memory)
 _opencv_threads = _SharedSetting(_single_thread_opencv)

@@ -34,8 +34,13 @@ def predict(
     ] = None,
     device: DeviceOption = "auto",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Give the network this many images at once.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Give the network this many images at once; without it 32, and 256 on CUDA.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Label images with a trained model.

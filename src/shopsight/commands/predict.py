@@ -21,7 +21,7 @@ def predict(
     images: ImageInputs,
     *,
     top: int = 5,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     out: str | Path | None = None,
     sort_into: str | Path | None = None,
     on_error: Literal["report", "raise"] = "report",
@@ -36,7 +36,7 @@ def predict(
         model: a run folder, a bundle, or one that `load` opened.
         images: one image or many; a folder stands for all images in it.
         top: how many labels to give, at most as many as the model has.
-        batch_size: images that the network sees at once.
+        batch_size: images that the network sees at once; None: as many as fill the device.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
         sort_into: a folder; each image is copied into its sub-folder LABEL/, named so that every
             file system takes it and no two labels share one.

@@ -35,7 +35,7 @@ def evaluate(
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     run: RunFolder | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Predict every image of one part of the catalog and score the predictions.
 
@@ -50,7 +50,7 @@ def evaluate(
         run: the model's own run, where the catalog is another's: images that the model was
             trained on are looked up in it, reported, and left out of the score if there are
             others.
-        batch_size: images predicted at once.
+        batch_size: images predicted at once, see `predict_catalog`.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.

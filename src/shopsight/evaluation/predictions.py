@@ -19,6 +19,7 @@ from shopsight.catalog.catalog import METADATA_KEY, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
+from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.predictor import DEFAULT_THRESHOLD, Predictor
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
@@ -27,6 +28,7 @@ from shopsight.progress import task
 from shopsight.runtime import retain_freed_memory
 
 ALL_ROWS = "all"
+BATCH_IMAGES = 64
 # Labels named per image in the table, best first.
 NAMED = 5
 
@@ -150,7 +152,7 @@ def predict_catalog(
     split: str,
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Predictions:
     """Run the model over the images of one part, each once.
 
@@ -161,7 +163,7 @@ def predict_catalog(
         source: of the whole catalog's images; None decodes the files.
         logits: of the part's images in their order, in batches, where they are already known;
             None computes them.
-        batch_size: images predicted at once.
+        batch_size: images predicted at once; None: as many as fill the engine.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -203,14 +205,20 @@ def _computed(
     part: Catalog,
     rows: Int64[np.ndarray, "n"],
     source: PixelSource | None,
-    batch_size: int,
+    batch_size: int | None,
 ) -> Iterator[Float32[np.ndarray, "b c"]]:
     """Logits of the part, whose images are these rows of the source."""
     if source is None:
         source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
         rows = np.arange(len(rows))
-    for batch in OrderedBatches(source, rows, batch_size=batch_size):
-        yield predictor.predict_batch(batch.images.numpy())[1]
+    batches = OrderedBatches(
+        source,
+        rows,
+        batch_size=batch_size_of(predictor.engine, batch_size, default=BATCH_IMAGES),
+        pin_memory=reads_pinned(predictor.engine),
+    )
+    for _, logits in predictor.predict_batches(batch.images.numpy() for batch in batches):
+        yield logits
 
 
 def _truth(

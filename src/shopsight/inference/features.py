@@ -2,8 +2,9 @@
 
 Folds, other seeds, other label columns and later trainings probe the same images with the same
 network; calibration and evaluation need what the probe has computed. A feature is a function of
-its image and the network alone: every batch has the same shape, so that the other images in it
-cannot change how its sums are ordered.
+its image, the network and the engine alone: every batch has the same shape, so that the other
+images in it cannot change how its sums are ordered. Only where a batch does not fit in memory are
+the rest smaller, and may be rounded otherwise.
 
 A store is a folder of blobs (see `shopsight.loading.blob_store`): under the key of an image
 (`shopsight.loading.cache.image_keys`) lies its embedding as float32. `about.json` says what the
@@ -19,11 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from shopsight import progress
 from shopsight.bundle.fingerprint import embedding_fingerprint
 from shopsight.files import cache_folder, sha256_bytes, write_json
+from shopsight.inference.batches import batch_size_of, reads_pinned, run_batches
 from shopsight.inference.engine import Engine
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
@@ -179,12 +181,23 @@ def _computed(
     engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "m"]
 ) -> Iterator[tuple[int, Float32[np.ndarray, "w"]]]:
     """The embedding of each row, given with the row."""
+    size = batch_size_of(engine, None, default=BATCH_IMAGES)
+    pin_memory = reads_pinned(engine)
+    batches = OrderedBatches(source, rows, batch_size=size, pin_memory=pin_memory)
+    images = (_filled_up(batch.images.numpy(), size) for batch in batches)
     with progress.task("Features", total=len(rows)) as advance:
-        for batch in OrderedBatches(source, rows, batch_size=BATCH_IMAGES):
-            images = batch.images.numpy()
-            short = BATCH_IMAGES - len(images)
-            if short:
-                images = np.concatenate([images, np.repeat(images[-1:], short, axis=0)])
-            embedding, _ = engine.run(images)
-            yield from zip(batch.rows.tolist(), embedding, strict=False)
-            advance(len(batch.rows))
+        done = 0
+        for embeddings, _ in run_batches(engine, images):
+            batch_rows = rows[done : done + size].tolist()
+            yield from zip(batch_rows, embeddings, strict=False)
+            done += len(batch_rows)
+            advance(len(batch_rows))
+
+
+def _filled_up(
+    images: UInt8[np.ndarray, "b s s 3"], size: int
+) -> UInt8[np.ndarray, "{size} s s 3"]:
+    """The batch with its last image repeated, up to the size of all others."""
+    if len(images) == size:
+        return images
+    return np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])

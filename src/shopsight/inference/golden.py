@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from shopsight.bundle.format import Golden
 from shopsight.images.model_input import preprocess_image
+from shopsight.inference.batches import run_batches
 from shopsight.inference.engine import Engine, EnginePrecision
 from shopsight.preprocess import Preprocess
 
@@ -71,13 +72,13 @@ def make_golden(engine: Engine, images: Sequence[bytes], preprocess: Preprocess)
         ImageError: A file cannot be decoded.
     """
     assert engine.precision == "32"
-    embeddings, logits = engine.run(_preprocessed(images, preprocess))
+    ((embeddings, logits),) = run_batches(engine, [_preprocessed(images, preprocess)])
     return Golden(tuple(images), logits, embeddings)
 
 
 def verify_golden(engine: Engine, golden: Golden, preprocess: Preprocess) -> Verification:
     """Decode the golden files anew, run them, and compare with the stored outputs."""
-    embeddings, logits = engine.run(_preprocessed(golden.images, preprocess))
+    ((embeddings, logits),) = run_batches(engine, [_preprocessed(golden.images, preprocess)])
     tolerance = TOLERANCE[engine.precision]
     embedding_error = _relative_error(embeddings, golden.embeddings)
     logit_error = _relative_error(logits, golden.logits)

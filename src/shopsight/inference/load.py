@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shopsight.bundle.format import Bundle, BundleInfo
+from shopsight.bundle.format import Bundle, library_versions
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import BundleError
-from shopsight.inference.engine import Engine, PrecisionChoice
+from shopsight.inference.engine import PrecisionChoice
 from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from shopsight.inference.torch_engine import TorchEngine
 
 
 def load(
@@ -27,8 +32,9 @@ def load(
     Args:
         folder: A bundle or a run folder.
         device: Its name, see `shopsight.devices`.
-        precision: "auto" is bf16 where the machine multiplies in it and the golden outputs stay
-            within their tolerance, else 32.
+        precision: "auto" is bf16, or on CUDA "tf32", where the machine multiplies in it and the
+            golden outputs stay within their tolerance, else 32: what the bundle was calibrated in,
+            if it was made on such a machine.
         verify: Run the golden files: in fp32, which finds every change, then in `precision`.
 
     Raises:
@@ -37,35 +43,49 @@ def load(
     """
     bundle = read_bundle(bundle_folder(folder))
     # Only here is torch needed: reading and checking a bundle does without.
-    from shopsight.devices import computes_bf16
     from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
     from shopsight.models.build import build_model
 
-    exact = engine = TorchEngine(build_model(bundle), device=device, precision="32")
+    engine = TorchEngine(build_model(bundle), device=device, precision="32")
     if verify:
-        _check(bundle, exact)
-    if precision == "auto" and verify:
-        engine = fastest_faithful(exact, bundle.golden, bundle.info.preprocess)
-    elif precision == "bf16" or (precision == "auto" and computes_bf16(exact.device)):
-        engine = exact.at("bf16")
+        _check(bundle, engine)
+    if precision == "auto":
+        engine = fastest_faithful(engine, bundle.golden, bundle.info.preprocess)
+    elif precision != "32":
+        engine = engine.at(precision)
         if verify:
             _check(bundle, engine)
     return Predictor(engine, bundle.info, golden=bundle.golden)
 
 
-def _check(bundle: Bundle, engine: Engine) -> None:
+def _check(bundle: Bundle, engine: TorchEngine) -> None:
     found = verify_golden(engine, bundle.golden, bundle.info.preprocess)
-    if not found.ok:
-        raise _not_golden(bundle.folder, bundle.info, found)
-
-
-def _not_golden(folder: Path, info: BundleInfo, found: Verification) -> BundleError:
-    return BundleError(
+    if found.ok:
+        return
+    here = library_versions()
+    made_with = {
+        name: text for name, text in bundle.info.versions.items() if here.get(name) != text
+    }
+    raise BundleError(
         "the model does not give its golden outputs on this machine",
-        where=str(folder),
+        where=str(bundle.folder),
         details=(
             found.line(),
-            *(f"made with {name} {text}" for name, text in info.versions.items()),
+            *(
+                f"made with {name} {text}, here {here.get(name, 'none')}"
+                for name, text in made_with.items()
+            ),
         ),
-        fix="install those versions" if found.precision == "32" else "load with precision='32'",
+        fix="\n".join(_next_steps(found, made_with, device=engine.device.type)),
     )
+
+
+def _next_steps(found: Verification, made_with: Mapping[str, str], *, device: str) -> list[str]:
+    """What to try: a finer precision, the device that made the golden outputs, other versions."""
+    if found.precision != "32":
+        return ["load with precision='auto', which takes a finer one where that is needed"]
+    steps = []
+    if device != "cpu":
+        steps.append("load with device='cpu', which computed the golden outputs")
+    steps.append("install those versions" if made_with else "copy the bundle again")
+    return steps

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64
 from scipy.special import expit, softmax
 
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError, ImageError
-from shopsight.inference.engine import Engine
+from shopsight.inference.batches import batch_size_of, run_batches
+from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.inputs import ImageInputs, Prepared, prepare_inputs
 from shopsight.preprocess import Preprocess
@@ -22,6 +24,7 @@ from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]
 DEFAULT_THRESHOLD = 0.5
+BATCH_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,17 @@ class Predictor:
         """Logits are divided by it before they become probabilities."""
         return self.info.temperature
 
-    def predict_batch(
-        self, images: UInt8[np.ndarray, "b s s 3"]
-    ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
+    def predict_batch(self, images: Images) -> Outputs:
         """Embeddings and logits of prepared images."""
-        return self.engine.run(images)
+        (outputs,) = self.predict_batches([images])
+        return outputs
+
+    def predict_batches(self, batches: Iterable[Images]) -> Iterator[Outputs]:
+        """Embeddings and logits of batches of prepared images, in their order.
+
+        See `shopsight.inference.batches.run_batches`.
+        """
+        return run_batches(self.engine, batches)
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid of a multilabel model."""
@@ -118,7 +127,7 @@ class Predictor:
         images: ImageInputs,
         *,
         top: int = 5,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Prediction]:
@@ -127,7 +136,8 @@ class Predictor:
         Args:
             images: What to label; may be endless.
             top: How many labels each prediction lists.
-            batch_size: Images that the engine computes at once.
+            batch_size: Images that the engine computes at once; None: as many as fill it, 32 on
+                a CPU and 256 on CUDA. What does not fit in memory is halved.
             on_error: "report" gives a Prediction with its `error`; "raise" stops.
             threads: Number of decoding threads; None is one per core, at most eight.
 
@@ -150,7 +160,7 @@ class Predictor:
         self,
         images: ImageInputs,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Embedding]:
@@ -180,8 +190,9 @@ class Predictor:
         return verify_golden(self.engine, self._golden, self.preprocess)
 
     def _outcomes(
-        self, images: ImageInputs, batch_size: int, on_error: OnError, threads: int | None
+        self, images: ImageInputs, wanted: int | None, on_error: OnError, threads: int | None
     ) -> Iterator[_Outcome]:
+        batch_size = batch_size_of(self.engine, wanted, default=BATCH_IMAGES)
         # While one batch computes, the next one decodes.
         prepared = prepare_inputs(images, self.preprocess, window=2 * batch_size, threads=threads)
         checked = _raise_or_pass(prepared, on_error)
@@ -189,17 +200,24 @@ class Predictor:
         first = next(batches, ())
         # Not for an image or two: returning the memory would take longer than it saves.
         with retain_freed_memory() if len(first) == batch_size else nullcontext():
-            for batch in chain([first], batches):
-                yield from self._run(batch)
+            yield from self._run(chain([first], batches))
 
-    def _run(self, batch: tuple[Prepared, ...]) -> Iterator[_Outcome]:
-        pixels = [one.pixels for one in batch if one.pixels is not None]
+    def _run(self, batches: Iterable[tuple[Prepared, ...]]) -> Iterator[_Outcome]:
+        begun: deque[tuple[Prepared, ...]] = deque()
+
+        def pixels() -> Iterator[Images]:
+            size = self.preprocess.size_px
+            for batch in batches:
+                begun.append(batch)
+                readable = [one.pixels for one in batch if one.pixels is not None]
+                yield np.stack(readable) if readable else np.empty((0, size, size, 3), np.uint8)
+
         empty = np.empty(0, np.float32)
-        outputs = self.engine.run(np.stack(pixels)) if pixels else (empty, empty)
-        rows = zip(*outputs, strict=True)
-        for one in batch:
-            embedding, logits = next(rows) if one.error is None else (empty, empty)
-            yield _Outcome(one.source, one.error, embedding, logits)
+        for outputs in self.predict_batches(pixels()):
+            rows = zip(*outputs, strict=True)
+            for one in begun.popleft():
+                embedding, logits = next(rows) if one.error is None else (empty, empty)
+                yield _Outcome(one.source, one.error, embedding, logits)
 
     def _prediction(self, source: str, logits: Float32[np.ndarray, "c"], top: int) -> Prediction:
         probabilities = self.probabilities(logits[None])[0]

@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
+from torch import Tensor
 
 from shopsight.bundle.format import Golden
 from shopsight.devices import (
     computes_bf16,
+    computes_tf32,
+    copies_from_pinned,
     copy_to_device,
     pick_device,
     supports_channels_last,
 )
-from shopsight.inference.engine import EnginePrecision, PrecisionChoice
+from shopsight.errors import ConfigError
+from shopsight.inference.engine import EnginePrecision, Images, Outputs, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
 from shopsight.inference.golden import verify_golden
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.progress import notify
+from shopsight.runtime import fp32_products
+
+CUDA_BATCH_IMAGES = 256
+"""Enough for every kernel to fill a large GPU; 39 MB of pixels at 224 px."""
 
 
 class TorchEngine:
     """A network on one device, for inference.
 
     The engine takes the network over: it is moved to the device and set to eval mode. Weights stay
-    fp32. In "bf16" the backbone is autocast and the head is not: logits rounded to eight bits
-    would tie. BatchNorms are folded into the convolutions before them, in copies, so that later
-    changes of the network's weights have no effect.
+    fp32. In "bf16" the backbone is autocast, in "tf32" (on CUDA) its products are of inputs rounded
+    to ten bits, in "32" nothing is rounded, whatever torch is set to. The head is always in fp32:
+    logits rounded to eight bits would tie. BatchNorms are folded into the convolutions before
+    them, in copies, so that later changes of the network's weights have no effect.
 
     Args:
         model: The network.
         device: Its name, see `shopsight.devices`.
-        precision: "auto" is bf16 where the machine multiplies in it, else 32.
+        precision: "auto" is bf16 where the machine multiplies in it, else 32; which one a bundle
+            bears, `fastest_faithful` finds out.
 
     Attributes:
         device: Where the network is.
         model: The network with folded BatchNorms.
+        precision: Number format of the backbone's multiplications.
 
     Raises:
-        ConfigError: No such device.
+        ConfigError: No such device, or not this precision on it.
     """
 
     def __init__(
@@ -56,56 +68,149 @@ class TorchEngine:
         self.device = pick_device(device)
         if precision == "auto":
             precision = "bf16" if computes_bf16(self.device) else "32"
-        self._bf16 = precision == "bf16"
-        model = model.to(self.device).eval()
-        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size_px)
+        self.precision: EnginePrecision = self._checked(precision)
+        # Before the move: whether folding is right is then decided alike for every device.
+        backbone = fuse_batchnorm(model.eval().backbone, size_px=model.preprocess.size_px)
         self.model = ProductModel(backbone, model.head, model.preprocess, tta_hflip=model.tta_hflip)
         self.model.to(self.device).eval()
         if supports_channels_last(self.device):
             self.model.to(memory_format=torch.channels_last)
 
-    def at(self, precision: Literal["32", "bf16"]) -> TorchEngine:
-        """The same network on the same device, computing in another precision."""
+    def at(self, precision: EnginePrecision) -> TorchEngine:
+        """The same network on the same device, computing in another precision.
+
+        Raises:
+            ConfigError: Not this precision on this device.
+        """
         other = copy.copy(self)
-        other._bf16 = precision == "bf16"
+        other.precision = self._checked(precision)
         return other
 
-    @property
-    def precision(self) -> EnginePrecision:
-        """Number format of the backbone's multiplications."""
-        if self._bf16:
-            return "bf16"
-        # cuDNN's fp32 convolutions round their inputs to ten bits unless that is switched off.
-        tf32 = self.device.type == "cuda" and torch.backends.cudnn.allow_tf32
-        return "tf32" if tf32 else "32"
+    def _checked(self, precision: EnginePrecision) -> EnginePrecision:
+        known = ("32", "tf32", "bf16") if computes_tf32(self.device) else ("32", "bf16")
+        if precision not in known:
+            raise ConfigError(
+                f"{self.device.type} does not compute in {precision!r} here",
+                where="precision",
+                fix=f"one of {', '.join(('auto', *known))}",
+            )
+        return precision
 
     @property
     def name(self) -> str:
         """For example "torch on cpu, 32"."""
         return f"torch on {self.device.type}, {self.precision}"
 
-    @torch.inference_mode()
-    def run(
-        self, images: UInt8[np.ndarray, "b s s 3"]
-    ) -> tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]:
+    @property
+    def batch_size(self) -> int | None:
+        """Images that fill a GPU."""
+        return CUDA_BATCH_IMAGES if self.device.type == "cuda" else None
+
+    @property
+    def most_begun(self) -> int:
+        """Two on CUDA: one is copied there while the other one computes."""
+        return 2 if self.device.type == "cuda" else 1
+
+    @property
+    def reads_pinned(self) -> bool:
+        """On CUDA."""
+        return copies_from_pinned(self.device)
+
+    def run(self, images: Images) -> Outputs:
         """Compute embeddings and logits of a batch of prepared images."""
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
-        with self._autocast():
-            embedding = self.model.embed(copy_to_device(pixels, self.device))
-        embedding = embedding.float()
-        logits = self.model.classify(embedding)
+        if self.device.type == "cuda":
+            return self.begin(images)()
+        embedding, logits = self.compute(copy_to_device(_tensor(images), self.device))
         return embedding.cpu().numpy(), logits.cpu().numpy()
 
+    def begin(self, images: Images) -> Callable[[], Outputs]:
+        """Begin a batch; the result's call waits for it.
+
+        On CUDA nothing here waits for the device: the images are copied by a stream of their own,
+        from page-locked memory, while the batch before them computes. Elsewhere the batch is done
+        when this returns.
+        """
+        if self.device.type != "cuda":
+            outputs = self.run(images)
+            return lambda: outputs
+        pinned = _tensor(images)
+        if not pinned.is_pinned():
+            pinned = pinned.pin_memory()
+        computing = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._copying):
+            pixels = copy_to_device(pinned, self.device)
+        computing.wait_stream(self._copying)
+        # The allocator may give the memory of `pixels` away only when this stream has read it.
+        pixels.record_stream(computing)
+        hosts = [_begin_copy_to_host(output) for output in self.compute(pixels)]
+        # Blocking: a thread that waits leaves its core to those that decode.
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record(computing)
+
+        def outputs_when_done() -> Outputs:
+            done.synchronize()
+            assert pinned is not None  # held until its copy is over
+            # Copied: views would keep page-locked memory for as long as a caller keeps them.
+            embedding, logits = (host.numpy().copy() for host in hosts)
+            return embedding, logits
+
+        return outputs_when_done
+
     @torch.inference_mode()
+    def compute(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and logits of uint8 pixels that are on the device, where they stay."""
+        with self._rounding():
+            embedding = self.model.embed(pixels)
+        embedding = embedding.float()
+        return embedding, self._logits(embedding)
+
     def classify(self, embeddings: Float32[np.ndarray, "b w"]) -> Float32[np.ndarray, "b c"]:
         """Compute the logits of embeddings that `run` gave."""
-        logits = self.model.classify(torch.from_numpy(embeddings).to(self.device))
-        return logits.cpu().numpy()
+        on_device = copy_to_device(torch.from_numpy(embeddings), self.device)
+        return self._logits(on_device).cpu().numpy()
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        if self._bf16:
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+    @torch.inference_mode()
+    def _logits(self, embedding: Tensor) -> Tensor:
+        with _exact_products(self.device):
+            return self.model.classify(embedding)
+
+    @contextmanager
+    def _rounding(self) -> Iterator[None]:
+        """The precision of the backbone."""
+        if self.precision == "bf16":
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                yield
+        elif self.precision == "tf32":
+            with fp32_products("tf32"):
+                yield
+        else:
+            with _exact_products(self.device):
+                yield
+
+    @cached_property
+    def _copying(self) -> torch.cuda.Stream:
+        """Copies images to the device while its other stream computes."""
+        return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    """fp32 without rounding; the CPU rounds nothing unless it is asked to, and needs no turn."""
+    if device.type != "cuda" and torch.get_float32_matmul_precision() == "highest":
+        yield
+    else:
+        with fp32_products("ieee"):
+            yield
+
+
+def _tensor(images: Images) -> Tensor:
+    """The images as a tensor that shares their memory, or that of a contiguous copy."""
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+
+
+def _begin_copy_to_host(tensor: Tensor) -> Tensor:
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
 
 
 def reference_engine(model: ProductModel) -> TorchEngine:
@@ -116,21 +221,28 @@ def reference_engine(model: ProductModel) -> TorchEngine:
 def fastest_faithful(exact: TorchEngine, golden: Golden, preprocess: Preprocess) -> TorchEngine:
     """Find the engine that `shopsight.load` uses for a network on this machine.
 
+    Whatever is fitted for predictions (temperature, thresholds) or scored must come from it too.
+
     Args:
         exact: The network in fp32.
         golden: The network's golden outputs.
         preprocess: How an image becomes the network's input.
 
     Returns:
-        The engine in bf16 where the machine multiplies in it and the golden outputs stay within
-        their tolerance, else `exact`.
+        The first of bf16 and TF32, as far as the machine multiplies in them, that keeps the golden
+        outputs within its tolerance; else `exact`.
     """
-    if not computes_bf16(exact.device):
-        return exact
-    fast = exact.at("bf16")
-    found = verify_golden(fast, golden, preprocess)
-    if found.ok:
-        return fast
-    # Rounding to bf16 ruins some networks: run those in fp32.
-    notify(f"{found.line()}: running in fp32")
+    device = exact.device
+    candidates: list[EnginePrecision] = []
+    if computes_bf16(device):
+        candidates.append("bf16")
+    if computes_tf32(device):
+        candidates.append("tf32")
+    for precision in candidates:
+        fast = exact.at(precision)
+        found = verify_golden(fast, golden, preprocess)
+        if found.ok:
+            return fast
+        # Such rounding ruins some networks.
+        notify(f"{found.line()}: not computing in {precision}")
     return exact
