@@ -14,8 +14,11 @@ from huggingface_hub import constants
 from shopsight import runtime
 from shopsight.runtime import (
     fail_fast_offline,
+    fp32_products,
+    is_out_of_memory,
     retain_freed_memory,
     single_threaded_opencv,
+    torch_threads,
     without_root_log_of,
 )
 
@@ -150,3 +153,85 @@ def test_the_root_log_of_one_folder_is_dropped(
     assert capsys.readouterr().err == "WARNING:root:from elsewhere\n"
     exec(noisy)
     assert "noise" in capsys.readouterr().err
+
+
+def rounding() -> tuple[bool, str]:
+    """As torch's own former settings say it, which refuse to be read in a mixed state."""
+    return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+
+@pytest.mark.parametrize("wanted", ["highest", "high", "medium"])
+def test_fp32_products_are_rounded_as_wanted_within_the_block_only(wanted: str) -> None:
+    first = rounding()
+    torch.set_float32_matmul_precision(wanted)
+    before = rounding()
+    try:
+        with fp32_products("ieee"):
+            assert not torch.backends.cuda.matmul.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+            with fp32_products("tf32"):
+                assert torch.backends.cuda.matmul.allow_tf32
+                assert torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+        assert rounding() == before
+        with pytest.raises(ZeroDivisionError), fp32_products("ieee"):
+            _ = 1 // 0
+        assert rounding() == before
+    finally:
+        torch.set_float32_matmul_precision(first[1])
+    assert rounding() == first
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="new in torch 2.9")
+def test_fp32_products_where_torch_refuses_its_former_settings() -> None:
+    matrices = torch.backends.cuda.matmul
+    matrices.fp32_precision = "tf32"
+    try:
+        with pytest.raises(RuntimeError, match="mix of the legacy and new"):
+            rounding()
+        with fp32_products("ieee"):
+            assert matrices.fp32_precision == "ieee"
+        assert matrices.fp32_precision == "tf32"
+    finally:
+        matrices.fp32_precision = "ieee"
+
+
+def test_threads_that_want_other_roundings_take_turns() -> None:
+    seen: list[str] = []
+
+    def tf32() -> None:
+        with fp32_products("tf32"):
+            seen.append(torch.get_float32_matmul_precision())
+
+    with fp32_products("ieee"):
+        other = threading.Thread(target=tf32)
+        other.start()
+        other.join(0.2)
+        assert not seen
+    other.join()
+    assert seen == ["high"]
+
+
+def test_torch_threads() -> None:
+    before = torch.get_num_threads()
+    with torch_threads(before + 2):
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.0 GB)"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_which_errors_mean_a_lack_of_memory(error: Exception, is_memory: bool) -> None:
+    assert is_out_of_memory(error) is is_memory

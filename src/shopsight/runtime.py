@@ -204,40 +204,43 @@ def _single_thread_opencv() -> Callable[[], None]:
 
 
 def _set_fp32_products(rounding: Literal["ieee", "tf32"]) -> Callable[[], None]:
-    """Set the rounding of CUDA's products, and "ieee" of the CPU's; give what puts it back."""
+    """Set the rounding of matrix products and of CUDA's convolutions; give what puts it back."""
     import torch
-    from torch.backends import cuda, cudnn, mkldnn
+    from torch.backends import cudnn
 
-    # Since 2.9 torch has one setting per kind of product, and refuses to read the former ones
-    # where they cannot express those.
-    if hasattr(cudnn, "conv"):
-        products: list[Any] = [cuda.matmul, cudnn.conv]
-        if rounding == "ieee":
-            # Its stubs do not have them.
-            products += [getattr(mkldnn, name) for name in ("matmul", "conv")]
-        before = [product.fp32_precision for product in products]
-        # "none", where nothing was chosen, computes in fp32: it is left alone.
-        same = ("ieee", "none") if rounding == "ieee" else ("tf32",)
-        changed = [
-            (product, was) for product, was in zip(products, before, strict=True) if was not in same
-        ]
-        for product, _ in changed:
-            product.fp32_precision = rounding
-
-        def restore() -> None:
-            for product, was in changed:
-                product.fp32_precision = was
-
-        return restore
-    matrices, convolutions = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    try:
+        matrices, convolutions = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    except RuntimeError:
+        # Somebody has set what only the settings by kind of product, new in torch 2.9, can express.
+        return _set_fp32_products_by_kind(rounding)
+    # These set the new ones too, so that both stay readable within the block.
     torch.set_float32_matmul_precision("highest" if rounding == "ieee" else "high")
     cudnn.allow_tf32 = rounding == "tf32"
 
-    def restore_former() -> None:
+    def restore() -> None:
         torch.set_float32_matmul_precision(matrices)
         cudnn.allow_tf32 = convolutions
 
-    return restore_former
+    return restore
+
+
+def _set_fp32_products_by_kind(rounding: Literal["ieee", "tf32"]) -> Callable[[], None]:
+    from torch import backends
+
+    # Any: the stubs lack some.
+    cuda: Any = backends.cuda
+    cudnn: Any = backends.cudnn
+    cpu: Any = backends.mkldnn
+    kinds = [cuda.matmul, cudnn.conv, cpu.matmul]
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = rounding
+
+    def restore() -> None:
+        for kind, was in zip(kinds, before, strict=True):
+            kind.fp32_precision = was
+
+    return restore
 
 
 def _resolves(url: str) -> bool:

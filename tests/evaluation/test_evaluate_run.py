@@ -23,18 +23,19 @@ from shopsight.runs.run_folder import RunFolder
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What is computed while the test runs: "scorings" (bootstraps) and "predicted" images."""
     counts: Counter[str] = Counter()
-    bootstrap_all, predict_batch = scoring.bootstrap_all, Predictor.predict_batch
+    bootstrap_all, predict_batches = scoring.bootstrap_all, Predictor.predict_batches
 
     def counted_bootstrap(*args: Any, **settings: Any) -> Any:
         counts["scorings"] += 1
         return bootstrap_all(*args, **settings)
 
-    def counted_predict(self: Predictor, images: Any) -> Any:
-        counts["predicted"] += len(images)
-        return predict_batch(self, images)
+    def counted_predict(self: Predictor, batches: Any) -> Any:
+        for embeddings, logits in predict_batches(self, batches):
+            counts["predicted"] += len(logits)
+            yield embeddings, logits
 
     monkeypatch.setattr(scoring, "bootstrap_all", counted_bootstrap)
-    monkeypatch.setattr(Predictor, "predict_batch", counted_predict)
+    monkeypatch.setattr(Predictor, "predict_batches", counted_predict)
     return counts
 
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shopsight.backbones.create import create_backbone
+from shopsight.inference import fuse_batchnorm as module
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
+from shopsight.runtime import fp32_products
 
 
 def trained(name: str) -> nn.Module:
@@ -76,3 +79,50 @@ class Shared(nn.Module):
 def test_given_back_as_it_was_when_it_cannot_be_folded() -> None:
     for network in (Wilful().eval(), Shared().eval(), Shared().train()):
         assert fuse_batchnorm(network, size_px=16) is network
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    """To TF32: ten bits of mantissa, to the nearest, of ties to the even one."""
+    bits = tensor.contiguous().view(torch.int32)
+    nearest = (bits + 0x0FFF + ((bits >> 13) & 1)) & ~0x1FFF
+    return nearest.view(torch.float32).view_as(tensor)
+
+
+@pytest.fixture
+def tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions on the CPU as cuDNN computes them: in TF32, unless that is switched off."""
+    plain = functional.conv2d
+
+    def convolved(images: Tensor, weight: Tensor, *others: object) -> Tensor:
+        if torch.backends.cudnn.allow_tf32:
+            images, weight = rounded(images), rounded(weight)
+        return plain(images, weight, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(functional, "conv2d", convolved)
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_tf32_does_not_keep_batchnorm_from_being_folded() -> None:
+    """Its rounding alone is larger than what tells a wrong fold from a right one."""
+    network = create_backbone("embedded:tf_efficientnet_lite0").module.eval()
+    with fp32_products("tf32"):
+        fused = fuse_batchnorm(network, size_px=224)
+        assert batchnorms(network) > 0
+        assert batchnorms(fused) == 0
+        images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected, found = network(images), fused(images)
+    assert (found - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def test_a_wrong_fold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = trained("timm:test_efficientnet")
+    plain = module.fuse_conv_bn_eval
+
+    def without_shift(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+        fused = plain(convolution, norm)
+        nn.init.zeros_(fused.bias)
+        return fused
+
+    monkeypatch.setattr(module, "fuse_conv_bn_eval", without_shift)
+    assert fuse_batchnorm(network, size_px=64) is network

@@ -58,7 +58,7 @@ def test_a_network_that_does_not_bear_bf16_runs_in_fp32(
     predictor = load(bundle_folder)
     assert predictor.engine.precision == "32"
     assert predictor.verify().ok
-    with pytest.raises(BundleError, match="load with precision='32'"):
+    with pytest.raises(BundleError, match="load with precision='auto'"):
         load(bundle_folder, precision="bf16")
 
 

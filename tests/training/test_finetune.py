@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import TrainingError
-from shopsight.training.finetune import check_hardware, is_out_of_memory
+from shopsight.training.finetune import check_hardware
 from shopsight.training.fit import fit
 from tests.helpers import ProductPhotos
 
@@ -108,21 +108,3 @@ def test_synchronized_batchnorm_of_cpu_processes_is_refused() -> None:
         check_hardware(recipe(*two))
     assert caught.value.where == "hardware.sync_batchnorm"
     assert caught.value.fix == "--set hardware.sync_batchnorm=false"
-
-
-@pytest.mark.parametrize(
-    ("error", "is_memory"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (MemoryError(), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError("MPS backend out of memory (MPS allocated: 8.0 GB)"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_which_errors_mean_that_the_batch_does_not_fit(error: Exception, is_memory: bool) -> None:
-    assert is_out_of_memory(error) is is_memory

@@ -218,6 +218,6 @@ def _evaluated(run: RunFolder) -> TrainResult:
     """Score what was trained, on its validation and test images, and write the report."""
     if rank() > 0:
         return TrainResult(run.path, run.seconds(), {}, run.report_file, rank=rank())
-    # As training computed: a run that was kept off the GPU is scored off it too.
-    found = evaluate_run(run, device=run.recipe().hardware.accelerator, cached=True)
+    # On the device of `shopsight.load`, as the calibration: what is scored is what will predict.
+    found = evaluate_run(run, cached=True)
     return TrainResult(run.path, run.seconds(), found, write_run_evaluations(run, found))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from jaxtyping import UInt8
 
 from shopsight import progress
 from shopsight.errors import ShopsightError
@@ -32,7 +33,9 @@ def reads_pinned(engine: Engine) -> bool:
     return isinstance(engine, AsyncEngine) and engine.reads_pinned
 
 
-def run_batches(engine: Engine, batches: Iterable[Images]) -> Iterator[Outputs]:
+def run_batches(
+    engine: Engine, batches: Iterable[UInt8[np.ndarray, "_ s s 3"]]
+) -> Iterator[Outputs]:
     """Compute embeddings and logits of batches, in their order.
 
     On a GPU, a batch is copied and begun while the one before it computes, so that the only wait
@@ -111,6 +114,6 @@ def _begin(engine: Engine, images: Images) -> Callable[[], Outputs]:
     return lambda: outputs
 
 
-def _joined(parts: list[Outputs]) -> Outputs:
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> Outputs:
     embeddings, logits = zip(*parts, strict=True)
     return np.concatenate(embeddings), np.concatenate(logits)

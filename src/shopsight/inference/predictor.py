@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 from scipy.special import expit, softmax
 
 from shopsight.bundle.format import BundleInfo, Golden
@@ -106,7 +106,7 @@ class Predictor:
         (outputs,) = self.predict_batches([images])
         return outputs
 
-    def predict_batches(self, batches: Iterable[Images]) -> Iterator[Outputs]:
+    def predict_batches(self, batches: Iterable[UInt8[np.ndarray, "_ s s 3"]]) -> Iterator[Outputs]:
         """Embeddings and logits of batches of prepared images, in their order.
 
         See `shopsight.inference.batches.run_batches`.

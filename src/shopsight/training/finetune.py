@@ -130,7 +130,7 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
 
     Raises:
         TrainingError: the loss is no longer finite, or the checkpoint is unusable.
-        torch.OutOfMemoryError: the batch does not fit; see `is_out_of_memory`.
+        torch.OutOfMemoryError: the batch does not fit; see `shopsight.runtime.is_out_of_memory`.
     """
     recipe = module.recipe
     run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -219,14 +219,6 @@ def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: st
         log_every_n_steps=1 << 30,
         default_root_dir=run.path,
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means that a batch did not fit in memory, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
 def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:

@@ -35,13 +35,12 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
-from shopsight.runtime import retain_freed_memory, single_threaded_opencv
+from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
 from shopsight.training.distributed import rank, wait_until
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
     halve_batch_size,
-    is_out_of_memory,
     selected_checkpoint,
     training_device,
 )
@@ -178,10 +177,10 @@ class _Training:
         train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
         val = self.catalog.rows_of("val")
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
-        if self.recipe.training.precision == "32":
-            engine = TorchEngine(model, device=str(self.device), precision="32")
-        else:
-            engine = self._prediction_engine(model, golden_outputs(model, self.catalog))
+        engine = TorchEngine(model, device=str(self.device), precision="32")
+        if self.recipe.training.precision != "32":
+            golden = golden_outputs(model, self.catalog)
+            engine = fastest_faithful(engine, golden, model.preprocess)
         store = self._feature_store(model, backbone, engine=engine.name)
         rows = np.concatenate([train, val])
         features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
@@ -363,6 +362,9 @@ class _Training:
         return np.concatenate([none, *stored_logits(engine, self.source, rows, store=store)])
 
     def _prediction_engine(self, model: ProductModel, golden: Golden) -> TorchEngine:
-        """The engine that `shopsight.load` uses: what is fitted is what will be predicted."""
-        exact = TorchEngine(model, device=str(self.device), precision="32")
+        """The engine that `shopsight.load` chooses: what is fitted is what will be predicted.
+
+        Its device too: that of the training may be another, by `hardware.accelerator`.
+        """
+        exact = TorchEngine(model, precision="32")
         return fastest_faithful(exact, golden, model.preprocess)
