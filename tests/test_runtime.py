@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import logging
 import mmap
+import os
 import socket
+import ssl
 import threading
 from pathlib import Path
 
+import certifi
 import cv2
 import pytest
 import torch
@@ -13,12 +16,14 @@ from huggingface_hub import constants
 
 from shopsight import runtime
 from shopsight.runtime import (
+    certificate_file,
     fail_fast_offline,
     fp32_products,
     is_out_of_memory,
     retain_freed_memory,
     single_threaded_opencv,
     torch_threads,
+    trusted_certificates,
     without_root_log_of,
 )
 
@@ -235,3 +240,36 @@ def test_torch_threads() -> None:
 )
 def test_which_errors_mean_a_lack_of_memory(error: Exception, is_memory: bool) -> None:
     assert is_out_of_memory(error) is is_memory
+
+
+def verify_paths(**found: str | None) -> ssl.DefaultVerifyPaths:
+    known = ssl.get_default_verify_paths()._asdict() | {"cafile": None, "capath": None}
+    return ssl.DefaultVerifyPaths(**(known | found))
+
+
+def test_certificates_come_from_certifi_where_python_has_none(tmp_path: Path) -> None:
+    """As Python from python.org on a Mac, whose folder of certificates is empty or missing."""
+    for known in (verify_paths(), verify_paths(capath=str(tmp_path))):
+        file = certificate_file(known)
+        assert file == certifi.where()
+        assert ssl.create_default_context(cafile=file).cert_store_stats()["x509_ca"] > 50
+    assert certificate_file(verify_paths(cafile=certifi.where())) is None
+    (tmp_path / "one.0").touch()
+    assert certificate_file(verify_paths(capath=str(tmp_path))) is None
+
+
+def test_other_libraries_find_these_certificates_within_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", verify_paths)
+    with trusted_certificates(), trusted_certificates():
+        assert os.environ["SSL_CERT_FILE"] == certifi.where()
+    assert "SSL_CERT_FILE" not in os.environ
+
+
+def test_the_certificates_of_this_machine_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    with trusted_certificates():
+        assert os.environ["SSL_CERT_FILE"] == certifi.where()
+    assert os.environ["SSL_CERT_FILE"] == certifi.where()

@@ -3,7 +3,7 @@
 Importing shopsight changes nothing of the process it is imported into. What has to be changed
 while a verb works is changed by one of these context managers and put back at the block's end:
 the memory allocator, threads of OpenCV and torch, how CUDA rounds fp32 products, the Hugging Face
-Hub's offline mode, and the root logger.
+Hub's offline mode, the file of trusted certificates, and the root logger.
 The cache folder, `shopsight.files.use_cache_dir`, is a context variable and not the environment's.
 """
 
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +153,31 @@ def fail_fast_offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
+def certificate_file(known: ssl.DefaultVerifyPaths | None = None) -> str | None:
+    """Certifi's file of trusted certificates where Python has none of its own; None elsewhere.
+
+    Python from python.org on a Mac has none until a script beside it has been run. Windows keeps
+    its certificates in no file.
+
+    Args:
+        known: where OpenSSL looks; None asks it.
+    """
+    known = known or ssl.get_default_verify_paths()
+    folder = Path(known.capath) if known.capath else None
+    if sys.platform == "win32" or known.cafile or (folder and any(folder.iterdir())):
+        return None
+    import certifi
+
+    return certifi.where()
+
+
+@contextmanager
+def trusted_certificates() -> Iterator[None]:
+    """Within the block, libraries that open URLs by urllib find certificates, as torch.hub does."""
+    with _certificates.block():
+        yield
+
+
 @contextmanager
 def without_root_log_of(folder: Path) -> Iterator[None]:
     """Drop what code below `folder` writes with the root logger within the block.
@@ -243,6 +270,23 @@ def _set_fp32_products_by_kind(rounding: Literal["ieee", "tf32"]) -> Callable[[]
     return restore
 
 
+def _name_certificate_file() -> Callable[[], None]:
+    # OpenSSL's own variable. Where the user has set it, there is a file, and nothing changes.
+    variable = ssl.get_default_verify_paths().openssl_cafile_env
+    file, before = certificate_file(), os.environ.get(variable)
+    if file is None:
+        return lambda: None
+    os.environ[variable] = file
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+    return restore
+
+
 def _resolves(url: str) -> bool:
     """Whether the URL's host has an address, or a proxy looks it up."""
     if getproxies():
@@ -257,3 +301,4 @@ def _resolves(url: str) -> bool:
 _fp32_lock = RLock()
 _freed_memory = _SharedSetting(_retain_freed_memory)
 _opencv_threads = _SharedSetting(_single_thread_opencv)
+_certificates = _SharedSetting(_name_certificate_file)

@@ -128,7 +128,7 @@ def test_a_silent_mirror_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         began = time.perf_counter()
-        with pytest.raises(OSError, match="timed out"):
+        with pytest.raises(SourceError, match="timed out"):
             download(url, tmp_path / "file", timeout_s=0.2)
         assert time.perf_counter() - began < 5.0
     assert socket.getdefaulttimeout() is None

@@ -15,6 +15,7 @@ from shopsight.backbones.weights import StateDict, load_state_dict_strict, read_
 from shopsight.errors import ConfigError
 from shopsight.extras import require
 from shopsight.progress import notify
+from shopsight.runtime import trusted_certificates
 
 
 def fastervit_backbone(request: Request) -> Backbone:
@@ -58,7 +59,8 @@ def _download(request: Request, url: str) -> StateDict:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
+            with trusted_certificates():
+                torch.hub.download_url_to_file(url, str(path), progress=False)
         except Exception as error:
             if is_network_error(error):
                 raise offline_error(request.full_name, url, path.parent, error) from error

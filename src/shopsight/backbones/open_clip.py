@@ -19,7 +19,7 @@ from shopsight.backbones.spec import (
 from shopsight.backbones.stages import stages_of
 from shopsight.errors import ConfigError
 from shopsight.extras import require
-from shopsight.runtime import fail_fast_offline, without_root_log_of
+from shopsight.runtime import fail_fast_offline, trusted_certificates, without_root_log_of
 
 
 def open_clip_backbone(request: Request) -> Backbone:
@@ -36,6 +36,7 @@ def open_clip_backbone(request: Request) -> Backbone:
             # It logs each step with the root logger.
             without_root_log_of(Path(open_clip.__file__ or "").parent),
             fail_fast_offline() if pretrained else nullcontext(),
+            trusted_certificates() if pretrained else nullcontext(),
         ):
             clip = open_clip.create_model(
                 architecture,

@@ -18,7 +18,7 @@ from shopsight.backbones.spec import (
 )
 from shopsight.backbones.stages import stages_of
 from shopsight.errors import ConfigError, WeightsError, first_line
-from shopsight.runtime import fail_fast_offline
+from shopsight.runtime import fail_fast_offline, trusted_certificates
 
 
 def timm_backbone(request: Request) -> Backbone:
@@ -42,7 +42,7 @@ def timm_backbone(request: Request) -> Backbone:
 
 def _pretrained(request: Request) -> Any:
     try:
-        with fail_fast_offline():
+        with fail_fast_offline(), trusted_certificates():
             return _build(request, pretrained=True)
     except Exception as error:
         config = timm.get_pretrained_cfg(request.name)

@@ -40,7 +40,8 @@ def unpack_zip(
                 for target, member in targets.items():
                     path = folder / target
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    with packed.open(member) as source, path.open("wb") as file:
+                    # Where case does not count, two names of the archive may be one file.
+                    with packed.open(member) as source, path.open("xb") as file:
                         shutil.copyfileobj(source, file)
                     advance(1)
     # zipfile raises RuntimeError for encrypted members, NotImplementedError for odd compression.

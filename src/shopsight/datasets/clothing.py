@@ -13,7 +13,7 @@ from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.archives import unpack_zip
 from shopsight.datasets.download import download
 from shopsight.datasets.kaggle import fetch_from_kaggle
-from shopsight.errors import SourceError
+from shopsight.errors import SourceError, first_line
 from shopsight.files import atomic_folder, cache_folder, sha256_file
 from shopsight.read_options import NO_COLUMN, ReadOptions
 
@@ -22,6 +22,10 @@ IMAGE_FOLDERS = ("images", "images_compressed", "images_original")
 
 SMALL_REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset-small"
 SMALL_COMMIT = "11961516512414bf9f6c150a832cfd21b54a6b54"
+FETCH_BY_HAND = (
+    f"git clone {SMALL_REPOSITORY}   (or download its zip file there, and unpack it)\n"
+    "then name the folder: --root clothing-dataset-small"
+)
 # sha256 of the lines "<sha256>  <path>", sorted by path, of all 3,781 images of that commit.
 SMALL_SHA256 = "f8667cfe4a397f1be854d7d6c56118e4eaf6e9654ac37940e443dec3b4e55721"
 NETWORK_TIMEOUT_S = 30
@@ -75,7 +79,7 @@ def open_clothing_small(root: Path | None) -> Catalog:
         raise SourceError(
             "clothing-small has the folders train/, validation/ and test/",
             where=str(home),
-            fix=f"git clone {SMALL_REPOSITORY}, then --root clothing-dataset-small",
+            fix=FETCH_BY_HAND,
         )
     return folder_catalog(scan_folder(str(home)), name="clothing-small", root=str(home))
 
@@ -95,8 +99,9 @@ def _fetched_small() -> Path:
                 raise SourceError("the images are not the published ones", where=url)
     except (OSError, SourceError) as error:
         raise SourceError(
-            f"clothing-small is not on this machine, and its download failed: {error}",
-            fix=f"git clone {SMALL_REPOSITORY}, then --root clothing-dataset-small",
+            f"clothing-small is not on this machine, and its download failed: {first_line(error)}",
+            where=error.where if isinstance(error, SourceError) else None,
+            fix=FETCH_BY_HAND,
         ) from error
     return kept
 

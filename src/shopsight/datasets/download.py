@@ -1,11 +1,18 @@
-"""Files from the web, with a time limit and progress."""
+"""Files from the web, with a time limit, progress, and errors that name the reason."""
 
 from __future__ import annotations
 
+import ssl
 import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.response import addinfourl
 
+from shopsight.errors import SourceError, first_line
 from shopsight.progress import task
+from shopsight.runtime import certificate_file
 
 _BLOCK_BYTES = 1 << 20
 
@@ -19,11 +26,47 @@ def download(url: str, path: Path, *, timeout_s: float) -> None:
         timeout_s: how long to wait for a connection, and for each block of data.
 
     Raises:
-        OSError: no connection, no such page, or no data within the time limit.
+        SourceError: no connection, a certificate that is not trusted, no such page, or no data
+            within the time limit; it says which.
+        OSError: the file cannot be written.
     """
-    with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+    try:
+        reply = urllib.request.urlopen(url, timeout=timeout_s, context=_context(url))
+    except (OSError, HTTPException, ValueError) as error:
+        raise _failed(url, error) from error
+    with reply:
         total = int(reply.headers.get("Content-Length") or 0) or None
         with task(f"Fetching {path.name}", total, "bytes") as advance, path.open("wb") as file:
-            while block := reply.read(_BLOCK_BYTES):
+            for block in _blocks(url, reply):
                 file.write(block)
                 advance(len(block))
+
+
+def _context(url: str) -> ssl.SSLContext | None:
+    if not url.startswith("https://"):
+        return None
+    return ssl.create_default_context(cafile=certificate_file())
+
+
+def _blocks(url: str, reply: HTTPResponse | addinfourl) -> Iterator[bytes]:
+    try:
+        while block := reply.read(_BLOCK_BYTES):
+            yield block
+    except (OSError, HTTPException) as error:
+        raise _failed(url, error) from error
+
+
+def _failed(url: str, error: Exception) -> SourceError:
+    """The error for a user: whose fault it is, and what to do."""
+    if isinstance(error, HTTPError):
+        return SourceError(f"the host answers {error.code} {error.reason}", where=url)
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return SourceError(
+            f"the host's certificate is not trusted: {reason.verify_message or first_line(reason)}",
+            where=url,
+            fix="a proxy that reads the traffic has a certificate of its own: name its file in the "
+            "environment variable SSL_CERT_FILE; a wrong clock has the same effect",
+        )
+    text = first_line(reason) if isinstance(reason, BaseException) else str(reason)
+    return SourceError(f"no answer, as without a network: {text}", where=url)

@@ -19,7 +19,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.datasets.archives import unpack_deb
 from shopsight.datasets.download import download
-from shopsight.errors import SourceError
+from shopsight.errors import SourceError, first_line
 from shopsight.files import atomic_folder, cache_folder, sha256_bytes
 from shopsight.progress import notify
 
@@ -123,12 +123,14 @@ def _fetch(kept: Path) -> None:
                 verify(part)
             return
         except (SourceError, OSError, subprocess.SubprocessError) as error:
-            failures.append(f"{name}: {str(error).splitlines()[0]}")
+            what = error.what if isinstance(error, SourceError) else first_line(error)
+            failures.append(f"{name}: {what}")
+    has_apt = shutil.which("apt-get") is not None
     raise SourceError(
         "Fashion-MNIST is not on this machine and cannot be fetched",
         details=failures,
-        fix=f"apt-get install {DEBIAN_PACKAGE}, or download the four *-ubyte.gz files of "
-        "github.com/zalandoresearch/fashion-mnist and name their folder with --root",
+        fix="download the four *-ubyte.gz files of github.com/zalandoresearch/fashion-mnist and "
+        "name their folder with --root" + f", or apt-get install {DEBIAN_PACKAGE}" * has_apt,
     )
 
 

@@ -68,7 +68,7 @@ def _refused(
     if not has_credentials():
         steps.append(
             "create an API token at https://www.kaggle.com/settings and save it as "
-            "~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY"
+            f"{_token_folder() / 'kaggle.json'}, or set KAGGLE_USERNAME and KAGGLE_KEY"
         )
     steps.append(f"or download {url} by hand, unpack it, and name the folder with {flag}")
     missing = f"needs the images of {handle}, which are " if wanted_by else ""
@@ -86,8 +86,12 @@ def has_credentials() -> bool:
         return True
     if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
         return True
-    home = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
+    home = _token_folder()
     return any((home / name).is_file() for name in ("kaggle.json", "access_token"))
+
+
+def _token_folder() -> Path:
+    return Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
 
 
 def _is_unreachable(error: BaseException) -> bool:
