@@ -262,7 +262,8 @@ def test_other_libraries_find_these_certificates_within_the_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.setattr(ssl, "get_default_verify_paths", verify_paths)
+    none = verify_paths()
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
     with trusted_certificates(), trusted_certificates():
         assert os.environ["SSL_CERT_FILE"] == certifi.where()
     assert "SSL_CERT_FILE" not in os.environ
