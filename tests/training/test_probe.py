@@ -6,7 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from shopsight.config.sections import ProbeSettings
-from shopsight.training.probe import fit_probe
+from shopsight.progress import use_listener
+from shopsight.training import probe as module
+from shopsight.training.probe import StandardRows, fit_probe
+from tests.helpers import Recorder
 
 
 def blobs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,3 +87,64 @@ def test_without_validation_rows_the_strongest_penalty_is_kept() -> None:
     settings = ProbeSettings(penalties=(0.01, 1.0))
     probe = fit_probe(x, one_hot(y), x[:0], one_hot(y)[:0], settings=settings)
     assert probe.penalty == 1.0
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, None], ids=["none", "one piece", "two pieces", "all"])
+def test_rows_are_the_same_whether_they_are_kept_on_the_device(
+    kept: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 40)
+    x, y = blobs(100, 6)
+    weight = torch.rand(100)
+    rows = StandardRows(x, one_hot(y), weight)
+    bytes_of_a_piece = 4 * 40 * (6 + 3 + 1)
+    most = None if kept is None else kept * bytes_of_a_piece
+    rows.move_to(torch.device("cpu"), most_bytes=most)
+    for _ in range(2):
+        pieces = list(rows.pieces())
+        assert [len(piece[0]) for piece in pieces] == [40, 40, 20]
+        features, target, weights = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        assert torch.equal(target, one_hot(y))
+        assert torch.equal(weights, weight)
+        assert features.mean(0).abs().max() < 1e-5
+    again = [piece[0].data_ptr() for piece in rows.pieces()]
+    same = sum(one[0].data_ptr() == other for one, other in zip(pieces, again, strict=True))
+    assert same >= (3 if kept is None else kept)
+
+
+def test_a_probe_that_does_not_fit_on_the_gpu_is_fitted_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_device: torch.device) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(module, "_free_bytes", full)
+    (x, y), settings = blobs(100, 7), ProbeSettings(penalties=(0.1, 0.01))
+    recorder = Recorder()
+    with use_listener(recorder):
+        found = fit_probe(
+            x, one_hot(y), x, one_hot(y), settings=settings, device=torch.device("cuda")
+        )
+    expected = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
+    assert torch.equal(found.weight, expected.weight)
+    assert recorder.lines == ["probe: out of memory on cuda: fitting it on the CPU"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("free", ["plenty", "none"])
+def test_on_a_gpu_the_probe_is_that_of_the_cpu(free: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if free == "none":
+        monkeypatch.setattr(module, "_free_bytes", lambda _device: 0)
+    (x, y), (v, w) = blobs(20_000, 8), blobs(500, 9)
+    both = [
+        fit_probe(
+            x, one_hot(y), v, one_hot(w), settings=ProbeSettings(), device=torch.device(device)
+        )
+        for device in ("cpu", "cuda")
+    ]
+    expected, found = both
+    assert found.weight.device.type == "cpu"
+    assert found.penalty == expected.penalty
+    assert found.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
+    assert torch.allclose(found.weight, expected.weight, rtol=0.01, atol=1e-3)

@@ -193,6 +193,7 @@ class _Training:
             settings=self.recipe.probe,
             weights=self.class_weights,
             several_labels=self.catalog.multilabel,
+            device=self.device,
         )
         self._keep_probe(probe, features, train, clock)
 

@@ -7,7 +7,8 @@ Features and Underperform Out-of-Distribution").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,17 @@ from torch.nn import functional
 
 from shopsight import progress
 from shopsight.config.sections import ProbeSettings
+from shopsight.devices import empty_cache
+from shopsight.runtime import fp32_products, is_out_of_memory
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60
 # A linear head gains nothing measurable from more rows than this, and memory is finite.
 MOST_ROWS = 500_000
 SMALLEST_SCALE = 1e-6
+# Of a GPU's free memory, for features; the rest is for logits and L-BFGS.
+MEMORY_SHARE = 0.5
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,15 @@ def fit_probe(
     settings: ProbeSettings,
     weights: Float[Tensor, " classes"] | None = None,
     several_labels: bool = False,
+    device: torch.device = CPU,
 ) -> Probe:
     """Fit one head per penalty and keep the best on the validation rows.
 
     Penalties are tried from the strongest to the weakest, each from the solution before it: close
     penalties have close solutions, and the strongest is close to zero, where the first one starts.
     Without validation rows the strongest penalty is kept.
+
+    All tensors that are given, and the probe, are on the CPU.
 
     Args:
         train: features to fit on.
@@ -79,27 +88,41 @@ def fit_probe(
         settings: the penalties.
         weights: of the classes; they do not count with several labels.
         several_labels: an image may have several labels: sigmoid instead of softmax.
+        device: where to compute. A CUDA device keeps as many features as fit in `MEMORY_SHARE` of
+            its free memory, and is sent the rest in each pass; if it runs out of memory, the CPU
+            computes.
     """
-    mean = train.mean(0)
-    variance = train.var(0, correction=0)
-    # One L2 penalty for all features asks for one scale. Dividing by the standard deviation would
-    # blow up features that hardly vary (fine-tuning would start from their large weights), one
-    # common scale would leave them out. The root of (own variance + mean variance) lies between:
-    # as accurate as the former, and at most 1 / sqrt(mean variance) large.
-    scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
-    standard = (train - mean) / scale
-    solution = torch.zeros(train.shape[1] + 1, train_target.shape[1])
-    best: Probe | None = None
+    rows = StandardRows(train, train_target, _row_weights(train_target, weights, several_labels))
     penalties = sorted(settings.penalties, reverse=True)
+    if device.type == "cuda":
+        try:
+            rows.move_to(device, most_bytes=_free_bytes(device))
+            return _best_of(penalties, rows, val, val_target, several_labels)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            progress.notify(f"probe: out of memory on {device}: fitting it on the CPU")
+    rows.move_to(CPU)
+    return _best_of(penalties, rows, val, val_target, several_labels)
+
+
+def _best_of(
+    penalties: Sequence[float],
+    rows: StandardRows,
+    val: Tensor,
+    val_target: Tensor,
+    several_labels: bool,
+) -> Probe:
+    """The probe of the penalty with the lowest validation loss, tried in the given order."""
+    solution = torch.zeros(rows.width + 1, rows.classes, device=rows.device)
+    best: Probe | None = None
     with progress.task("Fitting the probe", total=len(penalties), unit="penalties") as advance:
         for penalty in penalties:
-            solution = _minimize(solution, standard, train_target, penalty, weights, several_labels)
-            # w (x - mean) / scale + b = (w / scale) x + (b - (w / scale) mean): the standardization
-            # becomes part of the head.
-            weight = (solution[:-1] / scale[:, None]).T
-            bias = solution[-1] - weight @ mean
-            loss, accuracy = loss_and_accuracy(val @ weight.T + bias, val_target, several_labels)
-            probe = Probe(weight.contiguous(), bias, penalty, loss, accuracy)
+            solution = _minimize(solution, rows, penalty, several_labels)
+            weight, bias = rows.raw_head(solution)
+            logits = _logits(val, weight, bias)
+            loss, accuracy = loss_and_accuracy(logits, val_target, several_labels)
+            probe = Probe(weight.contiguous().to(CPU), bias.to(CPU), penalty, loss, accuracy)
             if best is None or probe.val_loss < best.val_loss:
                 best = probe
             advance(1)
@@ -107,14 +130,77 @@ def fit_probe(
     return best
 
 
-def _minimize(
-    start: Tensor,
-    features: Tensor,
-    target: Tensor,
-    penalty: float,
-    weights: Tensor | None,
-    several_labels: bool,
-) -> Tensor:
+class StandardRows:
+    """Standardized features with targets and weights, in pieces, on one device.
+
+    One L2 penalty for all features asks for one scale. Dividing by the standard deviation would
+    blow up features that hardly vary (fine-tuning would start from their large weights), one
+    common scale would leave them out. The root of (own variance + mean variance) lies between: as
+    accurate as the former, and at most 1 / sqrt(mean variance) large.
+
+    Args:
+        features: "n width", not standardized.
+        target: "n classes".
+        weight: "n", of the rows; its sum is one.
+    """
+
+    def __init__(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
+        self._features, self._target, self._weight = features, target, weight
+        self.width, self.classes = features.shape[1], target.shape[1]
+        variance = features.var(0, correction=0)
+        self._mean = features.mean(0)
+        self._scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
+        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.device = CPU
+
+    def move_to(self, device: torch.device, *, most_bytes: int | None = None) -> None:
+        """Compute on this device; keep as many standardized rows there as `most_bytes` allow."""
+        self.device = device
+        self._mean, self._scale = self._mean.to(device), self._scale.to(device)
+        self._kept = []
+        size = ROWS_AT_ONCE * (self.width + self.classes + 1) * self._features.element_size()
+        for first in range(0, len(self._features), ROWS_AT_ONCE):
+            if most_bytes is not None and (len(self._kept) + 1) * size > most_bytes:
+                break
+            self._kept.append(self._piece(first))
+
+    def pieces(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """At most `ROWS_AT_ONCE` rows at a time: features, targets, weights.
+
+        In pieces, because logits of all rows times 10,000 classes would not fit in memory.
+        """
+        yield from self._kept
+        for first in range(len(self._kept) * ROWS_AT_ONCE, len(self._features), ROWS_AT_ONCE):
+            yield self._piece(first)
+
+    def raw_head(self, solution: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias for features that are not standardized.
+
+        w (x - mean) / scale + b = (w / scale) x + (b - (w / scale) mean): the standardization
+        becomes part of the head.
+        """
+        weight = (solution[:-1] / self._scale[:, None]).T
+        return weight, solution[-1] - weight @ self._mean
+
+    def _piece(self, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows = slice(first, first + ROWS_AT_ONCE)
+        features = self._features[rows].to(self.device) - self._mean
+        features /= self._scale
+        return features, self._target[rows].to(self.device), self._weight[rows].to(self.device)
+
+
+def _row_weights(target: Tensor, weights: Tensor | None, several_labels: bool) -> Tensor:
+    row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
+    return row_weight / row_weight.sum()
+
+
+def _free_bytes(device: torch.device) -> int:
+    """What features may take of a CUDA device's memory."""
+    empty_cache(device)
+    return int(MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
+
+
+def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels: bool) -> Tensor:
     """Fit weights w and biases b (the last row) at one penalty.
 
     They minimize
@@ -129,8 +215,6 @@ def _minimize(
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.5 and 3.5.
     """
     solution = start.clone().requires_grad_()
-    row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
-    row_weight = row_weight / row_weight.sum()
     optimizer = torch.optim.LBFGS(
         [solution],
         max_iter=LBFGS_ITERATIONS,
@@ -143,17 +227,30 @@ def _minimize(
         optimizer.zero_grad()
         total = 0.5 * penalty * solution[:-1].square().sum()
         total.backward()  # type: ignore[no-untyped-call]
-        # In pieces: logits of all rows times 10,000 classes would not fit in memory.
-        for first in range(0, len(features), ROWS_AT_ONCE):
-            piece = slice(first, first + ROWS_AT_ONCE)
-            logits = features[piece] @ solution[:-1] + solution[-1]
-            loss = (_row_losses(logits, target[piece], several_labels) * row_weight[piece]).sum()
+        for features, target, row_weight in rows.pieces():
+            logits = features @ solution[:-1] + solution[-1]
+            loss = (_row_losses(logits, target, several_labels) * row_weight).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             total = total.detach() + loss.detach()
         return total
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    with _exact_products(rows.device):
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     return solution.detach()
+
+
+def _exact_products(device: torch.device) -> AbstractContextManager[None]:
+    """TF32's noise in the loss would end the line search early."""
+    return fp32_products("ieee") if device.type == "cuda" else nullcontext()
+
+
+def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Logits, on the CPU, of features that are there, by a head that may be on a GPU."""
+    if weight.device == features.device:
+        return features @ weight.T + bias
+    with _exact_products(weight.device):
+        pieces = torch.split(features, ROWS_AT_ONCE)
+        return torch.cat([(piece.to(weight.device) @ weight.T + bias).to(CPU) for piece in pieces])
 
 
 def _row_losses(logits: Tensor, target: Tensor, several_labels: bool) -> Tensor:
