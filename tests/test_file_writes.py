@@ -1,0 +1,130 @@
+"""Every file is written, renamed and removed by `shopsight.files` and `shopsight.held_files`.
+
+They know what Windows refuses. A write elsewhere stands in a block of `atomic_file` or
+`atomic_folder`, or is in the list below with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "shopsight"
+MECHANISM = {"files.py", "held_files.py"}
+BLOCKS = {"atomic_file", "atomic_folder", "TemporaryDirectory"}
+WRITES = {
+    *("write_text", "write_bytes", "write_csv", "write_parquet", "sink_parquet", "write_ndjson"),
+    *("save_file", "savez", "savez_compressed", "copyfile", "copytree", "extractall", "save"),
+}
+MOVES = {"rename", "replace", "unlink", "rmdir", "rmtree", "remove", "removedirs", "move"}
+FSYNC = {"fsync", "fdatasync"}
+
+# Functions that are given a path within a block of their callers, and two with a rule of their own.
+ALLOWED = {
+    ("bundle/write.py", "_golden_bytes"): "writes to memory",
+    ("charts/matrix.py", "_png"): "writes to memory",
+    ("cli/reference.py", ""): "writes docs/cli.md, for developers",
+    ("datasets/archives.py", "unpack_zip"): "its callers give a part folder",
+    ("datasets/archives.py", "unpack_deb"): "its callers give a scratch folder",
+    ("datasets/download.py", "download"): "its callers give a file in a part or scratch folder",
+    ("datasets/huggingface.py", "_written"): "its caller gives a part folder",
+    ("datasets/synthetic.py", "_write_jpeg"): "its caller gives a part folder",
+    ("inference/inputs.py", "_as_png"): "writes to memory",
+    ("loading/blob_store.py", "__init__"): "segments are appended to, see the module",
+    ("loading/blob_store.py", "_record"): "the order of its flushes is its format",
+    ("pages.py", "thumbnail"): "writes to memory",
+}
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _opens_for_writing(call: ast.Call) -> bool:
+    given = [*call.args, *(word.value for word in call.keywords if word.arg == "mode")]
+    modes = [arg.value for arg in given if isinstance(arg, ast.Constant)]
+    return _name(call) == "open" and any(
+        isinstance(mode, str) and set(mode) & set("wax+") and set(mode) <= set("wax+bt")
+        for mode in modes
+    )
+
+
+def _moves(call: ast.Call) -> bool:
+    """Whether a path is renamed or removed; strings, tables and lists have methods of that name."""
+    if _name(call) not in MOVES or (call.keywords and _name(call) != "unlink"):
+        return False
+    if _name(call) in {"replace", "rename", "move"}:
+        module = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+        of_os = module and call.func.value.id in {"os", "shutil"}  # type: ignore[union-attr]
+        plain = len(call.args) == 1 and isinstance(call.args[0], ast.Name | ast.Call | ast.BinOp)
+        return of_os or plain
+    return _name(call) != "remove" or "os" in ast.unparse(call.func)
+
+
+def _writes_in(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Function, line and source of each write outside of a block that makes it atomic."""
+
+    def visit(node: ast.AST, function: str, safe: bool) -> Iterator[tuple[str, int, str]]:
+        if isinstance(node, ast.FunctionDef):
+            function, safe = node.name, False
+        if isinstance(node, ast.With):
+            calls = [item.context_expr for item in node.items]
+            safe = safe or any(isinstance(c, ast.Call) and _name(c) in BLOCKS for c in calls)
+        if isinstance(node, ast.Call):
+            # `write_text` as a function is that of `shopsight.files`.
+            writes = isinstance(node.func, ast.Attribute) and _name(node) in WRITES
+            writes = writes or _opens_for_writing(node)
+            if _moves(node) or _name(node) in FSYNC or (writes and not safe):
+                yield function, node.lineno, ast.unparse(node)[:80]
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, function, safe)
+
+    return visit(ast.parse(path.read_text(encoding="utf-8")), "", False)
+
+
+def _found() -> list[tuple[str, str, int, str]]:
+    return [
+        (path.relative_to(ROOT).as_posix(), *place)
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.name not in MECHANISM
+        for place in _writes_in(path)
+    ]
+
+
+def test_files_are_written_in_one_way() -> None:
+    others = [place for place in _found() if place[:2] not in ALLOWED]
+    assert others == [], "write within atomic_file or atomic_folder; remove with held_files"
+
+
+def test_no_exception_is_out_of_date() -> None:
+    found = {place[:2] for place in _found()}
+    assert sorted(set(ALLOWED) - found) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.replace(a, b)",
+        "path.rename(other)",
+        "path.unlink(missing_ok=True)",
+        "shutil.rmtree(folder)",
+        "open(path, 'w')",
+        "path.open('xb')",
+        "table.write_csv(path)",
+        "os.fsync(file)",
+    ],
+)
+def test_a_raw_write_is_found(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(f"def f():\n    {line}\n", encoding="utf-8")
+    assert [place[0] for place in _writes_in(tmp_path / "a.py")] == ["f"]
+
+
+@pytest.mark.parametrize(
+    "line", ["text.replace('a', 'b')", "table.rename({'a': 'b'})", "names.remove(name)", "open(a)"]
+)
+def test_what_only_sounds_like_a_write_is_not(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(f"def f():\n    {line}\n", encoding="utf-8")
+    assert list(_writes_in(tmp_path / "a.py")) == []
