@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shopsight.audit.audit import audit
+from shopsight.catalog import scan
 from shopsight.catalog.folders import folder_catalog, pattern_catalog
 from shopsight.catalog.scan import is_link, scan_folder
 from shopsight.datasets.open import open_catalog
@@ -44,21 +45,21 @@ def denied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
                 raise PermissionError(13, "Permission denied", path)
             return scandir(path)
 
-        monkeypatch.setattr(os, "scandir", refusing)
+        monkeypatch.setattr(scan, "os", SimpleNamespace(**vars(os) | {"scandir": refusing}))
 
     return deny
 
 
 def test_what_systems_leave_on_cards_and_drives_is_no_class(tmp_path: Path) -> None:
     root = touch(tmp_path, "dress/1.jpg", "hat/2.jpg", *LITTER)
-    scan = scan_folder(root)
-    assert scan.images == ["dress/1.jpg", "hat/2.jpg"]
-    assert not scan.others
-    catalog = folder_catalog(scan, name="card", root=root)
+    found = scan_folder(root)
+    assert found.images == ["dress/1.jpg", "hat/2.jpg"]
+    assert not found.others
+    catalog = folder_catalog(found, name="card", root=root)
     assert catalog.labels == ("dress", "hat")
     (line,) = [line for line in catalog.notes if "left behind" in line]
     assert line.startswith("skipped, left behind by a system: 10 (")
-    by_pattern = pattern_catalog(scan, "{label}/*", name="card", root=root)
+    by_pattern = pattern_catalog(found, "{label}/*", name="card", root=root)
     assert line in by_pattern.notes
 
 

@@ -16,7 +16,7 @@ from shopsight.cli import streams
 from tests.helpers import ProductPhotos
 
 LABELS = "连衣裙 é \U0001f457"
-WINDOWS = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+WINDOWS = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
 """The encoding that Windows gives to pipes, which lacks most of the world's letters."""
 
 
@@ -30,7 +30,8 @@ def table_with_labels(products: ProductPhotos, path: Path) -> Path:
 def test_labels_of_any_language_reach_a_pipe(product_photos: ProductPhotos, tmp_path: Path) -> None:
     table = table_with_labels(product_photos, tmp_path / "labels.csv")
     shopsight = [sys.executable, "-m", "shopsight", "audit", str(table)]
-    done = subprocess.run([*shopsight, "--json"], check=False, capture_output=True, env=WINDOWS)
+    environment = os.environ | WINDOWS
+    done = subprocess.run([*shopsight, "--json"], check=False, capture_output=True, env=environment)
     assert done.returncode in {0, 1}, done.stderr.decode()
     assert LABELS in json.dumps(json.loads(done.stdout.decode("utf-8")), ensure_ascii=False)
     done.stderr.decode("utf-8")

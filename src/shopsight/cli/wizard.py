@@ -253,8 +253,10 @@ def _ask(question: str, *, default: str | None = None) -> str:
             answer = Prompt.ask(question, console=screen)
         else:
             answer = Prompt.ask(question, default=default, console=screen)
-        if answer.strip():
-            return answer.strip()
+        # "Copy as path" of Windows puts quotes around it.
+        answer = answer.strip().strip('"')
+        if answer:
+            return answer
 
 
 def _confirm(question: str, *, default: bool) -> bool:

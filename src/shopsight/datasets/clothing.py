@@ -98,9 +98,10 @@ def _fetched_small() -> Path:
             if digest_of_images(part) != SMALL_SHA256:
                 raise SourceError("the images are not the published ones", where=url)
     except (OSError, SourceError) as error:
+        what = error.what if isinstance(error, SourceError) else first_line(error)
         raise SourceError(
-            f"clothing-small is not on this machine, and its download failed: {first_line(error)}",
-            where=error.where if isinstance(error, SourceError) else None,
+            f"clothing-small is not on this machine, and its download failed: {what}",
+            where=url,
             fix=FETCH_BY_HAND,
         ) from error
     return kept
