@@ -58,6 +58,8 @@ from types import FrameType, ModuleType
 from typing import Any
 
 Function = Callable[..., Any]
+# Now, as from Python 3.13 on it imports a module when it is first asked.
+STDLIB = sysconfig.get_path("stdlib")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Check = Callable[..., Arguments]
 
@@ -146,7 +148,7 @@ def _owner(filename: str) -> str:
     if "site-packages" in filename:
         portable = any(f"site-packages/{name}/" in filename for name in PORTABLE_LIBRARIES)
         return "between" if portable else "theirs"
-    return "between" if filename.startswith(sysconfig.get_path("stdlib")) else "theirs"
+    return "between" if filename.startswith(STDLIB) else "theirs"
 
 
 def our_frame() -> FrameType | None:
