@@ -11,12 +11,13 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 # Nothing needs make: CONTRIBUTING.md has the same commands without it.
-.PHONY: help demo test test-slow test-all check check-wheels format docs bench clean
+.PHONY: help demo test test-slow test-all test-windows check check-wheels format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
 	@echo "make test       install, then the tests (about two minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
+	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
 	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
@@ -33,6 +34,10 @@ test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m "slow and not network and not gpu"
 
 test-all: test test-slow
+
+test-windows: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile -p tests.windows
+	$(BIN)/python -m pytest -q -m slow tests/test_windows_commands.py
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff check

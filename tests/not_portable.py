@@ -257,7 +257,7 @@ def outcome(call: Call, folder: Path) -> str:
     try:
         call(folder)
     except Exception as error:
-        return f"{type(error).__name__} {getattr(error, 'winerror', '')}".strip()
+        return f"{type(error).__name__} {getattr(error, 'winerror', None) or ''}".strip()
     return ""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from shopsight.catalog.catalog import Catalog
 from shopsight.runs.history import read_history
 from tests.helpers import ProductPhotos, make_products
 
@@ -26,7 +27,7 @@ SMALL = (
     *("--set", "evaluation.bootstrap_resamples=200"),
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,9 @@ def result(*words: object) -> dict[str, Any]:
 def test_audit_and_split(photos: ProductPhotos, tmp_path: Path) -> None:
     shopsight("audit", photos.folder, "--out", tmp_path / "audit")
     assert NAMES["dress"] in (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
-    shown = shopsight("split", photos.table, "--group", "product")
-    assert NAMES["shoe"] in shown
+    catalog = tmp_path / "分割.parquet"
+    assert result("split", photos.table, "--group", "product", "--out", catalog)
+    assert set(Catalog.read(catalog).labels) == set(photos.labels)
 
 
 def test_train_evaluate_and_predict(photos: ProductPhotos, tmp_path: Path) -> None:
@@ -77,10 +79,10 @@ def test_train_evaluate_and_predict(photos: ProductPhotos, tmp_path: Path) -> No
     assert result("evaluate", run)
     shown = shopsight("predict", run, photos.folder / NAMES["dress"])
     assert NAMES["dress"] in shown
-    shopsight("predict", run, photos.folder, "--out", tmp_path / "answers.csv")
+    files = ("--out", tmp_path / "answers.csv", "--sort-into", tmp_path / "sorted")
+    shopsight("predict", run, photos.folder, *files)
     answers = (tmp_path / "answers.csv").read_text(encoding="utf-8")
     assert len(answers.splitlines()) == photos.count + 1
-    shopsight("predict", run, photos.folder, "--sort-into", tmp_path / "sorted")
     assert any((tmp_path / "sorted").iterdir())
 
 
