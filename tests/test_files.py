@@ -155,7 +155,7 @@ def test_other_refusals_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
     calls = _windows_refuses(monkeypatch, "replace", times=0)
     with pytest.raises(WriteError, match=r"it could not be replaced: .*directory"):
         write_json(tmp_path / "a.json", 1)
-    assert len(calls) == 1
+    assert calls == []
     (kept,) = tmp_path.glob(".shopsight-*.part")
     assert read_json(kept) == 1
 
@@ -186,6 +186,7 @@ def test_a_folder_that_is_held_stays_as_it_was(
     assert str(kept) in str(raised.value)
 
 
+@pytest.mark.posix("Windows opens no path of 260 characters")
 def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
     """The temporary file's name does not hold the target's."""
     target = tmp_path / ("n" * 250 + ".json")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.folders import scan_folder
+from shopsight.catalog.scan import scan_folder
 from shopsight.datasets.open import open_catalog
+from shopsight.errors import WriteError
 from shopsight.files import read_json, write_json
 from shopsight.safe_names import unique_names
 from tests.helpers import make_products
@@ -53,7 +54,7 @@ def held(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_file_that_another_process_holds_stays_as_it_was(held: Path) -> None:
-    with pytest.raises(OSError, match=r"."):
+    with pytest.raises(WriteError):
         write_json(held, {"version": 2})
     assert read_json(held) == {"version": 1}
 
@@ -73,7 +74,7 @@ def test_a_long_path_is_written_or_refused_as_a_whole(tmp_path: Path) -> None:
         write_json(folder / "a.json", 1)
         assert read_json(folder / "a.json") == 1
     else:
-        with pytest.raises(OSError, match=r"."):
+        with pytest.raises(WriteError):
             write_json(folder / "a.json", 1)
 
 
@@ -81,7 +82,7 @@ def test_a_junction_that_leads_in_a_circle_ends(tmp_path: Path) -> None:
     photos = make_products(tmp_path / "photos", per_class=2)
     link = photos.folder / "hat" / "up"
     subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(photos.folder)], check=True)
-    assert len(scan_folder(photos.folder).images) == photos.count
+    assert len(scan_folder(str(photos.folder)).images) == photos.count
 
 
 def test_photos_on_another_drive(tmp_path: Path) -> None:

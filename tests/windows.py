@@ -345,7 +345,7 @@ def _fsync(file: Any) -> Arguments:
 
 def _chmod(path: Any, mode: int, **options: Any) -> Arguments:
     before = stat.S_IMODE(os.stat(path).st_mode)
-    return (path, before | 0o222 if mode & stat.S_IWUSR else before & ~0o222), options
+    return (path, before | 0o200 if mode & stat.S_IWUSR else before & ~0o222), options
 
 
 def _kill(process: int, number: int) -> Arguments:
@@ -423,29 +423,35 @@ def _send_signal(process: subprocess.Popen[Any], number: int) -> Arguments:
 
 
 class WindowsModule(ModuleType):
-    """A module without what Windows lacks; what is set on it is set on the module itself."""
+    """A module without what Windows lacks; what else is set on it is set on the module itself."""
 
     def __init__(self, real: ModuleType) -> None:
-        super().__init__(real.__name__, real.__doc__)
-        self.__dict__["_real"] = real
+        missing = {name for name in dir(real) if MISSING[real.__name__].fullmatch(name)}
+        super().__setattr__("_parts", (real, missing, {}))
 
-    def __getattr__(self, name: str) -> Any:
-        if MISSING[self.__name__].fullmatch(name):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} on Windows")
-        return getattr(self.__dict__["_real"], name)
+    def __getattribute__(self, name: str) -> Any:
+        real, missing, added = super().__getattribute__("_parts")
+        if name in added:
+            return added[name]
+        if name in missing:
+            raise AttributeError(f"module {real.__name__!r} has no attribute {name!r} on Windows")
+        return getattr(real, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if MISSING[self.__name__].fullmatch(name):  # added by a test, for our code alone
-            self.__dict__[name] = value
+        real, missing, added = super().__getattribute__("_parts")
+        if name not in missing:
+            setattr(real, name, value)
+        elif value is getattr(real, name):  # a test that ends puts back what it found
+            added.pop(name, None)
         else:
-            setattr(self.__dict__["_real"], name, value)
+            added[name] = value
 
     def __delattr__(self, name: str) -> None:
-        if self.__dict__.pop(name, None) is None:
-            delattr(self.__dict__["_real"], name)
-
-    def __dir__(self) -> list[str]:
-        return [name for name in dir(self._real) if not MISSING[self.__name__].fullmatch(name)]
+        real, missing, added = super().__getattribute__("_parts")
+        if name in missing:
+            added.pop(name, None)
+        else:
+            delattr(real, name)
 
 
 def _import(real: Function) -> Function:

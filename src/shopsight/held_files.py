@@ -8,6 +8,7 @@ removes a file; `shopsight.files` builds files that are whole or absent on it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -36,6 +37,9 @@ def replace(source: Path, target: Path) -> None:
     Raises:
         OSError: It could not be renamed; `is_held` says whether another program was the reason.
     """
+    if target.is_dir() and not source.is_dir():
+        # Windows says "access denied", as it does of a held file.
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     _patiently(lambda: os.replace(source, target))  # noqa: PTH105
 
 
@@ -70,9 +74,10 @@ def flush(path: Path) -> None:
     Windows flushes only what is open for writing, and has no handles of folders to flush.
     """
     if path.is_dir():
-        if os.name != "posix":
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except PermissionError:  # Windows opens no folder
             return
-        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -73,16 +73,24 @@ NAMES = unique_names(["hats/caps", "Shirt", "shirt", "aux"])
 
 @pytest.mark.posix("needs a question mark in a name")
 def test_labels_that_some_file_system_confuses_get_folders_of_their_own(tmp_path: Path) -> None:
-    source = tmp_path / "what?.jpg"
+    source = tmp_path / "photo.jpg"
     source.write_bytes(b"one")
     for label in ("Shirt", "shirt", "aux"):
         sort_into(tmp_path / "sorted", Prediction(str(source), (label,), (1.0,), (label,)), NAMES)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("sorted/*/*")}
     assert found == {
-        "sorted/Shirt/what%3F.jpg",
-        "sorted/shirt (2)/what%3F.jpg",
-        "sorted/%61ux/what%3F.jpg",
+        "sorted/Shirt/photo.jpg",
+        "sorted/shirt (2)/photo.jpg",
+        "sorted/%61ux/photo.jpg",
     }
+
+
+@pytest.mark.posix("needs a question mark in a name")
+def test_a_copy_of_a_file_with_an_unsafe_name_gets_a_safe_one(tmp_path: Path) -> None:
+    source = tmp_path / "what?.jpg"
+    source.write_bytes(b"one")
+    sort_into(tmp_path / "sorted", Prediction(str(source), ("aux",), (1.0,), ("aux",)), NAMES)
+    assert (tmp_path / "sorted" / "%61ux" / "what%3F.jpg").is_file()
 
 
 def test_images_are_sorted_by_label_and_never_overwritten(tmp_path: Path) -> None:
