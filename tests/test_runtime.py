@@ -17,7 +17,9 @@ from huggingface_hub import constants
 from shopsight import runtime
 from shopsight.runtime import (
     certificate_file,
+    deterministic_cuda,
     fail_fast_offline,
+    fastest_cuda_convolutions,
     fp32_products,
     is_out_of_memory,
     retain_freed_memory,
@@ -274,3 +276,35 @@ def test_the_certificates_of_this_machine_stay(monkeypatch: pytest.MonkeyPatch) 
     with trusted_certificates():
         assert os.environ["SSL_CERT_FILE"] == certifi.where()
     assert os.environ["SSL_CERT_FILE"] == certifi.where()
+
+
+def arithmetic() -> dict[str, object]:
+    return {
+        "matmul": torch.get_float32_matmul_precision(),
+        "tf32": torch.backends.cudnn.allow_tf32,
+        "benchmark": torch.backends.cudnn.benchmark,
+        "deterministic": torch.backends.cudnn.deterministic,
+        "algorithms": torch.are_deterministic_algorithms_enabled(),
+        "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    }
+
+
+def test_deterministic_algorithms_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    for workspace in (None, ":16:8"):
+        if workspace is not None:
+            monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
+        before = arithmetic()
+        with deterministic_cuda():
+            assert arithmetic() == before | {
+                "deterministic": True,
+                "algorithms": True,
+                "workspace": ":4096:8",
+            }
+        assert arithmetic() == before
+
+
+def test_convolutions_are_tried_in_the_block() -> None:
+    before = arithmetic()
+    with fastest_cuda_convolutions():
+        assert arithmetic() == before | {"benchmark": True}
+    assert arithmetic() == before

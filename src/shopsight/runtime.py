@@ -2,9 +2,9 @@
 
 Importing shopsight changes nothing of the process it is imported into. What has to be changed
 while a verb works is changed by one of these context managers and put back at the block's end:
-the memory allocator, threads of OpenCV and torch, how CUDA rounds fp32 products, the Hugging Face
-Hub's offline mode, the file of trusted certificates, and the root logger.
-The cache folder, `shopsight.files.use_cache_dir`, is a context variable and not the environment's.
+the memory allocator, threads of OpenCV and torch, CUDA's arithmetic, the Hugging Face Hub's
+offline mode, the file of trusted certificates, and the root logger. The cache folder,
+`shopsight.files.use_cache_dir`, is a context variable and not the environment's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from urllib.request import getproxies
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _ADAPTED = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20, _MMAP_MAX: 65_536}
 _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}  # -1: never
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class _SharedSetting:
@@ -93,7 +94,7 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 @contextmanager
-def fp32_products(rounding: Literal["ieee", "tf32"]) -> Iterator[None]:
+def fp32_products(rounding: Literal["ieee", "tf32"], *, take_turns: bool = True) -> Iterator[None]:
     """Decide within the block how torch multiplies fp32 numbers, in convolutions and matrices.
 
     "ieee" is fp32. In "tf32" a CUDA device of compute capability 8 or more rounds the inputs to 10
@@ -101,9 +102,12 @@ def fp32_products(rounding: Literal["ieee", "tf32"]) -> Iterator[None]:
     and fp32 for matrix products. A kernel is chosen when it is launched: what is launched within
     the block is computed this way, whenever the device comes to it.
 
-    The setting is the process's: threads that want one take turns.
+    Args:
+        rounding: "ieee" or "tf32".
+        take_turns: The setting is the process's: threads that want one wait for each other. Not in
+            a block that lasts hours; another thread's block then decides as long as it lasts.
     """
-    with _fp32_lock:
+    with _fp32_lock if take_turns else nullcontext():
         restore = _set_fp32_products(rounding)
         try:
             yield
@@ -134,6 +138,52 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError, the CPU's allocator, and cuBLAS and cuDNN without room to work in.
     known = ("out of memory", "can't allocate memory", "alloc_failed")
     return type(error).__name__ == "OutOfMemoryError" or any(part in text for part in known)
+
+
+@contextmanager
+def deterministic_cuda() -> Iterator[None]:
+    """Use only CUDA algorithms within the block that give the same result each time.
+
+    An operation that has none raises a RuntimeError. cuBLAS needs a workspace of its own for
+    each stream, which it reads from the environment.
+    """
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    cudnn_before = cudnn.deterministic, cudnn.benchmark
+    workspace = os.environ.get(_CUBLAS_WORKSPACE)
+    os.environ[_CUBLAS_WORKSPACE] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = cudnn_before
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if workspace is None:
+            del os.environ[_CUBLAS_WORKSPACE]
+        else:
+            os.environ[_CUBLAS_WORKSPACE] = workspace
+
+
+@contextmanager
+def fastest_cuda_convolutions() -> Iterator[None]:
+    """Have cuDNN try its algorithms within the block, once for each shape, and keep the fastest.
+
+    It pays where shapes repeat, and is not deterministic: the fastest one may be another each time.
+    """
+    import torch
+
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

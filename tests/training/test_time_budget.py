@@ -1,10 +1,24 @@
-"""The plan against a sum over every epoch."""
+"""The plan against a sum over every epoch, and the measured step against the loader's rate."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shopsight.prefetch import FINISHED_WAITING
+from shopsight.training import time_budget
 from shopsight.training.module import size_of_epoch
-from shopsight.training.time_budget import RESERVE, StepTimes, plan_epochs
+from shopsight.training.time_budget import (
+    RESERVE,
+    StepTimes,
+    plan_epochs,
+    time_batches,
+)
 
 
 def slow_run_s(times: StepTimes, sizes: tuple[int, ...], epochs: int, steps: int) -> float:
@@ -38,3 +52,60 @@ def test_the_most_epochs_that_fit(times: StepTimes, most: int, steps: int, budge
         count for count in range(1, most + 1) if slow_run_s(times, sizes, count, steps) <= usable
     ]
     assert epochs == max(fitting, default=0)
+
+
+class Clock:
+    """A clock that moves when it is said to, in place of the process's."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def batches(self, count: int, *, loading_s: float, ready: int) -> Iterator[Any]:
+        """The first `ready` batches are there, the others come at the loader's rate."""
+        for number in range(count):
+            if number >= ready:
+                self.now_s += loading_s
+            yield number
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time_budget, "time", clock)
+    monkeypatch.setattr(time_budget, "default_threads", lambda: 4)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("loading_s", "step_s", "count", "expected_s"),
+    [
+        (0.01, 0.002, 100, 0.012),  # The loader is what training waits for.
+        (0.01, 0.5, 100, 0.5),  # Few steps suffice where the network is slow.
+        (0.0, 0.002, 100, 0.002),
+        (0.01, 0.002, 3, 0.002),
+        (0.01, 0.002, 1, 3.002),
+        (0.01, 0.002, 0, 0.0),
+    ],
+)
+def test_steps_are_timed_until_the_loader_shows(
+    clock: Clock, loading_s: float, step_s: float, count: int, expected_s: float
+) -> None:
+    taken = []
+
+    def step(number: Any) -> None:
+        clock.now_s += step_s + (0.0 if taken else 3.0)
+        taken.append(number)
+
+    batches = clock.batches(count, loading_s=loading_s, ready=1 + 4 + FINISHED_WAITING)
+    mean_s, first_s = time_batches(batches, step, torch.device("cpu"))
+    assert mean_s == pytest.approx(expected_s)
+    assert first_s == pytest.approx(3.0 + step_s if count else 0.0)
+    assert len(taken) <= 15
+
+
+def test_compiling_counts_once() -> None:
+    times = StepTimes({64: 1.0}, 2.0, compile_s=50.0)
+    assert times.run_s((64,), epochs=3, steps_per_epoch=10) == 50.0 + 3 * (10.0 + 2.0)

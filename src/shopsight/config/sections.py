@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Interpolation, PadColor, Preprocess, Resize
@@ -19,6 +19,11 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Span = tuple[float, float]
+
+
+def _text(value: object) -> object:
+    """The whole number as text: `--set training.precision=32` is a number in TOML."""
+    return str(value) if type(value) is int else value
 
 
 class Section(BaseModel):
@@ -167,7 +172,7 @@ class TrainingSettings(Section):
     patience: int | None = Field(default=None, ge=1)
     ema: Fraction = 0.0
     gradient_clip: Positive | None = None
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_text)] = "auto"
     channels_last: bool = True
     compile: bool | Auto = False
 
@@ -342,9 +347,9 @@ class HardwareSettings(Section):
         strategy: How they share the work.
         num_nodes: Number of machines.
         sync_batchnorm: Whether BatchNorm counts the images of all devices.
-        matmul_precision: How CUDA multiplies fp32: "highest" in fp32, "high" in TF32 (a mantissa
-            of 10 bits), in convolutions too, "medium" in bf16 where torch can. Without effect on
-            what `training.precision` computes in 16 bits, and on other devices.
+        matmul_precision: How CUDA multiplies fp32 in training, in matrices and convolutions:
+            "highest" in fp32, "high" in TF32 (10 bits of mantissa), several times as fast. Without
+            effect on what `training.precision` computes in 16 bits, and on other devices.
         deterministic: Whether CUDA uses only algorithms that give the same result each time.
             Slower, and an operation without one is an error.
     """
@@ -354,7 +359,7 @@ class HardwareSettings(Section):
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     sync_batchnorm: bool = False
-    matmul_precision: Literal["highest", "high", "medium"] = "high"
+    matmul_precision: Literal["highest", "high"] = "high"
     deterministic: bool = False
 
 

@@ -136,9 +136,7 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     device = training_device(recipe)
     precision = pick_precision(recipe.training.precision, device)
-    optimize_layout(module.model, recipe, device, precision)
-    if recipe.training.compile:
-        module.model.compile()
+    optimize_network(module.model, recipe, device, precision)
     # Lightning keeps the modes that it finds: this is what holds frozen parts still.
     module.train()
     with quiet_lightning():
@@ -161,16 +159,17 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     restore_depthwise(module.model)
 
 
-def optimize_layout(
+def optimize_network(
     model: ProductModel, recipe: Recipe, device: torch.device, precision: str
 ) -> None:
-    """Bring the network's tensors into the memory layout in which it trains fastest.
+    """Have the network train as fast as it can: its tensors' memory layout, and `torch.compile`.
 
-    The steps that `shopsight.training.time_budget` measures are laid out by it too.
+    The steps that `shopsight.training.time_budget` measures are prepared by it too. Compiled, the
+    names of the state dict stay.
 
     Args:
         model: the network, changed in place.
-        recipe: `training.channels_last` decides.
+        recipe: `training.channels_last` and `training.compile` decide.
         device: where it trains.
         precision: "32", "bf16" or "16".
     """
@@ -178,6 +177,11 @@ def optimize_layout(
         model.to(memory_format=torch.channels_last)
     if device.type == "cpu" and precision == "bf16":
         depthwise_in_fp32(model)
+    if recipe.training.compile is True:
+        # torch counts how often a function was compiled anew, for another network or image size,
+        # and gives up after a few times: what it compiled for an earlier network is dropped.
+        torch._dynamo.reset()
+        model.compile()
 
 
 def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:

@@ -36,6 +36,7 @@ from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
+from shopsight.training.compile import compiling_pays
 from shopsight.training.distributed import rank, wait_until
 from shopsight.training.finetune import (
     deadline_of,
@@ -47,9 +48,10 @@ from shopsight.training.finetune import (
 from shopsight.training.finish import build_bundle, calibrate, golden_outputs
 from shopsight.training.losses import class_weights
 from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.precision import reproducible, training_arithmetic
 from shopsight.training.prepare import class_counts, prepare
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
-from shopsight.training.time_budget import measure_steps, plan_epochs
+from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
 
 
@@ -100,7 +102,9 @@ def resume(out: Path | str) -> None:
         )
     if not run.reached("bundled"):
         with retain_freed_memory(), single_threaded_opencv():
-            _Training(run).run_stages()
+            training = _Training(run)
+            with reproducible(training.recipe.hardware, training.device):
+                training.run_stages()
 
 
 def _ready_for_finetuning(run: RunFolder) -> bool:
@@ -132,7 +136,8 @@ class _Training:
                 self._probe()
             self.run.update_state(stage="probed")
         if start != "probe" and not self.run.reached("finetuned"):
-            self._finetune()
+            with training_arithmetic(self.recipe.hardware, self.device):
+                self._finetune()
         if rank() == 0:
             self._bundle()
 
@@ -248,6 +253,8 @@ class _Training:
         self.finetuning = Clock()
         limited = self.recipe.training.time_limit_s is not None
         try:
+            if self.recipe.training.compile == "auto":
+                self._settle_compile()
             if limited and not self.run.last_checkpoint.is_file() and not self._plan():
                 return
             self._finetune_in_memory()
@@ -269,7 +276,23 @@ class _Training:
                 self.recipe = halve_batch_size(self.recipe, error)
                 self.run.write_recipe(self.recipe)
 
-    def _module(self) -> ClassifierTraining:
+    def _settle_compile(self) -> None:
+        limit = self.recipe.training.time_limit_s
+
+        def measure(recipe: Recipe) -> StepTimes:
+            module = self._module(recipe)
+            return measure_steps(module, self.device, recipe.training.precision)
+
+        pays = compiling_pays(
+            self.recipe,
+            measure,
+            steps_per_epoch=len(self._module().train_dataloader()),
+            budget_s=None if limit is None else limit - self._spent_s(),
+        )
+        self.recipe = self.recipe.replace(training={"compile": pays})
+        self.run.write_recipe(self.recipe)
+
+    def _module(self, recipe: Recipe | None = None) -> ClassifierTraining:
         model, backbone = self.build()
         if self.recipe.training.mode == "probe-then-finetune":
             self._with_probe(model)
@@ -289,7 +312,7 @@ class _Training:
                 extra=extra if data.offline_kinds else None,
                 fill=self.preprocess.pad_color,
             ),
-            self.recipe,
+            recipe or self.recipe,
             self.run,
             first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == PROBE],
             deadline=deadline_of(self.recipe, self._spent_s()),

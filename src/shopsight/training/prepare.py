@@ -35,7 +35,8 @@ from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import LONGEST_NAME, Clock, RunFolder
 from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
-from shopsight.training.finetune import check_hardware
+from shopsight.training.compile import may_compile
+from shopsight.training.finetune import Hardware, check_hardware
 from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
 
@@ -228,6 +229,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         preprocess=preprocess.model_dump(),
         training={
             "precision": pick_precision(recipe.training.precision, hardware.device),
+            "compile": _compile(recipe, hardware),
             "progressive_sizes_px": sizes,
         },
         model={"weights": _weights(recipe)},
@@ -236,6 +238,13 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         resolved, hardware.device, devices=hardware.world_size, images=len(catalog)
     )
     return sized, backbone.weights
+
+
+def _compile(recipe: Recipe, hardware: Hardware) -> bool | Literal["auto"]:
+    """Whether to compile; "auto" stays until there is a network whose steps can be measured."""
+    wanted = recipe.training.compile
+    may = may_compile(recipe, hardware.device, world_size=hardware.world_size)
+    return False if wanted == "auto" and not may else wanted
 
 
 def _check_preprocess(recipe: Recipe) -> None:

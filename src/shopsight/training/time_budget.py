@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,12 +12,16 @@ import torch
 
 from shopsight import progress
 from shopsight.devices import synchronize
-from shopsight.training.finetune import optimize_layout
+from shopsight.loading.loader import Batch
+from shopsight.prefetch import FINISHED_WAITING, default_threads
+from shopsight.training.finetune import optimize_network
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
-WARMUP_STEPS = 1
-TIMED_STEPS = 4
+# Steps that are timed at least, where there are so many.
+LEAST_STEPS = 4
+# Slow steps are few; loading, which the first of them hide, is then hardly what they wait for.
+DRAIN_S = 1.0
 # Fraction of the time that is left for the bundle, the calibration and noise of the measurement.
 RESERVE = 0.08
 
@@ -28,10 +33,12 @@ class StepTimes:
     Attributes:
         training_s: seconds of one training step, by the size of the images in pixels.
         validation_s: seconds of one pass over the validation images.
+        compile_s: seconds that `torch.compile` takes, once; 0 where the network is not compiled.
     """
 
     training_s: dict[int, float]
     validation_s: float
+    compile_s: float = 0.0
 
     def run_s(self, sizes: tuple[int, ...], *, epochs: int, steps_per_epoch: int) -> float:
         """Expected seconds of a training.
@@ -49,7 +56,7 @@ class StepTimes:
             (after - first) * self.training_s[size]
             for size, first, after in zip(sizes, firsts, firsts[1:], strict=False)
         )
-        return step_s * steps_per_epoch + epochs * self.validation_s
+        return self.compile_s + step_s * steps_per_epoch + epochs * self.validation_s
 
 
 def measure_steps(module: ClassifierTraining, device: torch.device, precision: str) -> StepTimes:
@@ -60,21 +67,18 @@ def measure_steps(module: ClassifierTraining, device: torch.device, precision: s
         device: where it will run.
         precision: "32", "bf16" or "16".
     """
-    model = module.model.to(device)
-    optimize_layout(model, module.recipe, device, precision)
+    model = module.model
+    optimize_network(model, module.recipe, device, precision)
+    # All of it: the loss has weights of its own.
+    module.to(device)
     sizes = module.recipe.training.progressive_sizes_px or (module.data.source.size_px,)
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     module.train()
-    with progress.task("Measuring a training step", total=len(set(sizes)), unit="sizes") as advance:
-        training = {}
-        for size in sorted(set(sizes)):
-            training[size] = _time_training(module, device, precision, size)
-            advance(1)
-    validation = _time_validation(module, device, precision)
+    times = _measure(module, device, precision, set(sizes))
     for name, value in model.named_buffers():
         value.copy_(buffers[name])
     model.zero_grad(set_to_none=True)
-    return StepTimes(training, validation)
+    return times
 
 
 def plan_epochs(
@@ -100,36 +104,90 @@ def plan_epochs(
     return bisect_left(range(1, most + 1), True, key=too_long)
 
 
-def _time_training(
-    module: ClassifierTraining, device: torch.device, precision: str, size_px: int
-) -> float:
-    batches = module.train_batches(size_px=size_px)
-    seconds: list[float] = []
-    began = time.perf_counter()
-    for batch in islice(batches, WARMUP_STEPS + TIMED_STEPS):
-        moved = module.transfer_batch_to_device(batch, device, 0)
-        with autocast(device, precision):
-            loss = module.loss(module.model(moved.images), module.targets_of(moved).to(device))
-        loss.backward()
-        synchronize(device)
-        seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-    timed = seconds[WARMUP_STEPS:] or seconds
-    return sum(timed) / len(timed)
+def _measure(
+    module: ClassifierTraining, device: torch.device, precision: str, sizes: set[int]
+) -> StepTimes:
+    training, compile_s = {}, 0.0
+    with progress.task("Measuring a training step", total=len(sizes), unit="sizes") as advance:
+        for size in sorted(sizes):
+            batches = module.train_batches(size_px=size)
+            training[size], first_s = time_batches(
+                batches, lambda batch: _train(module, batch, device, precision), device
+            )
+            compile_s += first_s - training[size]
+            advance(1)
+    module.model.eval()
+    ordered = module.val_dataloader()
+    batch_s, first_s = time_batches(
+        ordered, lambda batch: _validate(module, batch, device, precision), device
+    )
+    compiled = module.recipe.training.compile is True
+    return StepTimes(
+        training,
+        validation_s=batch_s * len(ordered),
+        compile_s=max(0.0, compile_s + first_s - batch_s) if compiled else 0.0,
+    )
+
+
+def _train(module: ClassifierTraining, batch: Batch, device: torch.device, precision: str) -> None:
+    moved = module.transfer_batch_to_device(batch, device, 0)
+    with autocast(device, precision):
+        loss = module.loss(module.model(moved.images), module.targets_of(moved))
+    loss.backward()
 
 
 @torch.no_grad()
-def _time_validation(module: ClassifierTraining, device: torch.device, precision: str) -> float:
-    batches = module.val_dataloader()
-    if not len(batches):
-        return 0.0
-    module.model.eval()
-    seconds: list[float] = []
-    for batch in islice(batches, 2):
-        began = time.perf_counter()
-        moved = module.transfer_batch_to_device(batch, device, 0)
+def _validate(
+    module: ClassifierTraining, batch: Batch, device: torch.device, precision: str
+) -> None:
+    moved = module.transfer_batch_to_device(batch, device, 0)
+    if len(moved.rows):
         with autocast(device, precision):
             module.model(moved.images)
-        synchronize(device)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds) * len(batches)
+
+
+def time_batches(
+    batches: Iterable[Batch], step: Callable[[Batch], None], device: torch.device
+) -> tuple[float, float]:
+    """Time steps until the batches come as fast as they are made.
+
+    The loader makes batches ahead: while the first step warms up, its window fills, and the steps
+    after it find theirs ready. Only when the window is used up does the loader's rate show. A
+    device is waited for at the ends of a block of steps alone: in training nothing waits either.
+
+    Args:
+        batches: of the loader, which has its window of `shopsight.prefetch`.
+        step: what is done with a batch.
+        device: where.
+
+    Returns:
+        Seconds of a step, and of the first one, which may compile; zeros without batches.
+    """
+    threads = default_threads()
+    remaining = iter(batches)
+    first, first_s = _time_block(remaining, step, device, most=1)
+    drained, drained_s = _time_block(remaining, step, device, most=threads + FINISHED_WAITING)
+    # Threads that began together finish together: two rounds of them even out.
+    steady, steady_s = 0, 0.0
+    if drained_s < DRAIN_S:
+        steady, steady_s = _time_block(remaining, step, device, most=2 * threads)
+    count, seconds = next(
+        (block for block in ((steady, steady_s), (drained, drained_s)) if block[0]),
+        (first, first_s),
+    )
+    return seconds / max(1, count), first_s
+
+
+def _time_block(
+    batches: Iterator[Batch], step: Callable[[Batch], None], device: torch.device, *, most: int
+) -> tuple[int, float]:
+    """Steps until there are `most`, or `LEAST_STEPS` have taken `DRAIN_S`; their time."""
+    count = 0
+    began = time.perf_counter()
+    for batch in islice(batches, most):
+        step(batch)
+        count += 1
+        if count >= LEAST_STEPS and time.perf_counter() - began > DRAIN_S:
+            break
+    synchronize(device)
+    return count, time.perf_counter() - began
