@@ -1,14 +1,18 @@
-"""CUDA without a GPU: real training code on tensors that have a device and no values.
+"""CUDA and MPS without a GPU: real training code on tensors that have a device and no values.
 
 torch's `FakeTensorMode` computes shapes and devices only. Within it a network can be "moved to
 CUDA" where there is none, and an operation on tensors of two devices is the error that it would be
 on a GPU. `CudaRules` adds what a GPU would not call an error but would pay for: within a step,
 nothing may wait for the device.
+
+For MPS it is the other way around: under `mps_rules` the CPU computes real values, is taken for
+MPS by `shopsight.devices`, and what MPS lacks is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +24,11 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from shopsight import devices
+from shopsight.inference.torch_engine import TorchEngine
+from shopsight.training.module import ClassifierTraining
 
 CUDA = torch.device("cuda", 0)
 _aten = torch.ops.aten
@@ -193,3 +202,83 @@ def fit_on_fake_cuda(
     )
     trainer.fit(module)
     return steps.count
+
+
+class BreaksMpsError(AssertionError):
+    """Something that MPS does not have, or gets wrong."""
+
+
+class MpsRules(TorchDispatchMode):
+    """Refuses float64, channels last, and copies that are not waited for.
+
+    Attributes:
+        operations: how many were checked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Do one operation, and check it."""
+        kwargs = kwargs or {}
+        self.operations += 1
+        if kwargs.get("non_blocking") or (func is _aten.copy_.default and True in args[2:]):
+            raise BreaksMpsError(f"{func} does not wait for its copy")
+        result = func(*args, **kwargs)
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                _check_for_mps(func, tensor)
+        return result
+
+
+def _check_for_mps(func: Any, tensor: Tensor) -> None:
+    if tensor.dtype == torch.float64:
+        raise BreaksMpsError(f"{func} gives float64")
+    if tensor.ndim == 4 and tensor.is_floating_point():
+        last = tensor.is_contiguous(memory_format=torch.channels_last)
+        if last and not tensor.is_contiguous():
+            raise BreaksMpsError(f"{func} gives channels last: {tuple(tensor.shape)}")
+
+
+# What runs on the device: everything else is free to compute in float64 on the host.
+_ON_DEVICE = (
+    (ClassifierTraining, "on_fit_start"),
+    (ClassifierTraining, "configure_optimizers"),
+    (ClassifierTraining, "transfer_batch_to_device"),
+    (ClassifierTraining, "on_train_epoch_start"),
+    (ClassifierTraining, "training_step"),
+    (ClassifierTraining, "optimizer_step"),
+    (ClassifierTraining, "on_validation_epoch_start"),
+    (ClassifierTraining, "validation_step"),
+    (ClassifierTraining, "on_validation_epoch_end"),
+    (ClassifierTraining, "on_train_epoch_end"),
+    (TorchEngine, "run"),
+    (TorchEngine, "classify"),
+)
+
+
+@contextmanager
+def mps_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsRules]:
+    """Within the block the CPU is taken for MPS, and what MPS lacks is refused."""
+    rules = MpsRules()
+
+    def ruled(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            with rules:
+                return method(*args, **kwargs)
+
+        return checked
+
+    with monkeypatch.context() as patched:
+        patched.setattr(devices, "is_mps", lambda _device: True)
+        for owner, name in _ON_DEVICE:
+            patched.setattr(owner, name, ruled(getattr(owner, name)))
+        yield rules

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from shopsight.devices import supports_channels_last
 from shopsight.preprocess import Preprocess
 
 
@@ -46,10 +47,12 @@ class ProductModel(nn.Module):
         self.register_buffer("offset", offset.view(1, 3, 1, 1), persistent=False)
 
     def normalize(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b 3 s s"]:
-        """(images / 255 - mean) / std, laid out channels last."""
-        # NHWC bytes seen as NCHW are channels-last already: no copy, and the one below keeps it.
-        pixels = images.permute(0, 3, 1, 2).to(self.scale.dtype)
-        return torch.addcmul(self.offset, pixels, self.scale)
+        """(images / 255 - mean) / std, laid out channels last where the device supports it."""
+        # NHWC bytes seen as NCHW are channels-last already: no copy, and those below keep it.
+        pixels = images.permute(0, 3, 1, 2)
+        if not supports_channels_last(images.device):
+            pixels = pixels.contiguous()
+        return torch.addcmul(self.offset, pixels.to(self.scale.dtype), self.scale)
 
     def embed(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b w"]:
         """The backbone's output for each image."""
