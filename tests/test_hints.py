@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 COMMAND = re.compile(r"\b(shopsight (audit|train|predict)|pip install|--[a-z]+-?[a-z]* )")
-# What one of the three shells does not know.
-FOREIGN = re.compile(r"'|\brm |\bexport |\$\w|~/|&&|2>|/dev/null|\.venv/bin|\\\n")
+# What one of the shells does not know, and brackets outside of quotes, which are patterns in zsh.
+FOREIGN = re.compile(r"--set [\w.]+=\[|'|\brm |\bexport |\$\w|~/|&&|2>|/dev/null|\.venv/bin|\\\n")
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:

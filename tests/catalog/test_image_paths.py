@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.image_paths import Folders, Listing
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
@@ -125,3 +126,11 @@ def test_litter_beside_a_table_is_not_searched(tmp_path: Path) -> None:
     table = shop(tmp_path, ["1.jpg", "2.jpg"], ["__MACOSX/1.jpg", "__MACOSX/2.jpg", "x/1.jpg"])
     catalog = table_catalog(table)
     assert Path(catalog.root).name == "x"
+
+
+def test_names_in_the_root_of_a_drive() -> None:
+    folders = Folders(_listings={"C:/": Listing({"a.jpg": "a.jpg"}), "/": Listing({"b": "b.jpg"})})
+    assert folders.find("photos", "C:/a.jpg") == ["C:/a.jpg"]
+    assert folders.find("photos", "C:\\A.jpg") == ["C:/a.jpg"]
+    assert folders.find("photos", "/b") == ["/b.jpg"]
+    assert folders.find("C:/", "a.jpg") == ["a.jpg"]

@@ -55,7 +55,7 @@ VIT = ("model.backbone=timm:vit_tiny_patch16_224", "model.weights=random")
         (
             (*VIT, "training.progressive_sizes_px=[100, 224]"),
             "training.progressive_sizes_px",
-            "--set training.progressive_sizes_px=[]",
+            '--set "training.progressive_sizes_px=[]"',
         ),
     ],
 )

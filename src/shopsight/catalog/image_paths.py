@@ -91,7 +91,7 @@ class Folders:
     """
 
     _listings: dict[str, Listing] = field(default_factory=dict)
-    _heads: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _places: dict[tuple[str, str], list[tuple[str, Listing]] | None] = field(default_factory=dict)
 
     def find(self, root: str, name: str) -> list[str]:
         """The files under `root` that a table may mean by `name`, with their own names.
@@ -110,6 +110,9 @@ class Folders:
 
     def listing(self, folder: str) -> Listing:
         """What lies in a folder; nothing where it cannot be listed."""
+        bare = folder.rstrip("/")
+        # "C:" alone is the working folder of that drive.
+        folder = f"{bare}/" if not bare or bare.endswith(":") else bare
         if folder not in self._listings:
             files, folders = _names_in(folder)
             stems = {name.rpartition(".")[0]: name for name in reversed(files) if is_image(name)}
@@ -120,32 +123,41 @@ class Folders:
 
     def _find(self, root: str, name: str) -> list[str]:
         head, slash, base = name.rpartition("/")
-        start = f"{head}{slash}" if is_full(name) else root
-        if start.startswith(("http://", "https://")):
+        places = self._places_of(root, head + slash)
+        if places is None:
             # Web servers give no listings: the audit finds what is missing.
             return [name]
-        if is_full(name):
-            return [f"{head}{slash}{hit}" for hit in self.listing(head or "/").find_file(base)]
-        return [
-            f"{found}{hit}"
-            for found in self._folders(root, head)
-            for hit in self.listing(join(root, found).rstrip("/") or "/").find_file(base)
-        ]
+        return [place + hit for place, listing in places for hit in listing.find_file(base)]
 
-    def _folders(self, root: str, head: str) -> list[str]:
-        """The folders under `root` that `head` may mean, each empty or with a slash at its end."""
-        if not head:
+    def _places_of(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
+        """The folders that the start of a name may mean, with what lies in each; None on the web.
+
+        A folder is named as a start of names below `root`: empty, or with a slash at its end.
+        """
+        if (root, head) not in self._places:
+            start = head if is_full(head) else root
+            if start.startswith(("http://", "https://")):
+                self._places[root, head] = None
+            elif is_full(head):
+                self._places[root, head] = [(head, self.listing(head))]
+            else:
+                folders = self._folders(root, head.rstrip("/"))
+                self._places[root, head] = [
+                    (folder, self.listing(join(root, folder))) for folder in folders
+                ]
+        return self._places[root, head]
+
+    def _folders(self, root: str, path: str) -> list[str]:
+        if not path:
             return [""]
         if is_url(root):
-            return [f"{head}/"]
-        if (root, head) not in self._heads:
-            parent, _, last = head.rpartition("/")
-            self._heads[root, head] = [
-                f"{above}{folder}/"
-                for above in self._folders(root, parent)
-                for folder in self.listing(join(root, above).rstrip("/") or "/").find_folder(last)
-            ]
-        return self._heads[root, head]
+            return [f"{path}/"]
+        parent, _, last = path.rpartition("/")
+        return [
+            f"{above}{folder}/"
+            for above in self._folders(root, parent)
+            for folder in self.listing(join(root, above)).find_folder(last)
+        ]
 
 
 def plain(name: str) -> str:
@@ -354,7 +366,7 @@ def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
     for head, names in by_folder.items():
         if is_full(head):
             continue
-        listing = folders.listing(join(root, head).rstrip("/") or "/")
+        listing = folders.listing(join(root, head))
         files = {name for key, name in listing.files.items() if key == name and is_image(name)}
         left += [head + name for name in files - names]
     return tuple(sorted(left))

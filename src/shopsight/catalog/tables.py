@@ -27,6 +27,7 @@ from shopsight.catalog.columns import (
 from shopsight.catalog.image_paths import find_image_paths
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.runtime import trusted_certificates
 from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
@@ -131,7 +132,7 @@ def read_table(path: str, *, encoding: str | None = None) -> tuple[pl.DataFrame,
         CatalogError: no such file, not a table, or an encoding that is unknown or does not fit.
     """
     try:
-        with fsspec.open(path, "rb") as file:
+        with trusted_certificates(), fsspec.open(path, "rb") as file:
             data: bytes = file.read()
     except (OSError, ImportError, ValueError) as error:
         raise CatalogError(str(getattr(error, "strerror", None) or error), where=path) from error

@@ -76,7 +76,7 @@ class Entry:
         profile = self.profile
         return {
             "name": self.name,
-            "run": str(self.run),
+            "run": self.run.as_posix(),
             "backbone": self.backbone,
             "recipe": self.recipe,
             "score": self.score.to_json(),
@@ -335,5 +335,5 @@ def _flat(entry: Entry, metric: str) -> dict[str, Any]:
         "images_per_s": entry.images_per_s,
         "training_s": entry.training_s,
         "training_cpu_s": entry.training_cpu_s,
-        "run": str(entry.run),
+        "run": entry.run.as_posix(),
     }

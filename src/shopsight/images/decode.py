@@ -34,6 +34,7 @@ from shopsight.images.jpeg import (
 from shopsight.images.orientation import ORIENTATION_TAG, upright, upright_size
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
+from shopsight.runtime import trusted_certificates
 
 SUFFIXES_OF_FORMAT: dict[str, frozenset[str]] = {
     "jpeg": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
@@ -102,7 +103,7 @@ def read_bytes(ref: str) -> bytes:
         return read_member(*member)
     try:
         if is_url(ref):
-            with fsspec.open(ref, "rb") as remote:
+            with trusted_certificates(), fsspec.open(ref, "rb") as remote:
                 data: bytes = remote.read()
         else:
             with open(ref, "rb") as file:  # noqa: PTH123 - Path.open costs twice as much

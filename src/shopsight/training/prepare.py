@@ -272,7 +272,7 @@ def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own
     if max(sizes) > MOST_MAGNIFIED * own_size:
         raise ConfigError(
             f"training.progressive_sizes_px = {list(sizes)} magnifies images of {own_size} px",
-            fix=f"1. --set training.progressive_sizes_px=[]   (trains at {own_size} px)\n"
+            fix=f'1. --set "training.progressive_sizes_px=[]"   (trains at {own_size} px)\n'
             f"2. --set preprocess.size_px={max(sizes)}   (prepares larger images)",
         )
     _check_size(backbone, own_size, where="preprocess.size_px", fix="--set preprocess.size_px=auto")
@@ -282,7 +282,7 @@ def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own
                 backbone,
                 size_px,
                 where="training.progressive_sizes_px",
-                fix="--set training.progressive_sizes_px=[]",
+                fix='--set "training.progressive_sizes_px=[]"',
             )
 
 
