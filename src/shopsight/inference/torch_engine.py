@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,6 +72,7 @@ class TorchEngine:
         backbone = fuse_batchnorm(model.eval().backbone, size_px=model.preprocess.size_px)
         self.model = ProductModel(backbone, model.head, model.preprocess, tta_hflip=model.tta_hflip)
         self.model.to(self.device).eval()
+        self._copying: torch.cuda.Stream | None = None
         if supports_channels_last(self.device):
             self.model.to(memory_format=torch.channels_last)
 
@@ -137,6 +137,8 @@ class TorchEngine:
         if not pinned.is_pinned():
             pinned = pinned.pin_memory()
         computing = torch.cuda.current_stream(self.device)
+        if self._copying is None:
+            self._copying = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._copying):
             pixels = copy_to_device(pinned, self.device)
         computing.wait_stream(self._copying)
@@ -186,11 +188,6 @@ class TorchEngine:
         else:
             with _exact_products(self.device):
                 yield
-
-    @cached_property
-    def _copying(self) -> torch.cuda.Stream:
-        """Copies images to the device while its other stream computes."""
-        return torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

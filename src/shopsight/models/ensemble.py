@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,4 +42,4 @@ class EnsembleHead(nn.Module):
         if self.multilabel:
             return logits.mean(0)
         log_p = functional.log_softmax(logits, dim=2)
-        return torch.logsumexp(log_p, dim=0) - torch.log(log_p.new_tensor(len(self.members)))
+        return torch.logsumexp(log_p, dim=0) - math.log(len(self.members))
