@@ -84,6 +84,15 @@ class CudaRules(TorchDispatchMode):
         if not (non_blocking and self.is_pinned(source)):
             raise WaitsForDeviceError(f"a copy from {source.device} to {target}")
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A part of a step."""
+        self.in_step = True
+        try:
+            yield
+        finally:
+            self.in_step = False
+
     def is_pinned(self, tensor: Tensor) -> bool:
         """Whether `pin_memory` was called on the tensor, or on another one of its storage."""
         return tensor.untyped_storage()._cdata in self._pinned
@@ -182,10 +191,23 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaRules]:
 
 
 def fit_on_fake_cuda(
-    module: LightningModule, rules: CudaRules, *, epochs: int = 1, **settings: Any
+    module: LightningModule,
+    rules: CudaRules,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    epochs: int = 1,
+    **settings: Any,
 ) -> int:
     """Lightning's loops over `module` on the device of `fake_cuda`; gives the number of steps."""
     steps = _Steps(rules)
+    transfer = module.transfer_batch_to_device
+
+    def transferred(*args: Any) -> Any:
+        with rules.step():
+            return transfer(*args)
+
+    # Lightning moves a batch before it says that the step begins.
+    monkeypatch.setattr(module, "transfer_batch_to_device", transferred)
     trainer = Trainer(
         accelerator=_FakeCudaAccelerator(),
         strategy=_FakeCudaStrategy(device=CUDA),

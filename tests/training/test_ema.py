@@ -47,3 +47,14 @@ def test_state_round_trip() -> None:
     second.load_state_dict(first.state_dict())
     assert second.step == 1
     assert torch.equal(first.average["weight"], second.average["weight"])
+
+
+def test_the_averages_take_the_networks_memory_layout() -> None:
+    layer = torch.nn.Conv2d(3, 4, 3)
+    average = ModelEma(layer, decay=0.5)
+    layer.to(memory_format=torch.channels_last)
+    assert average.average["weight"].stride() != layer.weight.stride()
+    before = average.average["weight"].clone()
+    average.follow(layer)
+    assert average.average["weight"].stride() == layer.weight.stride()
+    assert torch.equal(average.average["weight"], before)

@@ -98,6 +98,7 @@ def test_no_step_mixes_devices_or_waits(
         steps = fit_on_fake_cuda(
             module,
             rules,
+            monkeypatch,
             precision=precision,
             gradient_clip_val=recipe.training.gradient_clip,
             accumulate_grad_batches=recipe.training.grad_accumulation,
@@ -130,7 +131,7 @@ def test_a_refit_on_all_images_has_none_to_validate_on(
     with fake_cuda(monkeypatch) as rules, quiet_lightning():
         # Lightning compares the number of batches as a tensor, which has no value here.
         settings = {"precision": "bf16-mixed", "limit_val_batches": 0}
-        assert fit_on_fake_cuda(module, rules, epochs=2, **settings) == 6
+        assert fit_on_fake_cuda(module, rules, monkeypatch, epochs=2, **settings) == 6
         assert measure_steps(again, CUDA, "bf16").validation_s == 0.0
     assert [row.epoch for row in module.history] == [1, 2]
 
