@@ -1,33 +1,52 @@
-"""Training-step throughput of each backbone on a GPU, as a fraction of what its matrix units reach.
+"""Throughput of each backbone on a GPU as recipes train it, and as `shopsight predict` runs it.
 
-    python bench/bench_backbones_gpu.py [--backbones A,B] [--batch 256] [--out figures.json]
+    python bench/bench_backbones_gpu.py [--backbones A,B] [--batch N] [--recipe balanced]
 
-224 px (or the backbone's own size), bf16 autocast, channels last, AdamW, eager and torch.compile.
-The peak is the fastest bf16 matrix product of the same run; a step's operations are counted by
-torch (forward, weight gradients, input gradients, attention). A batch that does not fit is halved.
-Without CUDA it says so and ends; --device cpu tries the script out.
+Training: Lightning's loop over the recipe's own step (loss, averaged weights, optimizer, clipping,
+layout, precision and batch size), on a batch in page-locked memory that is copied in each step;
+eager and compiled. A batch that does not fit is halved. Inference: the engine with its copies in
+both directions, in each precision of the card, in the batches that it suggests. Time is waited for
+at the ends of a block of steps only.
+
+The peak is the fastest bf16 matrix product of the same run; operations are counted by torch:
+forward, weight gradients, input gradients, attention, without what frozen stages leave out. Without
+CUDA nothing is measured; --device cpu tries the script out. Rows are appended to
+bench/results/gpu.jsonl with the name of the card.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
+import numpy as np
 import torch
-from torch.nn import functional
+from gpu import (
+    CLASSES,
+    add_arguments,
+    card,
+    device_of,
+    keep,
+    recipe_of,
+    training_flops,
+    training_images_per_s,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from shopsight.backbones.create import create_backbone
+from shopsight.devices import computes_bf16, computes_tf32, empty_cache, synchronize
 from shopsight.errors import ExtraMissingError
 from shopsight.head_settings import HeadSettings
+from shopsight.inference.batches import batch_size_of, run_batches
+from shopsight.inference.engine import EnginePrecision
+from shopsight.inference.torch_engine import TorchEngine
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
+from shopsight.runtime import is_out_of_memory
 
 BACKBONES = (
     "embedded:tf_efficientnet_lite0",
@@ -43,71 +62,15 @@ BACKBONES = (
     "open_clip:ViT-B-16",
     "open_clip:ViT-H-14",
 )
-CLASSES = 650
-GEMM_SIDES = (4096, 8192, 16384)
-WARMUP_STEPS, GEMM_ROUNDS = 5, 20
+COLUMNS = ("backbone", "what", "batch", "images_per_s", "tflops", "share", "memory_gib")
+GEMM_SIDES, GEMM_ROUNDS = (4096, 8192, 16384), 20
 
 
-@dataclass(frozen=True)
-class Figure:
-    """What one network reached.
-
-    Attributes:
-        share: fraction of the measured bf16 matrix peak.
-        memory_gib: most that was allocated.
-    """
-
-    backbone: str
-    mode: str
-    batch: int
-    images_per_s: float
-    tflops: float
-    share: float
-    memory_gib: float
-
-
-class Step:
-    """One training step of a fresh network, on images that lie on the device already."""
-
-    def __init__(self, backbone: str, *, batch: int, device: torch.device, compiled: bool) -> None:
-        torch.manual_seed(0)
-        built = create_backbone(backbone, weights="random")
-        head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, num_classes=CLASSES)
-        model = ProductModel(built.module, head, built.preprocess).train()
-        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.run_model: Callable[..., torch.Tensor] = (
-            torch.compile(self.model) if compiled else self.model
-        )
-        fused = device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=fused)
-        side = built.preprocess.size_px
-        shape = (batch, side, side, 3)
-        self.images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-        self.targets = torch.randint(0, CLASSES, (batch,), device=device)
-        self.device = device
-
-    def __call__(self) -> None:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            loss = functional.cross_entropy(self.run_model(self.images), self.targets)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_each(work: Callable[[], object], *, times: int, device: torch.device) -> list[float]:
-    out = []
-    for _ in range(times):
-        synchronize(device)
-        began = time.perf_counter()
-        work()
-        synchronize(device)
-        out.append(time.perf_counter() - began)
-    return out
+def model_of(backbone: str) -> ProductModel:
+    torch.manual_seed(0)
+    built = create_backbone(backbone, weights="random")
+    head = create_head(HeadSettings(), embedding_dim=built.embedding_dim, num_classes=CLASSES)
+    return ProductModel(built.module, head, built.preprocess).eval()
 
 
 def gemm_peak(device: torch.device) -> float:
@@ -127,86 +90,120 @@ def gemm_peak(device: torch.device) -> float:
     return best
 
 
-def flops_per_image(backbone: str, device: torch.device) -> float:
-    batch = 2
-    step = Step(backbone, batch=batch, device=device, compiled=False)
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops() / batch
+def seconds_each(work: Callable[[], object], *, times: int, device: torch.device) -> list[float]:
+    out = []
+    for _ in range(times):
+        synchronize(device)
+        began = time.perf_counter()
+        work()
+        synchronize(device)
+        out.append(time.perf_counter() - began)
+    return out
 
 
-def measure(
-    backbone: str, mode: str, *, batch: int, steps: int, device: torch.device, peak: float
-) -> Figure:
-    """Halve the batch until it fits, warm up (compiling), and time steps."""
-    flops = flops_per_image(backbone, device)
-    while True:
-        try:
-            step = Step(backbone, batch=batch, device=device, compiled=mode == "compiled")
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-            seconds_each(step, times=WARMUP_STEPS, device=device)
-            seconds = statistics.median(seconds_each(step, times=steps, device=device))
-            break
-        except torch.OutOfMemoryError:
-            if batch == 1:
-                raise
-            batch //= 2
-            step = None  # type: ignore[assignment]
+def flops_per_image(model: ProductModel) -> float:
+    """Operations of a forward pass."""
+    size_px = model.preprocess.size_px
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8))
+    return float(counter.get_total_flops())
+
+
+def training_rows(
+    backbone: str, device: torch.device, given: argparse.Namespace
+) -> Iterator[dict[str, object]]:
+    for compiled in (False,) if given.no_compile else (False, True):
+        batch = given.batch
+        while True:
+            recipe = recipe_of(given.recipe, backbone, device, batch=batch, compiled=compiled)
+            size = recipe.training.resolved_batch_size
+            try:
+                rate = training_images_per_s(recipe, device, steps=given.steps, loaded=False)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+                batch = size // 2
             free(device)
-    rate = batch / seconds
+        way = "compiled" if compiled else "eager"
+        found = row(backbone, f"train {given.recipe}, {way}", size, rate, device)
+        free(device)
+        flops = training_flops(recipe, device)
+        yield found | {"tflops": round(rate * flops / 1e12, 3)}
+        free(device)
+
+
+def inference_rows(
+    backbone: str, device: torch.device, given: argparse.Namespace
+) -> Iterator[dict[str, object]]:
+    model = model_of(backbone)
+    flops = flops_per_image(model)
+    engine = TorchEngine(model, device=str(device), precision="32")
+    precisions: list[EnginePrecision] = ["32"]
+    precisions += ["tf32"] if computes_tf32(device) else []
+    precisions += ["bf16"] if computes_bf16(device) else []
+    size_px, batch = engine.model.preprocess.size_px, batch_size_of(engine, None, default=32)
+    images = np.random.default_rng(0).integers(0, 256, (batch, size_px, size_px, 3), np.uint8)
+    for precision in precisions:
+        at = engine.at(precision)
+        for _ in run_batches(at, repeat(images, 3)):
+            pass
+        began = time.perf_counter()
+        for _ in run_batches(at, repeat(images, given.steps)):
+            pass
+        rate = given.steps * batch / (time.perf_counter() - began)
+        found = row(backbone, f"predict, {precision}", batch, rate, device)
+        yield found | {"tflops": round(rate * flops / 1e12, 3)}
+
+
+def row(
+    backbone: str, what: str, batch: int, rate: float, device: torch.device
+) -> dict[str, object]:
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0
-    return Figure(backbone, mode, batch, rate, rate * flops / 1e12, rate * flops / peak, memory)
+    return {
+        "backbone": backbone,
+        "what": what,
+        "batch": batch,
+        "images_per_s": round(rate, 1),
+        "memory_gib": round(memory, 2),
+    }
 
 
 def free(device: torch.device) -> None:
     torch._dynamo.reset()
     gc.collect()
+    empty_cache(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_arguments(parser)
     parser.add_argument("--backbones", default=",".join(BACKBONES))
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, help="of training; without it the recipe's own")
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     given = parser.parse_args()
-    device = torch.device(given.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device here: nothing measured")
+    device = device_of(given.device)
+    if device is None:
         return
-    torch.backends.cudnn.benchmark = True
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     peak = gemm_peak(device)
-    print(f"{name}, torch {torch.__version__}: bf16 matrix product {peak / 1e12:.1f} TFLOP/s")
-    print("| backbone | mode | batch | images/s | TFLOP/s | fraction of the peak | memory, GiB |")
+    print(f"{card(device)}, torch {torch.__version__}: bf16 product {peak / 1e12:.1f} TFLOP/s")
+    print("| backbone | what | batch | images/s | TFLOP/s | fraction of the peak | memory, GiB |")
     print("|---|---|---|---|---|---|---|")
-    figures: list[Figure] = []
     for backbone in given.backbones.split(","):
-        for mode in ("eager",) if given.no_compile else ("eager", "compiled"):
+        for rows in (training_rows, inference_rows):
+            free(device)
             try:
-                figure = measure(
-                    backbone, mode, batch=given.batch, steps=given.steps, device=device, peak=peak
-                )
+                for found in rows(backbone, device, given):
+                    share = float(str(found["tflops"])) * 1e12 / peak
+                    figures = found | {"share": f"{share:.0%}"}
+                    print("| " + " | ".join(str(figures[name]) for name in COLUMNS) + " |")
+                    kept = found | {"bf16_product_tflops": round(peak / 1e12, 1)}
+                    keep(given.results, device, "backbones", kept)
             except ExtraMissingError as error:
                 print(f"| {backbone} | {error.what} | | | | | |")
                 break
-            finally:
-                free(device)
-            figures.append(figure)
-            print(
-                f"| {backbone} | {mode} | {figure.batch} | {figure.images_per_s:,.0f} "
-                f"| {figure.tflops:.1f} | {figure.share:.0%} | {figure.memory_gib:.1f} |",
-                flush=True,
-            )
-    if given.out:
-        facts = {"device": name, "torch": torch.__version__, "peak_tflops": peak / 1e12}
-        text = json.dumps(facts | {"figures": [asdict(f) for f in figures]}, indent=2)
-        given.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,3 @@ def test_a_reference_engine_is_a_copy_in_fp32(model: ProductModel, images: np.nd
     assert all(parameter.dtype == torch.float16 for parameter in model.parameters())
     assert model.training
     assert np.isfinite(engine.run(images)[1]).all()
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_a_gpu_the_outputs_are_those_of_the_cpu(model: ProductModel, images: np.ndarray) -> None:
-    exact = reference_engine(model).run(images)
-    for precision, tolerance in (("32", 0.02), ("bf16", 0.1)):
-        engine = TorchEngine(model, device="cuda", precision=precision)  # type: ignore[arg-type]
-        assert engine.name.startswith("torch on cuda")
-        for found, expected in zip(engine.run(images), exact, strict=True):
-            assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
