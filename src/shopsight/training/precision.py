@@ -10,7 +10,7 @@ import torch
 
 from shopsight.config.sections import HardwareSettings
 from shopsight.devices import computes_bf16
-from shopsight.errors import ConfigError
+from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.runtime import deterministic_cuda, fastest_cuda_convolutions, fp32_products
 
 TrainingPrecision = Literal["32", "bf16", "16"]
@@ -50,15 +50,31 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
-def reproducible(settings: HardwareSettings, device: torch.device) -> AbstractContextManager[None]:
+@contextmanager
+def reproducible(settings: HardwareSettings, device: torch.device) -> Iterator[None]:
     """Have everything in the block computed by deterministic algorithms, where that is asked for.
 
     Args:
         settings: `deterministic` asks for it.
         device: where the block computes: elsewhere than on CUDA results are the same each time.
+
+    Raises:
+        TrainingError: an operation of the network has no such algorithm.
     """
-    asked = settings.deterministic and device.type == "cuda"
-    return deterministic_cuda() if asked else nullcontext()
+    if not settings.deterministic or device.type != "cuda":
+        yield
+        return
+    try:
+        with deterministic_cuda():
+            yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise TrainingError(
+            f"the network has an operation that is not deterministic: {first_line(error)}",
+            where="hardware.deterministic",
+            fix="--set hardware.deterministic=false",
+        ) from error
 
 
 @contextmanager

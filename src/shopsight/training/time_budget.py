@@ -18,7 +18,7 @@ from shopsight.training.finetune import optimize_network
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
-# Steps that are timed at least, where there are so many.
+# Training steps that are timed at least, where there are so many.
 LEAST_STEPS = 4
 # Slow steps are few; loading, which the first of them hide, is then hardly what they wait for.
 DRAIN_S = 1.0
@@ -119,7 +119,7 @@ def _measure(
     module.model.eval()
     ordered = module.val_dataloader()
     batch_s, first_s = time_batches(
-        ordered, lambda batch: _validate(module, batch, device, precision), device
+        ordered, lambda batch: _validate(module, batch, device, precision), device, least=1
     )
     compiled = module.recipe.training.compile is True
     return StepTimes(
@@ -147,7 +147,11 @@ def _validate(
 
 
 def time_batches(
-    batches: Iterable[Batch], step: Callable[[Batch], None], device: torch.device
+    batches: Iterable[Batch],
+    step: Callable[[Batch], None],
+    device: torch.device,
+    *,
+    least: int = LEAST_STEPS,
 ) -> tuple[float, float]:
     """Time steps until the batches come as fast as they are made.
 
@@ -159,6 +163,7 @@ def time_batches(
         batches: of the loader, which has its window of `shopsight.prefetch`.
         step: what is done with a batch.
         device: where.
+        least: steps after the first one that are timed however long they take.
 
     Returns:
         Seconds of a step, and of the first one, which may compile; zeros without batches.
@@ -166,7 +171,8 @@ def time_batches(
     threads = default_threads()
     remaining = iter(batches)
     first, first_s = _time_block(remaining, step, device, most=1)
-    drained, drained_s = _time_block(remaining, step, device, most=threads + FINISHED_WAITING)
+    window = threads + FINISHED_WAITING
+    drained, drained_s = _time_block(remaining, step, device, most=window, least=least)
     # Threads that began together finish together: two rounds of them even out.
     steady, steady_s = 0, 0.0
     if drained_s < DRAIN_S:
@@ -179,15 +185,20 @@ def time_batches(
 
 
 def _time_block(
-    batches: Iterator[Batch], step: Callable[[Batch], None], device: torch.device, *, most: int
+    batches: Iterator[Batch],
+    step: Callable[[Batch], None],
+    device: torch.device,
+    *,
+    most: int,
+    least: int = 1,
 ) -> tuple[int, float]:
-    """Steps until there are `most`, or `LEAST_STEPS` have taken `DRAIN_S`; their time."""
+    """Steps until there are `most`, or at least `least` have taken `DRAIN_S`; their time."""
     count = 0
     began = time.perf_counter()
     for batch in islice(batches, most):
         step(batch)
         count += 1
-        if count >= LEAST_STEPS and time.perf_counter() - began > DRAIN_S:
+        if count >= least and time.perf_counter() - began > DRAIN_S:
             break
     synchronize(device)
     return count, time.perf_counter() - began
