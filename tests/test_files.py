@@ -2,14 +2,16 @@
 
 import errno
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shopsight import held_files
-from shopsight.errors import ShopsightError, WriteError
+from shopsight.errors import HeldFileError, ShopsightError, WriteError
 from shopsight.files import (
     atomic_file,
     atomic_folder,
@@ -125,7 +127,7 @@ def test_what_was_written_is_kept_while_a_program_holds_the_file(
     target = tmp_path / "predictions.csv"
     target.write_text("old", encoding="utf-8")
     calls = _windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
-    with pytest.raises(WriteError) as raised:
+    with pytest.raises(HeldFileError) as raised:
         write_text(target, "hours of work")
     assert len(calls) > 1
     assert target.read_text(encoding="utf-8") == "old"
@@ -237,3 +239,100 @@ def test_a_file_that_stays_held_is_left_behind(
     assert held_files.remove_file(tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert held_files.remove_file(tmp_path / "a")
+
+
+def test_a_folder_that_cannot_be_put_back_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
+    target = tmp_path / "model"
+    with atomic_folder(target) as part:
+        (part / "old").write_text("", encoding="utf-8")
+    real = os.replace
+
+    def refuse(source: Path, end: Path) -> None:
+        if end == target:
+            error = PermissionError(13, "used by another process")
+            error.winerror = 32  # type: ignore[attr-defined]
+            raise error
+        real(source, end)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(HeldFileError) as raised, atomic_folder(target) as part:
+        (part / "new").write_text("", encoding="utf-8")
+    kept = {next(path.iterdir()).name: path for path in tmp_path.iterdir()}
+    assert raised.value.details == (
+        f"what was to be written is in {kept['new']}",
+        f"what was there before is in {kept['old']}",
+    )
+    assert f"then rename {kept['new'].name} to model, or {kept['old'].name}" in str(raised.value)
+
+
+def test_a_file_that_a_scanner_opens_before_it_is_flushed_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`open` on Windows sets no winerror: a refused permission alone means a held file."""
+    monkeypatch.setattr(held_files, "ON_WINDOWS", True)
+    real, refused = os.open, []
+
+    def refuse(path: Path, flags: int) -> int:
+        if flags == os.O_RDWR and len(refused) < 3:
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert len(refused) == 3
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_without_windows_a_refused_permission_is_not_waited_for() -> None:
+    assert not held_files.is_held(PermissionError(13, "Permission denied"))
+
+
+def test_a_file_system_that_flushes_no_folders_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_file_that_is_marked_read_only_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
+    target = tmp_path / "a.json"
+    target.write_text("old", encoding="utf-8")
+    target.chmod(0o444)
+    _windows_refuses(monkeypatch, "replace", times=1000, winerror=5)
+    with pytest.raises(WriteError, match="it could not be replaced: it is read-only") as raised:
+        write_json(target, 1)
+    assert not isinstance(raised.value, HeldFileError)
+
+
+def test_a_short_name_needs_room_for_its_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
+    folder = tmp_path / ("d" * (230 - len(str(tmp_path)) - 1))
+    check_path_length(folder / "a.csv")
+    with pytest.raises(WriteError, match="would have paths of 260 characters"):
+        check_path_length(folder.with_name(folder.name + "d") / "a.csv")
+
+
+@pytest.mark.posix("/dev/full")
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_full_disk_is_named_whichever_library_meets_it(suffix: str, tmp_path: Path) -> None:
+    table = pl.DataFrame({"number": range(10_000)})
+    with pytest.raises(WriteError, match="the disk is full"), atomic_file(tmp_path / "a"):
+        getattr(table, f"write_{suffix}")("/dev/full")
+    assert list(tmp_path.iterdir()) == []

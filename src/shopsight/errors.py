@@ -104,6 +104,10 @@ class WriteError(ShopsightError):
     """A file or folder that cannot be written, or not replaced."""
 
 
+class HeldFileError(WriteError):
+    """A file or folder that another program has open; it can be written when that has ended."""
+
+
 class ExtraMissingError(ShopsightError):
     """An optional dependency that is not installed."""
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from shopsight.errors import WriteError
+from shopsight.errors import HeldFileError, WriteError
 from shopsight.held_files import (
+    ON_WINDOWS,
     flush,
     is_held,
     longest_path,
@@ -27,11 +29,17 @@ from shopsight.held_files import (
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
 # Files that are being written, or that a killed process left behind; scans skip hidden names.
 PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
+PART_DIGITS = 12
+PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
+LONGEST_CACHED_NAME = 80
+"""Characters of the longest path of decoded images and features within the cache, and some more."""
+# What libraries in Rust write in place of an error number: of a full disk, of a spent quota.
+_FULL_DISK_CODES = (39, 112) if ON_WINDOWS else (errno.ENOSPC, errno.EDQUOT)
 
 
 def _part_beside(path: Path) -> Path:
     # A name of its own: with the target's in it, a long name would become too long.
-    return path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex[:12]}{PART_SUFFIX}")
+    return path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex[:PART_DIGITS]}{PART_SUFFIX}")
 
 
 @contextmanager
@@ -49,26 +57,49 @@ def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
         Where the block writes.
 
     Raises:
+        HeldFileError: Another program has `path` open.
         WriteError: The disk is full; the path is too long for Windows; or `path` cannot be
-            replaced, mostly because another program has it open.
+            replaced for another reason.
     """
     path = Path(path)
     check_path_length(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_beside(path)
-    kept = False
+    written = False
     try:
-        with _full_disk_named(path):
+        with full_disk_named(path):
             yield part
-            flush(part)
-        try:
-            replace(part, path)
-        except OSError as error:
-            kept = keep
-            raise _not_replaced(path, part if keep else None, error) from error
-    finally:
-        if not kept:
+        written = True
+        put_in_place(part, path, keep=keep)
+    except BaseException as error:
+        if not (written and isinstance(error, WriteError)):
             remove_file(part)
+        raise
+
+
+def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
+    """Flush a file that is written, and rename it to `path` in the same folder.
+
+    Args:
+        part: The file.
+        path: Its name from now on; a file of that name is replaced.
+        keep: As of `atomic_file`.
+
+    Raises:
+        HeldFileError: Another program has `path` open.
+        WriteError: The disk is full, or `path` cannot be replaced for another reason.
+    """
+    try:
+        with full_disk_named(path):
+            flush(part)
+        replace(part, path)
+    except WriteError:
+        remove_file(part)
+        raise
+    except OSError as error:
+        if not keep:
+            remove_file(part)
+        raise _not_replaced(path, part if keep else None, error) from error
     flush(path.parent)
 
 
@@ -83,6 +114,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         Where the block writes.
 
     Raises:
+        HeldFileError: A file in `path` is open in another program, or mapped by this one.
         WriteError: As `atomic_file`'s.
     """
     path = Path(path)
@@ -90,35 +122,53 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_beside(path)
     part.mkdir()
-    kept = False
+    written = False
     try:
-        with _full_disk_named(path):
+        with full_disk_named(path):
             yield part
-        try:
-            _swap_in(part, path)
-        except OSError as error:
-            kept = True
-            raise _not_replaced(path, part, error) from error
-    finally:
-        if not kept:
+        written = True
+        _swap_in(part, path)
+    except BaseException as error:
+        if not (written and isinstance(error, WriteError)):
             remove_folder(part)
+        raise
     flush(path.parent)
 
 
 def _swap_in(part: Path, path: Path) -> None:
-    """Rename the folder `part` to `path`; on an error both are what they were."""
-    if not path.exists():
-        replace(part, path)
-        return
+    """Rename the folder `part` to `path`; on an error both are what they were.
+
+    Raises:
+        WriteError: One of them is held; `part` is kept.
+    """
     # A folder that holds files cannot be renamed over: move the old one aside first.
-    old = _part_beside(path)
-    replace(path, old)
+    old = _part_beside(path) if path.exists() else None
+    try:
+        if old is not None:
+            replace(path, old)
+    except OSError as error:
+        raise _not_replaced(path, part, error) from error
     try:
         replace(part, path)
-    except OSError:
+    except OSError as error:
+        if old is not None:
+            _put_back(old, path, part, error)
+        raise _not_replaced(path, part, error) from error
+    if old is not None:
+        remove_folder(old)
+
+
+def _put_back(old: Path, path: Path, part: Path, reason: OSError) -> None:
+    try:
         replace(old, path)
-        raise
-    remove_folder(old)
+    except OSError:
+        error = _not_replaced(path, part, reason)
+        raise type(error)(
+            error.what,
+            where=error.where,
+            details=[*error.details, f"what was there before is in {old}"],
+            fix=f"{error.fix}, or {old.name}",
+        ) from reason
 
 
 def check_path_length(path: Path, *, reserve: int = 0) -> None:
@@ -132,11 +182,14 @@ def check_path_length(path: Path, *, reserve: int = 0) -> None:
         WriteError: It is too long.
     """
     most = longest_path()
-    length = len(str(path.absolute())) + reserve
+    absolute = path.absolute()
+    # A short name is first written under a temporary one.
+    beside = len(str(absolute.parent)) + 1 + PART_LENGTH
+    length = max(len(str(absolute)) + reserve, beside)
     if most is not None and length > most:
         raise WriteError(
             f"files in it would have paths of {length} characters; Windows opens {most}"
-            if reserve
+            if reserve or length == beside
             else f"the path has {length} characters; Windows opens {most}",
             where=str(path),
             fix="1. a folder with a shorter path\n"
@@ -145,12 +198,19 @@ def check_path_length(path: Path, *, reserve: int = 0) -> None:
 
 
 @contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one that says which disk, and what to do."""
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk into one that says which disk, and what to do.
+
+    Args:
+        path: What the block writes.
+
+    Raises:
+        WriteError: The disk was full.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if isinstance(error, WriteError) or not _is_full_disk(error):
             raise
         raise WriteError(
             f"the disk is full ({human_bytes(free_bytes(path.parent))} free)",
@@ -159,11 +219,16 @@ def _full_disk_named(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _is_full_disk(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(f"(os error {code})" in str(error) for code in _FULL_DISK_CODES)
+
+
 def _not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
-    held = is_held(error)
-    reason = "another program has it open" if held else error.strerror or type(error).__name__
-    first = "close it there (Excel, a viewer, a virus scanner)" if held else "move it away"
-    return WriteError(
+    """The error for a user; a kind of its own where the same may succeed later."""
+    kind, reason, first = _obstacle(path, error)
+    return kind(
         f"it could not be replaced: {reason}",
         where=str(path),
         details=[] if part is None else [f"what was to be written is in {part}"],
@@ -171,9 +236,20 @@ def _not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
     )
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    with atomic_file(path) as part:
+def _obstacle(path: Path, error: OSError) -> tuple[type[WriteError], str, str]:
+    """The class of the error, why `path` was not replaced, and what to do about it."""
+    if not is_held(error):
+        return WriteError, error.strerror or type(error).__name__, "move it away"
+    if path.is_file() and not path.stat().st_mode & stat.S_IWUSR:
+        # Windows answers as of a held file.
+        return WriteError, "it is read-only", "take away its read-only mark"
+    fix = "close it there (Excel, a viewer, a virus scanner)"
+    return HeldFileError, "another program has it open", fix
+
+
+def write_text(path: Path | str, text: str, *, keep: bool = True) -> None:
+    """Write UTF-8 text, whole or not at all; `keep` is that of `atomic_file`."""
+    with atomic_file(path, keep=keep) as part:
         # The same bytes on every system: some files are hashed.
         part.write_text(text, encoding="utf-8", newline="\n")
 
@@ -242,6 +318,15 @@ def cache_folder() -> Path:
     if chosen is not None:
         return chosen
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "shopsight")
+
+
+def check_cache_path() -> None:
+    """Refuse, before any work, a cache folder whose files would have paths too long for Windows.
+
+    Raises:
+        WriteError: They would.
+    """
+    check_path_length(cache_folder(), reserve=LONGEST_CACHED_NAME)
 
 
 def cache_folder_is_chosen() -> bool:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 # Access denied, sharing violation, lock violation: what a file that is held answers.
@@ -21,6 +22,7 @@ HELD_WINERRORS = {5, 32, 33}
 # A scanner is done within a second; what is held longer is open in a program.
 PATIENCE_S = 2.0
 FIRST_PAUSE_S = 0.02
+ON_WINDOWS = os.name == "nt"
 
 LONGEST_WINDOWS_PATH = 259
 """Characters of a path on Windows, unless the system's long paths are switched on."""
@@ -28,7 +30,10 @@ LONGEST_WINDOWS_PATH = 259
 
 def is_held(error: BaseException) -> bool:
     """Whether Windows refused because another program, or this one, has the file open."""
-    return isinstance(error, OSError) and getattr(error, "winerror", None) in HELD_WINERRORS
+    if getattr(error, "winerror", None) in HELD_WINERRORS:
+        return isinstance(error, OSError)
+    # `open` on Windows sets errno alone.
+    return ON_WINDOWS and isinstance(error, PermissionError)
 
 
 def replace(source: Path, target: Path) -> None:
@@ -71,20 +76,21 @@ def remove_folder(path: Path) -> bool:
 def flush(path: Path) -> None:
     """Have the disk hold a file's bytes, or the names in a folder, before what comes next.
 
-    Windows flushes only what is open for writing, and has no handles of folders to flush.
+    Windows flushes only what is open for writing, and has no handles of folders to flush. Nor do
+    all network file systems flush folders: there the names are as safe as the server keeps them.
     """
     if path.is_dir():
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except PermissionError:  # Windows opens no folder
-            return
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            _flush_descriptor(os.open(path, os.O_RDONLY))
     else:
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
+        _patiently(lambda: _flush_descriptor(os.open(path, os.O_RDWR)))
+
+
+def _flush_descriptor(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def longest_path() -> int | None:

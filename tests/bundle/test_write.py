@@ -9,10 +9,11 @@ import pytest
 
 from shopsight.bundle.fingerprint import tensors_sha256
 from shopsight.bundle.format import Golden
-from shopsight.bundle.read import read_bundle
+from shopsight.bundle.read import read_bundle, read_tensors
 from shopsight.bundle.write import write_bundle
 from shopsight.errors import BundleError
 from shopsight.files import sha256_file
+from tests.windows import is_mapped
 
 
 def test_hashes_are_filled_in(folder: Path, parts: dict[str, Any]) -> None:
@@ -45,6 +46,17 @@ def test_writing_again_replaces_the_folder(folder: Path, parts: dict[str, Any]) 
     write_bundle(folder, **parts)
     assert not (folder / "stale.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_bundle_whose_tensors_are_in_use_is_replaced(folder: Path, parts: dict[str, Any]) -> None:
+    """Windows replaces no folder with a mapped file: the tensors that are read are copies."""
+    bundle, tensors = read_bundle(folder), read_tensors(folder)
+    assert not is_mapped(str(folder))
+    doubled = {name: np.asarray(tensor * 2) for name, tensor in tensors.items()}
+    write_bundle(folder, **parts | {"tensors": doubled})
+    assert bundle.golden.logits.any()
+    for name, tensor in read_tensors(folder).items():
+        assert (tensor == tensors[name] * 2).all()
 
 
 @pytest.mark.parametrize(

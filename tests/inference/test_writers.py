@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.errors import ShopsightError
+from shopsight.errors import ShopsightError, WriteError
 from shopsight.inference.predictor import Prediction
 from shopsight.inference.writers import check_suffix, recorded, sort_into
 from shopsight.safe_names import unique_names
@@ -48,6 +48,29 @@ def test_parquet_and_json_lines_hold_the_same(tmp_path: Path) -> None:
     assert table["predicted_labels"].to_list() == [["hat"], ["shoe", "hat"], []]
     assert table["label"].to_list() == ["hat", "shoe", None]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.parquet"]
+
+
+def test_text_has_the_same_bytes_on_every_system(tmp_path: Path) -> None:
+    for suffix in ("csv", "jsonl"):
+        content = written(tmp_path / f"out.{suffix}").read_bytes()
+        assert content.endswith(b"\n")
+        assert b"\r" not in content
+        assert not content.startswith(b"\xef\xbb\xbf")
+
+
+def test_predictions_that_do_not_become_parquet_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", fail)
+    with pytest.raises(WriteError, match="cannot be written as Parquet: No space left") as raised:
+        written(tmp_path / "out.parquet")
+    (kept,) = tmp_path.iterdir()
+    assert raised.value.details == (f"as JSON lines, they are in {kept}",)
+    assert raised.value.fix == f"rename {kept.name} to out.jsonl"
+    assert kept.read_bytes() == written(tmp_path / "out.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])

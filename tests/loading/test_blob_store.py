@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shopsight.errors import WriteError
 from shopsight.loading.blob_store import RECORD, BlobStore, BlobWriter
+from tests.windows import is_open
 
 
 def key(number: int) -> bytes:
@@ -71,6 +75,23 @@ def test_an_exception_keeps_what_was_added(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert read_back(BlobStore.read(tmp_path), 4) == [blob(4)]
+
+
+def test_a_full_disk_is_named_and_what_was_recorded_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 4)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="the disk is full"):
+        fill(tmp_path, 5)
+    store = BlobStore.read(tmp_path)
+    assert read_back(store, 4) == [blob(4)]
+    assert store.find(keys(5))[0].tolist() == [-1]
+    assert not is_open(str(tmp_path))
 
 
 def test_a_writer_that_adds_nothing_leaves_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ def test_models_are_found_newest_first(tiny_run: Path, tmp_path: Path) -> None:
     assert find_models(tmp_path, depth=2) == [Path("bundle")]
 
 
+def test_a_bundle_that_a_killed_process_was_writing_is_none(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run / "model", tmp_path / ".shopsight-0123456789ab.part")
+    shutil.copytree(tiny_run / "model", tmp_path / "run" / ".shopsight-0123456789ab.part")
+    assert find_models(tmp_path, depth=4) == []
+
+
 def test_a_bundle_knows_the_run_that_it_lies_in(tiny_run: Path, tmp_path: Path) -> None:
     assert run_of(tiny_run) == run_of(tiny_run / "model") == RunFolder(tiny_run)
     for copied in (tmp_path / "alone", tmp_path / "elsewhere" / "model"):

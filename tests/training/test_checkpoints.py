@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from shopsight.errors import TrainingError
+from shopsight import held_files
+from shopsight.errors import HeldFileError, TrainingError, WriteError
 from shopsight.files import sha256_bytes, sha256_file
 from shopsight.training import checkpoints
 from shopsight.training.checkpoints import (
@@ -29,6 +31,7 @@ from shopsight.training.checkpoints import (
     tensor_files,
     write_checkpoint,
 )
+from tests.windows import is_mapped
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool)
 
@@ -179,7 +182,7 @@ def _cut(monkeypatch: pytest.MonkeyPatch, method: str, *, at_call: int) -> None:
 
 @pytest.mark.parametrize(
     ("method", "at_call", "epoch"),
-    [("replace", 1, 1), ("replace", 2, 1), ("unlink", 2, 2)],
+    [("replace", 1, 1), ("replace", 2, 1), ("unlink", 1, 2)],
     ids=["before the tensors are renamed", "between the two files", "before the old one goes"],
 )
 def test_a_cut_while_writing_leaves_a_whole_pair(
@@ -199,6 +202,86 @@ def test_a_cut_while_writing_leaves_a_whole_pair(
         tensor_files(path)[0].name,
         "last.json",
     ]
+
+
+def _held(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the file of this name open in another program, as Windows answers."""
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
+
+    def holding(plain: Callable[..., None]) -> Callable[..., None]:
+        def refuse(*paths: Path) -> None:
+            if paths[-1].name == name:
+                error = PermissionError(13, "used by another process")
+                error.winerror = 32  # type: ignore[attr-defined]
+                raise error
+            plain(*paths)
+
+        return refuse
+
+    for function in ("replace", "unlink"):
+        monkeypatch.setattr(os, function, holding(getattr(os, function)))
+
+
+def test_a_checkpoint_that_is_held_stays_whole_and_the_next_one_replaces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    path, files = tmp_path / "last.json", CheckpointFiles()
+    files.save_checkpoint({"epoch": 1, "weight": torch.ones(3)}, path)
+    with monkeypatch.context() as scanner:
+        _held(scanner, "last.json")
+        files.save_checkpoint({"epoch": 2, "weight": torch.zeros(3)}, path)
+        with pytest.raises(HeldFileError):
+            write_checkpoint(path, {"epoch": 2, "weight": torch.zeros(3)})
+    assert said == [
+        f"{path}: it could not be replaced: another program has it open; training continues, "
+        "this epoch is not saved"
+    ]
+    assert read_checkpoint(path)["epoch"] == 1
+    files.save_checkpoint({"epoch": 3, "weight": torch.full((3,), 3.0)}, path)
+    assert read_checkpoint(path)["epoch"] == 3
+    assert sorted(file.name for file in tmp_path.iterdir()) == [_tensors(path).name, "last.json"]
+
+
+def test_an_old_tensor_file_that_is_held_is_removed_with_the_next_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.json"
+    write_checkpoint(path, {"epoch": 1, "weight": torch.ones(3)})
+    with monkeypatch.context() as scanner:
+        _held(scanner, _tensors(path).name)
+        write_checkpoint(path, {"epoch": 2, "weight": torch.zeros(3)})
+    assert read_checkpoint(path)["epoch"] == 2
+    assert len(tensor_files(path)) == 2
+    write_checkpoint(path, {"epoch": 3, "weight": torch.full((3,), 3.0)})
+    assert read_checkpoint(path)["epoch"] == 3
+    assert len(tensor_files(path)) == 1
+
+
+def test_a_full_disk_leaves_the_checkpoint_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.json"
+    write_checkpoint(path, {"epoch": 1, "weight": torch.ones(3)})
+    before = sorted(tmp_path.iterdir())
+
+    def fail(_tensors: object, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    with pytest.raises(WriteError, match="the disk is full"):
+        write_checkpoint(path, {"epoch": 2, "weight": torch.zeros(3)})
+    assert sorted(tmp_path.iterdir()) == before
+    assert read_checkpoint(path)["epoch"] == 1
+
+
+def test_what_is_read_is_not_mapped(tmp_path: Path) -> None:
+    """Windows removes no file that is mapped, and the next checkpoint removes this one."""
+    path = tmp_path / "last.json"
+    write_checkpoint(path, {"weight": torch.ones(3)})
+    state = read_checkpoint(path)
+    assert not is_mapped(str(_tensors(path)))
+    assert state["weight"].tolist() == [1.0] * 3
 
 
 def test_a_write_of_the_same_state_keeps_its_file(tmp_path: Path) -> None:

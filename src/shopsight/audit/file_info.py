@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, UInt8
 
-from shopsight.errors import ImageError
+from shopsight.errors import HeldFileError, ImageError
 from shopsight.files import atomic_file, sha256_bytes
 from shopsight.images.decode import (
     Header,
@@ -269,5 +270,6 @@ def _keep(files: pl.DataFrame, kept: Path) -> None:
             before = files.clear()
         if before.schema == files.schema:
             files = pl.concat([files, before.join(files, on="ref", how="anti")])
-    with atomic_file(kept) as part:
+    # Another audit has it open: the next one keeps its results, or reads the files again.
+    with suppress(HeldFileError), atomic_file(kept, keep=False) as part:
         files.write_parquet(part)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from shopsight.audit.audit import AuditReport
+from shopsight.audit.audit import PAGE_FILE, AuditReport
 from shopsight.audit.audit import audit as audit_catalog
 from shopsight.audit.findings import KINDS, FindingKind
 from shopsight.audit.gate import FIXABLE
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
+from shopsight.files import check_path_length
 from shopsight.read_options import ReadOptions
 
 FINDING_KINDS: Mapping[str, FindingKind] = KINDS
@@ -37,6 +38,8 @@ def audit(
     Raises:
         CatalogError: DATA cannot be read as images with labels.
     """
+    if out is not None:
+        check_path_length(Path(out), reserve=len(PAGE_FILE) + 1)
     report = audit_catalog(open_catalog(data, read), threads=threads)
     if out is not None:
         report.write(out)

@@ -82,6 +82,8 @@ def compare_backbones(
     """
     catalog, common = training_data(data, recipe_with(recipe, settings), read)
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
+    for name in backbones:
+        run_for(name, out).check_path_length()
 
     def build(backbone: str) -> None:
         if not run_for(backbone, out).exists():

@@ -73,6 +73,7 @@ def demo(
     """
     started = time.monotonic()
     run = RunFolder(Path(out) / "run")
+    run.check_path_length()
     _refuse_strangers(run)
     catalog = _catalog(root)
     trained = _trained(catalog, run, time_limit_s)

@@ -11,6 +11,7 @@ from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
 from shopsight.datasets.open import open_catalog
+from shopsight.files import check_path_length
 from shopsight.read_options import ReadOptions
 
 
@@ -53,6 +54,8 @@ def split(
     Raises:
         SplitError: a class cannot be in every part.
     """
+    if out is not None:
+        check_path_length(Path(out))
     catalog = open_catalog(data, read)
     report = audit(catalog)
     # Nothing is trained here: the split report names what leaks, and `train` refuses it.

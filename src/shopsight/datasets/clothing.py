@@ -91,7 +91,7 @@ def _fetched_small() -> Path:
         return kept
     url = f"{SMALL_REPOSITORY}/archive/{SMALL_COMMIT}.zip"
     try:
-        with TemporaryDirectory() as scratch, atomic_folder(kept) as part:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch, atomic_folder(kept) as part:
             archive = Path(scratch) / "small.zip"
             download(url, archive, timeout_s=NETWORK_TIMEOUT_S)
             unpack_zip(archive, part, rename=_image_in_repository)

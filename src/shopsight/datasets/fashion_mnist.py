@@ -156,7 +156,7 @@ def from_debian(target: Path) -> None:
     """
     if shutil.which("apt-get") is None:
         raise SourceError("there is no apt-get on this machine")
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         work = Path(scratch)
         package = _download_package(work)
         unpack_deb(package, work / "tree")

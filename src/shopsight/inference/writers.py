@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from shopsight.errors import ShopsightError
+from shopsight.errors import ShopsightError, WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
@@ -51,7 +51,8 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
 
     The file appears when the block ends without an error. CSV has the columns image, label,
     probability, label_2, probability_2, ... , predicted_labels (joined by "|") and error; Parquet
-    and JSON lines have the lists labels and probabilities, best first, and predicted_labels.
+    and JSON lines have the lists labels and probabilities, best first, and predicted_labels. Text
+    is UTF-8 without a mark at its start, and lines end in a line feed on every system.
 
     Args:
         path: The file; its suffix is the format.
@@ -62,6 +63,7 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
 
     Raises:
         ShopsightError: The suffix is not .csv, .parquet or .jsonl.
+        WriteError: As `atomic_file`'s. The predictions are kept where that is possible.
     """
     path = check_suffix(path)
     with atomic_file(path) as temporary:
@@ -73,13 +75,30 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
                 yield _lines_recorder(file)
         else:
             lines = temporary.with_name(temporary.name + ".lines")
+            kept = False
             try:
                 with lines.open("w", encoding="utf-8", newline="\n") as file:
                     yield _lines_recorder(file)
-                # polars streams from disk to disk: ten million rows need no more memory than ten.
-                pl.scan_ndjson(lines, schema=_PARQUET_SCHEMA).sink_parquet(temporary)
+                kept = True
+                _to_parquet(lines, temporary, path)
+                kept = False
             finally:
-                remove_file(lines)
+                if not kept:
+                    remove_file(lines)
+
+
+def _to_parquet(lines: Path, temporary: Path, path: Path) -> None:
+    """Turn JSON lines into the Parquet file `temporary`, which will be `path`."""
+    try:
+        # polars streams from disk to disk: ten million rows need no more memory than ten.
+        pl.scan_ndjson(lines, schema=_PARQUET_SCHEMA).sink_parquet(temporary)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise WriteError(
+            f"the predictions cannot be written as Parquet: {first_line(error)}",
+            where=str(path),
+            details=[f"as JSON lines, they are in {lines}"],
+            fix=f"rename {lines.name} to {path.stem}.jsonl",
+        ) from error
 
 
 _PARQUET_SCHEMA = pl.Schema(
@@ -117,7 +136,7 @@ def _lines_recorder(file: IO[str]) -> Recorder:
 
 
 def _csv_recorder(file: IO[str], top: int) -> Recorder:
-    writer = csv.writer(file)
+    writer = csv.writer(file, lineterminator="\n")
     names = [
         name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
     ]

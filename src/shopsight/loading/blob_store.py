@@ -38,6 +38,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from numpy.typing import DTypeLike
 
+from shopsight.files import full_disk_named
 from shopsight.held_files import remove_file
 
 KEY_BYTES = 16
@@ -164,17 +165,25 @@ class BlobWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        name = uuid.uuid4().hex[:12]
-        self._blobs = (folder / f"{name}.blobs").open("xb")
-        self._index = (folder / f"{name}.index").open("xb")
+        self._path = folder / f"{uuid.uuid4().hex[:12]}.blobs"
+        self._blobs = self._path.open("xb")
+        self._index = self._path.with_suffix(".index").open("xb")
         self._unrecorded: list[tuple[bytes, int]] = []
         self._end = 0
         self._recorded_at_s = time.monotonic()
 
     def add(self, key: bytes, blob: bytes) -> None:
-        """Append one blob, which is not empty."""
+        """Append one blob, which is not empty.
+
+        Raises:
+            WriteError: The disk is full; what was recorded before stays.
+        """
         assert len(key) == KEY_BYTES
         assert blob
+        with full_disk_named(self._path):
+            self._append(key, blob)
+
+    def _append(self, key: bytes, blob: bytes) -> None:
         self._blobs.write(blob)
         self._end += len(blob)
         self._unrecorded.append((key, self._end))
@@ -191,12 +200,11 @@ class BlobWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._record()
-        self._blobs.close()
-        self._index.close()
+        with full_disk_named(self._path), self._index, self._blobs:
+            self._record()
         if not self._end:
-            remove_file(Path(self._blobs.name))
-            remove_file(Path(self._index.name))
+            remove_file(self._path)
+            remove_file(self._path.with_suffix(".index"))
 
     def _record(self) -> None:
         # The order is the point: a record must never say that a blob is there before it is.

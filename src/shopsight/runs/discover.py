@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE
 from shopsight.bundle.read import bundle_folder
+from shopsight.files import PART_PREFIX
 from shopsight.runs.run_folder import RunFolder
 
 
@@ -36,6 +37,8 @@ def find_models(folder: Path, *, depth: int) -> list[Path]:
     """
     patterns = ["/".join(["*"] * level + [INFO_FILE]) for level in range(1, depth + 1)]
     files = [file for pattern in patterns for file in folder.glob(pattern)]
+    # A bundle that a killed process was writing lies in a folder with a hidden name.
+    files = [file for file in files if not file.parent.name.startswith(PART_PREFIX)]
     files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     bundles = [file.parent.relative_to(folder) for file in files]
     return [path.parent if path.name == BUNDLE_FOLDER else path for path in bundles]

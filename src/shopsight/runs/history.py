@@ -119,7 +119,7 @@ def write_history(path: Path, rows: list[EpochRow]) -> None:
     """Write one line per epoch as CSV.
 
     Raises:
-        WriteError: The file there cannot be replaced: a spreadsheet program has it open.
+        HeldFileError: A spreadsheet program has the file open.
     """
     # The rows are in the checkpoint too, and are written again with the next epoch.
     with atomic_file(path, keep=False) as part:

@@ -25,9 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from shopsight.errors import TrainingError
-from shopsight.files import sha256_bytes, sha256_file, write_text
-from shopsight.held_files import flush, remove_file, replace
+from shopsight.errors import HeldFileError, TrainingError, WriteError
+from shopsight.files import full_disk_named, put_in_place, sha256_bytes, sha256_file, write_text
+from shopsight.held_files import remove_file
+from shopsight.progress import notify
 from shopsight.text import command_line
 
 CHECKPOINT_FORMAT = "shopsight checkpoint"
@@ -46,18 +47,23 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError: `state` holds something else.
+        HeldFileError: another program has a file of the pair open; the old pair is whole.
+        WriteError: the disk is full.
     """
     tensors: dict[str, Tensor] = {}
     tree = _to_json(state, (), tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The same name each time: a killed process leaves one such file behind, not many.
     part = path.with_suffix(".part")
-    save_file(tensors, part)
-    flush(part)
+    try:
+        with full_disk_named(path):
+            save_file(tensors, part)
+    except WriteError:
+        remove_file(part)
+        raise
     digest = sha256_file(part)
     tensor_file = path.with_name(f"{path.stem}-{digest[:16]}.safetensors")
-    replace(part, tensor_file)
-    flush(path.parent)
+    put_in_place(part, tensor_file, keep=False)
     header = {
         "format": CHECKPOINT_FORMAT,
         "version": CHECKPOINT_VERSION,
@@ -66,7 +72,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         "state_sha256": _sha256_of(tree),
         "state": tree,
     }
-    write_text(path, json.dumps(header, allow_nan=False, indent=1) + "\n")
+    write_text(path, json.dumps(header, allow_nan=False, indent=1) + "\n", keep=False)
     for old in tensor_files(path):
         if old != tensor_file:
             # One that a scanner holds is removed with the next checkpoint.
@@ -193,7 +199,11 @@ class CheckpointFiles(CheckpointIO):
     ) -> None:
         """Write the checkpoint; Lightning calls it in the first process only."""
         assert storage_options is None, "files are written to the run folder alone"
-        write_checkpoint(Path(path), checkpoint)
+        try:
+            write_checkpoint(Path(path), checkpoint)
+        except HeldFileError as error:
+            # The checkpoint before this one is whole, and the next epoch writes another.
+            notify(f"{error.where}: {error.what}; training continues, this epoch is not saved")
 
     def load_checkpoint(
         self, path: Path | str, map_location: Any = None, weights_only: bool | None = None

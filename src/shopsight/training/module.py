@@ -20,7 +20,7 @@ from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
-from shopsight.errors import TrainingError, WriteError
+from shopsight.errors import HeldFileError, TrainingError
 from shopsight.files import atomic_file
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
@@ -393,7 +393,7 @@ class ClassifierTraining(lightning.LightningModule):
         if self.trainer.is_global_zero:
             try:
                 write_history(self.run_folder.metrics_file, self.history)
-            except WriteError as error:
+            except HeldFileError as error:
                 # Opened in a spreadsheet. `finetune` writes it once more at its end.
                 progress.notify(f"{error.where}: {error.what}; training continues without it")
 

@@ -28,11 +28,11 @@ from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
 from shopsight.extras import require
-from shopsight.files import atomic_file, cache_folder, check_path_length, write_json
+from shopsight.files import atomic_file, cache_folder, check_cache_path, write_json
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
-from shopsight.runs.run_folder import LONGEST_NAME, Clock, RunFolder
+from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.compile import may_compile
@@ -70,7 +70,8 @@ def prepare(
         AuditError, SplitError, WeightsError, ConfigError: see the checks.
     """
     clock = Clock()
-    check_path_length(run.path, reserve=LONGEST_NAME)
+    run.check_path_length()
+    check_cache_path()
     if run.exists():
         raise TrainingError(
             "already holds a run",
