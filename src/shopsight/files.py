@@ -18,6 +18,7 @@ from typing import Any
 from shopsight.errors import HeldFileError, WriteError
 from shopsight.held_files import (
     ON_WINDOWS,
+    SWITCH_ON_LONG_PATHS,
     flush,
     is_held,
     longest_path,
@@ -192,8 +193,9 @@ def check_path_length(path: Path, *, reserve: int = 0) -> None:
             if reserve or length == beside
             else f"the path has {length} characters; Windows opens {most}",
             where=str(path),
-            fix="1. a folder with a shorter path\n"
-            "2. switch on long paths (docs/install.md says how), then start again",
+            fix="1. a folder with a shorter path, such as one below C:\\runs\n"
+            f"2. switch on long paths, as administrator:\n"
+            f"   {SWITCH_ON_LONG_PATHS}",
         )
 
 

@@ -3,7 +3,8 @@
 POSIX lets anybody rename and remove a file that is open elsewhere. Windows refuses it, and there
 files are often held for a moment: a virus scanner or the search index reads what was just written,
 Excel holds a table for as long as it shows it. Nothing in shopsight but this module renames or
-removes a file; `shopsight.files` builds files that are whole or absent on it.
+removes a file; `shopsight.files` builds files that are whole or absent on it. Here is also how long
+a path may be.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ ON_WINDOWS = os.name == "nt"
 
 LONGEST_WINDOWS_PATH = 259
 """Characters of a path on Windows, unless the system's long paths are switched on."""
+SWITCH_ON_LONG_PATHS = (
+    r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem "
+    "/v LongPathsEnabled /t REG_DWORD /d 1 /f"
+)
+"""The command, for cmd.exe and PowerShell as administrator."""
 
 
 def is_held(error: BaseException) -> bool:
@@ -95,14 +101,13 @@ def _flush_descriptor(descriptor: int) -> None:
 
 def longest_path() -> int | None:
     """The most characters that a path may have here; None where there is no such limit to mind."""
-    if sys.platform != "win32" or _long_paths_enabled():
-        return None
-    return LONGEST_WINDOWS_PATH
+    return LONGEST_WINDOWS_PATH if long_paths_enabled() is False else None
 
 
-def _long_paths_enabled() -> bool:
+def long_paths_enabled() -> bool | None:
+    """Whether Windows lets programs open paths of 260 characters and more; None elsewhere."""
     if sys.platform != "win32":
-        return True
+        return None
     import winreg
 
     try:

@@ -10,11 +10,11 @@ from shopsight.commands.machine import (
     MemoryStatus,
     NvidiaDriver,
     cpu_name,
-    long_paths_enabled,
     memory_bytes,
     nvidia_driver,
     parse_nvidia_smi,
 )
+from shopsight.held_files import long_paths_enabled
 
 REPORT = """
 ==============NVSMI LOG==============

@@ -16,12 +16,12 @@ import torch
 from shopsight.commands.machine import (
     NvidiaDriver,
     cpu_name,
-    long_paths_enabled,
     memory_bytes,
     nvidia_driver,
 )
 from shopsight.devices import has_mps, pick_device
 from shopsight.files import cache_folder, free_bytes, human_bytes
+from shopsight.held_files import SWITCH_ON_LONG_PATHS, long_paths_enabled
 from shopsight.prefetch import core_count
 from shopsight.training.precision import pick_precision
 
@@ -187,10 +187,8 @@ def long_paths(*, enabled: bool) -> Fact:
     """Whether Windows allows long paths to programs, and the command that makes it do so."""
     if enabled:
         return Fact("disk", "long paths", "allowed")
-    key = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
-    command = f"reg add {key} /v LongPathsEnabled /t REG_DWORD /d 1 /f"
     value = "not allowed: files whose path has 260 characters or more may fail to open"
-    return Fact("disk", "long paths", value, f"{command}   (as administrator)")
+    return Fact("disk", "long paths", value, f"{SWITCH_ON_LONG_PATHS}   (as administrator)")
 
 
 def extras() -> list[Fact]:

@@ -77,13 +77,6 @@ def memory_bytes() -> int | None:
         return None
 
 
-def long_paths_enabled() -> bool | None:
-    """Whether Windows lets programs open paths of 260 characters and more; None elsewhere."""
-    if sys.platform != "win32":
-        return None
-    return _registry(r"SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled") == 1
-
-
 def _output(*command: str) -> str | None:
     """What a command prints; None when it fails or does not end."""
     try:
