@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.cli.wizard import show_predictions
+from shopsight.cli.wizard import run_name, show_predictions
 from shopsight.commands.wizard import models_below
 from tests.helpers import Outcome, ProductPhotos, Shopsight, make_products
 
@@ -133,3 +133,29 @@ def test_wrong_answers_are_asked_again_and_the_end_is_quiet(
     assert "no model at 7" in shown.err
     assert "nothing at nothing-here" in shown.err
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("photos/", "photos"),
+        ("data/shoes.csv", "shoes"),
+        ("D:\\photos\\shoes.csv", "shoes"),
+        ("E:\\", "E"),
+        ("hf:owner/name:large", "name-large"),
+        ("s3://bucket/aux", "%61ux"),
+        ("/", "run"),
+    ],
+)
+def test_a_run_is_named_after_its_data(data: str, name: str) -> None:
+    assert run_name(data) == name
+
+
+def test_a_path_may_be_in_quotes(
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, tiny_run: Path
+) -> None:
+    shutil.copytree(tiny_run, here / "run")
+    photos = make_products(here / "my photos", per_class=2, seed=1).folder
+    shown = _answered(shopsight, monkeypatch, "", f'"{photos}"', "out.csv", "n", "n")
+    assert shown.code == 0
+    assert pl.read_csv(here / "out.csv").height == 6

@@ -79,7 +79,7 @@ def _train() -> str:
     """Audit and train until a run is finished, and give its folder."""
     while True:
         data = _ask("Photos: a folder with a sub-folder per class, a table, or a data set's name")
-        out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / _run_name(data))))
+        out = Path(_ask("Folder for the run", default=_free_name(Path("runs") / run_name(data))))
         audited = _audited(data, Path(f"{out}-audit"))
         if audited is None:
             continue
@@ -228,9 +228,9 @@ def _errors_noted() -> Iterator[None]:
         print_note(f"error: {error}")
 
 
-def _run_name(data: str) -> str:
-    r"""`"D:\photos\shoes.csv"` -> `"shoes"`; `"hf:owner/name:config"` -> `"name%3Aconfig"`."""
-    last = re.split(r"[/\\]", data.rstrip("/\\"))[-1]
+def run_name(data: str) -> str:
+    r"""`"D:\photos\shoes.csv"` -> `"shoes"`; `"hf:owner/name:config"` -> `"name-config"`."""
+    last = re.split(r"[/\\]", data.rstrip("/\\"))[-1].strip(":").replace(":", "-")
     return api.safe_name(Path(last).stem or "run")
 
 
