@@ -24,6 +24,7 @@ from shopsight.runtime import (
     is_out_of_memory,
     retain_freed_memory,
     single_threaded_opencv,
+    threads_of_waiting_processes,
     torch_threads,
     trusted_certificates,
     without_root_log_of,
@@ -308,3 +309,26 @@ def test_convolutions_are_tried_in_the_block() -> None:
     with fastest_cuda_convolutions():
         assert arithmetic() == before | {"benchmark": True}
     assert arithmetic() == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"LOCAL_WORLD_SIZE": "4", "OMP_NUM_THREADS": "1"}, 7),
+        ({"LOCAL_WORLD_SIZE": "4", "OMP_NUM_THREADS": "3"}, None),
+        ({"LOCAL_WORLD_SIZE": "1", "OMP_NUM_THREADS": "1"}, None),
+        ({"OMP_NUM_THREADS": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_process_that_others_wait_for_takes_their_cores(
+    environment: dict[str, str], threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = torch.get_num_threads()
+    with threads_of_waiting_processes(7):
+        assert torch.get_num_threads() == (threads or before)
+    assert torch.get_num_threads() == before

@@ -128,6 +128,25 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def threads_of_waiting_processes(cores: int) -> Iterator[None]:
+    """Let torch use all cores within the block, where this process works and others wait for it.
+
+    torchrun sets OMP_NUM_THREADS=1 in every process of a node, which is right while all of them
+    compute. What rank 0 does alone would then leave the other cores idle. Where nothing was
+    launched, or somebody has chosen a number of threads, nothing is changed.
+
+    Args:
+        cores: that this process may use.
+    """
+    launched = os.environ.get("LOCAL_WORLD_SIZE", "1") != "1"
+    if not launched or os.environ.get("OMP_NUM_THREADS") != "1":
+        yield
+        return
+    with torch_threads(cores):
+        yield
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that something did not fit in memory, of any device."""
     if isinstance(error, MemoryError):

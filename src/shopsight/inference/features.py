@@ -32,7 +32,9 @@ from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, FixedBlobs, Keys
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
+from shopsight.prefetch import core_count
 from shopsight.runs.run_folder import RunFolder
+from shopsight.runtime import threads_of_waiting_processes
 
 FEATURES_VERSION = 2
 BATCH_IMAGES = 64
@@ -120,7 +122,9 @@ def compute_missing(
     if len(missing) < len(rows):
         progress.notify(f"Features: {len(rows) - len(missing):,} of {len(rows):,} are in the cache")
     if len(missing):
-        store.add(_computed(engine, source, missing))
+        # With several training processes, the first one does this alone.
+        with threads_of_waiting_processes(core_count()):
+            store.add(_computed(engine, source, missing))
 
 
 def extract_features(

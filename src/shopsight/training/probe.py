@@ -21,7 +21,8 @@ from torch.nn import functional
 from shopsight import progress
 from shopsight.config.sections import ProbeSettings
 from shopsight.devices import empty_cache
-from shopsight.runtime import fp32_products, is_out_of_memory
+from shopsight.prefetch import core_count
+from shopsight.runtime import fp32_products, is_out_of_memory, threads_of_waiting_processes
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60
@@ -103,7 +104,9 @@ def fit_probe(
                 raise
             progress.notify(f"probe: out of memory on {device}: fitting it on the CPU")
     rows.move_to(CPU)
-    return _best_of(penalties, rows, val, val_target, several_labels)
+    # With several training processes, the first one does this alone.
+    with threads_of_waiting_processes(core_count()):
+        return _best_of(penalties, rows, val, val_target, several_labels)
 
 
 def _best_of(
