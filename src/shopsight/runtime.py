@@ -3,8 +3,8 @@
 Importing shopsight changes nothing of the process it is imported into. What has to be changed
 while a verb works is changed by one of these context managers and put back at the block's end:
 the memory allocator, threads of OpenCV and torch, CUDA's arithmetic, the Hugging Face Hub's
-offline mode, the file of trusted certificates, and the root logger. The cache folder,
-`shopsight.files.use_cache_dir`, is a context variable and not the environment's.
+offline mode, the file of trusted certificates, the root logger, and what SIGTERM does. The cache
+folder, `shopsight.files.use_cache_dir`, is a context variable and not the environment's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -371,3 +373,20 @@ _fp32_lock = RLock()
 _freed_memory = _SharedSetting(_retain_freed_memory)
 _opencv_threads = _SharedSetting(_single_thread_opencv)
 _certificates = _SharedSetting(_name_certificate_file)
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM, by which Slurm, torchrun and systemd end a process, act as Ctrl-C does.
+
+    Only in the main thread, and where nobody else handles it.
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

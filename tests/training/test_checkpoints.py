@@ -14,7 +14,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -25,7 +24,6 @@ from shopsight.files import sha256_bytes, sha256_file
 from shopsight.training import checkpoints
 from shopsight.training.checkpoints import (
     CheckpointFiles,
-    check_resumable,
     read_checkpoint,
     resume_point,
     tensor_files,
@@ -389,14 +387,6 @@ def test_a_missing_json_file_is_seen_unless_it_was_the_first(tmp_path: Path) -> 
     assert resume_point(path, epochs=1) is None
     with pytest.raises(TrainingError, match=r"it is missing beside last-\w+\.safetensors"):
         resume_point(path, epochs=2)
-
-
-def test_strategies_that_unpickle_are_refused_before_training() -> None:
-    for strategy in (DDPStrategy(), SingleDeviceStrategy(torch.device("cpu"))):
-        check_resumable(strategy)
-    with pytest.raises(TrainingError, match="FSDPStrategy") as caught:
-        check_resumable(FSDPStrategy())
-    assert caught.value.fix == "--set hardware.strategy=ddp"
 
 
 def test_the_tensor_file_is_plain_safetensors(tmp_path: Path) -> None:

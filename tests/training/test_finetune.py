@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import StrategyRegistry
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import TrainingError
-from shopsight.training.finetune import check_hardware
+from shopsight.training.finetune import STRATEGIES, check_hardware
 from shopsight.training.fit import fit
 from tests.helpers import ProductPhotos
 
@@ -88,9 +89,11 @@ def trainers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Trainer, dict[str, A
 
 
 def test_nodes_reach_the_trainer(trainers: list[tuple[Trainer, dict[str, Any]]]) -> None:
-    check_hardware(recipe("hardware.num_nodes=3", "hardware.devices=2", "hardware.strategy=ddp"))
+    three = ("hardware.num_nodes=3", "hardware.devices=2", "hardware.strategy=ddp")
+    found = check_hardware(recipe(*three))
     ((trainer, _),) = trainers
-    assert (trainer.num_nodes, trainer.num_devices, trainer.world_size) == (3, 2, 6)
+    assert (trainer.num_nodes, trainer.num_devices) == (3, 2)
+    assert (found.nodes, found.devices, found.world_size) == (3, 2, 6)
 
 
 def test_synchronized_batchnorm_reaches_the_trainer(
@@ -108,3 +111,27 @@ def test_synchronized_batchnorm_of_cpu_processes_is_refused() -> None:
         check_hardware(recipe(*two))
     assert caught.value.where == "hardware.sync_batchnorm"
     assert caught.value.fix == "--set hardware.sync_batchnorm=false"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        *[(name, "shards the weights") for name in ("fsdp", "FSDP", "fsdp_cpu_offload")],
+        *[(name, "shards the weights") for name in ("deepspeed", "deepspeed_stage_2")],
+        ("model_parallel", "shards the weights"),
+        *[(name, "trains with auto, ddp") for name in ("ddp_spawn", "ddp_notebook", "ddp_fork")],
+        ("single_device_xla", "trains with auto, ddp"),
+        ("nonsense", "trains with auto, ddp"),
+    ],
+)
+def test_strategies_of_other_kinds_are_refused(strategy: str, why: str) -> None:
+    for devices in (1, 2):
+        with pytest.raises(TrainingError, match=why) as caught:
+            check_hardware(recipe(f"hardware.strategy={strategy}", f"hardware.devices={devices}"))
+        assert caught.value.where == "hardware.strategy"
+        assert caught.value.fix == "--set hardware.strategy=ddp"
+
+
+def test_lightning_knows_every_strategy_that_is_named() -> None:
+    known = StrategyRegistry.available_strategies()
+    assert {name for name in STRATEGIES if name != "auto"} <= set(known)

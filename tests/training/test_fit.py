@@ -31,10 +31,11 @@ from shopsight.images.thumbnails import read_thumbs
 from shopsight.read_options import ReadOptions
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.finetune import halve_batch_size
 from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
+from shopsight.training.memory import halve_batch_size
 from shopsight.training.module import ClassifierTraining
+from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.time_budget import StepTimes, measure_steps
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 
@@ -199,7 +200,7 @@ def test_planning_counts_against_the_time_limit(
         time.sleep(1.0)
         return times
 
-    def check(module: ClassifierTraining, run: RunFolder) -> None:
+    def check(module: ClassifierTraining, run: RunFolder, _own: WorkerRank) -> None:
         stages = run.state()["seconds"].values()
         assert module.deadline is not None
         left = module.deadline - time.monotonic()

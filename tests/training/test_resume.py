@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shopsight import held_files
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import TrainingError, WriteError
+from shopsight.errors import TrainingError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import tensor_files
 from shopsight.training.finetune import finetune
 from shopsight.training.fit import fit, resume
 from shopsight.training.module import ClassifierTraining
+from shopsight.training.rank_environment import WorkerRank
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 
 EVERYTHING = {
@@ -100,8 +97,8 @@ def test_stopped_after_early_stopping_trains_no_further(
     """The last checkpoint is written, the stage is not finished: the decision to stop holds."""
     patient = recipe(training={"epochs": 50, "patience": 2}, optimizer={"lr": 1e-9})
 
-    def killed(module: ClassifierTraining, run: RunFolder) -> None:
-        finetune(module, run)
+    def killed(module: ClassifierTraining, run: RunFolder, own: WorkerRank) -> None:
+        finetune(module, run, own)
         raise _PowerCutError
 
     with monkeypatch.context() as power:
@@ -147,108 +144,3 @@ def test_the_next_step_after_a_damaged_checkpoint_leads_to_the_same_end(
         file.unlink()
     resume(tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
-
-
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-from shopsight.config.recipe import load_recipe
-from shopsight.datasets.open import open_catalog
-from shopsight.training.fit import fit, resume
-from shopsight.training.module import ClassifierTraining
-
-data, recipe, run, epoch = sys.argv[1:]
-step = ClassifierTraining.training_step
-
-def cut(self, batch, index):
-    if self.current_epoch == int(epoch) and index == 1:
-        raise SystemExit("power cut")
-    return step(self, batch, index)
-
-if __name__ == "__main__":
-    ClassifierTraining.training_step = cut
-    if (Path(run) / "checkpoints" / "last.json").is_file():
-        resume(run)
-    else:
-        fit(open_catalog(data), load_recipe(recipe), run)
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_resumed_equal_two_uninterrupted(
-    product_photos: ProductPhotos, tmp_path: Path
-) -> None:
-    """DDP over gloo, with averaging, accumulation, clipping and sizes that grow."""
-    two = recipe(**EVERYTHING).replace(
-        hardware={"devices": 2, "strategy": "ddp", "accelerator": "cpu"}
-    )
-    (tmp_path / "two.toml").write_text(two.to_toml(), encoding="utf-8")
-    script = tmp_path / "two_processes.py"
-    script.write_text(TWO_PROCESSES, encoding="utf-8")
-
-    def train(run: str, *, cut_in_epoch: int) -> subprocess.CompletedProcess[str]:
-        arguments = [product_photos.folder, tmp_path / "two.toml", tmp_path / run, cut_in_epoch]
-        return subprocess.run(
-            [sys.executable, str(script), *map(str, arguments)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            encoding="utf-8",
-        )
-
-    whole = train("whole", cut_in_epoch=99)
-    assert whole.returncode == 0, whole.stderr
-    assert train("cut", cut_in_epoch=2).returncode != 0
-    assert len(read_history(tmp_path / "cut" / "metrics.csv")) == 2
-    resumed = train("cut", cut_in_epoch=99)
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
-
-
-def _held(monkeypatch: pytest.MonkeyPatch, target: Path, *, first: int, last: int) -> list[int]:
-    """Have `target` open in another program at the `first` to the `last` time it is replaced."""
-    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
-    real, times = os.replace, [0]
-
-    def refuse(source: Path, end: Path) -> None:
-        times[0] += end == target
-        if end == target and first <= times[0] <= last:
-            error = PermissionError(13, "used by another process")
-            error.winerror = 32  # type: ignore[attr-defined]
-            raise error
-        real(source, end)
-
-    monkeypatch.setattr(os, "replace", refuse)
-    return times
-
-
-def test_a_history_that_is_open_in_a_spreadsheet_does_not_end_training(
-    product_photos: ProductPhotos,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    said: list[str],
-) -> None:
-    run = RunFolder(tmp_path / "run")
-    with monkeypatch.context() as spreadsheet:
-        _held(spreadsheet, run.metrics_file, first=1, last=2)
-        fit(open_catalog(product_photos.folder), recipe(), run.path)
-    assert [row.epoch for row in read_history(run.metrics_file)] == [1, 2, 3]
-    line = f"{run.metrics_file}: it could not be replaced: another program has it open"
-    assert sum(text.startswith(line) for text in said) == 2
-    assert [path.name for path in run.path.glob(".shopsight-*")] == []
-
-
-def test_a_history_that_stays_open_is_written_by_resuming(
-    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = RunFolder(tmp_path / "run")
-    with monkeypatch.context() as spreadsheet:
-        _held(spreadsheet, run.metrics_file, first=1, last=99)
-        with pytest.raises(WriteError, match="another program has it open"):
-            fit(open_catalog(product_photos.folder), recipe(), run.path)
-    assert not run.metrics_file.exists()
-    resume(run.path)
-    assert [row.epoch for row in read_history(run.metrics_file)] == [1, 2, 3]
-    assert run.reached("bundled")

@@ -168,8 +168,10 @@ def resumable(run: Path) -> Iterator[None]:
     """Where Ctrl-C ends the block, print how to resume the run."""
     try:
         yield
-    except KeyboardInterrupt:
-        print_note(f"interrupted; resume with: {_resume_command(run)}")
+    except KeyboardInterrupt as interrupt:
+        # Of several processes, the first one says it.
+        if type(interrupt) is KeyboardInterrupt:
+            print_note(f"interrupted; resume with: {_resume_command(run)}")
         raise typer.Exit(INTERRUPTED) from None
 
 

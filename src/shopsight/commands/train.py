@@ -22,10 +22,12 @@ from shopsight.files import cache_folder_is_chosen, use_cache_dir
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.distributed import rank
+from shopsight.runtime import sigterm_interrupts
+from shopsight.training.finetune import world_of
 from shopsight.training.fit import fit
 from shopsight.training.fit import resume as resume_stages
 from shopsight.training.folds import fit_folds, resume_folds
+from shopsight.training.peers import current_peers, joined
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,16 @@ def train(
     }
     flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
     chosen = recipe_with(recipe, [*flags, *settings])
-    catalog, resolved = training_data(data, chosen, read)
-    return train_catalog(catalog, resolved, out, fold=fold, accept=accept, exclude=exclude)
+    # Whatever does not fit the machines is an error before the data is read.
+    with sigterm_interrupts(), joined(world_of(chosen)) as peers:
+        if peers.rank > 0:
+            return train_catalog(None, chosen, out, fold=fold)
+        catalog, resolved = training_data(data, chosen, read)
+        return train_catalog(catalog, resolved, out, fold=fold, accept=accept, exclude=exclude)
 
 
 def train_catalog(
-    catalog: Catalog,
+    catalog: Catalog | None,
     recipe: Recipe,
     out: str | Path,
     *,
@@ -125,7 +131,10 @@ def train_catalog(
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
 ) -> TrainResult:
-    """Train on a catalog that is already read as the recipe wants it; see `train`."""
+    """Train on a catalog that is already read as the recipe wants it; see `train`.
+
+    Only rank 0 of several processes needs one.
+    """
     if recipe.folds.count and fold is None:
         fit_folds(catalog, recipe, out, accept=accept, exclude=exclude)
     else:
@@ -143,7 +152,11 @@ def resume(run: str | Path) -> TrainResult:
         TrainingError: the folder holds no run that began.
     """
     folder = RunFolder(Path(run))
-    with use_cache_dir(_cache_of(folder)):
+    with (
+        sigterm_interrupts(),
+        use_cache_dir(_cache_of(folder)),
+        joined(world_of(folder.recipe())),
+    ):
         if folder.is_folds_run():
             resume_folds(run)
         else:
@@ -216,8 +229,9 @@ def _named_data(recipe: Recipe) -> str:
 
 def _evaluated(run: RunFolder) -> TrainResult:
     """Score what was trained, on its validation and test images, and write the report."""
-    if rank() > 0:
-        return TrainResult(run.path, run.seconds(), {}, run.report_file, rank=rank())
+    rank = current_peers().rank
+    if rank > 0:
+        return TrainResult(run.path, {}, {}, run.report_file, rank=rank)
     # On the device of `shopsight.load`, as the calibration: what is scored is what will predict.
     found = evaluate_run(run, cached=True)
     return TrainResult(run.path, run.seconds(), found, write_run_evaluations(run, found))

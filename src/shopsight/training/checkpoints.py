@@ -20,7 +20,6 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies import Strategy
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -231,23 +230,6 @@ class LastCheckpoint(Checkpoint):
         """Write the checkpoint of this epoch."""
         # All processes take part: each adds its random states.
         trainer.save_checkpoint(self.path)
-
-
-def check_resumable(strategy: Strategy) -> None:
-    """Refuse strategies that read checkpoints by a loader of their own instead of ours.
-
-    They are those that shard the weights (FSDP, DeepSpeed); their loaders unpickle.
-
-    Raises:
-        TrainingError: the strategy is one of them.
-    """
-    if type(strategy).load_checkpoint is not Strategy.load_checkpoint:
-        raise TrainingError(
-            f"{type(strategy).__name__} shards the weights, and its checkpoints are pickles, "
-            "which shopsight does not open",
-            where="hardware.strategy",
-            fix="--set hardware.strategy=ddp",
-        )
 
 
 def resume_point(path: Path, *, epochs: int) -> Path | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 
 from shopsight import progress
 from shopsight.config.recipe import Recipe
@@ -28,36 +30,46 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import (
     CheckpointFiles,
     LastCheckpoint,
-    check_resumable,
     resume_point,
 )
+from shopsight.training.distributed import World, find_world
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision
+from shopsight.training.rank_environment import RankEnvironment, WorkerRank
 from shopsight.training.trackers import loggers
 
 LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-# What CUDA ("CUDA error: out of memory" too), MPS, the CPU's allocator, cuBLAS and cuDNN say.
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
+# The strategies of Lightning that share no weights and start no processes of their own.
+STRATEGIES = (
+    "auto",
+    "ddp",
+    "ddp_find_unused_parameters_false",
+    "ddp_find_unused_parameters_true",
 )
 # Progress is shown by `shopsight.progress`.
 _QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
-def training_device(recipe: Recipe) -> torch.device:
-    """The device of a single process, by `hardware.accelerator`.
+def training_device(recipe: Recipe, own: WorkerRank | None = None) -> torch.device:
+    """The device of a training process, by `hardware.accelerator`.
+
+    Args:
+        recipe: its `[hardware]` section says which.
+        own: which of several training processes asks.
 
     Raises:
         ConfigError: this machine has no such device.
     """
-    return pick_device(
+    device = pick_device(
         recipe.hardware.accelerator,
         where="hardware.accelerator",
         fix="shopsight doctor   (lists the devices), or --set hardware.accelerator=auto",
     )
+    if own is None or own.size == 1 or device.type == "cpu":
+        return device
+    with quiet_lightning():
+        trainer = Trainer(**_machines(recipe, device, own), **_QUIET, logger=False)
+    return trainer.strategy.root_device
 
 
 @dataclass(frozen=True)
@@ -81,12 +93,12 @@ class Hardware:
 
 
 def check_hardware(recipe: Recipe) -> Hardware:
-    """Check devices and strategy with Lightning, and count them.
+    """Check the strategy, and count the devices with Lightning.
 
     Raises:
-        ConfigError: it has no such accelerator.
-        TrainingError: it has not so many devices, or no such strategy; the strategy is one whose
-            checkpoints are pickles; or BatchNorm cannot be synchronized.
+        ConfigError: the machine has no such accelerator.
+        TrainingError: it has not so many devices; the strategy is none of `STRATEGIES`; or
+            BatchNorm cannot be synchronized.
     """
     device = training_device(recipe)
     hardware = recipe.hardware
@@ -97,36 +109,70 @@ def check_hardware(recipe: Recipe) -> Hardware:
             fix=f"--set hardware.accelerator={device.type}, or --set hardware.devices=1",
         )
     if recipe.training.mode == "probe":
-        # Nothing of Lightning is used, and one process does all.
-        return Hardware(device, 1, 1)
+        # Nothing of Lightning is used, and the first process does all.
+        devices = hardware.devices
+        return Hardware(device, devices if isinstance(devices, int) else 1, hardware.num_nodes)
+    _check_strategy(hardware.strategy)
     try:
         with quiet_lightning():
             trainer = Trainer(
-                **_machines(recipe, device), **_QUIET, logger=False, enable_checkpointing=False
+                **_machines(recipe, device, WorkerRank()),
+                **_QUIET,
+                logger=False,
+                enable_checkpointing=False,
             )
     except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
-        wanted = f"devices = {hardware.devices!r}, strategy = {hardware.strategy!r}"
         raise TrainingError(
-            f"cannot train on {wanted}: {error}",
+            f"cannot train on devices = {hardware.devices!r}: {error}",
             where="hardware",
-            fix="shopsight doctor   (lists the devices), or --set hardware.devices=1 "
-            "--set hardware.strategy=auto",
+            fix="shopsight doctor   (lists the devices), or --set hardware.devices=1",
         ) from error
-    check_resumable(trainer.strategy)
-    if hardware.sync_batchnorm and device.type == "cpu" and trainer.world_size > 1:
+    found = Hardware(device, trainer.num_devices, trainer.num_nodes)
+    if hardware.sync_batchnorm and device.type == "cpu" and found.world_size > 1:
         raise TrainingError(
             "BatchNorm over processes needs GPUs",
             where="hardware.sync_batchnorm",
             fix="--set hardware.sync_batchnorm=false",
         )
-    return Hardware(device, trainer.num_devices, trainer.num_nodes)
+    return found
 
 
-def finetune(module: ClassifierTraining, run: RunFolder) -> None:
+def _check_strategy(name: str) -> None:
+    if name.lower() in STRATEGIES:
+        return
+    sharded = any(kind in name.lower() for kind in ("fsdp", "deepspeed", "parallel"))
+    why = (
+        "it shards the weights, and its checkpoints are pickles, which shopsight does not open"
+        if sharded
+        else f"shopsight trains with {', '.join(STRATEGIES)}"
+    )
+    raise TrainingError(
+        f"hardware.strategy = {name!r} cannot be used: {why}",
+        where="hardware.strategy",
+        fix="--set hardware.strategy=ddp",
+    )
+
+
+def world_of(recipe: Recipe) -> World:
+    """The processes that were started, compared with the devices of the recipe.
+
+    Raises:
+        ConfigError, TrainingError: see `check_hardware` and `find_world`.
+    """
+    hardware = check_hardware(recipe)
+    return find_world(os.environ, devices=hardware.devices, nodes=hardware.nodes)
+
+
+def finetune(module: ClassifierTraining, run: RunFolder, own: WorkerRank | None = None) -> None:
     """Train until the planned last epoch, from the last checkpoint where there is one.
 
     Leaves `checkpoints/best.safetensors`, `final.safetensors` and `last.json` (with its tensor
     file), `metrics.csv`, and TensorBoard events.
+
+    Args:
+        module: the network and what it is trained on.
+        run: where results go.
+        own: which of several training processes this is; None: the only one.
 
     Raises:
         TrainingError: the loss is no longer finite, or the checkpoint is unusable.
@@ -134,13 +180,14 @@ def finetune(module: ClassifierTraining, run: RunFolder) -> None:
     """
     recipe = module.recipe
     run.checkpoints.mkdir(parents=True, exist_ok=True)
+    own = own or WorkerRank()
     device = training_device(recipe)
     precision = pick_precision(recipe.training.precision, device)
     optimize_network(module.model, recipe, device, precision)
     # Lightning keeps the modes that it finds: this is what holds frozen parts still.
     module.train()
     with quiet_lightning():
-        trainer = _trainer(recipe, run, device, precision)
+        trainer = _trainer(recipe, run, device, precision, own)
         epochs = sum(row.stage == "finetune" for row in read_history(run.metrics_file))
         resume = resume_point(run.last_checkpoint, epochs=epochs)
         if resume is not None:
@@ -192,56 +239,49 @@ def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
         write_history(run.metrics_file, module.history)
 
 
-def _machines(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def _machines(recipe: Recipe, device: torch.device, own: WorkerRank) -> dict[str, Any]:
     """The Trainer's arguments about machines."""
     hardware = recipe.hardware
-    single = hardware.devices in (1, "1") and hardware.num_nodes == 1
     return {
         "accelerator": device.type,
         "devices": hardware.devices if device.index is None else [device.index],
-        "strategy": hardware.strategy,
+        # A single process has nobody to share with.
+        "strategy": hardware.strategy.lower() if own.size > 1 else "auto",
         "num_nodes": hardware.num_nodes,
         "sync_batchnorm": hardware.sync_batchnorm,
         # One process stays one process, whatever cluster variables the shell has.
-        "plugins": [CheckpointFiles(), *([LightningEnvironment()] if single else [])],
+        "plugins": [CheckpointFiles(), RankEnvironment(own)],
     }
 
 
-def _trainer(recipe: Recipe, run: RunFolder, device: torch.device, precision: str) -> Trainer:
+class _OwnSigterm(Callback):
+    """Puts back the handler of SIGTERM, for which Lightning has one that asks other processes."""
+
+    def __init__(self) -> None:
+        self._own = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, _trainer: Trainer, _module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._own)
+
+
+def _trainer(
+    recipe: Recipe, run: RunFolder, device: torch.device, precision: str, own: WorkerRank
+) -> Trainer:
     settings = recipe.training
     return Trainer(
-        **_machines(recipe, device),
+        **_machines(recipe, device, own),
         **_QUIET,
         precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.grad_accumulation,
         gradient_clip_val=settings.gradient_clip,
-        callbacks=[LastCheckpoint(run.last_checkpoint)],
+        callbacks=[_OwnSigterm(), LastCheckpoint(run.last_checkpoint)],
         logger=loggers(recipe, run),
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1 << 30,
         default_root_dir=run.path,
-    )
-
-
-def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
-    """The recipe with half the batch and twice the accumulation: the same optimizer steps.
-
-    Raises:
-        TrainingError: a batch of one does not fit.
-    """
-    settings = recipe.training
-    batch_size = settings.resolved_batch_size
-    if batch_size == 1:
-        raise TrainingError(
-            "not even a batch of one image fits in memory",
-            fix="a smaller --set preprocess.size_px=... or another --backbone",
-        ) from why
-    smaller = batch_size // 2
-    progress.notify(f"out of memory at batch {batch_size}: continuing with {smaller}")
-    return recipe.replace(
-        training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.bundle.format import Golden
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import Recipe
+from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
-from shopsight.files import atomic_file, cache_folder
+from shopsight.files import atomic_file, cache_folder, sha256_file
 from shopsight.inference.features import (
     FeatureStore,
     create_feature_folder,
@@ -37,26 +38,33 @@ from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
 from shopsight.training.compile import compiling_pays
-from shopsight.training.distributed import rank, wait_until
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
-    halve_batch_size,
     selected_checkpoint,
     training_device,
+    world_of,
 )
 from shopsight.training.finish import build_bundle, calibrate, golden_outputs
 from shopsight.training.losses import class_weights
+from shopsight.training.memory import (
+    OutOfMemoryElsewhereError,
+    free_memory,
+    halve_batch_size,
+)
 from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.precision import reproducible, training_arithmetic
 from shopsight.training.prepare import class_counts, prepare
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
+from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
+from shopsight.training.workers import train_in_workers
 
 
 def fit(
-    catalog: Catalog,
+    catalog: Catalog | None,
     recipe: Recipe,
     out: Path | str,
     *,
@@ -69,7 +77,7 @@ def fit(
     Interrupted at any moment, `resume(out)` continues to the same weights.
 
     Args:
-        catalog: labeled images.
+        catalog: labeled images; None where another process, rank 0, prepares the run.
         recipe: settings, possibly with "auto" in them.
         out: the run folder to make.
         accept: kinds of audit findings to train in spite of.
@@ -80,9 +88,15 @@ def fit(
         ShopsightError: of the kinds that `prepare` and `finetune` name.
     """
     run = RunFolder(Path(out))
-    if rank() == 0:
+
+    def begin() -> None:
+        assert catalog is not None
         prepare(catalog, recipe, run, accept=accept, exclude=exclude, fold=fold)
-    resume(run.path)
+
+    with joined(world_of(recipe)) as peers:
+        check_shared_folder(run.path, peers)
+        peers.first(begin)
+        run_stages(run, peers)
 
 
 def resume(out: Path | str) -> None:
@@ -92,54 +106,114 @@ def resume(out: Path | str) -> None:
         TrainingError: the folder holds no run that was prepared.
     """
     run = RunFolder(Path(out))
-    if rank() > 0:
-        wait_until(lambda: _ready_for_finetuning(run), what="prepare the run")
     if not run.state().get("stage"):
         raise TrainingError(
             "was stopped before training began",
             where=str(run.path),
             fix="delete it and train again",
         )
-    if not run.reached("bundled"):
-        with retain_freed_memory(), single_threaded_opencv():
-            training = _Training(run)
-            with reproducible(training.recipe.hardware, training.device):
-                training.run_stages()
+    if run.reached("bundled"):
+        return
+    with joined(world_of(run.recipe())) as peers:
+        check_shared_folder(run.path, peers)
+        run_stages(run, peers)
 
 
-def _ready_for_finetuning(run: RunFolder) -> bool:
-    return run.exists() and run.reached("probed")
+def run_stages(run: RunFolder, peers: Peers) -> None:
+    """Run the stages of a training that are not finished.
+
+    Args:
+        run: a run folder that was prepared.
+        peers: the processes that were started. Rank 0 does what one process can do: the probe
+            and the bundle. All of them fine-tune.
+    """
+    training: Training | None = None
+    hardware = run.recipe().hardware
+
+    def begin() -> bool:
+        nonlocal training
+        if run.reached("bundled"):
+            return False
+        training = Training(run)
+        return training.probe_stage()
+
+    with (
+        retain_freed_memory(),
+        single_threaded_opencv(),
+        reproducible(hardware, training_device(run.recipe())),
+    ):
+        if peers.first(begin):
+            if peers.world.num_workers > 1:
+                _finetune_in_workers(run, training, peers)
+            else:
+                assert training is not None
+                training.finetune_stage()
+        if training is not None:
+            training.bundle_stage()
 
 
-class _Training:
-    """The stages of one run, each of which can be the first after an interruption."""
+def _finetune_in_workers(run: RunFolder, training: Training | None, peers: Peers) -> None:
+    """Fine-tune in a process for each device, in smaller batches until none is out of memory."""
+    clock = Clock()
+    if training is not None:
+        # The workers of this machine need it.
+        free_memory(training.device)
+    try:
+        while True:
+            before = peers.first(lambda: _seconds_so_far(run) + clock.elapsed()[0])
+            recipe = parse_recipe(peers.first(lambda: run.recipe().to_toml()), where="recipe")
+            try:
+                finetuned = train_in_workers(run.path, recipe, peers, spent_s=before)
+                break
+            except OutOfMemoryElsewhereError as error:
+                peers.first(partial(run.write_recipe, halve_batch_size(recipe, error)))
+    finally:
+        if training is not None:
+            run.add_seconds("finetune", clock)
+    if training is not None:
+        training.recipe = run.recipe()
+        if finetuned:
+            run.update_state(stage="finetuned")
 
-    def __init__(self, run: RunFolder) -> None:
+
+def _seconds_so_far(run: RunFolder) -> float:
+    return sum(stage["wall"] for stage in run.seconds().values())
+
+
+class Training:
+    """The stages of one run, each of which can be the first after an interruption.
+
+    Args:
+        run: a run folder that was prepared.
+        recipe: its recipe, if it is known to be another than the folder's.
+        own: which of several training processes this is; None: no other fine-tunes.
+    """
+
+    def __init__(
+        self, run: RunFolder, *, recipe: Recipe | None = None, own: WorkerRank | None = None
+    ) -> None:
         self.run = run
-        self.recipe = run.recipe()
+        self.recipe = recipe or run.recipe()
+        self.own = own or WorkerRank()
         audited = run.audited_catalog()
         self.catalog: Catalog = audited.catalog
         self.sha256s: list[str] = audited.sha256.to_list()
         self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
-        self.device = training_device(self.recipe)
+        self.device = training_device(self.recipe, self.own)
         self.targets = one_hot(self.catalog.targets(self.catalog.labels), self.catalog.labels)
         self.class_weights = class_weights(
             self.recipe.training, class_counts(self.catalog), self.catalog.labels
         )
         self.source = self._open_cache()
 
-    def run_stages(self) -> None:
-        """Run the stages that are not finished."""
+    def probe_stage(self) -> bool:
+        """Fit the probe, if the recipe has one; give whether fine-tuning is still to be done."""
         start = self.recipe.training.mode
         if not self.run.reached("probed"):
             if start.startswith("probe"):
                 self._probe()
             self.run.update_state(stage="probed")
-        if start != "probe" and not self.run.reached("finetuned"):
-            with training_arithmetic(self.recipe.hardware, self.device):
-                self._finetune()
-        if rank() == 0:
-            self._bundle()
+        return start != "probe" and not self.run.reached("finetuned")
 
     def _open_cache(self) -> PixelSource:
         clock = Clock()
@@ -149,7 +223,8 @@ class _Training:
             settings=self.recipe.cache,
             sha256s=self.sha256s,
         )
-        if rank() == 0:
+        # Workers find it filled, and are given a recipe that says how.
+        if self.own.size == 1:
             self.run.add_seconds("cache", clock)
             if self.recipe.cache.mode == "auto":
                 # Resumed on a fuller disk, a run must not continue with other (lossy) pixels.
@@ -249,32 +324,54 @@ class _Training:
 
     # -- fine-tuning -----------------------------------------------------------------------
 
-    def _finetune(self) -> None:
-        self.finetuning = Clock()
-        limited = self.recipe.training.time_limit_s is not None
+    def finetune_stage(self) -> None:
+        """Fine-tune in this process, in smaller batches as long as one does not fit in memory."""
+        clock = Clock()
         try:
-            if self.recipe.training.compile == "auto":
-                self._settle_compile()
-            if limited and not self.run.last_checkpoint.is_file() and not self._plan():
-                return
-            self._finetune_in_memory()
+            while True:
+                spent_s = _seconds_so_far(self.run) + clock.elapsed()[0]
+                try:
+                    with training_arithmetic(self.recipe.hardware, self.device):
+                        finetuned = self.finetune_once(spent_s=spent_s)
+                    break
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    # The error itself holds the network and the batch.
+                    why = MemoryError(str(error))
+                free_memory(self.device)
+                self.recipe = halve_batch_size(self.recipe, why)
+                self.run.write_recipe(self.recipe)
         finally:
             # Interrupted too: the time limit counts what went before.
-            if rank() == 0:
-                self.run.add_seconds("finetune", self.finetuning)
-        if rank() == 0:
+            self.run.add_seconds("finetune", clock)
+        if finetuned:
             self.run.update_state(stage="finetuned")
 
-    def _finetune_in_memory(self) -> None:
-        """Fine-tune, in smaller batches as long as one does not fit in memory."""
-        while True:
-            try:
-                return finetune(self._module(), self.run)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self.recipe = halve_batch_size(self.recipe, error)
-                self.run.write_recipe(self.recipe)
+    def finetune_once(self, *, spent_s: float) -> bool:
+        """Plan the epochs if time is limited, and fine-tune with this batch size.
+
+        Args:
+            spent_s: seconds of the time limit that are over.
+
+        Returns:
+            False when the probe is all that fits in the time limit.
+
+        Raises:
+            torch.OutOfMemoryError: see `is_out_of_memory`.
+        """
+        self._spent_before_s, self._clock = spent_s, Clock()
+        checkpoint = self.run.last_checkpoint
+        begun = checkpoint.is_file()
+        seen = int(sha256_file(checkpoint)[:15], 16) if begun else 0
+        self.own.check_same(seen, self.device, what=f"{checkpoint.name}")
+        if self.recipe.training.compile == "auto":
+            self._settle_compile()
+        limited = self.recipe.training.time_limit_s is not None
+        if limited and not begun and not self._plan():
+            return False
+        finetune(self._module(), self.run, self.own)
+        return True
 
     def _settle_compile(self) -> None:
         limit = self.recipe.training.time_limit_s
@@ -320,8 +417,7 @@ class _Training:
 
     def _spent_s(self) -> float:
         """Seconds of the stages before, and of this one so far: planning and failed tries too."""
-        before = sum(stage["wall"] for stage in self.run.seconds().values())
-        return before + self.finetuning.elapsed()[0]
+        return self._spent_before_s + self._clock.elapsed()[0]
 
     def _plan(self) -> bool:
         """Set the epochs that fit in the time limit; False when the probe is all that fits."""
@@ -329,16 +425,18 @@ class _Training:
         assert limit is not None
         module = self._module()
         times = measure_steps(module, self.device, self.recipe.training.precision)
+        # All wait for the slowest, and all do what the first one plans.
+        times = times.with_seconds(self.own.largest(times.all_seconds(), self.device))
         left_s = limit - self._spent_s()
         most = self.recipe.training.epochs
-        steps = len(module.train_dataloader())
         epochs = plan_epochs(
             times,
             sizes=self.recipe.training.progressive_sizes_px,
             most=most,
-            steps_per_epoch=steps,
+            steps_per_epoch=len(module.train_batches(size_px=self.preprocess.size_px)),
             budget_s=left_s,
         )
+        epochs = self.own.of_first(epochs, self.device)
         if epochs == 0 and self.run.probe_file.is_file():
             progress.notify(f"no epoch fits in the {left_s:.0f} s that are left: keeping the probe")
             return False
@@ -346,12 +444,14 @@ class _Training:
             f"{max(1, epochs)} of at most {most} epochs fit in the {left_s:.0f} s that are left"
         )
         self.recipe = self.recipe.replace(training={"epochs": max(1, epochs)})
-        self.run.write_recipe(self.recipe)
+        if self.own.rank == 0:
+            self.run.write_recipe(self.recipe)
         return True
 
     # -- the end ---------------------------------------------------------------------------
 
-    def _bundle(self) -> None:
+    def bundle_stage(self) -> None:
+        """Write the bundle."""
         clock = Clock()
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         finetuned = self.run.reached("finetuned")

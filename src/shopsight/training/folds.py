@@ -19,12 +19,14 @@ from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.fit import resume
+from shopsight.training.finetune import world_of
+from shopsight.training.fit import run_stages
+from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.prepare import init_run_folder, prepare
 
 
 def fit_folds(
-    catalog: Catalog,
+    catalog: Catalog | None,
     recipe: Recipe,
     out: Path | str,
     *,
@@ -37,7 +39,7 @@ def fit_folds(
     all, or the network trained on everything.
 
     Args:
-        catalog: labeled images.
+        catalog: labeled images; None where another process, rank 0, prepares the run.
         recipe: `folds` says how many, and what becomes of them.
         out: the run folder to make, which holds those of the folds.
         accept: kinds of audit findings to train in spite of.
@@ -47,32 +49,49 @@ def fit_folds(
         ShopsightError: as `shopsight.training.fit.fit` does.
     """
     run = RunFolder(Path(out))
-    prepare(catalog, recipe, run, accept=accept, exclude=exclude)
-    resume_folds(out)
+
+    def begin() -> None:
+        assert catalog is not None
+        prepare(catalog, recipe, run, accept=accept, exclude=exclude)
+
+    with joined(world_of(recipe)) as peers:
+        check_shared_folder(run.path, peers)
+        peers.first(begin)
+        _run_folds(run, peers)
 
 
 def resume_folds(out: Path | str) -> None:
     """Continue `fit_folds` at the fold, stage and epoch where it was stopped."""
     run = RunFolder(Path(out))
-    recipe = run.recipe()
+    with joined(world_of(run.recipe())) as peers:
+        check_shared_folder(run.path, peers)
+        _run_folds(run, peers)
+
+
+def _run_folds(run: RunFolder, peers: Peers) -> None:
+    """Train what is not finished; the first process does what one can do."""
     folds = run.folds()
     for number, fold in enumerate(folds):
         progress.notify(f"fold {number + 1} of {len(folds)}: {fold.path}")
-        _train_one(run, fold, number)
-    if not run.reached("bundled"):
-        if recipe.folds.final == "ensemble":
-            _ensemble(run, folds)
-        else:
-            _refit(run, folds)
-        run.update_state(stage="bundled")
+        _train_one(run, fold, number, peers)
+    if peers.first(lambda: run.reached("bundled")):
+        return
+    if run.recipe().folds.final == "ensemble":
+        peers.first(lambda: _ensemble(run, folds))
+    else:
+        _refit(run, folds, peers)
+    peers.first(lambda: run.update_state(stage="bundled"))
 
 
-def _train_one(run: RunFolder, fold: RunFolder, number: int) -> None:
-    if not fold.exists():
-        init_run_folder(
-            fold, run.audited_catalog(), run.recipe(), fold=number, about={"of": str(run.path)}
-        )
-    resume(fold.path)
+def _train_one(run: RunFolder, fold: RunFolder, number: int, peers: Peers) -> None:
+    def begin() -> None:
+        if not fold.exists():
+            init_run_folder(
+                fold, run.audited_catalog(), run.recipe(), fold=number, about={"of": str(run.path)}
+            )
+
+    peers.first(begin)
+    run_stages(fold, peers)
 
 
 def _calibration(bundles: list[Bundle]) -> dict[str, Any]:
@@ -117,20 +136,29 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     )
 
 
-def _refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
+def _refit(run: RunFolder, folds: tuple[RunFolder, ...], peers: Peers) -> None:
     """Train once more, on every image, with the epochs and the penalty that the folds chose."""
     refit = run.refit
-    if not refit.exists():
-        settled = refit_recipe(run.recipe(), folds)
-        init_run_folder(
-            refit, run.audited_catalog(), settled, fold="all", about={"of": str(run.path)}
-        )
-    resume(refit.path)
+
+    def begin() -> None:
+        if not refit.exists():
+            settled = refit_recipe(run.recipe(), folds)
+            init_run_folder(
+                refit, run.audited_catalog(), settled, fold="all", about={"of": str(run.path)}
+            )
+
+    peers.first(begin)
+    run_stages(refit, peers)
+    peers.first(lambda: _copy_refit(run, folds))
+
+
+def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
+    """Make the refit's bundle the run's, with the folds' calibration."""
     bundles = [read_bundle(fold.model) for fold in folds]
-    made = read_bundle(refit.model)
+    made = read_bundle(run.refit.model)
     write_bundle(
         run.model,
-        tensors=read_tensors(refit.model),
+        tensors=read_tensors(run.refit.model),
         info=made.info.model_copy(update=_calibration(bundles)),
         golden=made.golden,
         metrics={"folds": [bundle.metrics for bundle in bundles]},

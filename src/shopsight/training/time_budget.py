@@ -40,6 +40,17 @@ class StepTimes:
     validation_s: float
     compile_s: float = 0.0
 
+    def all_seconds(self) -> list[float]:
+        """The times in an order of their own, see `with_seconds`."""
+        training = [self.training_s[size] for size in sorted(self.training_s)]
+        return [*training, self.validation_s, self.compile_s]
+
+    def with_seconds(self, seconds: list[float]) -> StepTimes:
+        """The same with other times, in the order of `all_seconds`."""
+        *training, validation, compiling = seconds
+        sizes = sorted(self.training_s)
+        return StepTimes(dict(zip(sizes, training, strict=True)), validation, compiling)
+
     def run_s(self, sizes: tuple[int, ...], *, epochs: int, steps_per_epoch: int) -> float:
         """Expected seconds of a training.
 

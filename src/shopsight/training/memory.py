@@ -1,0 +1,42 @@
+"""What follows when a batch does not fit in memory."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from shopsight import progress
+from shopsight.config.recipe import Recipe
+from shopsight.devices import empty_cache
+from shopsight.errors import TrainingError
+
+
+class OutOfMemoryElsewhereError(MemoryError):
+    """A training process ran out of memory."""
+
+
+def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
+    """The recipe with half the batch and twice the accumulation: the same optimizer steps.
+
+    Raises:
+        TrainingError: a batch of one does not fit.
+    """
+    settings = recipe.training
+    batch_size = settings.resolved_batch_size
+    if batch_size == 1:
+        raise TrainingError(
+            "not even a batch of one image fits in memory",
+            fix="a smaller --set preprocess.size_px=... or another --backbone",
+        ) from why
+    smaller = batch_size // 2
+    progress.notify(f"out of memory at batch {batch_size}: continuing with {smaller}")
+    return recipe.replace(
+        training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
+    )
+
+
+def free_memory(device: torch.device) -> None:
+    """Free what a failed training has left: objects in cycles, and memory that torch keeps."""
+    gc.collect()
+    empty_cache(device)
