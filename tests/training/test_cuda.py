@@ -198,7 +198,9 @@ def train_by_command(data: Path, run: Path, *settings: str) -> None:
     flags = [word for setting in settings for word in ("--set", setting)]
     flags += ["--set", "data.val=0.2", "--set", "data.test=0.2", "--set", "training.epochs=2"]
     command = [sys.executable, "-m", "shopsight", "train", str(data), "--out", str(run), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=280, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
