@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,9 +26,9 @@ from shopsight.runs.run_folder import RunFolder
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos, make_products
 from tests.training.test_resume import EVERYTHING, assert_same_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-LIMIT_S = 120.0
+LIMIT_S = 200.0
 ROOT = Path(__file__).parents[2]
 
 FAULTS = '''
@@ -147,10 +147,9 @@ def torchrun(processes: int, *more: str) -> tuple[str, ...]:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def some_port() -> int:
+    """Below those that the system gives away, and hardly in use."""
+    return random.randrange(20_000, 32_000)
 
 
 def workers_of(run: Path) -> list[int]:
@@ -275,7 +274,7 @@ def test_workers_end_with_a_process_that_is_killed(place: Place) -> None:
 
 def test_an_error_of_one_rank_ends_all_by_name(place: Place) -> None:
     """Two tasks of srun, with its variables."""
-    port = str(free_port())
+    port = str(some_port())
     slurm = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NTASKS_PER_NODE": "2"}
     fault = place.fault("image", epoch=0)
     tasks = []
@@ -296,10 +295,10 @@ def test_a_failure_of_rank_0_before_training_ends_the_others(place: Place) -> No
     assert "no such folder" in done.stderr
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_folds_of_two_nodes(place: Place) -> None:
     """Two nodes of one device each, by their numbers; folds, a refit, and one bundle."""
-    port = str(free_port())
+    port = str(some_port())
     words = place.words(
         "--folds", "2", hardware={"devices": 1, "num_nodes": 2}, training={"epochs": 1}
     )
@@ -319,7 +318,7 @@ def test_folds_of_two_nodes(place: Place) -> None:
 
 
 def test_a_folder_that_not_all_see_is_refused(place: Place) -> None:
-    port = str(free_port())
+    port = str(some_port())
     nodes = []
     for node in ("0", "1"):
         words = place.words(run=f"run{node}", hardware={"devices": 1, "num_nodes": 2})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
@@ -119,20 +120,31 @@ def test_a_weight_file_does_not_go_with_a_start_from_scratch(
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "said", "fix"),
     [
-        ("hardware.devices=many", "devices = 'many'"),
-        ("hardware.strategy=telepathy", "invalid strategy name"),
-        ("hardware.strategy=fsdp", "requires a GPU"),
+        ("hardware.devices=many", "devices = 'many'", "--set hardware.devices=1"),
+        ("hardware.strategy=telepathy", "trains with auto, ddp", "--set hardware.strategy=ddp"),
+        ("hardware.strategy=fsdp", "shards the weights", "--set hardware.strategy=ddp"),
     ],
 )
 def test_machines_that_are_not_there_leave_no_run(
-    override: str, said: str, catalog: Catalog, tmp_path: Path
+    override: str, said: str, fix: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     recipe = small("hardware.accelerator=cpu", override)
     with pytest.raises(TrainingError, match=said) as notes:
         fit(catalog, recipe, tmp_path / "run")
-    assert "--set hardware.devices=1" in str(notes.value)
+    assert fix in str(notes.value)
     assert not (tmp_path / "run").exists()
     # The probe is one process's work on one device.
     resolve(small("training.mode=probe", "model.weights=random", override), catalog)
+
+
+def test_fewer_training_images_than_devices_leave_no_run(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="too few for 99 processes") as caught:
+        fit(catalog, small("hardware.devices=99", "hardware.accelerator=cpu"), tmp_path / "run")
+    assert caught.value.where == "hardware.devices"
+    assert not (tmp_path / "run").exists()
+    split = pl.Series(["train"] * 2 + ["val"] * (len(catalog) - 2))
+    two = catalog.with_table(catalog.table.with_columns(split=split))
+    with pytest.raises(ConfigError, match="2 training images are too few for 3 processes"):
+        resolve(small("hardware.devices=3", "hardware.accelerator=cpu"), two)

@@ -12,12 +12,14 @@ from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import resume, train_catalog, training_data
 from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.config.recipe import Recipe
+from shopsight.errors import TrainingError
 from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.files import sha256_bytes
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import safe_name
+from shopsight.training.finetune import world_of
 from shopsight.training.prepare import resolve
 
 
@@ -78,9 +80,16 @@ def compare_backbones(
 
     Raises:
         CompareError: fewer than two of them can be built.
+        TrainingError: several processes were started for it.
         ShopsightError: as `train` and `compare`.
     """
     catalog, common = training_data(data, recipe_with(recipe, settings), read)
+    if world_of(common).size > 1:
+        raise TrainingError(
+            "a comparison trains one network after another, and is started once",
+            fix="the same command without torchrun, srun or mpirun: it starts a process for each "
+            "device by itself",
+        )
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
     for name in backbones:
         run_for(name, out).check_path_length()

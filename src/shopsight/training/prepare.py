@@ -30,6 +30,7 @@ from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingErro
 from shopsight.extras import require
 from shopsight.files import atomic_file, cache_folder, check_cache_path, write_json
 from shopsight.images.thumbnails import write_thumbs
+from shopsight.loading.loader import check_enough
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
@@ -210,6 +211,8 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if recipe.tracking.tracker != "none":
         require(recipe.tracking.tracker)
     hardware = check_hardware(recipe)
+    split = "split" in catalog.table.columns and not recipe.folds.count
+    check_enough(len(catalog.rows_of("train")) if split else len(catalog), hardware.world_size)
     note = unused_gpu_note(recipe.hardware.accelerator)
     if note is not None:
         progress.notify(note)
@@ -330,6 +333,7 @@ def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
             fix="--drop them, or give them images in the training part",
         )
     class_weights(recipe.training, class_counts(catalog), catalog.labels)
+    check_enough(len(train), check_hardware(recipe).world_size)
 
 
 def class_counts(catalog: Catalog) -> list[int]:
