@@ -68,8 +68,9 @@ class TorchEngine:
         if precision == "auto":
             precision = "bf16" if computes_bf16(self.device) else "32"
         self.precision: EnginePrecision = self._checked(precision)
-        # Before the move: whether folding is right is then decided alike for every device.
-        backbone = fuse_batchnorm(model.eval().backbone, size_px=model.preprocess.size_px)
+        # On the CPU: whether folding is right is then decided alike for every device.
+        model = model.to("cpu").eval()
+        backbone = fuse_batchnorm(model.backbone, size_px=model.preprocess.size_px)
         self.model = ProductModel(backbone, model.head, model.preprocess, tta_hflip=model.tta_hflip)
         self.model.to(self.device).eval()
         self._copying: torch.cuda.Stream | None = None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from shopsight import progress
-from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import read_bundle, read_tensors
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
+from shopsight.inference.load import load
 from shopsight.inference.save import save_bundle
 from shopsight.models.build import build_model
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
@@ -21,6 +20,7 @@ from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import world_of
 from shopsight.training.fit import run_stages
+from shopsight.training.fold_calibration import median_calibration, prediction_precision
 from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.prepare import init_run_folder, prepare
 
@@ -94,22 +94,6 @@ def _train_one(run: RunFolder, fold: RunFolder, number: int, peers: Peers) -> No
     run_stages(fold, peers)
 
 
-def _calibration(bundles: list[Bundle]) -> dict[str, Any]:
-    """Temperature and thresholds: the median of the folds'.
-
-    Each was fitted on images that its network did not train on. Neither the networks together nor
-    one that was trained on everything have such images.
-    """
-    infos = [bundle.info for bundle in bundles]
-    return {
-        "temperature": statistics.median(info.temperature for info in infos),
-        "thresholds": {
-            label: statistics.median(info.thresholds[label] for info in infos)
-            for label in infos[0].thresholds
-        },
-    }
-
-
 def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     bundles = [read_bundle(fold.model) for fold in folds]
     first = bundles[0].info
@@ -120,18 +104,19 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         first.preprocess,
         tta_hflip=first.tta_hflip,
     ).eval()
+    golden_images = bundles[0].golden.images
     info = first.model_copy(
         update={
             "members": len(bundles),
             "embedding_dim": first.embedding_dim * len(bundles),
         }
-        | _calibration(bundles)
+        | median_calibration(folds, precision=prediction_precision(model, golden_images))
     )
     save_bundle(
         run.model,
         model,
         info=info,
-        golden_images=bundles[0].golden.images,
+        golden_images=golden_images,
         metrics={"folds": [bundle.metrics for bundle in bundles]},
     )
 
@@ -156,10 +141,11 @@ def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     """Make the refit's bundle the run's, with the folds' calibration."""
     bundles = [read_bundle(fold.model) for fold in folds]
     made = read_bundle(run.refit.model)
+    precision = load(run.refit.path, verify=False).engine.precision
     write_bundle(
         run.model,
         tensors=read_tensors(run.refit.model),
-        info=made.info.model_copy(update=_calibration(bundles)),
+        info=made.info.model_copy(update=median_calibration(folds, precision=precision)),
         golden=made.golden,
         metrics={"folds": [bundle.metrics for bundle in bundles]},
     )
