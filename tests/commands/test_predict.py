@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import polars as pl
 import pytest
 
 import shopsight
-from shopsight import api
-from shopsight.errors import ShopsightError
+from shopsight import api, held_files
+from shopsight.errors import ShopsightError, WriteError
 from tests.helpers import ProductPhotos
 
 
@@ -26,6 +27,43 @@ def test_predictions_are_written_while_they_are_taken(
     rest = list(predictions)
     assert pl.read_csv(out).height == 1 + len(rest) == 20
     assert len(list((tmp_path / "sorted").rglob("*.jpg"))) == 20
+
+
+def test_an_image_that_cannot_be_copied_costs_no_predictions(
+    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = sorted((product_photos.folder / "hat").iterdir())[3].name
+    real = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if target.name == held:
+            error = PermissionError(13, "used by another process")
+            error.winerror = 32  # type: ignore[attr-defined]
+            raise error
+        real(source, target)
+
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(os, "replace", refuse)
+    out, copies = tmp_path / "table.csv", tmp_path / "sorted"
+    with pytest.raises(WriteError, match="1 image could not be copied") as raised:
+        list(api.predict(tiny_run, product_photos.folder / "hat", out=out, sort_into=copies))
+    (detail,) = raised.value.details
+    assert detail.endswith(f"{held}: it could not be replaced: another program has it open")
+    assert pl.read_csv(out).height == 20
+    names = [path.name for path in copies.rglob("*") if path.is_file()]
+    assert len(names) == 19
+    assert held not in names
+
+
+def test_paths_too_long_for_windows_are_refused_before_the_model_is_opened(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
+    deep = tmp_path / ("d" * 240)
+    with pytest.raises(WriteError, match="Windows opens 259"):
+        api.predict("no-such-model", "x.jpg", out=deep / "table.csv")
+    with pytest.raises(WriteError, match="files in it would have paths of"):
+        api.predict(tiny_run, "x.jpg", sort_into=deep)
 
 
 def test_another_suffix_is_refused_before_the_model_is_opened(

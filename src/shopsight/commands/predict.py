@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 from shopsight import progress
+from shopsight.errors import SHOWN_DETAILS, WriteError
+from shopsight.files import check_path_length
 from shopsight.inference.inputs import ImageInputs
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.writers import check_suffix, recorded
 from shopsight.inference.writers import sort_into as copy_into
 from shopsight.safe_names import unique_names
+from shopsight.text import counted
+
+LONGEST_IMAGE_NAME = 60
+"""Characters to allow for the name of an image that is copied; longer ones are copied as far as
+the system takes them."""
 
 
 def predict(
@@ -47,13 +54,17 @@ def predict(
         BundleError: the model cannot be opened.
         ImageError: an image cannot be read and `on_error` is "raise".
         ShopsightError: `out` has another suffix.
+        WriteError: `out` cannot be written, or images could not be copied; all others were.
     """
     if out is not None:
-        check_suffix(out)
+        check_path_length(check_suffix(out))
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
     folder_names = unique_names(predictor.labels)
+    if sort_into is not None:
+        longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2
+        check_path_length(Path(sort_into), reserve=longest)
     return _written(predictions, top=top, out=out, sort_into=sort_into, folder_names=folder_names)
 
 
@@ -75,11 +86,24 @@ def _written(
     folder_names: Mapping[str, str],
 ) -> Iterator[Prediction]:
     """Hand the predictions on, each after it was recorded and its image copied."""
+    failed, shown = 0, list[str]()
     with ExitStack() as stack:
         record = None if out is None else stack.enter_context(recorded(out, top=top))
         for prediction in predictions:
             if record is not None:
                 record(prediction)
             if sort_into is not None:
-                copy_into(sort_into, prediction, folder_names)
+                try:
+                    copy_into(sort_into, prediction, folder_names)
+                except WriteError as error:
+                    # One image must not cost the predictions of all others.
+                    failed += 1
+                    shown += [f"{error.where}: {error.what}"][: SHOWN_DETAILS - len(shown)]
             yield prediction
+    if failed:
+        raise WriteError(
+            f"{counted(failed, 'image')} could not be copied",
+            where=str(sort_into),
+            details=shown,
+            fix="run the same command again when that is settled; copies that are there stay",
+        )

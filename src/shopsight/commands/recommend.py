@@ -43,8 +43,11 @@ def recommend(
         CompareError: none could be built.
     """
     catalog, recipe = training_data(data, recipe_with(PROBE_RECIPE), read)
+    candidates = list(backbones) or CANDIDATES
+    for backbone in candidates:
+        run_for(backbone, out).check_path_length()
     found = recommend_backbone(
-        list(backbones) or CANDIDATES,
+        candidates,
         latency_ms=latency_ms,
         train=lambda backbone: finished_run(
             catalog,

@@ -172,6 +172,7 @@ def sort_into(
 
     Raises:
         ImageError: The image was there and cannot be read any more.
+        WriteError: The copy cannot be written.
     """
     if prediction.error is not None:
         return None
@@ -187,6 +188,6 @@ def sort_into(
             return target
         target = subfolder / f"{Path(name).stem}-{number}{Path(name).suffix}"
         number += 1
-    with atomic_file(target) as temporary:
+    with atomic_file(target, keep=False) as temporary:
         temporary.write_bytes(content)
     return target
