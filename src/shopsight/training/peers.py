@@ -108,11 +108,14 @@ class Peers:
             return False
         try:
             self._store.add(f"alive/{self.rank}", 1)
+            # The note first: what all find out together, each says by itself.
+            if self._store.check([key]):
+                return True
             if self._store.check([STOP]):
                 self._stop(json.loads(self._store.get(STOP)))
             if self.rank == 0:
                 self._look_for_the_lost()
-            return bool(self._store.check([key]))
+            return False
         except (RuntimeError, distributed.DistError) as error:
             raise TrainingError(
                 f"rank {self.rank} lost the connection to rank 0 at {self.world.address}",

@@ -131,7 +131,7 @@ def train_in_workers(run: Path, recipe: Recipe, peers: Peers, *, spent_s: float)
         finetuned = workers.result is not False
     del board
     said = peers.gather({"failures": [asdict(failure) for failure in failures], "done": finetuned})
-    _raise_first([Failure(**failure) for note in said for failure in note["failures"]])
+    raise_first([Failure(**failure) for note in said for failure in note["failures"]])
     return all(note["done"] for note in said)
 
 
@@ -152,7 +152,12 @@ def _watch(workers: Workers, peers: Peers, *, stop: str) -> list[Failure]:
     return workers.failures()
 
 
-def _raise_first(failures: list[Failure]) -> None:
+def raise_first(failures: list[Failure]) -> None:
+    """Raise the failure that is most likely the cause of the others, if there is any.
+
+    Raises:
+        OutOfMemoryElsewhereError, TrainingError, WorkerBugError: see `train_in_workers`.
+    """
     if not failures:
         return
     first = min(failures, key=lambda failure: KINDS.index(failure.kind))
@@ -263,7 +268,7 @@ class Workers(AbstractContextManager["Workers"]):
         known = {failure.rank for failure in self._failures}
         for rank, code in codes.items():
             if code and rank not in known:
-                self._failures.append(Failure(rank, "killed", _death(code)))
+                self._failures.append(Failure(rank, "killed", describe_death(code)))
         return self._failures
 
     def __exit__(
@@ -292,7 +297,7 @@ def _close(close: Callable[[], None]) -> None:
         return
 
 
-def _death(code: int) -> str:
+def describe_death(code: int) -> str:
     """How a process without last words ended, by its exit code."""
     if code < 0:
         try:
