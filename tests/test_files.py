@@ -336,3 +336,11 @@ def test_a_full_disk_is_named_whichever_library_meets_it(suffix: str, tmp_path: 
     with pytest.raises(WriteError, match="the disk is full"), atomic_file(tmp_path / "a"):
         getattr(table, f"write_{suffix}")("/dev/full")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "full" / "inside").mkdir(parents=True)
+    held_files.remove_empty_folder(tmp_path / "full")
+    assert (tmp_path / "full" / "inside").is_dir()
+    held_files.remove_empty_folder(tmp_path / "full" / "inside")
+    assert not (tmp_path / "full" / "inside").exists()

@@ -79,6 +79,12 @@ def remove_folder(path: Path) -> bool:
     return not path.exists()
 
 
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder, unless there is something in it or it is held."""
+    with suppress(OSError):
+        path.rmdir()
+
+
 def flush(path: Path) -> None:
     """Have the disk hold a file's bytes, or the names in a folder, before what comes next.
 

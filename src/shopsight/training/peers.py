@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from itertools import count
@@ -23,6 +23,7 @@ from torch import distributed
 
 from shopsight import progress
 from shopsight.errors import ShopsightError, TrainingError, first_line
+from shopsight.held_files import remove_empty_folder, remove_file
 from shopsight.training.distributed import World
 
 T = TypeVar("T")
@@ -308,10 +309,9 @@ def check_shared_folder(folder: Path, peers: Peers) -> None:
         time.sleep(POLL_S)
     found = peers.gather(mark.is_file())
     if peers.rank == 0:
-        mark.unlink()
+        remove_file(mark)
         # Empty unless it was there before.
-        with suppress(OSError):
-            folder.rmdir()
+        remove_empty_folder(folder)
     blind = [f"rank {rank}" for rank, sees in enumerate(found) if not sees]
     if blind:
         raise TrainingError(
