@@ -26,7 +26,11 @@ from shopsight.runs.run_folder import RunFolder
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos, make_products
 from tests.training.test_resume import EVERYTHING, assert_same_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.posix("signals to groups of processes, and /proc"),
+]
 
 LIMIT_S = 200.0
 ROOT = Path(__file__).parents[2]
