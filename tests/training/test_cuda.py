@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,14 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
 from shopsight.training.module import ClassifierTraining
 from tests.helpers import ProductPhotos
+from tests.training.test_ranks import Place
+from tests.training.test_resume import assert_same_run
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
-
-TWO_RANKS = ("hardware.devices=2", "hardware.strategy=ddp", "training.batch_size=4")
 
 
 class _PowerCutError(Exception):
@@ -193,26 +191,41 @@ def test_compile_auto_is_settled_before_training(catalog: Catalog, tmp_path: Pat
     assert RunFolder(tmp_path / "run").recipe().training.compile is False
 
 
-def train_by_command(data: Path, run: Path, *settings: str) -> None:
-    """`shopsight train` in a process of its own, which starts others."""
-    flags = [word for setting in settings for word in ("--set", setting)]
-    flags += ["--set", "data.val=0.2", "--set", "data.test=0.2", "--set", "training.epochs=2"]
-    command = [sys.executable, "-m", "shopsight", "train", str(data), "--out", str(run), *flags]
-    done = subprocess.run(
-        command, capture_output=True, text=True, encoding="utf-8", timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def place(tmp_path: Path, product_photos: ProductPhotos) -> Place:
+    return Place(tmp_path, product_photos)
+
+
+# SCRATCH_RECIPE averages the weights; NCCL is Lightning's choice on CUDA.
+TWO_GPUS = {"hardware": {"devices": 2, "accelerator": "cuda", "deterministic": True}}
 
 
 @two_gpus
-@pytest.mark.parametrize(
-    "settings", [(), ("training.time_limit_s=250",), ("hardware.sync_batchnorm=true",)]
-)
-def test_two_gpus_train_with_averaged_weights(
-    settings: tuple[str, ...], product_photos: ProductPhotos, tmp_path: Path
-) -> None:
-    train_by_command(product_photos.folder, tmp_path / "run", *TWO_RANKS, *settings)
-    rows = epochs_of(tmp_path / "run")
-    assert [row.epoch for row in rows] == [1, 2]
+@pytest.mark.parametrize("limit", [(), ("--time-limit", "100s")])
+def test_two_gpus_train_with_averaged_weights(limit: tuple[str, ...], place: Place) -> None:
+    done = place.done(place.words(*limit, **TWO_GPUS))
+    assert done.returncode == 0, done.stderr
+    run = place.folder / "run"
+    rows = epochs_of(run)
+    assert [row.epoch for row in rows] == [*range(1, RunFolder(run).recipe().training.epochs + 1)]
     assert all(math.isfinite(row.train_loss) for row in rows)
-    assert shopsight.load(tmp_path / "run").verify().ok
+    assert shopsight.load(run).verify().ok
+
+
+@two_gpus
+def test_two_gpus_resumed_equal_two_uninterrupted(place: Place) -> None:
+    whole = place.done(place.words(run="whole", **TWO_GPUS))
+    assert whole.returncode == 0, whole.stderr
+    cut = place.done(place.words(run="cut", **TWO_GPUS), **place.fault("die", epoch=2))
+    assert cut.returncode == 2, cut.stderr
+    resumed = place.done(["train", "--resume", str(place.folder / "cut")])
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(place.folder / "whole", place.folder / "cut")
+
+
+@two_gpus
+def test_two_gpus_continue_with_half_the_batch_where_one_is_out_of_memory(place: Place) -> None:
+    done = place.done(place.words(**TWO_GPUS), **place.fault("memory"))
+    assert done.returncode == 0, done.stderr
+    assert "out of memory at batch 12: continuing with 6" in done.stderr
+    assert len(epochs_of(place.folder / "run")) == 3
