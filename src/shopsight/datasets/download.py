@@ -32,6 +32,9 @@ def download(url: str, path: Path, *, timeout_s: float) -> None:
     """
     try:
         reply = urllib.request.urlopen(url, timeout=timeout_s, context=_context(url))
+    except HTTPError as error:
+        error.close()  # it is the reply as well
+        raise _failed(url, error) from error
     except (OSError, HTTPException, ValueError) as error:
         raise _failed(url, error) from error
     with reply:
