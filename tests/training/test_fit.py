@@ -207,8 +207,8 @@ def test_planning_counts_against_the_time_limit(
         assert 0 < left <= 60.0 - 1.0 - sum(stage["wall"] for stage in stages)
         raise ReachedError
 
-    monkeypatch.setattr("shopsight.training.fit.measure_steps", slow)
-    monkeypatch.setattr("shopsight.training.fit.finetune", check)
+    monkeypatch.setattr("shopsight.training.stages.measure_steps", slow)
+    monkeypatch.setattr("shopsight.training.stages.finetune", check)
     with pytest.raises(ReachedError):
         fit(
             open_catalog(product_photos.folder),

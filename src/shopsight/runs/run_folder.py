@@ -280,6 +280,10 @@ class RunFolder:
         spent: dict[str, dict[str, float]] = self.state().get("seconds", {})
         return spent
 
+    def spent_s(self) -> float:
+        """Wall seconds of all stages together."""
+        return sum(stage["wall"] for stage in self.seconds().values())
+
     def add_seconds(self, stage: str, clock: Clock) -> None:
         """Add the time since `clock` to what `stage` has taken, over all resumed parts."""
         spent = self.seconds()

@@ -22,9 +22,9 @@ from shopsight.errors import ShopsightError
 from shopsight.files import use_cache_dir
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
-from shopsight.training.fit import Training
 from shopsight.training.precision import reproducible, training_arithmetic
 from shopsight.training.rank_environment import WorkerRank
+from shopsight.training.stages import Training
 from shopsight.training.workers import Failure, Job
 
 Send = Callable[[dict[str, Any]], None]

@@ -1,0 +1,369 @@
+"""The stages of one training: the probe, fine-tuning, and the bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float32
+from safetensors.torch import load_file, save_file
+
+from shopsight import progress
+from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
+from shopsight.bundle.format import Golden
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe
+from shopsight.files import atomic_file, cache_folder, sha256_file
+from shopsight.inference.features import (
+    FeatureStore,
+    create_feature_folder,
+    extract_features,
+    stored_logits,
+)
+from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
+from shopsight.loading.cache import PixelSource, image_keys, open_cache
+from shopsight.loading.offline_augment import offline_samples
+from shopsight.models.build import live_embedding_fingerprint
+from shopsight.models.heads import LinearHead, create_head
+from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
+from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
+from shopsight.runs.run_folder import Clock, RunFolder
+from shopsight.runtime import is_out_of_memory
+from shopsight.training.compile import compiling_pays
+from shopsight.training.finetune import (
+    deadline_of,
+    finetune,
+    selected_checkpoint,
+    training_device,
+)
+from shopsight.training.finish import build_bundle, calibrate, golden_outputs
+from shopsight.training.losses import class_weights
+from shopsight.training.memory import (
+    free_memory,
+    halve_batch_size,
+)
+from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.precision import training_arithmetic
+from shopsight.training.prepare import class_counts
+from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
+from shopsight.training.rank_environment import WorkerRank
+from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
+from shopsight.training.trackers import log_once
+
+
+class Training:
+    """The stages of one run, each of which can be the first after an interruption.
+
+    Args:
+        run: a run folder that was prepared.
+        recipe: its recipe, if it is known to be another than the folder's.
+        own: which of several training processes this is; None: no other fine-tunes.
+    """
+
+    def __init__(
+        self, run: RunFolder, *, recipe: Recipe | None = None, own: WorkerRank | None = None
+    ) -> None:
+        self.run = run
+        self.recipe = recipe or run.recipe()
+        self.own = own or WorkerRank()
+        audited = run.audited_catalog()
+        self.catalog: Catalog = audited.catalog
+        self.sha256s: list[str] = audited.sha256.to_list()
+        self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
+        self.device = training_device(self.recipe, self.own)
+        self.targets = one_hot(self.catalog.targets(self.catalog.labels), self.catalog.labels)
+        self.class_weights = class_weights(
+            self.recipe.training, class_counts(self.catalog), self.catalog.labels
+        )
+        self.source = self._open_cache()
+
+    def probe_stage(self) -> bool:
+        """Fit the probe, if the recipe has one; give whether fine-tuning is still to be done."""
+        start = self.recipe.training.mode
+        if not self.run.reached("probed"):
+            if start.startswith("probe"):
+                self._probe()
+            self.run.update_state(stage="probed")
+        return start != "probe" and not self.run.reached("finetuned")
+
+    def _open_cache(self) -> PixelSource:
+        clock = Clock()
+        source = open_cache(
+            self.catalog,
+            self.preprocess,
+            settings=self.recipe.cache,
+            sha256s=self.sha256s,
+        )
+        # Workers find it filled, and are given a recipe that says how.
+        if self.own.size == 1:
+            self.run.add_seconds("cache", clock)
+            if self.recipe.cache.mode == "auto":
+                # Resumed on a fuller disk, a run must not continue with other (lossy) pixels.
+                self.recipe = self.recipe.replace(cache={"mode": source.mode})
+                self.run.write_recipe(self.recipe)
+        return source
+
+    def build(self, *, tta_hflip: bool = False) -> tuple[ProductModel, Backbone]:
+        """The network at the start of training, the same each time it is called."""
+        settings = self.recipe.model
+        lightning.seed_everything(self.recipe.seed, verbose=False)
+        backbone = create_backbone(
+            settings.backbone,
+            weights=settings.weights,
+            drop_path=settings.drop_path,
+            conv_dropout=settings.conv_dropout,
+            size_px=self.preprocess.size_px,
+        )
+        head = create_head(
+            settings.head,
+            embedding_dim=backbone.embedding_dim,
+            num_classes=len(self.catalog.labels),
+        )
+        return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
+
+    # -- the probe -------------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        clock = Clock()
+        train = sample_rows(self.catalog.rows_of("train"), seed=self.recipe.seed)
+        val = self.catalog.rows_of("val")
+        model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
+        engine = TorchEngine(model, device=str(self.device), precision="32")
+        if self.recipe.training.precision != "32":
+            golden = golden_outputs(model, self.catalog)
+            engine = fastest_faithful(engine, golden, model.preprocess)
+        store = self._feature_store(model, backbone, engine=engine.name)
+        rows = np.concatenate([train, val])
+        features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
+        features, val_features = features[: len(train)], features[len(train) :]
+        probe = fit_probe(
+            features,
+            self.targets[train],
+            val_features,
+            self.targets[val],
+            settings=self.recipe.probe,
+            weights=self.class_weights,
+            several_labels=self.catalog.multilabel,
+            device=self.device,
+        )
+        self._keep_probe(probe, features, train, clock)
+
+    def _feature_store(
+        self, model: ProductModel, backbone: Backbone, *, engine: str, shared: bool = True
+    ) -> FeatureStore:
+        """Where features are kept: in the cache, for other runs too, or in this run's folder."""
+        shared = shared and self.source.mode != "off"
+        folder = create_feature_folder(
+            cache_folder() if shared else self.run.path,
+            live_embedding_fingerprint(model, backbone=backbone.name),
+            pixels=self.source.mode,
+            engine=engine,
+        )
+        keys = image_keys(self.sha256s, self.catalog.boxes())
+        return FeatureStore(folder, keys, backbone.embedding_dim)
+
+    def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.run.probe_file) as part:
+            save_file({"weight": probe.weight, "bias": probe.bias}, part)
+        logits = features @ probe.weight.T + probe.bias
+        loss, accuracy = loss_and_accuracy(logits, self.targets[rows], self.catalog.multilabel)
+        row = EpochRow(
+            stage=PROBE,
+            epoch=0,
+            size_px=self.preprocess.size_px,
+            lr=0.0,
+            train_loss=loss,
+            train_accuracy=accuracy,
+            val_loss=probe.val_loss,
+            val_accuracy=probe.val_accuracy,
+            seconds=round(clock.elapsed()[0], 2),
+        )
+        write_history(self.run.metrics_file, [row])
+        if self.recipe.training.mode == "probe":
+            log_once(self.recipe, self.run, row)
+        self.run.update_state(probe_penalty=probe.penalty)
+        self.run.add_seconds("probe", clock)
+        scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
+        progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
+
+    def _with_probe(self, model: ProductModel) -> ProductModel:
+        probe = load_file(self.run.probe_file)
+        assert isinstance(model.head, LinearHead)
+        model.head.classifier.load_state_dict(probe)
+        return model
+
+    # -- fine-tuning -----------------------------------------------------------------------
+
+    def finetune_stage(self) -> None:
+        """Fine-tune in this process, in smaller batches as long as one does not fit in memory."""
+        clock = Clock()
+        try:
+            while True:
+                spent_s = self.run.spent_s() + clock.elapsed()[0]
+                try:
+                    with training_arithmetic(self.recipe.hardware, self.device):
+                        finetuned = self.finetune_once(spent_s=spent_s)
+                    break
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    # The error itself holds the network and the batch.
+                    why = MemoryError(str(error))
+                free_memory(self.device)
+                self.recipe = halve_batch_size(self.recipe, why)
+                self.run.write_recipe(self.recipe)
+        finally:
+            # Interrupted too: the time limit counts what went before.
+            self.run.add_seconds("finetune", clock)
+        if finetuned:
+            self.run.update_state(stage="finetuned")
+
+    def finetune_once(self, *, spent_s: float) -> bool:
+        """Plan the epochs if time is limited, and fine-tune with this batch size.
+
+        Args:
+            spent_s: seconds of the time limit that are over.
+
+        Returns:
+            False when the probe is all that fits in the time limit.
+
+        Raises:
+            torch.OutOfMemoryError: see `is_out_of_memory`.
+        """
+        self._spent_before_s, self._clock = spent_s, Clock()
+        checkpoint = self.run.last_checkpoint
+        begun = checkpoint.is_file()
+        seen = int(sha256_file(checkpoint)[:15], 16) if begun else 0
+        self.own.check_same(seen, self.device, what=f"{checkpoint.name}")
+        if self.recipe.training.compile == "auto":
+            self._settle_compile()
+        limited = self.recipe.training.time_limit_s is not None
+        if limited and not begun and not self._plan():
+            return False
+        finetune(self._module(), self.run, self.own)
+        return True
+
+    def _settle_compile(self) -> None:
+        limit = self.recipe.training.time_limit_s
+
+        def measure(recipe: Recipe) -> StepTimes:
+            module = self._module(recipe)
+            return measure_steps(module, self.device, recipe.training.precision)
+
+        pays = compiling_pays(
+            self.recipe,
+            measure,
+            steps_per_epoch=len(self._module().train_dataloader()),
+            budget_s=None if limit is None else limit - self._spent_s(),
+        )
+        self.recipe = self.recipe.replace(training={"compile": pays})
+        self.run.write_recipe(self.recipe)
+
+    def _module(self, recipe: Recipe | None = None) -> ClassifierTraining:
+        model, backbone = self.build()
+        if self.recipe.training.mode == "probe-then-finetune":
+            self._with_probe(model)
+        data, train = self.recipe.data, self.catalog.rows_of("train")
+        extra = offline_samples(
+            train, kinds=data.offline_kinds, fraction=data.offline_fraction, seed=self.recipe.seed
+        )
+        return ClassifierTraining(
+            model,
+            backbone.stages,
+            TrainingData(
+                source=self.source,
+                train_rows=train,
+                val_rows=self.catalog.rows_of("val"),
+                targets=self.targets,
+                class_weights=self.class_weights,
+                extra=extra if data.offline_kinds else None,
+                fill=self.preprocess.pad_color,
+            ),
+            recipe or self.recipe,
+            self.run,
+            first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == PROBE],
+            deadline=deadline_of(self.recipe, self._spent_s()),
+        )
+
+    def _spent_s(self) -> float:
+        """Seconds of the stages before, and of this one so far: planning and failed tries too."""
+        return self._spent_before_s + self._clock.elapsed()[0]
+
+    def _plan(self) -> bool:
+        """Set the epochs that fit in the time limit; False when the probe is all that fits."""
+        limit = self.recipe.training.time_limit_s
+        assert limit is not None
+        module = self._module()
+        times = measure_steps(module, self.device, self.recipe.training.precision)
+        # All wait for the slowest, and all do what the first one plans.
+        times = times.with_seconds(self.own.largest(times.all_seconds(), self.device))
+        left_s = limit - self._spent_s()
+        most = self.recipe.training.epochs
+        epochs = plan_epochs(
+            times,
+            sizes=self.recipe.training.progressive_sizes_px,
+            most=most,
+            steps_per_epoch=len(module.train_batches(size_px=self.preprocess.size_px)),
+            budget_s=left_s,
+        )
+        epochs = self.own.of_first(epochs, self.device)
+        if epochs == 0 and self.run.probe_file.is_file():
+            progress.notify(f"no epoch fits in the {left_s:.0f} s that are left: keeping the probe")
+            return False
+        progress.notify(
+            f"{max(1, epochs)} of at most {most} epochs fit in the {left_s:.0f} s that are left"
+        )
+        self.recipe = self.recipe.replace(training={"epochs": max(1, epochs)})
+        if self.own.rank == 0:
+            self.run.write_recipe(self.recipe)
+        return True
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def bundle_stage(self) -> None:
+        """Write the bundle."""
+        clock = Clock()
+        model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
+        finetuned = self.run.reached("finetuned")
+        if finetuned:
+            model.load_state_dict(load_file(selected_checkpoint(self.run, self.recipe)))
+        else:
+            self._with_probe(model)
+        golden = golden_outputs(model, self.catalog)
+        # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
+        logits = self._val_logits(model, backbone, golden, shared=not finetuned)
+        build_bundle(
+            self.run,
+            model.to("cpu"),
+            backbone=backbone.name,
+            started_from=backbone.weights,
+            recipe=self.recipe,
+            catalog=self.catalog,
+            golden=golden,
+            calibration=calibrate(logits, self.catalog),
+        )
+        self.run.update_state(stage="bundled")
+        self.run.add_seconds("bundle", clock)
+
+    def _val_logits(
+        self, model: ProductModel, backbone: Backbone, golden: Golden, *, shared: bool
+    ) -> Float32[np.ndarray, "v classes"]:
+        """Logits of the validation images, computed as `shopsight.load` will compute them."""
+        engine = self._prediction_engine(model, golden)
+        store = self._feature_store(model, backbone, engine=engine.name, shared=shared)
+        rows = self.catalog.rows_of("val")
+        none = np.empty((0, len(self.catalog.labels)), np.float32)
+        return np.concatenate([none, *stored_logits(engine, self.source, rows, store=store)])
+
+    def _prediction_engine(self, model: ProductModel, golden: Golden) -> TorchEngine:
+        """The engine that `shopsight.load` chooses: what is fitted is what will be predicted.
+
+        Its device too: that of the training may be another, by `hardware.accelerator`.
+        """
+        exact = TorchEngine(model, precision="32")
+        return fastest_faithful(exact, golden, model.preprocess)
