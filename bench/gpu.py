@@ -32,8 +32,9 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import retain_freed_memory, single_threaded_opencv
 from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.finetune import LIGHTNING_PRECISION, optimize_network, quiet_lightning
-from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import pick_precision, training_arithmetic
+from shopsight.training.training_data import TrainingData
 
 CLASSES = 650
 WARMUP_STEPS = 5

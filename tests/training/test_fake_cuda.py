@@ -17,8 +17,9 @@ from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import WHITE, Preprocess
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import optimize_network, quiet_lightning
-from shopsight.training.module import ClassifierTraining, TrainingData
+from shopsight.training.module import ClassifierTraining
 from shopsight.training.time_budget import measure_steps
+from shopsight.training.training_data import TrainingData
 from tests.fake_devices import CUDA, WaitsForDeviceError, fake_cuda, fit_on_fake_cuda
 
 SIZE_PX, CLASSES = 28, 3

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from shopsight.prefetch import FINISHED_WAITING
 from shopsight.training import time_budget
-from shopsight.training.module import size_of_epoch
 from shopsight.training.time_budget import (
     RESERVE,
     StepTimes,
     plan_epochs,
     time_batches,
 )
+from shopsight.training.training_data import size_of_epoch
 
 
 def slow_run_s(times: StepTimes, sizes: tuple[int, ...], epochs: int, steps: int) -> float:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -22,11 +21,8 @@ from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
 from shopsight.errors import HeldFileError, TrainingError
 from shopsight.files import atomic_file
-from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
-from shopsight.loading.offline_augment import Samples
 from shopsight.models.product_model import ProductModel
-from shopsight.preprocess import PadColor
 from shopsight.runs.history import EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
@@ -39,42 +35,9 @@ from shopsight.training.optim import (
     schedule_factor,
 )
 from shopsight.training.random_states import random_states, restore_random_states
+from shopsight.training.training_data import EpochBatches, TrainingData, size_of_epoch
 
 STEP_SEED_FACTOR = 1_000_003
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a fine-tuning reads.
-
-    Attributes:
-        source: square images of every catalog row.
-        train_rows: rows of the catalog to train on.
-        val_rows: rows of the catalog to validate on, possibly none.
-        targets: of every catalog row, as probabilities or zeros and ones.
-        class_weights: of the loss, or None.
-        extra: offline-augmented samples added to the training rows, or None.
-        fill: color of the area that an affine transform uncovers.
-    """
-
-    source: PixelSource
-    train_rows: Int64[np.ndarray, "n"]
-    val_rows: Int64[np.ndarray, "m"]
-    targets: Float[Tensor, "rows classes"]
-    class_weights: Float[Tensor, " classes"] | None
-    extra: Samples | None
-    fill: PadColor
-
-
-def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
-    """Side of the training images in an epoch, in pixels.
-
-    Args:
-        sizes: in the order of training, each for an equal number of epochs.
-        epochs: of the whole training.
-        epoch: counted from 0.
-    """
-    return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
 
 
 class ClassifierTraining(lightning.LightningModule):
@@ -197,7 +160,9 @@ class ClassifierTraining(lightning.LightningModule):
 
     def train_dataloader(self) -> EpochBatches:
         """This process's part of the training batches."""
-        return EpochBatches(self.train_batches(size_px=self.epoch_size_px), self)
+        return EpochBatches(
+            self.train_batches(size_px=self.epoch_size_px), lambda: self.current_epoch
+        )
 
     def train_batches(self, *, size_px: int | Callable[[int], int]) -> TrainingBatches:
         """This process's part of the training batches.
@@ -497,24 +462,3 @@ class ClassifierTraining(lightning.LightningModule):
             fix=f"delete the files last* in {folder}, then repeat the fine-tuning from its first "
             f"epoch: {command_line(['shopsight', 'train', '--resume', self.run_folder.path])}",
         )
-
-
-class EpochBatches:
-    """The training batches of whichever epoch the module is in.
-
-    Lightning makes the iterator at moments of its own, when resuming even before it has restored
-    the epoch: the epoch is read when the first batch is wanted.
-    """
-
-    def __init__(self, batches: TrainingBatches, module: ClassifierTraining) -> None:
-        self._batches = batches
-        self._module = module
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches of the module's present epoch."""
-        self._batches.set_epoch(self._module.current_epoch)
-        yield from self._batches

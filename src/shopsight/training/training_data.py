@@ -1,0 +1,70 @@
+"""What a fine-tuning reads: rows, targets, and the batches of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from shopsight.loading.cache import PixelSource
+from shopsight.loading.loader import Batch, TrainingBatches
+from shopsight.loading.offline_augment import Samples
+from shopsight.preprocess import PadColor
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fine-tuning reads.
+
+    Attributes:
+        source: square images of every catalog row.
+        train_rows: rows of the catalog to train on.
+        val_rows: rows of the catalog to validate on, possibly none.
+        targets: of every catalog row, as probabilities or zeros and ones.
+        class_weights: of the loss, or None.
+        extra: offline-augmented samples added to the training rows, or None.
+        fill: color of the area that an affine transform uncovers.
+    """
+
+    source: PixelSource
+    train_rows: Int64[np.ndarray, "n"]
+    val_rows: Int64[np.ndarray, "m"]
+    targets: Float[Tensor, "rows classes"]
+    class_weights: Float[Tensor, " classes"] | None
+    extra: Samples | None
+    fill: PadColor
+
+
+def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
+    """Side of the training images in an epoch, in pixels.
+
+    Args:
+        sizes: in the order of training, each for an equal number of epochs.
+        epochs: of the whole training.
+        epoch: counted from 0.
+    """
+    return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
+
+
+class EpochBatches:
+    """The training batches of whichever epoch a training is in.
+
+    Lightning makes the iterator at moments of its own, when resuming even before it has restored
+    the epoch: the epoch is read when the first batch is wanted.
+    """
+
+    def __init__(self, batches: TrainingBatches, epoch: Callable[[], int]) -> None:
+        self._batches = batches
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the present epoch."""
+        self._batches.set_epoch(self._epoch())
+        yield from self._batches
