@@ -119,3 +119,22 @@ def test_too_slow_is_reported_once_with_the_fastest(
     assert re.search(
         r"faster than 0\.001 ms; the fastest is shopsight:\w+ with \d+\.\d ms", none.out
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "RUN", "DATA"],
+        ["recommend", "DATA", "--latency-ms", "5", "--out", "OUT"],
+        ["predict", "RUN", "DATA"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_device_that_is_not_there_is_known_before_data_is_read(
+    words: list[str], shopsight: Shopsight, tiny_run: Path, tmp_path: Path
+) -> None:
+    paths = {"RUN": str(tiny_run), "DATA": str(tmp_path / "absent"), "OUT": str(tmp_path / "out")}
+    done = shopsight(*[paths.get(word, word) for word in words], "--device", "cuda:99")
+    assert done.code == 2
+    assert "no device 'cuda:99' on this machine" in done.err
+    assert list(tmp_path.iterdir()) == []

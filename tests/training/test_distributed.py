@@ -150,9 +150,39 @@ def test_what_was_started_must_fit(
     assert all(fix in str(caught.value.fix) for fix in fixes)
 
 
-def test_a_local_rank_alone_says_too_little() -> None:
-    with pytest.raises(TrainingError, match="LOCAL_RANK = 1, but RANK and WORLD_SIZE are not set"):
-        find_world({"LOCAL_RANK": "1"}, devices=2, nodes=1)
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"LOCAL_RANK": "1"}, "LOCAL_RANK = 1, but RANK and WORLD_SIZE are not set"),
+        ({"RANK": "0"}, "RANK = 0, but WORLD_SIZE is not set"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE = 2, but RANK is not set"),
+        ({"RANK": "a", "WORLD_SIZE": "b"}, "RANK = a, WORLD_SIZE = b, but they are no numbers"),
+    ],
+)
+def test_half_of_torchruns_variables_say_too_little(environ: dict[str, str], problem: str) -> None:
+    with pytest.raises(TrainingError) as caught:
+        find_world(environ, devices=1, nodes=1)
+    assert caught.value.what == problem
+    assert caught.value.fix is not None
+
+
+def test_a_world_of_one_without_a_rank_is_a_command_alone() -> None:
+    assert find_world({"WORLD_SIZE": "1", "RANK": ""}, devices=1, nodes=1) == World()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_srun_in_the_shell_of_an_allocation_starts_tasks(rank: int) -> None:
+    """Such a step has the name of the shell's job."""
+    environ = {
+        "SLURM_JOB_NAME": "interactive",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": str(rank),
+    }
+    found = find_world(environ, devices=2, nodes=1)
+    assert (found.rank, found.size, found.workers) == (rank, 2, range(rank, rank + 1))
+    with pytest.raises(TrainingError, match="SLURM_STEP_NUM_TASKS = 2, but"):
+        find_world(environ, devices=1, nodes=1)
 
 
 def test_a_command_on_each_node_says_which_node_it_is() -> None:

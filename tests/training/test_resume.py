@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from shopsight import held_files
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import TrainingError
+from shopsight.errors import HeldFileError, TrainingError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.checkpoints import tensor_files
@@ -144,3 +146,51 @@ def test_the_next_step_after_a_damaged_checkpoint_leads_to_the_same_end(
         file.unlink()
     resume(tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def _held(monkeypatch: pytest.MonkeyPatch, target: Path, *, first: int, last: int) -> list[int]:
+    """Have `target` open in another program at the `first` to the `last` time it is replaced."""
+    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
+    real, times = os.replace, [0]
+
+    def refuse(source: Path, end: Path) -> None:
+        times[0] += end == target
+        if end == target and first <= times[0] <= last:
+            error = PermissionError(13, "used by another process")
+            error.winerror = 32  # type: ignore[attr-defined]
+            raise error
+        real(source, end)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    return times
+
+
+def test_a_history_that_is_open_in_a_spreadsheet_does_not_end_training(
+    product_photos: ProductPhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as spreadsheet:
+        _held(spreadsheet, run.metrics_file, first=1, last=2)
+        fit(open_catalog(product_photos.folder), recipe(), run.path)
+    assert [row.epoch for row in read_history(run.metrics_file)] == [1, 2, 3]
+    line = f"{run.metrics_file}: it could not be replaced: another program has it open"
+    assert sum(text.startswith(line) for text in said) == 2
+    assert [path.name for path in run.path.glob(".shopsight-*")] == []
+
+
+def test_a_history_that_stays_open_is_written_by_resuming(
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as spreadsheet:
+        _held(spreadsheet, run.metrics_file, first=1, last=99)
+        with pytest.raises(HeldFileError, match="another program has it open") as raised:
+            fit(open_catalog(product_photos.folder), recipe(), run.path)
+    assert f"shopsight train --resume {run.path}" in str(raised.value.fix)
+    assert not run.metrics_file.exists()
+    resume(run.path)
+    assert [row.epoch for row in read_history(run.metrics_file)] == [1, 2, 3]
+    assert run.reached("bundled")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
+from shopsight.devices import pick_device
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
@@ -47,6 +48,8 @@ def evaluate(
         ShopsightError: a bundle without data; a label that the model does not know; a file that
             cannot be read.
     """
+    # Before DATA is read: a device that is not there is known at once.
+    pick_device(device)
     if data is not None:
         return _evaluate_on(open_catalog(data, read), model, split=split, out=out, device=device)
     run = RunFolder(Path(model))

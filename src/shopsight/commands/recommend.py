@@ -10,6 +10,7 @@ from shopsight.commands.compare import finished_run, run_for
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import training_data
 from shopsight.config.defaults import PROBE_RECIPE
+from shopsight.devices import pick_device
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
 from shopsight.evaluation.recommend import recommend as recommend_backbone
@@ -42,6 +43,8 @@ def recommend(
     Raises:
         CompareError: none could be built.
     """
+    # Before DATA is read: a device that is not there is known at once.
+    pick_device(device)
     catalog, recipe = training_data(data, recipe_with(PROBE_RECIPE), read)
     candidates = list(backbones) or CANDIDATES
     for backbone in candidates:

@@ -86,14 +86,28 @@ def find_world(environ: Mapping[str, str], *, devices: int, nodes: int) -> World
             address=found.address,
             port=found.port,
         )
-    if "LOCAL_RANK" in environ:
-        raise TrainingError(
-            f"LOCAL_RANK = {environ['LOCAL_RANK']}, but RANK and WORLD_SIZE are not set",
-            fix=_commands("torchrun", devices, nodes),
-        )
+    _refuse_half_set(environ, devices=devices, nodes=nodes)
     if nodes > 1:
         return _node_by_node(environ, devices=devices, nodes=nodes)
     return World(workers=range(devices), num_workers=devices)
+
+
+def _refuse_half_set(environ: Mapping[str, str], *, devices: int, nodes: int) -> None:
+    """Refuse some of torchrun's variables without the others: whose rank, of how many?
+
+    Processes that somebody started by hand would each take itself for the only one.
+    """
+    wanted = ("RANK", "WORLD_SIZE")
+    given = {name: environ[name] for name in (*wanted, "LOCAL_RANK") if environ.get(name, "") != ""}
+    if not given or given == {"WORLD_SIZE": "1"}:
+        return
+    missing = " and ".join(name for name in wanted if name not in given)
+    values = ", ".join(f"{name} = {value}" for name, value in given.items())
+    raise TrainingError(
+        f"{values}, but {missing or 'they'} {'are' if ' and ' in missing or not missing else 'is'} "
+        f"{'not set' if missing else 'no numbers'}",
+        fix=_commands("torchrun", devices, nodes),
+    )
 
 
 def _torchrun(environ: Mapping[str, str]) -> _Launched | None:
@@ -115,9 +129,15 @@ def _torchrun(environ: Mapping[str, str]) -> _Launched | None:
 
 
 def _slurm(environ: Mapping[str, str]) -> _Launched | None:
-    """A task of srun. The shell of salloc is none: there a command runs as anywhere else."""
+    """A task of srun. The shell of salloc is none: there a command runs as anywhere else.
+
+    What that shell starts with srun has the shell's job name, but several tasks.
+    """
     rank = _number(environ, "SLURM_PROCID")
-    if rank is None or environ.get("SLURM_JOB_NAME") in INTERACTIVE_JOBS:
+    if rank is None:
+        return None
+    alone = rank == 0 and (_number(environ, "SLURM_STEP_NUM_TASKS") or 1) == 1
+    if alone and environ.get("SLURM_JOB_NAME") in INTERACTIVE_JOBS:
         return None
     # Of the step, where srun was given other numbers than the job.
     size = _named(environ, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS")

@@ -22,11 +22,12 @@ from lightning.pytorch.callbacks import Callback
 from shopsight import progress
 from shopsight.config.recipe import Recipe
 from shopsight.devices import pick_device, supports_channels_last
-from shopsight.errors import ConfigError, TrainingError
+from shopsight.errors import ConfigError, HeldFileError, TrainingError
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, write_history
 from shopsight.runs.run_folder import RunFolder
+from shopsight.text import command_line
 from shopsight.training.checkpoints import (
     CheckpointFiles,
     LastCheckpoint,
@@ -236,7 +237,21 @@ def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:
         module.average.swap(module.model)
     module.write_weights(run.final_weights_file)
     if module.history and module.trainer.is_global_zero:
+        _write_whole_history(module, run)
+
+
+def _write_whole_history(module: ClassifierTraining, run: RunFolder) -> None:
+    """Write what could not be written while a spreadsheet had the file open."""
+    try:
         write_history(run.metrics_file, module.history)
+    except HeldFileError as error:
+        resuming = command_line(["shopsight", "train", "--resume", run.path])
+        raise HeldFileError(
+            error.what,
+            where=error.where,
+            details=error.details,
+            fix=f"close it there, then {resuming}   (nothing is trained again)",
+        ) from error
 
 
 def _machines(recipe: Recipe, device: torch.device, own: WorkerRank) -> dict[str, Any]:

@@ -276,9 +276,11 @@ def _meet(world: World) -> distributed.Store:
             missing = [rank for rank in missing if not store.check([f"here/{rank}"])]
             time.sleep(POLL_S)
     except (RuntimeError, distributed.DistError) as error:
+        taken = host and "address already in use" in str(error).lower()
+        problem = "listen at" if taken else "reach rank 0 at"
         raise TrainingError(
-            f"rank {world.rank} of {world.size} cannot reach rank 0 at "
-            f"{world.address}:{world.port}",
+            f"rank {world.rank} of {world.size} cannot {problem} {world.address}:{world.port}"
+            f"{', which another program uses' if taken else ''}",
             details=[first_line(error)],
             fix="MASTER_ADDR and MASTER_PORT name the machine of rank 0 and a free port there",
         ) from error
