@@ -48,6 +48,33 @@ def count_text(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def is_unicode(text: str) -> bool:
+    r"""Whether a text can be written as UTF-8.
+
+    Python reads a file name that is not UTF-8, such as `caf\xe9` of an old archive, with halves of
+    surrogate pairs for the bytes that are not. Neither polars nor a file of text takes them.
+
+    >>> is_unicode("café"), is_unicode("caf\udce9")
+    (True, False)
+    """
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_unicode(text: str) -> str:
+    r"""The text with an escape for each character that UTF-8 cannot hold.
+
+    >>> as_unicode("caf\udce9")
+    'caf\\udce9'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def percent_text(value: float | None, digits: int = 1) -> str:
     """Write a fraction as a percentage; None and NaN as a dash.
 

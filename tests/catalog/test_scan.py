@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,3 +137,73 @@ def test_links_to_each_other_end(tmp_path: Path) -> None:
 def test_a_junction_counts_as_a_link(entry: dict[str, Any], wanted: bool) -> None:
     made: Any = SimpleNamespace(is_symlink=lambda: False, **entry)
     assert is_link(made) == wanted
+
+
+def copy_with_a_name_of_latin_1(source: Path, folder: Path) -> str:
+    r"""Copy an image to `caf\xe9.jpg`, as an old archive unpacks it, and give the path."""
+    path = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.copy(source, path)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    return path
+
+
+@pytest.mark.posix("a name that is not UTF-8")
+def test_an_image_whose_name_is_not_unicode_is_noted(tmp_path: Path, said: list[str]) -> None:
+    photos = make_products(tmp_path, per_class=2)
+    copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
+    catalog = open_catalog(photos.folder)
+    line = (
+        r"skipped, the name is not Unicode: 1 image, e.g. hat/caf\udce9.jpg "
+        "(rename it, and folders of such names)"
+    )
+    assert len(catalog) == photos.count
+    assert line in catalog.notes
+    assert line in said
+    report = audit(catalog)
+    report.write(tmp_path / "audit")
+    page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
+    assert r"1 image, e.g. hat/caf\udce9.jpg" in page
+
+
+@pytest.mark.posix("a name that is not UTF-8")
+def test_a_folder_whose_name_is_not_unicode_is_noted_or_refused(tmp_path: Path) -> None:
+    photos = make_products(tmp_path, per_class=2)
+    folder = Path(copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path))
+    folder.unlink()
+    (tmp_path / "hat").rename(folder)
+    catalog = open_catalog(photos.folder)
+    assert len(catalog) == photos.count - 2
+    assert any(r"not Unicode: 2 images, e.g. caf\udce9.jpg/" in line for line in catalog.notes)
+    with pytest.raises(CatalogError, match="the path is not Unicode") as raised:
+        open_catalog(folder)
+    assert raised.value.where == rf"{tmp_path}/caf\udce9.jpg"
+
+
+@pytest.mark.posix("a name that is not UTF-8")
+def test_a_folder_of_such_images_alone_says_so(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "photos", per_class=2)
+    source = next((Path(photos.folder) / "hat").iterdir())
+    copy_with_a_name_of_latin_1(source, tmp_path / "old")
+    with pytest.raises(CatalogError, match="this folder has no image files") as raised:
+        open_catalog(tmp_path / "old")
+    assert r"e.g. caf\udce9.jpg" in raised.value.details[0]
+
+
+@pytest.mark.posix("a name that is not UTF-8")
+def test_a_file_beside_a_table_whose_name_is_not_unicode_is_a_finding(tmp_path: Path) -> None:
+    photos = make_products(tmp_path, per_class=2)
+    copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
+    report = audit(open_catalog(photos.table))
+    assert [f.image for f in report.findings if f.kind == "unlisted-file"] == [r"hat/caf\udce9.jpg"]
+    report.write(tmp_path / "audit")
+
+
+@pytest.mark.posix("a name that is not UTF-8")
+def test_predict_reads_an_image_whose_name_is_not_unicode(tmp_path: Path) -> None:
+    make_products(tmp_path, per_class=2)
+    path = copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
+    found = prepare_inputs(str(tmp_path / "hat"), Preprocess(size_px=28), window=4, threads=1)
+    assert {image.source: image.error for image in found}[path] is None

@@ -74,6 +74,20 @@ def test_predictions_that_do_not_become_parquet_are_kept(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_what_utf8_cannot_hold_of_a_name_is_escaped(suffix: str, tmp_path: Path) -> None:
+    out = tmp_path / f"out{suffix}"
+    with recorded(out, top=1) as record:
+        record(Prediction("caf\udce9.jpg", ("hat",), (1.0,), ("hat",)))
+        record(Prediction("\udce9.jpg", error="\udce9.jpg: no bytes", reason="empty"))
+    read = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}[suffix]
+    table = read(out)
+    assert table["image"].to_list() == [r"caf\udce9.jpg", r"\udce9.jpg"]
+    assert table["label"].to_list() == ["hat", None]
+    assert table["error"].to_list()[1] == r"\udce9.jpg: no bytes"
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_a_block_that_fails_leaves_nothing(suffix: str, tmp_path: Path) -> None:
     def interrupted() -> None:
         with recorded(tmp_path / f"out{suffix}", top=1) as record:

@@ -249,7 +249,7 @@ def _about_others(scan: Scan) -> list[str]:
 def _no_images(scan: Scan, root: str) -> CatalogError:
     others = [f"{count} files with {suffix}" for suffix, count in scan.others.most_common()]
     return CatalogError(
-        "this folder has no image files", where=root, details=[*scan.denied_notes(), *others]
+        "this folder has no image files", where=root, details=[*scan.unread_notes(), *others]
     )
 
 

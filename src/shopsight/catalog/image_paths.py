@@ -17,7 +17,7 @@ from shopsight.catalog.columns import IMAGE_NAMES, as_text, canonical, ranked
 from shopsight.catalog.scan import is_image, is_litter
 from shopsight.errors import CatalogError
 from shopsight.paths import is_full, is_url, join, parent_of
-from shopsight.text import counted, listed
+from shopsight.text import as_unicode, counted, listed
 
 SAMPLED_ROWS = 50
 MAX_FOLDERS = 50
@@ -368,7 +368,7 @@ def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
             continue
         listing = folders.listing(join(root, head))
         files = {name for key, name in listing.files.items() if key == name and is_image(name)}
-        left += [head + name for name in files - names]
+        left += [as_unicode(head + name) for name in files - names]
     return tuple(sorted(left))
 
 

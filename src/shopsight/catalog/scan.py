@@ -15,7 +15,7 @@ from shopsight.errors import CatalogError
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.paths import is_url
 from shopsight.progress import task
-from shopsight.text import counted, listed
+from shopsight.text import as_unicode, counted, is_unicode, listed
 
 # What operating systems, cameras and archives leave on cards, drives and shares, in lower case.
 LITTER = frozenset(
@@ -44,6 +44,8 @@ class Scan:
         containers: IDX files directly in the folder.
         litter: number of files and folders that a system left behind, by name; skipped.
         denied: folders that may not be read, with the reason; skipped.
+        not_unicode: files with the suffix of an image whose path cannot be written as UTF-8, so
+            that no table can name them; not in `images`.
     """
 
     images: list[str]
@@ -52,13 +54,24 @@ class Scan:
     containers: list[str]
     litter: Counter[str] = field(default_factory=Counter)
     denied: list[str] = field(default_factory=list)
+    not_unicode: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """What was skipped without having been looked at, a line each; empty mostly."""
         if not self.litter:
-            return self.denied_notes()
+            return self.unread_notes()
         names = listed([name for name, _ in self.litter.most_common()])
         line = f"skipped, left behind by a system: {self.litter.total():,} ({names})"
+        return [line, *self.unread_notes()]
+
+    def unread_notes(self) -> list[str]:
+        """A line about images that no table can name, and one about folders that are closed."""
+        if not self.not_unicode:
+            return self.denied_notes()
+        line = (
+            f"skipped, the name is not Unicode: {counted(len(self.not_unicode), 'image')}, "
+            f"e.g. {as_unicode(self.not_unicode[0])} (rename it, and folders of such names)"
+        )
         return [line, *self.denied_notes()]
 
     def denied_notes(self) -> list[str]:
@@ -110,6 +123,7 @@ def scan_folder(folder: str) -> Scan:
     else:
         _scan_local(folder, found)
     found.images.sort()
+    found.not_unicode.sort()
     return found
 
 
@@ -154,13 +168,14 @@ def _entries(folder: str, prefix: str, found: Scan) -> Sequence[os.DirEntry[str]
         reason = error.strerror or str(error)
         if not prefix:
             raise CatalogError(reason, where=folder) from error
-        found.denied.append(f"{prefix.rstrip('/')} ({reason})")
+        found.denied.append(f"{as_unicode(prefix.rstrip('/'))} ({reason})")
         return []
 
 
 def _is_skipped(name: str, found: Scan) -> bool:
     if is_litter(name):
-        found.litter[f"{APPLE_DOUBLE}*" if name.startswith(APPLE_DOUBLE) else name] += 1
+        kind = f"{APPLE_DOUBLE}*" if name.startswith(APPLE_DOUBLE) else as_unicode(name)
+        found.litter[kind] += 1
         return True
     return name.startswith(".")
 
@@ -209,7 +224,10 @@ def _scan_remote(url: str, found: Scan) -> None:
 
 def _add(found: Scan, prefix: str, name: str) -> None:
     if is_image(name):
-        found.images.append(prefix + name)
+        path = prefix + name
+        (found.images if is_unicode(path) else found.not_unicode).append(path)
+    elif not is_unicode(name):
+        found.others[as_unicode(Path(name).suffix.lower()) or "no suffix"] += 1
     elif not prefix and is_table(name):
         found.tables.append(name)
     elif is_container(name) and not prefix:

@@ -21,7 +21,7 @@ from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
-from shopsight.text import command_line
+from shopsight.text import as_unicode, command_line, is_unicode
 
 
 def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
@@ -36,8 +36,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         The catalog; its `notes`, which `shopsight.progress` got too, list what was guessed.
 
     Raises:
-        CatalogError: there is nothing there, it cannot be read as images with labels, or an
-            option does not go with it.
+        CatalogError: there is nothing there, its path is not Unicode, it cannot be read as images
+            with labels, or an option does not go with it.
         SourceError: a named data set is neither on this machine nor can it be fetched.
     """
     read = read or ReadOptions()
@@ -47,10 +47,13 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         catalog = _with_columns(data, read)
     else:
         known = 0
+        for given in (data, read.root, read.images_root):
+            _refuse_not_unicode("" if given is None else str(given))
         catalog = _open(str(data), read)
         if catalog.root:
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=paths.full(catalog.root))
+    _refuse_not_unicode(catalog.root)
     catalog = _apply_label_options(catalog, read.drop, read.label_map)
     for line in catalog.notes[known:]:
         notify(line)
@@ -198,6 +201,16 @@ def _apply_label_options(
     unknown = [label for label in drop if label not in before and label not in made]
     catalog = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
     return drop_labels(catalog, after)
+
+
+def _refuse_not_unicode(path: str) -> None:
+    """Refuse a path that no table, cache or report could name."""
+    if not is_unicode(path):
+        raise CatalogError(
+            "the path is not Unicode (UTF-8)",
+            where=as_unicode(path),
+            fix="rename the file or folder that has escapes (such as \\udce9) in its name above",
+        )
 
 
 def _not_there(data: str) -> CatalogError:

@@ -146,6 +146,8 @@ def _files(path: str | Path) -> Iterator[str | Path]:
         scan = scan_folder(str(path))
         for line in scan.denied_notes():
             notify(line)
-        yield from (str(Path(path) / name) for name in scan.images)
+        # A name that no table takes is good enough for opening the file.
+        names = sorted([*scan.images, *scan.not_unicode]) if scan.not_unicode else scan.images
+        yield from (str(Path(path) / name) for name in names)
     else:
         yield path

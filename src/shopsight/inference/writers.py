@@ -18,6 +18,7 @@ from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.safe_names import is_safe, safe_name
+from shopsight.text import as_unicode
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -47,12 +48,13 @@ def check_suffix(path: Path | str) -> Path:
 
 @contextmanager
 def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
-    """Write each prediction that the block passes on to `path`, in constant memory.
+    r"""Write each prediction that the block passes on to `path`, in constant memory.
 
     The file appears when the block ends without an error. CSV has the columns image, label,
     probability, label_2, probability_2, ... , predicted_labels (joined by "|") and error; Parquet
     and JSON lines have the lists labels and probabilities, best first, and predicted_labels. Text
-    is UTF-8 without a mark at its start, and lines end in a line feed on every system.
+    is UTF-8 without a mark at its start, and lines end in a line feed on every system. What UTF-8
+    cannot hold of a file's name is escaped (`caf\udce9.jpg`).
 
     Args:
         path: The file; its suffix is the format.
@@ -74,7 +76,8 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
             with temporary.open("w", encoding="utf-8", newline="\n") as file:
                 yield _lines_recorder(file)
         else:
-            lines = temporary.with_name(temporary.name + ".lines")
+            # No longer than the temporary name, for which there is room.
+            lines = temporary.with_suffix(".json")
             kept = False
             try:
                 with lines.open("w", encoding="utf-8", newline="\n") as file:
@@ -128,9 +131,17 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def _unicode_row(prediction: Prediction) -> dict[str, Any]:
+    """`as_row`, with escapes where the name of a file is not Unicode."""
+    row = as_row(prediction)
+    error = row["error"]
+    escaped = None if error is None else as_unicode(error)
+    return row | {"image": as_unicode(row["image"]), "error": escaped}
+
+
 def _lines_recorder(file: IO[str]) -> Recorder:
     def record(prediction: Prediction) -> None:
-        file.write(json.dumps(as_row(prediction), ensure_ascii=False) + "\n")
+        file.write(json.dumps(_unicode_row(prediction), ensure_ascii=False) + "\n")
 
     return record
 
@@ -143,7 +154,7 @@ def _csv_recorder(file: IO[str], top: int) -> Recorder:
     writer.writerow(["image", "label", "probability", *names, "predicted_labels", "error"])
 
     def record(prediction: Prediction) -> None:
-        row = as_row(prediction)
+        row = _unicode_row(prediction)
         pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
         cells = [cell for pair in pairs for cell in pair]
         cells += [""] * (2 * top - len(cells))
