@@ -17,7 +17,7 @@ from shopsight.files import (
     atomic_folder,
     cache_folder,
     cache_folder_is_chosen,
-    check_path_length,
+    check_output_path,
     human_bytes,
     read_json,
     use_cache_dir,
@@ -210,9 +210,9 @@ def test_paths_that_windows_cannot_open_are_refused_before_work(
 ) -> None:
     monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
     folder = tmp_path / ("d" * (200 - len(str(tmp_path))))
-    check_path_length(folder, reserve=58)
+    check_output_path(folder, reserve=58)
     with pytest.raises(WriteError, match="would have paths of 260 characters"):
-        check_path_length(folder, reserve=59)
+        check_output_path(folder, reserve=59)
     entered = False
     long = folder / ("f" * (261 - len(str(folder)) - 1))
     message = "the path has 261 characters; Windows opens 259"
@@ -324,9 +324,9 @@ def test_a_short_name_needs_room_for_its_temporary_one(
 ) -> None:
     monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
     folder = tmp_path / ("d" * (230 - len(str(tmp_path)) - 1))
-    check_path_length(folder / "a.csv")
+    check_output_path(folder / "a.csv")
     with pytest.raises(WriteError, match="would have paths of 260 characters"):
-        check_path_length(folder.with_name(folder.name + "d") / "a.csv")
+        check_output_path(folder.with_name(folder.name + "d") / "a.csv")
 
 
 @pytest.mark.posix("/dev/full")
@@ -344,3 +344,43 @@ def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "full" / "inside").is_dir()
     held_files.remove_empty_folder(tmp_path / "full" / "inside")
     assert not (tmp_path / "full" / "inside").exists()
+
+
+@pytest.mark.parametrize("name", ["aux", "o:ut", "nul", "con.csv", "a?.csv", "b/aux/a.csv", "hat."])
+def test_names_that_windows_does_not_take_are_refused_before_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopsight.files.limits_names", lambda: True)
+    with pytest.raises(WriteError, match="Windows takes no file or folder of the name") as raised:
+        check_output_path(tmp_path / name)
+    assert str(raised.value.fix).startswith("give another name")
+    entered = False
+    with pytest.raises(WriteError), atomic_file(tmp_path / name):
+        entered = True
+    assert not entered
+    assert not list(tmp_path.iterdir())
+    check_output_path(Path("..") / ".cache" / "out.csv")
+
+
+@pytest.mark.parametrize("winerror", [123, 206, 267])
+def test_what_windows_answers_to_a_name_leads_to_another_name(
+    winerror: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
+    with pytest.raises(WriteError, match="this system takes no such name") as raised:
+        write_json(tmp_path / "a.json", 1)
+    (kept,) = tmp_path.iterdir()
+    assert raised.value.fix == f"rename {kept.name}, but not to a.json"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(WriteError, match="the folder cannot be made") as raised:
+        write_json(tmp_path / "file" / "below" / "a.json", 1)
+    assert raised.value.where == str(tmp_path / "file" / "below")
+
+
+def test_an_output_path_must_be_unicode(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="not Unicode") as raised:
+        check_output_path(tmp_path / "caf\udce9", reserve=1)
+    assert raised.value.where == rf"{tmp_path}{os.sep}caf\udce9"

@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shopsight import safe_names
-from shopsight.safe_names import LONGEST_BYTES, is_safe, safe_name, unique_names
+from shopsight.safe_names import (
+    LONGEST_BYTES,
+    is_safe,
+    is_windows_name,
+    numbered_name,
+    safe_name,
+    unique_names,
+)
 
 RESERVED = (
     "CON",
@@ -140,3 +147,25 @@ def test_this_machine_takes_it(tmp_path_factory: pytest.TempPathFactory, text: s
     folder = tmp_path_factory.mktemp("names", numbered=True) / name
     folder.mkdir()
     assert [path.name for path in Path(folder.parent).iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        *(
+            (name, False)
+            for name in ("aux", "NUL", "con.csv", "com1", "a?.csv", "o:ut", "hat.", "b ")
+        ),
+        *((name, True) for name in (".cache", "auxiliary", "console.csv", "100%", "com.csv", "é")),
+    ],
+)
+def test_names_that_windows_takes(name: str, taken: bool) -> None:
+    assert is_windows_name(name) == taken
+
+
+def test_a_numbered_name_is_no_longer_than_file_systems_take() -> None:
+    for name in ("a" * 251 + ".jpg", "é" * 125 + ".jpg", "\udce9" * 83 + ".jpg"):
+        numbered = numbered_name(name, 12)
+        assert numbered.endswith("-12.jpg")
+        assert 250 < len(numbered.encode("utf-8", "surrogatepass")) <= 255
+    assert numbered_name("photo.jpg", 2) == "photo-2.jpg"

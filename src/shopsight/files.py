@@ -21,11 +21,14 @@ from shopsight.held_files import (
     SWITCH_ON_LONG_PATHS,
     flush,
     is_held,
+    limits_names,
     longest_path,
     remove_file,
     remove_folder,
     replace,
 )
+from shopsight.safe_names import is_windows_name
+from shopsight.text import as_unicode, is_unicode
 
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
 # Files that are being written, or that a killed process left behind; scans skip hidden names.
@@ -34,6 +37,11 @@ PART_DIGITS = 12
 PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
 LONGEST_CACHED_NAME = 80
 """Characters of the longest path of decoded images and features within the cache, and some more."""
+# Windows' answers to a name that it does not take: its syntax, its length, its folder.
+_NAME_WINERRORS = {123, 206, 267}
+_OTHER_NAME = (
+    'give another name: without < > : " / \\ | ? * and none of con, prn, aux, nul, com1, lpt1'
+)
 # What libraries in Rust write in place of an error number: of a full disk, of a spent quota.
 _FULL_DISK_CODES = (39, 112) if ON_WINDOWS else (errno.ENOSPC, errno.EDQUOT)
 
@@ -59,12 +67,12 @@ def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
 
     Raises:
         HeldFileError: Another program has `path` open.
-        WriteError: The disk is full; the path is too long for Windows; or `path` cannot be
-            replaced for another reason.
+        WriteError: The disk is full; the path is too long for Windows, or it takes no such name;
+            or the folder cannot be made, or `path` not be replaced, for another reason.
     """
     path = Path(path)
-    check_path_length(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_path(path)
+    _make_folder(path.parent)
     part = _part_beside(path)
     written = False
     try:
@@ -119,8 +127,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         WriteError: As `atomic_file`'s.
     """
     path = Path(path)
-    check_path_length(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_path(path)
+    _make_folder(path.parent)
     part = _part_beside(path)
     part.mkdir()
     written = False
@@ -172,19 +180,48 @@ def _put_back(old: Path, path: Path, part: Path, reason: OSError) -> None:
         ) from reason
 
 
-def check_path_length(path: Path, *, reserve: int = 0) -> None:
-    """Refuse a path that this system cannot open; only Windows has such a limit.
+def check_output_path(path: Path, *, reserve: int = 0) -> None:
+    """Refuse, before any work, a file or folder that cannot be written or that nothing can name.
 
     Args:
-        path: A file or folder.
+        path: A file, or with `reserve` a folder.
         reserve: Characters that will be added to it: of the longest name below a folder.
 
     Raises:
-        WriteError: It is too long.
+        WriteError: It is too long for Windows, or a name that it does not take; or its name is not
+            Unicode, so that no report or table could have it.
     """
+    if not is_unicode(str(path)):
+        raise WriteError(
+            "the path is not Unicode (UTF-8)", where=as_unicode(str(path)), fix="give another name"
+        )
+    _check_path(path, reserve=reserve)
+
+
+def _check_path(path: Path, *, reserve: int = 0) -> None:
+    _check_names(path)
+    _check_length(path, reserve)
+
+
+def _check_names(path: Path) -> None:
+    if not limits_names():
+        return
+    parts = path.parts[1:] if path.anchor else path.parts
+    for part in parts:
+        if part != ".." and not is_windows_name(part):
+            raise WriteError(
+                f"Windows takes no file or folder of the name {part!r}",
+                where=str(path),
+                fix=_OTHER_NAME,
+            )
+
+
+def _check_length(path: Path, reserve: int) -> None:
     most = longest_path()
     absolute = path.absolute()
-    # A short name is first written under a temporary one.
+    # A short name is first written under a temporary one, in a folder or beside a file.
+    if reserve:
+        reserve = max(reserve, 1 + PART_LENGTH)
     beside = len(str(absolute.parent)) + 1 + PART_LENGTH
     length = max(len(str(absolute)) + reserve, beside)
     if most is not None and length > most:
@@ -197,6 +234,24 @@ def check_path_length(path: Path, *, reserve: int = 0) -> None:
             f"2. switch on long paths, as administrator:\n"
             f"   {SWITCH_ON_LONG_PATHS}",
         )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        WriteError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"the folder cannot be made: {error.strerror or type(error).__name__}",
+            where=str(folder),
+            fix=_OTHER_NAME
+            if _is_about_name(error)
+            else "give another folder, or one that you may write in",
+        ) from error
 
 
 @contextmanager
@@ -234,12 +289,28 @@ def _not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
         f"it could not be replaced: {reason}",
         where=str(path),
         details=[] if part is None else [f"what was to be written is in {part}"],
-        fix=first if part is None else f"{first}, then rename {part.name} to {path.name}",
+        fix=_next_step(path, part, error, first),
     )
+
+
+def _next_step(path: Path, part: Path | None, error: OSError, first: str) -> str:
+    if part is None:
+        return first
+    if _is_about_name(error):
+        return f"rename {part.name}, but not to {path.name}"
+    return f"{first}, then rename {part.name} to {path.name}"
+
+
+def _is_about_name(error: OSError) -> bool:
+    """Whether the system takes no file or folder of this name, wherever it is and whoever asks."""
+    about_name = getattr(error, "winerror", None) in _NAME_WINERRORS
+    return about_name or error.errno == errno.ENAMETOOLONG
 
 
 def _obstacle(path: Path, error: OSError) -> tuple[type[WriteError], str, str]:
     """The class of the error, why `path` was not replaced, and what to do about it."""
+    if _is_about_name(error):
+        return WriteError, "this system takes no such name", _OTHER_NAME
     if not is_held(error):
         return WriteError, error.strerror or type(error).__name__, "move it away"
     if path.is_file() and not path.stat().st_mode & stat.S_IWUSR:
@@ -328,7 +399,7 @@ def check_cache_path() -> None:
     Raises:
         WriteError: They would.
     """
-    check_path_length(cache_folder(), reserve=LONGEST_CACHED_NAME)
+    check_output_path(cache_folder(), reserve=LONGEST_CACHED_NAME)
 
 
 def cache_folder_is_chosen() -> bool:

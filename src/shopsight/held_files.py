@@ -105,6 +105,11 @@ def _flush_descriptor(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def limits_names() -> bool:
+    """Whether some names cannot be given to files here, such as `aux` and `a?.csv`."""
+    return ON_WINDOWS
+
+
 def longest_path() -> int | None:
     """The most characters that a path may have here; None where there is no such limit to mind."""
     return LONGEST_WINDOWS_PATH if long_paths_enabled() is False else None

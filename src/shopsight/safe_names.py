@@ -7,6 +7,7 @@ on Windows and macOS `Shirt` and `shirt` are one folder.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ Windows programs open."""
 
 # What some file system refuses in a name or at its ends, and the escape character itself.
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^[. ]|[. ]$')
+_REFUSED_BY_WINDOWS = re.compile(r'[/\\:*?"<>|\x00-\x1f]|[. ]$')
 # Devices of DOS: Windows opens them whatever follows the first dot.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 _LONGEST_ENTRY_BYTES = 255
@@ -73,6 +75,25 @@ def unique_names(texts: Iterable[str]) -> dict[str, str]:
             used.add(_key(name))
         names[text] = name
     return names
+
+
+def numbered_name(name: str, number: int) -> str:
+    """The name of a file with a number before its suffix; no longer than file systems take.
+
+    >>> numbered_name("photo.jpg", 2)
+    'photo-2.jpg'
+    """
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    end = f"-{number}{suffix}"
+    room = _LONGEST_ENTRY_BYTES - len(_bytes(end))
+    while stem and len(_bytes(stem)) > room:
+        stem = stem[:-1]
+    return stem + end
+
+
+def is_windows_name(name: str) -> bool:
+    """Whether Windows takes a part of a path as it is: no device of DOS, no `a?`, no `hat.`."""
+    return not (_REFUSED_BY_WINDOWS.search(name) or _DEVICE.match(name))
 
 
 def _numbered(name: str, used: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import WriteError
-from shopsight.files import use_cache_dir
-from tests.helpers import ProductPhotos
+from shopsight.files import PART_LENGTH, use_cache_dir
+from tests.helpers import ProductPhotos, make_products
 
 MISSING = "no-such-data"
 NETS = ["shopsight:fashion_cnn", "shopsight:squeezenet"]
@@ -59,3 +60,25 @@ def test_a_cache_folder(product_photos: ProductPhotos, tmp_path: Path) -> None:
         api.train(catalog, out=tmp_path / "run")
     assert raised.value.where == str(padded(tmp_path, 200))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_runs_before_a_refusal_whatever_the_length(tmp_path: Path) -> None:
+    """At each length around the limit, a command refuses at once or writes all its files."""
+    photos = make_products(tmp_path / "photos", per_class=4)
+    for length in range(222, 234):
+        out = padded(tmp_path, length)
+        fits = length + 1 + PART_LENGTH <= 259
+        with nullcontext() if fits else pytest.raises(WriteError, match="would have paths of"):
+            # Were anything looked at before, the missing DATA would be the error.
+            api.audit(photos.folder if fits else MISSING, out=out)
+        assert out.exists() == fits
+    for suffix, added in ((".csv", len("about.json") - len("csv")), (".parquet", 0)):
+        for length in range(259 - added - 2, 259 + 3):
+            out = padded(tmp_path, length - len(suffix)).with_suffix(suffix)
+            fits = length + added <= 259
+            if fits and len(out.name) <= 240:
+                api.split(photos.folder, out=out)
+            elif not fits:
+                with pytest.raises(WriteError, match="Windows opens 259"):
+                    api.split(MISSING, out=out)
+                assert not out.exists()

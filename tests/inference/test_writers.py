@@ -140,3 +140,18 @@ def test_images_are_sorted_by_label_and_never_overwritten(tmp_path: Path) -> Non
     found = {path.name: path.read_bytes() for path in (folder / "hats%2Fcaps").iterdir()}
     assert found == {"photo.jpg": b"one", "photo-2.jpg": b"two"}
     assert sort_into(folder, PREDICTIONS[2], NAMES) is None
+
+
+def test_a_long_name_is_shortened_for_its_number(tmp_path: Path) -> None:
+    name = "a" * 251 + ".jpg"
+    for number, content in enumerate((b"one", b"two", b"three")):
+        source = tmp_path / str(number) / name
+        source.parent.mkdir()
+        source.write_bytes(content)
+        sort_into(tmp_path / "out", Prediction(str(source), ("aux",), (1.0,), ("aux",)), NAMES)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out" / "%61ux").iterdir()}
+    assert found == {
+        name: b"one",
+        "a" * 249 + "-2.jpg": b"two",
+        "a" * 249 + "-3.jpg": b"three",
+    }

@@ -41,6 +41,8 @@ CHECKS: tuple[Check, ...] = (
 """The checks that an audit makes."""
 
 FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE = "findings.csv", "audit.json", "audit.html"
+REPORT_FILES = (FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE)
+"""What `AuditReport.write` writes."""
 
 # audit.json has this many findings of each kind; findings.csv has them all.
 _JSON_FINDINGS_PER_KIND = 200

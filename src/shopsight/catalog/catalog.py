@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from shopsight import paths
 from shopsight.errors import CatalogError
-from shopsight.files import atomic_file, read_json, write_json
+from shopsight.files import atomic_file, check_output_path, read_json, write_json
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -172,13 +172,14 @@ class Catalog:
 
         Raises:
             CatalogError: the suffix is another one.
+            WriteError: the file, or the one beside it, cannot be written.
         """
-        path = Path(path)
+        path = check_catalog_file(path)
         about = {"name": self.name, "synthetic": self.synthetic, **_root_record(self.root, path)}
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
-        elif path.suffix in {".csv", ".tsv"}:
+        else:
             table = self.table
             if self.multilabel:
                 about["label_separator"] = separator = _free_separator(self.labels)
@@ -186,12 +187,6 @@ class Catalog:
             with atomic_file(path) as part:
                 table.write_csv(part, separator="\t" if path.suffix == ".tsv" else ",")
             write_json(about_path(path), about)
-        else:
-            raise CatalogError(
-                f"cannot write a catalog as {path.suffix or 'a file without suffix'!r}",
-                where=str(path),
-                fix="name a .csv or .parquet file",
-            )
 
     @classmethod
     def read(cls, path: Path | str) -> Catalog:
@@ -247,6 +242,27 @@ class Catalog:
         )
         hot[pairs["row"].to_numpy(), codes.to_numpy()] = 1.0
         return hot
+
+
+def check_catalog_file(path: Path | str) -> Path:
+    """Refuse, before any work, a file that `Catalog.write` cannot write.
+
+    Raises:
+        CatalogError: the suffix is not .parquet, .csv or .tsv.
+        WriteError: the path, or that of the file beside it, is too long or has a name that this
+            system does not take.
+    """
+    path = Path(path)
+    if path.suffix not in {".parquet", ".csv", ".tsv"}:
+        raise CatalogError(
+            f"cannot write a catalog as {path.suffix or 'a file without suffix'!r}",
+            where=str(path),
+            fix="name a .csv or .parquet file",
+        )
+    check_output_path(path)
+    if path.suffix != ".parquet":
+        check_output_path(about_path(path))
+    return path
 
 
 def about_path(csv: Path) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from shopsight.audit.audit import PAGE_FILE, AuditReport
+from shopsight.audit.audit import REPORT_FILES, AuditReport
 from shopsight.audit.audit import audit as audit_catalog
 from shopsight.audit.findings import KINDS, FindingKind
 from shopsight.audit.gate import FIXABLE
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
-from shopsight.files import check_path_length
+from shopsight.files import check_output_path
 from shopsight.read_options import ReadOptions
 
 FINDING_KINDS: Mapping[str, FindingKind] = KINDS
@@ -39,7 +39,7 @@ def audit(
         CatalogError: DATA cannot be read as images with labels.
     """
     if out is not None:
-        check_path_length(Path(out), reserve=len(PAGE_FILE) + 1)
+        check_output_path(Path(out), reserve=1 + max(map(len, REPORT_FILES)))
     report = audit_catalog(open_catalog(data, read), threads=threads)
     if out is not None:
         report.write(out)

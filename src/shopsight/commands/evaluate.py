@@ -12,7 +12,7 @@ from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
 from shopsight.evaluation.score import Evaluation
-from shopsight.files import check_path_length
+from shopsight.files import check_output_path
 from shopsight.inference.load import load
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
@@ -69,7 +69,7 @@ def _evaluate_on(
     catalog: Catalog, model: str | Path, *, split: str, out: str | Path | None, device: str
 ) -> Evaluation:
     if out is not None:
-        check_path_length(Path(out))
+        check_output_path(Path(out))
     part = split if "split" in catalog.table.columns else "all"
     predictor = load(model, device=device)
     evaluation = score_catalog(predictor, catalog, split=part, run=run_of(model))

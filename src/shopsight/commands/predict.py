@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from shopsight import progress
-from shopsight.errors import SHOWN_DETAILS, WriteError
-from shopsight.files import check_path_length
+from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
+from shopsight.files import check_output_path
 from shopsight.inference.inputs import ImageInputs
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
@@ -57,14 +57,14 @@ def predict(
         WriteError: `out` cannot be written, or images could not be copied; all others were.
     """
     if out is not None:
-        check_path_length(check_suffix(out))
+        check_output_path(check_suffix(out))
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
     folder_names = unique_names(predictor.labels)
     if sort_into is not None:
         longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2
-        check_path_length(Path(sort_into), reserve=longest)
+        check_output_path(Path(sort_into), reserve=longest)
     return _written(predictions, top=top, out=out, sort_into=sort_into, folder_names=folder_names)
 
 
@@ -95,10 +95,10 @@ def _written(
             if sort_into is not None:
                 try:
                     copy_into(sort_into, prediction, folder_names)
-                except WriteError as error:
+                except (ShopsightError, OSError) as error:
                     # One image must not cost the predictions of all others.
                     failed += 1
-                    shown += [f"{error.where}: {error.what}"][: SHOWN_DETAILS - len(shown)]
+                    shown += [_why_not_copied(prediction, error)][: SHOWN_DETAILS - len(shown)]
             yield prediction
     if failed:
         raise WriteError(
@@ -107,3 +107,9 @@ def _written(
             details=shown,
             fix="run the same command again when that is settled; copies that are there stay",
         )
+
+
+def _why_not_copied(prediction: Prediction, error: ShopsightError | OSError) -> str:
+    if isinstance(error, ShopsightError):
+        return f"{error.where}: {error.what}"
+    return f"{prediction.source}: {error.strerror or error}"

@@ -8,10 +8,9 @@ from pathlib import Path
 from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS
 from shopsight.audit.gate import gate
-from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.catalog import Catalog, check_catalog_file
 from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
 from shopsight.datasets.open import open_catalog
-from shopsight.files import check_path_length
 from shopsight.read_options import ReadOptions
 
 
@@ -55,7 +54,7 @@ def split(
         SplitError: a class cannot be in every part.
     """
     if out is not None:
-        check_path_length(Path(out))
+        check_catalog_file(out)
     catalog = open_catalog(data, read)
     report = audit(catalog)
     # Nothing is trained here: the split report names what leaks, and `train` refuses it.

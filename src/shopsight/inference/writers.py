@@ -17,7 +17,7 @@ from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
-from shopsight.safe_names import is_safe, safe_name
+from shopsight.safe_names import is_safe, numbered_name, safe_name
 from shopsight.text import as_unicode
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -197,7 +197,7 @@ def sort_into(
     while target.exists():
         if target.read_bytes() == content:
             return target
-        target = subfolder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        target = subfolder / numbered_name(name, number)
         number += 1
     with atomic_file(target, keep=False) as temporary:
         temporary.write_bytes(content)

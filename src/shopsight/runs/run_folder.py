@@ -32,7 +32,7 @@ from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE, library_versions
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
-from shopsight.files import check_path_length, read_json, write_json, write_text
+from shopsight.files import check_output_path, read_json, write_json, write_text
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.text import command_line
 
@@ -183,7 +183,7 @@ class RunFolder:
         Raises:
             WriteError: They would.
         """
-        check_path_length(self.path, reserve=LONGEST_NAME)
+        check_output_path(self.path, reserve=LONGEST_NAME)
 
     def exists(self) -> bool:
         """Whether the folder holds a run of any version."""
