@@ -81,3 +81,38 @@ def test_how_systems_report_a_closed_pipe() -> None:
     assert streams.is_closed_pipe(invalid) == (os.name == "nt")
     assert not streams.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument", "a:b.csv"))
     assert not streams.is_closed_pipe(OSError(errno.ENOSPC, "No space left on device"))
+
+
+@pytest.mark.posix("/dev/full")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", [["recipes"], ["recipes", "--json"], ["--version"], ["--help"]])
+def test_a_full_disk_under_stdout_is_named(words: list[str], buffered: bool) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "shopsight", *words],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[0] == "error: stdout: the disk is full"
+    assert b"bug" not in done.stderr
+
+
+@pytest.mark.posix("the shell's >&-")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_without_stdout_or_stderr_the_work_is_done(
+    closed: str, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    shopsight = f'"{sys.executable}" -m shopsight'
+    command = f'{shopsight} audit "{product_photos.folder}" --out "{tmp_path / "out"}" {closed}'
+    done = subprocess.run(command, shell=True, check=False, capture_output=True)
+    assert done.returncode in {0, 1}
+    assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["name"]
+    assert b"Error" not in done.stderr
+    missing = subprocess.run(
+        f"{shopsight} audit no-such-data {closed}", shell=True, check=False, capture_output=True
+    )
+    assert missing.returncode == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ from shopsight.cli import (
 )
 from shopsight.errors import ShopsightError
 
+MISTAKE = 2
 BUG = 70
 DEBUG = "--debug"
 
@@ -92,11 +94,12 @@ app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    streams.open_missing()
     streams.use_utf8()
     try:
         _run(given)
     finally:
-        streams.flush()
+        _end_if_full(streams.flush())
 
 
 def _run(given: Sequence[str]) -> None:
@@ -106,25 +109,37 @@ def _run(given: Sequence[str]) -> None:
         app(args=[word for word in given if word != DEBUG], prog_name="shopsight")
     except ShopsightError as error:
         _show_traceback(debug)
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        streams.report(f"error: {error}")
+        sys.exit(MISTAKE)
     except Exception as error:
         if isinstance(error, OSError) and streams.is_closed_pipe(error):
             sys.exit(1)
+        if isinstance(error, OSError) and streams.is_full_disk(error):
+            _end_if_full(streams.flush(probe=True))
         _show_traceback(debug)
-        sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
+        streams.report(f"error: {type(error).__name__}: {error}")
         if not debug:
-            sys.stderr.write(
-                f"  this is a bug of shopsight: the same command with {DEBUG} shows where\n"
+            streams.report(
+                f"  this is a bug of shopsight: the same command with {DEBUG} shows where"
             )
         sys.exit(BUG)
+
+
+def _end_if_full(full: Sequence[str]) -> None:
+    if full:
+        streams.report(
+            f"error: {' and '.join(full)}: the disk is full\n"
+            "  fix: free some space, or print to another disk; files that were written are whole"
+        )
+        sys.exit(MISTAKE)
 
 
 def _show_traceback(wanted: bool) -> None:
     if wanted:
         import traceback
 
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
 
 
 if __name__ == "__main__":

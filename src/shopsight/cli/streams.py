@@ -10,6 +10,17 @@ from contextlib import suppress
 from typing import TextIO
 
 
+def open_missing() -> None:
+    """Let what is printed go nowhere where there is no stdout or stderr: `>&-`, and pythonw.
+
+    Python has None in their place then, which has no `write`.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Open until the program ends, as the stream would be.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def use_utf8() -> None:
     r"""Write UTF-8 to pipes and files, and let no character end the command.
 
@@ -23,15 +34,34 @@ def use_utf8() -> None:
         stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
-def flush() -> None:
-    """Write out what is buffered; a reader that is gone (`| head`) is not an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is None:
-            continue
+def flush(*, probe: bool = False) -> list[str]:
+    """Write out what is buffered; a reader that is gone (`| head`) is not an error.
+
+    Args:
+        probe: write an empty line to stdout first: without a buffer (PYTHONUNBUFFERED) nothing else
+            shows whether the error of a full disk was about stdout or about another file.
+
+    Returns:
+        Which of "stdout" and "stderr" is a file on a full disk; the rest of it is given up.
+    """
+    full = []
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         try:
+            if probe and name == "stdout":
+                stream.write("\n")
             stream.flush()
-        except OSError:
+        except OSError as error:
+            if is_full_disk(error):
+                full.append(name)
             _discard(stream)
+    return full
+
+
+def report(text: str) -> None:
+    """Print a line on stderr; where that is not possible, nobody can be reached."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
 
 
 def is_closed_pipe(error: OSError) -> bool:
@@ -40,6 +70,11 @@ def is_closed_pipe(error: OSError) -> bool:
     return error.errno == errno.EPIPE or (
         os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
     )
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether a disk had no room for what was written."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _discard(stream: TextIO) -> None:
