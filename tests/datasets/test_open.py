@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import CatalogError
+from shopsight.errors import CatalogError, WriteError
 from shopsight.images.decode import decode, read_bytes
 from shopsight.read_options import ReadOptions
-from tests.helpers import ProductPhotos
+from tests.helpers import ProductPhotos, make_products
 
 
 def test_a_folder_per_class(product_photos: ProductPhotos, said: list[str]) -> None:
@@ -182,3 +183,18 @@ def test_targets_of_an_opened_catalog(product_photos: ProductPhotos) -> None:
     catalog = open_catalog(product_photos.table)
     assert isinstance(catalog, Catalog)
     assert np.bincount(catalog.targets(catalog.labels)).tolist() == [20, 20, 20]
+
+
+def test_results_do_not_go_into_the_folder_of_the_images(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "photos", per_class=2)
+    before = sorted(Path(photos.folder).rglob("*"))
+    around = Path(photos.folder) / "hat" / ".."
+    for data, out in ((photos.folder, photos.folder), (photos.table, around)):
+        with pytest.raises(WriteError, match="this is the folder of the images") as raised:
+            api.audit(data, out=out)
+        assert raised.value.where == str(out)
+    with pytest.raises(WriteError, match="this is the folder of the images"):
+        api.train(photos.folder, out=photos.folder)
+    assert sorted(Path(photos.folder).rglob("*")) == before
+    api.audit(photos.folder, out=Path(photos.folder) / "results")
+    assert len(open_catalog(photos.folder)) == photos.count

@@ -10,7 +10,7 @@ from shopsight.audit.audit import audit as audit_catalog
 from shopsight.audit.findings import KINDS, FindingKind
 from shopsight.audit.gate import FIXABLE
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog
+from shopsight.datasets.open import open_catalog, refuse_output_among_images
 from shopsight.files import check_output_path
 from shopsight.read_options import ReadOptions
 
@@ -37,10 +37,14 @@ def audit(
 
     Raises:
         CatalogError: DATA cannot be read as images with labels.
+        WriteError: `out` cannot be written, or is the folder of the images.
     """
     if out is not None:
         check_output_path(Path(out), reserve=1 + max(map(len, REPORT_FILES)))
-    report = audit_catalog(open_catalog(data, read), threads=threads)
+    catalog = open_catalog(data, read)
+    if out is not None:
+        refuse_output_among_images(catalog, out)
+    report = audit_catalog(catalog, threads=threads)
     if out is not None:
         report.write(out)
     return report

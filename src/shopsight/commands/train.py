@@ -12,7 +12,7 @@ from shopsight.catalog.scan import is_table
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
-from shopsight.datasets.open import open_catalog
+from shopsight.datasets.open import open_catalog, refuse_output_among_images
 from shopsight.datasets.registry import is_dataset
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate_run
@@ -119,6 +119,7 @@ def train(
         if peers.rank > 0:
             return train_catalog(None, chosen, out, fold=fold)
         catalog, resolved = training_data(data, chosen, read)
+        refuse_output_among_images(catalog, out)
         return train_catalog(catalog, resolved, out, fold=fold, accept=accept, exclude=exclude)
 
 

@@ -18,7 +18,7 @@ from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
 from shopsight.catalog.scan import Scan, is_container, is_image, is_table, scan_folder
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
-from shopsight.errors import CatalogError
+from shopsight.errors import CatalogError, WriteError
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
 from shopsight.text import as_unicode, command_line, is_unicode
@@ -201,6 +201,30 @@ def _apply_label_options(
     unknown = [label for label in drop if label not in before and label not in made]
     catalog = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
     return drop_labels(catalog, after)
+
+
+def refuse_output_among_images(catalog: Catalog, out: str | Path) -> None:
+    """Refuse, before any image is read, to write results into the folder of the images.
+
+    A table of results in a folder of photos would be read as their labels the next time. A folder
+    within the one of the photos is good: what is in it is no image.
+
+    Args:
+        catalog: the images.
+        out: the folder for the results.
+
+    Raises:
+        WriteError: `out` is the root of the catalog.
+    """
+    root = catalog.root
+    if not root or paths.is_url(root) or not Path(root).is_dir() or not Path(out).is_dir():
+        return
+    if Path(out).samefile(root):
+        raise WriteError(
+            "this is the folder of the images; results in it would be taken for a part of DATA",
+            where=str(out),
+            fix="give another folder, such as runs/results",
+        )
 
 
 def _refuse_not_unicode(path: str) -> None:
