@@ -142,6 +142,7 @@ def test_images_are_sorted_by_label_and_never_overwritten(tmp_path: Path) -> Non
     assert sort_into(folder, PREDICTIONS[2], NAMES) is None
 
 
+@pytest.mark.posix("paths of more than 260 characters")
 def test_a_long_name_is_shortened_for_its_number(tmp_path: Path) -> None:
     name = "a" * 251 + ".jpg"
     for number, content in enumerate((b"one", b"two", b"three")):
