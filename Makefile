@@ -15,7 +15,7 @@ INSTALLED_DOCS := $(VENV)/.installed-docs
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
-	@echo "make test       install, then the tests (about two minutes)"
+	@echo "make test       install, then the tests (some minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"

@@ -277,10 +277,11 @@ def _meet(world: World) -> distributed.Store:
             time.sleep(POLL_S)
     except (RuntimeError, distributed.DistError) as error:
         taken = host and "address already in use" in str(error).lower()
-        problem = "listen at" if taken else "reach rank 0 at"
+        who, place = f"rank {world.rank} of {world.size}", f"{world.address}:{world.port}"
         raise TrainingError(
-            f"rank {world.rank} of {world.size} cannot {problem} {world.address}:{world.port}"
-            f"{', which another program uses' if taken else ''}",
+            f"{who} cannot listen at {place}, which another program uses"
+            if taken
+            else f"{who} cannot reach rank 0 at {place}",
             details=[first_line(error)],
             fix="MASTER_ADDR and MASTER_PORT name the machine of rank 0 and a free port there",
         ) from error
