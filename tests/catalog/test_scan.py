@@ -194,8 +194,9 @@ def test_a_folder_of_such_images_alone_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.posix("a name that is not UTF-8")
 def test_a_file_beside_a_table_whose_name_is_not_unicode_is_a_finding(tmp_path: Path) -> None:
-    photos = make_products(tmp_path, per_class=2)
-    copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
+    photos = make_products(tmp_path / "products", per_class=2)
+    hats = photos.folder / "hat"
+    copy_with_a_name_of_latin_1(next(hats.iterdir()), hats)
     report = audit(open_catalog(photos.table))
     assert [f.image for f in report.findings if f.kind == "unlisted-file"] == [r"hat/caf\udce9.jpg"]
     report.write(tmp_path / "audit")
