@@ -37,7 +37,7 @@ test-all: test test-slow
 
 test-windows: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile -p tests.windows
-	$(BIN)/python -m pytest -q -m slow tests/test_windows_commands.py
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m slow tests/test_windows_commands.py
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff check
