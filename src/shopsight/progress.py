@@ -32,8 +32,8 @@ _listener: ContextVar[ProgressListener | None] = ContextVar("shopsight_progress"
 
 
 @contextmanager
-def use_listener(listener: ProgressListener) -> Iterator[None]:
-    """Send the progress of everything inside the block to `listener`."""
+def use_listener(listener: ProgressListener | None) -> Iterator[None]:
+    """Send the progress of everything inside the block to `listener`; None shows nothing."""
     token = _listener.set(listener)
     try:
         yield

@@ -215,7 +215,7 @@ def joined(world: World) -> Iterator[Peers]:
     peers = Peers(world, _meet(world))
     token = _joined.set(peers)
     try:
-        with progress.use_listener(_Silent()) if world.rank else _unchanged():
+        with progress.use_listener(None) if world.rank else nullcontext():
             yield peers
             peers.leave()
     except KeyboardInterrupt as error:
@@ -330,19 +330,3 @@ def _leave_mark(folder: Path) -> str:
     mark = folder / f".seen-{uuid4().hex[:8]}"
     mark.touch()
     return mark.name
-
-
-@contextmanager
-def _unchanged() -> Iterator[None]:
-    yield
-
-
-class _Silent:
-    """A progress listener that shows nothing."""
-
-    @contextmanager
-    def task(self, title: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
-        yield lambda _count: None
-
-    def notify(self, text: str) -> None:
-        pass

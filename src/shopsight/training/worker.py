@@ -38,7 +38,7 @@ def main() -> None:
     own = WorkerRank(**job.rank)
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        listener = Messages(send) if own.rank == 0 else _Nothing()
+        listener = Messages(send) if own.rank == 0 else None
         with (
             progress.use_listener(listener),
             use_cache_dir(Path(job.cache)),
@@ -122,17 +122,6 @@ class Messages:
 
     def notify(self, text: str) -> None:
         self._send({"kind": "notify", "text": text})
-
-
-class _Nothing:
-    """A progress listener that shows nothing."""
-
-    @contextmanager
-    def task(self, title: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
-        yield lambda _count: None
-
-    def notify(self, text: str) -> None:
-        pass
 
 
 if __name__ == "__main__":
