@@ -271,6 +271,23 @@ def without_root_log_of(folder: Path) -> Iterator[None]:
             root.removeHandler(handler)
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM, by which Slurm, torchrun and systemd end a process, act as Ctrl-C does.
+
+    Only in the main thread, and where nobody else handles it.
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
@@ -373,20 +390,3 @@ _fp32_lock = RLock()
 _freed_memory = _SharedSetting(_retain_freed_memory)
 _opencv_threads = _SharedSetting(_single_thread_opencv)
 _certificates = _SharedSetting(_name_certificate_file)
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM, by which Slurm, torchrun and systemd end a process, act as Ctrl-C does.
-
-    Only in the main thread, and where nobody else handles it.
-    """
-    own = threading.current_thread() is threading.main_thread()
-    if not own or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

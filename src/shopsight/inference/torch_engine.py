@@ -174,7 +174,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def _logits(self, embedding: Tensor) -> Tensor:
-        with _exact_products(self.device):
+        with exact_products(self.device):
             return self.model.classify(embedding)
 
     @contextmanager
@@ -187,12 +187,12 @@ class TorchEngine:
             with fp32_products("tf32"):
                 yield
         else:
-            with _exact_products(self.device):
+            with exact_products(self.device):
                 yield
 
 
 @contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """fp32 without rounding; the CPU rounds nothing unless it is asked to, and needs no turn."""
     if device.type != "cuda" and torch.get_float32_matmul_precision() == "highest":
         yield

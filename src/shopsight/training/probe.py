@@ -8,7 +8,6 @@ Features and Underperform Out-of-Distribution").
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +20,9 @@ from torch.nn import functional
 from shopsight import progress
 from shopsight.config.sections import ProbeSettings
 from shopsight.devices import empty_cache
+from shopsight.inference.torch_engine import exact_products
 from shopsight.prefetch import core_count
-from shopsight.runtime import fp32_products, is_out_of_memory, threads_of_waiting_processes
+from shopsight.runtime import is_out_of_memory, threads_of_waiting_processes
 
 ROWS_AT_ONCE = 8192
 LBFGS_ITERATIONS = 60
@@ -237,21 +237,17 @@ def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels:
             total = total.detach() + loss.detach()
         return total
 
-    with _exact_products(rows.device):
+    # TF32's noise in the loss would end the line search early.
+    with exact_products(rows.device):
         optimizer.step(closure)  # type: ignore[no-untyped-call]
     return solution.detach()
-
-
-def _exact_products(device: torch.device) -> AbstractContextManager[None]:
-    """TF32's noise in the loss would end the line search early."""
-    return fp32_products("ieee") if device.type == "cuda" else nullcontext()
 
 
 def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Logits, on the CPU, of features that are there, by a head that may be on a GPU."""
     if weight.device == features.device:
         return features @ weight.T + bias
-    with _exact_products(weight.device):
+    with exact_products(weight.device):
         pieces = torch.split(features, ROWS_AT_ONCE)
         return torch.cat([(piece.to(weight.device) @ weight.T + bias).to(CPU) for piece in pieces])
 
