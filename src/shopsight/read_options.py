@@ -12,16 +12,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from shopsight.errors import ConfigError
 
 NO_COLUMN = "none"
 """Names no column: `group="none"` turns grouping off."""
 
+DataKind = Literal["folder", "table", "own table", "opened", "file", "named"]
+"""A folder of images; a table or list; a table that shopsight wrote; a catalog that is open
+already; a single image or IDX file; a named data set."""
 
-def _flag(metavar: str, help: str) -> dict[str, str]:
-    return {"metavar": metavar, "help": help}
+_ALL: tuple[DataKind, ...] = get_args(DataKind)
+
+
+def _flag(metavar: str, help: str, *, of: tuple[DataKind, ...] = _ALL) -> dict[str, Any]:
+    return {"metavar": metavar, "help": help, "of": of}
+
+
+def _choice(*choices: str, help: str, of: tuple[DataKind, ...] = _ALL) -> dict[str, Any]:
+    """What a field with fixed values says of itself; the first value is the default."""
+    return _flag("|".join(choices), help, of=of) | {"choices": choices}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +40,24 @@ class ReadOptions:
     """How DATA is read; what is not set is guessed, and the guess is reported.
 
     Raises:
-        ConfigError: `drop` is one string instead of several.
+        ConfigError: one string instead of several, or a value that is none of a field's choices.
     """
 
-    image: str | None = field(
-        default=None, metadata=_flag("COLUMN", "Read the image's file or id from this column.")
-    )
-    label: str | None = field(
+    image: str | tuple[str, ...] | None = field(
         default=None,
-        metadata=_flag("COLUMN", "Read the class from this column; none ignores labels."),
+        metadata=_flag(
+            "COLUMN",
+            "Read the image's file or id from this column. Repeat for more: each image is a row.",
+            of=("table", "own table"),
+        ),
+    )
+    label: str | tuple[str, ...] | None = field(
+        default=None,
+        metadata=_flag(
+            "COLUMN",
+            "Read the class from this column; none ignores labels. Repeat for columns of 0 and 1, "
+            "one for each label.",
+        ),
     )
     group: str | None = field(
         default=None,
@@ -55,7 +75,12 @@ class ReadOptions:
         ),
     )
     images_root: str | Path | None = field(
-        default=None, metadata=_flag("FOLDER", "Look for the table's image names in this folder.")
+        default=None,
+        metadata=_flag(
+            "FOLDER",
+            "Look for the table's image names in this folder.",
+            of=("table", "own table", "named"),
+        ),
     )
     label_pattern: str | None = field(
         default=None,
@@ -63,6 +88,16 @@ class ReadOptions:
             "PATTERN",
             'Read the class from file names: "*_{label}.jpg", or a regular expression with '
             "(?P<label>...).",
+            of=("folder",),
+        ),
+    )
+    skip_folder: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "NAME",
+            "Leave out the folder of this name, which is neither a split nor a class. Repeat for "
+            "more.",
+            of=("folder",),
         ),
     )
     label_separator: str | None = field(
@@ -73,14 +108,25 @@ class ReadOptions:
             "left out.",
         ),
     )
+    empty_label: Literal["missing", "none"] | None = field(
+        default=None,
+        metadata=_choice(
+            "missing",
+            "none",
+            help="What an empty cell of labels means: missing (the image is unlabeled), or none "
+            "(no label applies to it).",
+        ),
+    )
     root: str | Path | None = field(
-        default=None, metadata=_flag("FOLDER", "Read a named data set from this local copy.")
+        default=None,
+        metadata=_flag("FOLDER", "Read a named data set from this local copy.", of=("named",)),
     )
     label_map: str | Path | None = field(
         default=None,
         metadata=_flag(
-            "CSV",
-            "Rename labels by this table with the columns `label` and `to`; many may become one.",
+            "FILE",
+            "Rename labels by this table with the columns `label` and `to`, or by a list of ids "
+            "and names; many may become one.",
         ),
     )
     drop: tuple[str, ...] = field(
@@ -89,17 +135,98 @@ class ReadOptions:
     encoding: str | None = field(
         default=None,
         metadata=_flag(
-            "NAME", "Decode a text table by this encoding, such as cp1252. Guessed when left out."
+            "NAME",
+            "Decode a text table by this encoding, such as cp1252. Guessed when left out.",
+            of=("table", "own table"),
+        ),
+    )
+    on_bad_row: Literal["error", "skip"] | None = field(
+        default=None,
+        metadata=_choice(
+            "error",
+            "skip",
+            help="What to do with a table's row of too many or too few cells.",
+            of=("table", "own table"),
+        ),
+    )
+    on_missing_image: Literal["skip", "error"] | None = field(
+        default=None,
+        metadata=_choice(
+            "skip",
+            "error",
+            help="What to do with a row that names no image, or one that is not there.",
+        ),
+    )
+    on_unlabeled: Literal["skip", "error"] | None = field(
+        default=None,
+        metadata=_choice(
+            "skip",
+            "error",
+            help="What training and scoring do with images without a label.",
+        ),
+    )
+    on_rare: Literal["keep", "drop", "merge", "error"] | None = field(
+        default=None,
+        metadata=_choice(
+            "keep",
+            "drop",
+            "merge",
+            "error",
+            help="What to do with a class of few images: keep it in training only, unmeasured; "
+            "drop it; merge all such classes into one; or stop.",
+        ),
+    )
+    rare_below: int | None = field(
+        default=None,
+        metadata=_flag("N", "Call a class rare that has fewer images."),
+    )
+    allow_private: bool = field(
+        default=False,
+        metadata=_flag(
+            "",
+            "Read a table's addresses that lead into a private network.",
         ),
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.drop, str):
-            raise ConfigError(f"drop = {self.drop!r} is one text, not several labels", where="drop")
+        for name in ("drop", "skip_folder"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ConfigError(f"{name} = {value!r} is one text, not several", where=name)
+        for one in fields(ReadOptions):
+            choices, value = one.metadata.get("choices"), getattr(self, one.name)
+            if choices and value is not None and value not in choices:
+                raise ConfigError(
+                    f"{value!r} is not a choice", where=flag_of(one.name), fix=" or ".join(choices)
+                )
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of image names that the user named; empty when they are to be guessed."""
+        return _several(self.image)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of labels that the user named; empty when they are to be guessed."""
+        return _several(self.label)
+
+    def choice(self, name: str) -> str:
+        """The value of a field with fixed values: the first of them when it is not set."""
+        value = self._value(name)
+        choices = next(one.metadata["choices"] for one in fields(ReadOptions) if one.name == name)
+        return str(choices[0] if value is None else value)
 
     def given(self) -> tuple[str, ...]:
         """Names of the fields that are set."""
         return tuple(one.name for one in fields(ReadOptions) if self._value(one.name) is not None)
+
+    def unused(self, kind: DataKind) -> tuple[str, ...]:
+        """Names of the fields that are set and say nothing about this kind of DATA."""
+        return tuple(
+            one.name
+            for one in fields(ReadOptions)
+            if kind not in one.metadata["of"] and self._value(one.name) is not None
+        )
 
     def merged(self, other: ReadOptions | None) -> ReadOptions:
         """Give these options with those that `other` sets; labels to drop add up."""
@@ -111,7 +238,13 @@ class ReadOptions:
 
     def _value(self, name: str) -> Any:
         value = getattr(self, name)
-        return None if value == () else value
+        return None if value == () or value is False else value
+
+
+def _several(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def flag_of(name: str) -> str:

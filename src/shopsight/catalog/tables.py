@@ -35,7 +35,6 @@ SEPARATORS = (",", "\t", ";", "|")
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 TRIED = "tried without --encoding: UTF-16 by its mark, UTF-8, Windows-1252"
-COLUMN_OPTIONS = ("image", "label", "group", "text")
 
 
 def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
@@ -58,7 +57,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         raise CatalogError("the table has no rows", where=path)
     _check_columns(table, read, path)
     root = None if read.images_root is None else str(read.images_root)
-    located = find_image_paths(table, path, image=read.image, images_root=root)
+    located = find_image_paths(table, path, image=_first(read.image_columns), images_root=root)
     boxes, box_sources = choose_boxes(table, path)
     chosen = _choose(table, read, path, taken=[located.column, *box_sources])
     columns, column_notes = chosen.read(table, read.label_separator)
@@ -75,10 +74,12 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
 
 
 def _check_columns(table: pl.DataFrame, read: ReadOptions, path: str) -> None:
-    for name in COLUMN_OPTIONS:
-        column = getattr(read, name)
-        if column is not None and column != NO_COLUMN:
-            asked(table, column, flag_of(name), path)
+    named = {"image": read.image_columns, "label": read.label_columns}
+    named |= {"group": _several(read.group), "text": _several(read.text)}
+    for name, columns in named.items():
+        for column in columns:
+            if column != NO_COLUMN:
+                asked(table, column, flag_of(name), path)
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ class _Chosen:
 
 def _choose(table: pl.DataFrame, read: ReadOptions, path: str, *, taken: list[str]) -> _Chosen:
     """Choose the columns: those that `read` names, and of the others the likeliest."""
-    taken = taken + [name for name in (read.label, read.group, read.text) if name]
+    taken = [*taken, *read.label_columns, *(name for name in (read.group, read.text) if name)]
     split = choose_split(table, taken)
     taken += _columns(split)
-    label = _given(read.label) or choose_label(table, taken, path)
+    label = _given(_first(read.label_columns)) or choose_label(table, taken, path)
     taken += _columns(label)
     group = _given(read.group) or choose_group(table, label.column, taken)
     text = _given(read.text) or choose_text(table, [*taken, *_columns(group)])
@@ -189,6 +190,14 @@ def _decode_as(encoding: str, data: bytes, where: str) -> str:
 def _separator_of(text: str) -> str:
     header = text.partition("\n")[0]
     return max(SEPARATORS, key=header.count)
+
+
+def _several(column: str | None) -> tuple[str, ...]:
+    return () if column is None else (column,)
+
+
+def _first(columns: tuple[str, ...]) -> str | None:
+    return columns[0] if columns else None
 
 
 def _given(column: str | None) -> Choice | None:

@@ -111,10 +111,16 @@ class DataOptions:
 
 def _read_flag(option: Field[Any]) -> inspect.Parameter:
     """The flag of a field of `ReadOptions`."""
-    typed: Any = list[str] | None if isinstance(option.default, tuple) else str | None
+    typed: Any = str | None
+    if option.name in REPEATABLE:
+        typed = list[str] | None
+    elif option.name == "rare_below":
+        typed = int | None
+    elif isinstance(option.default, bool):
+        typed = bool
     setting = typer.Option(
         api.flag_of(option.name),
-        metavar=option.metadata["metavar"],
+        metavar=option.metadata["metavar"] or None,
         help=option.metadata["help"],
         rich_help_panel=PANEL,
         show_default=False,
@@ -122,11 +128,12 @@ def _read_flag(option: Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=None,
+        default=False if typed is bool else None,
         annotation=Annotated[typed, setting],
     )
 
 
+REPEATABLE = frozenset({"image", "label", "drop", "skip_folder"})
 READ_PARAMETERS = [_read_flag(option) for option in fields(api.ReadOptions)]
 READ_FLAGS = [api.flag_of(option.name) for option in fields(api.ReadOptions)]
 SHARED_PARAMETERS = [
@@ -149,7 +156,8 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
 
     def command(*, context: typer.Context, cache_dir: str | None, json: bool, **given: Any) -> None:
         values = {option.name: given.pop(option.name) for option in READ_PARAMETERS}
-        values["drop"] = tuple(values["drop"] or ())
+        values |= {name: tuple(values[name] or ()) for name in ("drop", "skip_folder")}
+        values |= {name: _one_or_several(values[name]) for name in ("image", "label")}
         options = DataOptions(api.ReadOptions(**values), json, _on_the_line(context))
         with api.use_cache_dir(cache_dir):
             verb(**given, options=options)
@@ -171,6 +179,10 @@ def _on_the_line(context: typer.Context) -> tuple[str, ...]:
             is_flag = parameter.param_type_name == "option"
             given.append(parameter.opts[0] if is_flag else str(parameter.metavar))
     return tuple(given)
+
+
+def _one_or_several(words: list[str] | None) -> str | tuple[str, ...] | None:
+    return words[0] if words and len(words) == 1 else tuple(words or ()) or None
 
 
 def names_in(text: str) -> list[str]:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.scan import is_table
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
-from shopsight.datasets.open import open_catalog, refuse_output_among_images
-from shopsight.datasets.registry import is_dataset
+from shopsight.datasets.open import open_catalog, refuse_output_among_images, unused_options
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.report import write_run_evaluations
@@ -198,24 +196,19 @@ def training_data(
 
 
 def _applicable(of_recipe: ReadOptions, data: str | Path | Catalog | None) -> ReadOptions:
-    """Drop the recipe's paths of other files than DATA's.
+    """Drop what the recipe says of another kind of DATA.
 
     A run's recipe says where its own files lay; it must train on other DATA too.
     """
     options = of_recipe.merged(None)
     if data is None:
         return options
-    named = isinstance(data, str) and is_dataset(data)
-    applies = {"root": named, "images_root": named or _is_table(data)}
-    unused: dict[str, Any] = {name: None for name in options.given() if not applies.get(name, True)}
-    for name in unused:
-        value = str(getattr(options, name))
+    unused: dict[str, Any] = {}
+    for name in unused_options(options, data):
+        value = getattr(options, name)
         notify(f"data.{name} = {value!r} of the recipe is not used: it is about other DATA")
+        unused[name] = () if isinstance(value, tuple) else None
     return replace(options, **unused)
-
-
-def _is_table(data: str | Path | Catalog) -> bool:
-    return not isinstance(data, Catalog) and is_table(str(data))
 
 
 def _named_data(recipe: Recipe) -> str:

@@ -20,7 +20,7 @@ from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError, WriteError
 from shopsight.progress import notify
-from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
 from shopsight.text import as_unicode, command_line, is_unicode
 
 
@@ -43,7 +43,7 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     read = read or ReadOptions()
     if isinstance(data, Catalog):
         known = len(data.notes)
-        _refuse(read, ("image", "images_root", "label_pattern", "root", "encoding"), data.name)
+        _refuse(read, "opened", data.name)
         catalog = _with_columns(data, read)
     else:
         known = 0
@@ -63,8 +63,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
 def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
     """Take label, group and text of a catalog from other columns of its table."""
     table = catalog.table
-    for name in ("label", "group", "text"):
-        column = getattr(read, name)
+    label = read.label_columns[0] if read.label_columns else None
+    for name, column in {"label": label, "group": read.group, "text": read.text}.items():
         if column is None:
             continue
         if column == NO_COLUMN:
@@ -97,13 +97,13 @@ def _open(data: str, read: ReadOptions) -> Catalog:
     if is_table(data):
         return _open_table(data, read)
     if is_file:
-        _refuse(read, ("image", "images_root", "encoding"), data)
+        _refuse(read, "file", data)
         return _with_columns(_open_file(Path(data)), read)
     return _open_folder(data, read)
 
 
 def _open_named(name: str, read: ReadOptions) -> Catalog:
-    _refuse(read, ("image", "label_pattern", "encoding"), name)
+    _refuse(read, "named", name)
     root = None if read.root is None else Path(read.root)
     images_root = None if read.images_root is None else str(read.images_root)
     catalog = open_dataset(name, root=root, images_root=images_root)
@@ -116,7 +116,7 @@ def _open_named(name: str, read: ReadOptions) -> Catalog:
 def _open_table(path: str, read: ReadOptions) -> Catalog:
     if paths.is_url(path) or read_about(Path(path)) is None or read.image is not None:
         return table_catalog(path, read)
-    _refuse(read, ("encoding",), path)
+    _refuse(read, "own table", path)
     catalog = Catalog.read(path)
     if read.images_root is not None:
         catalog = replace(catalog, root=str(read.images_root))
@@ -148,7 +148,7 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
             labeled = _table_in_folder(folder, scan, read)
             if labeled is not None:
                 return labeled
-    _refuse(read, ("image", "images_root", "encoding"), folder)
+    _refuse(read, "folder", folder)
     return _with_columns(catalog, read)
 
 
@@ -177,9 +177,9 @@ def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | No
     return labeled[0].with_notes(note, *scan.notes())
 
 
-def _refuse(read: ReadOptions, names: Collection[str], where: str) -> None:
+def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:
     """Refuse options that this kind of DATA would ignore."""
-    ignored = [flag_of(name) for name in read.given() if name in names]
+    ignored = [flag_of(name) for name in read.unused(kind)]
     if ignored:
         raise CatalogError(
             f"{', '.join(ignored)} would change nothing here",
@@ -201,6 +201,31 @@ def _apply_label_options(
     unknown = [label for label in drop if label not in before and label not in made]
     catalog = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
     return drop_labels(catalog, after)
+
+
+def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, ...]:
+    """Names of the options that are set and say nothing about DATA, as far as that is known.
+
+    A folder with a table in it may be either: what goes with one of them is not unused.
+    """
+    if isinstance(data, Catalog):
+        return read.unused("opened")
+    name = str(data)
+    if is_dataset(name):
+        return read.unused("named")
+    is_local = not paths.is_url(name)
+    if is_table(name):
+        own = is_local and Path(name).is_file() and read_about(Path(name)) is not None
+        return read.unused("own table" if own else "table")
+    if is_local and Path(name).is_file():
+        return read.unused("file")
+    has_table = (
+        is_local
+        and Path(name).is_dir()
+        and any(is_table(beside.name) for beside in Path(name).iterdir())
+    )
+    of_table = read.unused("table" if has_table else "folder")
+    return tuple(option for option in read.unused("folder") if option in of_table)
 
 
 def refuse_output_among_images(catalog: Catalog, out: str | Path) -> None:
