@@ -327,7 +327,7 @@ def test_gate_refuses_and_names_the_next_step(photos: Path) -> None:
     assert kept.rows.tolist() == [1, 2]
     assert kept.excluded.rows() == [
         ("0.jpg", "split-leak"),
-        ("text.jpg", "unreadable: starts with b'404', which is not an image format"),
+        ("text.jpg", "unreadable: text, no image: it begins '404'"),
     ]
     cleaned = gate(catalog, report, accept=["split-leak"], exclude=["label-conflict"])
     assert cleaned.catalog.table["image"].to_list() == ["5.jpg"]

@@ -171,7 +171,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         (b"\xff\xd8\xff\xe0" + bytes(50), "truncated"),
         (bytes(4) + b"ftypheic" + bytes(60), "unsupported"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported"),
-        (b"%PDF-1.7", "unsupported"),
+        (b"%PDF-1.7", "not an image"),
     ):
         with pytest.raises(ImageError) as caught:
             decode(content)

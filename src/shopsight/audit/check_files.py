@@ -10,7 +10,7 @@ import polars as pl
 from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
-from shopsight.images.decode import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
+from shopsight.images.kinds import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
 from shopsight.text import counted
 
 BLANK_CONTRAST_LEVELS = 1.5

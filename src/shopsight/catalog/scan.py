@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 
 from shopsight.errors import CatalogError
-from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
 from shopsight.progress import task
 from shopsight.text import as_unicode, counted, is_unicode, listed
@@ -90,8 +90,8 @@ def is_litter(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Whether the file name has the suffix of an image."""
-    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES if "." in name else False
+    """Whether the file name has the suffix of an image, of a kind that is read or not."""
+    return has_image_suffix(name)
 
 
 def is_table(name: str) -> bool:

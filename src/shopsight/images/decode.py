@@ -31,36 +31,17 @@ from shopsight.images.jpeg import (
     shrink_for,
     shrunk_size,
 )
+from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
 from shopsight.images.orientation import ORIENTATION_TAG, upright, upright_size
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
 from shopsight.runtime import trusted_certificates
-
-SUFFIXES_OF_FORMAT: dict[str, frozenset[str]] = {
-    "jpeg": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
-    "png": frozenset({".png"}),
-    "webp": frozenset({".webp"}),
-    "gif": frozenset({".gif"}),
-    "bmp": frozenset({".bmp", ".dib"}),
-    "tiff": frozenset({".tif", ".tiff"}),
-    "avif": frozenset({".avif"}),
-    "pnm": frozenset({".pgm", ".ppm", ".pnm", ".pbm"}),
-    "jpeg2000": frozenset({".jp2", ".j2k"}),
-}
-IMAGE_SUFFIXES: frozenset[str] = frozenset().union(*SUFFIXES_OF_FORMAT.values())
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
 
 _PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000", "JPEG")
 _OUR_NAMES = {"DIB": "bmp", "PPM": "pnm", "MPO": "jpeg"}
-_UNSUPPORTED_SIGNATURES = (
-    (re.compile(rb".{4}ftyp(?:heic|heix|hevc|mif1|msf1)", re.DOTALL), "HEIC"),
-    (re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL "), "JPEG XL"),
-    (re.compile(rb"8BPS"), "Photoshop"),
-    (re.compile(rb"%PDF"), "PDF"),
-    (re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg", re.DOTALL), "SVG"),
-)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RAW_PNM = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s255\s")
 # What Pillow's readers raise on damaged files, besides OSError.
@@ -76,7 +57,7 @@ class Header:
     """What an image's first bytes say.
 
     Attributes:
-        format: a key of `SUFFIXES_OF_FORMAT`, or Pillow's name in lower case.
+        format: a key of `kinds.SUFFIXES_OF_FORMAT`.
         width: pixels, upright.
         height: pixels, upright.
     """
@@ -287,13 +268,26 @@ def _open(data: bytes, where: str | None) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
     except UnidentifiedImageError:
-        for signature, name in _UNSUPPORTED_SIGNATURES:
-            if signature.match(data[:1024]):
-                raise ImageError("unsupported", f"{name} files are not read", where=where) from None
-        what = f"starts with {bytes(data[:12])!r}, which is not an image format"
-        raise ImageError("not an image", what, where=where) from None
+        raise _unknown(data, where) from None
     except _PILLOW_FAULTS as error:
         raise _fault(error, where) from error
+
+
+def _unknown(data: bytes, where: str | None) -> ImageError:
+    """Say what a file is that no reader takes for its own."""
+    kind = kind_of_bytes(data)
+    if kind is None:
+        what = f"starts with {bytes(data[:12])!r}, which is not an image format"
+        return ImageError("not an image", what, where=where)
+    if kind == "text":
+        begin = bytes(data[:40]).decode(errors="replace")
+        return ImageError("not an image", f"text, no image: it begins {begin!r}", where=where)
+    if not is_image_kind(kind):
+        return ImageError("not an image", no_image_message(kind), where=where)
+    if KINDS[kind].way_out:
+        return ImageError("unsupported", no_image_message(kind), where=where)
+    what = f"starts like {KINDS[kind].words}, and its header is cut off or broken"
+    return ImageError("damaged", what, where=where)
 
 
 def _fault(error: Exception, where: str | None) -> ImageError:
@@ -328,7 +322,7 @@ def check_pixels(width: int, height: int, where: str | None) -> None:
 
 
 def _format(image: Image.Image) -> str:
-    """Name the format as `SUFFIXES_OF_FORMAT` does."""
+    """Name the format as `kinds.KINDS` does."""
     name = image.format or ""
     return _OUR_NAMES.get(name, name.lower())
 
