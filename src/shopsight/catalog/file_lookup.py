@@ -17,8 +17,8 @@ from functools import cached_property
 import fsspec
 
 from shopsight.catalog.name_spellings import number_of, plain, spellings, stem_of
-from shopsight.catalog.scan import is_image, is_litter
-from shopsight.images.decode import SUFFIXES_OF_FORMAT
+from shopsight.catalog.scan import is_litter
+from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.paths import is_full, is_url, join
 
 
@@ -57,12 +57,14 @@ class Listing:
     @cached_property
     def images_by_stem(self) -> dict[str, list[str]]:
         """Images whose names are equal but for their suffix, case and Unicode form."""
-        return _by(lambda name: plain(stem_of(name)), filter(is_image, self.files))
+        return _by(lambda name: plain(stem_of(name)), filter(has_image_suffix, self.files))
 
     @cached_property
     def images_by_number(self) -> dict[str, list[str]]:
         """Images whose names are the same whole number, with and without leading zeros."""
-        images = (name for name in self.files if is_image(name) and stem_of(name).isdecimal())
+        images = (
+            name for name in self.files if has_image_suffix(name) and stem_of(name).isdecimal()
+        )
         return _by(lambda name: number_of(stem_of(name)), images)
 
     @cached_property
@@ -81,7 +83,7 @@ class Listing:
         longer = self.images_by_stem.get(plain(name))
         if longer:
             return _narrowed(longer, name, stem_of, "no suffix")
-        if is_image(name):
+        if has_image_suffix(name):
             others = self.images_by_stem.get(plain(stem_of(name)))
             if others:
                 return _narrowed(_of_same_kind(others, name), stem_of(name), stem_of, "suffix")
@@ -259,13 +261,9 @@ def _narrowed(files: Sequence[str], name: str, part: Callable[[str], str], *ways
 
 def _of_same_kind(files: Sequence[str], name: str) -> Sequence[str]:
     """Of files that differ in suffix, those whose suffix is another spelling: `.jpg`, `.jpeg`."""
-    suffix = _suffix_of(name)
+    suffix = suffix_of(name)
     spelled = next((all_ for all_ in SUFFIXES_OF_FORMAT.values() if suffix in all_), frozenset())
-    return [file for file in files if _suffix_of(file) in spelled] or files
-
-
-def _suffix_of(name: str) -> str:
-    return name[name.rfind(".") :].lower()
+    return [file for file in files if suffix_of(file) in spelled] or files
 
 
 def _ways_between(written: str, found: str) -> tuple[str, ...]:
