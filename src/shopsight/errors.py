@@ -54,6 +54,10 @@ class CatalogError(ShopsightError):
     """A catalog (folder, table, named data set) that cannot be read as one."""
 
 
+class TableError(CatalogError):
+    """A file whose bytes cannot be read as rows and columns."""
+
+
 class SourceError(CatalogError):
     """A named data set that is not on this machine and cannot be fetched."""
 

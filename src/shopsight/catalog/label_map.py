@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.tables import read_table
+from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.text import counted, listed
 

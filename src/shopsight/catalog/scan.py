@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 
+from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
 from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
@@ -92,11 +93,6 @@ def is_litter(name: str) -> bool:
 def is_image(name: str) -> bool:
     """Whether the file name has the suffix of an image, of a kind that is read or not."""
     return has_image_suffix(name)
-
-
-def is_table(name: str) -> bool:
-    """Whether the file name has the suffix of a table."""
-    return name.lower().endswith((".csv", ".tsv", ".parquet"))
 
 
 def is_container(name: str) -> bool:

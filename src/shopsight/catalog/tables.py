@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import difflib
 from dataclasses import dataclass
-from encodings.aliases import aliases
 from pathlib import Path
 
-import fsspec
 import polars as pl
 
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
@@ -25,16 +21,12 @@ from shopsight.catalog.columns import (
     read_split,
 )
 from shopsight.catalog.image_paths import find_image_paths
+from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
-from shopsight.runtime import trusted_certificates
 from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
-SEPARATORS = (",", "\t", ";", "|")
-UTF8_MARK = b"\xef\xbb\xbf"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-TRIED = "tried without --encoding: UTF-16 by its mark, UTF-8, Windows-1252"
 
 
 def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
@@ -52,7 +44,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         CatalogError: the table cannot be read, or a column cannot be guessed.
     """
     read = read or ReadOptions()
-    table, notes = read_table(path, encoding=read.encoding)
+    table, notes = read_table(path, read)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
     _check_columns(table, read, path)
@@ -120,76 +112,6 @@ def _choose(table: pl.DataFrame, read: ReadOptions, path: str, *, taken: list[st
     group = _given(read.group) or choose_group(table, label.column, taken)
     text = _given(read.text) or choose_text(table, [*taken, *_columns(group)])
     return _Chosen(label, group, split, text)
-
-
-def read_table(path: str, *, encoding: str | None = None) -> tuple[pl.DataFrame, list[str]]:
-    """Read a table as it is, CSV cells as text (so that "050" stays "050"); and its notes.
-
-    Args:
-        path: a file or URL.
-        encoding: of a text table; None guesses.
-
-    Raises:
-        CatalogError: no such file, not a table, or an encoding that is unknown or does not fit.
-    """
-    try:
-        with trusted_certificates(), fsspec.open(path, "rb") as file:
-            data: bytes = file.read()
-    except (OSError, ImportError, ValueError) as error:
-        raise CatalogError(str(getattr(error, "strerror", None) or error), where=path) from error
-    try:
-        if path.lower().endswith(".parquet"):
-            if encoding is not None:
-                raise CatalogError("--encoding is for text tables, not for Parquet", where=path)
-            return pl.read_parquet(data), []
-        text, notes = _decode(data, encoding, path)
-        separator = _separator_of(text)
-        table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise CatalogError(
-            f"not a readable table: {str(error).splitlines()[0]}", where=path
-        ) from error
-    return table.rename({name: name.strip() for name in table.columns}), notes
-
-
-def _decode(data: bytes, encoding: str | None, where: str) -> tuple[str, list[str]]:
-    if encoding is not None:
-        return _decode_as(encoding, data, where), []
-    if data.startswith(UTF16_MARKS):
-        return data.decode("utf-16"), ["the table is UTF-16 text"]
-    try:
-        return data.removeprefix(UTF8_MARK).decode("utf-8"), []
-    except UnicodeDecodeError:
-        return _decode_as("cp1252", data, where), ["the table is not UTF-8: read as Windows-1252"]
-
-
-def _decode_as(encoding: str, data: bytes, where: str) -> str:
-    try:
-        codec = codecs.lookup(encoding)
-    except LookupError as error:
-        known = sorted(set(aliases.values()))
-        near = difflib.get_close_matches(encoding.replace("-", "_"), known, n=1, cutoff=0.5)
-        raise CatalogError(
-            f"{encoding!r} is not a known encoding"
-            + (f"; did you mean {near[0]!r}?" if near else ""),
-            where=where,
-            details=[TRIED],
-            fix="--encoding NAME, such as utf-8, cp1252, shift_jis",
-        ) from error
-    try:
-        return data.decode(codec.name).removeprefix("\ufeff")
-    except (UnicodeDecodeError, LookupError) as error:
-        raise CatalogError(
-            f"the table is not {codec.name} text: {error}",
-            where=where,
-            details=[TRIED],
-            fix="--encoding NAME, such as utf-8, cp1252, shift_jis",
-        ) from error
-
-
-def _separator_of(text: str) -> str:
-    header = text.partition("\n")[0]
-    return max(SEPARATORS, key=header.count)
 
 
 def _several(column: str | None) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from shopsight.catalog.columns import as_text, asked, read_labels
 from shopsight.catalog.folders import folder_catalog, pattern_catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
-from shopsight.catalog.scan import Scan, is_container, is_image, is_table, scan_folder
+from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
+from shopsight.catalog.table_names import is_table
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError, WriteError

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.tables import read_table
+from shopsight.catalog.table_files import read_table
 from shopsight.datasets.archives import unpack_zip
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError

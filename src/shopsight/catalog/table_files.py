@@ -1,0 +1,212 @@
+"""The file of a table: its bytes, what they are, and its rows.
+
+Everything that is read as a table comes through here: DATA, tables of shopsight's own, label maps.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zipfile
+import zlib
+
+import fsspec
+import polars as pl
+
+from shopsight.catalog.delimited import HasHeader, lay_out, to_frame
+from shopsight.catalog.encodings import decode_table
+from shopsight.catalog.table_names import is_json_lines, is_parquet
+from shopsight.errors import TableError, first_line
+from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
+from shopsight.read_options import ReadOptions
+from shopsight.runtime import trusted_certificates
+from shopsight.text import command_line
+
+AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
+_PARQUET_MARK = b"PAR1"
+_GZIP_MARK = b"\x1f\x8b"
+_OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_JSON_LOOKED_AT_BYTES = 1_000_000
+
+
+def read_table(
+    path: str, read: ReadOptions | None = None, *, has_header: HasHeader | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Read a table as it is, cells of text as text (so that "050" stays "050"); and its notes.
+
+    Args:
+        path: a file or URL.
+        read: its encoding, and what to do with rows of too many or too few cells.
+        has_header: tells by the first rows of a text table whether the first one names the
+            columns; None: it does.
+
+    Raises:
+        TableError: no such file, not a table, rows that do not fit, or an encoding that is unknown
+            or does not fit.
+    """
+    read = read or ReadOptions()
+    data = read_bytes(path)
+    if _is_parquet(path, data):
+        if read.encoding is not None:
+            raise TableError("--encoding is for text tables, not for Parquet", where=path)
+        return _stripped(_read_parquet(data, path), path), []
+    text, notes = read_text(data, path, read)
+    if is_json_lines(path):
+        return _stripped(_read_json_lines(text, path), path), notes
+    table, row_notes = to_frame(
+        lay_out(text, path), path, on_bad_row=read.choice("on_bad_row"), has_header=has_header
+    )
+    return table, [*notes, *row_notes]
+
+
+def read_bytes(path: str) -> bytes:
+    """The bytes of a table, unpacked when they are gzip's.
+
+    Raises:
+        TableError: there is no such file, or it cannot be read.
+    """
+    try:
+        with trusted_certificates(), fsspec.open(path, "rb") as file:
+            data: bytes = file.read()
+    except (OSError, ImportError, ValueError) as error:
+        raise TableError(str(getattr(error, "strerror", None) or error), where=path) from error
+    if not data.startswith(_GZIP_MARK):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise TableError(
+            f"the gzip file is damaged or cut off: {first_line(error)}",
+            where=path,
+            fix="copy or download it again",
+        ) from error
+
+
+def _is_parquet(path: str, data: bytes) -> bool:
+    """Whether a table is to be read as Parquet: by its bytes, else by its name."""
+    if data.startswith(_PARQUET_MARK):
+        return True
+    if not is_parquet(path):
+        return False
+    refuse_other_kinds(data, path)
+    raise TableError(
+        f"not a Parquet file: it begins with {data[:12]!r}" if data else "the file is empty",
+        where=path,
+        fix="copy or download it again; a text table needs a name that ends in .csv",
+    )
+
+
+def read_text(data: bytes, path: str, read: ReadOptions) -> tuple[str, list[str]]:
+    """Decode a text table; and a note on the encoding that was taken.
+
+    Raises:
+        TableError: the bytes are no text, or another kind of text than a table.
+    """
+    refuse_other_kinds(data, path)
+    return decode_table(data, read.encoding, path)
+
+
+def refuse_other_kinds(data: bytes, path: str) -> None:
+    """Refuse, by name, what is no table but lies under a table's name.
+
+    Raises:
+        TableError: an office document, a web page, an archive, an image, ...
+    """
+    found = _other_kind(data, path)
+    if found is not None:
+        words, way_out = found
+        raise TableError(f"{words}, not a table", where=path, fix=way_out)
+
+
+def _other_kind(data: bytes, path: str) -> tuple[str, str] | None:
+    """What the bytes are instead of a table, and the way out."""
+    head = data[:HEAD_BYTES]
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(data)
+    if head.startswith(_OLD_OFFICE_MARK):
+        return "an Excel workbook (or another document of Microsoft Office)", AS_CSV
+    kind = kind_of_bytes(head)
+    if kind == "json" and not is_json_lines(path):
+        return _kind_of_json(data)
+    if kind == "git-lfs":
+        return "a Git LFS pointer", "git lfs pull   (gets the file itself)"
+    if kind in {"html", "xml"}:
+        return KINDS[kind].words, "a server sent it instead of the table; download it again"
+    # A header may begin like an image: `ID3`, `P1 name`.
+    if kind in {None, "text"} or not (kind == "pdf" or _NOT_TEXT.search(head)):
+        return None
+    return KINDS[kind].words, KINDS[kind].way_out or AS_CSV
+
+
+def _kind_of_json(data: bytes) -> tuple[str, str] | None:
+    end = data.rstrip()[-1:]
+    if end not in {b"]", b"}"}:
+        return None  # Only the first cell looks like JSON.
+    if end == b"}" and re.search(rb"\}\s*\n\s*\{", data[:_JSON_LOOKED_AT_BYTES]):
+        return "JSON lines", "give it a name that ends in .jsonl"
+    convert = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
+    return "JSON", f"{command_line(['python', '-c', convert])}   (writes its rows as CSV)"
+
+
+def _kind_of_zip(data: bytes) -> tuple[str, str]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return "a zip archive that is damaged or cut off", "copy or download it again"
+    if any(name.startswith("xl/") for name in names):
+        return "an Excel workbook", AS_CSV
+    if "mimetype" in names and "content.xml" in names:
+        return "an OpenDocument file", AS_CSV
+    return "a zip archive", "unpack it, and name the table in it"
+
+
+def _read_parquet(data: bytes, path: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(data)
+    # Polars' Rust reports damage as errors of several kinds, and panics (a BaseException) at some.
+    except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
+        is_whole = data.endswith(_PARQUET_MARK)
+        raise TableError(
+            f"the Parquet file is {'damaged' if is_whole else 'cut off'}: {first_line(error)}",
+            where=path,
+            fix="copy or download it again",
+        ) from error
+
+
+def _read_json_lines(text: str, path: str) -> pl.DataFrame:
+    """An object a line; values of text stay text."""
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise TableError(f"line {number:,} is not JSON: {error}", where=path) from error
+        if not isinstance(row, dict):
+            raise TableError(f"line {number:,} is not a JSON object", where=path)
+        rows.append(row)
+    try:
+        return pl.DataFrame(rows, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+        raise TableError(
+            f"a value is not of the same kind in every line: {first_line(error)}", where=path
+        ) from error
+
+
+def _stripped(table: pl.DataFrame, path: str) -> pl.DataFrame:
+    """The table with names of columns without blanks around them."""
+    names = [name.strip() for name in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(
+            f"two columns are named {twice[0]!r}",
+            where=path,
+            details=["blanks around names do not count"],
+            fix="rename one of them",
+        )
+    return table.rename(dict(zip(table.columns, names, strict=True)))

@@ -1,0 +1,34 @@
+"""What names a table: one list of suffixes for every verb."""
+
+from __future__ import annotations
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", *JSON_LINES_SUFFIXES)
+LIST_SUFFIXES = (".txt", ".lst", ".list")
+PACKED = ".gz"
+
+
+def is_table(name: str) -> bool:
+    """Whether the file name has the suffix of a table.
+
+    >>> [is_table(one) for one in ("a.csv", "a.TSV.gz", "a.parquet", "a.parquet.gz", "a.txt")]
+    [True, True, True, False, False]
+    """
+    name = name.lower()
+    return name.endswith(PARQUET_SUFFIXES) or name.removesuffix(PACKED).endswith(TEXT_SUFFIXES)
+
+
+def may_be_list(name: str) -> bool:
+    """Whether the file name has a suffix that lists of images have, among many other texts."""
+    return name.lower().removesuffix(PACKED).endswith(LIST_SUFFIXES)
+
+
+def is_parquet(name: str) -> bool:
+    """Whether the file name is that of a Parquet file."""
+    return name.lower().endswith(PARQUET_SUFFIXES)
+
+
+def is_json_lines(name: str) -> bool:
+    """Whether the file name is that of a file with a JSON object in each line."""
+    return name.lower().removesuffix(PACKED).endswith(JSON_LINES_SUFFIXES)
