@@ -280,7 +280,7 @@ def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str)
     [
         ("image,label\n", "no rows"),
         ("image,label\n0.jpg,a\n,b\n", "1 row without an image name"),
-        ("", "not a readable table"),
+        ("", "the file is empty"),
     ],
 )
 def test_unusable_tables(tmp_path: Path, text: str, message: str) -> None:

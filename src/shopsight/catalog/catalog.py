@@ -19,8 +19,9 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int64
 
 from shopsight import paths
+from shopsight.catalog.table_names import is_parquet
 from shopsight.errors import CatalogError
-from shopsight.files import atomic_file, check_output_path, read_json, write_json
+from shopsight.files import atomic_file, check_output_path, write_json
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -31,6 +32,7 @@ FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
 METADATA_KEY = "shopsight"
 """Key of what shopsight adds to the metadata of a Parquet file."""
 
+ABOUT_KEYS = frozenset({"name", "root", "synthetic"})
 LABEL_SEPARATORS = ("|", ";", "\x1f")
 
 
@@ -272,11 +274,30 @@ def about_path(csv: Path) -> Path:
 
 def read_about(path: Path) -> dict[str, Any] | None:
     """What `Catalog.write` kept about a file; None when it did not write it."""
-    if path.suffix == ".parquet":
-        kept = pl.read_parquet_metadata(path).get(METADATA_KEY)
-        return None if kept is None else dict(json.loads(kept))
+    if is_parquet(path.name):
+        return _about(_parquet_metadata(path).get(METADATA_KEY, ""))
     beside = about_path(path)
-    return dict(read_json(beside)) if beside.is_file() else None
+    try:
+        return _about(beside.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _about(text: str) -> dict[str, Any] | None:
+    """The record, when it is one of ours: a user's file may have its name."""
+    try:
+        about = json.loads(text)
+    except ValueError:
+        return None
+    return about if isinstance(about, dict) and ABOUT_KEYS <= set(about) else None
+
+
+def _parquet_metadata(path: Path) -> dict[str, str]:
+    try:
+        return pl.read_parquet_metadata(path)
+    # Whoever reads the rows says what is wrong with the file.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return {}
 
 
 def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -146,7 +146,7 @@ def _cells_beyond_ascii(data: bytes) -> list[bytes]:
 def _decode_as(encoding: str, data: bytes, where: str) -> str:
     try:
         codec = codecs.lookup(encoding)
-        b"".decode(codec.name)  # Codecs that make no text are refused here.
+        "a".encode(codec.name)  # Codecs that make no text are refused here.
     except (LookupError, ValueError) as error:
         known = sorted(set(aliases.values()))
         near = difflib.get_close_matches(encoding.replace("-", "_"), known, n=1, cutoff=0.5)
