@@ -289,7 +289,7 @@ def _about(text: str) -> dict[str, Any] | None:
         about = json.loads(text)
     except ValueError:
         return None
-    return about if isinstance(about, dict) and ABOUT_KEYS <= set(about) else None
+    return about if isinstance(about, dict) and set(about) >= ABOUT_KEYS else None
 
 
 def _parquet_metadata(path: Path) -> dict[str, str]:

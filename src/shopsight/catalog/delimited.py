@@ -286,9 +286,7 @@ def _frame(rows: list[Row], width: int) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 
-def _named(
-    frame: pl.DataFrame, names: Sequence[str], where: str
-) -> tuple[pl.DataFrame, list[str]]:
+def _named(frame: pl.DataFrame, names: Sequence[str], where: str) -> tuple[pl.DataFrame, list[str]]:
     """Give the columns their names; empty ones without a name, and mere copies, are left out."""
     by_name: dict[str, pl.Series] = {}
     first_at: dict[str, int] = {}
@@ -305,7 +303,9 @@ def _named(
             raise TableError(
                 f"two columns are named {full!r}",
                 where=where,
-                details=[f"the columns {first_at[full]} and {at}; blanks around names do not count"],
+                details=[
+                    f"the columns {first_at[full]} and {at}; blanks around names do not count"
+                ],
                 fix="rename one of them in the first line of the table",
             )
     notes = [f"the column {name!r} is there again, with equal cells" for name in copies]
