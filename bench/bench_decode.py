@@ -22,8 +22,9 @@ from jaxtyping import UInt8
 from photos import jpeg, photo
 from PIL import Image
 
-from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.images.damage import find_damage
 from shopsight.images.jpeg import is_jpeg
+from shopsight.images.kinds import IMAGE_SUFFIXES
 from shopsight.images.model_input import preprocess_image
 from shopsight.preprocess import Preprocess
 
@@ -47,10 +48,17 @@ def by_pillow(data: bytes, *, draft: bool = False) -> Pixels:
     return np.array(square)
 
 
+def with_verdict(data: bytes) -> Pixels:
+    """What `predict` does: it also asks whether the file is damaged."""
+    find_damage(data)
+    return preprocess_image(data, PREPROCESS)
+
+
 WAYS: dict[str, Callable[[bytes], Pixels]] = {
     "Pillow, full": by_pillow,
     "Pillow, draft": lambda data: by_pillow(data, draft=True),
     "shopsight": lambda data: preprocess_image(data, PREPROCESS),
+    "with verdict": with_verdict,
 }
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from shopsight.errors import ImageError
-from shopsight.images.decode import Header, check_png_checksums, decode, header, read_bytes
+from shopsight.images.decode import Header, decode, header, read_bytes
+from shopsight.images.png import check_checksums
 from tests.images.samples import (
     HEIGHT,
     WIDTH,
@@ -142,11 +143,11 @@ def test_damage_in_any_png_chunk_shows_by_its_checksum(kind: bytes) -> None:
     text = PngInfo()
     text.add_text("title", "a red shoe")
     intact = saved(Image.fromarray(smooth()), "PNG", pnginfo=text)
-    check_png_checksums(intact)
+    check_checksums(intact)
     data = bytearray(intact)
     data[intact.index(kind) + 9] ^= 0x55
     with pytest.raises(ImageError) as caught:
-        check_png_checksums(bytes(data), where="a.png")
+        check_checksums(bytes(data), where="a.png")
     assert caught.value.reason in {"damaged", "not an image"}
     assert "a.png" in str(caught.value)
 
@@ -155,13 +156,13 @@ def test_png_without_its_last_chunk() -> None:
     data = saved(Image.fromarray(smooth()), "PNG")[:-12]
     assert (decode(data) == smooth()).all()
     with pytest.raises(ImageError) as caught:
-        check_png_checksums(data)
+        check_checksums(data)
     assert caught.value.reason == "damaged"
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "PPM"])
 def test_other_formats_have_no_checksums_to_compare(format: str) -> None:
-    check_png_checksums(saved(Image.fromarray(smooth()), format))
+    check_checksums(saved(Image.fromarray(smooth()), format))
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_any_bytes_decode_or_give_a_reason(content: bytes, format: str) -> None:
         with suppress(ImageError):
             assert decode(broken).shape[2] == 3
         with suppress(ImageError):
-            check_png_checksums(broken)
+            check_checksums(broken)
 
 
 def test_urls_go_through_fsspec() -> None:

@@ -21,17 +21,15 @@ from jaxtyping import Bool, UInt8
 
 from shopsight.errors import HeldFileError, ImageError
 from shopsight.files import atomic_file, sha256_bytes
+from shopsight.images.damage import check_whole
 from shopsight.images.decode import (
     Header,
-    check_pixels,
-    check_png_checksums,
     decode,
     header,
     read_bytes,
 )
 from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
-from shopsight.images.jpeg_damage import checked_eighth
 from shopsight.images.orientation import upright
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
 from shopsight.prefetch import core_count, prefetch
@@ -44,7 +42,7 @@ STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
 # Inside `FileInfo`, `bytes` is a count.
 ThumbBytes = bytes
 
-FILE_INFO_VERSION = 1
+FILE_INFO_VERSION = 2
 """Version of the cache file; raised when the same file would get other results."""
 
 _FILES_PER_CHUNK = 128
@@ -172,20 +170,17 @@ def file_info_path(folder: Path, root: str) -> Path:
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     """A small upright version, without its color profile, on which nothing here depends."""
+    checked = check_whole(data) if strict else None
     if not is_jpeg(data):
-        if strict:
-            check_png_checksums(data)
         return decode(data)
     jpeg = jpeg_header(data)
-    check_pixels(jpeg.width, jpeg.height, None)
     shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, _SMALL_PX)
-    pixels = checked_eighth(data, jpeg) if strict else None
-    if pixels is None or shrink < 8:
-        pixels = decode_jpeg(data, jpeg, shrink=shrink)
+    if checked is None or shrink < 8:
+        checked = decode_jpeg(data, jpeg, shrink=shrink)
     # The last row and column may cover only a fraction of a pixel. They are cut off below half of
     # one, so that copies of different sizes are not shifted against each other.
     height, width = (max(1, round(side / shrink)) for side in (jpeg.height, jpeg.width))
-    return upright(np.ascontiguousarray(pixels[:height, :width]), jpeg.orientation)
+    return upright(np.ascontiguousarray(checked[:height, :width]), jpeg.orientation)
 
 
 def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo) -> FileInfo:

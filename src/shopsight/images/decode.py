@@ -8,9 +8,7 @@ interpreter lock.
 
 from __future__ import annotations
 
-import io
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +16,7 @@ from typing import Literal
 import fsspec
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from shopsight.errors import ImageError
 from shopsight.images.icc import array_to_srgb, image_to_srgb
@@ -31,8 +29,8 @@ from shopsight.images.jpeg import (
     shrink_for,
     shrunk_size,
 )
-from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
-from shopsight.images.orientation import ORIENTATION_TAG, upright, upright_size
+from shopsight.images.orientation import upright, upright_size
+from shopsight.images.pillow_reader import decode_opened, open_image
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
 from shopsight.runtime import trusted_certificates
@@ -40,16 +38,7 @@ from shopsight.runtime import trusted_certificates
 MAX_PIXELS = 178_956_970
 """Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
 
-_PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000", "JPEG")
-_OUR_NAMES = {"DIB": "bmp", "PPM": "pnm", "MPO": "jpeg"}
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RAW_PNM = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s255\s")
-# What Pillow's readers raise on damaged files, besides OSError.
-_PILLOW_FAULTS = (
-    OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-    AttributeError, ZeroDivisionError, MemoryError, struct.error, Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +106,9 @@ def header(data: bytes, *, where: str | None = None) -> Header:
     raw = _RAW_PNM.match(data)
     if raw is not None:
         return Header("pnm", int(raw[2]), int(raw[3]))
-    with _open(data, where) as image:
-        # Pillow turns TIFFs by itself.
-        orientation = 1 if image.format == "TIFF" else _orientation(image)
-        return Header(_format(image), *upright_size(*image.size, orientation))
+    opened = open_image(data, where=where)
+    with opened.image as image:
+        return Header(opened.kind, *upright_size(*image.size, opened.orientation))
 
 
 def decode(
@@ -153,25 +141,6 @@ def decode(
     if raw is not None:
         return _decode_raw_pnm(data, raw, where)
     return _decode_by_pillow(data, matte=matte, where=where)
-
-
-def check_png_checksums(data: bytes, *, where: str | None = None) -> None:
-    """Compare the checksums of a PNG's chunks, which decoding does not.
-
-    Args:
-        data: the file; anything but a PNG passes.
-        where: the file's name, for the error.
-
-    Raises:
-        ImageError: "damaged", or the reason why the file cannot be opened.
-    """
-    if not data.startswith(_PNG_SIGNATURE):
-        return
-    with _open(data, where) as image:
-        try:
-            image.verify()
-        except _PILLOW_FAULTS as error:
-            raise ImageError("damaged", str(error), where=where) from error
 
 
 def decode_jpeg_upright(
@@ -225,83 +194,12 @@ def _decode_by_pillow(
     data: bytes, *, matte: Color, where: str | None, draft: tuple[int, int] | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Decode any format; a JPEG no smaller than `draft` (width, height), where that is given."""
-    with _open(data, where) as image:
+    opened = open_image(data, where=where)
+    with opened.image as image:
         check_pixels(*image.size, where)
-        try:
-            if draft is not None:
-                image.draft(None, draft)
-            image.load()
-            # Read after loading: Pillow turns TIFFs by itself and then drops the tag.
-            orientation = _orientation(image)
-            pixels = np.array(_rgb(image, matte))
-        except _PILLOW_FAULTS as error:
-            raise _fault(error, where) from error
-    return upright(pixels, orientation)
-
-
-def _rgb(image: Image.Image, matte: Color) -> Image.Image:
-    """Convert any of Pillow's modes to sRGB, transparent pixels composited onto the matte."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I"):
-        # 16 bits per pixel ("I" is what Pillow makes of a 16-bit PGM): 65535 is white.
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = image.convert("RGB")
-    elif image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("L" if image.mode in {"1", "L;16"} else "RGB")
-    if profile:
-        image = image_to_srgb(image, profile)
-    image = image.convert("RGB")
-    if alpha is None:
-        return image
-    background = Image.new("RGB", image.size, matte)
-    background.paste(image, mask=alpha)
-    return background
-
-
-def _open(data: bytes, where: str | None) -> Image.Image:
-    """Open a file by its content, with the readers of `_PILLOW_FORMATS` only."""
-    try:
-        return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
-    except UnidentifiedImageError:
-        raise _unknown(data, where) from None
-    except _PILLOW_FAULTS as error:
-        raise _fault(error, where) from error
-
-
-def _unknown(data: bytes, where: str | None) -> ImageError:
-    """Say what a file is that no reader takes for its own."""
-    kind = kind_of_bytes(data)
-    if kind is None:
-        what = f"starts with {bytes(data[:12])!r}, which is not an image format"
-        return ImageError("not an image", what, where=where)
-    if kind == "text":
-        begin = bytes(data[:40]).decode(errors="replace")
-        return ImageError("not an image", f"text, no image: it begins {begin!r}", where=where)
-    if not is_image_kind(kind):
-        return ImageError("not an image", no_image_message(kind), where=where)
-    if KINDS[kind].way_out:
-        return ImageError("unsupported", no_image_message(kind), where=where)
-    what = f"starts like {KINDS[kind].words}, and its header is cut off or broken"
-    return ImageError("damaged", what, where=where)
-
-
-def _fault(error: Exception, where: str | None) -> ImageError:
-    """Turn one of Pillow's many exceptions into an `ImageError`."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ImageError("too large", text, where=where)
-    if isinstance(error, MemoryError):
-        return ImageError("too large", "does not fit in memory", where=where)
-    if "truncated" in text.lower() or isinstance(error, EOFError):
-        return ImageError("truncated", text, where=where)
-    if "conversion" in text or "unsupported" in text.lower():
-        return ImageError("unsupported", text, where=where)
-    return ImageError("damaged", text, where=where)
+        if draft is not None:
+            image.draft(None, draft)
+        return decode_opened(opened, data, matte=matte, where=where)
 
 
 def check_pixels(width: int, height: int, where: str | None) -> None:
@@ -319,18 +217,3 @@ def check_pixels(width: int, height: int, where: str | None) -> None:
         raise ImageError(
             "too large", f"{width}x{height} is more than {MAX_PIXELS:,} pixels", where=where
         )
-
-
-def _format(image: Image.Image) -> str:
-    """Name the format as `kinds.KINDS` does."""
-    name = image.format or ""
-    return _OUR_NAMES.get(name, name.lower())
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation of an image that Pillow opened; 1 where it has none."""
-    try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except _PILLOW_FAULTS:
-        return 1  # A broken EXIF block says nothing about the pixels.
-    return orientation if isinstance(orientation, int) else 1

@@ -13,7 +13,6 @@ Also, `jpeg_damage` needs the position of the quantization tables, which Pillow 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,19 +21,22 @@ import simplejpeg
 from jaxtyping import UInt8
 
 from shopsight.errors import ImageError
-from shopsight.images.orientation import exif_orientation
+from shopsight.images.jpeg_cleanup import regular
+from shopsight.images.jpeg_segments import FRAME_MARKERS, segments
+from shopsight.images.orientation import orientation_of
 
 SHRINKS = (8, 4, 2, 1)
 """By how much a JPEG can be shrunk while it is decoded, largest first."""
 
-FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Start-of-frame markers. DHT, JPG and DAC lie in the same range and are not frames."""
-
 _SIGNATURE = b"\xff\xd8\xff"
+_START_OF_SCAN = b"\xff\xda"
 _END_MARKER = b"\xff\xd9"
-_STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
-_START_OF_SCAN, _END_OF_IMAGE, _APP1, _APP2 = 0xDA, 0xD9, 0xE1, 0xE2
+_APP1, _APP2 = 0xE1, 0xE2
+# Of libjpeg-turbo. "Unsupported marker type" is none of them: there, bytes were overwritten.
+_UNSUPPORTED = ("Unsupported JPEG", "Unsupported color conversion", "Could not determine subsampl")
+_WAY_OUT = "save it as an ordinary JPEG of 8 bits"
 _EXIF = b"Exif\x00\x00"
+_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _ICC = b"ICC_PROFILE\x00"
 
 
@@ -46,7 +48,7 @@ class JpegHeader:
         width: pixels as stored, before the orientation is applied.
         height: likewise.
         components: 1 is gray, 3 is color, 4 is CMYK.
-        orientation: EXIF orientation, 1 to 8; 1 is upright.
+        orientation: of EXIF or XMP, 1 to 8; 1 is upright.
         profile: ICC profile, None without one.
     """
 
@@ -60,28 +62,6 @@ class JpegHeader:
 def is_jpeg(data: bytes) -> bool:
     """Whether the bytes begin as JPEG files do."""
     return data.startswith(_SIGNATURE)
-
-
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Walk over the segments before the first scan.
-
-    Yields:
-        The marker's second byte, and where the segment's content starts and ends in `data`. The
-        end lies beyond `data` when the file is cut off there.
-    """
-    at, size = 2, len(data)
-    while at + 4 <= size:
-        marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF:
-            at += 1  # Stray bytes or padding between segments: the decoder judges them.
-        elif marker in _STANDALONE_MARKERS:
-            at += 2
-        elif marker in {_START_OF_SCAN, _END_OF_IMAGE}:
-            return
-        else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            yield marker, at + 4, end
-            at = max(end, at + 2)
 
 
 def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
@@ -98,21 +78,23 @@ def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
         ImageError: "truncated", the file ends before its frame header.
     """
     frame: tuple[int, int, int] | None = None
-    orientation = 1
+    exif = xmp = None
     profile_parts: dict[int, bytes] = {}
     for marker, start, end in segments(data):
         if marker in FRAME_MARKERS and end - start >= 6 and end <= len(data):
             height, width, components = struct.unpack_from(">xHHB", data, start)
             frame = (width, height, components)
         elif marker == _APP1 and data.startswith(_EXIF, start):
-            orientation = exif_orientation(data[start + len(_EXIF) : end])
+            exif = data[start:end]
+        elif marker == _APP1 and data.startswith(_XMP, start):
+            xmp = data[start:end]
         elif marker == _APP2 and data.startswith(_ICC, start) and end - start > 14:
             # A segment holds at most 64 KiB, so a profile comes in numbered parts.
             profile_parts[data[start + 12]] = data[start + 14 : end]
     if frame is None or 0 in frame:
         raise ImageError("truncated", "the JPEG header is cut off or broken", where=where)
     profile = b"".join(part for _, part in sorted(profile_parts.items())) or None
-    return JpegHeader(*frame, orientation, profile)
+    return JpegHeader(*frame, orientation_of(exif, xmp), profile)
 
 
 def shrunk_size(width: int, height: int, shrink: int) -> tuple[int, int]:
@@ -159,11 +141,19 @@ def decode_jpeg(
         return _decode(data, header, shrink, colorspace, strict=True)
     except ValueError as error:
         problem = str(error)
+    if _START_OF_SCAN not in data:
+        raise ImageError("truncated", "the JPEG ends before its pixels begin", where=where)
+    if any(text in problem for text in _UNSUPPORTED):
+        raise ImageError("unsupported", f"{problem}; {_WAY_OUT}", where=where)
+    clean = regular(data)
+    try:
+        return _decode(clean, header, shrink, colorspace, strict=True)
+    except ValueError as error:
+        problem = str(error)
     if "Premature end of JPEG file" in problem:
         # With the end marker added, an image that lacks nothing else decodes without complaint.
-        data += _END_MARKER
         try:
-            pixels = _decode(data, header, shrink, colorspace, strict=True)
+            pixels = _decode(clean + _END_MARKER, header, shrink, colorspace, strict=True)
         except ValueError:
             raise ImageError(
                 "truncated", "the JPEG ends before its pixels do", where=where
@@ -174,7 +164,7 @@ def decode_jpeg(
     if strict:
         raise ImageError("damaged", problem, where=where)
     try:
-        return _decode(data, header, shrink, colorspace, strict=False)
+        return _decode(clean, header, shrink, colorspace, strict=False)
     except ValueError as error:
         raise ImageError("damaged", str(error), where=where) from error
 

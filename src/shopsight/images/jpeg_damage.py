@@ -46,7 +46,8 @@ import simplejpeg
 from jaxtyping import Float32, UInt8
 
 from shopsight.errors import ImageError
-from shopsight.images.jpeg import FRAME_MARKERS, JpegHeader, decode_jpeg, segments
+from shopsight.images.jpeg import JpegHeader, decode_jpeg
+from shopsight.images.jpeg_segments import FRAME_MARKERS, segments
 
 _QUANTIZATION_TABLES = 0xDB
 # Step 2: halving doubles the range, which is enough; more would only round more.

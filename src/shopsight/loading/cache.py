@@ -37,7 +37,7 @@ from shopsight.progress import notify, task
 CacheMode = Literal["raw", "jpeg"]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 JPEG_QUALITY = 95
 # Product photos take a seventh of the pixels at this quality without chroma subsampling.
 JPEG_BY_RAW = 1 / 6

@@ -1,0 +1,76 @@
+"""The chunks of a PNG: its depth, its checksums, and a copy without the extras that are broken."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from shopsight.errors import ImageError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER, _END = b"IHDR", b"IEND"
+# Length, kind and checksum.
+_FRAME_BYTES = 12
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Walk over the chunks, to the one that ends the image.
+
+    Yields:
+        The kind, and where its content starts and ends in `data`. The last end lies beyond `data`
+        when the file is cut off there.
+    """
+    at = len(SIGNATURE)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, at + 8, at + 8 + length
+        if kind == _END:
+            return
+        at += _FRAME_BYTES + length
+
+
+def depth_and_color(data: bytes) -> tuple[int, int]:
+    """Bits per sample, and the color type (0 gray, 2 RGB, 3 palette, 4 and 6 with alpha)."""
+    return data[24], data[25]
+
+
+def check_checksums(data: bytes, *, where: str | None = None) -> None:
+    """Compare the checksums of all chunks, which decoding does not.
+
+    Args:
+        data: the file; anything but a PNG passes.
+        where: the file's name, for the error.
+
+    Raises:
+        ImageError: "damaged".
+    """
+    if not data.startswith(SIGNATURE):
+        return
+    kind = b""
+    for kind, start, end in chunks(data):
+        if not _is_intact(data, start, end):
+            name = kind.decode("ascii", "replace")
+            what = f"the checksum of PNG chunk {name} is wrong or cut off"
+            raise ImageError("damaged", what, where=where)
+    if kind != _END:
+        raise ImageError("damaged", "the PNG's last chunk is missing", where=where)
+
+
+def without_broken_extras(data: bytes) -> bytes:
+    """Leave out ancillary chunks (text, time, profile ...) that are broken, as viewers do."""
+    broken = [
+        (start - 8, end + 4)
+        for kind, start, end in chunks(data)
+        # Bit 5 of the first letter, which makes it a small one, says "not needed for the pixels".
+        if kind[0] & 0x20 and end + 4 <= len(data) and not _is_intact(data, start, end)
+    ]
+    for start, end in reversed(broken):
+        data = data[:start] + data[end:]
+    return data
+
+
+def _is_intact(data: bytes, start: int, end: int) -> bool:
+    if end + 4 > len(data):
+        return False
+    return zlib.crc32(data[start - 4 : end]) == int.from_bytes(data[end : end + 4], "big")

@@ -1,0 +1,112 @@
+"""The first directory of a TIFF: the facts that decide how its pixels are read.
+
+Pillow reads every entry, warns of broken ones without the file's name (in whichever thread comes
+first), and turns the image by itself. So its entries are read here, and it gets a copy in which
+those that do not concern the pixels are of a type that it skips.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from shopsight.images.orientation import ORIENTATION_TAG
+
+_NEW_SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 258, 259, 262, 271
+_SAMPLE_FORMAT, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 339, 330, 700, 50706
+# Width to JPEG tables, and the ICC profile; see TIFF 6.0 and its technical notes.
+_PIXEL_TAGS = frozenset(
+    {256, 257, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 301}
+    | {317, 318, 319, 320, 322, 323, 324, 325, 332, 333, 334, 336, 338, _SAMPLE_FORMAT, 340, 341}
+    | {347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 34675}
+)
+_BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_BYTES_OF_TYPE |= {13: 4, 16: 8, 17: 8, 18: 8}
+_CODE_OF_TYPE = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_STRIPS = ((273, 279), (324, 325))
+_NAME_OF_SAMPLE_FORMAT = {1: "integers", 2: "signed integers", 3: "floats"}
+
+
+@dataclass(frozen=True, slots=True)
+class TiffDirectory:
+    """What the first directory says.
+
+    Attributes:
+        numbers: integers by tag; those that lie beyond the file are absent.
+        xmp: the XMP packet, empty without one.
+        quiet: the file, with entries that do not concern the pixels switched off.
+        is_cut: pixels or their description lie beyond the end of the file.
+    """
+
+    numbers: dict[int, tuple[int, ...]]
+    xmp: bytes
+    quiet: bytes
+    is_cut: bool
+
+    @property
+    def orientation(self) -> int | None:
+        """1 to 8; None where the file does not say."""
+        return self.numbers.get(ORIENTATION_TAG, (None,))[0]
+
+    @property
+    def bits(self) -> int:
+        """Bits of the first sample of a pixel."""
+        return self.numbers.get(_BITS, (1,))[0]
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether the values grow towards black."""
+        return self.numbers.get(_PHOTOMETRIC) == (0,)
+
+    @property
+    def is_camera_raw(self) -> bool:
+        """Whether the first image is the preview of a camera raw file (DNG, NEF, ARW ...)."""
+        reduced = self.numbers.get(_NEW_SUBFILE_TYPE, (0,))[0] & 1
+        preview = reduced and _SUB_DIRECTORIES in self.numbers and _MAKE in self.numbers
+        return bool(preview) or _DNG_VERSION in self.numbers
+
+    def layout(self) -> str:
+        """The samples of a pixel in words, for an error: "TIFF of 3 x 32 bits, floats"."""
+        bits = self.numbers.get(_BITS, (1,))
+        kind = self.numbers.get(_SAMPLE_FORMAT, (1,))[0]
+        form = _NAME_OF_SAMPLE_FORMAT.get(kind, f"sample format {kind}")
+        compression = self.numbers.get(_COMPRESSION, (1,))[0]
+        return f"TIFF of {len(bits)} x {bits[0]} bits, {form}, compression {compression}"
+
+
+def read_directory(data: bytes) -> TiffDirectory | None:
+    """Read the first directory of a TIFF or BigTIFF; None where it is cut off or broken."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in {b"+\0", b"\0+"}
+    offset_code, count_code, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    inline_bytes, value_at = (8, 12) if big else (4, 8)
+    numbers: dict[int, tuple[int, ...]] = {}
+    xmp, is_cut, quiet = b"", False, bytearray(data)
+    try:
+        (start,) = struct.unpack_from(order + offset_code, data, 8 if big else 4)
+        (entries,) = struct.unpack_from(order + count_code, data, start)
+        for number in range(entries):
+            at = start + struct.calcsize(order + count_code) + number * entry_bytes
+            tag, kind, count = struct.unpack_from(order + "HH" + offset_code, data, at)
+            size = count * _BYTES_OF_TYPE.get(kind, 0)
+            place = at + value_at
+            if size > inline_bytes:
+                (place,) = struct.unpack_from(order + offset_code, data, place)
+            is_whole = place + size <= len(data)
+            if tag not in _PIXEL_TAGS:
+                struct.pack_into(order + "H", quiet, at + 2, 0)
+            elif not is_whole:
+                is_cut = True
+            if is_whole and tag == _XMP:
+                xmp = data[place : place + size]
+            elif is_whole and kind in _CODE_OF_TYPE and count:
+                code = f"{order}{count}{_CODE_OF_TYPE[kind]}"
+                numbers[tag] = struct.unpack_from(code, data, place)
+            elif is_whole and tag == _MAKE:
+                numbers[tag] = (0,)
+    except struct.error:
+        return None
+    for starts, sizes in _STRIPS:
+        pairs = zip(numbers.get(starts, ()), numbers.get(sizes, ()), strict=False)
+        is_cut |= any(begin + size > len(data) for begin, size in pairs)
+    return TiffDirectory(numbers, xmp, bytes(quiet), is_cut)
