@@ -68,12 +68,28 @@ class ImageError(ShopsightError):
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
             "damaged", "too large", "unsupported", "unreadable" (the file system refused),
-            "bad box", "changed" (not the file that was audited).
+            "bad box", "changed" (not the file that was audited), or the reason of a `RemoteError`.
     """
 
-    def __init__(self, reason: str, what: str, *, where: str | None = None) -> None:
+    def __init__(
+        self, reason: str, what: str, *, where: str | None = None, fix: str | None = None
+    ) -> None:
         self.reason = reason
-        super().__init__(what, where=where)
+        super().__init__(what, where=where, fix=fix)
+
+
+class RemoteError(ShopsightError):
+    """An address whose content cannot be read.
+
+    Attributes:
+        reason: a short stable word for tables, a key of `shopsight.remote.reasons.REASONS`.
+    """
+
+    def __init__(
+        self, reason: str, what: str, *, where: str | None = None, fix: str | None = None
+    ) -> None:
+        self.reason = reason
+        super().__init__(what, where=where, fix=fix)
 
 
 class AuditError(ShopsightError):

@@ -17,6 +17,9 @@ EXTRA_OF_MODULE = {
     "mlflow": "track",
     "wandb": "track",
     "datasets": "huggingface",
+    "s3fs": "s3",
+    "gcsfs": "gs",
+    "adlfs": "az",
 }
 
 

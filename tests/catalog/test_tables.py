@@ -297,4 +297,4 @@ def test_a_table_behind_a_url(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("image,label", "{i},c{p}"), jpgs())
     catalog = table_catalog(f"file://{table}")
     assert isinstance(catalog, Catalog)
-    assert catalog.refs()[0] == f"file://{tmp_path}/images/0.jpg"
+    assert catalog.refs()[0] == f"{tmp_path}/images/0.jpg"

@@ -226,16 +226,6 @@ def test_any_bytes_decode_or_give_a_reason(content: bytes, format: str) -> None:
             check_checksums(broken)
 
 
-def test_urls_go_through_fsspec() -> None:
-    import fsspec
-
-    with fsspec.open("memory://photos/a.jpg", "wb") as file:
-        file.write(jpeg())
-    assert decode(read_bytes("memory://photos/a.jpg")).shape == (HEIGHT, WIDTH, 3)
-    with pytest.raises(ImageError, match="no such file"):
-        read_bytes("memory://photos/absent.jpg")
-
-
 def test_many_threads_see_the_same() -> None:
     files = [
         jpeg(),

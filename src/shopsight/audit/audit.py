@@ -159,7 +159,12 @@ def audit(
         checks: the checks to make.
     """
     cached = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
-    inspected = inspect_all(catalog.refs(), threads=threads, kept=cached if remember else None)
+    inspected = inspect_all(
+        catalog.refs(),
+        access=catalog.access,
+        threads=threads,
+        kept=cached if remember else None,
+    )
     files = inspected.files.insert_column(0, catalog.table["image"])
     usable = files["status"].is_in(["ok", "damaged"])
     copies = copy_rows(catalog, files)

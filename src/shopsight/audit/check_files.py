@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -11,6 +11,8 @@ from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 from shopsight.images.kinds import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
+from shopsight.remote.addresses import host_of
+from shopsight.remote.reasons import count_by_host
 from shopsight.text import counted
 
 BLANK_CONTRAST_LEVELS = 1.5
@@ -24,7 +26,8 @@ ODD_ASPECT = 3.0
 """Longer over shorter side, above which an aspect is odd."""
 
 MISSING_FRACTION = 0.5
-"""When more than this fraction of the files is missing, the folder is the wrong one."""
+"""When more than this fraction of the files is missing, the folder is the wrong one; of a host's,
+the host is not reached."""
 
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
@@ -32,7 +35,9 @@ _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damag
 def check_files(data: AuditData) -> Iterator[Finding]:
     """Find files that are missing, broken or unlike the others, in the order of the catalog."""
     catalog, files = data.catalog, data.files
-    yield from _most_missing(catalog, files)
+    refs = catalog.refs()
+    yield from _most_missing(catalog, files, refs)
+    yield from _hosts(files, refs)
     rows = files.with_row_index("row")
     for row, image, status, problem in (
         rows.filter(pl.col("status") != "ok")
@@ -51,15 +56,26 @@ def check_files(data: AuditData) -> Iterator[Finding]:
         yield Finding("unlisted-file", name)
 
 
-def _most_missing(catalog: Catalog, files: pl.DataFrame) -> Iterator[Finding]:
-    missing = (files["status"] == "missing").arg_true()
+def _most_missing(catalog: Catalog, files: pl.DataFrame, refs: Sequence[str]) -> Iterator[Finding]:
+    missing = [
+        row for row in (files["status"] == "missing").arg_true() if host_of(refs[row]) is None
+    ]
     if len(missing) > MISSING_FRACTION * len(catalog):
-        sought = catalog.take(missing.head(1).to_list()).refs()[0]
+        sought = refs[missing[0]]
         folder = f" in {catalog.root}" * bool(catalog.root)
         lacking = f"{len(missing):,} of {counted(len(catalog), 'row')}"
         yield Finding(
             "most-missing", "", detail=f"{lacking} without a file; looked{folder} for {sought}"
         )
+
+
+def _hosts(files: pl.DataFrame, refs: Sequence[str]) -> Iterator[Finding]:
+    """What each host did not give: another folder would not help."""
+    for count in count_by_host(refs, files["reason"]):
+        failed = count.failed.total()
+        if failed:
+            most = failed > MISSING_FRACTION * count.asked
+            yield Finding("unreachable" if most else "host-failures", "", detail=count.line)
 
 
 def _blank(decoded: pl.DataFrame) -> Iterator[Finding]:

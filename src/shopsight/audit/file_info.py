@@ -32,8 +32,10 @@ from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
-from shopsight.prefetch import core_count, prefetch
+from shopsight.paths import is_url
+from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
+from shopsight.remote.addresses import PUBLIC, Access
 
 Status = Literal["ok", "damaged", "unreadable", "missing"]
 STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
@@ -110,17 +112,19 @@ class Inspection:
     has_thumb: Bool[np.ndarray, "n"]
 
 
-def inspect(ref: str) -> FileInfo:
+def inspect(ref: str, access: Access = PUBLIC) -> FileInfo:
     """Read one file and decode it; what is wrong with it is in the result, never raised.
 
     Args:
         ref: a path or URL, see `images.decode.read_bytes`.
+        access: which hosts in private networks may be asked.
     """
     try:
-        data = read_bytes(ref)
+        data = read_bytes(ref, access)
     except ImageError as error:
         status: Status = "missing" if error.reason == "missing" else "unreadable"
-        return FileInfo(status, error.reason, error.what)
+        way_out = f" ({error.fix})" if error.fix else ""
+        return FileInfo(status, error.reason, error.what + way_out)
     size, sha256 = len(data), sha256_bytes(data)
     status, reason, problem = "ok", "", ""
     try:
@@ -138,12 +142,17 @@ def inspect(ref: str) -> FileInfo:
 
 
 def inspect_all(
-    refs: Sequence[str], *, threads: int | None = None, kept: Path | None = None
+    refs: Sequence[str],
+    *,
+    access: Access = PUBLIC,
+    threads: int | None = None,
+    kept: Path | None = None,
 ) -> Inspection:
     """Inspect every file once, however many rows name it.
 
     Args:
         refs: paths or URLs, one per row.
+        access: which hosts in private networks may be asked.
         threads: None takes one per core.
         kept: a Parquet file with the results of earlier audits; it is read and updated.
     """
@@ -151,7 +160,7 @@ def inspect_all(
     files = _stamped(rows["ref"].unique(maintain_order=True).to_list())
     known = _known(files, kept)
     new = files.join(known, on="ref", how="anti")
-    found = _inspect_files(new, threads or core_count())
+    found = _inspect_files(new, access, threads or core_count())
     if kept is not None and found.height:
         _keep(pl.concat([known, found]), kept)
     everything = rows.join(pl.concat([known, found]), on="ref", how="left", maintain_order="left")
@@ -200,12 +209,16 @@ def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo)
     )
 
 
-def _inspect_files(files: pl.DataFrame, threads: int) -> pl.DataFrame:
+def _inspect_files(files: pl.DataFrame, access: Access, threads: int) -> pl.DataFrame:
     refs = files["ref"].to_list()
-    starts = range(0, len(refs), _FILES_PER_CHUNK)
+    # A server is waited for, not computed: more threads than cores, and a few images each.
+    remote = any(map(is_url, refs))
+    each, threads = (1, max(threads, MAX_THREADS)) if remote else (_FILES_PER_CHUNK, threads)
+    starts = range(0, len(refs), each)
 
     def inspect_chunk(number: int) -> pl.DataFrame:
-        infos = [inspect(ref) for ref in refs[starts[number] : starts[number] + _FILES_PER_CHUNK]]
+        chunk = refs[starts[number] : starts[number] + each]
+        infos = [inspect(ref, access) for ref in chunk]
         columns = {name: [getattr(info, name) for info in infos] for name in _SCHEMA}
         return pl.DataFrame(columns, schema=_SCHEMA)
 

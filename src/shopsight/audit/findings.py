@@ -40,6 +40,12 @@ KINDS: dict[str, FindingKind] = {
         "The images were looked for in the wrong folder: name theirs with --images-root (a named "
         "data set also takes --root).",
     ),
+    "unreachable": FindingKind(
+        "error",
+        "Host that gave few images",
+        "Most of its images were not read. Whether the host is down, refuses, or lacks them is "
+        "said with the finding; --accept unreachable trains on the others.",
+    ),
     "split-leak": FindingKind(
         "error",
         "Same image in two splits",
@@ -57,6 +63,9 @@ KINDS: dict[str, FindingKind] = {
     ),
     "unreadable": FindingKind("warning", "Unreadable file", "Training excludes it by name."),
     "missing-file": FindingKind("warning", "Row without a file", "Training excludes it by name."),
+    "host-failures": FindingKind(
+        "warning", "Host that did not give every image", "Training excludes them by name."
+    ),
     "damaged": FindingKind(
         "warning",
         "Damaged file",

@@ -73,8 +73,7 @@ def gate(
     assert len(catalog) == len(report.files), "the report is about another catalog"
     _check_kinds("--accept", accept, ACCEPTABLE)
     _check_kinds("--exclude", exclude, FIXABLE)
-    if "most-missing" not in accept:
-        _refuse_wrong_folder(report)
+    _refuse_most_missing(report, accept)
     reasons = _bad_files(report, keep_damaged="damaged" in accept)
     for kind in (kind for kind in KINDS if kind in exclude):
         kept = np.array([not reason for reason in reasons], dtype=bool)
@@ -112,15 +111,20 @@ def _bad_files(report: AuditReport, *, keep_damaged: bool) -> list[str]:
     ]
 
 
-def _refuse_wrong_folder(report: AuditReport) -> None:
-    for finding in report.findings:
-        if finding.kind == "most-missing":
-            raise AuditError(
-                finding.detail,
-                where=report.catalog.name,
-                fix="--images-root FOLDER names the folder of the images (a named data set also "
-                "takes --root); or train on the other images with --accept most-missing",
-            )
+_FIX_OF_MISSING = {
+    "most-missing": "--images-root FOLDER names the folder of the images (a named data set also "
+    "takes --root); or train on the other images with --accept most-missing",
+    "unreachable": "run the same command again when the host answers; or train on the other images "
+    "with --accept unreachable",
+}
+
+
+def _refuse_most_missing(report: AuditReport, accept: Collection[str]) -> None:
+    for kind, fix in _FIX_OF_MISSING.items():
+        details = [finding.detail for finding in report.findings if finding.kind == kind]
+        if details and kind not in accept:
+            first, *others = details
+            raise AuditError(first, where=report.catalog.name, details=others, fix=fix)
 
 
 def _offending(kind: str, report: AuditReport, kept: Bool[np.ndarray, "n"]) -> list[int]:

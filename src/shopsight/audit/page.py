@@ -27,6 +27,8 @@ _THUMBNAIL_PX = 160
 _LISTED_KINDS = frozenset(
     {
         "most-missing",
+        "unreachable",
+        "host-failures",
         "unreadable",
         "missing-file",
         "unlisted-file",
@@ -223,7 +225,7 @@ def _images(catalog: Catalog, rows: Collection[int]) -> dict[int, str]:
     def image(number: int) -> str:
         try:
             return thumbnail(
-                decode(read_bytes(refs[number]), at_least_px=_THUMBNAIL_PX),
+                decode(read_bytes(refs[number], catalog.access), at_least_px=_THUMBNAIL_PX),
                 side_px=_THUMBNAIL_PX,
             )
         except ImageError:

@@ -22,6 +22,7 @@ from shopsight import paths
 from shopsight.catalog.table_names import is_parquet
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, check_output_path, write_json
+from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -51,6 +52,7 @@ class Catalog:
         notes: what was guessed, cleaned or merged while reading, one line each.
         unlisted: image files under `root` without a row, relative to it.
         synthetic: the images were rendered by shopsight, not photographed.
+        access: which hosts in private networks may be asked for the images.
 
     Raises:
         CatalogError: the table lacks `image`, or a column has a type or value that cannot be used.
@@ -62,6 +64,7 @@ class Catalog:
     notes: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
     synthetic: bool = False
+    access: Access = PUBLIC
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", _checked(self.table, self.name))
@@ -166,7 +169,7 @@ class Catalog:
     def write(self, path: Path | str) -> None:
         """Write a file that `Catalog.read` reads.
 
-        `name`, `root` and `synthetic` go into the Parquet metadata, or into `<name>.about.json`
+        `name`, `root`, `synthetic` and `access` go into the Parquet metadata, or into `<name>.about.json`
         beside a CSV. `notes` and `unlisted` are about the source and are not kept.
 
         Args:
@@ -178,6 +181,7 @@ class Catalog:
         """
         path = check_catalog_file(path)
         about = {"name": self.name, "synthetic": self.synthetic, **_root_record(self.root, path)}
+        about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
@@ -191,8 +195,13 @@ class Catalog:
             write_json(about_path(path), about)
 
     @classmethod
-    def read(cls, path: Path | str) -> Catalog:
+    def read(cls, path: Path | str, *, with_access: bool = False) -> Catalog:
         """Read what `write` wrote; `shopsight.datasets.open` reads other tables.
+
+        Args:
+            path: the file.
+            with_access: trust the file's own word on which private hosts may be asked, as that of
+                a run; a table that somebody sent asks public hosts only.
 
         Raises:
             CatalogError: the file is missing, or `write` did not write it.
@@ -212,6 +221,7 @@ class Catalog:
             name=about["name"],
             root=_root_from_record(about, path),
             synthetic=about["synthetic"],
+            access=Access.from_json(about.get("access")) if with_access else PUBLIC,
         )
 
     def _refuse_unknown(self, labels: Sequence[str]) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import fsspec
 import polars as pl
 
 from shopsight.catalog.columns import IMAGE_NAMES, as_text, canonical, ranked
 from shopsight.catalog.scan import is_image, is_litter
-from shopsight.errors import CatalogError
+from shopsight.errors import CatalogError, RemoteError
 from shopsight.paths import is_full, is_url, join, parent_of
+from shopsight.remote.addresses import check_protocol, protocol_of
+from shopsight.remote.opening import list_folder
 from shopsight.text import as_unicode, counted, listed
 
 SAMPLED_ROWS = 50
@@ -125,18 +126,19 @@ class Folders:
         head, slash, base = name.rpartition("/")
         places = self._places_of(root, head + slash)
         if places is None:
-            # Web servers give no listings: the audit finds what is missing.
+            # Web servers give no listings, and addresses are taken as they are: the audit finds
+            # what is missing.
             return [name]
         return [place + hit for place, listing in places for hit in listing.find_file(base)]
 
     def _places_of(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
-        """The folders that the start of a name may mean, with what lies in each; None on the web.
+        """The folders that the start of a name may mean, with what lies in each; None of an address.
 
         A folder is named as a start of names below `root`: empty, or with a slash at its end.
         """
         if (root, head) not in self._places:
             start = head if is_full(head) else root
-            if start.startswith(("http://", "https://")):
+            if is_url(head) or protocol_of(start) in {"http", "https"}:
                 self._places[root, head] = None
             elif is_full(head):
                 self._places[root, head] = [(head, self.listing(head))]
@@ -378,14 +380,26 @@ def _names_in(folder: str) -> tuple[list[str], list[str]]:
     folders: list[str] = []
     try:
         if is_url(folder):
-            system, path = fsspec.core.url_to_fs(folder)
-            for about in system.ls(path, detail=True):
-                kind = files if about["type"] == "file" else folders
-                kind.append(about["name"].rpartition("/")[2])
-        else:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    (folders if entry.is_dir() else files).append(entry.name)
+            return _names_in_store(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                (folders if entry.is_dir() else files).append(entry.name)
     except OSError:
         return [], []
     return sorted(files), sorted(folders)
+
+
+def _names_in_store(folder: str) -> tuple[list[str], list[str]]:
+    """Of a remote folder; a store that does not answer at all is an error.
+
+    Raises:
+        RemoteError: the store refuses, or its driver is missing.
+    """
+    if check_protocol(folder) == "web":
+        return [], []
+    try:
+        return list_folder(folder)
+    except RemoteError as error:
+        if error.reason == "missing":
+            return [], []
+        raise

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
-
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
 from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
 from shopsight.progress import task
+from shopsight.remote.opening import list_all
 from shopsight.text import as_unicode, counted, is_unicode, listed
 
 # What operating systems, cameras and archives leave on cards, drives and shares, in lower case.
@@ -112,6 +111,7 @@ def scan_folder(folder: str) -> Scan:
 
     Raises:
         CatalogError: there is no such folder, or it cannot be read.
+        RemoteError: a remote folder cannot be listed, such as every folder of a web server.
     """
     found = Scan([], Counter(), [], [])
     if is_url(folder):
@@ -205,14 +205,7 @@ def _first_visit(path: str, linked: set[str]) -> bool:
 
 
 def _scan_remote(url: str, found: Scan) -> None:
-    try:
-        system, path = fsspec.core.url_to_fs(url)
-        files = system.find(path)
-    except (OSError, ImportError, ValueError) as error:
-        raise CatalogError(str(error), where=url) from error
-    start = len(system._strip_protocol(path).rstrip("/")) + 1
-    for file in files:
-        relative = file[start:]
+    for relative in list_all(url):
         if not any(_is_skipped(part, found) for part in relative.split("/")):
             prefix, slash, name = relative.rpartition("/")
             _add(found, prefix + slash, name)

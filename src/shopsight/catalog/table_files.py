@@ -12,7 +12,6 @@ import re
 import zipfile
 import zlib
 
-import fsspec
 import polars as pl
 
 from shopsight.catalog.delimited import HasHeader, lay_out, to_frame
@@ -21,7 +20,8 @@ from shopsight.catalog.table_names import is_json_lines, is_parquet
 from shopsight.errors import TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
 from shopsight.read_options import ReadOptions
-from shopsight.runtime import trusted_certificates
+from shopsight.remote.addresses import PUBLIC
+from shopsight.remote.opening import TABLE_BYTES, read_location
 from shopsight.text import command_line
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
@@ -67,12 +67,12 @@ def read_bytes(path: str) -> bytes:
 
     Raises:
         TableError: there is no such file, or it cannot be read.
+        RemoteError: its address cannot be read.
     """
     try:
-        with trusted_certificates(), fsspec.open(path, "rb") as file:
-            data: bytes = file.read()
-    except (OSError, ImportError, ValueError) as error:
-        raise TableError(str(getattr(error, "strerror", None) or error), where=path) from error
+        data = read_location(path, PUBLIC.typed(path), most_bytes=TABLE_BYTES)
+    except OSError as error:
+        raise TableError(error.strerror or str(error), where=path) from error
     if not data.startswith(_GZIP_MARK):
         return data
     try:

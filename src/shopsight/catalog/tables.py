@@ -24,6 +24,7 @@ from shopsight.catalog.image_paths import find_image_paths
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.remote.addresses import local_path
 from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
@@ -44,6 +45,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         CatalogError: the table cannot be read, or a column cannot be guessed.
     """
     read = read or ReadOptions()
+    path = local_path(path)
     table, notes = read_table(path, read)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)

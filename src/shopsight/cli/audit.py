@@ -52,7 +52,7 @@ def _summary(report: api.AuditReport) -> None:
     for line in (f"{report.catalog.name}{synthetic}", *summary):
         print_line(line)
     for finding in report.findings:
-        if finding.kind == "most-missing":
+        if finding.kind in {"most-missing", "unreachable", "host-failures"}:
             print_line(finding.detail)
     if not report.counts:
         print_line("nothing found")

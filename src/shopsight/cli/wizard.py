@@ -118,6 +118,9 @@ def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
     if "most-missing" in report.counts:
         print_note("most of the images are not there: name another folder")
         return None
+    if "unreachable" in report.counts:
+        print_note("most images of a host were not read: begin again when it answers")
+        return None
     kinds = [kind for kind in report.counts if kind in api.FIXABLE_KINDS]
     if not kinds:
         return []

@@ -137,6 +137,6 @@ def _write_samples(run: RunFolder, folder: Path) -> dict[str, str]:
     with atomic_folder(folder) as part:
         for row, label in table.select("row", "label").iter_rows():
             name = f"{names[label]}.png"
-            Image.fromarray(decode(read_bytes(refs[row]))).save(part / name)
+            Image.fromarray(decode(read_bytes(refs[row], test.access))).save(part / name)
             truth[str(folder / name)] = label
     return truth

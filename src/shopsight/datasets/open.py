@@ -19,10 +19,16 @@ from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
 from shopsight.catalog.table_names import is_table
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
-from shopsight.errors import CatalogError, WriteError
+from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
-from shopsight.text import as_unicode, command_line, is_unicode
+from shopsight.remote.addresses import Access, local_path
+from shopsight.remote.opening import check_readable
+from shopsight.text import as_unicode, command_line, counted, is_unicode
+
+MOST_UNREAD = 0.5
+"""When more than this fraction of the images has addresses that nothing here reads, it is no
+matter of single rows."""
 
 
 def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
@@ -40,17 +46,22 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         CatalogError: there is nothing there, its path is not Unicode, it cannot be read as images
             with labels, or an option does not go with it.
         SourceError: a named data set is neither on this machine nor can it be fetched.
+        RemoteError: an address cannot be read, or most images have one that nothing here reads.
     """
     read = read or ReadOptions()
     if isinstance(data, Catalog):
         known = len(data.notes)
         _refuse(read, "opened", data.name)
         catalog = _with_columns(data, read)
+        if read.allow_private:
+            catalog = replace(catalog, access=replace(catalog.access, private=True))
     else:
         known = 0
         for given in (data, read.root, read.images_root):
             _refuse_not_unicode("" if given is None else str(given))
-        catalog = _open(str(data), read)
+        catalog = _open(local_path(str(data)), read)
+        access = Access(read.allow_private).typed(data, read.images_root)
+        catalog = _with_readable_addresses(replace(catalog, access=access))
         if catalog.root:
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=paths.full(catalog.root))
@@ -58,6 +69,34 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     catalog = _apply_label_options(catalog, read.drop, read.label_map)
     for line in catalog.notes[known:]:
         notify(line)
+    return catalog
+
+
+def _with_readable_addresses(catalog: Catalog) -> Catalog:
+    """The catalog with a note on addresses that nothing here reads: the audit finds them by row.
+
+    Raises:
+        RemoteError: such addresses are most of the images.
+    """
+    images = catalog.table["image"]
+    if paths.is_url(catalog.root):
+        check_readable(catalog.root)
+    starts = images.filter(images.str.contains("://", literal=True)).str.split("://").list.first()
+    for start, count in starts.value_counts(sort=True).iter_rows():
+        example = images.filter(images.str.starts_with(f"{start}://"))[0]
+        try:
+            if paths.is_url(example):
+                check_readable(example)
+        except RemoteError as error:
+            lacking = f"{count:,} of {counted(len(images), 'image')}"
+            if count > MOST_UNREAD * len(images):
+                where = f"{catalog.name}, such as {error.where}"
+                raise RemoteError(
+                    error.reason, f"{lacking}: {error.what}", where=where, fix=error.fix
+                ) from None
+            catalog = catalog.with_notes(
+                f"{lacking} cannot be read, e.g. {error.where}: {error.what}"
+            )
     return catalog
 
 

@@ -150,7 +150,7 @@ def _score_of_unseen(
     predictions: Predictions, catalog: Catalog, run: RunFolder, settings: EvaluationSettings | None
 ) -> Evaluation:
     rows = predictions.table["row"].to_numpy()
-    seen = seen_in_training(catalog.take(rows).refs(), run)
+    seen = seen_in_training(catalog.take(rows).refs(), run, access=catalog.access)
     either = seen.either
     scored = predictions
     if either.any() and not either.all():

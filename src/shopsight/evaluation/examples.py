@@ -74,7 +74,7 @@ def row_thumbnail(catalog: Catalog, row: int, *, side_px: int = SIDE_PX) -> str:
     """
     one = catalog.take([row])
     try:
-        data = read_bytes(one.refs()[0])
+        data = read_bytes(one.refs()[0], one.access)
         boxes = one.boxes()
         if boxes is None or np.isnan(boxes[0]).any():
             return thumbnail(decode(data, at_least_px=side_px), side_px=side_px)

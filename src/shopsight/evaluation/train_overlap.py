@@ -17,6 +17,7 @@ from jaxtyping import Bool
 from shopsight.audit.file_info import inspect_all
 from shopsight.audit.near_duplicates import has_near_duplicate
 from shopsight.images.thumbnails import read_thumbs
+from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.runs.run_folder import RunFolder
 
 FITTED_ON = ("train", "val")
@@ -93,7 +94,7 @@ class SeenImages:
         return np.asarray(self.files | self.copies, bool)
 
 
-def seen_in_training(refs: Sequence[str], run: RunFolder) -> SeenImages:
+def seen_in_training(refs: Sequence[str], run: RunFolder, *, access: Access = PUBLIC) -> SeenImages:
     """Which of the images were in the training or validation part of the run.
 
     Every image of a K-fold run was trained on by some of its networks.
@@ -101,6 +102,7 @@ def seen_in_training(refs: Sequence[str], run: RunFolder) -> SeenImages:
     Args:
         refs: paths or URLs of the images, see `Catalog.refs`.
         run: the model's own.
+        access: which hosts in private networks may be asked for the images.
 
     Raises:
         TrainingError: the run was written by another version.
@@ -110,7 +112,7 @@ def seen_in_training(refs: Sequence[str], run: RunFolder) -> SeenImages:
     sha256 = audited.sha256
     if "split" in table.columns:
         sha256 = sha256.filter(table["split"].is_in(FITTED_ON))
-    inspected = inspect_all(refs)
+    inspected = inspect_all(refs, access=access)
     files = inspected.files["sha256"].is_in(sha256.implode()).fill_null(False).to_numpy()
     copies = np.zeros(len(refs), bool)
     # A fold has no audit of its own: only the K-fold run that it belongs to.

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import fsspec
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from shopsight.errors import ImageError
+from shopsight.errors import ImageError, RemoteError
 from shopsight.images.icc import array_to_srgb, image_to_srgb
 from shopsight.images.idx import idx_member, read_member
 from shopsight.images.jpeg import (
@@ -33,7 +32,8 @@ from shopsight.images.orientation import upright, upright_size
 from shopsight.images.pillow_reader import decode_opened, open_image
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
-from shopsight.runtime import trusted_certificates
+from shopsight.remote.addresses import PUBLIC, Access, shown
+from shopsight.remote.opening import IMAGE_BYTES, read_location
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
@@ -56,28 +56,27 @@ class Header:
     height: int
 
 
-def read_bytes(ref: str) -> bytes:
+def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
     """Read a file.
 
     Args:
-        ref: a path, a URL (`s3://...`, opened by fsspec) or a member of an IDX container.
+        ref: a path, a URL (see `shopsight.remote.addresses`) or a member of an IDX container.
+        access: which hosts in private networks may be asked: `Catalog.access`.
 
     Returns:
         The file's bytes, at least one.
 
     Raises:
-        ImageError: "missing", "empty", "not an image" (a folder), or "unreadable".
+        ImageError: "missing", "empty", "not an image" (a folder), "unreadable", or for a URL one
+            of `shopsight.remote.reasons`.
     """
     member = idx_member(ref)
     if member is not None and not Path(ref).exists():
         return read_member(*member)
     try:
-        if is_url(ref):
-            with trusted_certificates(), fsspec.open(ref, "rb") as remote:
-                data: bytes = remote.read()
-        else:
-            with open(ref, "rb") as file:  # noqa: PTH123 - Path.open costs twice as much
-                data = file.read()
+        data = read_location(ref, access, most_bytes=IMAGE_BYTES)
+    except RemoteError as error:
+        raise ImageError(error.reason, error.what, where=shown(ref), fix=error.fix) from error
     except FileNotFoundError:
         raise ImageError("missing", "no such file", where=ref) from None
     except OSError as error:

@@ -19,6 +19,7 @@ from shopsight.paths import is_url
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
 from shopsight.progress import notify
+from shopsight.remote.addresses import PUBLIC
 
 ImageInput = str | Path | bytes | Image.Image | np.ndarray
 ImageInputs = ImageInput | Iterable[ImageInput]
@@ -76,7 +77,9 @@ def _preprocess_input(
 ) -> UInt8[np.ndarray, "s s 3"]:
     """Turn one input of any kind into the network's square."""
     if isinstance(image, str | Path):
-        return preprocess_image(read_bytes(str(image)), preprocess, where=source)
+        return preprocess_image(
+            read_bytes(str(image), PUBLIC.typed(image)), preprocess, where=source
+        )
     if isinstance(image, bytes):
         if not image:
             raise ImageError("empty", "no bytes", where=source)

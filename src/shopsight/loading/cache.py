@@ -86,11 +86,11 @@ def open_cache(
         ImageError: A file that cannot be decoded, by name.
         ConfigError: `settings.mode` is "raw" or "jpeg" and does not fit on the disk.
     """
-    images = ImageSet(catalog.refs(), catalog.boxes(), preprocess)
+    images = ImageSet(catalog.refs(), catalog.boxes(), preprocess, catalog.access)
     if settings.mode == "off":
         return DecodingSource(images)
     workers = threads or core_count()
-    shas = _hashes(images.refs, workers) if sha256s is None else list(sha256s)
+    shas = _hashes(images, workers) if sha256s is None else list(sha256s)
     assert len(shas) == len(images.refs), "one hash for each row"
     keys = image_keys(shas, images.boxes)
     root = cache_folder()
@@ -222,13 +222,13 @@ def _decode_into(
             advance(1)
 
 
-def _hashes(refs: Sequence[str], threads: int) -> list[str]:
+def _hashes(images: ImageSet, threads: int) -> list[str]:
     def digest(ref: str) -> str:
-        return sha256(read_bytes(ref)).hexdigest()
+        return sha256(read_bytes(ref, images.access)).hexdigest()
 
-    with task("Hashing", total=len(refs)) as advance:
+    with task("Hashing", total=len(images.refs)) as advance:
         hashes = []
-        for digested in _by_threads(digest, refs, chunk=CHUNK_IMAGES, threads=threads):
+        for digested in _by_threads(digest, images.refs, chunk=CHUNK_IMAGES, threads=threads):
             hashes.append(digested)
             advance(1)
         return hashes

@@ -19,6 +19,7 @@ from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading.blob_store import BlobStore, FixedBlobs, Keys
 from shopsight.preprocess import Preprocess
+from shopsight.remote.addresses import PUBLIC, Access
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class ImageSet:
         refs: Paths or URLs, one per row.
         boxes: Left, top, width and height of the part to use, pixels; NaN: the whole image.
         preprocess: The square that they become.
+        access: Which hosts in private networks may be asked for them.
     """
 
     refs: Sequence[str]
     boxes: Float64[np.ndarray, "n 4"] | None
     preprocess: Preprocess
+    access: Access = PUBLIC
 
     @property
     def raw_bytes(self) -> int:
@@ -57,7 +60,7 @@ class ImageSet:
             ImageError: It cannot be decoded, or its bytes do not have that hash.
         """
         ref = self.refs[row]
-        data = read_bytes(ref)
+        data = read_bytes(ref, self.access)
         if sha is not None and sha256(data).hexdigest() != sha:
             raise ImageError("changed", "the file changed while it was being read", where=ref)
         return preprocess_image(data, self.preprocess, box=self.box(row), where=ref)

@@ -64,7 +64,7 @@ class AuditedCatalog:
         Raises:
             CatalogError: the file is missing, or holds no audited catalog.
         """
-        catalog = Catalog.read(path)
+        catalog = Catalog.read(path, with_access=True)
         missing = [name for name in (SHA256, DUPLICATE_GROUP) if name not in catalog.table.columns]
         if missing:
             raise CatalogError(

@@ -31,7 +31,7 @@ def golden_outputs(model: ProductModel, catalog: Catalog) -> Golden:
     Raises:
         ImageError: a file has become unreadable since the audit.
     """
-    images = [read_bytes(ref) for ref in _golden_refs(catalog)]
+    images = [read_bytes(ref, catalog.access) for ref in _golden_refs(catalog)]
     return make_golden(reference_engine(model), images, model.preprocess)
 
 

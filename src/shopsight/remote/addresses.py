@@ -1,0 +1,200 @@
+"""Addresses: which protocols are read, which hosts may be asked, and how an address is shown.
+
+A table's cells and a server's redirects are written by others. They may lead to any public host;
+one in a private network (this machine, the office, a cloud's metadata service) would let a table
+from the web ask on the reader's behalf, so that needs a permission. What the user typed has it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from shopsight.errors import RemoteError
+from shopsight.paths import is_url
+
+Kind = Literal["file", "web", "store"]
+
+KIND_OF_PROTOCOL: Mapping[str, Kind] = {
+    "file": "file",
+    **dict.fromkeys(("http", "https"), "web"),
+    **dict.fromkeys(("s3", "gs", "gcs", "az", "abfs", "abfss"), "store"),
+}
+"""The protocols that are read, and who reads them."""
+
+_PORTS = {"http": 80, "https": 443}
+# A letter that is not ASCII, a blank or a quote becomes %XX; what is escaped already stays.
+_PATH_SAFE = "/%:@!$&'()*+,;=~?"
+# `zip://a.jpg::http://host/b.zip`, `simplecache::s3://bucket/a.jpg`; not `http://[::1]/a.jpg`.
+_CHAINED = re.compile(r"^[\w+.-]+::|::[A-Za-z][\w+.-]*:/")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which private hosts may be asked.
+
+    Attributes:
+        private: any.
+        hosts: these, as `endpoint` gives them: those of addresses that the user typed.
+    """
+
+    private: bool = False
+    hosts: frozenset[tuple[str, int]] = frozenset()
+
+    def allows(self, host: str, port: int) -> bool:
+        """Whether the host may be asked although it is in a private network."""
+        return self.private or (host, port) in self.hosts
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {"private": self.private, "hosts": sorted(self.hosts)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any] | None) -> Access:
+        """The access that `to_json` wrote; public hosts only where nothing was kept."""
+        if kept is None:
+            return cls()
+        hosts = frozenset((str(host), int(port)) for host, port in kept["hosts"])
+        return cls(bool(kept["private"]), hosts)
+
+    def typed(self, *locations: object) -> Access:
+        """The access with the hosts of these addresses, which the user typed; paths add none."""
+        ends = {endpoint(str(one)) for one in locations if protocol_of(str(one)) in _PORTS}
+        return Access(self.private, self.hosts | {end for end in ends if end is not None})
+
+
+PUBLIC = Access()
+"""Public hosts only."""
+
+
+def protocol_of(location: str) -> str | None:
+    """`"HTTP://host/a.jpg"` -> `"http"`; None for a path."""
+    return location.partition(":")[0].lower() if is_url(location) else None
+
+
+def check_protocol(address: str) -> Kind:
+    """Who reads this address.
+
+    Raises:
+        RemoteError: nobody: one address within another (`zip://a.jpg::http://host/b.zip`), or a
+            protocol that is not in `KIND_OF_PROTOCOL`.
+    """
+    if _CHAINED.search(address):
+        raise RemoteError(
+            "bad address",
+            "one address within another is not read",
+            where=shown(address),
+            fix="download the file, unpack it, and name what is in it",
+        )
+    protocol = protocol_of(address) or ""
+    if protocol not in KIND_OF_PROTOCOL:
+        raise RemoteError(
+            "unknown protocol",
+            f"{protocol}:// is no protocol that is read",
+            where=shown(address),
+            fix=f"copy the files to this machine, or use one of {', '.join(KIND_OF_PROTOCOL)}",
+        )
+    return KIND_OF_PROTOCOL[protocol]
+
+
+def local_path(location: str) -> str:
+    """The path of a `file://` address; anything else as it is."""
+    if protocol_of(location) != "file":
+        return location
+    rest = location.partition("://")[2]
+    return url2pathname(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest)
+
+
+def web_parts(address: str) -> SplitResult:
+    """The parts of an http address, its path escaped as servers expect it.
+
+    Raises:
+        RemoteError: it cannot be taken apart.
+    """
+    try:
+        parts = urlsplit(address.strip())
+        host, _ = _host_and_port(parts)
+    except ValueError as error:
+        raise _bad(address, str(error)) from None
+    if not host:
+        raise _bad(address, "it names no host")
+    path = quote(parts.path, safe=_PATH_SAFE.removesuffix("?")) or "/"
+    return parts._replace(
+        scheme=parts.scheme.lower(),
+        path=path,
+        query=quote(parts.query, safe=_PATH_SAFE),
+        fragment="",
+    )
+
+
+def endpoint(address: str) -> tuple[str, int] | None:
+    """Host, in lower case, and port of an http address; None where it names none."""
+    try:
+        host, port = _host_and_port(urlsplit(address.strip()))
+    except ValueError:
+        return None
+    return (host, port) if host else None
+
+
+def host_of(location: str) -> str | None:
+    """What an address is counted under: `"host"`, `"host:8080"`, `"s3://bucket"`; None for a path.
+
+    >>> host_of("http://127.0.0.1:1/a.jpg"), host_of("S3://bucket/a.jpg"), host_of("a.jpg")
+    ('127.0.0.1:1', 's3://bucket', None)
+    """
+    protocol = protocol_of(location)
+    if protocol is None or protocol == "file":
+        return None
+    rest = location.partition("://")[2]
+    place = rest.partition("/")[0].rpartition("@")[2].lower()
+    return place if protocol in _PORTS else f"{protocol}://{place}"
+
+
+def shown(location: str) -> str:
+    """The address without a user's name and password, for messages and reports."""
+    if not is_url(location) or "@" not in location:
+        return location
+    start, mark, rest = location.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{start}{mark}{place.rpartition('@')[2]}{slash}{path}"
+
+
+def joined(parts: SplitResult) -> str:
+    """The address of these parts."""
+    return urlunsplit(parts)
+
+
+def is_private(ip: str) -> bool:
+    """Whether an IP address is one that only some machines reach, in any spelling of IPv6.
+
+    >>> [is_private(ip) for ip in ("127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "8.8.8.8")]
+    [True, True, True, False]
+    """
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address.teredo is not None:
+            inner = address.teredo[1]
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_private(str(inner))
+    return not address.is_global or address.is_multicast
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    host = (parts.hostname or "").rstrip(".")
+    if not host.isascii():
+        # Also a UnicodeError is a ValueError.
+        host = host.encode("idna").decode()
+    return host, parts.port or _PORTS.get(parts.scheme.lower(), 0)
+
+
+def _bad(address: str, why: str) -> RemoteError:
+    return RemoteError("bad address", f"not an address: {why}", where=shown(address))

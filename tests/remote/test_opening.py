@@ -1,0 +1,134 @@
+"""Local files and object stores through the one door; fsspec's memory plays the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import ImageError, RemoteError
+from shopsight.images.decode import read_bytes
+from shopsight.remote.opening import list_all, list_folder, read_location
+
+MEGABYTE = 1_000_000
+
+
+class Bucket(MemoryFileSystem):
+    protocol = ("s3",)
+    store: dict[str, object] = {}
+    pseudo_dirs: list[str] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("s3://"))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """What `s3://bucket` holds, as if s3fs was installed."""
+    monkeypatch.setitem(sys.modules, "s3fs", ModuleType("s3fs"))
+    fsspec.register_implementation("s3", Bucket, clobber=True)
+    Bucket.clear_instance_cache()
+    yield Bucket()
+    Bucket.store.clear()
+    import_module("fsspec.registry")._registry.pop("s3")
+
+
+def test_local_files(tmp_path: Path) -> None:
+    path = tmp_path / "a b.jpg"
+    path.write_bytes(b"bytes")
+    for location in (str(path), path.as_uri(), path.as_uri().replace("file:", "FILE:")):
+        assert read_location(location, most_bytes=1) == b"bytes"
+    with pytest.raises(FileNotFoundError):
+        read_location(str(tmp_path / "absent.jpg"), most_bytes=1)
+
+
+@pytest.mark.posix("pipes and devices have names in its file system")
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (str(tmp_path / "pipe.jpg"), "/dev/zero"):
+        with pytest.raises(ImageError, match="neither a file nor a folder") as caught:
+            read_bytes(path)
+        assert caught.value.reason == "unreadable"
+    with pytest.raises(ImageError, match="this is a folder"):
+        read_bytes(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("address", "extra"),
+    [
+        ("s3://bucket/a.jpg", "s3"),
+        ("GS://bucket/a.jpg", "gs"),
+        ("gcs://bucket/a.jpg", "gs"),
+        ("abfs://container/a.jpg", "az"),
+    ],
+)
+def test_a_driver_that_is_missing_names_its_extra(
+    address: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("s3fs", "gcsfs", "adlfs"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImageError) as caught:
+        read_bytes(address)
+    assert caught.value.reason == "no driver"
+    assert caught.value.fix == f'pip install "shopsight[{extra}]"'
+    with pytest.raises(RemoteError, match="is not installed"):
+        list_folder(address)
+
+
+def test_objects(bucket: Bucket) -> None:
+    bucket.pipe("/bucket/hat/a.jpg", b"bytes")
+    assert read_bytes("s3://bucket/hat/a.jpg") == b"bytes"
+    assert list_all("s3://bucket") == ["hat/a.jpg"]
+    assert list_folder("s3://bucket") == ([], ["hat"])
+    with pytest.raises(ImageError, match="no such file") as caught:
+        read_bytes("s3://bucket/hat/b.jpg")
+    assert caught.value.reason == "missing"
+    with pytest.raises(RemoteError, match="more than 4 bytes"):
+        read_location("s3://bucket/hat/a.jpg", most_bytes=4)
+
+
+def test_a_store_that_refuses(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        pass
+
+    for error, reason in (
+        (NoCredentialsError("Unable to locate credentials"), "forbidden"),
+        (PermissionError("Access Denied"), "forbidden"),
+        (TimeoutError(), "timed out"),
+        (RuntimeError("?"), "server error"),
+    ):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Bucket, "_open", fail)
+        with pytest.raises(ImageError) as caught:
+            read_bytes("s3://bucket/a.jpg")
+        assert caught.value.reason == reason
+
+
+def test_a_folder_in_a_store(bucket: Bucket) -> None:
+    for label in ("hat", "shoe"):
+        for number in range(2):
+            bucket.pipe(f"/bucket/photos/{label}/{number}.jpg", b"bytes")
+    catalog = open_catalog("s3://bucket/photos")
+    assert catalog.labels == ("hat", "shoe")
+    assert catalog.refs()[0] == "s3://bucket/photos/hat/0.jpg"
+    bucket.pipe("/bucket/table.csv", b"image,label\nphotos/hat/0,a\nphotos/shoe/1,b\n")
+    table = open_catalog("s3://bucket/table.csv")
+    assert table.refs() == ["s3://bucket/photos/hat/0.jpg", "s3://bucket/photos/shoe/1.jpg"]
+
+
+def test_a_web_server_lists_nothing() -> None:
+    with pytest.raises(RemoteError, match="gives no list of its files") as caught:
+        open_catalog("https://shop.example/photos/")
+    assert "name a table" in str(caught.value)

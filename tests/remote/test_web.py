@@ -1,0 +1,318 @@
+"""Web servers as they are: every way to fail is told from the others, and nothing is endless."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from shopsight.errors import RemoteError
+from shopsight.remote import connections, web
+from shopsight.remote.addresses import PUBLIC, Access
+from shopsight.remote.web import GIVE_UP_AFTER, TRIES, fetch
+from tests.web_server import Route, WebServer, raw, redirect, reply, serving
+
+pytestmark = pytest.mark.enable_socket
+
+ANY = Access(private=True)
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    monkeypatch.setattr(web, "FIRST_PAUSE_S", 0.001)
+    with serving() as started:
+        yield started
+
+
+def get(address: str, access: Access = ANY, *, most_bytes: int = MEGABYTE) -> bytes:
+    return fetch(address, access, most_bytes=most_bytes)
+
+
+def refused(address: str, access: Access = ANY, *, most_bytes: int = MEGABYTE) -> RemoteError:
+    with pytest.raises(RemoteError) as caught:
+        get(address, access, most_bytes=most_bytes)
+    return caught.value
+
+
+def test_files_come_over_one_connection(server: WebServer) -> None:
+    server.routes |= {f"/{number}": reply(bytes([number] * 300_000)) for number in range(5)}
+    assert [get(f"{server.url}/{number}") for number in range(5)] == [
+        bytes([number] * 300_000) for number in range(5)
+    ]
+    assert server.connections == 1
+    assert server.headers["User-Agent"].startswith("shopsight/")
+
+
+@pytest.mark.parametrize("spelling", ["HTTP://", "Http://"])
+def test_the_protocol_may_have_any_case(server: WebServer, spelling: str) -> None:
+    server.routes["/a.jpg"] = reply(b"a")
+    assert get(f"{server.url}/a.jpg".replace("http://", spelling)) == b"a"
+
+
+def test_names_are_escaped_as_servers_expect_it(server: WebServer) -> None:
+    server.routes["/gr%C3%BCn/a%20b.jpg?w=1%202"] = reply(b"a")
+    assert get(f"{server.url}/grün/a b.jpg?w=1 2") == b"a"
+    assert get(f"{server.url}/gr%C3%BCn/a%20b.jpg?w=1%202#part") == b"a"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "asked"),
+    [
+        (404, "missing", 1),
+        (410, "missing", 1),
+        (401, "forbidden", 1),
+        (403, "forbidden", 1),
+        (400, "bad answer", 1),
+        (204, "bad answer", 1),
+        (429, "too many requests", TRIES),
+        (500, "server error", TRIES),
+        (503, "server error", TRIES),
+    ],
+)
+def test_each_status_has_its_reason(
+    server: WebServer, status: int, reason: str, asked: int
+) -> None:
+    server.routes["/a.jpg"] = reply(status=status)
+    error = refused(f"{server.url}/a.jpg")
+    assert error.reason == reason
+    assert str(status) in error.what
+    assert ("4 tries" in error.what) == (asked > 1)
+    assert len(server.asked) == asked
+
+
+def test_what_passes_is_tried_again(server: WebServer) -> None:
+    server.routes["/a.jpg"] = [reply(status=500), raw(b""), reply(status=502), reply(b"a")]
+    assert get(f"{server.url}/a.jpg") == b"a"
+
+
+def test_a_server_that_asks_for_patience_gets_it(server: WebServer) -> None:
+    busy = reply(status=429, headers={"Retry-After": "1"})
+    server.routes["/a"] = [busy, reply(b"a")]
+    began_s = time.monotonic()
+    assert get(f"{server.url}/a") == b"a"
+    assert time.monotonic() - began_s >= 1
+
+
+def test_a_server_that_asks_for_hours_is_not_waited_for(server: WebServer) -> None:
+    for value in ("7200", "Fri, 31 Dec 2100 23:59:59 GMT"):
+        server.routes["/a"] = reply(status=503, headers={"Retry-After": value})
+        error = refused(f"{server.url}/a")
+        assert error.reason == "server error"
+        assert "asks to wait" in error.what
+    assert len(server.asked) == 2
+
+
+def test_a_host_that_fails_is_tried_once_until_it_answers(server: WebServer) -> None:
+    server.routes |= {"/bad": reply(status=500), "/good": reply(b"a")}
+    for _ in range(GIVE_UP_AFTER + 2):
+        refused(f"{server.url}/bad")
+    assert len(server.asked) == GIVE_UP_AFTER * TRIES + 2
+    get(f"{server.url}/good")
+    refused(f"{server.url}/bad")
+    assert len(server.asked) == GIVE_UP_AFTER * TRIES + 3 + TRIES
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = refused(f"http://127.0.0.1:{port}/a.jpg")
+    assert error.reason == "refused"
+    assert error.what == f"127.0.0.1:{port} refused the connection"
+
+
+def test_a_host_without_an_address() -> None:
+    error = refused("http://shop.invalid/a.jpg", PUBLIC)
+    assert error.reason == "no such host"
+    assert error.where == "http://shop.invalid/a.jpg"
+
+
+def test_a_silent_server_is_left_alone(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SILENCE_S", 0.05)
+    release = threading.Event()
+
+    def silent(_: BaseHTTPRequestHandler) -> None:
+        release.wait(10)
+
+    server.routes["/a"] = silent
+    for _ in range(GIVE_UP_AFTER):
+        assert refused(f"{server.url}/a").reason == "timed out"
+    asked = len(server.asked)
+    assert refused(f"{server.url}/b").reason == "timed out"
+    assert len(server.asked) == asked
+    release.set()
+
+
+def test_a_server_that_drips_is_cut_off(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ANSWER_S", 0.1)
+    monkeypatch.setattr(web, "TRIES", 1)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "25")
+        handler.end_headers()
+        for _ in range(25):
+            handler.wfile.write(b".")
+            time.sleep(0.02)
+
+    server.routes["/a"] = drip
+    assert refused(f"{server.url}/a").reason == "timed out"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"half", headers={"Content-Length": "8", "Connection": "close"}),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"a" * 99)[:-9]),
+    ],
+)
+def test_half_an_answer_is_none(server: WebServer, answer: Route) -> None:
+    server.routes["/a"] = answer
+    assert refused(f"{server.url}/a").reason == "interrupted"
+    assert len(server.asked) == TRIES
+
+
+def test_an_answer_without_a_length_and_one_in_chunks(server: WebServer) -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"
+    server.routes |= {"/open": raw(b"HTTP/1.0 200 OK\r\n\r\nwhole"), "/chunks": raw(chunks)}
+    assert get(f"{server.url}/open") == get(f"{server.url}/chunks") == b"whole"
+
+
+def test_what_is_packed_unasked_is_unpacked(server: WebServer) -> None:
+    packed = gzip.compress(b"whole" * 1000)
+    server.routes["/a"] = reply(packed, headers={"Content-Encoding": "gzip"})
+    assert get(f"{server.url}/a") == b"whole" * 1000
+    server.routes["/b"] = reply(b"?", headers={"Content-Encoding": "br"})
+    assert "packs the file as br" in refused(f"{server.url}/b").what
+    server.routes["/c"] = reply(b"no gzip", headers={"Content-Encoding": "gzip"})
+    assert refused(f"{server.url}/c").reason == "bad answer"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"a" * 2000),
+        raw(b"HTTP/1.0 200 OK\r\n\r\n" + b"a" * 2000),
+        reply(gzip.compress(b"a" * MEGABYTE), headers={"Content-Encoding": "gzip"}),
+    ],
+)
+def test_too_many_bytes_are_not_read(server: WebServer, answer: Route) -> None:
+    server.routes["/a"] = answer
+    assert refused(f"{server.url}/a", most_bytes=1999).reason == "too large"
+
+
+def test_what_is_no_web_server(server: WebServer) -> None:
+    server.routes["/a"] = raw(b"220 mail.example ESMTP\r\n")
+    assert refused(f"{server.url}/a").reason == "bad answer"
+
+
+def test_redirects_are_followed(server: WebServer) -> None:
+    server.routes |= {"/a": redirect("/b", 301), "/b": redirect("c", 307), "/c": reply(b"whole")}
+    assert get(f"{server.url}/a") == b"whole"
+    server.routes["/loop"] = redirect("/loop")
+    assert "more than 5 redirects" in refused(f"{server.url}/loop").what
+    for there in ("file:///etc/passwd", "ftp://127.0.0.1/a"):
+        server.routes["/out"] = redirect(there)
+        assert refused(f"{server.url}/out").what == f"it redirects to {there}"
+
+
+def test_private_hosts_need_a_permission(server: WebServer) -> None:
+    server.routes["/a"] = reply(b"a")
+    error = refused(f"{server.url}/a", PUBLIC)
+    assert error.reason == "private"
+    assert error.fix == "--allow-private"
+    assert not server.connections
+    assert get(f"{server.url}/a", PUBLIC.typed(server.url)) == b"a"
+    # Nor over the connection that is open now.
+    assert refused(f"{server.url}/a", PUBLIC).reason == "private"
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["localhost", "LOCALHOST", "localhost.", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"],
+)
+def test_no_spelling_of_a_private_address_passes(server: WebServer, spelling: str) -> None:
+    port = server.url.rpartition(":")[2]
+    assert refused(f"http://{spelling}:{port}/a", PUBLIC).reason in {"private", "no such host"}
+    assert not server.connections
+
+
+def test_a_name_that_resolves_to_a_private_address(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(server.url.rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert refused(f"http://images.shop.example:{port}/a", PUBLIC).reason == "private"
+
+
+def test_a_redirect_into_a_private_network_needs_a_permission(server: WebServer) -> None:
+    with serving() as other:
+        other.routes["/secret"] = reply(b"secret")
+        server.routes |= {"/a": redirect(f"{other.url}/secret"), "/b": redirect("/c")}
+        server.routes["/c"] = reply(b"public")
+        typed = PUBLIC.typed(server.url)
+        assert refused(f"{server.url}/a", typed).reason == "private"
+        assert not other.asked
+        assert get(f"{server.url}/b", typed) == b"public"
+        assert get(f"{server.url}/a") == b"secret"
+
+
+def test_a_password_is_sent_to_its_host_only_and_never_shown(server: WebServer) -> None:
+    with serving() as other:
+        other.routes["/b"] = reply(b"b")
+        server.routes |= {"/a": redirect(f"{other.url}/b"), "/c": reply(b"c")}
+        login = server.url.replace("http://", "http://me:secret@")
+        assert get(f"{login}/c") == b"c"
+        assert server.headers["Authorization"] == "Basic bWU6c2VjcmV0"
+        assert get(f"{login}/a") == b"b"
+        assert "Authorization" not in other.headers
+        assert "secret" not in str(refused(f"{login}/absent"))
+
+
+def test_many_threads_share_few_connections(server: WebServer) -> None:
+    running, most = [0], [0]
+    lock = threading.Lock()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.01)
+        with lock:
+            running[0] -= 1
+        reply(b"a")(handler)
+
+    server.routes["/a"] = slow
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(get, [f"{server.url}/a"] * 32)) == [b"a"] * 32
+    assert 1 < most[0] <= connections.CONNECTIONS_PER_HOST
+    assert server.connections <= connections.CONNECTIONS_PER_HOST
+
+
+def test_a_connection_that_the_server_closed_meanwhile(server: WebServer) -> None:
+    def once(handler: BaseHTTPRequestHandler) -> None:
+        reply(b"a")(handler)
+        # Without a word of it in the answer.
+        handler.close_connection = True
+
+    server.routes["/a"] = once
+    assert [get(f"{server.url}/a") for _ in range(3)] == [b"a"] * 3
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http:///a.jpg", "http://[::1/a.jpg", "http://host:99999999/a", "http://ⅷ..example/"],
+)
+def test_what_is_no_address(address: str) -> None:
+    assert refused(address).reason == "bad address"
