@@ -14,6 +14,7 @@ from PIL import Image
 from shopsight.audit import file_info
 from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
 from shopsight.files import sha256_file
+from shopsight.remote.addresses import Access
 
 
 @pytest.fixture
@@ -118,9 +119,9 @@ def test_facts_are_kept_until_the_file_changes(
     kept = file_info_path(tmp_path / "cache", str(tmp_path))
     seen: list[str] = []
 
-    def noted(ref: str) -> FileInfo:
+    def noted(ref: str, access: Access) -> FileInfo:
         seen.append(ref)
-        return inspect(ref)
+        return inspect(ref, access)
 
     monkeypatch.setattr(file_info, "inspect", noted)
     first = inspect_all(refs, threads=2, kept=kept)

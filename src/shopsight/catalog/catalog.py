@@ -169,8 +169,9 @@ class Catalog:
     def write(self, path: Path | str) -> None:
         """Write a file that `Catalog.read` reads.
 
-        `name`, `root`, `synthetic` and `access` go into the Parquet metadata, or into `<name>.about.json`
-        beside a CSV. `notes` and `unlisted` are about the source and are not kept.
+        `name`, `root`, `synthetic` and `access` go into the Parquet metadata, or into
+        `<name>.about.json` beside a CSV. `notes` and `unlisted` are about the source and are not
+        kept.
 
         Args:
             path: a .parquet, .csv or .tsv file.

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import fsspec
-
 from shopsight.catalog.name_spellings import number_of, plain, spellings, stem_of
 from shopsight.catalog.scan import is_litter
+from shopsight.errors import RemoteError
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.paths import is_full, is_url, join
+from shopsight.remote import opening
+from shopsight.remote.addresses import protocol_of
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Folders:
 
     def _look_up(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
         start = head if is_full(head) else root
-        if start.lower().startswith(("http://", "https://")):
+        if protocol_of(start) in {"http", "https"}:
             return None
         if is_full(head):
             listing = self.listing(head)
@@ -213,15 +214,12 @@ def list_folder(folder: str) -> Listing:
     folders: list[str] = []
     try:
         if is_url(folder):
-            system, path = fsspec.core.url_to_fs(folder)
-            for about in system.ls(path, detail=True):
-                kind = files if about["type"] == "file" else folders
-                kind.append(about["name"].rstrip("/").rpartition("/")[2])
+            files, folders = opening.list_folder(folder)
         else:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     (folders if _is_folder(entry) else files).append(entry.name)
-    except (OSError, ImportError, ValueError):
+    except (OSError, RemoteError):
         # No such folder, none that may be read, or a kind of address that is not known here.
         return Listing(frozenset(), is_readable=False)
     return Listing(frozenset(files), frozenset(folders))

@@ -132,7 +132,7 @@ class Folders:
         return [place + hit for place, listing in places for hit in listing.find_file(base)]
 
     def _places_of(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
-        """The folders that the start of a name may mean, with what lies in each; None of an address.
+        """The folders that the start of a name may mean, with what is in each; None of an address.
 
         A folder is named as a start of names below `root`: empty, or with a slash at its end.
         """

@@ -14,6 +14,7 @@ from shopsight.errors import CatalogError
 from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
 from shopsight.progress import task
+from shopsight.remote.addresses import local_path
 from shopsight.remote.opening import list_all
 from shopsight.text import as_unicode, counted, is_unicode, listed
 
@@ -114,6 +115,7 @@ def scan_folder(folder: str) -> Scan:
         RemoteError: a remote folder cannot be listed, such as every folder of a web server.
     """
     found = Scan([], Counter(), [], [])
+    folder = local_path(folder)
     if is_url(folder):
         _scan_remote(folder, found)
     else:
