@@ -45,7 +45,7 @@ RENAMED = {
 READ_FROM_USERS = {
     ("config/overrides.py", "colour"),
     ("catalog/columns.py", "picture"),
-    ("catalog/image_paths.py", "pictures"),
+    ("catalog/image_columns.py", "pictures"),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.image_paths import Folders, Listing
+from shopsight.catalog.file_lookup import Folders, Listing, Match
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
@@ -50,7 +50,7 @@ def test_another_case(tmp_path: Path) -> None:
 def test_another_case_without_a_suffix(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, ["A1", "A2"], ["images/a1.jpg", "images/a2.jpg"]))
     assert images_of(catalog) == ["a1.jpg", "a2.jpg"]
-    assert "suffix added to image names: .jpg" in catalog.notes
+    assert "2 rows, e.g. A1 is a1.jpg" in note_about(catalog, "without the file's suffix")
     assert "2 rows" in note_about(catalog, CASE)
 
 
@@ -82,7 +82,7 @@ def test_the_exact_name_wins(tmp_path: Path) -> None:
 @pytest.mark.posix("needs names that differ in case alone")
 def test_two_files_for_one_name_are_refused(tmp_path: Path) -> None:
     table = shop(tmp_path, ["AB.jpg", "c.jpg"], ["Ab.jpg", "aB.jpg", "c.jpg"])
-    with pytest.raises(CatalogError, match="1 image name could mean files that differ") as caught:
+    with pytest.raises(CatalogError, match="1 image name could mean several files") as caught:
         table_catalog(table)
     assert caught.value.details == ("AB.jpg: Ab.jpg, aB.jpg",)
     assert caught.value.fix
@@ -129,8 +129,9 @@ def test_litter_beside_a_table_is_not_searched(tmp_path: Path) -> None:
 
 
 def test_names_in_the_root_of_a_drive() -> None:
-    folders = Folders(_listings={"C:/": Listing({"a.jpg": "a.jpg"}), "/": Listing({"b": "b.jpg"})})
-    assert folders.find("photos", "C:/a.jpg") == ["C:/a.jpg"]
-    assert folders.find("photos", "C:\\A.jpg") == ["C:/a.jpg"]
-    assert folders.find("photos", "/b") == ["/b.jpg"]
-    assert folders.find("C:/", "a.jpg") == ["a.jpg"]
+    names = {"C:/": Listing(frozenset({"a.jpg"})), "/": Listing(frozenset({"b.jpg"}))}
+    folders = Folders(_listings=names)
+    assert folders.find("photos", "C:/a.jpg") == Match(("C:/a.jpg",))
+    assert folders.find("photos", "C:\\A.jpg") == Match(("C:/a.jpg",), ("slashes", "case"))
+    assert folders.find("photos", "/b") == Match(("/b.jpg",), ("no suffix",))
+    assert folders.find("C:/", "a.jpg") == Match(("a.jpg",))

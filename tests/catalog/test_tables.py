@@ -71,7 +71,7 @@ def test_a_suffix_is_added_where_ids_lack_one(tmp_path: Path) -> None:
     assert names == [*(f"{i}.jpg" for i in range(6)), "6.png", "7.jpg"]
     assert catalog.unlisted == ("unused.jpg",)
     assert any("1 row of 8 without a file" in line for line in catalog.notes)
-    assert any("suffix added" in line for line in catalog.notes)
+    assert any("without the file's suffix: 7 rows" in line for line in catalog.notes)
 
 
 def test_paths_relative_to_the_table(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str)
     ("text", "message"),
     [
         ("image,label\n", "no rows"),
-        ("image,label\n0.jpg,a\n,b\n", "1 row without an image name"),
+        ("image,label\n,a\n,b\n", "no row names an image"),
         ("", "the file is empty"),
     ],
 )

@@ -20,7 +20,7 @@ from shopsight.errors import RemoteError
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.paths import is_full, is_url, join
 from shopsight.remote import opening
-from shopsight.remote.addresses import protocol_of
+from shopsight.remote.addresses import check_protocol, protocol_of
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,10 @@ class Listing:
     Attributes:
         files: names of its files.
         folders: names of the folders in it.
-        is_readable: it could be listed.
     """
 
     files: frozenset[str]
     folders: frozenset[str] = frozenset()
-    is_readable: bool = True
 
     @cached_property
     def files_by_plain(self) -> dict[str, list[str]]:
@@ -111,8 +109,8 @@ class Folders:
     def find(self, root: str, name: str) -> Match:
         """The files under `root` that a table may mean by `name`, with their own names.
 
-        What cannot be listed, as on web servers, is not looked up: the name is taken as it is, and
-        the audit finds what is missing.
+        Web servers give no listings, and addresses are taken as they are: the audit finds what is
+        missing.
 
         Args:
             root: a folder or URL.
@@ -177,7 +175,7 @@ class Folders:
         return best
 
     def _places_of(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
-        """The folders that the start of a name may mean, with what lies in each; None: unknown.
+        """The folders that the start of a name may mean, with what is in each; None of an address.
 
         A folder is named as a start of names below `root`: empty, or with a slash at its end.
         """
@@ -187,11 +185,10 @@ class Folders:
 
     def _look_up(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
         start = head if is_full(head) else root
-        if protocol_of(start) in {"http", "https"}:
+        if is_url(head) or protocol_of(start) in {"http", "https"}:
             return None
         if is_full(head):
-            listing = self.listing(head)
-            return [(head, listing)] if listing.is_readable or not is_url(head) else None
+            return [(head, self.listing(head))]
         folders = [""] if not head else self._folders(root, head.rstrip("/"))
         return [(folder, self.listing(join(root, folder))) for folder in folders]
 
@@ -209,20 +206,35 @@ class Folders:
 
 
 def list_folder(folder: str) -> Listing:
-    """Names of the files and of the folders in a folder or below a URL."""
+    """Names of the files and of the folders in a folder or a store.
+
+    Raises:
+        RemoteError: the store refuses, or its driver is missing.
+    """
     files: list[str] = []
     folders: list[str] = []
-    try:
-        if is_url(folder):
-            files, folders = opening.list_folder(folder)
-        else:
+    if is_url(folder):
+        files, folders = _list_store(folder)
+    else:
+        try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     (folders if _is_folder(entry) else files).append(entry.name)
-    except (OSError, RemoteError):
-        # No such folder, none that may be read, or a kind of address that is not known here.
-        return Listing(frozenset(), is_readable=False)
+        except (OSError, ValueError):
+            # No such folder, none that may be read, or no name of a folder at all.
+            return Listing(frozenset())
     return Listing(frozenset(files), frozenset(folders))
+
+
+def _list_store(folder: str) -> tuple[list[str], list[str]]:
+    if check_protocol(folder) == "web":
+        return [], []
+    try:
+        return opening.list_folder(folder)
+    except RemoteError as error:
+        if error.reason == "missing":
+            return [], []
+        raise
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,30 +1,27 @@
-"""Where the images of a table are: which column names them, in which folder, with which suffix."""
+"""The images of a table: for each row its file or address, and which rows have none."""
 
 from __future__ import annotations
 
-import os
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from jaxtyping import Int64
 
-from shopsight.catalog.columns import IMAGE_NAMES, as_text, canonical, ranked
-from shopsight.catalog.scan import is_image, is_litter
-from shopsight.errors import CatalogError, RemoteError
-from shopsight.paths import is_full, is_url, join, parent_of
-from shopsight.remote.addresses import check_protocol, protocol_of
-from shopsight.remote.opening import list_folder
-from shopsight.text import as_unicode, counted, listed
+from shopsight.catalog.file_lookup import Folders
+from shopsight.catalog.find_files import FoundFiles, find_files
+from shopsight.catalog.image_cells import ImageNames, read_image_cells, stands_for_nothing
+from shopsight.catalog.image_columns import MAX_FOLDERS, ImageColumns, choose_image_columns
+from shopsight.errors import CatalogError
+from shopsight.images.kinds import has_image_suffix, suffix_of
+from shopsight.paths import is_full, is_url, join
+from shopsight.read_options import ReadOptions
+from shopsight.text import as_unicode, counted
 
-SAMPLED_ROWS = 50
-MAX_FOLDERS = 50
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "train", "jpg", "data")
-# A column of another name must match this fraction of files to be chosen as the image column.
-CLEAR_FRACTION = 0.5
+SHOWN_CELLS = 2
+MAX_CELL_LENGTH = 30
 
 
 @dataclass(frozen=True)
@@ -32,331 +29,178 @@ class ImagePaths:
     """The images of a table.
 
     Attributes:
-        column: the column that names them.
+        columns: the columns that name them.
         root: the folder that they are relative to.
-        images: one per row, with a suffix where the table has only ids.
+        images: one for each image, with a suffix where the table has only ids.
+        rows: the row of the table that each image is of, ascending; rows that name no image are
+            not in it, and those that name several are in it more than once.
         unlisted: image files without a row, in the folders that the rows use.
         notes: lines for the user.
     """
 
-    column: str
+    columns: tuple[str, ...]
     root: str
     images: list[str]
+    rows: Int64[np.ndarray, "n"]
     unlisted: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What lies in a folder.
-
-    Attributes:
-        files: file names, by name and, for images, also by name without suffix.
-        folders: names of the folders in it.
-    """
-
-    files: dict[str, str]
-    folders: frozenset[str] = frozenset()
-
-    @cached_property
-    def files_by_plain(self) -> dict[str, list[str]]:
-        """The keys of `files` that are equal but for case and Unicode form."""
-        return _by_plain(self.files)
-
-    @cached_property
-    def folders_by_plain(self) -> dict[str, list[str]]:
-        """The folders' names that are equal but for case and Unicode form."""
-        return _by_plain(self.folders)
-
-    def find_file(self, name: str) -> list[str]:
-        """The file of this name, else those whose names differ in case or Unicode form alone."""
-        if name in self.files:
-            return [self.files[name]]
-        return [self.files[key] for key in self.files_by_plain.get(plain(name), ())]
-
-    def find_folder(self, name: str) -> list[str]:
-        """The folder of this name, else those whose names differ in case or form alone."""
-        # What leads elsewhere is in no listing.
-        if name in self.folders or name in {"", ".", ".."}:
-            return [name]
-        return self.folders_by_plain.get(plain(name), [])
-
-
-@dataclass
-class Folders:
-    """Listings of folders, each folder read once.
-
-    Windows and macOS open `img_1.jpg` where the table says `IMG_1.JPG`, and macOS takes both forms
-    of an accented letter for one. Names are looked up in listings, so that a table leads to the
-    same files on every system, under the names that these have.
-    """
-
-    _listings: dict[str, Listing] = field(default_factory=dict)
-    _places: dict[tuple[str, str], list[tuple[str, Listing]] | None] = field(default_factory=dict)
-
-    def find(self, root: str, name: str) -> list[str]:
-        """The files under `root` that a table may mean by `name`, with their own names.
-
-        Args:
-            root: a folder or URL.
-            name: a path, with slashes of either kind; an image's suffix may be missing.
-
-        Returns:
-            One where it is clear, none where it is missing, several where no name is exactly this
-            one and several differ from it in case or Unicode form alone.
-        """
-        found = self._find(root, name.replace("\\", "/"))
-        # On POSIX a backslash can be a letter of a name.
-        return self._find(root, name) if not found and "\\" in name else found
-
-    def listing(self, folder: str) -> Listing:
-        """What lies in a folder; nothing where it cannot be listed."""
-        bare = folder.rstrip("/")
-        # "C:" alone is the working folder of that drive.
-        folder = f"{bare}/" if not bare or bare.endswith(":") else bare
-        if folder not in self._listings:
-            files, folders = _names_in(folder)
-            stems = {name.rpartition(".")[0]: name for name in reversed(files) if is_image(name)}
-            self._listings[folder] = Listing(
-                stems | {name: name for name in files}, frozenset(folders)
-            )
-        return self._listings[folder]
-
-    def _find(self, root: str, name: str) -> list[str]:
-        head, slash, base = name.rpartition("/")
-        places = self._places_of(root, head + slash)
-        if places is None:
-            # Web servers give no listings, and addresses are taken as they are: the audit finds
-            # what is missing.
-            return [name]
-        return [place + hit for place, listing in places for hit in listing.find_file(base)]
-
-    def _places_of(self, root: str, head: str) -> list[tuple[str, Listing]] | None:
-        """The folders that the start of a name may mean, with what is in each; None of an address.
-
-        A folder is named as a start of names below `root`: empty, or with a slash at its end.
-        """
-        if (root, head) not in self._places:
-            start = head if is_full(head) else root
-            if is_url(head) or protocol_of(start) in {"http", "https"}:
-                self._places[root, head] = None
-            elif is_full(head):
-                self._places[root, head] = [(head, self.listing(head))]
-            else:
-                folders = self._folders(root, head.rstrip("/"))
-                self._places[root, head] = [
-                    (folder, self.listing(join(root, folder))) for folder in folders
-                ]
-        return self._places[root, head]
-
-    def _folders(self, root: str, path: str) -> list[str]:
-        if not path:
-            return [""]
-        if is_url(root):
-            return [f"{path}/"]
-        parent, _, last = path.rpartition("/")
-        return [
-            f"{above}{folder}/"
-            for above in self._folders(root, parent)
-            for folder in self.listing(join(root, above)).find_folder(last)
-        ]
-
-
-def plain(name: str) -> str:
-    """Equal for names that differ in upper and lower case or in Unicode form alone."""
-    return unicodedata.normalize("NFC", name.lower())
-
-
-def _by_plain(names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in sorted(names):
-        found.setdefault(plain(name), []).append(name)
-    return found
-
-
-def find_image_paths(
-    table: pl.DataFrame, path: str, *, image: str | None, images_root: str | None
-) -> ImagePaths:
-    """Find the column that names the images, and the folder they lie in.
+def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> ImagePaths:
+    """Find the columns that name the images, the folder they lie in, and the files.
 
     Args:
         table: the user's table.
         path: its file.
-        image: the column, if the user named it.
-        images_root: the folder, if the user named it.
+        read: the columns and the folder, where the user named them, and what to do with rows
+            that have no image.
 
     Raises:
-        CatalogError: no column names existing files, or two columns do so equally well.
+        CatalogError: no column names existing files, or several do so equally well; a name could
+            mean several files; no row names an image, or one does not and `read` refuses that.
     """
     folders = Folders()
-    roots = _roots(path, images_root)
-    columns = [image] if image else _candidates(table)
-    scores = [
-        (_found_fraction(folders, root, sample), column, root)
-        for column in columns
-        for sample in [_sample(table[column])]
-        for root in roots
-    ]
-    column, root = _best(scores, table, path, asked_for=image is not None)
-    return _image_paths(folders, table[column], root, path)
-
-
-def _roots(path: str, images_root: str | None) -> list[str]:
-    home = parent_of(path)
-    if images_root is not None:
-        if is_url(images_root):
-            return [images_root.rstrip("/")]
-        if Path(images_root).is_dir():
-            return [Path(images_root).as_posix()]
-        beside = join(home, images_root).rstrip("/")
-        if is_url(home) or Path(beside).is_dir():
-            return [beside]
-        raise CatalogError("no such folder of images", where=images_root, fix="--images-root DIR")
-    if is_url(home):
-        return [home, f"{home}/images"]
-    inner = sorted(
-        (name for name in _names_in(home)[1] if name[0] != "." and not is_litter(name)),
-        key=lambda name: (name.lower() not in IMAGE_FOLDERS, name),
+    images_root = None if read.images_root is None else str(read.images_root)
+    choice = choose_image_columns(
+        table, path, folders, named=read.image_columns, images_root=images_root
     )
-    deeper = [join(home, name) for name in inner[:MAX_FOLDERS]]
-    around = [Path(home).absolute().parent.as_posix(), Path.cwd().as_posix()]
-    return list(dict.fromkeys([home, *deeper, *around]))
+    cells = [read_image_cells(table[column]) for column in choice.columns]
+    names = _in_order_of_rows([cell.names for cell in cells])
+    found = find_files(
+        names,
+        choice.root,
+        folders=folders,
+        most_folders=None if images_root else MAX_FOLDERS,
+        take_whole_folder=images_root is not None,
+    )
+    found.refuse_unclear(path)
+    pairs = zip(names, found.files, strict=True)
+    named = np.array([_names_an_image(name, file) for name, file in pairs], dtype=bool)
+    rows = np.repeat(np.arange(len(table)), len(choice.columns))
+    without = np.setdiff1d(np.arange(len(table)), rows[named])
+    if len(without) == len(table):
+        raise CatalogError("no row names an image", where=path, fix="--image COLUMN")
+    if read.choice("on_missing_image") == "error":
+        _refuse_missing(table, path, found, named, rows, without)
+    images = _with_suffixes(names, found)
+    notes = [choice.note(), *_about_cells(cells), *found.notes()]
+    notes += _about_rows(table, choice, found, named, without)
+    kept = [images[place] for place in np.flatnonzero(named)]
+    if len(set(kept)) < len(kept):
+        notes.append(f"{counted(len(kept) - len(set(kept)), 'row')} name an image again")
+    unlisted = _unlisted(folders, choice.root, [file for file in found.files if file])
+    return ImagePaths(choice.columns, choice.root, kept, rows[named], unlisted, tuple(notes))
 
 
-def _candidates(table: pl.DataFrame) -> list[str]:
-    usable = [
-        name
-        for name, kind in table.schema.items()
-        if kind in {pl.String, pl.Categorical} or kind.is_integer()
-    ]
-    named = ranked(usable, IMAGE_NAMES)
-    return named + [name for name in usable if name not in named]
+def with_groups_of_rows(columns: list[pl.Series], rows: Int64[np.ndarray, "n"]) -> list[pl.Series]:
+    """Keep the images of one row in one part of a split, where no group does so.
+
+    Args:
+        columns: the catalog's columns, with or without `group`.
+        rows: the row of the table that each image is of.
+    """
+    of_row = pl.Series("group", [f"row {row + 1}" for row in rows.tolist()], dtype=pl.String)
+    given = next((column for column in columns if column.name == "group"), None)
+    if given is None:
+        return [*columns, of_row]
+    filled = given.to_frame().select(pl.col("group").fill_null(of_row)).to_series()
+    return [filled if column is given else column for column in columns]
 
 
-def _sample(column: pl.Series) -> list[str]:
-    values = as_text(column.drop_nulls())
-    step = max(1, len(values) // SAMPLED_ROWS)
-    return [
-        clean(value) for value in values.gather_every(step).head(SAMPLED_ROWS).to_list() if value
-    ]
+def _in_order_of_rows(columns: Sequence[list[str]]) -> list[str]:
+    """The first row's names in all columns, then those of the second ..."""
+    if len(columns) == 1:
+        return columns[0]
+    return [name for row in zip(*columns, strict=True) for name in row]
 
 
-def clean(name: str) -> str:
-    """A path of the table, without blanks around it and no leading `./`."""
-    return name.strip().removeprefix("./").removeprefix(".\\")
+def _names_an_image(name: str, file: str | None) -> bool:
+    return bool(name) and (file is not None or not stands_for_nothing(name))
 
 
-def _found_fraction(folders: Folders, root: str, sample: Sequence[str]) -> float:
-    if not sample:
-        return 0.0
-    return sum(bool(folders.find(root, name)) for name in sample) / len(sample)
-
-
-def _best(
-    scores: list[tuple[float, str, str]], table: pl.DataFrame, path: str, *, asked_for: bool
-) -> tuple[str, str]:
-    """The column and folder under which most of the sampled names are files."""
-    # max returns the first of equals: the better name, the nearer folder.
-    best = max(scores, default=(0.0, "", ""), key=lambda score: score[0])
-    fraction, column, root = best
-    known = asked_for or canonical(column) in IMAGE_NAMES
-    if fraction == 0.0 or (not known and fraction < CLEAR_FRACTION):
-        raise _nothing_found(scores, table, path)
-    rivals = {name for other, name, _ in scores if other == fraction and name != column}
-    unnamed = sorted(name for name in rivals if canonical(name) not in IMAGE_NAMES)
-    if not known and unnamed:
-        raise CatalogError(
-            "several columns name image files",
-            where=path,
-            details=[column, *unnamed],
-            fix="--image COLUMN",
-        )
-    return column, root
-
-
-def _nothing_found(
-    scores: list[tuple[float, str, str]], table: pl.DataFrame, path: str
-) -> CatalogError:
-    tried = list(dict.fromkeys(root for _, _, root in scores))
-    first = scores[0][1] if scores else ""
-    example = f", e.g. {_sample(table[first])[:1]} from column {first!r}" if first else ""
-    return CatalogError(
-        f"no column names existing image files{example}",
+def _refuse_missing(
+    table: pl.DataFrame,
+    path: str,
+    found: FoundFiles,
+    named: np.ndarray,
+    rows: np.ndarray,
+    without: np.ndarray,
+) -> None:
+    """Stop, with each row that names no image, or one that is not there."""
+    absent = [place for place in np.flatnonzero(named).tolist() if found.files[place] is None]
+    if not absent and not len(without):
+        return
+    lines = {int(row): f"{_example(table, int(row))} names no image" for row in without}
+    for place in absent:
+        line = f"{_example(table, int(rows[place]))}: {found.names[place]} is not there"
+        lines[int(rows[place])] = line
+    raise CatalogError(
+        f"{len(lines):,} of {counted(len(table), 'row')} name no image or a missing one",
         where=path,
-        details=[f"looked in {root}" for root in tried] + [f"columns: {listed(table.columns)}"],
-        fix="--images-root DIR names the folder of the images, --image COLUMN the column of their "
-        "names",
+        details=[lines[row] for row in sorted(lines)],
+        fix="--on-missing-image skip leaves them out\n--images-root DIR names the images' folder",
     )
 
 
-def _image_paths(folders: Folders, column: pl.Series, root: str, path: str) -> ImagePaths:
-    names = [clean(name or "") for name in as_text(column).to_list()]
-    if not all(names):
-        empty = sum(not name for name in names)
-        raise CatalogError(f"{counted(empty, 'row')} without an image name", where=path)
-    hits = _hits(folders, names, root, path)
+def _with_suffixes(names: Sequence[str], found: FoundFiles) -> list[str]:
+    """The files; for a missing one its name, with the usual suffix where names lack one."""
     added = Counter(
-        suffix for name, hit in zip(names, hits, strict=True) if (suffix := _added(name, hit))
+        suffix_of(str(found.files[row]))
+        for row, ways in found.ways.items()
+        if "no suffix" in ways or "digits" in ways
     )
-    # A row without a file gets the usual suffix, so that the audit names the missing file.
+    # The audit names the missing file.
     usual = added.most_common(1)[0][0] if added else ""
-    images = [
-        hit or (name if is_image(name) else name + usual).replace("\\", "/")
-        for name, hit in zip(names, hits, strict=True)
-    ]
-    found = sum(hit is not None for hit in hits)
-    notes = [f"image from column {column.name!r}, files under {root}"]
-    if added:
-        notes.append(f"suffix added to image names: {listed(list(added))}")
-    notes += _about_other_names(names, hits)
-    if found < len(names):
-        notes.append(f"{counted(len(names) - found, 'row')} of {len(names):,} without a file")
-    if len(set(images)) < len(images):
-        notes.append(f"{counted(len(images) - len(set(images)), 'row')} name an image again")
-    unlisted = _unlisted(folders, root, [hit for hit in hits if hit])
-    return ImagePaths(column.name, root, images, unlisted, tuple(notes))
-
-
-def _hits(folders: Folders, names: Sequence[str], root: str, path: str) -> list[str | None]:
-    """The file of each name, None where it is missing."""
-    found = [folders.find(root, name) for name in names]
-    unclear = {name: files for name, files in zip(names, found, strict=True) if len(files) > 1}
-    if unclear:
-        raise CatalogError(
-            f"{counted(len(unclear), 'image name')} could mean files that differ in case "
-            "or Unicode form alone",
-            where=path,
-            details=[f"{name}: {listed(files)}" for name, files in unclear.items()],
-            fix="write the names in the table exactly as the files are named",
-        )
-    return [files[0] if files else None for files in found]
-
-
-def _added(name: str, hit: str | None) -> str:
-    """The suffix that a name of the table lacks."""
-    if hit is None or hit == name or plain(hit) == plain(name.replace("\\", "/")):
-        return ""
-    return hit[hit.rfind(".") :]
-
-
-def _about_other_names(names: Sequence[str], hits: Sequence[str | None]) -> list[str]:
-    """A line for each way in which names of the table differ from those of the files."""
-    examples: dict[str, list[str]] = defaultdict(list)
-    for name, hit in zip(names, hits, strict=True):
-        if hit == name:
-            continue
-        slashed = name.replace("\\", "/")
-        if slashed != name and not (hit and hit.startswith(name)):
-            examples["backslashes in image names, read as slashes"].append(name)
-        if hit is None or hit.startswith(slashed) or hit.startswith(name):
-            continue
-        composed = unicodedata.normalize("NFC", hit)
-        same_case = composed.startswith(unicodedata.normalize("NFC", slashed))
-        way = "Unicode form" if same_case else "upper and lower case"
-        examples[f"image names that differ from the file's in {way}"].append(f"{name} is {hit}")
     return [
-        f"{what}: {counted(len(found), 'row')}, e.g. {found[0]}" for what, found in examples.items()
+        file or (name if has_image_suffix(name) else name + usual).replace("\\", "/")
+        for name, file in zip(names, found.files, strict=True)
     ]
+
+
+def _about_cells(cells: Sequence[ImageNames]) -> list[str]:
+    several = [cell for cell in cells if cell.num_several]
+    if not several:
+        return []
+    count = sum(cell.num_several for cell in several)
+    example = _shortened(several[0].example, 100)
+    return [
+        f"several images in a cell, of which the first is taken: {counted(count, 'row')}, "
+        f"e.g. {example}"
+    ]
+
+
+def _about_rows(
+    table: pl.DataFrame,
+    choice: ImageColumns,
+    found: FoundFiles,
+    named: np.ndarray,
+    without: np.ndarray,
+) -> list[str]:
+    notes = []
+    if len(choice.columns) > 1:
+        images = counted(int(named.sum()), "image")
+        notes.append(f"{images} of {counted(len(table) - len(without), 'row')}: each is a row")
+    missing = sum(found.files[place] is None for place in np.flatnonzero(named).tolist())
+    if missing:
+        notes.append(f"{counted(missing, 'row')} of {int(named.sum()):,} without a file")
+    if len(without):
+        notes.append(
+            f"rows that name no image, left out: {len(without):,} of {len(table):,}, "
+            f"e.g. {_example(table, int(without[0]))} (--on-missing-image error refuses them)"
+        )
+    return notes
+
+
+def _example(table: pl.DataFrame, row: int) -> str:
+    """A row by its number, the first being 1, and its first cells."""
+    cells = [str(cell) for cell in table.row(row) if cell is not None and str(cell).strip()]
+    shown = ", ".join(_shortened(cell, MAX_CELL_LENGTH) for cell in cells[:SHOWN_CELLS])
+    return f"row {row + 1:,}" + (f" ({shown})" if shown else "")
+
+
+def _shortened(text: str, length: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[:length]}..."
 
 
 def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
@@ -366,40 +210,8 @@ def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
         by_folder[head + slash].add(base)
     left: list[str] = []
     for head, names in by_folder.items():
-        if is_full(head):
+        if is_full(head) or is_url(head):
             continue
-        listing = folders.listing(join(root, head))
-        files = {name for key, name in listing.files.items() if key == name and is_image(name)}
-        left += [as_unicode(head + name) for name in files - names]
+        files = filter(has_image_suffix, folders.listing(join(root, head)).files - names)
+        left += [as_unicode(head + name) for name in files]
     return tuple(sorted(left))
-
-
-def _names_in(folder: str) -> tuple[list[str], list[str]]:
-    """Names of the files and of the folders in a folder, sorted; none where it cannot be listed."""
-    files: list[str] = []
-    folders: list[str] = []
-    try:
-        if is_url(folder):
-            return _names_in_store(folder)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                (folders if entry.is_dir() else files).append(entry.name)
-    except OSError:
-        return [], []
-    return sorted(files), sorted(folders)
-
-
-def _names_in_store(folder: str) -> tuple[list[str], list[str]]:
-    """Of a remote folder; a store that does not answer at all is an error.
-
-    Raises:
-        RemoteError: the store refuses, or its driver is missing.
-    """
-    if check_protocol(folder) == "web":
-        return [], []
-    try:
-        return list_folder(folder)
-    except RemoteError as error:
-        if error.reason == "missing":
-            return [], []
-        raise

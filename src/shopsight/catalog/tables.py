@@ -20,7 +20,7 @@ from shopsight.catalog.columns import (
     read_labels,
     read_split,
 )
-from shopsight.catalog.image_paths import find_image_paths
+from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
@@ -50,12 +50,15 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
     _check_columns(table, read, path)
-    root = None if read.images_root is None else str(read.images_root)
-    located = find_image_paths(table, path, image=_first(read.image_columns), images_root=root)
+    located = find_image_paths(table, path, read)
+    # One row for each image from here on.
+    table = table[located.rows]
     boxes, box_sources = choose_boxes(table, path)
-    chosen = _choose(table, read, path, taken=[located.column, *box_sources])
+    chosen = _choose(table, read, path, taken=[*located.columns, *box_sources])
     columns, column_notes = chosen.read(table, read.label_separator)
-    used = {located.column, *box_sources, chosen.label.column, chosen.split.column}
+    if len(located.columns) > 1 and read.group != NO_COLUMN:
+        columns = with_groups_of_rows(columns, located.rows)
+    used = {*located.columns, *box_sources, chosen.label.column, chosen.split.column}
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
     return Catalog(
