@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.catalog.catalog import Catalog, about_path
+from shopsight.catalog.catalog import Catalog, about_path, read_about
 from shopsight.errors import CatalogError
 from shopsight.files import write_json
 from shopsight.paths import join
+from shopsight.read_options import ReadOptions
 
 
 def full_catalog(root: str = "/photos") -> Catalog:
@@ -208,3 +209,71 @@ def test_a_catalog_that_windows_wrote_finds_its_images_elsewhere(tmp_path: Path)
         windows = {"root": "C:\\shop\\photos", "root_from_here": way}
         write_json(about_path(path), about_of(path) | windows)
         assert Catalog.read(path).refs() == [(tmp_path / "photos" / "1.jpg").as_posix()]
+
+
+def boxes() -> Catalog:
+    return Catalog(
+        pl.DataFrame(
+            {
+                "image": ["a.jpg", "b.jpg", "c.jpg"],
+                "label": ["050", "Hüte", None],
+                "split": ["train", "val", "test"],
+                "box_x": [1.5, 0.25, None],
+                "box_y": [2.0, 3.0, None],
+                "box_w": [10.5, 20.0, None],
+                "box_h": [30.0, 1200.125, None],
+                "sku": ["007", "008", "009"],
+                "price": [1, 2, None],
+                "new": [True, False, None],
+            }
+        ),
+        "shop",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_that_excel_saved_again_is_the_same(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    path = tmp_path / "splits.csv"
+    boxes().write(path)
+    text = path.read_text(encoding="utf-8").replace(",", separator).replace("val", "Validation")
+    text = text.replace("true", "TRUE").replace("false", "FALSE").replace("\n", "\r\n")
+    if separator == ";":
+        text = text.replace(".5", ",5").replace(".25", ",25").replace(".0;", ";")
+        text = text.replace("1200.125", "1200,125") + ";;;;;;;;;\r\n"
+    path.write_bytes(text.encode(encoding))
+    again = Catalog.read(path)
+    assert again.table.equals(boxes().table)
+    assert bool(again.notes) == (not encoding.startswith("utf-8") or separator == ";")
+
+
+def test_an_own_table_with_a_bad_row_or_number(tmp_path: Path) -> None:
+    path = tmp_path / "splits.csv"
+    boxes().write(path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("b.jpg,", "b,jpg,"), encoding="utf-8")
+    with pytest.raises(CatalogError, match="line 3, 11 cells"):
+        Catalog.read(path)
+    assert len(Catalog.read(path, ReadOptions(on_bad_row="skip"))) == 2
+    path.write_text(text.replace("1.5", "wide"), encoding="utf-8")
+    with pytest.raises(CatalogError, match="column 'box_x' holds 'wide', not float"):
+        Catalog.read(path)
+    path.write_text(text.replace("1.5", '"1,500"').replace("0.25", "2"), encoding="utf-8")
+    with pytest.raises(CatalogError, match="'1,500' could be thousands or decimals"):
+        Catalog.read(path)
+
+
+def test_no_label_and_an_unknown_one_stay_apart_in_csv(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a", "b", "c"], "label": [["x", "y"], [], None]})
+    Catalog(table, "tags").write(tmp_path / "tags.csv")
+    assert Catalog.read(tmp_path / "tags.csv").table["label"].to_list() == [["x", "y"], [], None]
+
+
+@pytest.mark.parametrize("about", ["", "[1]", '{"name": "x"}', "{", "\udce9"])
+def test_a_file_of_a_user_that_is_named_like_our_record(tmp_path: Path, about: str) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("image,label\na.jpg,x\n", encoding="utf-8")
+    about_path(path).write_bytes(about.encode("utf-8", "surrogateescape"))
+    assert read_about(path) is None

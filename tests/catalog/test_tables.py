@@ -214,6 +214,13 @@ def test_boxes(tmp_path: Path, header: str, cells: str) -> None:
     assert boxes[0].tolist() == [10, 20, 30, 40]
 
 
+def test_boxes_with_decimal_commas(tmp_path: Path) -> None:
+    text = "image;label;bbox_x;bbox_y;bbox_w;bbox_h\n0.jpg;a;1,5;2;30,25;40\n1.jpg;b;1;2;3;4\n"
+    boxes = table_catalog(shop(tmp_path, text, jpgs())).boxes()
+    assert boxes is not None
+    assert boxes[0].tolist() == [1.5, 2, 30.25, 40]
+
+
 @pytest.mark.parametrize(
     ("cells", "message"), [("1,2,x,4", "not a number"), ("1,2,0,4", "no area")]
 )

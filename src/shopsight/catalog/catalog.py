@@ -19,9 +19,18 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int64
 
 from shopsight import paths
+from shopsight.catalog.own_tables import (
+    SEPARATOR_KEY,
+    TYPES_KEY,
+    joined_labels,
+    read_own_text,
+    types_of,
+)
+from shopsight.catalog.table_files import read_table
 from shopsight.catalog.table_names import is_parquet
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, check_output_path, write_json
+from shopsight.read_options import ReadOptions
 from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.text import counted
 
@@ -181,31 +190,38 @@ class Catalog:
             WriteError: the file, or the one beside it, cannot be written.
         """
         path = check_catalog_file(path)
-        about = {"name": self.name, "synthetic": self.synthetic, **_root_record(self.root, path)}
+        about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
+        about |= _root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
         else:
             table = self.table
+            about[TYPES_KEY] = types_of(table)
             if self.multilabel:
-                about["label_separator"] = separator = _free_separator(self.labels)
-                table = table.with_columns(pl.col("label").list.join(separator))
+                about[SEPARATOR_KEY] = separator = _free_separator(self.labels)
+                table = table.with_columns(joined_labels(table["label"], separator))
             with atomic_file(path) as part:
                 table.write_csv(part, separator="\t" if path.suffix == ".tsv" else ",")
             write_json(about_path(path), about)
 
     @classmethod
-    def read(cls, path: Path | str, *, with_access: bool = False) -> Catalog:
+    def read(
+        cls, path: Path | str, read: ReadOptions | None = None, *, with_access: bool = False
+    ) -> Catalog:
         """Read what `write` wrote; `shopsight.datasets.open` reads other tables.
+
+        A CSV may have been saved again by another program, in its own way.
 
         Args:
             path: the file.
+            read: a text table's encoding, and what to do with rows of too many or too few cells.
             with_access: trust the file's own word on which private hosts may be asked, as that of
                 a run; a table that somebody sent asks public hosts only.
 
         Raises:
-            CatalogError: the file is missing, or `write` did not write it.
+            CatalogError: the file is missing or cannot be read, or `write` did not write it.
         """
         path = Path(path)
         if not path.is_file():
@@ -214,12 +230,13 @@ class Catalog:
         if about is None:
             raise CatalogError("not a catalog that shopsight wrote", where=str(path))
         if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
+            table, notes = read_table(str(path), read)
         else:
-            table = _read_own_csv(path, about.get("label_separator"))
+            table, notes = read_own_text(path, about, read)
         return cls(
             table=table,
             name=about["name"],
+            notes=tuple(notes),
             root=_root_from_record(about, path),
             synthetic=about["synthetic"],
             access=Access.from_json(about.get("access")) if with_access else PUBLIC,
@@ -375,18 +392,3 @@ def _root_from_record(about: dict[str, Any], path: Path) -> str:
         if beside.is_dir():
             return beside.resolve().as_posix()
     return root
-
-
-def _read_own_csv(path: Path, label_separator: str | None) -> pl.DataFrame:
-    separator = "\t" if path.suffix == ".tsv" else ","
-    header = pl.read_csv(path, separator=separator, n_rows=0, infer_schema=False).columns
-    types: dict[str, Any] = {name: pl.String for name in TEXT_COLUMNS if name in header}
-    types |= {name: pl.Float64 for name in BOX_COLUMNS if name in header}
-    table = pl.read_csv(path, separator=separator, schema_overrides=types, infer_schema_length=None)
-    if label_separator is not None:
-        split = pl.col("label").str.split(label_separator)
-        none = pl.lit([], dtype=pl.List(pl.String))
-        table = table.with_columns(
-            pl.when(pl.col("label") == "").then(none).otherwise(split).alias("label")
-        )
-    return table

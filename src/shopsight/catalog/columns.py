@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from shopsight.catalog.catalog import BOX_COLUMNS
+from shopsight.catalog.cell_numbers import decimal_numbers
 from shopsight.catalog.folders import split_of
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN
@@ -277,7 +278,7 @@ def _sketch(column: pl.Series) -> str:
 
 
 def _numbers(column: pl.Series, where: str) -> pl.Series:
-    numbers = column.cast(pl.Float64, strict=False)
+    numbers = decimal_numbers(column, where)
     if numbers.null_count() > as_text(column).null_count():
         bad = column.filter(numbers.is_null() & column.is_not_null())[0]
         raise CatalogError(f"column {column.name!r} holds {bad!r}, not a number", where=where)

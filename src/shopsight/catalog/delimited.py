@@ -142,8 +142,9 @@ def to_frame(
     finally:
         csv.field_size_limit(limit)
     rows.refuse_bad(on_bad_row, len(frame))
+    frame, blank_notes = _without_blank_rows(frame)
     frame, notes = _named(frame, rows.names, where)
-    return frame, [*table.notes, *rows.notes(), *notes]
+    return frame, [*table.notes, *rows.notes(), *blank_notes, *notes]
 
 
 class _Rows:
@@ -284,6 +285,13 @@ def _frame(rows: list[Row], width: int) -> pl.DataFrame:
         [pl.Series(str(at), cells, dtype=pl.String) for at, cells in enumerate(columns)]
     )
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+
+
+def _without_blank_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Leave out rows of nothing but separators, which Excel writes below a table."""
+    kept = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    left = len(frame) - len(kept)
+    return kept, [f"left out, all cells empty: {counted(left, 'row')}"] if left else []
 
 
 def _named(frame: pl.DataFrame, names: Sequence[str], where: str) -> tuple[pl.DataFrame, list[str]]:

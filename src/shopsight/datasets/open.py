@@ -157,7 +157,7 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
     if paths.is_url(path) or read_about(Path(path)) is None or read.image is not None:
         return table_catalog(path, read)
     _refuse(read, "own table", path)
-    catalog = Catalog.read(path)
+    catalog = Catalog.read(path, read)
     if read.images_root is not None:
         catalog = replace(catalog, root=str(read.images_root))
     return _with_columns(catalog, read)
