@@ -1,4 +1,4 @@
-"""EXIF orientation: read from every format, and applied."""
+"""The orientation of EXIF or XMP: read from every format, and applied."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image
 
 from shopsight.images.decode import decode, header
 from shopsight.images.orientation import exif_orientation, upright, upright_size
+from tests.images.built_files import png_chunk, png_file
 from tests.images.samples import HEIGHT, WIDTH, difference, jpeg, saved, smooth
 
 
@@ -37,6 +38,49 @@ def test_orientation(format: str, orientation: int) -> None:
     assert difference(pixels, expected) < 3
     found = header(data)
     assert (found.height, found.width) == expected.shape[:2]
+
+
+ATTRIBUTE = b"<rdf:Description xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation='6'/>"
+ELEMENT = b"<rdf:Description><tiff:Orientation> 6 </tiff:Orientation></rdf:Description>"
+FORMATS = ("JPEG", "CMYK", "PNG", "WEBP", "TIFF", "AVIF")
+
+
+def with_metadata(format: str, xmp: bytes, exif: dict[int, object] | None = None) -> bytes:
+    """An image whose blocks say how it is to be turned."""
+    image = Image.fromarray(smooth())
+    tags = Image.Exif()
+    tags.update(exif or {})
+    match format:
+        case "PNG":
+            text = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+            extra = png_chunk(b"iTXt", text)
+            extra += png_chunk(b"eXIf", tags.tobytes()[6:]) if exif else b""
+            return png_file(smooth(), WIDTH, 8, 2, extra=extra)
+        case "TIFF":
+            return saved(image, "TIFF", tiffinfo={700: xmp, **(exif or {})})
+        case "CMYK":
+            return saved(image.convert("CMYK"), "JPEG", xmp=xmp, exif=tags.tobytes())
+        case _:
+            options = {"lossless": True} if format == "WEBP" else {"quality": 95}
+            return saved(image, format, xmp=xmp, exif=tags.tobytes(), **options)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("xmp", [ATTRIBUTE, ELEMENT])
+def test_xmp_turns_every_format_where_exif_says_nothing(format: str, xmp: bytes) -> None:
+    for exif in (None, {0x010F: "a camera"}):
+        data = with_metadata(format, xmp, exif)
+        assert difference(decode(data), np.rot90(smooth(), -1)) < 4
+        assert (header(data).width, header(data).height) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("format", FORMATS[:-1])
+def test_exif_goes_before_xmp(format: str) -> None:
+    """AVIF has neither: the container says how it is turned, and Pillow writes no "upright"."""
+    data = with_metadata(format, ATTRIBUTE, {0x0112: 1})
+    assert difference(decode(data), smooth()) < 4
+    data = with_metadata(format, ATTRIBUTE, {0x0112: 3})
+    assert difference(decode(data), np.rot90(smooth(), 2)) < 4
 
 
 def test_orientation_in_a_big_endian_or_broken_exif() -> None:

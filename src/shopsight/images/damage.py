@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from shopsight.errors import ImageError
-from shopsight.images.decode import check_pixels
 from shopsight.images.jpeg import is_jpeg, jpeg_header
 from shopsight.images.jpeg_damage import checked_eighth
+from shopsight.images.pixel_limit import check_pixels
 from shopsight.images.png import check_checksums
 
 

@@ -30,13 +30,11 @@ from shopsight.images.jpeg import (
 )
 from shopsight.images.orientation import upright, upright_size
 from shopsight.images.pillow_reader import decode_opened, open_image
+from shopsight.images.pixel_limit import check_pixels
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
 from shopsight.remote.addresses import PUBLIC, Access, shown
 from shopsight.remote.opening import IMAGE_BYTES, read_location
-
-MAX_PIXELS = 178_956_970
-"""Larger images are refused unread: half a gigabyte as RGB, and Pillow's own limit."""
 
 _RAW_PNM = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s255\s")
 
@@ -199,20 +197,3 @@ def _decode_by_pillow(
         if draft is not None:
             image.draft(None, draft)
         return decode_opened(opened, data, matte=matte, where=where)
-
-
-def check_pixels(width: int, height: int, where: str | None) -> None:
-    """Refuse a decompression bomb: a small file whose header claims very many pixels.
-
-    Args:
-        width: as the header says.
-        height: likewise.
-        where: the file's name, for the error.
-
-    Raises:
-        ImageError: "too large", more than `MAX_PIXELS`.
-    """
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            "too large", f"{width}x{height} is more than {MAX_PIXELS:,} pixels", where=where
-        )

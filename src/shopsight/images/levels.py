@@ -47,9 +47,10 @@ def from_any(values: Num[np.ndarray, "..."], *, where: str | None) -> UInt8[np.n
     if low >= 0 and high <= _WHITE_16 and values.dtype.kind != "f":
         return from_bits(values, 16)
     known = "0 to 1, or 0 to 255" if values.dtype.kind == "f" else "0 to 255, or 0 to 65535"
+    span = f"{low:g} to {high:g}" if values.dtype.kind == "f" else f"{low:,} to {high:,}"
     raise ImageError(
         "unsupported",
-        f"values of {low:g} to {high:g}, of which none is known to be white (known: {known}); "
+        f"values of {span}, of which none is known to be white (known: {known}); "
         "scale them and save 8 bits per channel",
         where=where,
     )

@@ -14,9 +14,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from shopsight.errors import ImageError
-from shopsight.images.decode import check_pixels, decode, decode_jpeg_upright
+from shopsight.images.decode import decode, decode_jpeg_upright
 from shopsight.images.jpeg import is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright_size
+from shopsight.images.pixel_limit import check_pixels
 from shopsight.preprocess import Color, Interpolation, Preprocess
 
 try:

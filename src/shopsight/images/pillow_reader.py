@@ -11,17 +11,19 @@ import importlib.util
 import io
 import struct
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from shopsight.errors import ImageError
 from shopsight.images import levels, png
-from shopsight.images.icc import image_to_srgb
+from shopsight.images.declared_size import is_cut_off
+from shopsight.images.image_modes import Opened, to_srgb
 from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
 from shopsight.images.orientation import orientation_of, upright
+from shopsight.images.pixel_limit import check_pixels
 from shopsight.images.tiff import TiffDirectory, read_directory
 from shopsight.preprocess import Color
 
@@ -48,24 +50,6 @@ _PILLOW_FAULTS = (
     AttributeError, ZeroDivisionError, MemoryError, RuntimeError, struct.error,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-# Many programs write four channels and leave the fourth at zero.
-_ALPHA_MAY_BE_UNUSED = frozenset({"bmp", "ico", "tga"})
-
-
-class Opened(NamedTuple):
-    """An image whose header was read.
-
-    Attributes:
-        image: Pillow's, not turned; its pixels are read at `load`.
-        kind: its format, a key of `kinds.KINDS`.
-        orientation: 1 to 8.
-        tiff: the directory, of a TIFF.
-    """
-
-    image: Image.Image
-    kind: str
-    orientation: int
-    tiff: TiffDirectory | None
 
 
 def open_image(data: bytes, *, where: str | None) -> Opened:
@@ -87,14 +71,19 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
             raise ImageError("truncated", what, where=where)
         if tiff.is_camera_raw:
             raise ImageError("unsupported", no_image_message("raw"), where=where)
+        if tiff.has_wide_planes:
+            raise _unsupported_layout(tiff, where)
         data = tiff.quiet
     elif kind == "png":
-        data = png.without_broken_extras(data)
+        data = png.still(data)
     try:
         image = _reader(kind, data)(io.BytesIO(data), "")
     except _PILLOW_FAULTS as error:
-        raise _fault(error, kind, tiff, where, opening=True) from error
-    return Opened(image, kind, _orientation(image, kind, tiff), tiff)
+        if tiff is None or tiff.is_cut or not tiff.is_for_opencv:
+            raise _fault(error, kind, data, tiff, where, opening=True) from error
+        image = _wide_tiff(data, tiff, where)
+    frame = image.tile[0].extents if kind == "gif" and image.tile else None
+    return Opened(image, kind, _orientation(image, kind, tiff), tiff, frame)
 
 
 def decode_opened(
@@ -113,9 +102,9 @@ def decode_opened(
     """
     try:
         opened.image.load()
-        pixels = np.array(_rgb(opened, data, matte, where))
+        pixels = np.array(to_srgb(opened, data, matte=matte, where=where))
     except _PILLOW_FAULTS as error:
-        raise _fault(error, opened.kind, opened.tiff, where) from error
+        raise _fault(error, opened.kind, data, opened.tiff, where) from error
     return upright(pixels, opened.orientation)
 
 
@@ -156,80 +145,18 @@ def _exif_of_text(text: str | None) -> bytes | None:
         return None
 
 
-def _rgb(opened: Opened, data: bytes, matte: Color, where: str | None) -> Image.Image:
-    """Convert any of Pillow's modes to sRGB, transparent pixels composited onto the matte."""
-    image, kind = opened.image, opened.kind
-    profile = image.info.get("icc_profile")
-    alpha: Image.Image | None = None
-    if image.mode.startswith("I") or image.mode == "F":
-        image, alpha = _gray_of_wide(opened, where)
-    elif kind == "png" and png.depth_and_color(data) == (16, 2) and "transparency" in image.info:
-        image, alpha = _keyed_rgb_of_16_bits(data, image.info["transparency"])
-    elif image.has_transparency_data:
-        image, alpha = _split_alpha(opened, data)
-    elif image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("L" if image.mode in {"1", "L;16"} else "RGB")
-    if profile:
-        image = image_to_srgb(image, profile)
-    image = image.convert("RGB")
-    if alpha is None:
-        return image
-    background = Image.new("RGB", image.size, matte)
-    background.paste(image, mask=alpha)
-    return background
+def _wide_tiff(data: bytes, tiff: TiffDirectory, where: str | None) -> Image.Image:
+    """Read a TIFF of a layout that OpenCV knows and Pillow does not."""
+    import cv2
 
-
-def _split_alpha(opened: Opened, data: bytes) -> tuple[Image.Image, Image.Image | None]:
-    """Separate the color and the opacity; no opacity where the format's channel is unused."""
-    image = opened.image
-    if opened.kind == "png" and isinstance(image.info.get("transparency"), int):
-        depth, color = png.depth_and_color(data)
-        if color == 0 and depth in {2, 4}:
-            # Pillow scales the gray values to 8 bits, and not the one that is transparent.
-            image.info["transparency"] *= 255 // (2**depth - 1)
-    if image.mode == "La":
-        image = image.convert("LA")
-    image = image.convert("RGBA")
-    alpha = image.getchannel("A")
-    unused = opened.kind in _ALPHA_MAY_BE_UNUSED and alpha.getextrema() == (0, 0)
-    return image.convert("RGB"), None if unused else alpha
-
-
-def _gray_of_wide(opened: Opened, where: str | None) -> tuple[Image.Image, Image.Image | None]:
-    """Scale gray values of more than 8 bits, and floats, to 8 bits."""
-    image, tiff = opened.image, opened.tiff
-    values = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        bits = tiff.bits if tiff is not None else 16
-        gray = levels.from_bits(values, bits if 8 < bits < 16 else 16)
-    elif image.mode == "I" and opened.kind in {"pnm", "png"}:
-        # Pillow has scaled them to 16 bits.
-        gray = levels.from_bits(values, 16)
-    else:
-        gray = levels.from_any(values, where=where)
-    if tiff is not None and tiff.white_is_zero:
-        gray = 255 - gray
-    key = image.info.get("transparency")
-    alpha = _mask(values != key) if isinstance(key, int) else None
-    return Image.fromarray(gray), alpha
-
-
-def _keyed_rgb_of_16_bits(
-    data: bytes, key: tuple[int, int, int]
-) -> tuple[Image.Image, Image.Image]:
-    """Read a PNG whose transparent color has 16 bits, of which Pillow keeps 8."""
-    import cv2  # Imported late, so that decoding images does not wait for it.
-
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None:
-        raise ValueError("the PNG's pixels cannot be decoded")
-    values = decoded[:, :, 2::-1]
-    opaque = (values != np.array(key)).any(axis=2)
-    return Image.fromarray(levels.from_bits(values, 16)), _mask(opaque)
-
-
-def _mask(opaque: Bool[np.ndarray, "h w"]) -> Image.Image:
-    return Image.fromarray(opaque.astype(np.uint8) * np.uint8(255))
+    check_pixels(*tiff.size, where)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise _unsupported_layout(tiff, where)
+    values = values[:, :, ::-1] if values.ndim == 3 else values
+    wide = tiff.bits == 16
+    pixels = levels.from_bits(values, 16) if wide else levels.from_any(values, where=where)
+    return Image.fromarray(255 - pixels if tiff.white_is_zero else pixels)
 
 
 def _not_read(kind: str | None, data: bytes, where: str | None) -> ImageError:
@@ -244,9 +171,15 @@ def _not_read(kind: str | None, data: bytes, where: str | None) -> ImageError:
     return ImageError(reason, no_image_message(kind), where=where)
 
 
+def _unsupported_layout(tiff: TiffDirectory, where: str | None) -> ImageError:
+    what = f"{tiff.layout()}, which is not read: save it with 8 bits per channel"
+    return ImageError("unsupported", what, where=where)
+
+
 def _fault(
     error: Exception,
     kind: str,
+    data: bytes,
     tiff: TiffDirectory | None,
     where: str | None,
     *,
@@ -263,8 +196,10 @@ def _fault(
     if tiff is not None and tiff.is_cut:
         return ImageError("truncated", "the TIFF ends before its pixels do", where=where)
     if tiff is not None and opening:
-        what = f"{tiff.layout()}, which is not read: save it with 8 bits per channel"
-        return ImageError("unsupported", what, where=where)
+        return _unsupported_layout(tiff, where)
+    if is_cut_off(kind, data):
+        what = f"{KINDS[kind].words} that ends before its pixels do"
+        return ImageError("truncated", what, where=where)
     if "conversion" in text or "unsupported" in text.lower():
         return ImageError("unsupported", text, where=where)
     if opening:

@@ -1,4 +1,4 @@
-"""The chunks of a PNG: its depth, its checksums, and a copy without the extras that are broken."""
+"""The chunks of a PNG: its depth, its checksums, and a copy without broken extras and animation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from shopsight.errors import ImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER, _END = b"IHDR", b"IEND"
+_END = b"IEND"
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 # Length, kind and checksum.
 _FRAME_BYTES = 12
 
@@ -57,17 +58,25 @@ def check_checksums(data: bytes, *, where: str | None = None) -> None:
         raise ImageError("damaged", "the PNG's last chunk is missing", where=where)
 
 
-def without_broken_extras(data: bytes) -> bytes:
-    """Leave out ancillary chunks (text, time, profile ...) that are broken, as viewers do."""
-    broken = [
+def still(data: bytes) -> bytes:
+    """Leave out what an image does not need: its animation, and ancillary chunks that are broken.
+
+    Viewers pass over broken text, times and profiles. Without the animation's chunks, what is wrong
+    with them does not matter, and the first image is the same.
+    """
+    left_out = [
         (start - 8, end + 4)
         for kind, start, end in chunks(data)
-        # Bit 5 of the first letter, which makes it a small one, says "not needed for the pixels".
-        if kind[0] & 0x20 and end + 4 <= len(data) and not _is_intact(data, start, end)
+        if kind in _ANIMATION or (_is_ancillary(kind) and not _is_intact(data, start, end))
     ]
-    for start, end in reversed(broken):
+    for start, end in reversed(left_out):
         data = data[:start] + data[end:]
     return data
+
+
+def _is_ancillary(kind: bytes) -> bool:
+    """Bit 5 of the first letter, which makes it a small one, says "not needed for the pixels"."""
+    return bool(kind[0] & 0x20)
 
 
 def _is_intact(data: bytes, start: int, end: int) -> bool:

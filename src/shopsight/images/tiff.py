@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from shopsight.images.orientation import ORIENTATION_TAG
 
 _NEW_SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 258, 259, 262, 271
-_SAMPLE_FORMAT, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 339, 330, 700, 50706
+_PLANAR, _SAMPLE_FORMAT, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 284, 339, 330, 700, 50706
+# None, LZW, Deflate (two numbers), PackBits.
+_PLAIN_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773})
 # Width to JPEG tables, and the ICC profile; see TIFF 6.0 and its technical notes.
 _PIXEL_TAGS = frozenset(
-    {256, 257, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 301}
+    {256, 257, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, 273, 277, 278, 279, _PLANAR, 292, 293, 301}
     | {317, 318, 319, 320, 322, 323, 324, 325, 332, 333, 334, 336, 338, _SAMPLE_FORMAT, 340, 341}
     | {347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 34675}
 )
@@ -51,7 +53,7 @@ class TiffDirectory:
     @property
     def bits(self) -> int:
         """Bits of the first sample of a pixel."""
-        return self.numbers.get(_BITS, (1,))[0]
+        return self._all_bits[0]
 
     @property
     def white_is_zero(self) -> bool:
@@ -65,11 +67,39 @@ class TiffDirectory:
         preview = reduced and _SUB_DIRECTORIES in self.numbers and _MAKE in self.numbers
         return bool(preview) or _DNG_VERSION in self.numbers
 
+    @property
+    def has_wide_planes(self) -> bool:
+        """Whether channels of more than 8 bits lie one after the other, which Pillow mixes up."""
+        return self.numbers.get(_PLANAR) == (2,) and len(self._all_bits) > 1 and self.bits > 8
+
+    @property
+    def is_for_opencv(self) -> bool:
+        """Whether OpenCV reads it where Pillow does not: gray or RGB of wide integers or floats."""
+        interleaved = self.numbers.get(_PLANAR, (1,)) == (1,)
+        known = (self.bits, self.sample_format) in {(16, 1), (32, 1), (32, 2), (32, 3), (64, 3)}
+        channels = (len(self._all_bits), self.numbers.get(_PHOTOMETRIC, (1,))[0])
+        plain = self.numbers.get(_COMPRESSION, (1,))[0] in _PLAIN_COMPRESSIONS
+        return interleaved and known and plain and channels in {(1, 0), (1, 1), (3, 2)}
+
+    @property
+    def sample_format(self) -> int:
+        """1 unsigned integers, 2 signed ones, 3 floats."""
+        return self.numbers.get(_SAMPLE_FORMAT, (1,))[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored; 0 where the file does not say."""
+        return self.numbers.get(256, (0,))[0], self.numbers.get(257, (0,))[0]
+
+    @property
+    def _all_bits(self) -> tuple[int, ...]:
+        return self.numbers.get(_BITS, (1,))
+
     def layout(self) -> str:
         """The samples of a pixel in words, for an error: "TIFF of 3 x 32 bits, floats"."""
-        bits = self.numbers.get(_BITS, (1,))
-        kind = self.numbers.get(_SAMPLE_FORMAT, (1,))[0]
+        bits, kind = self._all_bits, self.sample_format
         form = _NAME_OF_SAMPLE_FORMAT.get(kind, f"sample format {kind}")
+        form += ", in planes" * self.has_wide_planes
         compression = self.numbers.get(_COMPRESSION, (1,))[0]
         return f"TIFF of {len(bits)} x {bits[0]} bits, {form}, compression {compression}"
 
