@@ -44,7 +44,7 @@ RENAMED = {
 # What users' own tables, folders and former recipes say, which is read and never written.
 READ_FROM_USERS = {
     ("config/overrides.py", "colour"),
-    ("catalog/columns.py", "picture"),
+    ("catalog/column_names.py", "picture"),
     ("catalog/image_columns.py", "pictures"),
 }
 

@@ -182,4 +182,4 @@ def test_ids_that_lost_their_zeros(tmp_path: Path) -> None:
     table = shop(tmp_path, "image_id,label", rows, names(4, "images/0000{i}.jpg"))
     catalog = table_catalog(table)
     assert catalog.table["image"].to_list() == names(4, "0000{i}.jpg")
-    assert "4 rows, e.g. 0.0 is 00000.jpg" in note(catalog, "leading zeros")
+    assert "4 rows, e.g. 0 is 00000.jpg" in note(catalog, "leading zeros")

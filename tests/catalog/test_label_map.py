@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
+from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.errors import CatalogError
 
 
@@ -76,23 +74,3 @@ def test_rows_without_label_stay_without() -> None:
 def test_a_map_that_fits_nothing() -> None:
     with pytest.raises(CatalogError, match="mentions none of the labels"):
         map_labels(catalog_of("hat"), {"Hat": "x"})
-
-
-def test_reading_a_map(tmp_path: Path) -> None:
-    path = tmp_path / "labels.csv"
-    path.write_text("label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n", encoding="utf-8")
-    assert read_label_map(path) == {"cap": "hat", "007": "bond", "Skip": ""}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b\n1,2\n", "needs the columns 'label' and 'to'"),
-        ("label,to\na,b\na,c\n", "mapped twice"),
-    ],
-)
-def test_unusable_maps(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "labels.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(CatalogError, match=message):
-        read_label_map(path)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.columns import canonical
+from shopsight.catalog.column_names import canonical
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
@@ -305,3 +305,30 @@ def test_a_table_behind_a_url(tmp_path: Path) -> None:
     catalog = table_catalog(f"file://{table}")
     assert isinstance(catalog, Catalog)
     assert catalog.refs()[0] == f"{tmp_path}/images/0.jpg"
+
+
+def test_one_hot_columns_are_labels(tmp_path: Path) -> None:
+    text = "image,hat,shoe,bag\n0.jpg,1,0,0\n1.jpg,0,1,0\n2.jpg,0,0,1\n3.jpg,1,0,0\n"
+    catalog = table_catalog(shop(tmp_path, text, jpgs()))
+    assert catalog.table["label"].to_list() == ["hat", "shoe", "bag", "hat"]
+    assert any("labels from the 3 columns of 0 and 1" in line for line in catalog.notes)
+    assert "hat" not in catalog.table.columns
+
+
+def test_other_columns_of_flags_must_be_named(tmp_path: Path) -> None:
+    text = "image,hat,shoe,red one\n0.jpg,1,0,1\n1.jpg,0,1,0\n2.jpg,0,0,0\n3.jpg,1,0,1\n"
+    table = shop(tmp_path, text, jpgs())
+    with pytest.raises(CatalogError, match="3 columns of 0 and 1 could be labels") as caught:
+        table_catalog(table)
+    assert "--label hat --label shoe --label" in str(caught.value)
+    several = table_catalog(table, ReadOptions(label=("hat", "red one")))
+    assert several.table["label"].to_list() == [["hat", "red one"], [], [], ["hat", "red one"]]
+    assert table_catalog(table, ReadOptions(label="none")).labels == ()
+
+
+def test_columns_that_sound_like_labels_and_hold_none(tmp_path: Path) -> None:
+    text = rows("image,label,tags,kind", "{i}.jpg,,<p>{i}</p>,c{p}")
+    catalog = table_catalog(shop(tmp_path, text, jpgs()))
+    assert catalog.labels == ("c0", "c1")
+    note = "; column 'label' is empty; column 'tags' holds HTML"
+    assert any(line.endswith(note) for line in catalog.notes)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shopsight import api
@@ -39,3 +40,26 @@ def test_options_that_a_catalog_would_ignore_are_refused(product_photos: Product
         api.split(catalog, read=read)
     with pytest.raises(CatalogError, match="--image would change nothing"):
         api.audit(product_photos.folder, read=api.ReadOptions(image="file"))
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_images_without_a_label_are_in_no_part(
+    folds: int, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    catalog = api.open_catalog(product_photos.folder)
+    bare = pl.when(pl.int_range(pl.len()).is_in([0, 25])).then(None).otherwise(pl.col("label"))
+    catalog = catalog.with_table(catalog.table.with_columns(label=bare))
+    out = tmp_path / "splits.csv"
+    found = api.split(catalog, out=out, val=0.2, test=0.2, folds=folds)
+    assert "left out 2 of 60 images without a label, e.g. dress/dress-000-0.jpg" in said
+    table = Catalog.read(out).table
+    column = "fold" if folds else "split"
+    assert table["image"].to_list() == catalog.table["image"].to_list()
+    assert (
+        table.filter(pl.col(column).is_null())
+        .select("image")
+        .equals(catalog.table.filter(pl.col("label").is_null()).select("image"))
+    )
+    assert sum(found.report.num_images.values()) == 58
+    with pytest.raises(CatalogError, match="2 of 60 images without a label"):
+        api.split(catalog, read=api.ReadOptions(on_unlabeled="error"))

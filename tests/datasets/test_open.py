@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,55 @@ def test_results_do_not_go_into_the_folder_of_the_images(tmp_path: Path) -> None
     assert sorted(Path(photos.folder).rglob("*")) == before
     api.audit(photos.folder, out=Path(photos.folder) / "results")
     assert len(open_catalog(photos.folder)) == photos.count
+
+
+def test_labels_of_every_source_are_read_alike(tmp_path: Path) -> None:
+    images = [f"{i}.jpg" for i in range(4)]
+    cells = ["['red' 'cotton']", "{'red'}", "('cotton',)", " "]
+    catalog = Catalog(pl.DataFrame({"image": images, "kind": cells}), "shop", str(tmp_path))
+    own = tmp_path / "own.csv"
+    catalog.write(own)
+    foreign = tmp_path / "foreign.csv"
+    catalog.table.write_csv(foreign)
+    for image in images:
+        (tmp_path / image).write_bytes(b"x")
+    found = [
+        open_catalog(data, ReadOptions(label="kind", empty_label="none"))
+        for data in (catalog, own, foreign)
+    ]
+    for one in found:
+        assert one.table["label"].to_list() == [["red", "cotton"], ["red"], ["cotton"], []]
+        assert "1 row without a label: no label applies to these images" in one.notes
+
+
+def test_labels_that_a_catalog_has_are_read_anew(tmp_path: Path) -> None:
+    catalog = Catalog(pl.DataFrame({"image": ["a", "b"], "label": ["x+y", None]}), "shop")
+    found = open_catalog(catalog, ReadOptions(label_separator="+", empty_label="none"))
+    assert found.table["label"].to_list() == [["x", "y"], []]
+
+
+def test_two_unicode_forms_of_a_folder_are_one_class(tmp_path: Path, said: list[str]) -> None:
+    forms = [unicodedata.normalize(form, "grün") for form in ("NFC", "NFD")]
+    for number, name in enumerate([*forms, "hat"]):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / f"{number}.jpg").write_bytes(b"x")
+    assert open_catalog(tmp_path).labels == (forms[0], "hat")
+    assert any("in one Unicode form" in line for line in said)
+    assert open_catalog(tmp_path, ReadOptions(drop=(forms[1],))).labels == ("hat",)
+
+
+def test_names_from_a_list(tmp_path: Path) -> None:
+    catalog = Catalog(pl.DataFrame({"image": ["a", "b"], "label": ["0", "1"]}), "shop")
+    (tmp_path / "names.txt").write_text("hat\nshoe\n", encoding="utf-8")
+    found = open_catalog(catalog, ReadOptions(label_map=tmp_path / "names.txt", drop=("shoe",)))
+    assert found.table["label"].to_list() == ["hat"]
+    assert "names of labels by their line, counted from 0: 0 is 'hat'" in found.notes
+
+
+def test_a_column_that_is_called_none(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a", "b"], "none": ["0", "1"], "hat": ["1", "0"]})
+    catalog = Catalog(table, "shop")
+    with pytest.raises(CatalogError, match="rename the column 'none'"):
+        open_catalog(catalog, ReadOptions(label="none"))
+    found = open_catalog(catalog, ReadOptions(label=("none", "hat")))
+    assert found.table["label"].to_list() == ["hat", "none"]

@@ -35,6 +35,7 @@ from shopsight.training.fit import fit, resume
 from shopsight.training.folds import fit_folds
 from shopsight.training.memory import halve_batch_size
 from shopsight.training.module import ClassifierTraining
+from shopsight.training.prepare import prepare
 from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.time_budget import StepTimes, measure_steps
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
@@ -346,6 +347,26 @@ def test_faults_are_reported_before_the_first_step(
         fit(rare, recipe(), tmp_path / "d")
     with pytest.raises(TrainingError, match=r"no run\.json"):
         resume(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_images_without_a_label_are_left_out_by_name(
+    folds: int, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    bare = pl.when(pl.int_range(pl.len()) % 20 == 3).then(None).otherwise(pl.col("label"))
+    catalog = catalog.with_table(catalog.table.with_columns(label=bare))
+    run = RunFolder(tmp_path / "run")
+    prepare(catalog, recipe(folds={"count": folds}), run)
+    assert len(run.catalog()) == 57
+    assert run.catalog().table["label"].null_count() == 0
+    left_out = pl.read_csv(run.left_out_file)
+    assert left_out["image"].to_list() == catalog.table["image"].gather([3, 23, 43]).to_list()
+    assert set(left_out["reason"]) == {"no label"}
+    assert any("left out 3 of 60 images without a label" in line for line in said)
+    refusing = recipe(data={"on_unlabeled": "error"})
+    with pytest.raises(CatalogError, match="3 of 60 images without a label"):
+        prepare(catalog, refusing, RunFolder(tmp_path / "other"))
 
 
 def test_a_leak_is_refused_unless_accepted_or_left_out(

@@ -69,6 +69,17 @@ def test_a_setting_that_cannot_work_leaves_no_run(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_loss_fits_the_number_of_labels(catalog: Catalog, tmp_path: Path) -> None:
+    several = catalog.with_table(catalog.table.with_columns(label=pl.concat_list("label")))
+    with pytest.raises(ConfigError, match="have several labels, but loss 'cross-entropy'") as one:
+        fit(several, small(), tmp_path / "run")
+    assert "--set training.loss=bce" in str(one.value)
+    with pytest.raises(ConfigError, match="one label each, but loss 'bce'") as other:
+        fit(catalog, small("training.loss=bce"), tmp_path / "run")
+    assert "--set training.loss=cross-entropy" in str(other.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_size_that_a_fastervit_does_not_take_leaves_no_run(
     catalog: Catalog, tmp_path: Path
 ) -> None:

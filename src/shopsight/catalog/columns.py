@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,62 +10,25 @@ import polars as pl
 
 from shopsight.catalog.catalog import BOX_COLUMNS
 from shopsight.catalog.cell_numbers import decimal_numbers
+from shopsight.catalog.cell_text import as_text
+from shopsight.catalog.column_names import (
+    BOX_NAMES_CORNERS,
+    BOX_NAMES_SIZE,
+    GROUP_NAMES,
+    LABEL_NAMES,
+    SPLIT_NAMES,
+    TEXT_NAMES,
+    canonical,
+    ranked,
+)
 from shopsight.catalog.folders import split_of
+from shopsight.catalog.label_columns import is_flags
+from shopsight.catalog.label_lists import is_object
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN
-from shopsight.text import listed
+from shopsight.text import command_line, listed
 
-# In order of preference; names are compared in lower case with underscores.
-IMAGE_NAMES = (
-    "image", "image_path", "img_path", "filepath", "file_path", "path", "image_file", "filename",
-    "file_name", "file", "image_name", "img_name", "img", "picture", "photo", "image_url",
-    "img_url", "url", "image_id", "name", "id",
-)  # fmt: skip
-LABEL_NAMES = (
-    "label", "labels", "class", "class_name", "category", "category_name", "target", "label_name",
-    "article_type", "product_type", "product_category", "type", "tags", "categories", "classes",
-    "attributes", "sub_category", "subcategory", "master_category", "class_id", "category_id",
-    "label_id", "tag", "y",
-)  # fmt: skip
-GROUP_NAMES = (
-    "group", "group_id", "product_id", "product", "sku", "item_id", "item", "listing_id", "spu",
-    "asin", "parent_id", "model_id", "sender_id", "seller_id", "user_id", "customer_id",
-)  # fmt: skip
-SPLIT_NAMES = ("split", "subset", "set", "usage", "partition", "part", "phase")
-TEXT_NAMES = ("text", "caption", "title", "product_display_name", "product_name", "description")
-# x, y, and then width and height (the first list) or the opposite corner (the second).
-BOX_NAMES_SIZE = (
-    ("box_x", "box_y", "box_w", "box_h"),
-    ("bbox_x", "bbox_y", "bbox_w", "bbox_h"),
-    ("bbox_x", "bbox_y", "bbox_width", "bbox_height"),
-    ("box_x", "box_y", "box_width", "box_height"),
-)
-BOX_NAMES_CORNERS = (
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x_min", "y_min", "x_max", "y_max"),
-    ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"),
-    ("x1", "y1", "x2", "y2"),
-)
-PLURAL_LABELS = frozenset({"labels", "tags", "categories", "classes", "attributes"})
-
-
-def canonical(name: str) -> str:
-    """A column name in lower case with underscores.
-
-    >>> canonical("articleType"), canonical("Article Type")
-    ('article_type', 'article_type')
-    """
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def ranked(columns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The columns whose name is in `names`, best first."""
-    canonical_names = {column: canonical(column) for column in columns}
-    return sorted(
-        (column for column in columns if canonical_names[column] in names),
-        key=lambda column: names.index(canonical_names[column]),
-    )
+SAMPLED_CELLS = 200
 
 
 def asked(table: pl.DataFrame, column: str, flag: str, where: str) -> str:
@@ -98,19 +59,51 @@ def asked(table: pl.DataFrame, column: str, flag: str, where: str) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """The choice of a column.
+    """The choice of a column, or of several columns of labels.
 
     Attributes:
-        column: its name; None when no column was chosen.
+        columns: their names; empty when no column was chosen.
         note: a line for the user about the choice.
     """
 
-    column: str | None
+    columns: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def column(self) -> str | None:
+        """The one column, or the first; None when no column was chosen."""
+        return self.columns[0] if self.columns else None
+
+
+def given(table: pl.DataFrame, columns: Sequence[str], flag: str, where: str) -> Choice | None:
+    """The columns that the user named; None when they are to be guessed.
+
+    Args:
+        table: the user's table.
+        columns: their names; "none" alone names no column.
+        flag: the flag that named them, for errors.
+        where: the file, for errors.
+
+    Raises:
+        CatalogError: the table has no such column, or one that is called "none".
+    """
+    if not columns:
+        return None
+    if tuple(columns) == (NO_COLUMN,):
+        if NO_COLUMN in table.columns:
+            raise CatalogError(
+                f"{flag} {NO_COLUMN} takes no column, and there is a column of that name",
+                where=where,
+                fix=f"rename the column {NO_COLUMN!r} of the table",
+            )
+        return Choice()
+    return Choice(tuple(dict.fromkeys(asked(table, column, flag, where) for column in columns)))
 
 
 def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choice:
     """Choose the label column by its name, else the only one whose values look like classes.
+
+    Columns of 0 and 1 are chosen, one for each label, where every row has exactly one 1.
 
     Args:
         table: the user's table.
@@ -122,9 +115,12 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
     """
     free = [column for column in table.columns if column not in taken]
     named = ranked(free, LABEL_NAMES)
+    unfit = {column: why for column in named if (why := _unfit(table[column]))}
+    passed = "".join(f"; column {column!r} {why}" for column, why in unfit.items())
+    named = [column for column in named if column not in unfit]
     if named:
         others = f" (also possible: {listed(named[1:])}; --label COLUMN)" if named[1:] else ""
-        return Choice(named[0], f"label from column {named[0]!r}{others}")
+        return Choice((named[0],), f"label from column {named[0]!r}{others}{passed}")
     likely = [column for column in free if _looks_like_classes(table[column])]
     if len(likely) > 1:
         raise CatalogError(
@@ -134,8 +130,33 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
             fix=f"--label COLUMN, or --label {NO_COLUMN} when the images have none",
         )
     if likely:
-        return Choice(likely[0], f"label from column {_sketch(table[likely[0]])}")
-    return Choice(None, "no column looks like a label: read as unlabeled")
+        return Choice((likely[0],), f"label from column {_sketch(table[likely[0]])}{passed}")
+    flags = [column for column in free if is_flags(table[column])]
+    if len(flags) > 1:
+        return _choose_flags(table, flags, where)
+    return Choice(note=f"no column looks like a label: read as unlabeled{passed}")
+
+
+def _choose_flags(table: pl.DataFrame, flags: Sequence[str], where: str) -> Choice:
+    """All columns of 0 and 1, where they are one-hot; else the user must say what they mean."""
+    texts = [as_text(table[column]).str.to_lowercase() for column in flags]
+    ones = pl.DataFrame(texts).select(
+        pl.sum_horizontal(pl.all().is_in(["1", "1.0", "true"]).cast(pl.Int32))
+    )
+    if (ones.to_series() == 1).all():
+        return Choice(
+            tuple(flags),
+            f"labels from the {len(flags)} columns of 0 and 1, one of them 1 in every row: "
+            f"{listed(flags)} (--label {NO_COLUMN} reads no labels)",
+        )
+    words = [word for column in flags for word in ("--label", column)]
+    raise CatalogError(
+        f"{len(flags)} columns of 0 and 1 could be labels, one for each",
+        where=where,
+        details=[listed(flags, most=20)],
+        fix=f"1. {command_line(words)}\n   (those of them that are labels)\n"
+        f"2. --label {NO_COLUMN}   (none of them is)",
+    )
 
 
 def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -> Choice:
@@ -158,13 +179,13 @@ def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -
             spread = table.group_by(label).agg(pl.col(column).n_unique())[column].median()
             if not isinstance(spread, (int, float)) or spread < 3:
                 note = f"column {column!r} has fewer than 3 groups in most classes: not used"
-                return Choice(None, f"{note} (--group {column} uses it nevertheless)")
+                return Choice(note=f"{note} (--group {column} uses it nevertheless)")
         return Choice(
-            column,
+            (column,),
             f"group from column {column!r}: a group stays in one part "
             f"(--group {NO_COLUMN} turns grouping off)",
         )
-    return Choice(None)
+    return Choice()
 
 
 def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
@@ -175,15 +196,15 @@ def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
             continue
         values = table[column].drop_nulls().unique().sort().to_list()
         if values and all(split_of(value) for value in values):
-            return Choice(column, f"split from column {column!r}: {listed(values)}")
-        return Choice(None, f"column {column!r} is not used as a split: it holds {listed(values)}")
-    return Choice(None)
+            return Choice((column,), f"split from column {column!r}: {listed(values)}")
+        return Choice(note=f"column {column!r} is not used as a split: it holds {listed(values)}")
+    return Choice()
 
 
 def choose_text(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
     """Choose by its name the column with a caption or title."""
     named = ranked([column for column in table.columns if column not in taken], TEXT_NAMES)
-    return Choice(named[0], f"text from column {named[0]!r}") if named else Choice(None)
+    return Choice((named[0],), f"text from column {named[0]!r}") if named else Choice()
 
 
 def read_split(column: pl.Series) -> pl.Series:
@@ -216,44 +237,22 @@ def choose_boxes(table: pl.DataFrame, where: str) -> tuple[list[pl.Series], list
     return [], []
 
 
-def read_labels(column: pl.Series, separator: str | None) -> tuple[pl.Series, str]:
-    """Read the label column.
-
-    Args:
-        column: the cells.
-        separator: what stands between the labels of a cell; None guesses, "" means nothing does.
-
-    Returns:
-        Labels as String, or as List(String) when cells hold several; and a note, or "".
-    """
-    if isinstance(column.dtype, pl.List):
-        return column.cast(pl.List(pl.String)), "several labels per image: the column holds lists"
-    text = as_text(column)
-    if separator == "":
-        return text, ""
-    parsed = _bracketed(text) if separator is None else None
-    if parsed is not None:
-        return parsed, "several labels per image: cells are written as lists"
-    mark = separator or _separator(text)
-    if mark is None:
-        return text, ""
-    parts = (
-        text.str.split(mark)
-        .list.eval(pl.element().str.strip_chars())
-        .list.eval(pl.element().filter(pl.element() != ""))
-    )
-    note = f"several labels per image, separated by {mark!r}"
-    return parts, f"{note} (--label-separator '' keeps them whole)"
-
-
-def as_text(column: pl.Series) -> pl.Series:
-    """Any column as String: "3" for 3.0 where all values are whole, null for empty cells."""
-    if column.dtype.is_float() and column.drop_nulls().is_finite().all():
-        whole = column.drop_nulls()
-        if (whole == whole.round()).all():
-            column = column.cast(pl.Int64)
-    text = column.cast(pl.String)
-    return text.set(text == "", None)
+def _unfit(column: pl.Series) -> str:
+    """Why a column with the name of a label holds none; "" where it may."""
+    cells = column.drop_nulls()
+    if cells.dtype.is_float():
+        cells = cells.drop_nans()
+    if cells.dtype == pl.String:
+        cells = cells.filter(cells.str.strip_chars() != "")
+    if not len(cells):
+        return "is empty"
+    if cells.dtype == pl.String:
+        some = cells.head(SAMPLED_CELLS).str.strip_chars()
+        if some.str.contains(r"(?s)^<[a-zA-Z!/].*>$").all():
+            return "holds HTML"
+        if all(map(is_object, some.to_list())):
+            return "holds JSON objects"
+    return ""
 
 
 def _looks_like_classes(column: pl.Series) -> bool:
@@ -263,6 +262,8 @@ def _looks_like_classes(column: pl.Series) -> bool:
     if distinct < 2 or rows == 0 or distinct > max(2, rows // 2):
         return False
     if column.dtype == pl.String:
+        if _unfit(column):
+            return False
         # Measurements and flags are not classes.
         numeric = column.drop_nulls().head(100).cast(pl.Float64, strict=False)
         flags = {"true", "false", "0", "1", "yes", "no"}
@@ -283,35 +284,3 @@ def _numbers(column: pl.Series, where: str) -> pl.Series:
         bad = column.filter(numbers.is_null() & column.is_not_null())[0]
         raise CatalogError(f"column {column.name!r} holds {bad!r}, not a number", where=where)
     return numbers
-
-
-def _bracketed(text: pl.Series) -> pl.Series | None:
-    cells = text.drop_nulls()
-    if not len(cells) or not (cells.str.starts_with("[") & cells.str.ends_with("]")).all():
-        return None
-    try:
-        lists = [None if cell is None else ast.literal_eval(cell) for cell in text.to_list()]
-    except (ValueError, SyntaxError):
-        return None
-    return pl.Series(
-        text.name,
-        [None if cell is None else [str(label) for label in cell] for cell in lists],
-        dtype=pl.List(pl.String),
-    )
-
-
-def _separator(text: pl.Series) -> str | None:
-    marks = ["|", ";"] + ([","] if canonical(text.name) in PLURAL_LABELS else [])
-    cells = text.drop_nulls()
-    for mark in marks:
-        joined = cells.filter(cells.str.contains(mark, literal=True))
-        if not len(joined):
-            continue
-        parts = cells.str.split(mark).explode().str.strip_chars()
-        # Names that merely contain the mark ("Shirts; men") give as many parts as there are names.
-        alone = cells.filter(~cells.str.contains(mark, literal=True)).str.strip_chars()
-        joined_parts = joined.str.split(mark).explode().str.strip_chars()
-        known = len(alone) > 0 and joined_parts.is_in(alone.unique().implode()).all()
-        if known or parts.n_unique() < cells.n_unique():
-            return mark
-    return None

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from shopsight.catalog.columns import as_text
+from shopsight.catalog.cell_text import as_text
 from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
 

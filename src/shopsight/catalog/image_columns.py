@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.catalog.columns import IMAGE_NAMES, canonical, ranked
+from shopsight.catalog.column_names import IMAGE_NAMES, canonical, ranked
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.find_files import find_files
 from shopsight.catalog.image_cells import read_image_cells, stands_for_nothing

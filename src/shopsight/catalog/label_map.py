@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.text import counted, listed
-
-FROM, TO = "label", "to"
 
 
 def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
@@ -42,34 +38,6 @@ def drop_labels(catalog: Catalog, labels: Collection[str]) -> Catalog:
     count = len(catalog) - len(table)
     note = f"dropped {listed(gone.to_list())}: {counted(count, 'image')}"
     return catalog.with_table(table).with_notes(note)
-
-
-def read_label_map(path: Path | str) -> dict[str, str]:
-    """Read a label map: a table with the columns `label` and `to`.
-
-    Args:
-        path: a CSV, TSV or Parquet file. Many labels may go to one; an empty `to` drops the label.
-
-    Returns:
-        Old label -> new label.
-
-    Raises:
-        CatalogError: the file cannot be read, lacks the columns, or maps a label twice.
-    """
-    table, _ = read_table(str(path))
-    if not {FROM, TO} <= set(table.columns):
-        raise CatalogError(
-            f"a label map needs the columns {FROM!r} and {TO!r}",
-            where=str(path),
-            details=[f"columns: {listed(table.columns)}"],
-        )
-    rows = table.select(pl.col(FROM, TO).cast(pl.String)).filter(pl.col(FROM).is_not_null())
-    rows = rows.with_columns(pl.col(TO).fill_null("")).unique(maintain_order=True)
-    twice = rows.filter(pl.col(FROM).is_duplicated())
-    if len(twice):
-        details = [f"{old!r} -> {new!r}" for old, new in twice.iter_rows()]
-        raise CatalogError("labels are mapped twice", where=str(path), details=details)
-    return dict(rows.iter_rows())
 
 
 def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> Catalog:

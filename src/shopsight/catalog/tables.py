@@ -8,24 +8,24 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
+from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.columns import (
     Choice,
-    as_text,
     asked,
     choose_boxes,
     choose_group,
     choose_label,
     choose_split,
     choose_text,
-    read_labels,
+    given,
     read_split,
 )
 from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
+from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
-from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.remote.addresses import local_path
-from shopsight.text import counted
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
 
@@ -33,8 +33,8 @@ CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
 def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     """Read a table with one row per image (or per box in an image).
 
-    Columns are guessed by name and content; every guess is in `Catalog.notes`. Cells are kept as
-    they are: blanks around labels are the audit's to report.
+    Columns are guessed by name and content; every guess is in `Catalog.notes`. Spellings of one
+    label are kept as they are: `label_spelling.unify_labels` is for every source.
 
     Args:
         path: a file or URL ending in .csv, .tsv or .parquet.
@@ -49,16 +49,18 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     table, notes = read_table(path, read)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
-    _check_columns(table, read, path)
+    for column in read.image_columns:
+        asked(table, column, "--image", path)
+    named = _named(table, read, path)
     located = find_image_paths(table, path, read)
     # One row for each image from here on.
     table = table[located.rows]
     boxes, box_sources = choose_boxes(table, path)
-    chosen = _choose(table, read, path, taken=[*located.columns, *box_sources])
-    columns, column_notes = chosen.read(table, read.label_separator)
+    chosen = _choose(table, named, path, taken=[*located.columns, *box_sources])
+    columns, column_notes = chosen.read(table, read, path)
     if len(located.columns) > 1 and read.group != NO_COLUMN:
         columns = with_groups_of_rows(columns, located.rows)
-    used = {*located.columns, *box_sources, chosen.label.column, chosen.split.column}
+    used = {*located.columns, *box_sources, *chosen.label.columns, chosen.split.column}
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
     return Catalog(
@@ -70,13 +72,13 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     )
 
 
-def _check_columns(table: pl.DataFrame, read: ReadOptions, path: str) -> None:
-    named = {"image": read.image_columns, "label": read.label_columns}
-    named |= {"group": _several(read.group), "text": _several(read.text)}
-    for name, columns in named.items():
-        for column in columns:
-            if column != NO_COLUMN:
-                asked(table, column, flag_of(name), path)
+def _named(table: pl.DataFrame, read: ReadOptions, path: str) -> dict[str, Choice | None]:
+    """The columns that the user named; None for those that are to be guessed."""
+    return {
+        "label": given(table, read.label_columns, "--label", path),
+        "group": given(table, _several(read.group), "--group", path),
+        "text": given(table, _several(read.text), "--text", path),
+    }
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ class _Chosen:
     text: Choice
 
     def read(
-        self, table: pl.DataFrame, label_separator: str | None
+        self, table: pl.DataFrame, read: ReadOptions, path: str
     ) -> tuple[list[pl.Series], list[str]]:
         """The catalog's columns, and a note on each that was guessed."""
         columns = []
         notes = [self.label.note, self.group.note, self.split.note, self.text.note]
-        if self.label.column:
-            labels, note = read_labels(table[self.label.column], label_separator)
-            columns.append(labels.alias("label"))
-            notes[1:1] = [note, _about_empty(labels)]
+        if self.label.columns:
+            labels = read_labels(table, self.label.columns, read, path)
+            columns.append(labels.values.alias("label"))
+            notes[1:1] = labels.notes
         if self.group.column:
             columns.append(as_text(table[self.group.column]).alias("group"))
         if self.split.column:
@@ -107,39 +109,22 @@ class _Chosen:
         return columns, notes
 
 
-def _choose(table: pl.DataFrame, read: ReadOptions, path: str, *, taken: list[str]) -> _Chosen:
-    """Choose the columns: those that `read` names, and of the others the likeliest."""
-    taken = [*taken, *read.label_columns, *(name for name in (read.group, read.text) if name)]
+def _choose(
+    table: pl.DataFrame, named: dict[str, Choice | None], path: str, *, taken: list[str]
+) -> _Chosen:
+    """Choose the columns: those that the user named, and of the others the likeliest."""
+    taken = [*taken, *(name for choice in named.values() if choice for name in choice.columns)]
     split = choose_split(table, taken)
-    taken += _columns(split)
-    label = _given(_first(read.label_columns)) or choose_label(table, taken, path)
-    taken += _columns(label)
-    group = _given(read.group) or choose_group(table, label.column, taken)
-    text = _given(read.text) or choose_text(table, [*taken, *_columns(group)])
+    taken += split.columns
+    label = named["label"] or choose_label(table, taken, path)
+    taken += label.columns
+    group = named["group"] or choose_group(table, label.column, taken)
+    text = named["text"] or choose_text(table, [*taken, *group.columns])
     return _Chosen(label, group, split, text)
 
 
 def _several(column: str | None) -> tuple[str, ...]:
     return () if column is None else (column,)
-
-
-def _first(columns: tuple[str, ...]) -> str | None:
-    return columns[0] if columns else None
-
-
-def _given(column: str | None) -> Choice | None:
-    if column is None:
-        return None
-    return Choice(None if column == NO_COLUMN else column)
-
-
-def _columns(choice: Choice) -> list[str]:
-    return [choice.column] if choice.column else []
-
-
-def _about_empty(labels: pl.Series) -> str:
-    empty = labels.null_count()
-    return f"{counted(empty, 'row')} without a label" if empty else ""
 
 
 def _rest(table: pl.DataFrame, used: set[str | None], *, group: str | None) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
 from shopsight.errors import ConfigError
@@ -51,7 +52,8 @@ def evaluate(
     # Before DATA is read: a device that is not there is known at once.
     pick_device(device)
     if data is not None:
-        return _evaluate_on(open_catalog(data, read), model, split=split, out=out, device=device)
+        catalog = only_labeled(open_catalog(data, read), read).catalog
+        return _evaluate_on(catalog, model, split=split, out=out, device=device)
     run = RunFolder(Path(model))
     if not run.exists():
         raise ConfigError(

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+from jaxtyping import Int64
+
 from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS
 from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog, check_catalog_file
 from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
+from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.read_options import ReadOptions
 
@@ -39,7 +44,9 @@ def split(
 ) -> SplitResult:
     """Split by class; groups, and duplicates that the audit finds, stay on one side.
 
-    Files that cannot be read are left out by name. A split that DATA brings is kept.
+    Files that cannot be read are left out by name. A split that DATA brings is kept. Images
+    without a label, where others have one, are in no part: `split` and `fold` of their rows are
+    empty.
 
     Args:
         data: a folder, a table, the name of a data set, or a catalog.
@@ -56,18 +63,34 @@ def split(
     if out is not None:
         check_catalog_file(out)
     catalog = open_catalog(data, read)
+    labeled = only_labeled(catalog, read)
     report = audit(catalog)
     # Nothing is trained here: the split report names what leaks, and `train` refuses it.
     passed = gate(catalog, report, accept=BLOCKING_KINDS)
-    duplicate_group = report.duplicate_group[passed.rows]
+    usable = np.intersect1d(labeled.rows, passed.rows)
+    duplicate_group = report.duplicate_group[usable]
+    part = catalog.take(usable)
     if folds:
-        done, counted = fold_catalog(
-            passed.catalog, folds=folds, seed=seed, duplicate_group=duplicate_group
-        )
+        done, counted = fold_catalog(part, folds=folds, seed=seed, duplicate_group=duplicate_group)
     else:
         done, counted = split_catalog(
-            passed.catalog, val=val, test=test, seed=seed, duplicate_group=duplicate_group
+            part, val=val, test=test, seed=seed, duplicate_group=duplicate_group
         )
+    if len(usable) < len(passed.rows):
+        done = _with_unlabeled(done, usable, passed.catalog, passed.rows)
     if out is not None:
         done.write(out)
     return SplitResult(done, counted)
+
+
+def _with_unlabeled(
+    done: Catalog, rows: Int64[np.ndarray, "n"], whole: Catalog, whole_rows: Int64[np.ndarray, "m"]
+) -> Catalog:
+    """Put the images without a label back in their places, into no part.
+
+    `done` are `rows` of the audited catalog, with their parts; `whole` are `whole_rows` of it.
+    """
+    bare = whole.take(np.flatnonzero(~np.isin(whole_rows, rows))).table
+    bare = bare.drop("split", "fold", strict=False)
+    order = np.argsort(np.concatenate([rows, np.setdiff1d(whole_rows, rows)]))
+    return done.with_table(pl.concat([done.table, bare], how="diagonal")[order])

@@ -13,7 +13,7 @@ import polars as pl
 from PIL import Image, UnidentifiedImageError
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.columns import LABEL_NAMES, ranked
+from shopsight.catalog.column_names import LABEL_NAMES, ranked
 from shopsight.catalog.folders import split_of
 from shopsight.errors import CatalogError, ExtraMissingError, SourceError
 from shopsight.extras import require

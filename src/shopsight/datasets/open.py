@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +10,21 @@ import polars as pl
 
 from shopsight import paths
 from shopsight.catalog.catalog import Catalog, read_about
-from shopsight.catalog.columns import as_text, asked, read_labels
+from shopsight.catalog.cell_text import as_text, plain_label
+from shopsight.catalog.columns import Choice, given
 from shopsight.catalog.folders import folder_catalog, pattern_catalog
 from shopsight.catalog.idx_pairs import container_catalog
-from shopsight.catalog.label_map import drop_labels, map_labels, read_label_map
+from shopsight.catalog.label_columns import read_labels
+from shopsight.catalog.label_map import drop_labels, map_labels
+from shopsight.catalog.label_names import read_label_map
+from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
 from shopsight.catalog.table_names import is_table
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.progress import notify
-from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
+from shopsight.read_options import DataKind, ReadOptions, flag_of
 from shopsight.remote.addresses import Access, local_path
 from shopsight.remote.opening import check_readable
 from shopsight.text import as_unicode, command_line, counted, is_unicode
@@ -66,7 +69,7 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=paths.full(catalog.root))
     _refuse_not_unicode(catalog.root)
-    catalog = _apply_label_options(catalog, read.drop, read.label_map)
+    catalog = _apply_label_options(unify_labels(catalog), read)
     for line in catalog.notes[known:]:
         notify(line)
     return catalog
@@ -101,22 +104,35 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
 
 
 def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
-    """Take label, group and text of a catalog from other columns of its table."""
+    """Take label, group and text of a catalog from other columns of its table, read as a table's.
+
+    Without such a column, what `read` says of cells is said of the labels that the catalog has.
+    """
+    catalog = _with_labels(catalog, read)
     table = catalog.table
-    label = read.label_columns[0] if read.label_columns else None
-    for name, column in {"label": label, "group": read.group, "text": read.text}.items():
-        if column is None:
+    for name, column in {"group": read.group, "text": read.text}.items():
+        choice = given(table, () if column is None else (column,), flag_of(name), catalog.name)
+        if choice is None:
             continue
-        if column == NO_COLUMN:
+        if choice.column is None:
             table = table.drop(name, strict=False)
-            continue
-        cells = table[asked(table, column, flag_of(name), catalog.name)]
-        if name == "label":
-            values, _ = read_labels(cells, read.label_separator)
         else:
-            values = as_text(cells)
-        table = table.with_columns(values.alias(name))
+            table = table.with_columns(as_text(table[choice.column]).alias(name))
     return catalog if table is catalog.table else catalog.with_table(table)
+
+
+def _with_labels(catalog: Catalog, read: ReadOptions) -> Catalog:
+    choice = given(catalog.table, read.label_columns, "--label", catalog.name)
+    if choice is None:
+        about_cells = read.label_separator is not None or read.empty_label is not None
+        if not about_cells or "label" not in catalog.table.columns:
+            return catalog
+        choice = Choice(("label",))
+    if choice.column is None:
+        return catalog.with_table(catalog.table.drop("label", strict=False))
+    labels = read_labels(catalog.table, choice.columns, read, catalog.name)
+    table = catalog.table.with_columns(labels.values.alias("label"))
+    return catalog.with_table(table).with_notes(*labels.notes)
 
 
 def _open(data: str, read: ReadOptions) -> Catalog:
@@ -228,12 +244,13 @@ def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:
         )
 
 
-def _apply_label_options(
-    catalog: Catalog, drop: Collection[str], label_map: str | Path | None
-) -> Catalog:
-    if label_map is None:
+def _apply_label_options(catalog: Catalog, read: ReadOptions) -> Catalog:
+    drop = tuple(dict.fromkeys(plain_label(label) for label in read.drop))
+    if read.label_map is None:
         return drop_labels(catalog, drop)
-    mapping = read_label_map(label_map)
+    mapping, note = read_label_map(read.label_map, catalog.labels)
+    if note:
+        catalog = catalog.with_notes(note)
     # A label to drop may be one of the source, or one that the map makes.
     before = [label for label in drop if label in catalog.labels]
     made = set(mapping.values())

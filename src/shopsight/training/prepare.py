@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from shopsight.catalog.split import (
     fold_catalog,
     split_catalog,
 )
+from shopsight.catalog.unlabeled import only_labeled
 from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
@@ -84,9 +85,10 @@ def prepare(
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     if not catalog.labels:
         raise CatalogError("there are no labels to train on", where=catalog.name)
+    catalog, _, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    audited = _audited(catalog, run, accept=accept, exclude=exclude)
+    audited = _audited(catalog, run, unlabeled, accept=accept, exclude=exclude)
     if recipe.folds.count:
         folded, report = fold_catalog(
             audited.catalog,
@@ -263,13 +265,22 @@ def _check_preprocess(recipe: Recipe) -> None:
 
 
 def _check_loss(recipe: Recipe, catalog: Catalog) -> None:
-    if catalog.multilabel and recipe.training.loss != "bce":
+    loss = recipe.training.loss
+    if catalog.multilabel == (loss == "bce"):
+        return
+    if catalog.multilabel:
         raise ConfigError(
-            f"images of {catalog.name} have several labels, but loss "
-            f"{recipe.training.loss!r} takes one",
+            f"images of {catalog.name} have several labels, but loss {loss!r} takes one",
             where="training.loss",
-            fix="--set training.loss=bce",
+            fix="1. --set training.loss=bce   (several labels per image)\n"
+            '2. --label COLUMN, or --label-separator ""   (reads one label per image)',
         )
+    raise ConfigError(
+        f"images of {catalog.name} have one label each, but loss 'bce' is for several",
+        where="training.loss",
+        fix="1. --set training.loss=cross-entropy   (one label per image)\n"
+        '2. --label-separator TEXT, such as "|"   (where cells hold several)',
+    )
 
 
 def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
@@ -305,14 +316,21 @@ def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> No
 
 
 def _audited(
-    catalog: Catalog, run: RunFolder, *, accept: Collection[str], exclude: Collection[str]
+    catalog: Catalog,
+    run: RunFolder,
+    unlabeled: Sequence[str],
+    *,
+    accept: Collection[str],
+    exclude: Collection[str],
 ) -> AuditedCatalog:
     """The catalog without bad files, and the audit's facts about the others."""
     report = audit(catalog)
     report.write(run.audit)
     passed = gate(catalog, report, accept=accept, exclude=exclude)
+    bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
+    left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])
     with atomic_file(run.left_out_file) as part:
-        passed.excluded.write_csv(part)
+        left_out.write_csv(part)
     if passed.excluded.height:
         progress.notify(
             f"left out {passed.excluded.height} of {len(catalog)} images by name: "

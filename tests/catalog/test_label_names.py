@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from shopsight.catalog.label_names import read_label_map
+from shopsight.errors import CatalogError
+
+NAMES = {"0": "disc", "1": "long box", "2": "bars"}
+IDS = ("0", "1", "2")
+
+
+def names_in(
+    folder: Path, text: str, labels: Collection[str] = IDS, *, name: str = "names.txt"
+) -> dict[str, str]:
+    (folder / name).write_text(text, encoding="utf-8")
+    return read_label_map(folder / name, labels)[0]
+
+
+def test_a_map_of_labels(tmp_path: Path) -> None:
+    text = "label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n"
+    found = names_in(tmp_path, text, ["cap"], name="map.csv")
+    assert found == {"cap": "hat", "007": "bond", "Skip": ""}
+    with pytest.raises(CatalogError, match="mapped twice"):
+        names_in(tmp_path, "label,to\na,b\na,c\n", ["a"], name="map.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.txt", "disc\nlong box\nbars\n"),
+        ("names.txt", "0 disc\n1 long box\n2 bars\n"),
+        ("names.txt", "2: bars\n0: disc\n1: long box\n"),
+        ("names.txt", "0,disc\n1,long box\n2,bars"),
+        ("names.txt", "disc 0\nlong box 1\nbars 2\n"),
+        ("names.txt", "\ufeff0\tdisc\r\n1\tlong box\r\n2\tbars\r\n"),
+        ("obj.names", "disc\nlong box\nbars"),
+        ("names.csv", "id,name\n0,disc\n1,long box\n2,bars\n"),
+        ("names.csv", "0,disc\n1,long box\n2,bars\n"),
+        ("names.tsv", "name\tid\ndisc\t0\nlong box\t1\nbars\t2\n"),
+        ("data.yaml", "path: x\nnc: 3\nnames:\n  0: disc\n  1: long box\n  2: bars\n"),
+        ("data.yaml", "names:\n- disc\n- 'long box'\n- bars\nnc: 3\n"),
+        ("data.yaml", "names: ['disc', 'long box', 'bars']\nnc: 3\n"),
+        ("data.yaml", "names: {0: disc, 1: long box, 2: bars}\n"),
+        ("data.yaml", "0: disc\n1: long box\n2: bars\n"),
+        ("names.json", json.dumps(list(NAMES.values()))),
+        ("names.json", json.dumps(NAMES)),
+        ("names.json", json.dumps({"disc": 0, "long box": 1, "bars": 2})),
+        ("names.json", json.dumps({k: [f"n{k}", name] for k, name in NAMES.items()})),
+    ],
+)
+def test_lists_of_names(tmp_path: Path, name: str, text: str) -> None:
+    assert names_in(tmp_path, text, name=name) == NAMES
+
+
+def test_the_labels_tell_whether_lines_count_from_0_or_1(tmp_path: Path) -> None:
+    text = "disc\nbox\nbars\n"
+    path = tmp_path / "names.txt"
+    assert names_in(tmp_path, text, ["1", "2", "3"])["1"] == "disc"
+    assert read_label_map(path, ["0", "2"])[1] == (
+        "names of labels by their line, counted from 0: 0 is 'disc'"
+    )
+    with pytest.raises(CatalogError, match="counted from 0 or from 1"):
+        read_label_map(path, ["1", "2"])
+    with pytest.raises(CatalogError, match="3 names, but label 7"):
+        read_label_map(path, ["0", "7"])
+    with pytest.raises(CatalogError, match="goes with labels that are numbers"):
+        read_label_map(path, ["hat"])
+
+
+def test_synsets_have_names_with_commas(tmp_path: Path) -> None:
+    text = "n01440764 tench, Tinca tinca\nn01443537 goldfish, Carassius auratus\n"
+    found = names_in(tmp_path, text, ["n01443537"])
+    assert found["n01443537"] == "goldfish, Carassius auratus"
+
+
+GROCERIES = """Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),Path
+Golden-Delicious,0,Apple,0,/a/0.jpg
+Granny-Smith,1,Apple,0,/a/1.jpg
+Avocado,2,Avocado,1,/a/2.jpg
+Banana,3,Banana,2,/a/3.jpg
+"""
+
+
+def test_the_column_of_ids_is_the_one_that_fits_the_labels(tmp_path: Path) -> None:
+    fine = names_in(tmp_path, GROCERIES, ["0", "1", "2", "3"], name="classes.csv")
+    assert fine["1"] == "Granny-Smith"
+    coarse = names_in(tmp_path, GROCERIES, ["0", "1", "2"], name="classes.csv")
+    assert coarse == {"0": "Apple", "1": "Avocado", "2": "Banana"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("names.txt", "0 crane\n1 crane\n2 hat\n", "several labels get one name"),
+        ("names.txt", "disc\n\nbars\n", "line 2 is empty"),
+        ("names.txt", "", "no names in it"),
+        ("names.json", "{x}", "not JSON"),
+        ("names.json", '{"7": "x"}', "no names of these labels"),
+        ("names.csv", "a,b\n7,8\n", "a label map needs the columns"),
+    ],
+)
+def test_files_that_name_nothing(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        names_in(tmp_path, text, name=name)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="No such file"):
+        read_label_map(tmp_path / "absent.txt", IDS)
