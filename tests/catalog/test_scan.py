@@ -13,26 +13,20 @@ import pytest
 
 from shopsight.audit.audit import audit
 from shopsight.catalog import scan
-from shopsight.catalog.folders import folder_catalog, pattern_catalog
+from shopsight.catalog.folders import folder_catalog
+from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.scan import is_link, scan_folder
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.inference.inputs import prepare_inputs
 from shopsight.preprocess import Preprocess
-from tests.helpers import make_products
+from tests.helpers import make_products, touch
 
 LITTER = (
     *("System Volume Information/IndexerVolumeGuid.jpg", "$RECYCLE.BIN/S-1-5/a.jpg"),
     *(".Trashes/501/b.jpg", ".Spotlight-V100/c.jpg", "__MACOSX/dress/._1.jpg", "THUMBS.DB"),
     *("dress/._1.jpg", "dress/.DS_Store", "hat/@eaDir/1.jpg/thumb.jpg", "lost+found/d.jpg"),
 )
-
-
-def touch(folder: Path, *names: str) -> str:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return str(folder)
 
 
 @pytest.fixture
@@ -49,6 +43,39 @@ def denied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         monkeypatch.setattr(scan, "os", SimpleNamespace(**vars(os) | {"scandir": refusing}))
 
     return deny
+
+
+def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
+    root = touch(
+        tmp_path, "b/2.JPG", "a/1.png", "labels.csv", "notes.txt", ".hidden/3.jpg",
+        "__MACOSX/4.jpg", "a/.5.jpg", "train-images-idx3-ubyte.gz", "a/inner.csv", "README",
+    )  # fmt: skip
+    scan = scan_folder(root)
+    assert scan.images == ["a/1.png", "b/2.JPG"]
+    assert scan.tables == ["labels.csv"]
+    assert scan.containers == ["train-images-idx3-ubyte.gz"]
+    assert dict(scan.others) == {".txt": 1, ".csv": 1, "no suffix": 1}
+
+
+@pytest.mark.posix("symbolic links need a privilege on Windows")
+def test_scan_follows_links_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.jpg")
+    root = touch(tmp_path / "shop", "hat/2.jpg")
+    (tmp_path / "shop" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "shop" / "hat" / "up").symlink_to(tmp_path / "shop")
+    assert scan_folder(root).images == ["hat/2.jpg", "linked/1.jpg"]
+
+
+def test_scan_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="No such file"):
+        scan_folder(str(tmp_path / "absent"))
+
+
+def test_scan_reads_a_url(tmp_path: Path) -> None:
+    touch(tmp_path, "hat/2.jpg", "shoe/1.jpg", ".git/3.jpg", "shop.csv")
+    scan = scan_folder(f"file://{tmp_path}")
+    assert scan.images == ["hat/2.jpg", "shoe/1.jpg"]
+    assert scan.tables == ["shop.csv"]
 
 
 def test_what_systems_leave_on_cards_and_drives_is_no_class(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from shopsight.catalog.column_names import (
     canonical,
     ranked,
 )
-from shopsight.catalog.folders import split_of
 from shopsight.catalog.label_columns import is_flags
 from shopsight.catalog.label_lists import is_object
+from shopsight.catalog.split_names import split_of
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN
 from shopsight.text import command_line, listed

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from shopsight.catalog.left_out import LeftOut
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
-from shopsight.images.kinds import has_image_suffix
+from shopsight.images.kinds import (
+    HEAD_BYTES,
+    OTHER_SUFFIXES,
+    has_image_suffix,
+    is_image_kind,
+    kind_of_bytes,
+    suffix_of,
+)
 from shopsight.paths import is_url
 from shopsight.progress import task
 from shopsight.remote.addresses import local_path
@@ -30,6 +40,7 @@ LITTER = frozenset(
 # macOS keeps what a foreign file system cannot hold of a file `x` in `._x`.
 APPLE_DOUBLE = "._"
 NOTIFY_EVERY_FILES = 10_000
+_SHOWN_KINDS = 4
 # Only Windows names it, in the standard library as well.
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", 0xA0000003)
 
@@ -39,14 +50,17 @@ class Scan:
     """The files under a folder.
 
     Attributes:
-        images: files with the suffix of an image, relative with forward slashes, sorted.
+        images: files with the suffix of an image, and those of no or an unknown suffix that begin
+            like one; relative with forward slashes, sorted.
         others: number of other files, by suffix.
         tables: CSV, TSV and Parquet files directly in the folder.
         containers: IDX files directly in the folder.
         litter: number of files and folders that a system left behind, by name; skipped.
         denied: folders that may not be read, with the reason; skipped.
-        not_unicode: files with the suffix of an image whose path cannot be written as UTF-8, so
-            that no table can name them; not in `images`.
+        not_unicode: images whose path cannot be written as UTF-8, so that no table can name them;
+            not in `images`.
+        examples: one of the `others`, by suffix.
+        left_out: number of folders that the user had left out, by name.
     """
 
     images: list[str]
@@ -56,14 +70,33 @@ class Scan:
     litter: Counter[str] = field(default_factory=Counter)
     denied: list[str] = field(default_factory=list)
     not_unicode: list[str] = field(default_factory=list)
+    examples: dict[str, str] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def notes(self) -> list[str]:
-        """What was skipped without having been looked at, a line each; empty mostly."""
-        if not self.litter:
-            return self.unread_notes()
-        names = listed([name for name, _ in self.litter.most_common()])
-        line = f"skipped, left behind by a system: {self.litter.total():,} ({names})"
-        return [line, *self.unread_notes()]
+        """What is not in `images`, a line for each reason, with an example."""
+        lines = []
+        if self.left_out:
+            names = listed([f"{name}/" for name in self.left_out])
+            lines.append(f"left out by --skip-folder: {names}")
+        if self.others:
+            kinds = ", ".join(self.other_kinds())
+            lines.append(
+                f"skipped, not an image file: {counted(self.others.total(), 'file')} ({kinds})"
+            )
+        if self.litter:
+            names = listed([name for name, _ in self.litter.most_common()])
+            lines.append(f"skipped, left behind by a system: {self.litter.total():,} ({names})")
+        return [*lines, *self.unread_notes()]
+
+    def other_kinds(self) -> list[str]:
+        """How many files are no images, the commonest suffixes first, with an example each."""
+        most = [
+            f"{count:,} {suffix}, e.g. {self.examples.get(suffix, suffix)}"
+            for suffix, count in self.others.most_common(_SHOWN_KINDS)
+        ]
+        rest = len(self.others) - len(most)
+        return [*most, counted(rest, "other kind")] if rest else most
 
     def unread_notes(self) -> list[str]:
         """A line about images that no table can name, and one about folders that are closed."""
@@ -84,6 +117,14 @@ class Scan:
             f"{listed(self.denied)}"
         ]
 
+    def no_images(self, root: str) -> CatalogError:
+        """The error for a folder without images: what it holds instead."""
+        return CatalogError(
+            "this folder has no image files",
+            where=root,
+            details=[*self.unread_notes(), *self.other_kinds()],
+        )
+
 
 def is_litter(name: str) -> bool:
     """Whether a system left a file or folder of this name behind."""
@@ -100,7 +141,7 @@ def is_container(name: str) -> bool:
     return name.removesuffix(".gz").endswith(("ubyte", ".idx", ".idx1", ".idx3"))
 
 
-def scan_folder(folder: str) -> Scan:
+def scan_folder(folder: str, *, skip: Collection[str] = ()) -> Scan:
     """List everything below a folder.
 
     Hidden files and folders (a leading dot) and what systems leave behind are skipped; linked
@@ -109,17 +150,21 @@ def scan_folder(folder: str) -> Scan:
 
     Args:
         folder: a local folder, or a URL such as `s3://bucket/photos`.
+        skip: names, or paths below `folder`, of folders to leave out.
 
     Raises:
-        CatalogError: there is no such folder, or it cannot be read.
+        CatalogError: there is no such folder, or it cannot be read, or one to leave out is not
+            there.
         RemoteError: a remote folder cannot be listed, such as every folder of a web server.
     """
-    found = Scan([], Counter(), [], [])
+    left_out = LeftOut(skip)
+    found = Scan([], Counter(), [], [], left_out=left_out.counts)
     folder = local_path(folder)
     if is_url(folder):
-        _scan_remote(folder, found)
+        _scan_remote(folder, found, left_out)
     else:
-        _scan_local(folder, found)
+        _scan_local(folder, found, left_out)
+    left_out.check(folder)
     found.images.sort()
     found.not_unicode.sort()
     return found
@@ -136,7 +181,7 @@ def list_images(folder: Path) -> list[str]:
         return []
 
 
-def _scan_local(folder: str, found: Scan) -> None:
+def _scan_local(folder: str, found: Scan, left_out: LeftOut) -> None:
     waiting = [""]
     linked: set[str] = set()
     with task(f"Listing {Path(folder).name}", unit="files") as advance:
@@ -148,9 +193,11 @@ def _scan_local(folder: str, found: Scan) -> None:
                 if _is_skipped(name, found):
                     continue
                 if not _is_folder(entry):
-                    _add(found, prefix, name)
+                    _add_entry(found, prefix, entry)
                     unreported += 1
-                elif not is_link(entry) or _first_visit(entry.path, linked):
+                elif not left_out.has(f"{prefix}{name}") and (
+                    not is_link(entry) or _first_visit(entry.path, linked)
+                ):
                     waiting.append(f"{prefix}{name}/")
             if unreported >= NOTIFY_EVERY_FILES or not waiting:
                 advance(unreported)
@@ -206,22 +253,56 @@ def _first_visit(path: str, linked: set[str]) -> bool:
     return True
 
 
-def _scan_remote(url: str, found: Scan) -> None:
+def _scan_remote(url: str, found: Scan, left_out: LeftOut) -> None:
+    folders: dict[str, bool] = {}
     for relative in list_all(url):
-        if not any(_is_skipped(part, found) for part in relative.split("/")):
-            prefix, slash, name = relative.rpartition("/")
+        prefix, slash, name = relative.rpartition("/")
+        if prefix not in folders:
+            around = [prefix[: at.start()] for at in re.finditer("/|$", prefix)] if prefix else []
+            folders[prefix] = any(left_out.has(folder) for folder in around)
+        if not (folders[prefix] or any(_is_skipped(part, found) for part in relative.split("/"))):
             _add(found, prefix + slash, name)
 
 
-def _add(found: Scan, prefix: str, name: str) -> None:
-    if is_image(name):
+def _add_entry(found: Scan, prefix: str, entry: os.DirEntry[str]) -> None:
+    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+        _add(found, prefix, entry.name, partial(_head, entry))
+    else:
+        # Reading a pipe would wait for ever.
+        _add_other(found, prefix, entry.name, "pipe or device")
+
+
+def _head(entry: os.DirEntry[str]) -> bytes:
+    if not entry.is_file():
+        return b""
+    with open(entry.path, "rb") as file:  # noqa: PTH123
+        return file.read(HEAD_BYTES)
+
+
+def _add(
+    found: Scan, prefix: str, name: str, read_head: Callable[[], bytes] | None = None
+) -> None:
+    """Put a file where it belongs; one of no or an unknown suffix is opened, if that is quick."""
+    if not prefix and is_unicode(name) and is_table(name):
+        found.tables.append(name)
+    elif not prefix and is_unicode(name) and is_container(name):
+        found.containers.append(name)
+    elif is_image(name) or _begins_like_an_image(name, read_head):
         path = prefix + name
         (found.images if is_unicode(path) else found.not_unicode).append(path)
-    elif not is_unicode(name):
-        found.others[as_unicode(Path(name).suffix.lower()) or "no suffix"] += 1
-    elif not prefix and is_table(name):
-        found.tables.append(name)
-    elif is_container(name) and not prefix:
-        found.containers.append(name)
     else:
-        found.others[Path(name).suffix.lower() or "no suffix"] += 1
+        _add_other(found, prefix, name, as_unicode(suffix_of(name)) or "no suffix")
+
+
+def _begins_like_an_image(name: str, read_head: Callable[[], bytes] | None) -> bool:
+    if read_head is None or suffix_of(name) in OTHER_SUFFIXES:
+        return False
+    try:
+        return is_image_kind(kind_of_bytes(read_head()))
+    except OSError:
+        return False
+
+
+def _add_other(found: Scan, prefix: str, name: str, kind: str) -> None:
+    found.others[kind] += 1
+    found.examples.setdefault(kind, as_unicode(prefix + name))

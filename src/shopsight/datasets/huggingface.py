@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.column_names import LABEL_NAMES, ranked
-from shopsight.catalog.folders import split_of
+from shopsight.catalog.split_names import split_of
 from shopsight.errors import CatalogError, ExtraMissingError, SourceError
 from shopsight.extras import require
 from shopsight.files import atomic_folder, cache_folder, sha256_bytes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.folders import pattern_catalog
+from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.scan import scan_folder
 from shopsight.errors import SourceError
 
@@ -35,5 +36,7 @@ def open_lamoda(root: Path | None) -> Catalog:
             fix="--root FOLDER with the files *_bluzy.jpg and *_bryuki.jpg",
         )
     catalog = pattern_catalog(scan_folder(str(root)), PATTERN, name="lamoda", root=str(root))
-    table = catalog.table.with_columns(pl.col("label").replace_strict(ENGLISH))
-    return catalog.with_table(table).with_notes("bluzy is called blouse, bryuki trousers")
+    test = catalog.table.filter(pl.col("label").is_null())["image"].to_list()
+    table = catalog.table.drop_nulls("label").with_columns(pl.col("label").replace_strict(ENGLISH))
+    named = catalog.with_table(table).with_notes("bluzy is called blouse, bryuki trousers")
+    return replace(named, unlisted=tuple(test))

@@ -12,11 +12,12 @@ from shopsight import paths
 from shopsight.catalog.catalog import Catalog, read_about
 from shopsight.catalog.cell_text import as_text, plain_label
 from shopsight.catalog.columns import Choice, given
-from shopsight.catalog.folders import folder_catalog, pattern_catalog
+from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.catalog.label_names import read_label_map
+from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
 from shopsight.catalog.table_names import is_table
@@ -193,14 +194,14 @@ def _open_file(path: Path) -> Catalog:
 def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     folder = folder.rstrip("/") if paths.is_url(folder) else Path(folder).as_posix()
     name = paths.name_of(folder)
-    scan = scan_folder(folder)
+    scan = scan_folder(folder, skip=read.skip_folder)
     if read.label_pattern is not None:
         catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
     elif not scan.images and scan.containers:
         catalog = container_catalog(scan.containers, name=name, root=folder)
     else:
         catalog = folder_catalog(scan, name=name, root=folder)
-        if scan.tables and not catalog.labels:
+        if scan.tables and len(catalog.labels) < 2:
             labeled = _table_in_folder(folder, scan, read)
             if labeled is not None:
                 return labeled
