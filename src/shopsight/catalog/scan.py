@@ -279,9 +279,7 @@ def _head(entry: os.DirEntry[str]) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _add(
-    found: Scan, prefix: str, name: str, read_head: Callable[[], bytes] | None = None
-) -> None:
+def _add(found: Scan, prefix: str, name: str, read_head: Callable[[], bytes] | None = None) -> None:
     """Put a file where it belongs; one of no or an unknown suffix is opened, if that is quick."""
     if not prefix and is_unicode(name) and is_table(name):
         found.tables.append(name)
