@@ -65,7 +65,7 @@ def read_own_text(
         if kind in _TYPES and name in table.columns
     ]
     table = table.with_columns(columns)
-    from shopsight.catalog.folders import split_of
+    from shopsight.catalog.split_names import split_of
 
     if "split" in table.columns:
         meaning = {cell: split_of(cell) or cell for cell in table["split"].drop_nulls().unique()}
