@@ -92,6 +92,13 @@ class RemoteError(ShopsightError):
         super().__init__(what, where=where, fix=fix)
 
 
+class ChangedFilesError(ShopsightError):
+    """Images of a run that are no longer the files that it was made with.
+
+    A check that failed, not a mistake in the command: the command line exits with 1.
+    """
+
+
 class AuditError(ShopsightError):
     """The audit found faults that would corrupt a score."""
 

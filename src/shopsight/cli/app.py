@@ -30,8 +30,9 @@ from shopsight.cli import (
     train,
     wizard,
 )
-from shopsight.errors import ShopsightError
+from shopsight.errors import ChangedFilesError, ShopsightError
 
+CHECK_FAILED = 1
 MISTAKE = 2
 BUG = 70
 DEBUG = "--debug"
@@ -110,7 +111,7 @@ def _run(given: Sequence[str]) -> None:
     except ShopsightError as error:
         _show_traceback(debug)
         streams.report(f"error: {error}")
-        sys.exit(MISTAKE)
+        sys.exit(CHECK_FAILED if isinstance(error, ChangedFilesError) else MISTAKE)
     except Exception as error:
         if isinstance(error, OSError) and streams.is_closed_pipe(error):
             sys.exit(1)

@@ -38,18 +38,36 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write a report on DATA to this .html."),
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="KIND",
+            help="Score in spite of changed-file (images of the run that changed or vanished) or, "
+            "with DATA, score damaged images too. Repeat for more.",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a run on its own images, or any model on DATA."""
+    """Score a run on its own images, or any model on DATA.
+
+    A run's images are compared with the hashes in its catalog; exits with 1 if some changed.
+    """
     if data is None:
         options.refuse(
-            [*READ_FLAGS, "--out"],
+            [*(flag for flag in READ_FLAGS if flag != "--images-root"), "--out"],
             why="without DATA the run's own images are scored, as it read them",
             fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
         )
     with shown_progress():
         evaluation = api.evaluate(
-            model, data, read=options.read, split=split, out=out, device=device
+            model,
+            data,
+            read=options.read,
+            split=split,
+            out=out,
+            accept=accept or (),
+            device=device,
         )
     if options.json:
         print_json(evaluation.to_json())

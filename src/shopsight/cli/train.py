@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ from shopsight.cli.progress import shown_progress
 
 RECIPE = "Recipe"
 # What may be given anew with a run that is resumed.
-USED_BY_RESUME = ("--resume", "--json", "--cache-dir")
+USED_BY_RESUME = ("--resume", "--json", "--cache-dir", "--images-root", "--accept")
 
 
 OutOption = Annotated[
@@ -113,7 +113,7 @@ def train(
     A run that was interrupted continues with --resume, to the same result.
     """
     if resume is not None:
-        _show(_resumed(resume, options), options)
+        _show(_resumed(resume, options, accept or ()), options)
         return
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
@@ -137,16 +137,17 @@ def train(
     _show(result, options)
 
 
-def _resumed(run: Path, options: DataOptions) -> api.TrainResult:
+def _resumed(run: Path, options: DataOptions, accept: Sequence[str]) -> api.TrainResult:
     ignored = [given for given in options.given if given not in USED_BY_RESUME]
     options.refuse(
         ignored,
         why="a run keeps the images and settings that it began with",
         fix=f"{_resume_command(run)}   (continues it)\n"
+        f"{_resume_command(run)} --images-root FOLDER   (continues it; its images moved there)\n"
         "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
     )
     with resumable(run), shown_progress():
-        return api.resume(run)
+        return api.resume(run, images_root=options.read.images_root, accept=accept)
 
 
 def _show(result: api.TrainResult, options: DataOptions) -> None:
@@ -163,6 +164,12 @@ def _resume_command(run: Path) -> str:
     return api.command_line(["shopsight", "train", "--resume", run])
 
 
+def _interrupted(run: Path) -> str:
+    if api.RunFolder(run).exists():
+        return f"interrupted; resume with: {_resume_command(run)}"
+    return "interrupted before there was anything to resume; the same command starts again"
+
+
 @contextmanager
 def resumable(run: Path) -> Iterator[None]:
     """Where Ctrl-C ends the block, print how to resume the run."""
@@ -171,7 +178,7 @@ def resumable(run: Path) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         # Of several processes, the first one says it.
         if type(interrupt) is KeyboardInterrupt:
-            print_note(f"interrupted; resume with: {_resume_command(run)}")
+            print_note(_interrupted(run))
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
-from shopsight.errors import ConfigError
+from shopsight.errors import ChangedFilesError, ConfigError, ImageError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.predictions import ALL_ROWS
 from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
+from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import check_output_path
 from shopsight.inference.load import load
-from shopsight.read_options import ReadOptions
+from shopsight.read_options import ReadOptions, flag_of
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
@@ -28,51 +31,96 @@ def evaluate(
     read: ReadOptions | None = None,
     split: str = "test",
     out: str | Path | None = None,
+    accept: Collection[str] = (),
     device: str = "auto",
 ) -> Evaluation:
     """Score a run or a bundle on its own images or on others.
 
-    Without `data` the run's predictions, metrics and report are written again. With it, images
-    that the model was trained on are left out of the score, if there are others; `seen` of the
-    result counts them. Only a run, or the bundle in it, knows them.
+    Without `data` the run's images are compared with the hashes in its catalog, and its
+    predictions, metrics and report are written again. With it, images that the model was trained
+    on are left out of the score, if there are others; `seen` of the result counts them. Only a
+    run, or the bundle in it, knows them.
 
     Args:
         model: a run folder, or a bundle with `data`.
         data: None takes the run's own catalog; of a K-fold run each image by the network that
             never saw it, whatever `split` says. All rows of other data count when it is not split.
-        read: how DATA is read; None guesses everything.
+        read: how DATA is read; None guesses everything. Without `data` only `images_root`: where
+            the run's images lie now, which the run keeps.
         split: "train", "val", "test", or "all".
         out: with `data`, the .html file for the report; None writes none.
+        accept: without `data`, "changed-file" scores images that changed since training as they
+            are now, and leaves out those that vanished.
         device: "auto" takes CUDA when it is there, else the CPU.
 
     Raises:
+        ChangedFilesError: images of the run changed or vanished; nothing is written.
         ShopsightError: a bundle without data; a label that the model does not know; a file that
             cannot be read.
     """
-    # Before DATA is read: a device that is not there is known at once.
+    # Before DATA is read: a device that is not there is known at once, and so is where to write.
     pick_device(device)
+    if split not in (*SPLITS, ALL_ROWS):
+        known = " or ".join(f"--split {part}" for part in (*SPLITS, ALL_ROWS))
+        raise ConfigError(f"{split!r} is not a part of a split", where="--split", fix=known)
+    if out is not None:
+        check_output_path(Path(out))
     if data is not None:
-        catalog = only_labeled(open_catalog(data, read), read).catalog
-        return _evaluate_on(catalog, model, split=split, out=out, device=device)
-    run = RunFolder(Path(model))
+        return _evaluate_on(data, read, model, split=split, out=out, device=device)
+    return _evaluate_own(RunFolder(Path(model)), read, split=split, accept=accept, device=device)
+
+
+def _evaluate_own(
+    run: RunFolder,
+    read: ReadOptions | None,
+    *,
+    split: str,
+    accept: Collection[str],
+    device: str,
+) -> Evaluation:
     if not run.exists():
         raise ConfigError(
             "is not a run folder, and a bundle has no images of its own",
-            where=str(model),
-            fix=command_line(["shopsight", "evaluate", model, "DATA"]),
+            where=str(run.path),
+            fix=command_line(["shopsight", "evaluate", run.path, "DATA"]),
         )
-    evaluations = evaluate_run(run, splits=(split,), device=device)
+    read = read or ReadOptions()
+    ignored = [flag_of(name) for name in read.given() if name != "images_root"]
+    if ignored:
+        raise ConfigError(
+            f"{', '.join(ignored)} would change nothing: without DATA the run's own images are "
+            "scored, as it read them",
+            fix=command_line(["shopsight", "evaluate", run.path, "DATA"]),
+        )
+    command = ["shopsight", "evaluate", run.path]
+    images = check_run_images(run, command=command, accept=accept, images_root=read.images_root)
+    try:
+        evaluations = evaluate_run(run, splits=(split,), device=device, images=images)
+    except ImageError as error:
+        if error.reason != "changed":
+            raise
+        # A file of the same size and time: only its hash gives it away.
+        raise ChangedFilesError(
+            error.what,
+            where=error.where,
+            fix=f"bring it back\n{command_line([*command, '--accept', CHANGED_FILE])}",
+        ) from error
     write_run_evaluations(run, evaluations)
     (evaluation,) = evaluations.values()
     return evaluation
 
 
 def _evaluate_on(
-    catalog: Catalog, model: str | Path, *, split: str, out: str | Path | None, device: str
+    data: str | Path | Catalog,
+    read: ReadOptions | None,
+    model: str | Path,
+    *,
+    split: str,
+    out: str | Path | None,
+    device: str,
 ) -> Evaluation:
-    if out is not None:
-        check_output_path(Path(out))
-    part = split if "split" in catalog.table.columns else "all"
+    catalog = only_labeled(open_catalog(data, read), read).catalog
+    part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
     evaluation = score_catalog(predictor, catalog, split=part, run=run_of(model))
     if out is not None:

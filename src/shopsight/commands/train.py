@@ -14,12 +14,14 @@ from shopsight.config.recipe import Recipe
 from shopsight.datasets.open import open_catalog, refuse_output_among_images, unused_options
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
-from shopsight.evaluation.score import Evaluation
+from shopsight.evaluation.run_images import accept_changes, check_run_images
+from shopsight.evaluation.score import Evaluation, score
 from shopsight.files import cache_folder_is_chosen, use_cache_dir
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
-from shopsight.runs.run_folder import RunFolder
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 from shopsight.runtime import sigterm_interrupts
 from shopsight.training.finetune import world_of
 from shopsight.training.fit import fit
@@ -141,26 +143,62 @@ def train_catalog(
     return _evaluated(RunFolder(Path(out)))
 
 
-def resume(run: str | Path) -> TrainResult:
+def resume(
+    run: str | Path, *, images_root: str | Path | None = None, accept: Collection[str] = ()
+) -> TrainResult:
     """Continue a run that was interrupted, to the same result.
 
     The images that the run decoded are found in the cache folder that it used, unless another
-    one is chosen.
+    one is chosen. Before anything else they are compared with the hashes in the run's catalog. A
+    run that is finished and scored stays as it is.
+
+    Args:
+        run: the run folder.
+        images_root: where the run's images lie now, which the run keeps.
+        accept: "changed-file" goes on with images that changed as they are now, and without those
+            that vanished; the result is then another one.
 
     Raises:
         TrainingError: the folder holds no run that began.
+        ChangedFilesError: images of the run changed or vanished.
     """
     folder = RunFolder(Path(run))
     with (
         sigterm_interrupts(),
         use_cache_dir(_cache_of(folder)),
-        joined(world_of(folder.recipe())),
+        joined(world_of(folder.recipe())) as peers,
     ):
+        if images_root is None and _is_scored(folder):
+            return _stored(folder)
+        peers.first(lambda: _check_images(folder, images_root, accept))
         if folder.is_folds_run():
             resume_folds(run)
         else:
             resume_stages(run)
         return _evaluated(folder)
+
+
+def _check_images(run: RunFolder, images_root: str | Path | None, accept: Collection[str]) -> None:
+    command = ["shopsight", "train", "--resume", run.path]
+    found = check_run_images(run, command=command, accept=accept, images_root=images_root)
+    accept_changes(run, found)
+
+
+def _is_scored(run: RunFolder) -> bool:
+    """Whether nothing is left to do: the report is what is written last."""
+    return run.reached("bundled") and run.is_evaluated() and run.report_file.is_file()
+
+
+def _stored(run: RunFolder) -> TrainResult:
+    """The result of a run that is finished, from what lies in it."""
+    rank = current_peers().rank
+    if rank > 0:
+        return TrainResult(run.path, {}, {}, run.report_file, rank=rank)
+    notify(f"{run.path}: this run is finished; nothing is left to resume")
+    settings = run.recipe().evaluation
+    parts = [part for part in ("val", "test", OUT_OF_FOLD) if run.predictions_file(part).is_file()]
+    found = {part: score(Predictions.read(run.predictions_file(part)), settings) for part in parts}
+    return TrainResult(run.path, run.seconds(), found, run.report_file)
 
 
 def _cache_of(run: RunFolder) -> Path | None:

@@ -12,8 +12,9 @@ from jaxtyping import Float32
 
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.sections import CacheSettings, EvaluationSettings
 from shopsight.evaluation.predictions import Predictions, predict_catalog
+from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, headline_value, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
 from shopsight.files import read_json, write_json
@@ -70,6 +71,7 @@ def evaluate_run(
     splits: Sequence[str] | None = None,
     device: str = "auto",
     cached: bool = False,
+    images: RunImages = UNCHANGED,
 ) -> dict[str, Evaluation]:
     """Score a run on its own images; each part is predicted once and scored once.
 
@@ -83,6 +85,8 @@ def evaluate_run(
         device: its name, see `shopsight.devices`.
         cached: take the pixels and the features that training has kept, and keep what is
             missing, instead of decoding the files.
+        images: what became of the run's images, where that is accepted: those that changed are
+            scored as they are now, those that vanished are left out.
 
     Returns:
         An evaluation per part.
@@ -91,20 +95,21 @@ def evaluate_run(
         TrainingError: no run, or one of another version.
         BundleError: the model cannot be opened.
         CatalogError: a part is empty.
+        ImageError: a file that cannot be decoded, or is not the one that the run was made with.
     """
     settings = run.recipe().evaluation
     if run.is_folds_run():
-        predictions = out_of_fold_predictions(run, device=device, cached=cached)
+        predictions = out_of_fold_predictions(run, device=device, cached=cached, images=images)
         return {predictions.split: score(predictions, settings)}
     if splits is None:
         parts = set(run.catalog().table["split"])
         splits = [split for split in ("val", "test") if split in parts]
-    found = _run_predictions(run, splits, device=device, cached=cached)
+    found = _run_predictions(run, splits, device=device, cached=cached, images=images)
     return {split: score(predictions, settings) for split, predictions in found.items()}
 
 
 def out_of_fold_predictions(
-    run: RunFolder, *, device: str = "auto", cached: bool = False
+    run: RunFolder, *, device: str = "auto", cached: bool = False, images: RunImages = UNCHANGED
 ) -> Predictions:
     """Every image of a K-fold run, predicted once, by the network that never saw it.
 
@@ -112,38 +117,39 @@ def out_of_fold_predictions(
         run: a finished K-fold run.
         device: see `evaluate_run`.
         cached: see `evaluate_run`.
+        images: see `evaluate_run`.
 
     Raises:
         BundleError: a fold's model cannot be opened.
     """
     parts = [
-        _run_predictions(fold, ("test",), device=device, cached=cached)["test"]
+        _run_predictions(fold, ("test",), device=device, cached=cached, images=images)["test"]
         for fold in run.folds()
     ]
     return Predictions.concat(parts, split=OUT_OF_FOLD)
 
 
 def _run_predictions(
-    run: RunFolder, splits: Sequence[str], *, device: str, cached: bool
+    run: RunFolder, splits: Sequence[str], *, device: str, cached: bool, images: RunImages
 ) -> dict[str, Predictions]:
-    audited, predictor = run.audited_catalog(), load(run.path, device=device)
-    catalog = audited.catalog
-    if not cached:
-        return {split: predict_catalog(predictor, catalog, split=split) for split in splits}
-    sha256s = audited.sha256.to_list()
-    settings = run.recipe().cache
+    whole, predictor = run.audited_catalog(), load(run.path, device=device)
+    there = images.rows_there(whole)
+    audited = images.now(whole)
+    catalog, sha256s = audited.catalog, audited.sha256.to_list()
+    # Without the cache, files are compared with their hash while they are decoded.
+    settings = run.recipe().cache if cached else CacheSettings(mode="off")
     source = open_cache(catalog, predictor.preprocess, settings=settings, sha256s=sha256s)
     keys = image_keys(sha256s, catalog.boxes())
-    return {
-        split: predict_catalog(
-            predictor,
-            catalog,
-            split=split,
-            source=source,
-            logits=run_logits(run, predictor, source, catalog.rows_of(split), keys=keys),
-        )
-        for split in splits
-    }
+
+    def predicted(split: str) -> Predictions:
+        logits = None
+        if cached:
+            logits = run_logits(run, predictor, source, catalog.rows_of(split), keys=keys)
+        found = predict_catalog(predictor, catalog, split=split, source=source, logits=logits)
+        # Rows are counted in the run's own catalog, whatever vanished.
+        return found.with_rows(there)
+
+    return {split: predicted(split) for split in splits}
 
 
 def _score_of_unseen(

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from shopsight.catalog.catalog import METADATA_KEY, Catalog
+from shopsight.catalog.catalog import METADATA_KEY, SPLITS, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
@@ -84,6 +84,11 @@ class Predictions:
         alone = pl.format("\x00{}", pl.int_range(pl.len()))
         named = self.table.select(pl.coalesce(pl.col("group"), alone)).to_series()
         return named.rank("dense").to_numpy().astype(np.int64)
+
+    def with_rows(self, rows: Int64[np.ndarray, "n"]) -> Predictions:
+        """The same of a catalog whose row `rows[i]` was row i of the one that was predicted."""
+        row = pl.Series("row", rows[self.table["row"].to_numpy()], dtype=pl.Int64)
+        return replace(self, table=self.table.with_columns(row))
 
     def write(self, path: Path | str) -> None:
         """Write as Parquet, whole; `Predictions.read` gives it back."""
@@ -171,7 +176,12 @@ def predict_catalog(
     """
     rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
     if not len(rows):
-        raise CatalogError(f"there are no {split} images", where=catalog.name)
+        parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
+        raise CatalogError(
+            f"there are no {split} images",
+            where=catalog.name,
+            fix=" or ".join(f"--split {part}" for part in SPLITS if part in parts) or None,
+        )
     part = catalog.take(rows)
     truth = _truth(part, predictor)
     if logits is None:

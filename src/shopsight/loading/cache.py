@@ -88,7 +88,7 @@ def open_cache(
     """
     images = ImageSet(catalog.refs(), catalog.boxes(), preprocess, catalog.access)
     if settings.mode == "off":
-        return DecodingSource(images)
+        return DecodingSource(images, sha256s)
     workers = threads or core_count()
     shas = _hashes(images, workers) if sha256s is None else list(sha256s)
     assert len(shas) == len(images.refs), "one hash for each row"
@@ -96,7 +96,7 @@ def open_cache(
     root = cache_folder()
     mode = _mode_that_fits(settings, root, images, keys)
     if mode is None:
-        return DecodingSource(images)
+        return DecodingSource(images, shas)
     folder = geometry_folder(root, preprocess, mode)
     store = _complete(folder, images, shas, keys, mode=mode, threads=workers)
     source = RawSource if mode == "raw" else JpegSource

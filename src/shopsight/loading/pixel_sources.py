@@ -62,7 +62,7 @@ class ImageSet:
         ref = self.refs[row]
         data = read_bytes(ref, self.access)
         if sha is not None and sha256(data).hexdigest() != sha:
-            raise ImageError("changed", "the file changed while it was being read", where=ref)
+            raise ImageError("changed", "not the file that the audit read", where=ref)
         return preprocess_image(data, self.preprocess, box=self.box(row), where=ref)
 
 
@@ -71,12 +71,14 @@ class DecodingSource:
 
     Args:
         images: That it decodes.
+        shas: SHA-256 that each row's file must have, as hex; None: any.
     """
 
     mode: Literal["off"] = "off"
 
-    def __init__(self, images: ImageSet) -> None:
+    def __init__(self, images: ImageSet, shas: Sequence[str | None] | None = None) -> None:
         self._images = images
+        self._shas = shas
 
     @property
     def size_px(self) -> int:
@@ -91,7 +93,8 @@ class DecodingSource:
         side = self.size_px
         out = np.empty((len(rows), side, side, 3), np.uint8)
         for image, row in zip(out, rows.tolist(), strict=True):
-            image[:] = self._images.make(row)
+            sha = None if self._shas is None else self._shas[row]
+            image[:] = self._images.make(row, sha=sha)
         return out
 
 
