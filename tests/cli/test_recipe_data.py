@@ -119,10 +119,10 @@ def test_resume_refuses_what_it_would_ignore_by_name(
     state = (tiny_run / "run.json").read_text(encoding="utf-8")
     shown = shopsight(
         "train", product_photos.folder, "--resume", tiny_run, "--epochs", "9", "--no-cache",
-        "--set", "seed=3", "--accept", "damaged", "--encoding", "cp1252",
+        "--set", "seed=3", "--exclude", "damaged", "--encoding", "cp1252",
     )  # fmt: skip
     assert shown.code == 2
-    for word in ("DATA", "--epochs", "--no-cache", "--set", "--accept", "--encoding"):
+    for word in ("DATA", "--epochs", "--no-cache", "--set", "--exclude", "--encoding"):
         assert word in shown.err.partition(" would change nothing")[0]
     assert "--recipe" not in shown.err
     assert f"fix: shopsight train --resume {tiny_run}" in shown.err
