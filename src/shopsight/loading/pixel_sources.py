@@ -62,7 +62,7 @@ class ImageSet:
         ref = self.refs[row]
         data = read_bytes(ref, self.access)
         if sha is not None and sha256(data).hexdigest() != sha:
-            raise ImageError("changed", "not the file that the audit read", where=ref)
+            raise ImageError("changed", "the file changed since the audit read it", where=ref)
         return preprocess_image(data, self.preprocess, box=self.box(row), where=ref)
 
 
