@@ -10,11 +10,13 @@ pydantic would take a third of the time in which `shopsight --help` answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shopsight.errors import ConfigError
+from shopsight.text import command_line
 
 NO_COLUMN = "none"
 """Names no column: `group="none"` turns grouping off."""
@@ -250,3 +252,14 @@ def _several(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 def flag_of(name: str) -> str:
     """`"images_root"` -> `"--images-root"`."""
     return f"--{name.replace('_', '-')}"
+
+
+def drop_flags(labels: Sequence[str], *, most: int = 20) -> str:
+    """The flags that leave out these classes, ready to copy; of a long list, how to write it.
+
+    >>> drop_flags(["hat", "shoe"])
+    '--drop hat --drop shoe'
+    """
+    if len(labels) > most:
+        return f"--drop LABEL, {len(labels):,} times"
+    return command_line([word for label in labels for word in ("--drop", label)])

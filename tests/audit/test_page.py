@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from shopsight.audit.findings import KINDS, Finding
-from shopsight.audit.page import KindSection, verdict
+from shopsight.audit.page import KindSection, banner
+from shopsight.audit.verdict import Verdict
 
 
-def test_the_verdict_counts_what_stops_training() -> None:
-    assert verdict(0) == ("good", "Nothing here would corrupt a score.")
-    tone, one = verdict(1)
-    assert tone == "error"
-    assert one.startswith("1 finding would corrupt a score.")
-    assert verdict(1200)[1].startswith("1,200 findings would")
+def _banner(*, fail_on: tuple[str, ...] = (), accept: tuple[str, ...] = (), **counts: int) -> str:
+    named = {kind.replace("_", "-"): number for kind, number in counts.items()}
+    return " ".join(banner(Verdict.of(named, fail_on=fail_on, accept=accept)))
+
+
+def test_the_banner_counts_what_fails_the_audit() -> None:
+    assert _banner(unreadable=3) == "good Nothing here would corrupt a score."
+    assert _banner(split_leak=1).startswith("error 1 finding would corrupt a score.")
+    assert _banner(split_leak=1000, lost_class=200).startswith("error 1,200 findings would")
+    refused = _banner(unreadable=3, fail_on=("unreadable",))
+    assert refused == "error 3 findings that --fail-on refuses: unreadable."
+    accepted = _banner(split_leak=2, accept=("split-leak",))
+    assert accepted == "warning 2 findings that would fail the audit, accepted: split-leak."
 
 
 def test_a_section_has_the_columns_that_its_lines_fill() -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import shopsight
+from shopsight.audit.gate import GateRules
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import (
@@ -379,7 +380,8 @@ def test_a_leak_is_refused_unless_accepted_or_left_out(
     leaking = split.with_table(copied)
     with pytest.raises(AuditError, match="split-leak"):
         fit(leaking, recipe(training={"epochs": 1}), tmp_path / "refused")
-    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "fixed", exclude=["split-leak"])
+    rules = GateRules(exclude=["split-leak"])
+    fit(leaking, recipe(training={"epochs": 1}), tmp_path / "fixed", rules=rules)
     proof = json.loads((tmp_path / "fixed" / "split.json").read_text(encoding="utf-8"))
     assert proof["num_shared_duplicate_groups"] == 0
 

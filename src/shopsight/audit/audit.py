@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 from jaxtyping import Int64, UInt8
 
 from shopsight.audit.audit_data import AuditData, Check
+from shopsight.audit.check_classes import check_classes
 from shopsight.audit.check_duplicates import (
     check_exact_duplicates,
     check_group_leaks,
@@ -24,18 +25,29 @@ from shopsight.audit.check_duplicates import (
 )
 from shopsight.audit.check_files import check_files
 from shopsight.audit.check_labels import check_labels, label_counts
+from shopsight.audit.class_counts import (
+    USED,
+    ShownClasses,
+    class_table,
+    leave_out_reasons,
+    shown_classes,
+)
 from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
-from shopsight.audit.findings import KINDS, Finding
+from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
 from shopsight.audit.page import write_audit_page
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
+from shopsight.audit.verdict import Verdict
 from shopsight.catalog.catalog import Catalog
+from shopsight.errors import SHOWN_DETAILS
 from shopsight.files import atomic_file, cache_folder, human_bytes, write_json
+from shopsight.text import counted
 
 CHECKS: tuple[Check, ...] = (
     check_exact_duplicates,
     check_near_duplicates,
     check_group_leaks,
     check_files,
+    check_classes,
     check_labels,
 )
 """The checks that an audit makes."""
@@ -58,18 +70,29 @@ class AuditReport:
             `FileInfo` explains them, `status`, `reason`, `problem`, `format`, `width`, `height`,
             `bytes`, `sha256`, `contrast`.
         thumbs: thumbnail of each row, see `shopsight.images.thumbnails`; zeros where there is none.
+        classes: images of each class, in all and in each part, see `class_counts.class_table`.
         findings: errors first.
         duplicate_group: an id for each row, equal within a group of equal files and near
             duplicates.
         statistics: the counts.
+        fail_on: severities and kinds that fail the audit beside errors.
+        accept: kinds that do not fail it.
     """
 
     catalog: Catalog
     files: pl.DataFrame
     thumbs: UInt8[np.ndarray, "n t"]
+    classes: pl.DataFrame
     findings: tuple[Finding, ...]
     duplicate_group: Int64[np.ndarray, "n"]
     statistics: AuditStatistics
+    fail_on: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the audit fails, and by what."""
+        return Verdict.of(self.counts, fail_on=self.fail_on, accept=self.accept)
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -91,15 +114,39 @@ class AuditReport:
             sizes = f", median {stats.width.median_px} x {stats.height.median_px} px"
         lines = [
             f"{stats.num_rows:,} rows: {', '.join(states)}",
-            f"{human_bytes(stats.total_bytes)}{sizes}; {len(stats.images_per_class):,} classes, "
+            f"{human_bytes(stats.total_bytes)}{sizes}; {counted(self.classes.height, 'class')}, "
             f"duplicate groups: {stats.num_duplicate_groups:,}, "
             f"files without a row: {stats.num_unlisted:,}",
         ]
+        lines += self._class_lines()
         lines += [
             f"{KINDS[kind].severity}: {KINDS[kind].title.lower()}: {count:,}"
             for kind, count in self.counts.items()
         ]
         return lines
+
+    def _class_lines(self) -> list[str]:
+        """How many images a class has; empty without labels."""
+        used = self.classes[USED].to_list()
+        if not used:
+            return []
+        images = f"{used[-1]:,} to {used[0]:,}" if used[-1] < used[0] else f"{used[0]:,}"
+        return [f"images per class: {images}; without a label: {self.statistics.num_unlabeled:,}"]
+
+    def headlines(
+        self, *, kinds: Collection[str] = HEADLINE_KINDS, most: int = SHOWN_DETAILS
+    ) -> list[str]:
+        """Findings about no single image, in their words; the first few of each kind."""
+        lines = []
+        for kind in (kind for kind in self.counts if kind in kinds):
+            about = [f for f in self.findings if f.kind == kind and not f.image]
+            lines += [f"{kind}: {finding.detail}" for finding in about[:most]]
+            lines += [f"{kind}: {len(about):,} in all"] * (len(about) > most)
+        return lines
+
+    def shown_classes(self, *, most: int) -> ShownClasses | None:
+        """The table of classes for a terminal, see `class_counts.shown_classes`."""
+        return shown_classes(self.classes, most=most)
 
     def to_json(self) -> dict[str, Any]:
         """The content of audit.json: counts, statistics, and the first findings of each kind."""
@@ -116,7 +163,9 @@ class AuditReport:
             "notes": list(self.catalog.notes),
             "blocking": len(self.blocking),
             "counts": dict(self.counts),
+            "verdict": self.verdict.to_json(),
             "statistics": asdict(self.statistics),
+            "classes": self.classes.to_dicts(),
             "findings": findings,
         }
 
@@ -139,6 +188,8 @@ class AuditReport:
             catalog=self.catalog,
             findings=self.findings,
             statistics=self.statistics,
+            classes=self.classes,
+            verdict=self.verdict,
         )
 
 
@@ -166,6 +217,7 @@ def audit(
         kept=cached if remember else None,
     )
     files = inspected.files.insert_column(0, catalog.table["image"])
+    classes = class_table(catalog, leave_out_reasons(files))
     usable = files["status"].is_in(["ok", "damaged"])
     copies = copy_rows(catalog, files)
     data = AuditData(
@@ -174,6 +226,7 @@ def audit(
         thumbs=inspected.thumbs,
         has_thumb=inspected.has_thumb,
         images_per_class=label_counts(catalog, usable),
+        classes=classes,
         copies=copies,
         near_duplicates=near_edges(
             copies, inspected.thumbs, usable & pl.Series(inspected.has_thumb)
@@ -184,6 +237,7 @@ def audit(
         catalog=catalog,
         files=files,
         thumbs=inspected.thumbs,
+        classes=classes,
         findings=_ordered([finding for check in checks for finding in check(data)]),
         duplicate_group=duplicate_group,
         statistics=audit_statistics(

@@ -23,6 +23,7 @@ class AuditData:
         thumbs: thumbnail of each row, see `shopsight.images.thumbnails`; zeros where there is none.
         has_thumb: where there is one: the image decodes and is large enough to be compared.
         images_per_class: usable images of each label, see `check_labels.label_counts`.
+        classes: images of each class, in all and in each part, see `class_counts.class_table`.
         copies: what decides whether rows are copies, see `check_duplicates.copy_rows`.
         near_duplicates: pairs (earlier row, later row) of near duplicates, sorted.
     """
@@ -32,6 +33,7 @@ class AuditData:
     thumbs: UInt8[np.ndarray, "n t"]
     has_thumb: Bool[np.ndarray, "n"]
     images_per_class: Mapping[str, int]
+    classes: pl.DataFrame
     copies: pl.DataFrame
     near_duplicates: Int64[np.ndarray, "_ 2"]
 

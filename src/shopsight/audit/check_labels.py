@@ -24,8 +24,9 @@ def check_labels(data: AuditData) -> Iterator[Finding]:
     """Find labels that are spelled in two ways, rare classes, and imbalance."""
     counts = data.images_per_class
     yield from _spellings(data.catalog, counts)
-    for label, count in sorted(counts.items()):
-        if count < RARE_CLASS_IMAGES:
+    # A class without any usable image is lost, which is another finding.
+    for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+        if 0 < count < RARE_CLASS_IMAGES:
             yield Finding("rare-class", "", detail=f"{label!r} has {_images(count)}")
     largest, smallest = (
         max(counts.items(), key=_by_count, default=None),

@@ -6,8 +6,12 @@ To add a check: a kind in `KINDS` here, a function in one of the `check_*` modul
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from shopsight.errors import ConfigError
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -46,6 +50,17 @@ KINDS: dict[str, FindingKind] = {
         "Most of its images were not read. Whether the host is down, refuses, or lacks them is "
         "said with the finding; --accept unreachable trains on the others.",
     ),
+    "one-class": FindingKind(
+        "error",
+        "One class only",
+        "There is nothing to tell apart: any model would score 100 %.",
+    ),
+    "lost-class": FindingKind(
+        "error",
+        "Class lost with its files",
+        "All its files cannot be used, or more than a tenth: the model would not know it, or not "
+        "as it is.",
+    ),
     "split-leak": FindingKind(
         "error",
         "Same image in two splits",
@@ -60,6 +75,12 @@ KINDS: dict[str, FindingKind] = {
         "error",
         "Same file under two labels",
         "At least one of the labels is wrong, so neither training nor testing can be right.",
+    ),
+    "untrained-class": FindingKind(
+        "error",
+        "Class without training images",
+        "The given split (or one fold) has it to test on and not to train on: no model can answer "
+        "it.",
     ),
     "unreadable": FindingKind("warning", "Unreadable file", "Training excludes it by name."),
     "missing-file": FindingKind("warning", "Row without a file", "Training excludes it by name."),
@@ -101,11 +122,22 @@ KINDS: dict[str, FindingKind] = {
         "The content has another format than the name says; the file is read by its content.",
     ),
     "unlisted-file": FindingKind("note", "File without a row", "The file is not used."),
+    "unmeasured-class": FindingKind(
+        "note",
+        "Class without test images",
+        "The given split has it to train on only: its score stays unknown.",
+    ),
     "imbalance": FindingKind(
         "note", "Imbalance", "Accuracy says little about the small classes; see balanced accuracy."
     ),
 }
 BLOCKING_KINDS = frozenset(kind for kind, about in KINDS.items() if about.severity == "error")
+
+HEADLINE_KINDS = BLOCKING_KINDS | {"host-failures"}
+"""Kinds whose findings are said in their words, where these are about no single image."""
+
+UNTRAINABLE_KINDS = frozenset({"one-class", "untrained-class"})
+"""Kinds that training cannot accept: there is no model of such data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +174,28 @@ class Finding:
             "other": self.other,
             "detail": self.detail,
         }
+
+
+def check_kinds(
+    flag: str, kinds: Collection[str], known: Collection[str], *, why: str = ""
+) -> None:
+    """Refuse kinds that a flag does not know.
+
+    Args:
+        flag: as the user writes it: `--accept`.
+        kinds: what was given to it.
+        known: what it takes.
+        why: why it does not take them, where that is not that they do not exist.
+
+    Raises:
+        ConfigError: a kind is not known; the nearest one is named.
+    """
+    unknown = sorted(set(kinds) - set(known))
+    if not unknown:
+        return
+    near = difflib.get_close_matches(unknown[0], sorted(known), n=1, cutoff=0.65)
+    suggestion = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"{flag} does not know {', '.join(unknown)}{why or suggestion}",
+        fix=f"{flag} takes {', '.join(sorted(known))}",
+    )

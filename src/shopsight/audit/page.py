@@ -7,10 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from markupsafe import Markup
 
-from shopsight.audit.findings import KINDS, Finding, FindingKind
+from shopsight.audit.class_counts import (
+    LABEL,
+    USED,
+    shown_classes,
+)
+from shopsight.audit.findings import BLOCKING_KINDS, KINDS, Finding, FindingKind
 from shopsight.audit.statistics import AuditStatistics, SizeRange
+from shopsight.audit.verdict import Verdict
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import Bar, bar_chart
 from shopsight.errors import ImageError
@@ -22,6 +29,7 @@ from shopsight.progress import task
 from shopsight.text import count_text, counted
 
 SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
+SHOWN_CLASSES = 100
 _THUMBNAIL_PX = 160
 # Kinds shown as lines of a table: there is no image to show, or nothing to see in it.
 _LISTED_KINDS = frozenset(
@@ -29,6 +37,10 @@ _LISTED_KINDS = frozenset(
         "most-missing",
         "unreachable",
         "host-failures",
+        "one-class",
+        "lost-class",
+        "untrained-class",
+        "unmeasured-class",
         "unreadable",
         "missing-file",
         "unlisted-file",
@@ -96,6 +108,8 @@ def write_audit_page(
     catalog: Catalog,
     findings: Sequence[Finding],
     statistics: AuditStatistics,
+    classes: pl.DataFrame,
+    verdict: Verdict,
 ) -> Path:
     """Write the page.
 
@@ -104,6 +118,8 @@ def write_audit_page(
         catalog: the audited images.
         findings: in the order of `KINDS`.
         statistics: the counts.
+        classes: see `class_counts.class_table`.
+        verdict: whether the audit fails.
 
     Returns:
         The path.
@@ -116,7 +132,7 @@ def write_audit_page(
     context = {
         "title": f"Audit of {catalog.name}",
         "lead": _lead(catalog, statistics),
-        "verdict": verdict(sum(finding.severity == "error" for finding in findings)),
+        "verdict": banner(verdict),
         "tiles": _tiles(statistics),
         "sizes": _sizes(statistics),
         "notes": catalog.notes,
@@ -124,10 +140,11 @@ def write_audit_page(
             _section(kind, by_kind[kind], catalog, images) for kind in KINDS if kind in by_kind
         ],
         "classes": _bars(
-            statistics.images_per_class,
-            sum(statistics.images_per_class.values()),
-            "Usable images of each class",
+            dict(classes.select(LABEL, USED).iter_rows()),
+            int(classes[USED].sum()),
+            "Images used of each class",
         ),
+        "class_table": shown_classes(classes, most=SHOWN_CLASSES),
         "formats": _bars(statistics.rows_per_format, statistics.num_rows, "Formats by content"),
         "splits": _bars(
             {name or "none": count for name, count in statistics.rows_per_split.items()},
@@ -138,14 +155,23 @@ def write_audit_page(
     return write_page(path, "audit", context)
 
 
-def verdict(blocking: int) -> tuple[str, str]:
-    """Tone and text of the banner, by the number of findings that stop training."""
-    if not blocking:
-        return "good", "Nothing here would corrupt a score."
-    return "error", (
-        f"{counted(blocking, 'finding')} would corrupt a score. Training refuses to start until "
-        "the data is fixed, the files are excluded, or the findings are accepted by name."
-    )
+def banner(verdict: Verdict) -> tuple[str, str]:
+    """Tone and text of the banner: whether the audit fails, and by what."""
+    failed, accepted = verdict.failed_by, verdict.accepted
+    errors = sum(number for kind, number in failed.items() if kind in BLOCKING_KINDS)
+    if errors:
+        would = f"{counted(errors, 'finding')} would corrupt a score. Training refuses to start"
+        return "error", (
+            f"{would} until the data is fixed, the files are excluded, or the findings are "
+            "accepted by name."
+        )
+    if failed:
+        number = counted(sum(failed.values()), "finding")
+        return "error", f"{number} that --fail-on refuses: {', '.join(failed)}."
+    if accepted:
+        number = counted(sum(accepted.values()), "finding")
+        return "warning", f"{number} that would fail the audit, accepted: {', '.join(accepted)}."
+    return "good", "Nothing here would corrupt a score."
 
 
 def _lead(catalog: Catalog, statistics: AuditStatistics) -> str:
@@ -161,6 +187,7 @@ def _tiles(statistics: AuditStatistics) -> list[tuple[str, str]]:
         ("Damaged", statistics.num_damaged),
         ("Unreadable", statistics.num_unreadable),
         ("Missing", statistics.num_missing),
+        *[("Unlabeled", statistics.num_unlabeled)] * bool(statistics.num_unlabeled),
         ("Files without a row", statistics.num_unlisted),
         ("Duplicate groups", statistics.num_duplicate_groups),
     ]

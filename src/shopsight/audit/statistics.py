@@ -32,6 +32,8 @@ class AuditStatistics:
         num_damaged: rows whose file decodes, but to corrupted content.
         num_unreadable: rows whose file does not decode.
         num_missing: rows without a file.
+        num_unlabeled: rows without a label; 0 when the catalog has no labels at all. An image to
+            which no label applies is labeled.
         num_unlisted: files without a row.
         num_groups: distinct values of the column `group`.
         num_duplicate_groups: groups of at least two rows with equal files or near duplicates.
@@ -49,6 +51,7 @@ class AuditStatistics:
     num_damaged: int
     num_unreadable: int
     num_missing: int
+    num_unlabeled: int
     num_unlisted: int
     num_groups: int
     num_duplicate_groups: int
@@ -88,6 +91,7 @@ def audit_statistics(
         num_damaged=statuses["damaged"],
         num_unreadable=statuses["unreadable"],
         num_missing=statuses["missing"],
+        num_unlabeled=catalog.table["label"].null_count() if catalog.labels else 0,
         num_unlisted=len(catalog.unlisted),
         num_groups=catalog.table["group"].drop_nulls().n_unique() if catalog.has("group") else 0,
         num_duplicate_groups=int((np.bincount(duplicate_group, minlength=1) > 1).sum()),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, takes_data
+from shopsight.cli.options import DataArgument, DataOptions, FailOnOption, takes_data
 from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
@@ -17,23 +17,37 @@ from shopsight.cli.progress import shown_progress
 def audit(
     data: DataArgument,
     options: DataOptions,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="KIND",
+            help="Do not fail on this kind of finding; it stays listed. Repeat for more.",
+        ),
+    ] = None,
+    fail_on: FailOnOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Write audit.html and findings.csv there."),
     ] = None,
 ) -> None:
-    """Find broken, duplicate, mislabeled and leaking images.
+    """Find broken, duplicate, mislabeled and leaking images, and classes that are lost.
 
-    Exits with 1 if something would corrupt a score.
+    Exits with 1 if something would corrupt a score, or is of a kind that --fail-on names.
     """
     with shown_progress():
-        report = api.audit(data, read=options.read, out=out)
+        report = api.audit(
+            data, read=options.read, out=out, accept=accept or (), fail_on=fail_on or ()
+        )
     if options.json:
         print_json(report.to_json())
     else:
         show(report, out)
-    if report.blocking:
+    if not report.verdict.passed:
         raise typer.Exit(1)
+
+
+MOST_CLASSES = 12
 
 
 def show(report: api.AuditReport, out: Path | None) -> None:
@@ -44,16 +58,27 @@ def show(report: api.AuditReport, out: Path | None) -> None:
     else:
         print_line(f"page:     {out / 'audit.html'}")
         print_line(f"findings: {out / 'findings.csv'}")
+    print_line(report.verdict.line())
+
+
+def _classes(report: api.AuditReport) -> None:
+    """Print the images of each class, where files are left out or parts are given."""
+    shown = report.shown_classes(most=MOST_CLASSES)
+    if shown is None:
+        return
+    columns = [Column("class"), *(Column(name, right=True) for name in shown.columns[1:])]
+    print_table(columns, [[name, *map(api.count_text, counts)] for name, *counts in shown.rows])
+    if shown.hidden:
+        print_line(f"the worst and the most frequent; {shown.hidden:,} more in audit.json")
+        print_line()
 
 
 def _summary(report: api.AuditReport) -> None:
     synthetic = " (synthetic)" * report.catalog.synthetic
     summary = report.lines()[: -len(report.counts) or None]
-    for line in (f"{report.catalog.name}{synthetic}", *summary):
+    for line in (f"{report.catalog.name}{synthetic}", *summary, *report.headlines()):
         print_line(line)
-    for finding in report.findings:
-        if finding.kind in {"most-missing", "unreachable", "host-failures"}:
-            print_line(finding.detail)
+    _classes(report)
     if not report.counts:
         print_line("nothing found")
         return

@@ -14,6 +14,7 @@ from shopsight.cli.options import (
     DataOptions,
     DeviceOption,
     ExcludeOption,
+    FailOnOption,
     RecipeOption,
     SetOption,
     names_in,
@@ -24,7 +25,7 @@ from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
 
 # These are about training, and change nothing for finished runs.
-TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude")
+TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude", "--fail-on")
 
 
 RunsArgument = Annotated[
@@ -66,6 +67,7 @@ def compare(
     device: DeviceOption = "auto",
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,
+    fail_on: FailOnOption = None,
 ) -> None:
     """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
     if backbones is None:
@@ -93,6 +95,7 @@ def compare(
                 device=device,
                 accept=accept or (),
                 exclude=exclude or (),
+                fail_on=fail_on or (),
             )
     if options.json:
         print_json(found.to_json())

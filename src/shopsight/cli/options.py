@@ -72,6 +72,15 @@ ExcludeOption = Annotated[
         help="Fix this kind of fault by leaving images out. Repeat for more.",
     ),
 ]
+FailOnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="error|warning|KIND",
+        help="Fail also on warnings, or on this kind of finding; errors always fail. Repeat for "
+        "more.",
+    ),
+]
 CacheDirOption = Annotated[
     str | None,
     typer.Option(

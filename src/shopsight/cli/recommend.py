@@ -15,6 +15,7 @@ from shopsight.cli.options import (
     DataOptions,
     DeviceOption,
     ExcludeOption,
+    FailOnOption,
     names_in,
     takes_data,
 )
@@ -40,6 +41,7 @@ def recommend(
     device: DeviceOption = "auto",
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,
+    fail_on: FailOnOption = None,
 ) -> None:
     """Name the backbone with the best probe among those that are fast enough.
 
@@ -55,6 +57,7 @@ def recommend(
             device=device,
             accept=accept or (),
             exclude=exclude or (),
+            fail_on=fail_on or (),
         )
     if options.json:
         print_json(found.to_json())

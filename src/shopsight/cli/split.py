@@ -28,6 +28,14 @@ def split(
         int, typer.Option("--folds", metavar="K", help="Make K folds instead of val and test.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Assign images by this seed.")] = 0,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="KIND",
+            help="Split although the audit found this: lost-class.",
+        ),
+    ] = None,
 ) -> None:
     """Split by class, keeping groups and duplicates in one part.
 
@@ -35,7 +43,14 @@ def split(
     """
     with shown_progress():
         result = api.split(
-            data, read=options.read, out=out, val=val, test=test, folds=folds, seed=seed
+            data,
+            read=options.read,
+            out=out,
+            val=val,
+            test=test,
+            folds=folds,
+            seed=seed,
+            accept=accept or (),
         )
     if options.json:
         print_json(result.report.to_json())

@@ -15,6 +15,7 @@ from shopsight.cli.options import (
     AcceptOption,
     DataOptions,
     ExcludeOption,
+    FailOnOption,
     OptionalDataArgument,
     RecipeOption,
     SetOption,
@@ -106,6 +107,7 @@ def train(
     no_cache: NoCacheOption = False,
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,
+    fail_on: FailOnOption = None,
 ) -> None:
     """Audit, split, train, evaluate, and write a bundle and a report.
 
@@ -133,6 +135,7 @@ def train(
             settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
             accept=accept or (),
             exclude=exclude or (),
+            fail_on=fail_on or (),
         )
     _show(result, options)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import typer
@@ -36,6 +37,12 @@ RECIPES = {
 FOLDERS = {
     "root": "Folder that holds a local copy of it",
     "images_root": "Folder of its images, if they lie elsewhere",
+}
+# Findings after which there is nothing to train.
+NO_TRAINING = {
+    "most-missing": "most of the images are not there: name another folder",
+    "unreachable": "most images of a host were not read: begin again when it answers",
+    "one-class": "there is only one class: name a folder with at least two",
 }
 
 
@@ -84,14 +91,14 @@ def _train() -> str:
         if audited is None:
             continue
         report, read = audited
-        exclude = _kinds_to_exclude(report, Path(f"{out}-audit"))
-        if exclude is None:
+        decided = _decided(report, Path(f"{out}-audit"))
+        if decided is None:
             continue
         for name, meaning in RECIPES.items():
             print_note(f"  {name:9} {meaning}")
         recipe = _ask("Recipe, of these or of `shopsight recipes`", default=api.DEFAULT_RECIPE)
         limit = _ask("Time limit, such as 10m", default="none")
-        if _trained(data, read, out, recipe=recipe, limit=limit, exclude=exclude):
+        if _trained(data, read, out, recipe=recipe, limit=limit, decided=decided):
             return str(out)
 
 
@@ -113,30 +120,37 @@ def _audited(data: str, out: Path) -> tuple[api.AuditReport, api.ReadOptions] | 
         read = replace(read, **{field: folder})
 
 
-def _kinds_to_exclude(report: api.AuditReport, out: Path) -> list[str] | None:
-    """Ask which kinds to fix by leaving images out; None when the user fixes the data."""
-    if "most-missing" in report.counts:
-        print_note("most of the images are not there: name another folder")
-        return None
-    if "unreachable" in report.counts:
-        print_note("most images of a host were not read: begin again when it answers")
-        return None
+def _decided(report: api.AuditReport, out: Path) -> dict[str, list[str]] | None:
+    """Ask which kinds to accept or to exclude; None when the user fixes the data."""
+    for kind, advice in NO_TRAINING.items():
+        if kind in report.counts:
+            print_note(advice)
+            return None
     kinds = [kind for kind in report.counts if kind in api.FIXABLE_KINDS]
-    if not kinds:
-        return []
-    print_note(f"{out / 'audit.html'} shows them")
-    if not _confirm(f"Leave out the images with {', '.join(kinds)}?", default=True):
+    lost = [kind for kind in kinds if kind == "lost-class"]
+    others = [kind for kind in kinds if kind not in lost]
+    if kinds:
+        print_note(f"{out / 'audit.html'} shows them")
+    if lost and not _confirm("Train on what is left of the classes that lose files?", default=True):
         return None
-    return kinds
+    if others and not _confirm(f"Leave out the images with {', '.join(others)}?", default=True):
+        return None
+    return {"accept": lost, "exclude": others}
 
 
 def _trained(
-    data: str, read: api.ReadOptions, out: Path, *, recipe: str, limit: str, exclude: list[str]
+    data: str,
+    read: api.ReadOptions,
+    out: Path,
+    *,
+    recipe: str,
+    limit: str,
+    decided: dict[str, list[str]],
 ) -> bool:
     """Train, and give whether the run was finished."""
     limited = [] if limit == "none" else ["--time-limit", limit]
-    excluded = [word for kind in exclude for word in ("--exclude", kind)]
-    flags = [*_flags(read), "--out", str(out), "--recipe", recipe, *limited, *excluded]
+    kinds = [(f"--{flag}", kind) for flag, kinds in decided.items() for kind in kinds]
+    flags = [*_flags(read), "--out", str(out), "--recipe", recipe, *limited, *chain(*kinds)]
     _show_command("train", data, *flags)
     with _errors_noted():
         limit_s = parsed_seconds(limit) if limited else None
@@ -147,7 +161,8 @@ def _trained(
                 read=read,
                 recipe=recipe,
                 time_limit_s=limit_s,
-                exclude=exclude,
+                accept=decided["accept"],
+                exclude=decided["exclude"],
             )
         train.show(result)
         return True

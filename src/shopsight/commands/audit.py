@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shopsight.audit.audit import REPORT_FILES, AuditReport
 from shopsight.audit.audit import audit as audit_catalog
-from shopsight.audit.findings import KINDS, FindingKind
+from shopsight.audit.findings import KINDS, FindingKind, check_kinds
 from shopsight.audit.gate import FIXABLE
+from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_among_images
 from shopsight.files import check_output_path
@@ -26,6 +28,8 @@ def audit(
     read: ReadOptions | None = None,
     out: str | Path | None = None,
     threads: int | None = None,
+    accept: Collection[str] = (),
+    fail_on: Collection[str] = (),
 ) -> AuditReport:
     """Read every image once and list what would corrupt a score.
 
@@ -34,17 +38,25 @@ def audit(
         read: how DATA is read; None guesses everything.
         out: the folder for audit.html, findings.csv and audit.json; None writes nothing.
         threads: None is one per core.
+        accept: kinds of findings that do not fail the audit; they stay listed.
+        fail_on: kinds of findings, or "warning", that fail it beside errors; see
+            `AuditReport.verdict`.
 
     Raises:
+        ConfigError: a kind does not exist.
         CatalogError: DATA cannot be read as images with labels.
         WriteError: `out` cannot be written, or is the folder of the images.
     """
+    check_kinds("--accept", accept, KINDS)
+    check_fail_on(fail_on)
     if out is not None:
         check_output_path(Path(out), reserve=1 + max(map(len, REPORT_FILES)))
     catalog = open_catalog(data, read)
     if out is not None:
         refuse_output_among_images(catalog, out)
-    report = audit_catalog(catalog, threads=threads)
+    report = replace(
+        audit_catalog(catalog, threads=threads), fail_on=tuple(fail_on), accept=tuple(accept)
+    )
     if out is not None:
         report.write(out)
     return report

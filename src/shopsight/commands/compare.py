@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from shopsight.audit.gate import GateRules
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import resume, train_catalog, training_data
@@ -20,7 +21,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import safe_name
 from shopsight.training.finetune import world_of
-from shopsight.training.prepare import resolve
+from shopsight.training.prepare import check_trainable, resolve
 
 
 def compare(
@@ -61,6 +62,7 @@ def compare_backbones(
     device: str = "auto",
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
+    fail_on: Collection[str] = (),
 ) -> Comparison:
     """Train one run per backbone in `out` by the same recipe (a probe by default); compare them.
 
@@ -77,12 +79,14 @@ def compare_backbones(
         device: where the models are timed.
         accept: as for `train`.
         exclude: as for `train`.
+        fail_on: as for `train`.
 
     Raises:
         CompareError: fewer than two of them can be built.
         TrainingError: several processes were started for it.
         ShopsightError: as `train` and `compare`.
     """
+    rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     catalog, common = training_data(data, recipe_with(recipe, settings), read)
     if world_of(common).size > 1:
         raise TrainingError(
@@ -90,6 +94,7 @@ def compare_backbones(
             fix="the same command without torchrun, srun or mpirun: it starts a process for each "
             "device by itself",
         )
+    check_trainable(catalog)
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
     for name in backbones:
         run_for(name, out).check_path_length()
@@ -100,7 +105,7 @@ def compare_backbones(
 
     left_out = unbuildable(list(recipes), build)
     runs = [
-        finished_run(catalog, one, run_for(backbone, out), accept=accept, exclude=exclude)
+        finished_run(catalog, one, run_for(backbone, out), rules=rules)
         for backbone, one in recipes.items()
         if backbone not in left_out
     ]
@@ -123,12 +128,11 @@ def finished_run(
     recipe: Recipe,
     run: RunFolder,
     *,
-    accept: Collection[str] = (),
-    exclude: Collection[str] = (),
+    rules: GateRules | None = None,
 ) -> Path:
     """Give a finished run of this recipe on this catalog; train or resume it if need be."""
     if run.is_evaluated():
         return run.path
     if run.exists():
         return resume(run.path).run
-    return train_catalog(catalog, recipe, run.path, accept=accept, exclude=exclude).run
+    return train_catalog(catalog, recipe, run.path, rules=rules).run

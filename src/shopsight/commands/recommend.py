@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from shopsight.audit.gate import GateRules
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.compare import finished_run, run_for
 from shopsight.commands.recipes import recipe_with
@@ -15,6 +16,7 @@ from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
 from shopsight.evaluation.recommend import recommend as recommend_backbone
 from shopsight.read_options import ReadOptions
+from shopsight.training.prepare import check_trainable
 
 
 def recommend(
@@ -27,6 +29,7 @@ def recommend(
     device: str = "auto",
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
+    fail_on: Collection[str] = (),
 ) -> Recommendation:
     """Choose the backbone whose probe is the most accurate among those that are fast enough here.
 
@@ -39,13 +42,16 @@ def recommend(
         device: "auto" takes CUDA when it is there, else the CPU.
         accept: as for `train`.
         exclude: as for `train`.
+        fail_on: as for `train`.
 
     Raises:
         CompareError: none could be built.
     """
     # Before DATA is read: a device that is not there is known at once.
     pick_device(device)
+    rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     catalog, recipe = training_data(data, recipe_with(PROBE_RECIPE), read)
+    check_trainable(catalog)
     candidates = list(backbones) or CANDIDATES
     for backbone in candidates:
         run_for(backbone, out).check_path_length()
@@ -56,8 +62,7 @@ def recommend(
             catalog,
             recipe_with(recipe, [f"model.backbone={backbone}"]),
             run_for(backbone, out),
-            accept=accept,
-            exclude=exclude,
+            rules=rules,
         ),
         classes=len(catalog.labels),
         device=device,

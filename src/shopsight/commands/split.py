@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.audit.audit import audit
-from shopsight.audit.findings import BLOCKING_KINDS
+from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog, check_catalog_file
 from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 
 
@@ -41,6 +43,7 @@ def split(
     test: float = 0.1,
     folds: int = 0,
     seed: int = 0,
+    accept: Collection[str] = (),
 ) -> SplitResult:
     """Split by class; groups, and duplicates that the audit finds, stay on one side.
 
@@ -56,17 +59,25 @@ def split(
         test: fraction of the images in the test part.
         folds: give every image one of this many folds instead; 0 makes parts.
         seed: images are assigned by this seed.
+        accept: "lost-class" splits although a class loses its files, or too many of them: the
+            table that is written has none of these files, and later steps cannot miss them.
 
     Raises:
+        AuditError: a class loses its files.
         SplitError: a class cannot be in every part.
     """
+    check_kinds("--accept", accept, KINDS)
     if out is not None:
         check_catalog_file(out)
     catalog = open_catalog(data, read)
     labeled = only_labeled(catalog, read)
     report = audit(catalog)
     # Nothing is trained here: the split report names what leaks, and `train` refuses it.
-    passed = gate(catalog, report, accept=BLOCKING_KINDS)
+    passed = gate(catalog, report, accept={*BLOCKING_KINDS - {"lost-class"}, *accept})
+    # What the gate says of lost classes is about the very rows that it keeps.
+    others = report.headlines(kinds=BLOCKING_KINDS - {"lost-class"})
+    for line in (*passed.notes(), *others):
+        notify(line)
     usable = np.intersect1d(labeled.rows, passed.rows)
     duplicate_group = report.duplicate_group[usable]
     part = catalog.take(usable)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shopsight.audit.gate import GateRules
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -79,6 +80,7 @@ def train(
     settings: Sequence[str] = (),
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
+    fail_on: Collection[str] = (),
 ) -> TrainResult:
     """Audit, split, train, evaluate on val and test, and write a bundle and a report.
 
@@ -100,6 +102,7 @@ def train(
         settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
         accept: kinds of audit findings to train in spite of.
         exclude: kinds of audit findings to fix by leaving images out; see `FIXABLE_KINDS`.
+        fail_on: kinds of audit findings, or "warning", that stop training beside errors.
 
     Raises:
         ShopsightError: anything that would make the training fail or its score wrong; all of it
@@ -114,13 +117,14 @@ def train(
     }
     flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
     chosen = recipe_with(recipe, [*flags, *settings])
+    rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     # Whatever does not fit the machines is an error before the data is read.
     with sigterm_interrupts(), joined(world_of(chosen)) as peers:
         if peers.rank > 0:
             return train_catalog(None, chosen, out, fold=fold)
         catalog, resolved = training_data(data, chosen, read)
         refuse_output_among_images(catalog, out)
-        return train_catalog(catalog, resolved, out, fold=fold, accept=accept, exclude=exclude)
+        return train_catalog(catalog, resolved, out, fold=fold, rules=rules)
 
 
 def train_catalog(
@@ -129,17 +133,16 @@ def train_catalog(
     out: str | Path,
     *,
     fold: int | None = None,
-    accept: Collection[str] = (),
-    exclude: Collection[str] = (),
+    rules: GateRules | None = None,
 ) -> TrainResult:
     """Train on a catalog that is already read as the recipe wants it; see `train`.
 
     Only rank 0 of several processes needs one.
     """
     if recipe.folds.count and fold is None:
-        fit_folds(catalog, recipe, out, accept=accept, exclude=exclude)
+        fit_folds(catalog, recipe, out, rules=rules)
     else:
-        fit(catalog, recipe, out, accept=accept, exclude=exclude, fold=fold)
+        fit(catalog, recipe, out, rules=rules, fold=fold)
     return _evaluated(RunFolder(Path(out)))
 
 

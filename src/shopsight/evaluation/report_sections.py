@@ -37,6 +37,7 @@ MEANS = {
 }
 # Sorts classes that have no recall after all others: a recall is at most 1.
 SORTED_LAST = 2
+SHOWN_LOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class DataSection:
         split_lines: what the parts hold and share.
         audited: whether there was an audit.
         findings: of the audit, most serious first, each kind in words.
-        audit_lines: the files that were left out, and what the user accepted.
+        audit_lines: the files that were left out, what the user accepted, and the classes that
+            lost their files.
         notes: how the data was read.
     """
 
@@ -403,7 +405,13 @@ def data_section(facts: RunFacts) -> DataSection | None:
             for finding in facts.findings or ()
         ],
         audit_lines=[
-            line for line in (_left_out_line(facts.left_out), _accepted_line(facts.state)) if line
+            line
+            for line in (
+                _left_out_line(facts.left_out),
+                _accepted_line(facts.state),
+                *_lost_class_lines(facts.state),
+            )
+            if line
         ],
         notes=facts.state.get("notes") or (),
     )
@@ -421,6 +429,14 @@ def _left_out_line(table: pl.DataFrame) -> str:
 def _accepted_line(state: Mapping[str, Any]) -> str:
     accepted = state.get("accepted")
     return f"Accepted by the user: {', '.join(accepted)}." if accepted else ""
+
+
+def _lost_class_lines(state: Mapping[str, Any]) -> list[str]:
+    """The classes that lost so many files that they are not as they were in the data."""
+    lost = state.get("lost_classes") or []
+    lines = [f"Class lost with its files: {line}" for line in lost[:SHOWN_LOST_CLASSES]]
+    more = len(lost) - len(lines)
+    return [*lines, f"Classes lost with their files: {len(lost):,} in all."] if more else lines
 
 
 def repeat_section(main: Evaluation, facts: RunFacts) -> RepeatSection | None:

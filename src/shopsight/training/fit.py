@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
+from shopsight.audit.gate import GateRules
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
@@ -25,8 +25,7 @@ def fit(
     recipe: Recipe,
     out: Path | str,
     *,
-    accept: Collection[str] = (),
-    exclude: Collection[str] = (),
+    rules: GateRules | None = None,
     fold: int | None = None,
 ) -> None:
     """Audit, split, train and bundle; see `prepare` for what is checked first.
@@ -37,8 +36,7 @@ def fit(
         catalog: labeled images; None where another process, rank 0, prepares the run.
         recipe: settings, possibly with "auto" in them.
         out: the run folder to make.
-        accept: kinds of audit findings to train in spite of.
-        exclude: kinds of audit findings to fix by leaving images out.
+        rules: which audit findings are accepted, fixed or refused; None refuses errors.
         fold: of the K folds, the one to test on, counted from 0.
 
     Raises:
@@ -48,7 +46,7 @@ def fit(
 
     def begin() -> None:
         assert catalog is not None
-        prepare(catalog, recipe, run, accept=accept, exclude=exclude, fold=fold)
+        prepare(catalog, recipe, run, rules=rules, fold=fold)
 
     with joined(world_of(recipe)) as peers:
         check_shared_folder(run.path, peers)

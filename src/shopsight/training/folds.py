@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection
 from pathlib import Path
 
 from shopsight import progress
+from shopsight.audit.gate import GateRules
 from shopsight.bundle.read import read_bundle, read_tensors
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
@@ -30,8 +30,7 @@ def fit_folds(
     recipe: Recipe,
     out: Path | str,
     *,
-    accept: Collection[str] = (),
-    exclude: Collection[str] = (),
+    rules: GateRules | None = None,
 ) -> None:
     """Train `folds.count` networks and one bundle; the audit is made once.
 
@@ -42,8 +41,7 @@ def fit_folds(
         catalog: labeled images; None where another process, rank 0, prepares the run.
         recipe: `folds` says how many, and what becomes of them.
         out: the run folder to make, which holds those of the folds.
-        accept: kinds of audit findings to train in spite of.
-        exclude: kinds of audit findings to fix by leaving images out.
+        rules: which audit findings are accepted, fixed or refused; None refuses errors.
 
     Raises:
         ShopsightError: as `shopsight.training.fit.fit` does.
@@ -52,7 +50,7 @@ def fit_folds(
 
     def begin() -> None:
         assert catalog is not None
-        prepare(catalog, recipe, run, accept=accept, exclude=exclude)
+        prepare(catalog, recipe, run, rules=rules)
 
     with joined(world_of(recipe)) as peers:
         check_shared_folder(run.path, peers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from shopsight import progress
 from shopsight.audit.audit import audit
-from shopsight.audit.gate import gate
+from shopsight.audit.gate import GateRules, gate, refuse_one_class
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.catalog.catalog import Catalog
@@ -33,6 +34,7 @@ from shopsight.files import atomic_file, cache_folder, check_cache_path, write_j
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.loading.loader import check_enough
 from shopsight.preprocess import Preprocess
+from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
@@ -51,8 +53,7 @@ def prepare(
     recipe: Recipe,
     run: RunFolder,
     *,
-    accept: Collection[str] = (),
-    exclude: Collection[str] = (),
+    rules: GateRules | None = None,
     fold: int | None = None,
 ) -> None:
     """Audit, split and resolve; leaves a run folder from which training starts or resumes.
@@ -63,8 +64,7 @@ def prepare(
         catalog: labeled images.
         recipe: settings, possibly with "auto" in them.
         run: the folder to make.
-        accept: kinds of audit findings to train in spite of, see `shopsight.audit.gate`.
-        exclude: kinds of audit findings to fix by leaving images out.
+        rules: which audit findings are accepted, fixed or refused; None refuses errors.
         fold: of the K folds, the one to test on, counted from 0.
 
     Raises:
@@ -83,12 +83,14 @@ def prepare(
         )
     if fold is not None and not recipe.folds.count:
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
-    if not catalog.labels:
-        raise CatalogError("there are no labels to train on", where=catalog.name)
+    rules = rules or GateRules()
+    check_trainable(catalog)
     catalog, _, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    audited = _audited(catalog, run, unlabeled, accept=accept, exclude=exclude)
+    audited, lost_classes = _audited(with_used_parts(catalog, recipe), run, rules, unlabeled)
+    # What becomes of classes with few images is decided here: after bad files are left out, and
+    # before the split, which needs images of each class in every part.
     if recipe.folds.count:
         folded, report = fold_catalog(
             audited.catalog,
@@ -102,7 +104,8 @@ def prepare(
         "command": command_line(["shopsight", *sys.argv[1:]]),
         "notes": list(catalog.notes),
         "weights": weights,
-        "accepted": sorted(accept),
+        "accepted": sorted(rules.accept),
+        "lost_classes": list(lost_classes),
         "cache": str(cache_folder().absolute()),
     }
     if recipe.folds.count and fold is None:
@@ -110,6 +113,33 @@ def prepare(
     else:
         init_run_folder(run, audited, resolved, fold=fold, about=about)
     run.add_seconds("prepare", clock)
+
+
+def check_trainable(catalog: Catalog) -> None:
+    """Refuse images that no network can learn from, before any is read.
+
+    Raises:
+        CatalogError: no image has a label.
+        AuditError: all have the same.
+    """
+    if not catalog.labels:
+        raise CatalogError("there are no labels to train on", where=catalog.name)
+    refuse_one_class(catalog)
+
+
+def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
+    """The catalog without the given parts that this training does not use.
+
+    K folds cover all images, so a given split is not used, and the other way round: what the audit
+    would find in it is no finding.
+    """
+    unused = "split" if recipe.folds.count else "fold"
+    if unused not in catalog.table.columns:
+        return catalog
+    if catalog.has(unused):
+        covered = "the folds cover all images" if recipe.folds.count else "--folds K uses it"
+        progress.notify(f"the given {unused} is not used: {covered}")
+    return catalog.with_table(catalog.table.drop(unused))
 
 
 def init_run_folder(
@@ -316,29 +346,29 @@ def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> No
 
 
 def _audited(
-    catalog: Catalog,
-    run: RunFolder,
-    unlabeled: Sequence[str],
-    *,
-    accept: Collection[str],
-    exclude: Collection[str],
-) -> AuditedCatalog:
-    """The catalog without bad files, and the audit's facts about the others."""
-    report = audit(catalog)
+    catalog: Catalog, run: RunFolder, rules: GateRules, unlabeled: Sequence[str]
+) -> tuple[AuditedCatalog, tuple[str, ...]]:
+    """The catalog without bad files and the audit's facts about the others; classes that lost."""
+    report = replace(
+        audit(catalog), fail_on=tuple(rules.fail_on), accept=tuple(sorted(rules.accept))
+    )
     report.write(run.audit)
-    passed = gate(catalog, report, accept=accept, exclude=exclude)
+    passed = gate(
+        catalog, report, accept=rules.accept, exclude=rules.exclude, fail_on=rules.fail_on
+    )
     bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
     left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])
     with atomic_file(run.left_out_file) as part:
         left_out.write_csv(part)
     if passed.excluded.height:
-        progress.notify(
-            f"left out {passed.excluded.height} of {len(catalog)} images by name: "
-            f"{run.left_out_file}"
-        )
+        counts, *lost = passed.notes()
+        progress.notify(f"{counts}; by name in {run.left_out_file}")
+        for line in lost:
+            progress.notify(line)
     facts = report.files[passed.rows.tolist()]
     write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
-    return AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
+    audited = AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
+    return audited, passed.lost_classes
 
 
 def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
@@ -348,7 +378,7 @@ def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
         raise SplitError(
             f"{len(absent)} of {len(catalog.labels)} labels have no training image",
             details=absent,
-            fix="--drop them, or give them images in the training part",
+            fix=f"{drop_flags(absent)}, or give them images in the training part",
         )
     class_weights(recipe.training, class_counts(catalog), catalog.labels)
     check_enough(len(train), check_hardware(recipe).world_size)
