@@ -49,7 +49,7 @@ def images_of(
             (folder / name).write_bytes(HEIC)
         elif state == "damaged":
             data = bytearray((folder / name).read_bytes())
-            data[len(data) * 2 // 3 : len(data) * 2 // 3 + 16] = b"\xff" * 16
+            data[len(data) * 2 // 3 : len(data) * 2 // 3 + 16] = b"\xff\xd3" * 8
             (folder / name).write_bytes(data)
         names.append(name)
     table = pl.DataFrame({"image": names, "label": [label for label, _, _ in rows], **columns})
