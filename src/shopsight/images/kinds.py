@@ -23,16 +23,15 @@ class Kind:
     Attributes:
         words: how a sentence names it: "a HEIC photo".
         suffixes: those of its names, in lower case, with the dot.
-        way_out: what can be done about a file that is not read; empty where it is read.
+        way_out: what can be done about a file that is not read; empty where it is. HEIC has one,
+            and is read where its extra is installed.
         is_image: whether files of this kind become rows.
-        extra: the optional dependency of shopsight that reads it.
     """
 
     words: str
     suffixes: frozenset[str] = frozenset()
     way_out: str = ""
     is_image: bool = False
-    extra: str | None = None
 
 
 def _suffixes(text: str) -> frozenset[str]:
@@ -66,7 +65,6 @@ KINDS: dict[str, Kind] = {
         _suffixes(".heic .heif .hif .heics .heifs"),
         'pip install "shopsight[heic]" reads it, or export it as JPEG',
         is_image=True,
-        extra="heic",
     ),
     "jpeg-xl": _not_read("a JPEG XL", ".jxl"),
     "jpeg-xr": _not_read("a JPEG XR", ".jxr .wdp .hdp"),

@@ -39,10 +39,15 @@ _READER_OF_KIND = {
     "jpeg2000": "PIL.Jpeg2KImagePlugin.Jpeg2KImageFile",
     "ico": "PIL.IcoImagePlugin.IcoImageFile",
     "tga": "PIL.TgaImagePlugin.TgaImageFile",
-    "heic": "pillow_heif.as_plugin.HeifImageFile",
 }
+# Of the extra `heic`, and its twin whose wheels hold no encoder. Neither is registered with Pillow,
+# which would change what the rest of the process opens.
+_HEIC_MODULES = ("pillow_heif", "pi_heif")
+_HEIC_READER = "as_plugin.HeifImageFile"
 # A BMP without its file header, as it lies on Windows' clipboard.
 _HEADERLESS_BMP = "PIL.BmpImagePlugin.DibImageFile"
+# More make Pillow write to stderr, without the file's name.
+_MAX_CHANNELS = 8
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 # What Pillow's readers raise on damaged files, besides OSError.
 _PILLOW_FAULTS = (
@@ -61,7 +66,8 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
     kind = kind_of_bytes(data)
     if kind is None and data.endswith(_TGA_FOOTER):
         kind = "tga"
-    if kind not in _READER_OF_KIND or (kind == "heic" and not heic_is_read()):
+    reader = _reader(kind, data)
+    if kind is None or reader is None:
         raise _not_read(kind, data, where)
     tiff = None
     if kind == "tiff":
@@ -71,13 +77,13 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
             raise ImageError("truncated", what, where=where)
         if tiff.is_camera_raw:
             raise ImageError("unsupported", no_image_message("raw"), where=where)
-        if tiff.has_wide_planes:
+        if tiff.has_wide_planes or tiff.num_channels > _MAX_CHANNELS:
             raise _unsupported_layout(tiff, where)
         data = tiff.quiet
     elif kind == "png":
         data = png.still(data)
     try:
-        image = _reader(kind, data)(io.BytesIO(data), "")
+        image = reader(io.BytesIO(data), "")
     except _PILLOW_FAULTS as error:
         if tiff is None or tiff.is_cut or not tiff.is_for_opencv:
             raise _fault(error, kind, data, tiff, where, opening=True) from error
@@ -108,15 +114,19 @@ def decode_opened(
     return upright(pixels, opened.orientation)
 
 
-@cache
-def heic_is_read() -> bool:
-    """Whether the extra that reads HEIC is installed."""
-    return importlib.util.find_spec("pillow_heif") is not None
+def heic_module() -> str | None:
+    """The module that reads HEIC; None where neither is installed."""
+    return next((name for name in _HEIC_MODULES if importlib.util.find_spec(name)), None)
 
 
-def _reader(kind: str, data: bytes) -> Any:
-    headerless = kind == "bmp" and not data.startswith(b"BM")
-    return _class(_HEADERLESS_BMP if headerless else _READER_OF_KIND[kind])
+def _reader(kind: str | None, data: bytes) -> Any:
+    """Pillow's class for a kind; None for what is not read."""
+    if kind == "heic":
+        module = heic_module()
+        return None if module is None else _class(f"{module}.{_HEIC_READER}")
+    if kind == "bmp" and not data.startswith(b"BM"):
+        return _class(_HEADERLESS_BMP)
+    return None if kind not in _READER_OF_KIND else _class(_READER_OF_KIND[kind])
 
 
 @cache

@@ -37,7 +37,7 @@ class TiffDirectory:
         numbers: integers by tag; those that lie beyond the file are absent.
         xmp: the XMP packet, empty without one.
         quiet: the file, with entries that do not concern the pixels switched off.
-        is_cut: pixels or their description lie beyond the end of the file.
+        is_cut: pixels lie beyond the end of the file.
     """
 
     numbers: dict[int, tuple[int, ...]]
@@ -54,6 +54,11 @@ class TiffDirectory:
     def bits(self) -> int:
         """Bits of the first sample of a pixel."""
         return self._all_bits[0]
+
+    @property
+    def num_channels(self) -> int:
+        """Samples of a pixel."""
+        return self.numbers.get(277, (1,))[0]
 
     @property
     def white_is_zero(self) -> bool:
@@ -111,7 +116,9 @@ def read_directory(data: bytes) -> TiffDirectory | None:
     offset_code, count_code, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
     inline_bytes, value_at = (8, 12) if big else (4, 8)
     numbers: dict[int, tuple[int, ...]] = {}
-    xmp, is_cut, quiet = b"", False, bytearray(data)
+    xmp, is_cut = b"", False
+    # The zeros stand for the offset of the next directory, where the file ends before it.
+    quiet = bytearray(data) + bytes(8)
     try:
         (start,) = struct.unpack_from(order + offset_code, data, 8 if big else 4)
         (entries,) = struct.unpack_from(order + count_code, data, start)
@@ -126,7 +133,7 @@ def read_directory(data: bytes) -> TiffDirectory | None:
             if tag not in _PIXEL_TAGS:
                 struct.pack_into(order + "H", quiet, at + 2, 0)
             elif not is_whole:
-                is_cut = True
+                return None
             if is_whole and tag == _XMP:
                 xmp = data[place : place + size]
             elif is_whole and kind in _CODE_OF_TYPE and count:
