@@ -58,6 +58,12 @@ def test_pillow_images_are_treated_as_their_files() -> None:
         (found,) = all_of(image)
         assert found.pixels is not None
         assert np.array_equal(found.pixels, preprocess_image(file.getvalue(), SMALL)), image.mode
+    for wide in (np.asarray(gray) / np.float32(255), np.asarray(gray).astype(np.int32)):
+        file = io.BytesIO()
+        Image.fromarray(wide).save(file, "TIFF")
+        (found,) = all_of(Image.fromarray(wide))
+        assert found.pixels is not None
+        assert np.array_equal(found.pixels, preprocess_image(file.getvalue(), SMALL)), wide.dtype
     (cmyk,) = all_of(turned.convert("CMYK"))
     assert cmyk.pixels is not None
 

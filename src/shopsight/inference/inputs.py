@@ -13,6 +13,7 @@ from PIL import Image
 
 from shopsight.catalog.scan import scan_folder
 from shopsight.errors import ImageError
+from shopsight.images import levels
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
 from shopsight.paths import is_url
@@ -24,8 +25,8 @@ from shopsight.remote.addresses import PUBLIC
 ImageInput = str | Path | bytes | Image.Image | np.ndarray
 ImageInputs = ImageInput | Iterable[ImageInput]
 
-# What PNG stores as it is; other modes (CMYK, Lab, floats) become RGB first.
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
+# What PNG stores as it is; floats and 32-bit integers become gray first, other modes RGB.
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +110,16 @@ def _image_of_array(array: np.ndarray, source: str) -> Image.Image:
 def _as_png(image: Image.Image, source: str) -> bytes:
     """Encode an image, so that it takes the path of files: orientation, profile, alpha, 16 bits."""
     try:
-        if image.mode not in _PNG_MODES:
+        exif = image.getexif()
+        if image.mode in {"I", "F"}:
+            image = Image.fromarray(levels.from_any(np.asarray(image), where=source))
+        elif image.mode not in _PNG_MODES:
             image = image.convert("RGB")
         file = io.BytesIO()
         extras = {
             key: image.info[key] for key in ("icc_profile", "transparency") if key in image.info
         }
-        image.save(file, "PNG", compress_level=0, exif=image.getexif(), **extras)
+        image.save(file, "PNG", compress_level=0, exif=exif, **extras)
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError("damaged", str(error), where=source) from error
     return file.getvalue()
