@@ -36,6 +36,9 @@ class Match:
     ways: tuple[str, ...] = ()
 
 
+NO_MATCH = Match()
+
+
 @dataclass(frozen=True)
 class Listing:
     """What lies in a folder.
@@ -89,7 +92,7 @@ class Listing:
         # A spreadsheet takes the zeros of an id, not those of a file's name.
         number = number_of(name)
         digits = self.images_by_number.get(number) if number else None
-        return Match(tuple(digits), ("digits",)) if digits else Match()
+        return Match(tuple(digits), ("digits",)) if digits else NO_MATCH
 
     def find_folder(self, name: str) -> list[str]:
         """The folder of this name, else those whose names differ in case or form alone."""
@@ -120,7 +123,7 @@ class Folders:
             match = self._find(root, spelling)
             if match.files:
                 return Match(match.files, way + match.ways) if way else match
-        return Match()
+        return NO_MATCH
 
     def listing(self, folder: str) -> Listing:
         """What lies in a folder; nothing where it cannot be listed."""
@@ -164,7 +167,9 @@ class Folders:
         places = self._places_of(root, head + slash)
         if places is None:
             return Match((name,))
-        best = Match()
+        if not places:
+            return NO_MATCH
+        best = NO_MATCH
         for place, listing in places:
             match = listing.find_file(base)
             files = tuple(place + file for file in match.files)
@@ -188,9 +193,11 @@ class Folders:
         if is_url(head) or protocol_of(start) in {"http", "https"}:
             return None
         if is_full(head):
-            return [(head, self.listing(head))]
-        folders = [""] if not head else self._folders(root, head.rstrip("/"))
-        return [(folder, self.listing(join(root, folder))) for folder in folders]
+            folders, base = [head], ""
+        else:
+            folders, base = [""] if not head else self._folders(root, head.rstrip("/")), root
+        listings = ((folder, self.listing(join(base, folder))) for folder in folders)
+        return [(folder, listing) for folder, listing in listings if listing.files]
 
     def _folders(self, root: str, path: str) -> list[str]:
         if not path:

@@ -26,7 +26,8 @@ MAX_LENGTH = 4096
 NOTHING = frozenset(
     {"", "-", "--", "?", "nan", "null", "none", "nil", "na", "n/a", "#n/a", "<na>", "undefined"}
 )
-_ORDINARY = re.compile(r"\w[\w/-]*(?:\.[\w/-]+)*")
+# What needs no closer look: a path of any system without anything around it.
+_ORDINARY = re.compile(r"(?:[A-Za-z]:)?[\w/\\](?:[\w /\\.-]*\w)?")
 _BLANKS = "\ufeff\u200b\u00a0 \t\r\n"
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`"}
 _NEXT_URL = re.compile(r"[\s|;,]+(?=[A-Za-z][\w+.-]+://)")
