@@ -19,6 +19,7 @@ from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.catalog.label_names import read_label_map
 from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
+from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
 from shopsight.catalog.table_names import is_table
 from shopsight.catalog.tables import table_catalog
@@ -176,7 +177,9 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
     _refuse(read, "own table", path)
     catalog = Catalog.read(path, read)
     if read.images_root is not None:
-        catalog = replace(catalog, root=str(read.images_root))
+        catalog = move_images(catalog, str(read.images_root), path)
+    if read.choice("on_missing_image") == "error":
+        refuse_missing_images(catalog, path)
     return _with_columns(catalog, read)
 
 
