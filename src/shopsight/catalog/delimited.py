@@ -18,22 +18,25 @@ from typing import Any
 import polars as pl
 
 from shopsight.catalog.encodings import NAME_IT, has_escapes
+from shopsight.catalog.row_check import (
+    NEVER_CLOSED,
+    ROWS_AT_ONCE,
+    Row,
+    RowCheck,
+    frame_of,
+    named_frame,
+    shown_row,
+)
 from shopsight.errors import TableError
-from shopsight.text import as_unicode, counted, listed
+from shopsight.text import counted
 
 SEPARATORS = (",", "\t", ";", "|")
-ROWS_AT_ONCE = 20_000
-SKIP_THEM = "--on-bad-row skip leaves out such rows"
-
-NEVER_CLOSED = "a quote that is never closed"
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _SAMPLED_ROWS = 200
 _SAMPLED_CHARACTERS = 200_000
-_LONGEST_ROW_SHOWN = 120
 _LONGEST_CELL = 2**31 - 1
 
-Row = list[str]
 HasHeader = Callable[[Sequence[Row]], bool]
 """Tells by the first rows whether the first one names the columns."""
 
@@ -134,190 +137,65 @@ def to_frame(
     Raises:
         TableError: rows do not fit, or two columns have one name.
     """
+    check = _check_of(table, where, has_header)
     # The limit is the process's: it guards against files that end within a quote, as `strict` does.
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        rows = _Rows(table, where, has_header)
-        frame = rows.read()
+        frame = _all_that_fit(table, check)
+        if frame is None:
+            frame = check.frame(table.records(), on_bad_row)
     finally:
         csv.field_size_limit(limit)
-    rows.refuse_bad(on_bad_row, len(frame))
-    frame, blank_notes = _without_blank_rows(frame)
-    frame, notes = _named(frame, rows.names, where)
-    return frame, [*table.notes, *rows.notes(), *blank_notes, *notes]
+    if check.header is None:
+        # Blanks behind commas are no part of a path or an id.
+        frame = frame.with_columns(pl.all().str.strip_chars())
+    frame, notes = named_frame(frame, check.names(), where)
+    return frame, [*table.notes, *check.notes(), *notes]
 
 
-class _Rows:
-    """The rows of a table as they are read: those that fit, and those that do not."""
-
-    def __init__(self, table: Delimited, where: str, has_header: HasHeader | None) -> None:
-        sample = table.sample()
-        if not sample:
-            # The only row cannot be read: `records` says why.
-            sample = [[]]
-        self.table = table
-        self.where = where
-        self.has_header = has_header is None or has_header(sample)
-        self.header = sample[0] if self.has_header else []
-        self.width = _width(sample, has_header=self.has_header)
-        self.unclosed = False
-        self.bad: list[str] = []
-        self.bad_count = 0
-        self.repeated: list[int] = []
-        self.names = self._names()
-
-    def read(self) -> pl.DataFrame:
-        """The rows that fit; the others are looked at one by one, where there are any."""
-        frames = self._all_fit()
-        if frames is None:
-            frames = [_frame(chunk, self.width) for chunk in self._chunks()]
-        return pl.concat(frames)
-
-    def _all_fit(self) -> list[pl.DataFrame] | None:
-        """All rows, read without a look at each; None when one of them does not fit."""
-        reader = self.table.reader()
-        frames = [_frame([], self.width)]
-        if has_escapes(self.table.text):
-            return None
-        try:
-            if self.has_header:
-                next(reader, None)
-            while rows := list(islice(reader, ROWS_AT_ONCE)):
-                widths = set(map(len, rows))
-                if not widths <= {self.width, 0} or self.header in rows:
-                    return None
-                frames.append(_frame(list(filter(None, rows)), self.width))
-        except csv.Error:
-            return None
-        return frames
-
-    def _chunks(self) -> Iterator[list[Row]]:
-        records = self.table.records()
-        escaped = has_escapes(self.table.text)
-        if self.has_header:
-            line, _, wrong = next(records)
-            if wrong:
-                self._refuse(line, [], wrong)
-        chunk: list[Row] = []
-        for line, row, wrong in records:
-            if wrong or len(row) != self.width or (escaped and any(map(has_escapes, row))):
-                self._refuse(line, row, wrong)
-            elif row == self.header:
-                self.repeated.append(line)
-            else:
-                chunk.append(row)
-                if len(chunk) == ROWS_AT_ONCE:
-                    yield chunk
-                    chunk = []
-        yield chunk
-
-    def refuse_bad(self, on_bad_row: str, good: int) -> None:
-        """Stop when rows do not fit, unless they are to be left out and others are there."""
-        if not self.bad_count or (on_bad_row == "skip" and good and not self.unclosed):
-            return
-        separator = "a tab" if self.table.separator == "\t" else f"'{self.table.separator}'"
-        if self.unclosed:
-            # To leave it out would leave out all that follows.
-            raise TableError(
-                f"the table ends within quotes, opened in {self.bad[-1]}",
-                where=self.where,
-                fix='close the quote there; a quote within a cell is written twice ("")',
-            )
-        quote_them = f'put cells that hold {separator} into double quotes ("...")'
-        raise TableError(
-            f"{counted(self.bad_count, 'row')} of {self.bad_count + good:,} cannot be read as "
-            f"{counted(self.width, 'cell')} separated by {separator}",
-            where=self.where,
-            details=self.bad,
-            fix=f"{NAME_IT if has_escapes(self.table.text) else quote_them}, or {SKIP_THEM}",
-        )
-
-    def notes(self) -> list[str]:
-        notes = []
-        if self.bad_count:
-            notes.append(
-                f"left out, not {counted(self.width, 'cell')}: {counted(self.bad_count, 'row')}, "
-                f"e.g. {self.bad[0]}"
-            )
-        if self.repeated:
-            lines = listed([f"{line:,}" for line in self.repeated])
-            notes.append(f"left out, the header again: line {lines}")
-        if not self.has_header:
-            notes.append(
-                f"no header: columns are named by their numbers, 1 to {self.width} "
-                f"(first row: {_shown(next(iter(self.table.sample(1)), []), self.table.separator)})"
-            )
-        return notes
-
-    def _names(self) -> list[str]:
-        """Names of the columns; "" where the header has none."""
-        if not self.has_header:
-            return [str(number) for number in range(1, self.width + 1)]
-        if any(map(has_escapes, self.header)):
-            raise TableError(
-                "the header has bytes that are not UTF-8",
-                where=self.where,
-                details=[_shown(self.header, self.table.separator)],
-                fix=NAME_IT,
-            )
-        names = [name.strip() for name in self.header] + [""] * self.width
-        return names[: self.width]
-
-    def _refuse(self, line: int, row: Row, wrong: str) -> None:
-        self.bad_count += 1
-        if wrong == NEVER_CLOSED:
-            self.unclosed = True
-            self.bad.append(f"line {line:,}")
-            return
-        if len(self.bad) >= 5:
-            self.bad.append("")  # An error shows the first five, and how many there are.
-            return
-        if not wrong:
-            fits = len(row) == self.width
-            wrong = "bytes that are not UTF-8" if fits else counted(len(row), "cell")
-        shown = _shown(row, self.table.separator)
-        self.bad.append(f"line {line:,}, {wrong}: {shown}" if row else f"line {line:,}, {wrong}")
-
-
-def _frame(rows: list[Row], width: int) -> pl.DataFrame:
-    columns = zip(*rows, strict=True) if rows else [()] * width
-    frame = pl.DataFrame(
-        [pl.Series(str(at), cells, dtype=pl.String) for at, cells in enumerate(columns)]
+def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> RowCheck:
+    """What the rows of a table must be, by the first of them."""
+    # When the only row cannot be read, `records` says why.
+    sample = table.sample() or [[]]
+    headed = has_header is None or has_header(sample)
+    header = sample[0] if headed else None
+    width = _width(sample, has_header=headed)
+    shown = "a tab" if table.separator == "\t" else f"'{table.separator}'"
+    check = RowCheck(
+        where,
+        width,
+        parted_by=f"separated by {shown}",
+        way_out=f'put cells that hold {shown} into double quotes ("...")',
+        header=header,
+        joint=table.separator,
+        escaped=has_escapes(table.text),
     )
-    return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    if header is not None and any(map(has_escapes, header)):
+        raise TableError(
+            "the header has bytes that are not UTF-8",
+            where=where,
+            details=[shown_row(header, table.separator)],
+            fix=NAME_IT,
+        )
+    return check
 
 
-def _without_blank_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Leave out rows of nothing but separators, which Excel writes below a table."""
-    kept = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    left = len(frame) - len(kept)
-    return kept, [f"left out, all cells empty: {counted(left, 'row')}"] if left else []
-
-
-def _named(frame: pl.DataFrame, names: Sequence[str], where: str) -> tuple[pl.DataFrame, list[str]]:
-    """Give the columns their names; empty ones without a name, and mere copies, are left out."""
-    by_name: dict[str, pl.Series] = {}
-    first_at: dict[str, int] = {}
-    copies = []
-    for at, (name, column) in enumerate(zip(names, frame.iter_columns(), strict=True), start=1):
-        if not name and column.null_count() == len(column):
-            continue
-        full = name or f"column {at}"
-        if full not in by_name:
-            by_name[full], first_at[full] = column.alias(full), at
-        elif by_name[full].equals(column, null_equal=True):
-            copies.append(full)
-        else:
-            raise TableError(
-                f"two columns are named {full!r}",
-                where=where,
-                details=[
-                    f"the columns {first_at[full]} and {at}; blanks around names do not count"
-                ],
-                fix="rename one of them in the first line of the table",
-            )
-    notes = [f"the column {name!r} is there again, with equal cells" for name in copies]
-    return pl.DataFrame(list(by_name.values())), notes
+def _all_that_fit(table: Delimited, check: RowCheck) -> pl.DataFrame | None:
+    """All rows, read without a look at each; None when one of them does not fit."""
+    reader = table.reader()
+    frames = [frame_of([], check.width)]
+    if check.escaped:
+        return None
+    try:
+        if check.header is not None:
+            next(reader, None)
+        while rows := list(islice(reader, ROWS_AT_ONCE)):
+            if not set(map(len, rows)) <= {check.width, 0} or check.header in rows:
+                return None
+            frames.append(frame_of(list(filter(None, rows)), check.width))
+    except csv.Error:
+        return None
+    return pl.concat(frames)
 
 
 def _width(sample: Sequence[Row], *, has_header: bool) -> int:
@@ -394,11 +272,6 @@ def _after_first_line(text: str) -> str:
 
 def _line_ends(text: str) -> int:
     return len(re.findall(r"\r\n|\r|\n", text))
-
-
-def _shown(row: Sequence[str], separator: str) -> str:
-    text = as_unicode(separator.join(row)).replace("\r", " ").replace("\n", " ")
-    return text if len(text) <= _LONGEST_ROW_SHOWN else f"{text[:_LONGEST_ROW_SHOWN]}..."
 
 
 def _quotes_in_words(error: csv.Error) -> str:

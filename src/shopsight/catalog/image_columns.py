@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ MAX_FOLDERS = 20_000
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "jpg")
 # A column of another name must match this fraction of files to be chosen as the image column.
 CLEAR_FRACTION = 0.5
+_LONGEST_NAME = 1000
 # Numbers of rows and names of products are in columns of these names as well.
 VAGUE_NAMES = frozenset({"id", "name"})
 MAIN_WORDS = frozenset({"main", "primary", "first", "cover", "hero", "default", "featured", "base"})
@@ -118,6 +119,32 @@ def choose_image_columns(
     }
     chosen, others = _choose(best, scores, roots, table, path)
     return ImageColumns((chosen,), _best_root(scores, roots, path, [chosen]), others)
+
+
+def names_of_files(names: Collection[str], path: str, images_root: str | None) -> set[str]:
+    """Those of the names that lead to files from a table, before its columns are known.
+
+    Args:
+        names: cells, or pieces of lines.
+        path: the table.
+        images_root: the folder of the images, if the user named it.
+    """
+    folders = Folders()
+    usable = [name for name in names if name and len(name) <= _LONGEST_NAME and "\n" not in name]
+    roots = _Roots(folders, path, images_root, {"": usable})
+    for some in (roots.near, roots.far):
+        places = some()
+        found = {name for name in usable if any(_is_file(folders, root, name) for root in places)}
+        if found:
+            return found
+    return set()
+
+
+def _is_file(folders: Folders, root: str, name: str) -> bool:
+    if is_url(name) or (is_url(root) and not root.startswith("file:")):
+        return _names_a_file(name)
+    match = folders.find(root, name)
+    return bool(match.files) and LOOSE_WAYS.isdisjoint(match.ways)
 
 
 class _Roots:

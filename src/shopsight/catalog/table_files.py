@@ -11,10 +11,11 @@ import json
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import polars as pl
 
-from shopsight.catalog.delimited import HasHeader, lay_out, to_frame
+from shopsight.catalog.delimited import lay_out, to_frame
 from shopsight.catalog.encodings import decode_table
 from shopsight.catalog.table_names import is_json_lines, is_parquet
 from shopsight.errors import TableError, first_line
@@ -25,6 +26,9 @@ from shopsight.remote.opening import TABLE_BYTES, read_location
 from shopsight.text import command_line
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
+RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
+"""From the text of a table, its path and how to read it to its rows, and notes."""
+
 _PARQUET_MARK = b"PAR1"
 _GZIP_MARK = b"\x1f\x8b"
 _OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
@@ -33,15 +37,15 @@ _JSON_LOOKED_AT_BYTES = 1_000_000
 
 
 def read_table(
-    path: str, read: ReadOptions | None = None, *, has_header: HasHeader | None = None
+    path: str, read: ReadOptions | None = None, *, read_rows: RowReader | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
     """Read a table as it is, cells of text as text (so that "050" stays "050"); and its notes.
 
     Args:
         path: a file or URL.
         read: its encoding, and what to do with rows of too many or too few cells.
-        has_header: tells by the first rows of a text table whether the first one names the
-            columns; None: it does.
+        read_rows: reads the rows of a text; None reads those of a table whose first row names the
+            columns.
 
     Raises:
         TableError: no such file, not a table, rows that do not fit, or an encoding that is unknown
@@ -56,10 +60,12 @@ def read_table(
     text, notes = read_text(data, path, read)
     if is_json_lines(path):
         return _stripped(_read_json_lines(text, path), path), notes
-    table, row_notes = to_frame(
-        lay_out(text, path), path, on_bad_row=read.choice("on_bad_row"), has_header=has_header
-    )
+    table, row_notes = (read_rows or _read_rows)(text, path, read)
     return table, [*notes, *row_notes]
+
+
+def _read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, list[str]]:
+    return to_frame(lay_out(text, path), path, on_bad_row=read.choice("on_bad_row"))
 
 
 def read_bytes(path: str) -> bytes:

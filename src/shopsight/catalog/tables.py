@@ -22,6 +22,7 @@ from shopsight.catalog.columns import (
 )
 from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
 from shopsight.catalog.label_columns import read_labels
+from shopsight.catalog.lists import list_label, list_split, read_rows
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions
@@ -46,7 +47,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     """
     read = read or ReadOptions()
     path = local_path(path)
-    table, notes = read_table(path, read)
+    table, notes = read_table(path, read, read_rows=read_rows)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
     for column in read.image_columns:
@@ -114,9 +115,9 @@ def _choose(
 ) -> _Chosen:
     """Choose the columns: those that the user named, and of the others the likeliest."""
     taken = [*taken, *(name for choice in named.values() if choice for name in choice.columns)]
-    split = choose_split(table, taken)
+    split = list_split(table, taken) or choose_split(table, taken)
     taken += split.columns
-    label = named["label"] or choose_label(table, taken, path)
+    label = named["label"] or list_label(table, taken) or choose_label(table, taken, path)
     taken += label.columns
     group = named["group"] or choose_group(table, label.column, taken)
     text = named["text"] or choose_text(table, [*taken, *group.columns])

@@ -21,7 +21,7 @@ from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
-from shopsight.catalog.table_names import is_table
+from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.errors import CatalogError, RemoteError, WriteError
@@ -150,9 +150,9 @@ def _open(data: str, read: ReadOptions) -> Catalog:
     if not is_url and not Path(data).exists():
         raise _not_there(data)
     is_file = not is_url and Path(data).is_file()
-    if read.label_pattern is not None and (is_file or is_table(data)):
+    if read.label_pattern is not None and (is_file or is_table(data) or may_be_list(data)):
         raise CatalogError("a label pattern goes with a folder of images", where=data)
-    if is_table(data):
+    if is_table(data) or may_be_list(data):
         return _open_table(data, read)
     if is_file:
         _refuse(read, "file", data)
