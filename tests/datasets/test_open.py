@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -173,9 +174,16 @@ def test_nothing_there(data: str, message: str) -> None:
 
 
 def test_other_files_and_stray_roots(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "notes.md").write_text("x", encoding="utf-8")
     with pytest.raises(CatalogError, match="neither a folder nor a table"):
+        open_catalog(tmp_path / "notes.md")
+    (tmp_path / "notes.txt").write_text("x\ny z", encoding="utf-8")
+    with pytest.raises(CatalogError, match="no column names existing image files"):
         open_catalog(tmp_path / "notes.txt")
+    with zipfile.ZipFile(tmp_path / "shop.xlsx", "w") as workbook:
+        workbook.writestr("xl/workbook.xml", "x")
+    with pytest.raises(CatalogError, match="an Excel workbook, not a table"):
+        open_catalog(tmp_path / "shop.xlsx")
     with pytest.raises(CatalogError, match="--root goes with a named data set"):
         open_catalog(tmp_path, ReadOptions(root=tmp_path))
 

@@ -76,7 +76,7 @@ def _unicode_by_marks_and_zeros(data: bytes) -> str | None:
     head = np.frombuffer(data[: _LOOKED_AT_BYTES // 2 * 2][: len(data) // 2 * 2], np.uint8)
     zeros = [int((head[parity::2] == 0).sum()) for parity in (0, 1)]
     fewer, more = sorted(zeros)
-    if more < len(head) / 20 or fewer * 20 > more:
+    if more <= len(head) / 20 or fewer * 20 > more:
         return None
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 

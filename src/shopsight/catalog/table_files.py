@@ -12,6 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 
@@ -33,6 +34,7 @@ _PARQUET_MARK = b"PAR1"
 _GZIP_MARK = b"\x1f\x8b"
 _OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_START_BYTES = 65_536
 _JSON_LOOKED_AT_BYTES = 1_000_000
 
 
@@ -89,6 +91,19 @@ def read_bytes(path: str) -> bytes:
             where=path,
             fix="copy or download it again",
         ) from error
+
+
+def read_start(file: Path) -> str:
+    """The first lines of a text file; nothing where it is no text."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(_START_BYTES)
+        if start.startswith(_GZIP_MARK):
+            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _START_BYTES)
+        whole = start if len(start) < _START_BYTES else start[: start.rfind(b"\n") + 1]
+        return read_text(whole, str(file), ReadOptions())[0]
+    except (OSError, zlib.error, TableError):
+        return ""
 
 
 def _is_parquet(path: str, data: bytes) -> bool:

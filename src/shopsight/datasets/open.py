@@ -21,10 +21,13 @@ from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
+from shopsight.catalog.table_files import refuse_other_kinds
 from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
-from shopsight.errors import CatalogError, RemoteError, WriteError
+from shopsight.datasets.split_files import lists_in, open_parts, parts_among, several_files
+from shopsight.datasets.split_files import lists_in, open_parts, parts_among, several_files
+from shopsight.errors import CatalogError, RemoteError, TableError, WriteError
 from shopsight.progress import notify
 from shopsight.read_options import DataKind, ReadOptions, flag_of
 from shopsight.remote.addresses import Access, local_path
@@ -34,6 +37,8 @@ from shopsight.text import as_unicode, command_line, counted, is_unicode
 MOST_UNREAD = 0.5
 """When more than this fraction of the images has addresses that nothing here reads, it is no
 matter of single rows."""
+
+_LOOKED_AT_BYTES = 100_000_000
 
 
 def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) -> Catalog:
@@ -146,6 +151,10 @@ def _open(data: str, read: ReadOptions) -> Catalog:
             where=data,
             details=[f"data sets: {', '.join(DATASETS)}"],
         )
+    parts = several_files(data)
+    if parts:
+        _refuse(read, "table", data)
+        return open_parts(parts, read, name=", ".join(map(paths.name_of, parts)))
     is_url = paths.is_url(data)
     if not is_url and not Path(data).exists():
         raise _not_there(data)
@@ -188,8 +197,11 @@ def _open_file(path: Path) -> Catalog:
         return container_catalog([path.name], name=path.name, root=str(path.parent))
     if is_image(path.name):
         return Catalog(pl.DataFrame({"image": [path.name]}), path.name, str(path.parent))
+    if path.stat().st_size < _LOOKED_AT_BYTES:
+        refuse_other_kinds(path.read_bytes(), str(path))
     raise CatalogError(
-        "neither a folder nor a table (.csv, .tsv, .parquet), an IDX file or an image",
+        "neither a folder nor a table (.csv, .tsv, .jsonl, .parquet), a list (.txt), an IDX file "
+        "or an image",
         where=str(path),
     )
 
@@ -204,7 +216,7 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
         catalog = container_catalog(scan.containers, name=name, root=folder)
     else:
         catalog = folder_catalog(scan, name=name, root=folder)
-        if scan.tables and len(catalog.labels) < 2:
+        if len(catalog.labels) < 2:
             labeled = _table_in_folder(folder, scan, read)
             if labeled is not None:
                 return labeled
@@ -213,14 +225,21 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
 
 
 def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | None:
-    """The images lie in no class folders: perhaps a table beside them has the labels."""
+    """The images lie in no class folders: perhaps tables or lists beside them have the labels."""
+    names = [*scan.tables, *lists_in(folder)]
+    parts = parts_among(names)
+    if parts:
+        files = [f"{folder}/{part}" for part in parts]
+        return open_parts(files, read, name=paths.name_of(folder)).with_notes(*scan.notes())
     found: list[Catalog] = []
-    for table in scan.tables:
+    broken: list[TableError] = []
+    for table in names:
         try:
             found.append(table_catalog(f"{folder}/{table}", read))
         except CatalogError as error:
-            if len(scan.tables) == 1 and (read.image or read.label or read.encoding):
+            if len(names) == 1 and (read.image or read.label or read.encoding):
                 raise
+            broken += [error] if isinstance(error, TableError) else []
             notify(f"{table} is skipped: {error.what}")
     labeled = [catalog for catalog in found if catalog.labels]
     if len(labeled) > 1:
@@ -231,6 +250,9 @@ def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | No
             details=[catalog.name for catalog in labeled],
             fix=f"{command_line(words)}   (names the table itself)",
         )
+    if not labeled and broken:
+        # Images whose labels could not be read are not unlabeled.
+        raise broken[0]
     if not labeled:
         return None
     note = f"labels from {labeled[0].name} in the folder"
@@ -275,7 +297,9 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     if is_dataset(name):
         return read.unused("named")
     is_local = not paths.is_url(name)
-    if is_table(name):
+    if several_files(name):
+        return read.unused("table")
+    if is_table(name) or may_be_list(name):
         own = is_local and Path(name).is_file() and read_about(Path(name)) is not None
         return read.unused("own table" if own else "table")
     if is_local and Path(name).is_file():
@@ -283,7 +307,7 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     has_table = (
         is_local
         and Path(name).is_dir()
-        and any(is_table(beside.name) for beside in Path(name).iterdir())
+        and any(is_table(file.name) or may_be_list(file.name) for file in Path(name).iterdir())
     )
     of_table = read.unused("table" if has_table else "folder")
     return tuple(option for option in read.unused("folder") if option in of_table)
