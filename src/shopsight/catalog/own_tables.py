@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.catalog.cell_numbers import decimal_numbers
+from shopsight.catalog.split_names import split_of
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
@@ -65,8 +66,6 @@ def read_own_text(
         if kind in _TYPES and name in table.columns
     ]
     table = table.with_columns(columns)
-    from shopsight.catalog.split_names import split_of
-
     if "split" in table.columns:
         meaning = {cell: split_of(cell) or cell for cell in table["split"].drop_nulls().unique()}
         table = table.with_columns(pl.col("split").replace_strict(meaning, return_dtype=pl.String))

@@ -26,7 +26,6 @@ from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import lists_in, open_parts, parts_among, several_files
-from shopsight.datasets.split_files import lists_in, open_parts, parts_among, several_files
 from shopsight.errors import CatalogError, RemoteError, TableError, WriteError
 from shopsight.progress import notify
 from shopsight.read_options import DataKind, ReadOptions, flag_of

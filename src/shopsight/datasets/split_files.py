@@ -12,8 +12,8 @@ import polars as pl
 
 from shopsight import paths
 from shopsight.catalog.catalog import SPLITS, Catalog
-from shopsight.catalog.folders import split_of
 from shopsight.catalog.lists import is_list
+from shopsight.catalog.split_names import split_of
 from shopsight.catalog.table_files import read_start
 from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
