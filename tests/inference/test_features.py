@@ -33,7 +33,6 @@ from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.finish import GOLDEN_IMAGES
 from shopsight.training.fit import fit
 from tests.helpers import ProductPhotos
 
@@ -165,13 +164,14 @@ def test_another_network_has_another_folder(other: Callable[[Path], Path], tmp_p
 def embedded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter[bytes]:
     """How often each image is run through a network, by the hash of its pixels; no cache yet.
 
-    Golden outputs are not counted: they are computed to be compared, in a batch of their own.
+    Golden outputs and those that decide about the precision are not counted: they are computed to
+    be compared, in smaller batches.
     """
     counts: Counter[bytes] = Counter()
     plain = TorchEngine.run
 
     def counted(engine: TorchEngine, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if len(images) > GOLDEN_IMAGES:
+        if len(images) == features.BATCH_IMAGES:
             # A batch that is filled up repeats its last image.
             counts.update({sha256(image.tobytes()).digest() for image in images})
         return plain(engine, images)

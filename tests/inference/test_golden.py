@@ -7,6 +7,7 @@ import pytest
 from jaxtyping import Float32, UInt8
 
 from shopsight.errors import ImageError
+from shopsight.inference.agreement import Readout
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
 from shopsight.preprocess import Preprocess
@@ -54,18 +55,35 @@ def test_the_error_is_relative_to_the_spread_of_the_images(images: list[bytes]) 
         assert not found.ok
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_the_tolerance_depends_on_the_precision(
-    precision: EnginePrecision, images: list[bytes]
-) -> None:
+def test_fp32_must_come_near(images: list[bytes]) -> None:
     golden = make_golden(MeanColor(), images, PREPROCESS)
-    limit = TOLERANCE[precision] * spread(images)
+    limit = TOLERANCE["32"] * spread(images)
     for factor, ok in ((0.95, True), (1.05, False)):
-        engine = MeanColor(error=factor * limit, precision=precision)
-        found = verify_golden(engine, golden, PREPROCESS)
+        found = verify_golden(MeanColor(error=factor * limit), golden, PREPROCESS)
         assert found.ok is ok
-        assert found.tolerance == TOLERANCE[precision]
+        assert found.tolerance == TOLERANCE["32"]
     assert "mean color: logits within" in found.line()
+
+
+def test_an_engine_that_rounds_is_judged_by_its_answers(images: list[bytes]) -> None:
+    golden = make_golden(MeanColor(), images, PREPROCESS)
+    # Three times the distance that fp32 may have, and the same answers.
+    error = 3 * TOLERANCE["32"] * spread(images)
+    assert not verify_golden(MeanColor(error=error), golden, PREPROCESS).ok
+    rounded = MeanColor(error=error, precision="bf16")
+    calm = Readout(temperature=1000.0)
+    found = verify_golden(rounded, golden, PREPROCESS, calm)
+    assert found.ok
+    assert "clear answers are the same" in found.line()
+    # Logits that move by a third of what lies between images change the answers' probabilities.
+    moved = MeanColor(error=0.3 * spread(images), precision="bf16")
+    found = verify_golden(moved, golden, PREPROCESS, Readout(temperature=0.3 * spread(images)))
+    assert found.embedding_error < found.tolerance
+    assert not found.agreement.ok
+    assert not found.ok
+    # Embeddings that no search could use are refused whatever the answers.
+    far = MeanColor(error=1.1 * TOLERANCE["bf16"] * spread(images), precision="bf16")
+    assert not verify_golden(far, golden, PREPROCESS, Readout(temperature=1e6)).ok
 
 
 def test_one_golden_image_is_compared_by_its_own_size(images: list[bytes]) -> None:

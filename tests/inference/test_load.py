@@ -13,6 +13,7 @@ from shopsight.bundle.format import Golden
 from shopsight.bundle.read import read_bundle
 from shopsight.devices import computes_bf16
 from shopsight.errors import BundleError, ConfigError
+from shopsight.inference import pick_precision
 from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
 from shopsight.inference.load import load
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
@@ -55,6 +56,9 @@ def test_a_network_that_does_not_bear_bf16_runs_in_fp32(
 ) -> None:
     assert load(bundle_folder).engine.precision == "bf16"
     monkeypatch.setitem(TOLERANCE, "bf16", 1e-6)
+    # The verdict of a moment ago is kept.
+    assert load(bundle_folder).engine.precision == "bf16"
+    monkeypatch.setattr(pick_precision, "VERDICT_VERSION", 0)
     predictor = load(bundle_folder)
     assert predictor.engine.precision == "32"
     assert predictor.verify().ok

@@ -83,10 +83,27 @@ def test_softmax_rows_sum_to_1_and_keep_their_order(seed: int, temperature: floa
     assert (probabilities.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
-def test_a_validation_set_without_mistakes_stays_within_the_bounds() -> None:
-    logits = np.eye(4) * 5
-    assert 0.05 <= k.fit_temperature(logits, np.arange(4)) < 0.2
-    assert k.fit_temperature(-logits, np.arange(4)) == pytest.approx(20.0, rel=1e-2)
+def test_a_few_images_without_mistakes_do_not_make_sure() -> None:
+    # Their log loss alone is least at T = 0, where every confidence is 1.
+    few = k.fit_temperature(np.eye(4) * 5, np.arange(4))
+    assert 0.9 < few < 1.0
+    many = k.fit_temperature(np.tile(np.eye(4) * 5, (5000, 1)), np.tile(np.arange(4), 5000))
+    assert 0.05 <= many < few / 2
+    wrong = k.fit_temperature(np.tile(np.eye(4) * -5, (500, 1)), np.tile(np.arange(4), 500))
+    assert 5 < wrong <= 20
+
+
+def test_the_prior_counts_for_less_the_more_images_there_are() -> None:
+    # One mistake in four: the log loss alone is least where exp(2/T) / (exp(2/T) + 1) = 3/4.
+    logits, targets = np.tile([2.0, 0.0], (4, 1)), np.array([0, 0, 0, 1])
+    alone = 2 / np.log(3)
+    fitted = [
+        k.fit_temperature(np.tile(logits, (times, 1)), np.tile(targets, times))
+        for times in (1, 10, 100, 10_000)
+    ]
+    assert fitted == sorted(fitted)
+    assert 1 < fitted[0] < alone
+    assert fitted[-1] == pytest.approx(alone, rel=1e-3)
 
 
 def test_sigmoid_is_its_formula_and_divides_by_the_temperature() -> None:
@@ -96,10 +113,12 @@ def test_sigmoid_is_its_formula_and_divides_by_the_temperature() -> None:
 
 
 def test_a_single_image_with_several_labels_has_a_temperature() -> None:
-    # L(b) = ln(1 + e^2b) - 2b + ln(1 + e^-b) + b: right on the first label, wrong on the second.
+    # L(b) = ln(1 + e^2b) - 2b + ln(1 + e^-b) + b, over two labels: right on the first label, wrong
+    # on the second. The prior adds (ln T)^2 / (2 * .5^2).
     fitted = k.fit_temperature(np.array([[2.0, -1.0]]), np.array([[1, 1]]))
     grid = np.geomspace(0.05, 20, 4000)
     losses = np.logaddexp(0, 2 / grid) - 2 / grid + np.logaddexp(0, -1 / grid) + 1 / grid
+    losses = losses / 2 + 2 * np.log(grid) ** 2
     assert fitted == pytest.approx(grid[losses.argmin()], rel=0.002)
 
 

@@ -57,6 +57,8 @@ def test_the_ensemble_is_calibrated_in_the_precision_that_load_chooses(
 ) -> None:
     run = RunFolder(tiny_folds_run)
     bundle, precision = read_bundle(run.model), shopsight.load(run.path).engine.precision
-    assert prediction_precision(build_model(bundle), bundle.golden.images) == precision
+    golden_images = bundle.golden.images
+    found = prediction_precision(build_model(bundle), golden_images, run, bundle.info)
+    assert found == precision
     median = median_calibration(run.folds(), precision=precision)
     assert read_info(run.model).temperature == pytest.approx(median["temperature"])

@@ -19,8 +19,9 @@ from shopsight.catalog.catalog import METADATA_KEY, SPLITS, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file
+from shopsight.inference.agreement import DEFAULT_THRESHOLD
 from shopsight.inference.batches import batch_size_of, reads_pinned
-from shopsight.inference.predictor import DEFAULT_THRESHOLD, Predictor
+from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank

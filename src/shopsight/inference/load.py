@@ -11,7 +11,8 @@ from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import BundleError
 from shopsight.inference.engine import PrecisionChoice
 from shopsight.inference.golden import Verification, verify_golden
-from shopsight.inference.predictor import Predictor
+from shopsight.inference.predictor import Predictor, readout_of
+from shopsight.runs.discover import run_of
 
 if TYPE_CHECKING:
     from shopsight.inference.torch_engine import TorchEngine
@@ -33,8 +34,8 @@ def load(
         folder: A bundle or a run folder.
         device: Its name, see `shopsight.devices`.
         precision: "auto" is bf16, or on CUDA "tf32", where the machine multiplies in it and the
-            golden outputs stay within their tolerance, else 32: what the bundle was calibrated in,
-            if it was made on such a machine.
+            answers stay the same on the images that the run keeps for this, else 32: what the
+            bundle was calibrated in, if it was made on such a machine.
         verify: Run the golden files: in fp32, which finds every change, then in `precision`.
 
     Raises:
@@ -43,14 +44,22 @@ def load(
     """
     bundle = read_bundle(bundle_folder(folder))
     # Only here is torch needed: reading and checking a bundle does without.
-    from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
+    from shopsight.inference.pick_precision import fastest_faithful
+    from shopsight.inference.torch_engine import TorchEngine
     from shopsight.models.build import build_model
 
     engine = TorchEngine(build_model(bundle), device=device, precision="32")
     if verify:
         _check(bundle, engine)
     if precision == "auto":
-        engine = fastest_faithful(engine, bundle.golden, bundle.info.preprocess)
+        run = run_of(bundle.folder)
+        engine = fastest_faithful(
+            engine,
+            bundle.golden,
+            bundle.info.preprocess,
+            readout_of(bundle.info),
+            images_file=None if run is None else run.find_precision_images(),
+        )
     elif precision != "32":
         engine = engine.at(precision)
         if verify:
@@ -59,7 +68,8 @@ def load(
 
 
 def _check(bundle: Bundle, engine: TorchEngine) -> None:
-    found = verify_golden(engine, bundle.golden, bundle.info.preprocess)
+    info = bundle.info
+    found = verify_golden(engine, bundle.golden, info.preprocess, readout_of(info))
     if found.ok:
         return
     here = library_versions()

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
-from scipy.special import expit, softmax
 
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError, ImageError
+from shopsight.inference.agreement import DEFAULT_THRESHOLD, Readout
 from shopsight.inference.batches import batch_size_of, run_batches
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
@@ -23,7 +23,6 @@ from shopsight.preprocess import Preprocess
 from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]
-DEFAULT_THRESHOLD = 0.5
 BATCH_IMAGES = 32
 
 
@@ -72,6 +71,16 @@ class _Outcome:
     logits: Float32[np.ndarray, "c"]
 
 
+def readout_of(info: BundleInfo) -> Readout:
+    """How the logits of a bundle are read."""
+    return Readout.of(
+        info.labels,
+        temperature=info.temperature,
+        multilabel=info.multilabel,
+        thresholds=info.thresholds,
+    )
+
+
 class Predictor:
     """A bundle, run by an engine. See `shopsight.load`.
 
@@ -101,6 +110,11 @@ class Predictor:
         """Logits are divided by it before they become probabilities."""
         return self.info.temperature
 
+    @property
+    def readout(self) -> Readout:
+        """How logits become labels with probabilities."""
+        return readout_of(self.info)
+
     def predict_batch(self, images: Images) -> Outputs:
         """Embeddings and logits of prepared images."""
         (outputs,) = self.predict_batches([images])
@@ -115,12 +129,7 @@ class Predictor:
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid of a multilabel model."""
-        calibrated = np.asarray(logits, np.float64) / self.info.temperature
-        # Not by shopsight.metrics, whose scipy.optimize takes longer to import than all of this.
-        probabilities: Float64[np.ndarray, "b c"] = (
-            expit(calibrated) if self.info.multilabel else softmax(calibrated, axis=1)
-        )
-        return probabilities
+        return self.readout.probabilities(logits)
 
     def predict(
         self,
@@ -187,7 +196,7 @@ class Predictor:
         """
         if self._golden is None:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
-        return verify_golden(self.engine, self._golden, self.preprocess)
+        return verify_golden(self.engine, self._golden, self.preprocess, self.readout)
 
     def _outcomes(
         self, images: ImageInputs, wanted: int | None, on_error: OnError, threads: int | None

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from shopsight.bundle.format import Golden
 from shopsight.devices import (
     computes_bf16,
     computes_tf32,
@@ -23,10 +22,7 @@ from shopsight.devices import (
 from shopsight.errors import ConfigError
 from shopsight.inference.engine import EnginePrecision, Images, Outputs, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
-from shopsight.inference.golden import verify_golden
 from shopsight.models.product_model import ProductModel
-from shopsight.preprocess import Preprocess
-from shopsight.progress import notify
 from shopsight.runtime import fp32_products
 
 CUDA_BATCH_IMAGES = 256
@@ -46,7 +42,7 @@ class TorchEngine:
         model: The network.
         device: Its name, see `shopsight.devices`.
         precision: "auto" is bf16 where the machine multiplies in it, else 32; which one a bundle
-            bears, `fastest_faithful` finds out.
+            bears, `shopsight.inference.pick_precision` finds out.
 
     Attributes:
         device: Where the network is.
@@ -214,33 +210,3 @@ def _begin_copy_to_host(tensor: Tensor) -> Tensor:
 def reference_engine(model: ProductModel) -> TorchEngine:
     """An engine for golden outputs: a copy of the network in fp32 on the CPU."""
     return TorchEngine(copy.deepcopy(model).float(), device="cpu", precision="32")
-
-
-def fastest_faithful(exact: TorchEngine, golden: Golden, preprocess: Preprocess) -> TorchEngine:
-    """Find the engine that `shopsight.load` uses for a network on this machine.
-
-    Whatever is fitted for predictions (temperature, thresholds) or scored must come from it too.
-
-    Args:
-        exact: The network in fp32.
-        golden: The network's golden outputs.
-        preprocess: How an image becomes the network's input.
-
-    Returns:
-        The first of bf16 and TF32, as far as the machine multiplies in them, that keeps the golden
-        outputs within its tolerance; else `exact`.
-    """
-    device = exact.device
-    candidates: list[EnginePrecision] = []
-    if computes_bf16(device):
-        candidates.append("bf16")
-    if computes_tf32(device):
-        candidates.append("tf32")
-    for precision in candidates:
-        fast = exact.at(precision)
-        found = verify_golden(fast, golden, preprocess)
-        if found.ok:
-            return fast
-        # Such rounding ruins some networks.
-        notify(f"{found.line()}: not computing in {precision}")
-    return exact

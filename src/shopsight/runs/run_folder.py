@@ -7,6 +7,7 @@
     metrics.csv              one row per epoch
     checkpoints/             weights and training state
     features/                embeddings by a fine-tuned network, see shopsight.inference.features
+    precision_images.npz     validation images to find a precision by
     predictions/PART.parquet what the model predicted for each image of a part
     metrics.json             the scores of each part
     report.html              the same, to read
@@ -127,6 +128,16 @@ class RunFolder:
     def tracking_file(self) -> Path:
         """MLflow's database, where the recipe names no other."""
         return self.path / "mlflow.db"
+
+    @property
+    def precision_images_file(self) -> Path:
+        """Images to find a precision by, see `shopsight.inference.precision_images`."""
+        return self.path / "precision_images.npz"
+
+    def find_precision_images(self) -> Path | None:
+        """`precision_images_file` of this run, else of the first of its folds that has one."""
+        files = (run.precision_images_file for run in self.trainings())
+        return next((file for file in files if file.is_file()), None)
 
     @property
     def predictions(self) -> Path:

@@ -13,6 +13,7 @@ from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.images.decode import read_bytes
+from shopsight.inference.agreement import Readout
 from shopsight.inference.golden import make_golden
 from shopsight.inference.torch_engine import reference_engine
 from shopsight.metrics.calibration import fit_temperature, sigmoid
@@ -49,25 +50,36 @@ class Calibration:
     thresholds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float | int] = field(default_factory=dict)
 
+    def readout(self, catalog: Catalog) -> Readout:
+        """How the logits of a network of this catalog's labels are read."""
+        return Readout.of(
+            catalog.labels,
+            temperature=self.temperature,
+            multilabel=catalog.multilabel,
+            thresholds=self.thresholds,
+        )
 
-def calibrate(logits: Float32[np.ndarray, "v c"], catalog: Catalog) -> Calibration:
+
+def calibrate(
+    logits: Float32[np.ndarray, "v c"], images: Catalog, labels: Sequence[str]
+) -> Calibration:
     """Fit temperature and thresholds on the validation images.
 
     Args:
-        logits: of the validation images, in their order, as prediction computes them.
-        catalog: with the column `split`.
+        logits: of these images, in their order, as prediction computes them.
+        images: validation images; there may be none.
+        labels: the classes, in the order of the logits.
     """
-    val = catalog.rows_of("val")
-    if not len(val):
+    if not len(images):
         return Calibration()
-    targets = catalog.take(val).targets(catalog.labels)
+    targets = images.targets(labels)
     temperature = fit_temperature(logits, targets)
     if targets.ndim == 1:
         score = accuracy(logits.argmax(1), targets)
-        return Calibration(temperature, metrics={"val_images": len(val), "val_accuracy": score})
+        return Calibration(temperature, metrics={"val_images": len(images), "val_accuracy": score})
     best = best_thresholds(targets, sigmoid(logits, temperature=temperature))
-    thresholds = dict(zip(catalog.labels, best.tolist(), strict=True))
-    return Calibration(temperature, thresholds, {"val_images": len(val)})
+    thresholds = dict(zip(labels, best.tolist(), strict=True))
+    return Calibration(temperature, thresholds, {"val_images": len(images)})
 
 
 def build_bundle(

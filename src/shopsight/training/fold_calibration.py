@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from shopsight import progress
+from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import read_info
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import make_golden
 from shopsight.inference.load import load
-from shopsight.inference.predictor import Predictor
-from shopsight.inference.torch_engine import TorchEngine, fastest_faithful, reference_engine
+from shopsight.inference.pick_precision import fastest_faithful
+from shopsight.inference.predictor import Predictor, readout_of
+from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.loading.cache import open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.models.product_model import ProductModel
@@ -48,11 +50,26 @@ def median_calibration(folds: Sequence[RunFolder], *, precision: EnginePrecision
     }
 
 
-def prediction_precision(model: ProductModel, golden_images: Sequence[bytes]) -> EnginePrecision:
-    """The precision that `shopsight.load` will choose for a network on this machine."""
+def prediction_precision(
+    model: ProductModel, golden_images: Sequence[bytes], run: RunFolder, info: BundleInfo
+) -> EnginePrecision:
+    """The precision that `shopsight.load` will choose for a K-fold run's network on this machine.
+
+    Args:
+        model: the network.
+        golden_images: of its bundle.
+        run: the run of K folds, whose images judge it.
+        info: of the bundle of one of its members.
+    """
     golden = make_golden(reference_engine(model), golden_images, model.preprocess)
     exact = TorchEngine(model, precision="32")
-    return fastest_faithful(exact, golden, model.preprocess).precision
+    return fastest_faithful(
+        exact,
+        golden,
+        model.preprocess,
+        readout_of(info),
+        images_file=run.find_precision_images(),
+    ).precision
 
 
 def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
@@ -73,4 +90,5 @@ def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
     batches = OrderedBatches(source, catalog.rows_of("val"), batch_size=BATCH_IMAGES)
     logits = predictor.predict_batches(batch.images.numpy() for batch in batches)
     none = np.empty((0, len(info.labels)), np.float32)
-    return calibrate(np.concatenate([none, *(some for _, some in logits)]), catalog)
+    val = catalog.take(catalog.rows_of("val"))
+    return calibrate(np.concatenate([none, *(some for _, some in logits)]), val, info.labels)

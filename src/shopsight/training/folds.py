@@ -108,7 +108,9 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
             "members": len(bundles),
             "embedding_dim": first.embedding_dim * len(bundles),
         }
-        | median_calibration(folds, precision=prediction_precision(model, golden_images))
+        | median_calibration(
+            folds, precision=prediction_precision(model, golden_images, run, first)
+        )
     )
     save_bundle(
         run.model,

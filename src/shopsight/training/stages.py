@@ -17,13 +17,22 @@ from shopsight.bundle.format import Golden
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.files import atomic_file, cache_folder, sha256_file
+from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (
     FeatureStore,
     create_feature_folder,
     extract_features,
     stored_logits,
 )
-from shopsight.inference.torch_engine import TorchEngine, fastest_faithful
+from shopsight.inference.pick_precision import (
+    FIRST_IMAGES,
+    fast_precisions,
+    fastest_embedding,
+    fastest_faithful,
+    logits_of,
+)
+from shopsight.inference.precision_images import choose_rows, write_precision_images
+from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
@@ -136,7 +145,7 @@ class Training:
         engine = TorchEngine(model, device=str(self.device), precision="32")
         if self.recipe.training.precision != "32":
             golden = golden_outputs(model, self.catalog)
-            engine = fastest_faithful(engine, golden, model.preprocess)
+            engine = fastest_embedding(engine, golden, model.preprocess)
         store = self._feature_store(model, backbone, engine=engine.name)
         rows = np.concatenate([train, val])
         features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
@@ -338,6 +347,7 @@ class Training:
         golden = golden_outputs(model, self.catalog)
         # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
         logits = self._val_logits(model, backbone, golden, shared=not finetuned)
+        val = self.catalog.take(self.catalog.rows_of("val"))
         build_bundle(
             self.run,
             model.to("cpu"),
@@ -346,7 +356,7 @@ class Training:
             recipe=self.recipe,
             catalog=self.catalog,
             golden=golden,
-            calibration=calibrate(logits, self.catalog),
+            calibration=calibrate(logits, val, self.catalog.labels),
         )
         self.run.update_state(stage="bundled")
         self.run.add_seconds("bundle", clock)
@@ -367,4 +377,14 @@ class Training:
         Its device too: that of the training may be another, by `hardware.accelerator`.
         """
         exact = TorchEngine(model, precision="32")
-        return fastest_faithful(exact, golden, model.preprocess)
+        rows = choose_rows(self.catalog.rows_of("val"), seed=self.recipe.seed)
+        images_file, readout = None, Readout(multilabel=self.catalog.multilabel)
+        if len(rows):
+            images_file = self.run.precision_images_file
+            images = write_precision_images(images_file, self.source, rows)
+            if fast_precisions(exact.device):
+                # Answers are compared at about the temperature at which they will be given.
+                first = self.catalog.take(rows[:FIRST_IMAGES])
+                logits = logits_of(exact, images[:FIRST_IMAGES])
+                readout = calibrate(logits, first, self.catalog.labels).readout(self.catalog)
+        return fastest_faithful(exact, golden, model.preprocess, readout, images_file=images_file)
