@@ -45,7 +45,7 @@ RENAMED = {
 READ_FROM_USERS = {
     ("config/overrides.py", "colour"),
     ("catalog/column_names.py", "picture"),
-    ("catalog/image_columns.py", "pictures"),
+    ("catalog/image_roots.py", "pictures"),
 }
 
 

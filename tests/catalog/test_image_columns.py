@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
@@ -40,7 +41,8 @@ def note(catalog: Catalog, what: str) -> str:
         ("image", "image_2"),
         ("main_image", "other_image"),
         ("image_link", "additional_image_link"),
-        ("Image Src", "Variant Image Src"),
+        ("Image Src", "Variant Image"),
+        ("shot", "mask"),
         ("photo1", "photo2"),
         ("foto 1", "foto 02"),
         ("cover", "rear"),
@@ -174,7 +176,7 @@ def test_bare_names_are_no_evidence(tmp_path: Path) -> None:
         table_catalog(table, ReadOptions(images_root=tmp_path / "pics"))
     assert "3 of 4 sampled names have a file in" in caught.value.details[0]
     assert caught.value.fix is not None
-    assert "a folder named 'images'" in caught.value.fix
+    assert "that it has in the table: 'images'" in caught.value.fix
 
 
 def test_ids_that_lost_their_zeros(tmp_path: Path) -> None:
@@ -183,3 +185,15 @@ def test_ids_that_lost_their_zeros(tmp_path: Path) -> None:
     catalog = table_catalog(table)
     assert catalog.table["image"].to_list() == names(4, "0000{i}.jpg")
     assert "4 rows, e.g. 0 is 00000.jpg" in note(catalog, "leading zeros")
+
+
+def test_columns_that_hold_something_else(tmp_path: Path) -> None:
+    table = shop(tmp_path, "image,label", ["<p>A hat.</p>,hat", "<p>A bag.</p>,bag"])
+    with pytest.raises(CatalogError, match="no row names an image") as caught:
+        table_catalog(table)
+    assert caught.value.details[0] == "column 'image': such as '<p>A hat.</p>'"
+    inside = pl.DataFrame({"image": [{"bytes": b"x", "path": "0.jpg"}] * 2, "label": LABELS})
+    inside.write_parquet(tmp_path / "inside.parquet")
+    with pytest.raises(CatalogError, match="no row names an image") as caught:
+        table_catalog(str(tmp_path / "inside.parquet"))
+    assert "it holds the images themselves" in caught.value.details[0]

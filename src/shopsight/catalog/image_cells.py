@@ -20,8 +20,11 @@ from shopsight.catalog.cell_text import as_text
 from shopsight.images.kinds import has_image_suffix
 from shopsight.paths import is_url
 
-# The longest path of Linux; a longer text is a description, or an image written as text.
+# The longest path of Linux, and the longest name of a file, in bytes. What is longer is a text,
+# or an image written as one.
 MAX_LENGTH = 4096
+MAX_NAME_LENGTH = 255
+MIN_LONG = 60
 # What stands for nothing, unless a file is named so.
 NOTHING = frozenset(
     {"", "-", "--", "?", "nan", "null", "none", "nil", "na", "n/a", "#n/a", "<na>", "undefined"}
@@ -62,7 +65,7 @@ def read_image_cells(column: pl.Series) -> ImageNames:
     num_several, example = 0, ""
     for cell in cells:
         found = cell or "" if isinstance(cell, str | None) else [one for one in cell if one]
-        if isinstance(found, str) and _ORDINARY.fullmatch(found):
+        if isinstance(found, str) and len(found) < MIN_LONG and _ORDINARY.fullmatch(found):
             names.append(found)
             continue
         several = _several(found) if isinstance(found, str) else found
@@ -80,7 +83,7 @@ def read_name(text: str) -> str:
     ('a b.jpg', 'C:/My photos/1.jpg')
     """
     name = _bare(text)
-    if _TAG.search(name) or _CONTROL.search(name) or len(name) > MAX_LENGTH:
+    if _TAG.search(name) or _CONTROL.search(name) or _is_too_long(name):
         return ""
     lower = name[:5].lower()
     if lower == "data:":
@@ -92,9 +95,21 @@ def read_name(text: str) -> str:
     return "" if name in {".", ".."} else name
 
 
+def names_a_file(name: str) -> bool:
+    """Whether a path or address ends like that of an image, before a query."""
+    return has_image_suffix(re.split(r"[?#]", name, maxsplit=1)[0])
+
+
 def stands_for_nothing(name: str) -> bool:
     """Whether a text that leads to no file is a way to write that there is none."""
     return name.lower() in NOTHING
+
+
+def _is_too_long(name: str) -> bool:
+    if len(name) < MIN_LONG or is_url(name):
+        return False
+    parts = name.replace("\\", "/").split("/")
+    return len(name) > MAX_LENGTH or any(len(part.encode()) > MAX_NAME_LENGTH for part in parts)
 
 
 def _bare(text: str) -> str:

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from shopsight.catalog.column_names import IMAGE_NAMES, canonical, ranked
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.find_files import find_files
-from shopsight.catalog.image_cells import read_image_cells, stands_for_nothing
-from shopsight.catalog.name_spellings import LOOSE_WAYS, plain, stem_of
+from shopsight.catalog.image_cells import names_a_file, read_image_cells, stands_for_nothing
+from shopsight.catalog.image_roots import MAX_FOLDERS, Roots
+from shopsight.catalog.name_spellings import LOOSE_WAYS
 from shopsight.errors import CatalogError
-from shopsight.images.kinds import has_image_suffix
-from shopsight.paths import is_url, join, parent_of
+from shopsight.paths import is_url
 from shopsight.text import command_line, counted, listed
 
 SAMPLED_ROWS = 50
-MAX_FOLDERS = 20_000
-"""Near folders that are looked into when a table does not say where its images are."""
-
-# Folders beside a table that go before others with files of the same names.
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "jpg")
 # A column of another name must match this fraction of files to be chosen as the image column.
 CLEAR_FRACTION = 0.5
-_LONGEST_NAME = 1000
 # Numbers of rows and names of products are in columns of these names as well.
 VAGUE_NAMES = frozenset({"id", "name"})
 MAIN_WORDS = frozenset({"main", "primary", "first", "cover", "hero", "default", "featured", "base"})
+SECOND_WORDS = frozenset(
+    {
+        *("additional", "other", "extra", "alt", "alternate", "alternative", "secondary", "second"),
+        *("variant", "swatch", "gallery", "hover", "thumb", "thumbnail", "small", "mini", "icon"),
+        *("mask", "masks", "depth", "segmentation", "overlay"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,10 @@ def choose_image_columns(
     named = tuple(dict.fromkeys(named))
     columns = named or _candidates(table)
     samples = {column: sample for column in columns if (sample := _sample(table[column]))}
-    roots = _Roots(folders, path, images_root, samples)
+    roots = Roots(folders, path, images_root, samples)
     scores = _scores(folders, samples, roots)
     if named:
-        root = _best_root(scores, roots, path, columns)
+        root = _best_root(scores, roots, table, path, columns)
         return ImageColumns(named, root)
     best = {
         column: max(these, key=lambda score: score.fraction)
@@ -118,98 +117,7 @@ def choose_image_columns(
         if (these := [score for score in scores if score.column == column])
     }
     chosen, others = _choose(best, scores, roots, table, path)
-    return ImageColumns((chosen,), _best_root(scores, roots, path, [chosen]), others)
-
-
-def names_of_files(names: Collection[str], path: str, images_root: str | None) -> set[str]:
-    """Those of the names that lead to files from a table, before its columns are known.
-
-    Args:
-        names: cells, or pieces of lines.
-        path: the table.
-        images_root: the folder of the images, if the user named it.
-    """
-    folders = Folders()
-    usable = [name for name in names if name and len(name) <= _LONGEST_NAME and "\n" not in name]
-    roots = _Roots(folders, path, images_root, {"": usable})
-    for some in (roots.near, roots.far):
-        places = some()
-        found = {name for name in usable if any(_is_file(folders, root, name) for root in places)}
-        if found:
-            return found
-    return set()
-
-
-def _is_file(folders: Folders, root: str, name: str) -> bool:
-    if is_url(name) or (is_url(root) and not root.startswith("file:")):
-        return _names_a_file(name)
-    match = folders.find(root, name)
-    return bool(match.files) and LOOSE_WAYS.isdisjoint(match.ways)
-
-
-class _Roots:
-    """The folders in which the images of a table may lie, the likeliest first."""
-
-    def __init__(
-        self, folders: Folders, path: str, named: str | None, samples: dict[str, list[str]]
-    ) -> None:
-        self.folders = folders
-        self.table = path
-        self.is_named = named is not None
-        self.home = parent_of(path) if named is None else _named_root(named, parent_of(path))
-        self.samples = samples
-        self.found_far: list[str] = []
-
-    def near(self) -> list[str]:
-        """The named root; else the table's folder, and those in it with the name of images."""
-        if self.is_named:
-            return [self.home]
-        if is_url(self.home):
-            return [self.home, f"{self.home}/images"]
-        inside = {plain(name): name for name in sorted(self.folders.listing(self.home).folders)}
-        likely = (plain(stem_of(Path(self.table).name)), *IMAGE_FOLDERS)
-        return [self.home, *(join(self.home, inside[name]) for name in likely if name in inside)]
-
-    def far(self) -> list[str]:
-        """Folders below the table's that hold files of the sampled names; those around it."""
-        if self.is_named or is_url(self.home):
-            return []
-        bases = {
-            plain(part)
-            for sample in self.samples.values()
-            for name in sample
-            for base in [name.replace("\\", "/").rpartition("/")[2]]
-            for part in (base, stem_of(base))
-        }
-        hits: Counter[str] = Counter()
-        for folder in self.folders.walk(self.home, most=MAX_FOLDERS):
-            files = self.folders.listing(join(self.home, folder)).files
-            count = sum(plain(stem_of(file)) in bases for file in files)
-            # Names that begin with folders are relative to a folder further up.
-            for above in _with_parents(folder) if count else ():
-                hits[above] += count
-        known = set(self.near())
-        below = [join(self.home, name).rstrip("/") for name, _ in hits.most_common(SAMPLED_ROWS)]
-        self.found_far = [root for root in below if root not in known]
-        around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
-        return list(dict.fromkeys([*self.found_far, *around]))
-
-
-def _named_root(named: str, home: str) -> str:
-    if is_url(named):
-        return named.rstrip("/")
-    if Path(named).is_dir():
-        return Path(named).as_posix()
-    beside = join(home, named).rstrip("/")
-    if is_url(home) or Path(beside).is_dir():
-        return beside
-    raise CatalogError("no such folder of images", where=named, fix="--images-root DIR")
-
-
-def _with_parents(folder: str) -> list[str]:
-    """`"a/b/"` -> `["a/b/", "a/"]`; the root itself is near."""
-    parts = folder.rstrip("/").split("/") if folder else []
-    return ["/".join(parts[:end]) + "/" for end in range(len(parts), 0, -1)]
+    return ImageColumns((chosen,), _best_root(scores, roots, table, path, [chosen]), others)
 
 
 def _candidates(table: pl.DataFrame) -> tuple[str, ...]:
@@ -236,7 +144,7 @@ def _sample(column: pl.Series) -> list[str]:
     return [name for name in names if not stands_for_nothing(name)]
 
 
-def _scores(folders: Folders, samples: dict[str, list[str]], roots: _Roots) -> list[_Score]:
+def _scores(folders: Folders, samples: dict[str, list[str]], roots: Roots) -> list[_Score]:
     """How well each column names files in each folder; the likelier folders may be enough."""
     scores: list[_Score] = []
     for some in (roots.near, roots.far):
@@ -259,7 +167,7 @@ def _is_found_directly(folders: Folders, root: str, sample: Sequence[str]) -> li
     return [(bool(match.files), match.ways) for match in matches]
 
 
-def _is_found_by_ends(folders: Folders, roots: _Roots, sample: Sequence[str]) -> list[_Found]:
+def _is_found_by_ends(folders: Folders, roots: Roots, sample: Sequence[str]) -> list[_Found]:
     found = find_files(
         sample,
         roots.home,
@@ -275,7 +183,7 @@ def _is_found_by_ends(folders: Folders, roots: _Roots, sample: Sequence[str]) ->
 
 def _score(column: str, root: str, sample: Sequence[str], found: Sequence[_Found]) -> _Score:
     is_known = canonical(column) in IMAGE_NAMES
-    num_files = sum(_names_a_file(name) for name in sample)
+    num_files = sum(names_a_file(name) for name in sample)
     names_files = num_files >= CLEAR_FRACTION * len(sample)
     # Prices lead to files by their digits, and pages of products are addresses too.
     count = sum(
@@ -287,11 +195,13 @@ def _score(column: str, root: str, sample: Sequence[str], found: Sequence[_Found
     return _Score(column, root, count / len(sample), names_files, is_local)
 
 
-def _names_a_file(name: str) -> bool:
-    return has_image_suffix(re.split(r"[?#]", name, maxsplit=1)[0])
-
-
-def _best_root(scores: Sequence[_Score], roots: _Roots, path: str, columns: Sequence[str]) -> str:
+def _best_root(
+    scores: Sequence[_Score],
+    roots: Roots,
+    table: pl.DataFrame,
+    path: str,
+    columns: Sequence[str],
+) -> str:
     """The folder with most of the columns' files; of equal ones the nearest."""
     by_root: dict[str, dict[str, float]] = {}
     for score in scores:
@@ -301,7 +211,7 @@ def _best_root(scores: Sequence[_Score], roots: _Roots, path: str, columns: Sequ
     sums = {root: sum(fractions.values()) for root, fractions in by_root.items()}
     best = max(sums.values(), default=0.0)
     if best == 0.0:
-        raise _nothing_found(scores, roots, path, columns)
+        raise _nothing_found(scores, roots, table, path, columns)
     equal = [root for root, value in sums.items() if value == best]
     rivals = [root for root in equal if root in roots.found_far]
     if equal[0] in rivals and len(rivals) > 1:
@@ -317,7 +227,7 @@ def _best_root(scores: Sequence[_Score], roots: _Roots, path: str, columns: Sequ
 def _choose(
     best: dict[str, _Score],
     scores: Sequence[_Score],
-    roots: _Roots,
+    roots: Roots,
     table: pl.DataFrame,
     path: str,
 ) -> tuple[str, tuple[str, ...]]:
@@ -344,7 +254,7 @@ def _choose(
         if score.fraction > 0.0 and canonical(column) in IMAGE_NAMES
     ]
     if not partly:
-        raise _nothing_found(scores, roots, path, table.columns)
+        raise _nothing_found(scores, roots, table, path, table.columns)
     return max(partly, key=lambda column: best[column].fraction), ()
 
 
@@ -356,6 +266,9 @@ def _main_of(columns: Sequence[str]) -> str | None:
     main = [column for column in columns if words[column] & MAIN_WORDS]
     if len(main) == 1:
         return main[0]
+    first = [column for column in columns if not words[column] & SECOND_WORDS]
+    if len(first) == 1:
+        return first[0]
     # `image_link` beside `additional_image_link`, `photo` beside `photo_2`.
     inner = [
         column for column in columns if all(words[column] <= other for other in words.values())
@@ -381,16 +294,15 @@ def _several_columns(columns: Sequence[str], path: str) -> CatalogError:
 
 
 def _nothing_found(
-    scores: Sequence[_Score], roots: _Roots, path: str, columns: Sequence[str]
+    scores: Sequence[_Score],
+    roots: Roots,
+    table: pl.DataFrame,
+    path: str,
+    columns: Sequence[str],
 ) -> CatalogError:
     empty = [column for column in columns if column not in roots.samples]
     if empty and (len(empty) == len(columns) or canonical(empty[0]) in IMAGE_NAMES):
-        return CatalogError(
-            "no row names an image",
-            where=path,
-            details=[f"column {empty[0]!r} is empty", f"columns: {listed(columns)}"],
-            fix="--image COLUMN",
-        )
+        return _no_names(table[empty[0]], path, table.columns)
     first = scores[0].column if scores else ""
     sample = roots.samples.get(first, [])
     example = f", e.g. {sample[:1]} from column {first!r}" if first else ""
@@ -409,10 +321,26 @@ def _nothing_found(
             "folder of the same name: the bare name is not enough",
         )
         folder = next(head for head, slash, _ in bare if slash).rpartition("/")[2]
-        fix += f"\nthe images in a folder named {folder!r}, as in the table, are found"
+        fix += f"\nor give the folder the name that it has in the table: {folder!r}"
     return CatalogError(
         f"no column names existing image files{example}",
         where=path,
         details=[*details, f"columns: {listed(columns)}"],
+        fix=fix,
+    )
+
+
+def _no_names(column: pl.Series, path: str, columns: Sequence[str]) -> CatalogError:
+    """The error for a column of images that holds something else."""
+    cells = column.drop_nulls()
+    shown = f"such as {str(cells[0])[:60]!r}" if len(cells) else "it is empty"
+    fix = "--image COLUMN names the column of their names"
+    if column.dtype == pl.Binary or isinstance(column.dtype, pl.Struct):
+        shown = "it holds the images themselves, which are not read from a table"
+        fix = f"{fix}\nor save each image as a file, and its name in the table"
+    return CatalogError(
+        "no row names an image",
+        where=path,
+        details=[f"column {column.name!r}: {shown}", f"columns: {listed(columns)}"],
         fix=fix,
     )

@@ -13,7 +13,8 @@ from jaxtyping import Int64
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.find_files import FoundFiles, find_files
 from shopsight.catalog.image_cells import ImageNames, read_image_cells, stands_for_nothing
-from shopsight.catalog.image_columns import MAX_FOLDERS, ImageColumns, choose_image_columns
+from shopsight.catalog.image_columns import ImageColumns, choose_image_columns
+from shopsight.catalog.image_roots import MAX_FOLDERS
 from shopsight.errors import CatalogError
 from shopsight.images.kinds import has_image_suffix, suffix_of
 from shopsight.paths import is_full, is_url, join

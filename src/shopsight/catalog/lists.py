@@ -16,7 +16,7 @@ import polars as pl
 from shopsight.catalog.column_names import IMAGE_NAMES, LABEL_NAMES, canonical, ranked
 from shopsight.catalog.columns import Choice
 from shopsight.catalog.delimited import Delimited, lay_out, to_frame
-from shopsight.catalog.image_columns import names_of_files
+from shopsight.catalog.image_roots import names_of_files
 from shopsight.catalog.row_check import Record, Row, RowCheck, named_frame
 from shopsight.catalog.split_names import split_of
 from shopsight.catalog.table_names import may_be_list
