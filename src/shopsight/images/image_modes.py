@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Num
 from PIL import Image
 
 from shopsight.images import levels, png
@@ -125,14 +125,22 @@ def _keyed_rgb_of_16_bits(
     data: bytes, key: tuple[int, int, int]
 ) -> tuple[Image.Image, Image.Image]:
     """Read a PNG whose transparent color has 16 bits, of which Pillow keeps 8."""
-    import cv2  # Imported late, so that decoding images does not wait for it.
-
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = stored_values(data)
     if decoded is None:
         raise ValueError("the PNG's pixels cannot be decoded")
     values = decoded[:, :, 2::-1]
     opaque = (values != np.array(key)).any(axis=2)
     return Image.fromarray(levels.from_bits(values, 16)), _mask(opaque)
+
+
+def stored_values(data: bytes) -> Num[np.ndarray, "..."] | None:
+    """Decode by OpenCV, which keeps every type; channels are in the order BGR. None on failure."""
+    import cv2  # Imported late, so that decoding images does not wait for it.
+
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def _mask(opaque: Bool[np.ndarray, "h w"]) -> Image.Image:

@@ -20,7 +20,7 @@ from PIL import Image
 from shopsight.errors import ImageError
 from shopsight.images import levels, png
 from shopsight.images.declared_size import is_cut_off
-from shopsight.images.image_modes import Opened, to_srgb
+from shopsight.images.image_modes import Opened, stored_values, to_srgb
 from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
 from shopsight.images.orientation import orientation_of, upright
 from shopsight.images.pixel_limit import check_pixels
@@ -157,10 +157,8 @@ def _exif_of_text(text: str | None) -> bytes | None:
 
 def _wide_tiff(data: bytes, tiff: TiffDirectory, where: str | None) -> Image.Image:
     """Read a TIFF of a layout that OpenCV knows and Pillow does not."""
-    import cv2
-
     check_pixels(*tiff.size, where)
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = stored_values(data)
     if values is None:
         raise _unsupported_layout(tiff, where)
     values = values[:, :, ::-1] if values.ndim == 3 else values
