@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shopsight.catalog import split_names
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.scan import Scan
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
+from shopsight.read_options import ReadOptions
+from tests.helpers import touch
 
 
 def scan_of(layout: str) -> Scan:
@@ -118,6 +124,11 @@ def test_validation_images(val: str) -> None:
         # A part in pieces, and a lone part.
         ("train-00/hat:2 train-00/shoe:4 train-01/hat:2", {"hat": 4, "shoe": 4}),
         ("train/hat:4 train/shoe:4", {"hat": 4, "shoe": 4}),
+        # Tiny ImageNet.
+        (
+            "train/hat/images:4 train/shoe/images:4 val/images:2 test/images:1",
+            {"hat": 4, "shoe": 4, None: 3},
+        ),
         # Parts in parts, in classes, and with the class in their names.
         (
             "training/train/hat:4 training/train/shoe:4 training/val/hat:1 test/hat:2 test/shoe:2",
@@ -143,7 +154,7 @@ def test_splits(layout: str, wanted: dict[Any, int]) -> None:
     "name",
     [
         "training-shoes", "testimonials", "validated", "Devices", "trains", "devil", "test-tubes",
-        "evaluated", "predators", "trainers", "contest", "datasets", "predata", "entrain",
+        "evaluated", "predators", "trainers", "contest", "predata", "entrain",
     ],
 )  # fmt: skip
 def test_classes_that_only_begin_or_end_like_splits(name: str) -> None:
@@ -166,6 +177,11 @@ def test_classes_that_only_begin_or_end_like_splits(name: str) -> None:
         ("hat:4 :2", {"hat": 4, None: 2}),
         ("images:4", {4: 4}),
         ("2024-05:4", {4: 4}),
+        ("images_001/images:2 images_002/images:2", {4: 4}),
+        ("data1/hat:4 data2/hat:2 data2/shoe:3", {"hat": 6, "shoe": 3}),
+        ("images/hat:4 images/shoe:3 predict:2", {"hat": 4, "shoe": 3, None: 2}),
+        # Office-31: the same classes from several sources.
+        ("web/images/hat:12 web/images/shoe:11 dslr/images/hat:10", {"hat": 22, "shoe": 11}),
         (":4", {4: 4}),
         # A part of a split beside classes that hold images too: no class.
         ("train:2 plane:4 car:3", {"plane": 4, "car": 3, None: 2}),
@@ -300,6 +316,11 @@ def test_equal_inner_names_are_said(count: int, labels: tuple[str, ...]) -> None
         ("a/train/x:3 a/test/x:1 a/masks/x:1 b/train/x:2 b/test/x:3", "masks/ is neither", "masks",
          ("a", "b")),
         ("data/train/a:3 data/val/b:2 extra:4", "extra/ is neither", "extra", ("a", "b")),
+        # Masks and the like beside the images.
+        ("images/hat:4 images/shoe:5 masks/hat:4", "images/ says nothing of a class", "masks",
+         ("hat", "shoe")),
+        ("train/hat:4 test/shoe:3 train_masks/hat:4", "train_masks/ is neither", "train_masks",
+         ("hat", "shoe")),
     ],
 )  # fmt: skip
 def test_two_readings_are_asked_about(
@@ -315,6 +336,18 @@ def test_two_readings_are_asked_about(
     assert skipped in every.labels or "/" in layout.split(maxsplit=1)[0].rpartition("/")[0]
 
 
+def test_a_name_that_is_elsewhere_too_is_skipped_by_its_path(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        touch(tmp_path, f"xray/{part}/a/1.jpg", f"xray/{part}/b/2.jpg", f"xray/xray/{part}/a/3.jpg")
+    with pytest.raises(CatalogError, match="xray/ is neither a split nor a class") as caught:
+        open_catalog(tmp_path)
+    flag = shlex.split(str(caught.value.fix))[:2]
+    assert flag == ["--skip-folder", "xray/xray"]
+    catalog = open_catalog(tmp_path, ReadOptions(skip_folder=(flag[1],)))
+    assert len(catalog) == 4
+    assert sorted(catalog.table["split"]) == ["test", "test", "train", "train"]
+
+
 def test_many_classes_beside_a_split_name_the_split() -> None:
     with pytest.raises(CatalogError, match="train/ can be a split or a class") as caught:
         read("photos/train/x:4 photos/train/y:4 " + " ".join(f"photos/c{n}:2" for n in range(9)))
@@ -326,3 +359,9 @@ def test_a_class_with_the_name_of_a_split_has_a_flag() -> None:
     (line,) = [line for line in read(layout).notes if "named like a split" in line]
     catalog = pattern_catalog(scan_of(layout), flag_in(line), name="shop", root="shop")
     assert catalog.labels == ("car", "plane", "train")
+
+
+def test_the_examples_of_names() -> None:
+    found = doctest.testmod(split_names)
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.inference.inputs import prepare_inputs
 from shopsight.preprocess import Preprocess
+from shopsight.read_options import ReadOptions
 from tests.helpers import make_products, touch
 
 LITTER = (
@@ -235,3 +237,108 @@ def test_predict_reads_an_image_whose_name_is_not_unicode(tmp_path: Path) -> Non
     path = copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
     found = prepare_inputs(str(tmp_path / "hat"), Preprocess(size_px=28), window=4, threads=1)
     assert {image.source: image.error for image in found}[path] is None
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder of files whose names and first bytes say different things."""
+    folder = tmp_path / "mixed"
+    photos = make_products(tmp_path / "photos", per_class=2)
+    jpeg = next((Path(photos.folder) / "hat").iterdir()).read_bytes()
+    files = {
+        "hat/1.jpg": jpeg,
+        "hat/2": jpeg,
+        "hat/IMG_3.JPG~": jpeg,
+        "hat/4.jpg_large": jpeg,
+        "hat/v1.2": jpeg,
+        "hat/5.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "hat/6": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "hat/7.jpg": b"<!doctype html><title>404</title>",
+        "hat/8": b"<!doctype html><title>404</title>",
+        "hat/9.txt": jpeg,
+        "hat/10.webm": b"\x1aE\xdf\xa3",
+        "shoe/1.png": b"",
+        "shoe/2": b"",
+        "README": b"Photos of hats.",
+        "list.json": b"[]",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_what_begins_like_an_image_is_one(mixed: Path) -> None:
+    found = scan_folder(str(mixed))
+    assert found.images == [
+        "hat/1.jpg", "hat/2", "hat/4.jpg_large", "hat/5.HEIC", "hat/6", "hat/7.jpg",
+        "hat/IMG_3.JPG~", "hat/v1.2", "shoe/1.png",
+    ]  # fmt: skip
+    assert dict(found.others) == {".txt": 1, ".webm": 1, "no suffix": 3, ".json": 1}
+
+
+def test_what_is_skipped_is_counted_with_an_example(mixed: Path, said: list[str]) -> None:
+    (mixed / "shoe" / "more.yaml").touch()
+    catalog = open_catalog(mixed)
+    assert len(catalog) == 9
+    (line,) = [line for line in catalog.notes if "not an image file" in line]
+    assert line in said
+    assert line.startswith("skipped, not an image file: 7 files (3 no suffix, e.g. ")
+    assert ".webm, e.g. hat/10.webm" in line
+    assert line.endswith("1 other kind)")
+
+
+def test_a_class_of_images_that_are_not_read_is_there(mixed: Path) -> None:
+    for path in (mixed / "hat").iterdir():
+        if path.suffix != ".HEIC":
+            path.unlink()
+    catalog = open_catalog(mixed)
+    assert catalog.labels == ("hat", "shoe")
+    report = audit(catalog)
+    assert {finding.image for finding in report.findings if finding.kind == "unreadable"} == {
+        "hat/5.HEIC", "shoe/1.png",
+    }  # fmt: skip
+
+
+@pytest.mark.posix("a named pipe")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    touch(tmp_path, "hat/1.jpg", "shoe/2.jpg")
+    for name in ("pipe", "pipe.jpg"):
+        os.mkfifo(tmp_path / "hat" / name)
+    found = scan_folder(str(tmp_path))
+    assert found.images == ["hat/1.jpg", "shoe/2.jpg"]
+    assert dict(found.others) == {"pipe or device": 2}
+
+
+@pytest.mark.parametrize(
+    ("skip", "left"),
+    [
+        (("old",), ["hat/1.jpg", "shoe/2.jpg"]),
+        (("old/",), ["hat/1.jpg", "shoe/2.jpg"]),
+        (("hat/old",), ["hat/1.jpg", "old/4.jpg", "shoe/2.jpg"]),
+        (("old", "shoe"), ["hat/1.jpg"]),
+        ((), ["hat/1.jpg", "hat/old/3.jpg", "old/4.jpg", "shoe/2.jpg"]),
+    ],
+)
+def test_folders_are_left_out_by_name_or_path(
+    tmp_path: Path, skip: tuple[str, ...], left: list[str]
+) -> None:
+    root = touch(tmp_path, "hat/1.jpg", "shoe/2.jpg", "hat/old/3.jpg", "old/4.jpg")
+    found = scan_folder(root, skip=skip)
+    assert found.images == left
+    assert bool(skip) == any("left out by --skip-folder" in line for line in found.notes())
+
+
+def test_a_folder_to_leave_out_is_found_in_another_form_of_unicode(tmp_path: Path) -> None:
+    root = touch(tmp_path, f"{unicodedata.normalize('NFD', 'été')}/1.jpg", "hat/2.jpg")
+    found = scan_folder(root, skip=[unicodedata.normalize("NFC", "été")])
+    assert found.images == ["hat/2.jpg"]
+
+
+def test_a_folder_to_leave_out_must_be_there(tmp_path: Path) -> None:
+    touch(tmp_path, "train/hat/1.jpg", "test/hat/2.jpg", "annotations/3.jpg")
+    with pytest.raises(CatalogError, match="no folder 'anotations' to skip; did you mean 'annot"):
+        open_catalog(tmp_path, ReadOptions(skip_folder=("anotations",)))
+    catalog = open_catalog(tmp_path, ReadOptions(skip_folder=("annotations",)))
+    assert sorted(catalog.table["split"]) == ["test", "train"]
+    assert "left out by --skip-folder: annotations/" in catalog.notes

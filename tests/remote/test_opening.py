@@ -13,6 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from shopsight.catalog.scan import scan_folder
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ImageError, RemoteError
 from shopsight.images.decode import read_bytes
@@ -132,3 +133,11 @@ def test_a_web_server_lists_nothing() -> None:
     with pytest.raises(RemoteError, match="gives no list of its files") as caught:
         open_catalog("https://shop.example/photos/")
     assert "name a table" in str(caught.value)
+
+
+def test_folders_of_a_store_are_left_out(bucket: Bucket) -> None:
+    for name in ("hat/a.jpg", "hat/old/b.jpg", "notes/c.jpg", "hat/d"):
+        bucket.pipe(f"/bucket/{name}", b"bytes")
+    found = scan_folder("s3://bucket", skip=("old", "notes"))
+    assert found.images == ["hat/a.jpg"]
+    assert found.examples == {"no suffix": "hat/d"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shopsight.catalog.folder_tree import Parts, Tree
 from shopsight.catalog.label_patterns import Reading, pattern_flag
-from shopsight.catalog.split_names import Role, is_split, role_of, role_within, roles_of
+from shopsight.catalog.split_names import Role, is_filler, is_split, role_of, role_within, roles_of
 from shopsight.errors import CatalogError
 from shopsight.text import command_line, counted, listed
 
@@ -63,19 +63,19 @@ def read_layout(tree: Tree, *, root: str) -> Layout:
         return _by_roles(tree, roles)
     within = {top: found for top in tops if (found := role_within(top))}
     if len(within) == len(tops) and is_split(role for role, _ in within.values()):
-        return _by_words(tree, within)
+        return _by_words(tree, within, root)
     splits = _of_splits(roles)
     if is_split(splits.values()):
         raise _foreign(list(splits), others, tree, root)
     if not splits:
-        return _below_classes(tree, roles, root) or _by_class(tree, roles)
+        return _below_classes(tree, roles, root) or _by_class(tree, roles, root)
     if any(tree.is_nested((top,)) for top in (*splits, *others)):
         raise _split_or_class(list(splits), others, tree, root)
     named = (
         f"{_slashed(splits)} {_is(splits)} named like a split: read as unlabeled, not as a class"
     )
     note = f"{named} ({_class_flag(tree)} makes it one)"
-    return _by_class(tree, roles, note)
+    return _by_class(tree, roles, root, note)
 
 
 def _by_roles(tree: Tree, roles: Mapping[str, Role]) -> Layout:
@@ -87,13 +87,18 @@ def _by_roles(tree: Tree, roles: Mapping[str, Role]) -> Layout:
     return Layout(places, _of_splits(roles))
 
 
-def _by_words(tree: Tree, within: Mapping[str, tuple[Role, str]]) -> Layout:
+def _by_words(tree: Tree, within: Mapping[str, tuple[Role, str]], root: str) -> Layout:
     """`Shoes_train` and `Shoes_test`: the rest of their names is the class where it tells more."""
     rests: dict[Role, set[str]] = defaultdict(set)
     for role, rest in within.values():
-        rests[role].add(rest)
+        if role != "unlabeled":
+            rests[role].add(rest)
     every = set().union(*rests.values())
     several = any(len(found) > 1 for found in rests.values())
+    if several and "" in every:
+        # train_masks/ beside train/.
+        more = [top for top, (role, rest) in within.items() if rest and role != "unlabeled"]
+        raise _foreign([top for top, (_, rest) in within.items() if not rest], more, tree, root)
     nested = any(len(parts) > 1 for parts in tree.parts_of.values())
     is_class = "" not in every and (several or (len(every) > 1 and not nested))
     places = dict.fromkeys(tree.parts_of, NOWHERE)
@@ -124,8 +129,12 @@ def _below_classes(tree: Tree, roles: Mapping[str, Role], root: str) -> Layout |
     return Layout(places, _of_splits(inner))
 
 
-def _by_class(tree: Tree, roles: Collection[str], *notes: str) -> Layout:
+def _by_class(tree: Tree, roles: Collection[str], root: str, *notes: str) -> Layout:
     """Every folder at the top is a class, but those of a role, whose images are unlabeled."""
+    tops = sorted(tree.children[()] - set(roles))
+    nameless = [top for top in tops if is_filler(top)]
+    if nameless and len(nameless) < len(tops):
+        raise _nameless(nameless, [top for top in tops if top not in nameless], tree, root)
     places = {
         folder: NOWHERE if parts and parts[0] in roles else Place(None, parts)
         for folder, parts in tree.parts_of.items()
@@ -150,8 +159,27 @@ def _foreign(
         f"{_slashed(splits)} are splits; {_slashed(others)} {_is(others)} neither a split nor a "
         "class",
         where=root,
-        fix=f"{_skip_flags(others)}   (leaves {'it' if len(others) == 1 else 'them'} out)\n"
-        f"{_class_flag(tree)}   (every folder is a class)",
+        fix=_leaving_out(others, tree),
+    )
+
+
+def _nameless(
+    nameless: Collection[str], others: Collection[str], tree: Tree, root: str
+) -> CatalogError:
+    """`images/` beside `masks/`."""
+    return CatalogError(
+        f"the name of {_slashed(nameless)} says nothing of a class, and {_slashed(others)} "
+        f"{_is(others)} beside it",
+        where=root,
+        fix=_leaving_out(others, tree),
+    )
+
+
+def _leaving_out(others: Collection[str], tree: Tree) -> str:
+    them = "it" if len(others) == 1 else "them"
+    return (
+        f"{_skip_flags(others, tree)}   (leaves {them} out)\n"
+        f"{_class_flag(tree)}   (every folder is a class)"
     )
 
 
@@ -166,7 +194,7 @@ def _split_or_class(
         first = _skipping(others, splits, tree, root)
     else:
         held = "images, and there are sub-folders in"
-        first = f"{_skip_flags(splits)}   (leaves it out: a split without classes)"
+        first = f"{_skip_flags(splits, tree)}   (leaves it out: a split without classes)"
     return CatalogError(
         f"{_slashed(splits)} can be a split or a class: it holds {held} {_slashed(others)}",
         where=root,
@@ -179,16 +207,34 @@ def _skipping(others: Collection[str], splits: Collection[str], tree: Tree, root
     """The way to read the splits alone."""
     why = f"the folders in {_slashed(splits)} are the classes"
     if len(others) <= _MOST_SKIPPED or len(splits) > 1:
-        return f"{_skip_flags(others)}   ({why})"
+        return f"{_skip_flags(others, tree)}   ({why})"
     (split,) = splits
-    path = next(path for path, parts in tree.parts_of.items() if parts[:1] == (split,))
+    inner = f"{root}/{_path_of(split, tree)}"
+    return f"{command_line([inner])}   (as DATA: {why})"
+
+
+def _skip_flags(names: Collection[str], tree: Tree) -> str:
+    """The flags that leave folders out: by name, or by path where the name is elsewhere too."""
+    tops = tree.children[()]
+    paths = [_path_of(name, tree) if name in tops else name for name in names]
+    elsewhere = {
+        part
+        for path, parts in tree.parts_of.items()
+        for part in path.split("/")
+        if part in names and parts[:1] != (part,)
+    }
+    words = [path if name in elsewhere else name for name, path in zip(names, paths, strict=True)]
+    return command_line([word for name in words for word in ("--skip-folder", name)])
+
+
+def _path_of(top: str, tree: Tree) -> str:
+    """Where a folder at the top lies, with what is around everything."""
+    path = next(path for path, parts in tree.parts_of.items() if parts[:1] == (top,))
     names = path.split("/")
-    inner = "/".join(names[: names.index(split) + 1])
-    return f"{command_line([f'{root}/{inner}'])}   (as DATA: {why})"
-
-
-def _skip_flags(names: Collection[str]) -> str:
-    return command_line([word for name in names for word in ("--skip-folder", name)])
+    at = len(names)
+    for part in reversed(tree.parts_of[path]):
+        at = len(names) - 1 - names[::-1].index(part, len(names) - at)
+    return "/".join(names[: at + 1])
 
 
 def _class_flag(tree: Tree) -> str:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from statistics import median
 
-from shopsight.catalog.split_names import is_filler, is_split, role_of, roles_of
+from shopsight.catalog.split_names import is_filler, is_number, is_split, role_of, roles_of
 
 Parts = tuple[str, ...]
 """Names of folders, outermost first."""
@@ -55,21 +55,25 @@ class Tree:
         return self.below[parts] == self.below[parts[:-1]]
 
     def common_depth(self) -> int:
-        """The number of levels that are one folder around everything, and no class or split."""
-        around: Parts = ()
-        while len(self.children[around]) == 1:
-            (name,) = self.children[around]
-            if not self._is_wrapper((*around, name)):
-                break
-            around = (*around, name)
-        return len(around)
+        """The number of levels around everything that are no class and no split.
+
+        One folder, or several whose names say nothing: `images_001`, `images_002`.
+        """
+        depth = 0
+        level: set[Parts] = {()}
+        while True:
+            inner = {(*parts, name) for parts in level for name in self.children[parts]}
+            several = len(inner) > 1 and all(is_filler(parts[-1]) for parts in inner)
+            if not several and (len(inner) != 1 or not self._is_wrapper(*inner)):
+                return depth
+            depth, level = depth + 1, inner
 
     def _is_wrapper(self, only: Parts) -> bool:
         """Whether the only folder at its place is looked through."""
         has_splits = is_split(roles_of(self.children[only]).values())
         if role_of(only[-1]) is not None or has_splits:
             return has_splits
-        if is_filler(only[-1]):
+        if is_filler(only[-1]) or is_number(only[-1]):
             return True
         if not self.is_nested(only):
             return False
@@ -102,9 +106,7 @@ def _telling(parts: Parts, tree: Tree) -> Parts:
     kept = list(parts[:1])
     for depth in range(1, len(parts)):
         name, outer = parts[depth], parts[depth - 1]
-        is_same = name.casefold() == outer.casefold()
-        # A number alone may be a product or a class.
-        says_nothing = is_same or (is_filler(name) and any(map(str.isalpha, name)))
+        says_nothing = is_filler(name) or name.casefold() == outer.casefold()
         if not (says_nothing and tree.is_only_child(parts[: depth + 1])):
             kept.append(name)
     return tuple(kept)

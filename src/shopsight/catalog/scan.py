@@ -123,6 +123,7 @@ class Scan:
             "this folder has no image files",
             where=root,
             details=[*self.unread_notes(), *self.other_kinds()],
+            fix="name the folder that holds the images, or a table that names them",
         )
 
 
@@ -134,6 +135,11 @@ def is_litter(name: str) -> bool:
 def is_image(name: str) -> bool:
     """Whether the file name has the suffix of an image, of a kind that is read or not."""
     return has_image_suffix(name)
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is an image by its suffix or, where that is unknown, by its first bytes."""
+    return is_image(path.name) or _begins_like_an_image(path.name, partial(_head, path))
 
 
 def is_container(name: str) -> bool:
@@ -266,16 +272,16 @@ def _scan_remote(url: str, found: Scan, left_out: LeftOut) -> None:
 
 def _add_entry(found: Scan, prefix: str, entry: os.DirEntry[str]) -> None:
     if entry.is_file(follow_symlinks=False) or entry.is_symlink():
-        _add(found, prefix, entry.name, partial(_head, entry))
+        _add(found, prefix, entry.name, partial(_head, Path(entry.path)))
     else:
         # Reading a pipe would wait for ever.
         _add_other(found, prefix, entry.name, "pipe or device")
 
 
-def _head(entry: os.DirEntry[str]) -> bytes:
-    if not entry.is_file():
+def _head(path: Path) -> bytes:
+    if not path.is_file():
         return b""
-    with open(entry.path, "rb") as file:  # noqa: PTH123
+    with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 
 

@@ -90,9 +90,17 @@ def is_split(roles: Iterable[str]) -> bool:
 
 
 def is_filler(name: str) -> bool:
-    """Whether a name says no more than that there are images: `images`, `photos (2)`, `2024-05`."""
-    letters = _NO_LETTERS.sub("", name.casefold())
-    return not letters or _ONLY_FILLER.fullmatch(letters) is not None
+    """Whether a name says no more than that there are images.
+
+    >>> [is_filler(name) for name in ("images", "photos (2)", "data_set", "2024", "dresses")]
+    [True, True, True, False, False]
+    """
+    return _ONLY_FILLER.fullmatch(_NO_LETTERS.sub("", name.casefold())) is not None
+
+
+def is_number(name: str) -> bool:
+    """Whether a name has no letters: `2024-05`, which may be a product, a class or a date."""
+    return not _NO_LETTERS.sub("", name)
 
 
 def _role_word(name: str) -> str | None:

@@ -20,7 +20,7 @@ from shopsight.catalog.label_names import read_label_map
 from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
-from shopsight.catalog.scan import Scan, is_container, is_image, scan_folder
+from shopsight.catalog.scan import Scan, is_container, is_image_file, scan_folder
 from shopsight.catalog.table_files import refuse_other_kinds
 from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
@@ -194,7 +194,7 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
 def _open_file(path: Path) -> Catalog:
     if is_container(path.name):
         return container_catalog([path.name], name=path.name, root=str(path.parent))
-    if is_image(path.name):
+    if is_image_file(path):
         return Catalog(pl.DataFrame({"image": [path.name]}), path.name, str(path.parent))
     if path.stat().st_size < _LOOKED_AT_BYTES:
         refuse_other_kinds(path.read_bytes(), str(path))
