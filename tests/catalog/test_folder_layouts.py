@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import shlex
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
 from tests.helpers import touch
+
+REAL_DATA = Path(os.environ.get("SHOPSIGHT_TEST_DATA", "no-such-folder"))
 
 
 def scan_of(layout: str) -> Scan:
@@ -336,6 +340,13 @@ def test_two_readings_are_asked_about(
     assert skipped in every.labels or "/" in layout.split(maxsplit=1)[0].rpartition("/")[0]
 
 
+def test_a_table_beside_unclear_folders_is_a_way_out() -> None:
+    scan = replace(scan_of("images:4 masks:4"), tables=["products.csv"])
+    with pytest.raises(CatalogError) as caught:
+        folder_catalog(scan, name="shop", root="shop")
+    assert "shop/products.csv   (as DATA: " in str(caught.value.fix)
+
+
 def test_a_name_that_is_elsewhere_too_is_skipped_by_its_path(tmp_path: Path) -> None:
     for part in ("train", "test"):
         touch(tmp_path, f"xray/{part}/a/1.jpg", f"xray/{part}/b/2.jpg", f"xray/xray/{part}/a/3.jpg")
@@ -359,6 +370,24 @@ def test_a_class_with_the_name_of_a_split_has_a_flag() -> None:
     (line,) = [line for line in read(layout).notes if "named like a split" in line]
     catalog = pattern_catalog(scan_of(layout), flag_in(line), name="shop", root="shop")
     assert catalog.labels == ("car", "plane", "train")
+
+
+@pytest.mark.skipif(
+    not (REAL_DATA / "grocery-store").is_dir(),
+    reason="SHOPSIGHT_TEST_DATA names no folder with grocery-store",
+)
+def test_the_real_grocery_store() -> None:
+    iconic = "iconic-images-and-descriptions"
+    root = REAL_DATA / "grocery-store"
+    with pytest.raises(CatalogError, match="is neither a split nor a class") as caught:
+        open_catalog(root)
+    assert shlex.split(str(caught.value.fix))[:2] == ["--skip-folder", iconic]
+    catalog = open_catalog(root, ReadOptions(skip_folder=(iconic,)))
+    assert len(catalog.labels) == 81
+    assert counts(catalog, "split") == {"train": 2_640, "val": 296}
+    (line,) = [line for line in catalog.notes if "folder would make 3 classes" in line]
+    other = ReadOptions(skip_folder=(iconic,), label_pattern=flag_in(line))
+    assert open_catalog(root, other).labels == ("Fruit", "Packages", "Vegetables")
 
 
 def test_the_examples_of_names() -> None:

@@ -11,7 +11,8 @@ from shopsight.catalog.folder_tree import folder_tree
 from shopsight.catalog.label_patterns import Reading
 from shopsight.catalog.scan import Scan
 from shopsight.catalog.split_names import is_split
-from shopsight.text import counted
+from shopsight.errors import CatalogError
+from shopsight.text import command_line, counted
 
 
 def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
@@ -34,7 +35,10 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
     table = pl.DataFrame({"image": scan.images}).with_columns(folder=_folder_of("image"))
     sizes = dict(table["folder"].value_counts().sort("folder").iter_rows())
     tree = folder_tree(sizes)
-    layout = read_layout(tree, root=root)
+    try:
+        layout = read_layout(tree, root=root)
+    except CatalogError as error:
+        raise _or_table(error, scan, root) from None
     classes = read_classes(layout.places, tree)
     if any(reading.label is not None for reading in classes.readings.values()):
         readings, notes = _with_split(classes.readings, layout)
@@ -122,3 +126,16 @@ def _about_tables(scan: Scan) -> list[str]:
         return []
     tables = f"{counted(len(scan.tables), 'table')}, e.g. {scan.tables[0]}"
     return [f"not used, the folders say what is what: {tables} (name a table as DATA to read it)"]
+
+
+def _or_table(error: CatalogError, scan: Scan, root: str) -> CatalogError:
+    """The error of folders that can be read in two ways; a table among them is a third."""
+    if not scan.tables:
+        return error
+    table = command_line([f"{root}/{scan.tables[0]}"])
+    return CatalogError(
+        error.what,
+        where=error.where,
+        details=error.details,
+        fix=f"{error.fix}\n{table}   (as DATA: the table says what is what)",
+    )
