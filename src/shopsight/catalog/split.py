@@ -19,7 +19,7 @@ from jaxtyping import Int64
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.stratify import Units, divide, gather_units
 from shopsight.errors import SHOWN_DETAILS, SplitError
-from shopsight.read_options import NO_COLUMN
+from shopsight.read_options import NO_COLUMN, drop_flags
 from shopsight.text import counted, listed
 
 DuplicateGroup = Int64[np.ndarray, "n"]
@@ -406,18 +406,19 @@ def _codes(column: pl.Series) -> Int64[np.ndarray, "n"]:
 def _refuse_rare(catalog: Catalog, units: Units, parts: Sequence[str]) -> None:
     """Raise where a label has fewer units than there are parts."""
     occurrences = units.units_of_label()
+    few = [code for code in range(len(catalog.labels)) if occurrences[code] < len(parts)]
     rare = [
-        f"{label!r}: {counted(int(occurrences[code]), 'independent unit')}"
+        f"{catalog.labels[code]!r}: {counted(int(occurrences[code]), 'independent unit')}"
         f" ({counted(_images_of(units, code), 'image')}), needs {len(parts)}"
-        for code, label in enumerate(catalog.labels)
-        if occurrences[code] < len(parts)
+        for code in few
     ]
     if rare:
         raise SplitError(
             f"{counted(len(rare), 'class')} cannot be in each of {listed(list(parts))}",
             where=catalog.name,
             details=rare,
-            fix="drop it with --drop LABEL, merge it with --label-map, or make fewer parts",
+            fix=f"{drop_flags([catalog.labels[code] for code in few])}, or merge with --label-map, "
+            "or make fewer parts",
         )
 
 

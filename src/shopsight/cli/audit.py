@@ -9,7 +9,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, FailOnOption, takes_data
-from shopsight.cli.output import Column, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
 from shopsight.cli.progress import shown_progress
 
 
@@ -41,6 +41,7 @@ def audit(
         )
     if options.json:
         print_json(report.to_json())
+        print_note(report.verdict.line())
     else:
         show(report, out)
     if not report.verdict.passed:

@@ -21,7 +21,8 @@ from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import safe_name
 from shopsight.training.finetune import world_of
-from shopsight.training.prepare import check_trainable, resolve
+from shopsight.training.prepare import resolve
+from shopsight.training.usable_images import check_trainable
 
 
 def compare(

@@ -16,7 +16,7 @@ from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
 from shopsight.evaluation.recommend import recommend as recommend_backbone
 from shopsight.read_options import ReadOptions
-from shopsight.training.prepare import check_trainable
+from shopsight.training.usable_images import check_trainable
 
 
 def recommend(

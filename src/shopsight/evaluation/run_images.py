@@ -20,9 +20,10 @@ from jaxtyping import Int64
 
 from shopsight import paths
 from shopsight.audit.file_info import file_info_path, inspect_all
+from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.scan import scan_folder
-from shopsight.errors import CatalogError, ChangedFilesError, ConfigError
+from shopsight.errors import CatalogError, ChangedFilesError
 from shopsight.files import cache_folder
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
@@ -75,20 +76,6 @@ class RunImages:
 UNCHANGED = RunImages({}, frozenset())
 
 
-def check_accepted(accept: Collection[str], known: Collection[str]) -> None:
-    """Refuse kinds that a verb cannot accept.
-
-    Raises:
-        ConfigError: one of `accept` is not in `known`.
-    """
-    unknown = sorted(set(accept) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"--accept does not know {', '.join(unknown)} here",
-            fix=" or ".join(f"--accept {kind}" for kind in sorted(known)),
-        )
-
-
 def check_run_images(
     run: RunFolder,
     *,
@@ -113,7 +100,7 @@ def check_run_images(
         CatalogError: `images_root` holds none of the run's images.
         ConfigError: `accept` holds another kind.
     """
-    check_accepted(accept, {CHANGED_FILE})
+    check_kinds("--accept", accept, {CHANGED_FILE})
     audited = run.audited_catalog()
     moved: Catalog | None = None
     if images_root is not None:

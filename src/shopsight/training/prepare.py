@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 import torch
 from pydantic import ValidationError
 
 from shopsight import progress
-from shopsight.audit.audit import audit
-from shopsight.audit.gate import GateRules, gate, refuse_one_class
+from shopsight.audit.gate import GateRules
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.catalog.catalog import Catalog
@@ -28,21 +24,24 @@ from shopsight.catalog.split import (
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
-from shopsight.errors import CatalogError, ConfigError, SplitError, TrainingError, first_line
+from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.extras import require
-from shopsight.files import atomic_file, cache_folder, check_cache_path, write_json
-from shopsight.images.thumbnails import write_thumbs
+from shopsight.files import cache_folder, check_cache_path, write_json
 from shopsight.loading.loader import check_enough
 from shopsight.preprocess import Preprocess
-from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.compile import may_compile
 from shopsight.training.finetune import Hardware, check_hardware
-from shopsight.training.losses import class_weights
 from shopsight.training.precision import pick_precision
+from shopsight.training.usable_images import (
+    audited_images,
+    check_trainable,
+    check_training_part,
+    with_used_parts,
+)
 
 # Images enlarged further than this hold no more detail, and cost time.
 MOST_MAGNIFIED = 4
@@ -88,9 +87,7 @@ def prepare(
     catalog, _, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    audited, lost_classes = _audited(with_used_parts(catalog, recipe), run, rules, unlabeled)
-    # What becomes of classes with few images is decided here: after bad files are left out, and
-    # before the split, which needs images of each class in every part.
+    audited, lost_classes = audited_images(with_used_parts(catalog, recipe), run, rules, unlabeled)
     if recipe.folds.count:
         folded, report = fold_catalog(
             audited.catalog,
@@ -113,33 +110,6 @@ def prepare(
     else:
         init_run_folder(run, audited, resolved, fold=fold, about=about)
     run.add_seconds("prepare", clock)
-
-
-def check_trainable(catalog: Catalog) -> None:
-    """Refuse images that no network can learn from, before any is read.
-
-    Raises:
-        CatalogError: no image has a label.
-        AuditError: all have the same.
-    """
-    if not catalog.labels:
-        raise CatalogError("there are no labels to train on", where=catalog.name)
-    refuse_one_class(catalog)
-
-
-def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
-    """The catalog without the given parts that this training does not use.
-
-    K folds cover all images, so a given split is not used, and the other way round: what the audit
-    would find in it is no finding.
-    """
-    unused = "split" if recipe.folds.count else "fold"
-    if unused not in catalog.table.columns:
-        return catalog
-    if catalog.has(unused):
-        covered = "the folds cover all images" if recipe.folds.count else "--folds K uses it"
-        progress.notify(f"the given {unused} is not used: {covered}")
-    return catalog.with_table(catalog.table.drop(unused))
 
 
 def init_run_folder(
@@ -184,7 +154,7 @@ def init_run_folder(
             duplicate_group=duplicate_group,
         )
         _write_split_report(run, check_leakage(split, duplicate_group=duplicate_group))
-    _check_training_part(split, recipe)
+    check_training_part(split, recipe)
     alone = recipe.replace(folds={"count": 0})
     _write_run(run, audited.with_catalog(split), alone, about | {"fold": fold})
 
@@ -343,50 +313,3 @@ def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> No
             details=[first_line(error)],
             fix=fix,
         ) from error
-
-
-def _audited(
-    catalog: Catalog, run: RunFolder, rules: GateRules, unlabeled: Sequence[str]
-) -> tuple[AuditedCatalog, tuple[str, ...]]:
-    """The catalog without bad files and the audit's facts about the others; classes that lost."""
-    report = replace(
-        audit(catalog), fail_on=tuple(rules.fail_on), accept=tuple(sorted(rules.accept))
-    )
-    report.write(run.audit)
-    passed = gate(
-        catalog, report, accept=rules.accept, exclude=rules.exclude, fail_on=rules.fail_on
-    )
-    bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
-    left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])
-    with atomic_file(run.left_out_file) as part:
-        left_out.write_csv(part)
-    if passed.excluded.height:
-        counts, *lost = passed.notes()
-        progress.notify(f"{counts}; by name in {run.left_out_file}")
-        for line in lost:
-            progress.notify(line)
-    facts = report.files[passed.rows.tolist()]
-    write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
-    audited = AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
-    return audited, passed.lost_classes
-
-
-def _check_training_part(catalog: Catalog, recipe: Recipe) -> None:
-    train = catalog.take(catalog.rows_of("train"))
-    absent = sorted(set(catalog.labels) - set(train.labels))
-    if absent:
-        raise SplitError(
-            f"{len(absent)} of {len(catalog.labels)} labels have no training image",
-            details=absent,
-            fix=f"{drop_flags(absent)}, or give them images in the training part",
-        )
-    class_weights(recipe.training, class_counts(catalog), catalog.labels)
-    check_enough(len(train), check_hardware(recipe).world_size)
-
-
-def class_counts(catalog: Catalog) -> list[int]:
-    """Training images of each label, in the order of `catalog.labels`."""
-    targets = catalog.take(catalog.rows_of("train")).targets(catalog.labels)
-    if targets.ndim == 2:
-        return [int(count) for count in targets.sum(0)]
-    return [int(count) for count in np.bincount(targets, minlength=len(catalog.labels))]

@@ -57,12 +57,12 @@ from shopsight.training.memory import (
 )
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import training_arithmetic
-from shopsight.training.prepare import class_counts
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
 from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
 from shopsight.training.training_data import TrainingData
+from shopsight.training.usable_images import class_counts
 
 
 class Training:

@@ -1,0 +1,119 @@
+"""The images that a training uses: labeled, audited, with the parts that it trains and tests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from shopsight import progress
+from shopsight.audit.audit import audit
+from shopsight.audit.gate import GateRules, gate, refuse_one_class
+from shopsight.catalog.catalog import Catalog
+from shopsight.config.recipe import Recipe
+from shopsight.errors import CatalogError, SplitError
+from shopsight.files import atomic_file
+from shopsight.images.thumbnails import write_thumbs
+from shopsight.loading.loader import check_enough
+from shopsight.read_options import drop_flags
+from shopsight.runs.audited_catalog import AuditedCatalog
+from shopsight.runs.run_folder import RunFolder
+from shopsight.training.finetune import check_hardware
+from shopsight.training.losses import class_weights
+
+
+def check_trainable(catalog: Catalog) -> None:
+    """Refuse images that no network can learn from, before any is read.
+
+    Raises:
+        CatalogError: no image has a label.
+        AuditError: all have the same.
+    """
+    if not catalog.labels:
+        raise CatalogError("there are no labels to train on", where=catalog.name)
+    refuse_one_class(catalog)
+
+
+def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
+    """The catalog without the given parts that this training does not use.
+
+    K folds cover all images, so a given split is not used, and the other way round: what the audit
+    would find in it is no finding.
+    """
+    unused = "split" if recipe.folds.count else "fold"
+    if unused not in catalog.table.columns:
+        return catalog
+    if catalog.has(unused):
+        covered = "the folds cover all images" if recipe.folds.count else "--folds K uses it"
+        progress.notify(f"the given {unused} is not used: {covered}")
+    return catalog.with_table(catalog.table.drop(unused))
+
+
+def audited_images(
+    catalog: Catalog, run: RunFolder, rules: GateRules, unlabeled: Sequence[str]
+) -> tuple[AuditedCatalog, tuple[str, ...]]:
+    """Audit, and leave out what cannot be used; the run keeps the report and the names.
+
+    Args:
+        catalog: the images that have a label.
+        run: where the audit, the list of what is left out and the thumbnails are written.
+        rules: which findings are accepted, fixed or refused.
+        unlabeled: images that were left out before, for the list.
+
+    Returns:
+        The images that stay, with the audit's facts about them; and a line for each class that
+        lost its files, or too many.
+
+    Raises:
+        AuditError: see `shopsight.audit.gate.gate`.
+    """
+    report = replace(
+        audit(catalog), fail_on=tuple(rules.fail_on), accept=tuple(sorted(rules.accept))
+    )
+    report.write(run.audit)
+    passed = gate(
+        catalog, report, accept=rules.accept, exclude=rules.exclude, fail_on=rules.fail_on
+    )
+    bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
+    left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])
+    with atomic_file(run.left_out_file) as part:
+        left_out.write_csv(part)
+    if passed.excluded.height:
+        counts, *lost = passed.notes()
+        progress.notify(f"{counts}; by name in {run.left_out_file}")
+        for line in lost:
+            progress.notify(line)
+    facts = report.files[passed.rows.tolist()]
+    write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
+    audited = AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
+    return audited, passed.lost_classes
+
+
+def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
+    """Refuse a split whose train part cannot train: labels without images, or too few for all.
+
+    Raises:
+        SplitError: a label has no training image.
+        ConfigError: the class weights that the recipe names do not fit the labels, or there are
+            fewer images than training processes.
+    """
+    train = catalog.take(catalog.rows_of("train"))
+    absent = sorted(set(catalog.labels) - set(train.labels))
+    if absent:
+        raise SplitError(
+            f"{len(absent)} of {len(catalog.labels)} labels have no training image",
+            details=absent,
+            fix=f"{drop_flags(absent)}, or give them images in the training part",
+        )
+    class_weights(recipe.training, class_counts(catalog), catalog.labels)
+    check_enough(len(train), check_hardware(recipe).world_size)
+
+
+def class_counts(catalog: Catalog) -> list[int]:
+    """Training images of each label, in the order of `catalog.labels`."""
+    targets = catalog.take(catalog.rows_of("train")).targets(catalog.labels)
+    if targets.ndim == 2:
+        return [int(count) for count in targets.sum(0)]
+    return [int(count) for count in np.bincount(targets, minlength=len(catalog.labels))]
