@@ -410,7 +410,7 @@ def test_errors_name_the_catalog_and_the_next_step() -> None:
     for error in (no_split.value, rare.value, gaps.value):
         assert error.where == "shop"
         assert error.fix is not None
-    assert "--drop LABEL" in str(rare.value.fix)
+    assert "--drop hat" in str(rare.value.fix)
     assert "--label-map" in str(no_split.value.fix)
     assert "the column `split`" in str(gaps.value.fix)
     for attempt in (
@@ -443,7 +443,7 @@ def test_what_the_errors_say_and_advise() -> None:
         ),
         (
             "1 class cannot be in each of train, val, test",
-            "drop it with --drop LABEL, merge it with --label-map, or make fewer parts",
+            "--drop hat, or merge with --label-map, or make fewer parts",
         ),
         ("the given split is empty for 1 row", complete),
         ("the given split has no train rows", complete),
