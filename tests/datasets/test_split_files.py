@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.split_files import split_of_file
 from shopsight.errors import CatalogError
+from shopsight.files import use_cache_dir
 from shopsight.read_options import ReadOptions
 from tests.helpers import make_products
 
@@ -80,8 +82,28 @@ def test_a_broken_table_does_not_make_images_unlabeled(flat: Path) -> None:
     for name in ("train", "val", "test"):
         (flat / f"{name}.txt").unlink()
     (flat / "shop.csv").write_text("image,label\nimages/a.jpg,a,b\n", encoding="utf-8")
-    with pytest.raises(CatalogError, match="line 2, 3 cells"):
+    with pytest.raises(CatalogError, match="line 2, 3 cells") as caught:
         open_catalog(flat)
+    assert "--label none" in str(caught.value)
+    assert len(open_catalog(flat, ReadOptions(label="none"))) == 18
+
+
+def test_a_data_set_of_the_hub_in_its_shards(flat: Path, tmp_path: Path) -> None:
+    photos = sorted((flat / "images").iterdir())
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    names = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"]
+    for at, name in enumerate(names):
+        rows = [
+            {"image": {"bytes": photo.read_bytes(), "path": photo.name}, "label": photo.name[:3]}
+            for photo in photos[at::3]
+        ]
+        pl.DataFrame(rows).write_parquet(folder / f"{name}.parquet")
+    with use_cache_dir(tmp_path / "cache"):
+        catalog = open_catalog(folder)
+    assert Counter(catalog.table["split"].to_list()) == {"train": 12, "test": 6}
+    assert len(catalog.labels) == 3
+    assert all(Path(ref).is_file() for ref in catalog.refs())
 
 
 def test_names_of_parts() -> None:

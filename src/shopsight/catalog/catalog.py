@@ -22,6 +22,7 @@ from shopsight import paths
 from shopsight.catalog.own_tables import (
     SEPARATOR_KEY,
     TYPES_KEY,
+    flat_columns,
     joined_labels,
     read_own_text,
     types_of,
@@ -200,10 +201,12 @@ class Catalog:
             table = self.table
             about[TYPES_KEY] = types_of(table)
             if self.multilabel:
-                about[SEPARATOR_KEY] = separator = _free_separator(self.labels)
-                table = table.with_columns(joined_labels(table["label"], separator))
+                about[SEPARATOR_KEY] = mark = _free_separator(self.labels)
+                table = table.with_columns(joined_labels(table["label"], mark))
             with atomic_file(path) as part:
-                table.write_csv(part, separator="\t" if path.suffix == ".tsv" else ",")
+                flat_columns(table).write_csv(
+                    part, separator="\t" if path.suffix == ".tsv" else ","
+                )
             write_json(about_path(path), about)
 
     @classmethod

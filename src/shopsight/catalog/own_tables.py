@@ -6,6 +6,7 @@ What their columns hold is known; numbers may have decimal commas, splits other 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,17 @@ def joined_labels(labels: pl.Series, separator: str) -> pl.Series:
     """Labels as text; the separator alone where no label applies, and null where it is unknown."""
     text = labels.list.join(separator)
     return text.set(labels.list.len() == 0, separator)
+
+
+def flat_columns(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with nested columns as JSON text, which a CSV can hold."""
+    flat = []
+    for name, kind in table.schema.items():
+        if kind.is_nested() or kind in {pl.Binary, pl.Object}:
+            cells = table[name].to_list()
+            texts = [None if cell is None else json.dumps(cell, default=str) for cell in cells]
+            flat.append(pl.Series(name, texts, dtype=pl.String))
+    return table.with_columns(flat)
 
 
 def read_own_text(

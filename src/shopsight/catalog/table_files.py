@@ -18,6 +18,7 @@ import polars as pl
 
 from shopsight.catalog.delimited import lay_out, to_frame
 from shopsight.catalog.encodings import decode_table
+from shopsight.catalog.hub_features import with_class_names
 from shopsight.catalog.table_names import is_json_lines, is_parquet
 from shopsight.errors import TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
@@ -58,7 +59,8 @@ def read_table(
     if _is_parquet(path, data):
         if read.encoding is not None:
             raise TableError("--encoding is for text tables, not for Parquet", where=path)
-        return _stripped(_read_parquet(data, path), path), []
+        table, notes = with_class_names(_read_parquet(data, path), data)
+        return _stripped(table, path), notes
     text, notes = read_text(data, path, read)
     if is_json_lines(path):
         return _stripped(_read_json_lines(text, path), path), notes

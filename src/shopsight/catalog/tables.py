@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,7 @@ from shopsight.catalog.columns import (
     given,
     read_split,
 )
+from shopsight.catalog.embedded_images import with_image_files
 from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
 from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.lists import list_label, list_split, read_rows
@@ -52,6 +53,9 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         raise CatalogError("the table has no rows", where=path)
     for column in read.image_columns:
         asked(table, column, "--image", path)
+    table, folder, file_notes = with_image_files(table, path, read.image_columns)
+    if folder is not None:
+        read = replace(read, images_root=folder)
     named = _named(table, read, path)
     located = find_image_paths(table, path, read)
     # One row for each image from here on.
@@ -68,7 +72,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         pl.DataFrame([images, *boxes, *columns]).hstack(rest),
         name=Path(path).name,
         root=located.root,
-        notes=tuple(line for line in (*notes, *located.notes, *column_notes) if line),
+        notes=tuple(line for line in (*notes, *file_notes, *located.notes, *column_notes) if line),
         unlisted=located.unlisted,
     )
 

@@ -20,18 +20,19 @@ from shopsight.catalog.label_names import read_label_map
 from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
-from shopsight.catalog.scan import Scan, is_container, is_image_file, scan_folder
+from shopsight.catalog.scan import is_container, is_image_file, scan_folder
 from shopsight.catalog.table_files import refuse_other_kinds
 from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
+from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
-from shopsight.datasets.split_files import lists_in, open_parts, parts_among, several_files
-from shopsight.errors import CatalogError, RemoteError, TableError, WriteError
+from shopsight.datasets.split_files import open_parts, several_files
+from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.progress import notify
-from shopsight.read_options import DataKind, ReadOptions, flag_of
+from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
 from shopsight.remote.addresses import Access, local_path
 from shopsight.remote.opening import check_readable
-from shopsight.text import as_unicode, command_line, counted, is_unicode
+from shopsight.text import as_unicode, counted, is_unicode
 
 MOST_UNREAD = 0.5
 """When more than this fraction of the images has addresses that nothing here reads, it is no
@@ -214,48 +215,18 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     elif not scan.images and scan.containers:
         catalog = container_catalog(scan.containers, name=name, root=folder)
     else:
+        if not scan.images and scan.tables:
+            # Images within Parquet files, or elsewhere.
+            labeled = table_in_folder(folder, scan, read)
+            if labeled is not None:
+                return labeled
         catalog = folder_catalog(scan, name=name, root=folder)
-        if len(catalog.labels) < 2:
-            labeled = _table_in_folder(folder, scan, read)
+        if len(catalog.labels) < 2 and read.label_columns != (NO_COLUMN,):
+            labeled = table_in_folder(folder, scan, read)
             if labeled is not None:
                 return labeled
     _refuse(read, "folder", folder)
     return _with_columns(catalog, read)
-
-
-def _table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | None:
-    """The images lie in no class folders: perhaps tables or lists beside them have the labels."""
-    names = [*scan.tables, *lists_in(folder)]
-    parts = parts_among(names)
-    if parts:
-        files = [f"{folder}/{part}" for part in parts]
-        return open_parts(files, read, name=paths.name_of(folder)).with_notes(*scan.notes())
-    found: list[Catalog] = []
-    broken: list[TableError] = []
-    for table in names:
-        try:
-            found.append(table_catalog(f"{folder}/{table}", read))
-        except CatalogError as error:
-            if len(names) == 1 and (read.image or read.label or read.encoding):
-                raise
-            broken += [error] if isinstance(error, TableError) else []
-            notify(f"{table} is skipped: {error.what}")
-    labeled = [catalog for catalog in found if catalog.labels]
-    if len(labeled) > 1:
-        words = ["shopsight", "audit", f"{folder}/{labeled[0].name}"]
-        raise CatalogError(
-            "several tables could hold the labels",
-            where=folder,
-            details=[catalog.name for catalog in labeled],
-            fix=f"{command_line(words)}   (names the table itself)",
-        )
-    if not labeled and broken:
-        # Images whose labels could not be read are not unlabeled.
-        raise broken[0]
-    if not labeled:
-        return None
-    note = f"labels from {labeled[0].name} in the folder"
-    return labeled[0].with_notes(note, *scan.notes())
 
 
 def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:

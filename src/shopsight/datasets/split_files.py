@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.text import counted, listed
 
 BETWEEN_FILES = ","
+_SHARD = re.compile(r"-\d+-of-\d+\.")
 
 
 def several_files(data: str) -> tuple[str, ...]:
@@ -58,6 +59,8 @@ def split_of_file(name: str) -> str | None:
 def parts_among(names: Sequence[str]) -> tuple[str, ...]:
     """Those of a folder's files that are the parts of one split, train first; empty without.
 
+    A part may come in several files, as `train-00001-of-00003.parquet`.
+
     Raises:
         CatalogError: there are such files of two kinds, as `train.csv` beside `train.txt`.
     """
@@ -66,17 +69,25 @@ def parts_among(names: Sequence[str]) -> tuple[str, ...]:
         split = split_of_file(name)
         if split is not None:
             by_suffix[name.lower().partition(".")[2]][split].append(name)
-    kinds = [kind for kind in by_suffix.values() if len(kind) > 1]
+    kinds = [kind for kind in by_suffix.values() if len(kind) > 1 or _are_shards(kind)]
     if not kinds:
         return ()
     files = [name for kind in kinds for names in kind.values() for name in names]
-    if len(kinds) > 1 or any(len(names) > 1 for names in kinds[0].values()):
+    if len(kinds) > 1 or not _are_parts(kinds[0]):
         raise CatalogError(
             "several files could be one part of a split",
             details=sorted(files),
             fix=f"name those that count: {BETWEEN_FILES.join(['train.txt', 'val.txt'])}",
         )
-    return tuple(kinds[0][split][0] for split in SPLITS if split in kinds[0])
+    return tuple(name for split in SPLITS for name in sorted(kinds[0].get(split, ())))
+
+
+def _are_parts(kind: Mapping[str, Sequence[str]]) -> bool:
+    return all(len(names) == 1 or all(map(_SHARD.search, names)) for names in kind.values())
+
+
+def _are_shards(kind: Mapping[str, Sequence[str]]) -> bool:
+    return any(len(names) > 1 and all(map(_SHARD.search, names)) for names in kind.values())
 
 
 def open_parts(files: Sequence[str], read: ReadOptions, *, name: str) -> Catalog:
