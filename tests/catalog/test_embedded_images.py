@@ -82,14 +82,18 @@ def test_two_columns_of_images_are_to_be_named(tmp_path: Path) -> None:
     assert read_bytes(catalog.refs()[3]) == photo(3)
 
 
-def test_structs_of_paths_alone_are_no_images(tmp_path: Path) -> None:
+def test_structs_of_paths_alone_name_files(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.jpg").write_bytes(photo(i))
     images = [{"bytes": None, "path": f"{i}.jpg"} for i in range(4)]
     pl.DataFrame(
-        {"image": images, "label": list("abab")},
+        {"image": images, "label": list("abab"), "vector": [b"x"] * 4},
         schema_overrides={"image": pl.Struct({"bytes": pl.Binary, "path": pl.String})},
     ).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(CatalogError):
-        table_catalog(str(tmp_path / "t.parquet"))
+    path = str(tmp_path / "t.parquet")
+    assert table_catalog(path).table["image"].to_list() == [f"{i}.jpg" for i in range(4)]
+    with pytest.raises(CatalogError, match=r"e.g. \['x'\] from column 'vector'"):
+        table_catalog(path, ReadOptions(image="vector"))
 
 
 def test_nested_columns_are_written_to_csv_as_json(tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def with_image_files(
         TableError: several columns hold images, and the user named none of them.
         WriteError: the cache cannot be written.
     """
+    table = table.with_columns(
+        table[name].struct.field(PATH).alias(name)
+        for name in table.columns
+        if _holds_only_paths(table[name])
+    )
     inside = [name for name in table.columns if _holds_images(table[name])]
     chosen = [name for name in inside if name in image] or ([] if image else inside)
     if len(chosen) > 1:
@@ -51,7 +56,11 @@ def with_image_files(
             details=chosen,
             fix="--image COLUMN",
         )
-    others = [name for name in table.columns if _holds_bytes(table[name]) and name not in chosen]
+    others = [
+        name
+        for name in table.columns
+        if _holds_bytes(table[name]) and name not in {*chosen, *image}
+    ]
     notes = [f"left out, columns of bytes: {', '.join(others)}"] if others else []
     table = table.drop(others)
     if not chosen:
@@ -84,6 +93,15 @@ def _holds_images(column: pl.Series) -> bool:
         return False
     first = column.drop_nulls().head(1).to_list()
     return bool(first) and is_image_kind(kind_of_bytes(first[0]))
+
+
+def _holds_only_paths(column: pl.Series) -> bool:
+    fields = _fields(column)
+    return (
+        set(fields) == {BYTES, PATH}
+        and fields[PATH] == pl.String
+        and column.struct.field(BYTES).null_count() == len(column)
+    )
 
 
 def _bytes_of(column: pl.Series) -> pl.Series:

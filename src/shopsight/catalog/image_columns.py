@@ -336,8 +336,7 @@ def _no_names(column: pl.Series, path: str, columns: Sequence[str]) -> CatalogEr
     shown = f"such as {str(cells[0])[:60]!r}" if len(cells) else "it is empty"
     fix = "--image COLUMN names the column of their names"
     if column.dtype == pl.Binary or isinstance(column.dtype, pl.Struct):
-        shown = "it holds the images themselves, which are not read from a table"
-        fix = f"{fix}\nor save each image as a file, and its name in the table"
+        shown = f"it holds {column.dtype}, neither names nor images"
     return CatalogError(
         "no row names an image",
         where=path,
