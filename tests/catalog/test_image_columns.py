@@ -107,6 +107,15 @@ def test_rows_that_name_no_image_are_left_out(tmp_path: Path) -> None:
     assert caught.value.details[3] == "row 6 (SKU5, gone.jpg): gone.jpg is not there"
 
 
+def test_a_label_whose_rows_name_no_image_is_said(tmp_path: Path) -> None:
+    rows = [f"{i}.jpg,{LABELS[i % 2]}" for i in range(4)] + [",scarf"] * 3
+    table = shop(tmp_path, "image,label", rows, names(4, "{i}.jpg"))
+    line = note(table_catalog(table), "labels of which")
+    assert line == "labels of which no row names an image: scarf"
+    others = shop(tmp_path, "image,label", [*rows[:4], f",{LABELS[0]}"], names(4, "{i}.jpg"))
+    assert not any("labels of which" in line for line in table_catalog(others).notes)
+
+
 def test_nothing_is_missing(tmp_path: Path) -> None:
     rows = [f"{i}.jpg,{LABELS[i % 2]}" for i in range(4)]
     table = shop(tmp_path, "image,label", rows, names(4, "{i}.jpg"))

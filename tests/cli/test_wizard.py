@@ -125,6 +125,23 @@ def test_trains_after_excluding_what_the_audit_found(
     assert (here / "hat-predictions.csv").is_file()
 
 
+def test_trains_on_what_is_left_of_a_class(
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    photos = make_products(here / "photos", per_class=12).folder
+    for image in sorted((photos / "hat").iterdir())[:3]:
+        image.write_bytes(b"404")
+    one = make_products(here / "alone", per_class=4, classes=("shoe",)).folder
+    shown = _answered(
+        shopsight, monkeypatch,
+        "t", one, "x", photos, "run", "y", "fashion-mnist-cnn", "5s", photos / "shoe", "", "n",
+    )  # fmt: skip
+    assert shown.code == 0, shown.err
+    assert "there is only one class: name a folder with at least two" in shown.err
+    assert _commands(shown)[2][-2:] == ["--accept", "lost-class"]
+    assert (here / "run" / "report.html").is_file()
+
+
 def test_wrong_answers_are_asked_again_and_the_end_is_quiet(
     shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, here: Path, tiny_run: Path
 ) -> None:

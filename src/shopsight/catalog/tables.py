@@ -28,6 +28,7 @@ from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.remote.addresses import local_path
+from shopsight.text import listed
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
 
@@ -59,10 +60,12 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     named = _named(table, read, path)
     located = find_image_paths(table, path, read)
     # One row for each image from here on.
-    table = table[located.rows]
+    whole, table = table, table[located.rows]
     boxes, box_sources = choose_boxes(table, path)
     chosen = _choose(table, named, path, taken=[*located.columns, *box_sources])
     columns, column_notes = chosen.read(table, read, path)
+    if any(column.name == "label" and column.dtype == pl.String for column in columns):
+        column_notes.append(_labels_without_image(whole, table, chosen.label.columns[0]))
     if len(located.columns) > 1 and read.group != NO_COLUMN:
         columns = with_groups_of_rows(columns, located.rows)
     used = {*located.columns, *box_sources, *chosen.label.columns, chosen.split.column}
@@ -126,6 +129,13 @@ def _choose(
     group = named["group"] or choose_group(table, label.column, taken)
     text = named["text"] or choose_text(table, [*taken, *group.columns])
     return _Chosen(label, group, split, text)
+
+
+def _labels_without_image(whole: pl.DataFrame, kept: pl.DataFrame, label: str) -> str:
+    """A note on the labels that are lost with the rows that name no image; empty without any."""
+    before, after = (as_text(table[label]).drop_nulls() for table in (whole, kept))
+    lost = sorted(set(before.unique()) - set(after.unique()))
+    return f"labels of which no row names an image: {listed(lost)}" if lost else ""
 
 
 def _several(column: str | None) -> tuple[str, ...]:
