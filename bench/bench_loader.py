@@ -24,9 +24,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import AugmentSettings, CacheSettings
-from shopsight.files import use_cache_dir
 from shopsight.images.decode import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches

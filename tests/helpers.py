@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+import os
+import subprocess
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +114,27 @@ def set_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let `folder` be the user's home, on every platform."""
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(folder))
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nobody can write in the folder within the block; root is kept out by a mount, or skips."""
+    if os.geteuid():
+        folder.chmod(0o555)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
+        return
+    steps = [("--bind", folder, folder), ("-o", "remount,ro,bind", folder)]
+    done = [subprocess.run(["mount", *step], capture_output=True, check=False) for step in steps]
+    if any(step.returncode for step in done):
+        pytest.skip("root can write everywhere, and may not mount here")
+    try:
+        yield
+    finally:
+        # At once also where a cache is still mapped into memory.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 class Recorder:

@@ -7,24 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from shopsight import held_files
-from shopsight.errors import HeldFileError, ShopsightError, WriteError
+from shopsight.cache_place import cache_folder, cache_folder_is_chosen, use_cache_dir
+from shopsight.errors import HeldFileError, ReadOnlyError, ShopsightError, WriteError
 from shopsight.files import (
     atomic_file,
     atomic_folder,
-    cache_folder,
-    cache_folder_is_chosen,
     check_output_path,
     human_bytes,
     read_json,
-    use_cache_dir,
     write_json,
     write_text,
 )
-from tests.helpers import set_home
+from tests.helpers import read_only, set_home
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -384,3 +383,62 @@ def test_an_output_path_must_be_unicode(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="not Unicode") as raised:
         check_output_path(tmp_path / "caf\udce9", reserve=1)
     assert raised.value.where == rf"{tmp_path}{os.sep}caf\udce9"
+
+
+@pytest.mark.posix("limits of a process")
+@pytest.mark.parametrize("suffix", ["txt", "csv", "parquet"])
+def test_a_file_that_outgrows_its_limit_is_named(suffix: str, tmp_path: Path) -> None:
+    """The limit of a process ends a write as a full disk does, whichever library writes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rows = pl.DataFrame({"a": np.random.default_rng(0).random(100_000)})
+    target = tmp_path / f"a.{suffix}"
+
+    def write_rows(path: Path) -> None:
+        with atomic_file(path) as part:
+            if suffix == "txt":
+                part.write_text("a" * 100_000, encoding="utf-8")
+            else:
+                getattr(rows, f"write_{suffix}")(part)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(WriteError, match="it cannot be written: File too large"):
+            write_rows(target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_says_what_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match=r"the disk is full: 12\.0 MB are needed, .* are free"):  # noqa: SIM117
+        with atomic_folder(tmp_path / "a", needed_bytes=12_000_000):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.posix("folders that nobody may write in")
+def test_a_place_that_is_read_only(tmp_path: Path) -> None:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    with read_only(folder):
+        with pytest.raises(ReadOnlyError, match="it cannot be written"):
+            write_json(folder / "a.json", {})
+        with (
+            pytest.raises(ReadOnlyError, match="it cannot be written"),
+            atomic_folder(folder / "a"),
+        ):
+            pass
+        with pytest.raises(ReadOnlyError, match="the folder cannot be made"):
+            write_json(folder / "b" / "a.json", {})
+    # What the block reads is not meant.
+    with pytest.raises(PermissionError), atomic_file(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "no", str(tmp_path / "input"))
+
+
+@pytest.mark.posix("names are counted in bytes")
+def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path) -> None:
+    check_output_path(tmp_path / ("ü" * 127))
+    with pytest.raises(WriteError, match="the name has 256 bytes; systems take 255"):
+        check_output_path(tmp_path / ("ü" * 128))

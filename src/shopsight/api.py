@@ -11,6 +11,7 @@ from shopsight.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from shopsight.audit.audit import AuditReport as AuditReport
+    from shopsight.cache_place import use_cache_dir as use_cache_dir
     from shopsight.catalog.catalog import Catalog as Catalog
     from shopsight.commands.audit import FINDING_KINDS as FINDING_KINDS
     from shopsight.commands.audit import FIXABLE_KINDS as FIXABLE_KINDS
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from shopsight.evaluation.compare import Entry as Entry
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
-    from shopsight.files import use_cache_dir as use_cache_dir
     from shopsight.inference.load import load as load
     from shopsight.inference.predictor import Prediction as Prediction
     from shopsight.inference.predictor import Predictor as Predictor

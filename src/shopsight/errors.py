@@ -131,6 +131,10 @@ class WriteError(ShopsightError):
     """A file or folder that cannot be written, or not replaced."""
 
 
+class ReadOnlyError(WriteError):
+    """A place where this user may not write, such as a share that is read-only."""
+
+
 class HeldFileError(WriteError):
     """A file or folder that another program has open; it can be written when that has ended."""
 

@@ -6,16 +6,16 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from shopsight.errors import HeldFileError, WriteError
+from shopsight.errors import HeldFileError, ReadOnlyError, ShopsightError, WriteError
 from shopsight.held_files import (
     ON_WINDOWS,
     SWITCH_ON_LONG_PATHS,
@@ -30,20 +30,25 @@ from shopsight.held_files import (
 from shopsight.safe_names import is_windows_name
 from shopsight.text import as_unicode, is_unicode
 
-CACHE_VARIABLE = "SHOPSIGHT_CACHE"
 # Files that are being written, or that a killed process left behind; scans skip hidden names.
 PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
 PART_DIGITS = 12
 PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
-LONGEST_CACHED_NAME = 80
-"""Characters of the longest path of decoded images and features within the cache, and some more."""
 # Windows' answers to a name that it does not take: its syntax, its length, its folder.
 _NAME_WINERRORS = {123, 206, 267}
 _OTHER_NAME = (
     'give another name: without < > : " / \\ | ? * and none of con, prn, aux, nul, com1, lpt1'
 )
-# What libraries in Rust write in place of an error number: of a full disk, of a spent quota.
-_FULL_DISK_CODES = (39, 112) if ON_WINDOWS else (errno.ENOSPC, errno.EDQUOT)
+_OTHER_FOLDER = "give another folder, or one that you may write in"
+# A full disk, a spent quota; and what Windows calls them.
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_DISK_WINERRORS = frozenset({39, 112})
+# What no reading ends with: a read-only disk, a file that is too large for disk or process.
+_BY_WRITING_ALONE = frozenset({errno.EROFS, errno.EFBIG})
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_NOT_ALLOWED = _READ_ONLY | {errno.ENOTDIR, errno.EIO}
+_LONGEST_NAME = 255
+"""Bytes of the longest name of a file or folder; Windows counts its characters."""
 
 
 def _part_beside(path: Path) -> Path:
@@ -52,7 +57,9 @@ def _part_beside(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
+def atomic_file(
+    path: Path | str, *, keep: bool = True, needed_bytes: int | None = None
+) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     A reader never sees half a file, and a failure leaves what was there before.
@@ -61,6 +68,7 @@ def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
         path: The file to write; its folder is made.
         keep: When `path` cannot be replaced, keep what the block wrote in a file that the error
             names. Switched off for what the caller writes again later.
+        needed_bytes: What the block writes, where that is known: a full disk's error says it.
 
     Yields:
         Where the block writes.
@@ -76,7 +84,7 @@ def atomic_file(path: Path | str, *, keep: bool = True) -> Iterator[Path]:
     part = _part_beside(path)
     written = False
     try:
-        with full_disk_named(path):
+        with write_errors_named(path, needed_bytes=needed_bytes):
             yield part
         written = True
         put_in_place(part, path, keep=keep)
@@ -99,7 +107,7 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
         WriteError: The disk is full, or `path` cannot be replaced for another reason.
     """
     try:
-        with full_disk_named(path):
+        with write_errors_named(path):
             flush(part)
         replace(part, path)
     except WriteError:
@@ -113,11 +121,12 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
+def atomic_folder(path: Path | str, *, needed_bytes: int | None = None) -> Iterator[Path]:
     """Give a temporary folder beside `path`; swap it in for `path` when the block succeeds.
 
     Args:
         path: The folder to write.
+        needed_bytes: As of `atomic_file`.
 
     Yields:
         Where the block writes.
@@ -130,10 +139,10 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     _check_path(path)
     _make_folder(path.parent)
     part = _part_beside(path)
-    part.mkdir()
     written = False
     try:
-        with full_disk_named(path):
+        with write_errors_named(path, needed_bytes=needed_bytes):
+            part.mkdir()
             yield part
         written = True
         _swap_in(part, path)
@@ -204,6 +213,15 @@ def _check_path(path: Path, *, reserve: int = 0) -> None:
 
 
 def _check_names(path: Path) -> None:
+    for part in path.parts:
+        length = len(part) if limits_names() else len(os.fsencode(part))
+        if length > _LONGEST_NAME:
+            raise WriteError(
+                f"the name has {length} {'characters' if limits_names() else 'bytes'}; "
+                f"systems take {_LONGEST_NAME}",
+                where=str(path),
+                fix="give a shorter name",
+            )
     if not limits_names():
         return
     parts = path.parts[1:] if path.anchor else path.parts
@@ -245,41 +263,62 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(
+        if error.errno in _FULL_DISK:
+            raise _full_disk(folder, None) from error
+        kind = ReadOnlyError if error.errno in _READ_ONLY else WriteError
+        raise kind(
             f"the folder cannot be made: {error.strerror or type(error).__name__}",
             where=str(folder),
-            fix=_OTHER_NAME
-            if _is_about_name(error)
-            else "give another folder, or one that you may write in",
+            fix=_OTHER_NAME if _is_about_name(error) else _OTHER_FOLDER,
         ) from error
 
 
 @contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one that says which disk, and what to do.
+def write_errors_named(path: Path, *, needed_bytes: int | None = None) -> Iterator[None]:
+    """Turn what goes wrong with writing into an error that says what, where and what to do.
+
+    Of errors that name a file, those about a part of `path` alone: the block may read others.
 
     Args:
         path: What the block writes.
+        needed_bytes: What it writes in all, where that is known.
 
     Raises:
-        WriteError: The disk was full.
+        WriteError: The disk is full or read-only, or the user may not write there.
     """
     try:
         yield
+    except ShopsightError:
+        raise
     except Exception as error:
-        if isinstance(error, WriteError) or not _is_full_disk(error):
-            raise
-        raise WriteError(
-            f"the disk is full ({human_bytes(free_bytes(path.parent))} free)",
-            where=str(path),
-            fix="free some space, then run the same command again; what was there is unchanged",
-        ) from error
+        code = _system_code(error)
+        if code in _FULL_DISK:
+            raise _full_disk(path, needed_bytes) from error
+        about_part = isinstance(error, OSError) and PART_PREFIX in str(error.filename)
+        if code in _BY_WRITING_ALONE or (code in _NOT_ALLOWED and about_part):
+            kind = ReadOnlyError if code in _READ_ONLY else WriteError
+            what = f"it cannot be written: {os.strerror(code)}"
+            raise kind(what, where=str(path), fix=_OTHER_FOLDER) from error
+        raise
 
 
-def _is_full_disk(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return any(f"(os error {code})" in str(error) for code in _FULL_DISK_CODES)
+def _system_code(error: Exception) -> int:
+    """The system's error number, which libraries in Rust write into their text; 0 without one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    code = int(found[1]) if found else 0
+    return errno.ENOSPC if ON_WINDOWS and code in _FULL_DISK_WINERRORS else code
+
+
+def _full_disk(path: Path, needed_bytes: int | None) -> WriteError:
+    free = human_bytes(free_bytes(path.parent))
+    needed = "" if needed_bytes is None else f"{human_bytes(needed_bytes)} are needed, "
+    return WriteError(
+        f"the disk is full: {needed}{free} are free",
+        where=str(path),
+        fix="free some space, then run the same command again; what was there is unchanged",
+    )
 
 
 def _not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
@@ -363,45 +402,3 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-_chosen_cache: ContextVar[Path | None] = ContextVar("shopsight_cache_dir", default=None)
-
-
-@contextmanager
-def use_cache_dir(folder: Path | str | None) -> Iterator[None]:
-    """Keep decoded images and downloads below `folder` inside the block; None changes nothing."""
-    if folder is None:
-        yield
-        return
-    token = _chosen_cache.set(Path(folder).expanduser().absolute())
-    try:
-        yield
-    finally:
-        _chosen_cache.reset(token)
-
-
-def cache_folder() -> Path:
-    """Where decoded images and downloads are kept.
-
-    The folder of `use_cache_dir` (the flag `--cache-dir`), else $SHOPSIGHT_CACHE, else
-    ~/.cache/shopsight.
-    """
-    chosen = _chosen_cache.get()
-    if chosen is not None:
-        return chosen
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "shopsight")
-
-
-def check_cache_path() -> None:
-    """Refuse, before any work, a cache folder whose files would have paths too long for Windows.
-
-    Raises:
-        WriteError: They would.
-    """
-    check_output_path(cache_folder(), reserve=LONGEST_CACHED_NAME)
-
-
-def cache_folder_is_chosen() -> bool:
-    """Whether `use_cache_dir` or $SHOPSIGHT_CACHE names the cache folder."""
-    return _chosen_cache.get() is not None or bool(os.environ.get(CACHE_VARIABLE))

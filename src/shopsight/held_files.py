@@ -63,6 +63,9 @@ def remove_file(path: Path) -> bool:
     try:
         _patiently(lambda: path.unlink(missing_ok=True))
     except OSError as error:
+        if not path.exists():
+            # A disk that is read-only refuses to remove what was never there.
+            return True
         if not is_held(error):
             raise
         return False

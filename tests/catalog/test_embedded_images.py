@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError, TableError
-from shopsight.files import use_cache_dir
 from shopsight.images.decode import read_bytes
 from shopsight.read_options import ReadOptions
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from shopsight import api
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import WriteError
-from shopsight.files import PART_LENGTH, use_cache_dir
+from shopsight.files import PART_LENGTH
 from tests.helpers import ProductPhotos, make_products
 
 MISSING = "no-such-data"

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from shopsight.cache_place import use_cache_dir
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.split_files import split_of_file
 from shopsight.errors import CatalogError
-from shopsight.files import use_cache_dir
 from shopsight.read_options import ReadOptions
 from tests.helpers import make_products
 

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.score import score
-from shopsight.files import use_cache_dir
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.inference.predictor import Predictor
 from shopsight.runs.run_folder import RunFolder
+from tests.helpers import read_only
 
 
 @pytest.fixture
@@ -108,3 +110,19 @@ def test_what_cannot_be_evaluated_is_refused(own_run: Path, tmp_path: Path) -> N
         evaluate_run(RunFolder(tmp_path))
     with pytest.raises(CatalogError, match="no out-of-fold images"):
         evaluate_run(RunFolder(own_run), splits=("out-of-fold",))
+
+
+@pytest.mark.posix("folders that nobody may write in")
+def test_a_run_on_a_share_that_is_read_only(own_run: Path, tmp_path: Path, said: list[str]) -> None:
+    before = {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()}
+    with read_only(own_run):
+        if os.geteuid():
+            (own_run / "predictions").chmod(0o555)
+        evaluation = api.evaluate(own_run)
+        assert evaluation.metrics["accuracy"] >= 0
+        assert evaluation.report is None
+        assert any(line.startswith("nothing was written: ") for line in said)
+        elsewhere = api.evaluate(own_run, out=tmp_path / "report.html")
+    assert elsewhere.report == tmp_path / "report.html"
+    assert "<html" in elsewhere.report.read_text(encoding="utf-8")
+    assert {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()} == before

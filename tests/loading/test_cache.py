@@ -13,10 +13,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError, ImageError
-from shopsight.files import sha256_file, use_cache_dir
+from shopsight.files import sha256_file
 from shopsight.images.model_input import Box, preprocess_image
 from shopsight.loading import cache
 from shopsight.loading.blob_store import BlobStore
@@ -253,7 +254,7 @@ from shopsight.config.sections import CacheSettings
 from shopsight.loading import cache
 from shopsight.loading import blob_store
 from shopsight.catalog.catalog import Catalog
-from shopsight.files import use_cache_dir
+from shopsight.cache_place import use_cache_dir
 from shopsight.preprocess import Preprocess
 
 catalog, folder, images = sys.argv[1], sys.argv[2], int(sys.argv[3])

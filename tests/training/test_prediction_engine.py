@@ -13,9 +13,9 @@ from torch import nn
 import shopsight
 from shopsight import api
 from shopsight.backbones.create import create_backbone
+from shopsight.cache_place import use_cache_dir
 from shopsight.config.recipe import parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.files import use_cache_dir
 from shopsight.inference import torch_engine
 from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import fit_temperature

@@ -37,9 +37,10 @@ from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
 from shopsight.audit.page import write_audit_page
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
 from shopsight.audit.verdict import Verdict
+from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import SHOWN_DETAILS
-from shopsight.files import atomic_file, cache_folder, human_bytes, write_json
+from shopsight.files import atomic_file, human_bytes, write_json
 from shopsight.text import counted
 
 CHECKS: tuple[Check, ...] = (

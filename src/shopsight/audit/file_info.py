@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, UInt8
 
+from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.errors import HeldFileError, ImageError
 from shopsight.files import atomic_file, sha256_bytes
 from shopsight.images.damage import check_whole
@@ -256,9 +257,9 @@ def _stamped(refs: Sequence[str]) -> pl.DataFrame:
 def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
     """The files whose results were kept and that have not changed since."""
     nothing = pl.DataFrame(schema={**_STAMP, **_SCHEMA})
-    if kept is None or not kept.is_file():
-        return nothing
     try:
+        if kept is None or not kept.is_file():
+            return nothing
         before = pl.read_parquet(kept)
     except (pl.exceptions.PolarsError, OSError):
         return nothing  # The user cannot fix it: the file is written again.
@@ -271,13 +272,13 @@ def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
 def _keep(files: pl.DataFrame, kept: Path) -> None:
     """Write the results; those of other files under the same root stay."""
     files = files.filter(pl.col("stamp_ns").is_not_null())
-    if kept.is_file():
-        try:
-            before = pl.read_parquet(kept)
-        except (pl.exceptions.PolarsError, OSError):
-            before = files.clear()
-        if before.schema == files.schema:
-            files = pl.concat([files, before.join(files, on="ref", how="anti")])
-    # Another audit has it open: the next one keeps its results, or reads the files again.
-    with suppress(HeldFileError), atomic_file(kept, keep=False) as part:
-        files.write_parquet(part)
+    try:
+        before = pl.read_parquet(kept) if kept.is_file() else files.clear()
+    except (pl.exceptions.PolarsError, OSError):
+        before = files.clear()
+    if before.schema == files.schema:
+        files = pl.concat([files, before.join(files, on="ref", how="anti")])
+    # Another audit may have it open: the next one keeps its results, or reads the files again.
+    with unless_unwritable(cache_folder()), suppress(HeldFileError):  # noqa: SIM117 - in this order
+        with atomic_file(kept, keep=False) as part:
+            files.write_parquet(part)

@@ -59,7 +59,8 @@ def write_bundle(
             f"{info.embedding_dim} numbers",
             where=str(folder),
         )
-    with atomic_folder(folder) as temporary:
+    needed = sum(tensor.nbytes for tensor in tensors.values()) + sum(map(len, golden.images))
+    with atomic_folder(folder, needed_bytes=needed) as temporary:
         weights = temporary / WEIGHTS_FILE
         safetensors.numpy.save_file(dict(tensors), weights, metadata={"format": "pt"})
         backbone = {

@@ -13,8 +13,9 @@ from typing import Any
 
 import polars as pl
 
+from shopsight.cache_place import cache_folder
 from shopsight.errors import TableError
-from shopsight.files import atomic_folder, cache_folder
+from shopsight.files import atomic_folder
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, is_image_kind, kind_of_bytes, suffix_of
 from shopsight.progress import task
 from shopsight.safe_names import safe_name

@@ -121,6 +121,13 @@ def _run(given: Sequence[str]) -> None:
         if isinstance(error, OSError) and streams.is_full_disk(error):
             _end_if_full(streams.flush(probe=True))
         _show_traceback(debug)
+        if isinstance(error, OSError) and error.strerror:
+            # What the system refuses lies in the machine or in what was handed in.
+            place = f"{error.filename}: " if error.filename is not None else ""
+            streams.report(f"error: {place}{error.strerror}")
+            if not debug:
+                streams.report(f"  the same command with {DEBUG} shows where")
+            sys.exit(MISTAKE)
         streams.report(f"error: {type(error).__name__}: {error}")
         if not debug:
             streams.report(

@@ -36,7 +36,7 @@ def evaluate(
     ] = "test",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write a report on DATA to this .html."),
+        typer.Option("--out", metavar="FILE", help="Write the report to this .html."),
     ] = None,
     accept: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def evaluate(
     """
     if data is None:
         options.refuse(
-            [*(flag for flag in READ_FLAGS if flag != "--images-root"), "--out"],
+            [flag for flag in READ_FLAGS if flag != "--images-root"],
             why="without DATA the run's own images are scored, as it read them",
             fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
         )
@@ -73,9 +73,8 @@ def evaluate(
         print_json(evaluation.to_json())
     else:
         headline_table({evaluation.split: evaluation})
-        report = out if data is not None else api.RunFolder(Path(model)).report_file
-        if report is not None:
-            print_line(f"report: {report}")
+        if evaluation.report is not None:
+            print_line(f"report: {evaluation.report}")
 
 
 def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:

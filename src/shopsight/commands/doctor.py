@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from shopsight.cache_place import cache_folder
 from shopsight.commands.machine import (
     NvidiaDriver,
     cpu_name,
@@ -20,7 +21,7 @@ from shopsight.commands.machine import (
     nvidia_driver,
 )
 from shopsight.devices import has_mps, pick_device
-from shopsight.files import cache_folder, free_bytes, human_bytes
+from shopsight.files import free_bytes, human_bytes
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, long_paths_enabled
 from shopsight.prefetch import core_count
 from shopsight.training.precision import pick_precision

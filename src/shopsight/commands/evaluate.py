@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
-from shopsight.errors import ChangedFilesError, ConfigError, ImageError
+from shopsight.errors import ChangedFilesError, ConfigError, ImageError, ReadOnlyError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.predictions import ALL_ROWS
@@ -18,6 +19,7 @@ from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import check_output_path
 from shopsight.inference.load import load
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions, flag_of
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_folder import RunFolder
@@ -48,7 +50,8 @@ def evaluate(
         read: how DATA is read; None guesses everything. Without `data` only `images_root`: where
             the run's images lie now, which the run keeps.
         split: "train", "val", "test", or "all".
-        out: with `data`, the .html file for the report; None writes none.
+        out: the .html file for the report. With None, DATA gets none, and a run's own report is
+            written into its folder, with its predictions and scores, unless that is read-only.
         accept: without `data`, "changed-file" scores images that changed since training as they
             are now, and leaves out those that vanished.
         device: "auto" takes CUDA when it is there, else the CPU.
@@ -67,7 +70,8 @@ def evaluate(
         check_output_path(Path(out))
     if data is not None:
         return _evaluate_on(data, read, model, split=split, out=out, device=device)
-    return _evaluate_own(RunFolder(Path(model)), read, split=split, accept=accept, device=device)
+    run = RunFolder(Path(model))
+    return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
 
 
 def _evaluate_own(
@@ -75,6 +79,7 @@ def _evaluate_own(
     read: ReadOptions | None,
     *,
     split: str,
+    out: str | Path | None,
     accept: Collection[str],
     device: str,
 ) -> Evaluation:
@@ -105,9 +110,19 @@ def _evaluate_own(
             where=error.where,
             fix=f"bring it back\n{command_line([*command, '--accept', CHANGED_FILE])}",
         ) from error
-    write_run_evaluations(run, evaluations)
     (evaluation,) = evaluations.values()
-    return evaluation
+    try:
+        report = write_run_evaluations(run, evaluations, out=out)
+    except ReadOnlyError as error:
+        if out is not None:
+            raise
+        # A share that others may read: the scores are worth having all the same.
+        notify(
+            f"nothing was written: {error.where}: {error.what}; --out FILE writes the report "
+            "elsewhere"
+        )
+        return evaluation
+    return replace(evaluation, report=report)
 
 
 def _evaluate_on(
@@ -123,6 +138,7 @@ def _evaluate_on(
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
     evaluation = score_catalog(predictor, catalog, split=part, run=run_of(model))
-    if out is not None:
-        write_evaluation_report(evaluation, catalog, out, model=model)
-    return evaluation
+    if out is None:
+        return evaluation
+    report = write_evaluation_report(evaluation, catalog, out, model=model)
+    return replace(evaluation, report=report)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.audit.gate import GateRules
+from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -19,7 +20,6 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
 from shopsight.evaluation.score import Evaluation, score
-from shopsight.files import cache_folder_is_chosen, use_cache_dir
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.datasets.archives import unpack_deb
 from shopsight.datasets.download import download
 from shopsight.errors import SourceError, first_line
-from shopsight.files import atomic_folder, cache_folder, sha256_bytes
+from shopsight.files import atomic_folder, sha256_bytes
 from shopsight.progress import notify
 
 CLASS_NAMES = (

@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, UInt8
 
+from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.files import atomic_folder, cache_folder
+from shopsight.files import atomic_folder
 from shopsight.progress import task
 
 SIZE_PX = 128

@@ -36,19 +36,23 @@ SECTIONS = (
 QUOTED = ("test", OUT_OF_FOLD, "all", "val", "train")
 
 
-def write_run_evaluations(run: RunFolder, evaluations: Mapping[str, Evaluation]) -> Path:
+def write_run_evaluations(
+    run: RunFolder, evaluations: Mapping[str, Evaluation], *, out: Path | str | None = None
+) -> Path:
     """Keep what was just evaluated in the run folder: predictions, scores and the report.
 
     Args:
         run: the run that was evaluated.
         evaluations: by part, see `shopsight.evaluation.evaluate.evaluate_run`.
+        out: write the report alone, to this file, and leave the run as it is.
 
     Returns:
         The report's path.
     """
-    for evaluation in evaluations.values():
-        write_evaluation(run, evaluation)
-    return write_report(run, evaluations=evaluations)
+    if out is None:
+        for evaluation in evaluations.values():
+            write_evaluation(run, evaluation)
+    return write_report(run, evaluations=evaluations, out=out)
 
 
 def write_report(

@@ -21,10 +21,10 @@ from jaxtyping import Int64
 from shopsight import paths
 from shopsight.audit.file_info import file_info_path, inspect_all
 from shopsight.audit.findings import check_kinds
+from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.scan import scan_folder
-from shopsight.errors import CatalogError, ChangedFilesError
-from shopsight.files import cache_folder
+from shopsight.errors import CatalogError, ChangedFilesError, ReadOnlyError
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
@@ -113,7 +113,10 @@ def check_run_images(
             raise _refusal(run, audited, found, command)
         notify(f"accepted, no longer as the run was made with: {found.line()}")
     if moved is not None:
-        _keep_places(run, moved)
+        try:
+            _keep_places(run, moved)
+        except ReadOnlyError as error:
+            notify(f"where the images are now is not kept: {error.where}: {error.what}")
     return found
 
 
@@ -156,7 +159,7 @@ def _hashes(
 ) -> list[str | None]:
     """The hash of each file as it is now; None where it cannot be read."""
     kept = file_info_path(cache_folder(), str(Path(audited.catalog.root).absolute()))
-    inspected = inspect_all(refs, kept=kept if remember else None)
+    inspected = inspect_all(refs, access=audited.catalog.access, kept=kept if remember else None)
     hashes: list[str | None] = inspected.files["sha256"].to_list()
     return hashes
 

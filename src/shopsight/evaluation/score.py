@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Evaluation:
         seen: which of the images the model was trained on; None where that was not looked up.
             Those that it was trained on are left out of all else, unless there are no others.
         folds: of a K-fold run, the score of each fold.
+        report: the page that was written; None where none was.
     """
 
     headline: str
@@ -63,6 +65,7 @@ class Evaluation:
     predictions: Predictions
     seen: TrainOverlap | None = None
     folds: FoldScores | None = None
+    report: Path | None = None
 
     @property
     def split(self) -> str:

@@ -24,7 +24,8 @@ from jaxtyping import Float32, Int64, UInt8
 
 from shopsight import progress
 from shopsight.bundle.fingerprint import embedding_fingerprint
-from shopsight.files import cache_folder, sha256_bytes, write_json
+from shopsight.cache_place import cache_folder
+from shopsight.files import sha256_bytes, write_json
 from shopsight.inference.batches import batch_size_of, reads_pinned, run_batches
 from shopsight.inference.engine import Engine
 from shopsight.inference.predictor import Predictor
@@ -38,6 +39,8 @@ from shopsight.runtime import threads_of_waiting_processes
 
 FEATURES_VERSION = 2
 BATCH_IMAGES = 64
+NUMBER_BYTES = 4
+"""Of each number of a feature: it is fp32."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) ->
 def create_feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) -> Path:
     """`feature_folder`, which exists and says in `about.json` what it is for."""
     folder = feature_folder(root, fingerprint, pixels=pixels, engine=engine)
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        write_json(folder / "about.json", _about(fingerprint, pixels, engine))
+    about = folder / "about.json"
+    if not about.is_file():
+        write_json(about, _about(fingerprint, pixels, engine))
     return folder
 
 

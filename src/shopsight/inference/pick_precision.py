@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from shopsight.bundle.format import Golden, library_versions
+from shopsight.cache_place import cache_folder
 from shopsight.devices import computes_bf16, computes_tf32
 from shopsight.errors import WriteError
-from shopsight.files import cache_folder, read_json, write_json
+from shopsight.files import read_json, write_json
 from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Agreement, Readout, agreement
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import verify_golden

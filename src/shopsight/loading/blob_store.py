@@ -38,7 +38,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from numpy.typing import DTypeLike
 
-from shopsight.files import full_disk_named
+from shopsight.files import write_errors_named
 from shopsight.held_files import remove_file
 
 KEY_BYTES = 16
@@ -68,13 +68,15 @@ class BlobStore:
 
     @classmethod
     def read(cls, folder: Path) -> BlobStore:
-        """Read the indexes of a folder, which need not exist."""
+        """Read the indexes of a folder, which need not exist; what is not readable is absent."""
         paths, keys, ends = [], [], []
         for index in sorted(folder.glob("*.index")):
             blobs = index.with_suffix(".blobs")
-            if not blobs.is_file():
+            try:
+                records = _whole_records(index.read_bytes(), blobs.stat().st_size)
+            except OSError:
+                # Half a segment, or one that this user may not read.
                 continue
-            records = _whole_records(index.read_bytes(), blobs.stat().st_size)
             if len(records):
                 paths.append(blobs)
                 keys.append(np.ascontiguousarray(records["key"]))
@@ -180,7 +182,7 @@ class BlobWriter:
         """
         assert len(key) == KEY_BYTES
         assert blob
-        with full_disk_named(self._path):
+        with write_errors_named(self._path):
             self._append(key, blob)
 
     def _append(self, key: bytes, blob: bytes) -> None:
@@ -200,7 +202,7 @@ class BlobWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with full_disk_named(self._path), self._index, self._blobs:
+        with write_errors_named(self._path), self._index, self._blobs:
             self._record()
         if not self._end:
             remove_file(self._path)

@@ -23,10 +23,11 @@ import simplejpeg
 from filelock import FileLock, Timeout
 from jaxtyping import Float64, Int64, UInt8
 
+from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
-from shopsight.files import cache_folder, free_bytes, human_bytes, write_json
+from shopsight.files import free_bytes, human_bytes, write_json
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
@@ -98,7 +99,11 @@ def open_cache(
     if mode is None:
         return DecodingSource(images, shas)
     folder = geometry_folder(root, preprocess, mode)
-    store = _complete(folder, images, shas, keys, mode=mode, threads=workers)
+    with unless_unwritable(root):
+        _complete(folder, images, shas, keys, mode=mode, threads=workers)
+    store = BlobStore.read(folder)
+    if len(_missing(store, keys)):
+        return DecodingSource(images)
     source = RawSource if mode == "raw" else JpegSource
     return source(store, keys, preprocess.size_px)
 
@@ -172,11 +177,10 @@ def _complete(
     *,
     mode: CacheMode,
     threads: int,
-) -> BlobStore:
-    """Return the folder's store, after the missing images were added."""
-    store = BlobStore.read(folder)
-    if not len(_missing(store, keys)):
-        return store
+) -> None:
+    """Add the images that the folder's store lacks."""
+    if not len(_missing(BlobStore.read(folder), keys)):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "about.json"
     if not about.exists():
@@ -187,7 +191,6 @@ def _complete(
         missing = _missing(BlobStore.read(folder), keys)
         if len(missing):
             _decode_into(folder, images, shas, keys, missing, mode=mode, threads=threads)
-    return BlobStore.read(folder)
 
 
 def _missing(store: BlobStore, keys: Keys) -> Int64[np.ndarray, "m"]:

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from shopsight.errors import HeldFileError, TrainingError, WriteError
-from shopsight.files import full_disk_named, put_in_place, sha256_bytes, sha256_file, write_text
+from shopsight.files import put_in_place, sha256_bytes, sha256_file, write_errors_named, write_text
 from shopsight.held_files import remove_file
 from shopsight.progress import notify
 from shopsight.text import command_line
@@ -47,7 +47,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         TypeError: `state` holds something else.
         HeldFileError: another program has a file of the pair open; the old pair is whole.
-        WriteError: the disk is full.
+        WriteError: the disk is full, or cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     tree = _to_json(state, (), tensors)
@@ -55,7 +55,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     # The same name each time: a killed process leaves one such file behind, not many.
     part = path.with_suffix(".part")
     try:
-        with full_disk_named(path):
+        with write_errors_named(path, needed_bytes=sum(map(_bytes_of, tensors.values()))):
             save_file(tensors, part)
     except WriteError:
         remove_file(part)
@@ -76,6 +76,10 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         if old != tensor_file:
             # One that a scanner holds is removed with the next checkpoint.
             remove_file(old)
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -389,7 +389,8 @@ class ClassifierTraining(lightning.LightningModule):
                 key: value.clone(memory_format=torch.contiguous_format)
                 for key, value in self.model.state_dict().items()
             }
-            with atomic_file(path) as part:
+            needed = sum(value.nbytes for value in state.values())
+            with atomic_file(path, needed_bytes=needed) as part:
                 save_file(state, part)
 
     # -- checkpoints -----------------------------------------------------------------------

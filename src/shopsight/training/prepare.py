@@ -13,6 +13,7 @@ from shopsight import progress
 from shopsight.audit.gate import GateRules
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
+from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import (
     SplitReport,
@@ -26,7 +27,7 @@ from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.extras import require
-from shopsight.files import cache_folder, check_cache_path, write_json
+from shopsight.files import write_json
 from shopsight.loading.loader import check_enough
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog

@@ -7,21 +7,24 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from safetensors.torch import load_file, save_file
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.bundle.format import Golden
+from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
-from shopsight.files import atomic_file, cache_folder, sha256_file
+from shopsight.files import atomic_file, sha256_file
 from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (
+    NUMBER_BYTES,
     FeatureStore,
     create_feature_folder,
     extract_features,
+    feature_folder,
     stored_logits,
 )
 from shopsight.inference.pick_precision import (
@@ -146,8 +149,8 @@ class Training:
         if self.recipe.training.precision != "32":
             golden = golden_outputs(model, self.catalog)
             engine = fastest_embedding(engine, golden, model.preprocess)
-        store = self._feature_store(model, backbone, engine=engine.name)
         rows = np.concatenate([train, val])
+        store = self._feature_store(model, backbone, rows, engine=engine.name)
         features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
         features, val_features = features[: len(train)], features[len(train) :]
         probe = fit_probe(
@@ -163,18 +166,26 @@ class Training:
         self._keep_probe(probe, features, train, clock)
 
     def _feature_store(
-        self, model: ProductModel, backbone: Backbone, *, engine: str, shared: bool = True
+        self,
+        model: ProductModel,
+        backbone: Backbone,
+        rows: Int64[np.ndarray, "m"],
+        *,
+        engine: str,
+        shared: bool = True,
     ) -> FeatureStore:
         """Where features are kept: in the cache, for other runs too, or in this run's folder."""
-        shared = shared and self.source.mode != "off"
-        folder = create_feature_folder(
-            cache_folder() if shared else self.run.path,
-            live_embedding_fingerprint(model, backbone=backbone.name),
-            pixels=self.source.mode,
-            engine=engine,
-        )
+        fingerprint = live_embedding_fingerprint(model, backbone=backbone.name)
+        place = {"fingerprint": fingerprint, "pixels": self.source.mode, "engine": engine}
         keys = image_keys(self.sha256s, self.catalog.boxes())
-        return FeatureStore(folder, keys, backbone.embedding_dim)
+        dim = backbone.embedding_dim
+        root = self.run.path
+        if shared and self.source.mode != "off":
+            cached = FeatureStore(feature_folder(cache_folder(), **place), keys, dim)
+            lacking = len(cached.missing(rows)) * dim * NUMBER_BYTES
+            if not lacking or can_keep(cached.folder, lacking):
+                root = cache_folder()
+        return FeatureStore(create_feature_folder(root, **place), keys, dim)
 
     def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -366,8 +377,8 @@ class Training:
     ) -> Float32[np.ndarray, "v classes"]:
         """Logits of the validation images, computed as `shopsight.load` will compute them."""
         engine = self._prediction_engine(model, golden)
-        store = self._feature_store(model, backbone, engine=engine.name, shared=shared)
         rows = self.catalog.rows_of("val")
+        store = self._feature_store(model, backbone, rows, engine=engine.name, shared=shared)
         none = np.empty((0, len(self.catalog.labels)), np.float32)
         return np.concatenate([none, *stored_logits(engine, self.source, rows, store=store)])
 

@@ -17,9 +17,9 @@ from typing import Any
 from torch import distributed
 
 from shopsight import progress
+from shopsight.cache_place import use_cache_dir
 from shopsight.config.recipe import parse_recipe
 from shopsight.errors import ShopsightError
-from shopsight.files import use_cache_dir
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
 from shopsight.training.precision import reproducible, training_arithmetic

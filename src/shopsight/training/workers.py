@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import Any
 
 from shopsight import progress
+from shopsight.cache_place import cache_folder
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
-from shopsight.files import cache_folder
 from shopsight.training.memory import OutOfMemoryElsewhereError
 from shopsight.training.peers import POLL_S, Peers, open_store
 from shopsight.training.rank_environment import WorkerRank, worker_variables
