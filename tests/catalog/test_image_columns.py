@@ -187,6 +187,15 @@ def test_bare_names_are_no_evidence(tmp_path: Path) -> None:
     assert "that it has in the table: 'images'" in caught.value.fix
 
 
+def test_bare_names_in_folders_are_named(tmp_path: Path) -> None:
+    rows = [f"/me/shop/images/{i}.jpg,{LABELS[i % 2]}" for i in range(4)]
+    table = shop(tmp_path, "image,label", rows, names(4, "a/b/{i}.jpg"))
+    with pytest.raises(CatalogError, match="no column names existing image files") as caught:
+        table_catalog(table, ReadOptions(images_root=tmp_path / "a"))
+    found_in = tmp_path / "a" / "b"
+    assert f"4 of 4 sampled names have a file in {found_in.as_posix()}," in caught.value.details[0]
+
+
 def test_ids_that_lost_their_zeros(tmp_path: Path) -> None:
     rows = [f"{i}.0,{LABELS[i % 2]}" for i in range(4)]
     table = shop(tmp_path, "image_id,label", rows, names(4, "images/0000{i}.jpg"))

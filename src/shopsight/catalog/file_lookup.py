@@ -294,7 +294,9 @@ def _ways_between(written: str, found: str) -> tuple[str, ...]:
 def _leads_back(root: str, folder: str, links: set[str]) -> bool:
     """Whether a folder is a link into what is walked anyway, or to what was walked already."""
     path = join(root, folder)
-    if is_url(root) or not os.path.islink(path):  # noqa: PTH114
+    # Python 3.11 does not know Windows' junctions.
+    is_junction = getattr(os.path, "isjunction", os.path.islink)
+    if is_url(root) or not (os.path.islink(path) or is_junction(path)):  # noqa: PTH114
         return False
     real, base = os.path.realpath(path), os.path.realpath(root)
     inside = f"{real}{os.sep}".startswith(f"{base}{os.sep}")

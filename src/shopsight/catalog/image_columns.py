@@ -300,9 +300,12 @@ def _nothing_found(
     path: str,
     columns: Sequence[str],
 ) -> CatalogError:
-    empty = [column for column in columns if column not in roots.samples]
-    if empty and (len(empty) == len(columns) or canonical(empty[0]) in IMAGE_NAMES):
-        return _no_names(table[empty[0]], path, table.columns)
+    telling = [
+        column for column in ranked(columns, IMAGE_NAMES) if canonical(column) not in VAGUE_NAMES
+    ]
+    likely = telling or list(columns)
+    if not any(column in roots.samples for column in likely):
+        return _no_names(table[likely[0]], path, table.columns)
     first = scores[0].column if scores else ""
     sample = roots.samples.get(first, [])
     example = f", e.g. {sample[:1]} from column {first!r}" if first else ""
@@ -311,17 +314,16 @@ def _nothing_found(
     fix = (
         "--images-root DIR names the folder of the images, --image COLUMN the column of their names"
     )
-    bare = [name.replace("\\", "/").rpartition("/") for name in sample]
-    listing = roots.folders.listing(roots.home)
-    num_bare = sum(bool(slash and listing.find_file(base).files) for _, slash, base in bare)
+    heads = [name.replace("\\", "/").rpartition("/")[0] for name in sample]
+    num_bare, folder = roots.most_bare_names(sample) if any(heads) else (0, "")
     if num_bare:
         details.insert(
             0,
-            f"{num_bare} of {len(sample)} sampled names have a file in {roots.home}, but not in a "
+            f"{num_bare} of {len(sample)} sampled names have a file in {folder}, but not in a "
             "folder of the same name: the bare name is not enough",
         )
-        folder = next(head for head, slash, _ in bare if slash).rpartition("/")[2]
-        fix += f"\nor give the folder the name that it has in the table: {folder!r}"
+        name = next(head for head in heads if head).rpartition("/")[2]
+        fix += f"\nor give the folder the name that it has in the table: {name!r}"
     return CatalogError(
         f"no column names existing image files{example}",
         where=path,

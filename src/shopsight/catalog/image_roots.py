@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shopsight.catalog.file_lookup import Folders
@@ -93,6 +93,17 @@ class Roots:
         self.found_far = [root for root in below if root not in known]
         around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
         return list(dict.fromkeys([*self.found_far, *around]))
+
+    def most_bare_names(self, names: Sequence[str]) -> tuple[int, str]:
+        """How many of the names have a file in one folder, whatever theirs; and which folder."""
+        bases = [name.replace("\\", "/").rpartition("/")[2] for name in names]
+        counts = {
+            folder: sum(bool(listing.find_file(base).files) for base in bases)
+            for folder in self.folders.walk(self.home, most=MAX_FOLDERS)
+            for listing in [self.folders.listing(join(self.home, folder))]
+        }
+        folder = max(counts, key=lambda folder: counts[folder])
+        return counts[folder], join(self.home, folder).rstrip("/")
 
 
 def _named_root(named: str, home: str) -> str:

@@ -76,6 +76,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=paths.full(catalog.root))
     _refuse_not_unicode(catalog.root)
+    if read.choice("on_missing_image") == "error":
+        refuse_missing_images(catalog, catalog.name)
     catalog = _apply_label_options(unify_labels(catalog), read)
     for line in catalog.notes[known:]:
         notify(line)
@@ -187,8 +189,6 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
     catalog = Catalog.read(path, read)
     if read.images_root is not None:
         catalog = move_images(catalog, str(read.images_root), path)
-    if read.choice("on_missing_image") == "error":
-        refuse_missing_images(catalog, path)
     return _with_columns(catalog, read)
 
 
