@@ -10,8 +10,8 @@ pydantic would take a third of the time in which `shopsight --help` answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -237,6 +237,11 @@ class ReadOptions:
             values |= {name: other._value(name) for name in other.given()}
             values["drop"] = tuple(dict.fromkeys((*self.drop, *other.drop)))
         return ReadOptions(**values)
+
+    def without(self, names: Collection[str]) -> ReadOptions:
+        """These options with the named fields as they are when nobody sets them."""
+        unset: dict[str, Any] = {one.name: one.default for one in fields(self) if one.name in names}
+        return replace(self, **unset)
 
     def _value(self, name: str) -> Any:
         value = getattr(self, name)

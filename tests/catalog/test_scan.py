@@ -124,7 +124,7 @@ def test_predict_names_a_folder_that_may_not_be_read(
     preprocess = Preprocess(size_px=28)
     found = list(prepare_inputs(str(tmp_path), preprocess, window=4, threads=1))
     assert len(found) == photos.count - 2
-    assert "skipped, may not be read: 1 folder: hat (Permission denied)" in said
+    assert f"{tmp_path}: skipped, may not be read: 1 folder: hat (Permission denied)" in said
 
 
 def test_the_folder_itself_must_be_readable(tmp_path: Path, denied: Callable[[Path], None]) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -59,3 +60,53 @@ def test_the_bundle_is_opened_hashed_and_verified_once(
     assert [opened[name] for name in names] == [1, 1, 1]
     # In fp32, and in bf16 where this machine computes in it.
     assert verified.count("golden 0") == 1 + computes_bf16(torch.device("cpu"))
+
+
+def test_a_table_is_predicted_row_by_row(
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    out = tmp_path / "found.csv"
+    done = shopsight("predict", tiny_run, product_photos.table, "--out", out, "--top", "1")
+    assert done.code == 0
+    found = pl.read_csv(out)
+    table = pl.read_csv(product_photos.table)
+    assert found["row"].to_list() == list(range(len(table)))
+    assert found["name"].to_list() == table["image"].to_list()
+    alone = shopsight("predict", tiny_run, found["image"][5], "--json", "--top", "1").json
+    assert alone[0]["probability"] == found["probability"][5]
+
+
+def test_what_is_not_read_is_counted_by_reason_and_damage_is_marked(
+    shopsight: Shopsight, tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    source = next((product_photos.folder / "hat").glob("*.jpg")).read_bytes()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "whole.jpg").write_bytes(source)
+    (folder / "cut.jpg").write_bytes(source[: len(source) // 2])
+    (folder / "half.jpg").write_bytes(source[: len(source) // 2] + b"\xff\xd9")
+    (folder / "page.jpg").write_bytes(b"<html>404</html>")
+    out = tmp_path / "found.jsonl"
+    done = shopsight("predict", tiny_run, folder, "--out", out)
+    assert done.code == 1
+    assert "2 images labeled (1 damaged), 2 not readable" in done.err
+    found = {Path(row["image"]).name: row for row in pl.read_ndjson(out).to_dicts()}
+    assert found["half.jpg"]["damaged"] is not None
+    assert found["half.jpg"]["label"] is not None
+    assert found["whole.jpg"]["damaged"] is None
+    assert found["page.jpg"]["error"] is not None
+    assert "half.jpg" in shopsight("predict", tiny_run, folder).out.partition("(damaged: ")[0]
+
+
+def test_nothing_to_predict_is_a_mistake(
+    shopsight: Shopsight, tiny_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "found.csv"
+    done = shopsight("predict", tiny_run, tmp_path / "empty", "--out", out)
+    assert done.code == 2
+    assert "nothing to predict" in done.err
+    assert not out.exists()
+    unused = shopsight("predict", tiny_run, tmp_path / "empty", "--image", "photo")
+    assert unused.code == 2
+    assert "--image would change nothing" in unused.err

@@ -15,7 +15,8 @@ from PIL import Image
 
 from shopsight.errors import CatalogError
 from shopsight.images.model_input import preprocess_image
-from shopsight.inference.inputs import ImageInput, Prepared, prepare_inputs
+from shopsight.inference.image_stream import ImageInput
+from shopsight.inference.inputs import Prepared, prepare_inputs
 from shopsight.prefetch import THREAD_NAME
 from shopsight.preprocess import Preprocess
 
@@ -111,7 +112,8 @@ def test_order_is_kept_and_folders_are_listed(files: list[str]) -> None:
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
-    assert all_of(tmp_path) == []
+    with pytest.raises(CatalogError, match="nothing to predict"):
+        all_of(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     if os.access(tmp_path / "locked", os.R_OK):
         pytest.skip("this user may read everything")

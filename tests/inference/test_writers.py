@@ -29,15 +29,15 @@ def written(path: Path, *, top: int = 2) -> Path:
 def test_csv(tmp_path: Path) -> None:
     lines = written(tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "image,label,probability,label_2,probability_2,predicted_labels,error",
-        "a.jpg,hat,0.75,shoe,0.25,hat,",
-        "b.jpg,shoe,0.625,hat,0.375,shoe|hat,",
-        "c.jpg,,,,,,c.jpg: no bytes",
+        "image,label,probability,label_2,probability_2,predicted_labels,error,damaged,row,name",
+        "a.jpg,hat,0.75,shoe,0.25,hat,,,,",
+        "b.jpg,shoe,0.625,hat,0.375,shoe|hat,,,,",
+        "c.jpg,,,,,,c.jpg: no bytes,,,",
     ]
     first = written(tmp_path / "one.csv", top=1).read_text(encoding="utf-8").splitlines()
     assert first[:2] == [
-        "image,label,probability,predicted_labels,error",
-        "a.jpg,hat,0.75,hat,",
+        "image,label,probability,predicted_labels,error,damaged,row,name",
+        "a.jpg,hat,0.75,hat,,,,",
     ]
 
 

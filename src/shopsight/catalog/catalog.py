@@ -39,6 +39,8 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
 TEXT_COLUMNS = ("image", "label", "group", "split", "text")
+SOURCE_ROW = "source_row"
+"""Column of the row of the user's table, from 0; `Catalog.write` leaves it out."""
 FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
 METADATA_KEY = "shopsight"
 """Key of what shopsight adds to the metadata of a Parquet file."""
@@ -56,7 +58,8 @@ class Catalog:
             container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
             List(String) where an image has several), `group` (stays in one part of a split),
             `split` ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the
-            upright image), and `text`. Other columns of the source are kept.
+            upright image), and `text`. Of a table also `source_row`, its row there, from 0. Other
+            columns of the source are kept.
         name: name of the data set or file, for reports.
         root: folder or URL that `image` is relative to; empty when every image has a full path.
         notes: what was guessed, cleaned or merged while reading, one line each.
@@ -191,14 +194,14 @@ class Catalog:
             WriteError: the file, or the one beside it, cannot be written.
         """
         path = check_catalog_file(path)
+        table = self.table.drop(SOURCE_ROW, strict=False)
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
         about |= _root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
-                self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
+                table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
         else:
-            table = self.table
             about[TYPES_KEY] = types_of(table)
             if self.multilabel:
                 about[SEPARATOR_KEY] = mark = _free_separator(self.labels)

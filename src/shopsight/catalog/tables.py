@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
+from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
 from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.columns import (
     Choice,
@@ -30,7 +30,7 @@ from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.remote.addresses import local_path
 from shopsight.text import listed
 
-CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text")
+CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text", SOURCE_ROW)
 
 
 def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
@@ -71,8 +71,9 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     used = {*located.columns, *box_sources, *chosen.label.columns, chosen.split.column}
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
+    source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
     return Catalog(
-        pl.DataFrame([images, *boxes, *columns]).hstack(rest),
+        pl.DataFrame([images, *boxes, *columns, source_row]).hstack(rest),
         name=Path(path).name,
         root=located.root,
         notes=tuple(line for line in (*notes, *file_notes, *located.notes, *column_notes) if line),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,17 +12,22 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DeviceOption, JsonOption
+from shopsight.cli.options import DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_line, print_note
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
 
 
+@takes_data
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Use this run or bundle.")],
+    options: DataOptions,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Label these files, folders, URLs."),
+        typer.Argument(
+            metavar="DATA...",
+            help="Label these images, folders, tables, named data sets and URLs.",
+        ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="Give this many labels.")] = 5,
     out: Annotated[
@@ -41,23 +47,24 @@ def predict(
             help="Give the network this many images at once; without it 32, and 256 on CUDA.",
         ),
     ] = None,
-    json: JsonOption = False,
 ) -> None:
     """Label images with a trained model.
 
+    A folder stands for all images in it, a table for its rows, labeled or not.
     Exits with 1 if some could not be read.
     """
     with shown_progress():
         predictions = api.predict(
             model,
             expanded(images),
+            read=options.read,
             top=top,
             batch_size=batch_size,
             out=out,
             sort_into=sort_into,
             device=device,
         )
-        failed = _print_json(predictions) if json else show(predictions, lines=out is None)
+        failed = _print_json(predictions) if options.json else show(predictions, lines=out is None)
     for written in (out, sort_into):
         if written is not None:
             print_note(f"written: {written}")
@@ -72,7 +79,7 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
         if lines and prediction.error is None:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
             guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
-            print_line(f"{prediction.source}: {guesses}")
+            print_line(f"{_name(prediction)}: {guesses}{_damage(prediction)}")
     return counted.summary()
 
 
@@ -86,22 +93,39 @@ def _print_json(predictions: Iterator[api.Prediction]) -> int:
     return counted.summary()
 
 
+def _name(prediction: api.Prediction) -> str:
+    """The path; of a table also the row, because several may be about one image."""
+    row = "" if prediction.row is None else f" (row {prediction.row})"
+    return f"{prediction.source}{row}"
+
+
+def _damage(prediction: api.Prediction) -> str:
+    return f" (damaged: {prediction.damaged})" if prediction.damaged else ""
+
+
 class _Counted:
     """Predictions, counted while they pass; those that failed are noted on stderr."""
 
     def __init__(self, predictions: Iterator[api.Prediction]) -> None:
         self._predictions = predictions
-        self.done = self.failed = 0
+        self.done = self.damaged = 0
+        self.reasons: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[api.Prediction]:
         for prediction in self._predictions:
             self.done += 1
+            self.damaged += prediction.damaged is not None
             if prediction.error is not None:
-                self.failed += 1
+                self.reasons[prediction.reason or "unreadable"] += 1
                 print_note(f"not read: {prediction.error}")
             yield prediction
 
     def summary(self) -> int:
-        labeled = api.count_text(self.done - self.failed)
-        print_note(f"{labeled} images labeled, {api.count_text(self.failed)} not readable")
-        return self.failed
+        failed = self.reasons.total()
+        labeled = f"{api.count_text(self.done - failed)} images labeled"
+        if self.damaged:
+            labeled += f" ({api.count_text(self.damaged)} damaged)"
+        why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+        unread = f"{api.count_text(failed)} not readable" + (f" ({why})" if why else "")
+        print_note(f"{labeled}, {unread}")
+        return failed

@@ -10,11 +10,12 @@ from typing import Literal
 from shopsight import progress
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import check_output_path
-from shopsight.inference.inputs import ImageInputs
+from shopsight.inference.image_stream import ImageInputs, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.writers import check_suffix, recorded
 from shopsight.inference.writers import sort_into as copy_into
+from shopsight.read_options import ReadOptions
 from shopsight.safe_names import unique_names
 from shopsight.text import counted
 
@@ -27,6 +28,7 @@ def predict(
     model: str | Path | Predictor,
     images: ImageInputs,
     *,
+    read: ReadOptions | None = None,
     top: int = 5,
     batch_size: int | None = None,
     out: str | Path | None = None,
@@ -34,14 +36,16 @@ def predict(
     on_error: Literal["report", "raise"] = "report",
     device: str = "auto",
 ) -> Iterator[Prediction]:
-    """Label paths, folders, bytes, PIL images or arrays, while they stream; order is kept.
+    """Label images, folders, tables, bytes, PIL images or arrays, while they stream.
 
-    The model is opened at once; images are read, and `out` and `sort_into` written, as the
-    predictions are taken from the iterator.
+    Order is kept. The model is opened at once, and so are tables; images are read, and `out` and
+    `sort_into` written, as the predictions are taken from the iterator.
 
     Args:
         model: a run folder, a bundle, or one that `load` opened.
-        images: one image or many; a folder stands for all images in it.
+        images: one image or many. A folder stands for all images in it; a table, a list or the
+            name of a data set for its rows, each with its box where it has one, labeled or not.
+        read: how DATA is read, as for the other verbs; None guesses everything.
         top: how many labels to give, at most as many as the model has.
         batch_size: images that the network sees at once; None: as many as fill the device.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
@@ -52,6 +56,8 @@ def predict(
 
     Raises:
         BundleError: the model cannot be opened.
+        CatalogError: DATA cannot be read, there is no image at all, or an option of `read` would
+            change nothing.
         ImageError: an image cannot be read and `on_error` is "raise".
         ShopsightError: `out` has another suffix.
         WriteError: `out` cannot be written, or images could not be copied; all others were.
@@ -60,7 +66,8 @@ def predict(
         check_output_path(check_suffix(out))
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
-    predictions = predictor.predict(images, top=top, batch_size=batch_size, on_error=on_error)
+    opened = open_images(images, read)
+    predictions = predictor.predict(opened, top=top, batch_size=batch_size, on_error=on_error)
     folder_names = unique_names(predictor.labels)
     if sort_into is not None:
         longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2

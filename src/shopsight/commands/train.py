@@ -244,12 +244,11 @@ def _applicable(of_recipe: ReadOptions, data: str | Path | Catalog | None) -> Re
     options = of_recipe.merged(None)
     if data is None:
         return options
-    unused: dict[str, Any] = {}
-    for name in unused_options(options, data):
+    unused = unused_options(options, data)
+    for name in unused:
         value = getattr(options, name)
         notify(f"data.{name} = {value!r} of the recipe is not used: it is about other DATA")
-        unused[name] = () if isinstance(value, tuple) else None
-    return replace(options, **unused)
+    return options.without(unused)
 
 
 def _named_data(recipe: Recipe) -> str:

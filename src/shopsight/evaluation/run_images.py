@@ -140,9 +140,9 @@ def accept_changes(run: RunFolder, found: RunImages) -> None:
     )
 
 
-def _compared(audited: AuditedCatalog, *, remember: bool = True) -> RunImages:
+def _compared(audited: AuditedCatalog, *, remember: bool = True, remote: bool = False) -> RunImages:
     names, refs = audited.catalog.table["image"].to_list(), audited.catalog.refs()
-    local = [row for row, ref in enumerate(refs) if not paths.is_url(ref)]
+    local = [row for row, ref in enumerate(refs) if remote or not paths.is_url(ref)]
     hashes = audited.sha256.to_list()
     changed, vanished = {}, set()
     hashes_now = _hashes([refs[row] for row in local], audited, remember=remember)
@@ -207,8 +207,11 @@ def _moved(audited: AuditedCatalog, images_root: str) -> Catalog:
         raise CatalogError("no such folder of images", where=images_root, fix="--images-root DIR")
     catalog = audited.catalog
     names = catalog.table["image"].to_list()
+    catalog = replace(catalog, access=catalog.access.typed(root))
     there = replace(catalog, root=root)
-    if not any(map(paths.is_full, names)) and _compared(audited.with_catalog(there)).as_they_were:
+    relative = not any(map(paths.is_full, names))
+    # A new place is believed when every file is there, at a URL too.
+    if relative and _compared(audited.with_catalog(there), remote=True).as_they_were:
         return there
     found = _by_hash(audited, root)
     if not found:

@@ -8,6 +8,7 @@ interpreter lock.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
             of `shopsight.remote.reasons`.
     """
     member = idx_member(ref)
-    if member is not None and not Path(ref).exists():
+    if member is not None and not os.path.exists(ref):  # noqa: PTH110 - as below
         return read_member(*member)
     try:
         data = read_location(ref, access, most_bytes=IMAGE_BYTES)
@@ -79,9 +80,13 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
         raise ImageError("missing", "no such file", where=ref) from None
     except OSError as error:
         # Windows says "permission denied" of a folder.
-        if not is_url(ref) and Path(ref).is_dir():
+        # Unlike Path.is_dir, no error for a name that is too long.
+        if not is_url(ref) and os.path.isdir(ref):  # noqa: PTH112
             raise ImageError("not an image", "this is a folder", where=ref) from None
         raise ImageError("unreadable", error.strerror or str(error), where=ref) from error
+    except ValueError as error:
+        # A zero byte, which no name has.
+        raise ImageError("missing", f"no such file: {error}", where=repr(ref)) from error
     if not data:
         raise ImageError("empty", "the file has no bytes", where=ref)
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from shopsight.catalog.scan import scan_folder
 from shopsight.errors import ImageError
 from shopsight.images import levels
+from shopsight.images.damage import find_damage
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
-from shopsight.paths import is_url
+from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
-from shopsight.progress import notify
-from shopsight.remote.addresses import PUBLIC
-
-ImageInput = str | Path | bytes | Image.Image | np.ndarray
-ImageInputs = ImageInput | Iterable[ImageInput]
+from shopsight.read_options import ReadOptions
 
 # What PNG stores as it is; floats and 32-bit integers become gray first, other modes RGB.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -37,15 +33,26 @@ class Prepared:
         source: its path or URL, or "image 3" for the third input when that has no name.
         pixels: the network's input, RGB; None when the image could not be read.
         error: why not; None when it could.
+        damaged: what is damaged in a file that decodes; None of one that is whole.
+        row: of a table, its row, counted from 0.
+        name: of a table, the image as the table names it.
     """
 
     source: str
     pixels: UInt8[np.ndarray, "s s 3"] | None
     error: ImageError | None
+    damaged: str | None = None
+    row: int | None = None
+    name: str | None = None
 
 
 def prepare_inputs(
-    images: ImageInputs, preprocess: Preprocess, *, window: int, threads: int | None = None
+    images: ImageInputs,
+    preprocess: Preprocess,
+    *,
+    window: int,
+    read: ReadOptions | None = None,
+    threads: int | None = None,
 ) -> Iterator[Prepared]:
     """Decode and preprocess images by threads, in their order.
 
@@ -54,42 +61,45 @@ def prepare_inputs(
 
     Args:
         images: a path, a URL, bytes, a PIL image, a uint8 array of shape (h, w), (h, w, 3) or
-            (h, w, 4), or any iterable of these; a folder stands for all images in it.
+            (h, w, 4), a catalog, or any iterable of these; a folder stands for all images in it, a
+            table or the name of a data set for its rows.
         preprocess: what the network expects.
         window: at most so many images are taken before their results are asked for.
+        read: how DATA is read; None guesses everything.
         threads: that decode; None is `default_threads()`.
 
     Raises:
-        CatalogError: a folder cannot be listed. What is wrong with one image comes as its `error`.
+        CatalogError: see `open_images`. What is wrong with one image comes as its `error`.
     """
 
-    def make(named: tuple[str, ImageInput]) -> Prepared:
-        source, image = named
+    def make(one: NamedImage) -> Prepared:
         try:
-            return Prepared(source, _preprocess_input(source, image, preprocess), None)
+            pixels, damaged = _preprocess_input(one, preprocess)
         except ImageError as error:
-            return Prepared(source, None, error)
+            return Prepared(one.source, None, error, None, one.row, one.name)
+        return Prepared(one.source, pixels, None, damaged, one.row, one.name)
 
-    return prefetch(make, _named(images), threads=threads or default_threads(), window=window)
+    opened = open_images(images, read)
+    return prefetch(make, opened, threads=threads or default_threads(), window=window)
 
 
 def _preprocess_input(
-    source: str, image: ImageInput, preprocess: Preprocess
-) -> UInt8[np.ndarray, "s s 3"]:
-    """Turn one input of any kind into the network's square."""
+    one: NamedImage, preprocess: Preprocess
+) -> tuple[UInt8[np.ndarray, "s s 3"], str | None]:
+    """Turn one input of any kind into the network's square; and say what is damaged in it."""
+    source, image, box = one.source, one.image, one.box
     if isinstance(image, str | Path):
-        return preprocess_image(
-            read_bytes(str(image), PUBLIC.typed(image)), preprocess, where=source
-        )
+        image = read_bytes(str(image), one.access)
     if isinstance(image, bytes):
         if not image:
             raise ImageError("empty", "no bytes", where=source)
-        return preprocess_image(image, preprocess, where=source)
+        pixels = preprocess_image(image, preprocess, box=box, where=source)
+        return pixels, find_damage(image)
     if isinstance(image, np.ndarray):
         if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-            return preprocess_array(image, preprocess, where=source)
+            return preprocess_array(image, preprocess, box=box, where=source), None
         image = _image_of_array(image, source)
-    return preprocess_image(_as_png(image, source), preprocess, where=source)
+    return preprocess_image(_as_png(image, source), preprocess, box=box, where=source), None
 
 
 def _image_of_array(array: np.ndarray, source: str) -> Image.Image:
@@ -123,38 +133,3 @@ def _as_png(image: Image.Image, source: str) -> bytes:
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError("damaged", str(error), where=source) from error
     return file.getvalue()
-
-
-def _named(images: ImageInputs) -> Iterator[tuple[str, ImageInput]]:
-    """Pair each image with its name."""
-    for number, image in enumerate(_one_by_one(images), start=1):
-        yield (str(image) if isinstance(image, str | Path) else f"image {number}"), image
-
-
-def _one_by_one(images: ImageInputs) -> Iterator[ImageInput]:
-    """Yield the images one by one, folders replaced by their files."""
-    several: Iterable[ImageInput]
-    if isinstance(images, np.ndarray) and images.ndim == 4:
-        several = images
-    elif isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
-        several = (images,)
-    else:
-        several = images
-    for image in several:
-        if isinstance(image, str | Path):
-            yield from _files(image)
-        else:
-            yield image
-
-
-def _files(path: str | Path) -> Iterator[str | Path]:
-    """Yield the images in a folder, or the path itself when it is not a folder."""
-    if not is_url(str(path)) and Path(path).is_dir():
-        scan = scan_folder(str(path))
-        for line in scan.denied_notes():
-            notify(line)
-        # A name that no table takes is good enough for opening the file.
-        names = sorted([*scan.images, *scan.not_unicode]) if scan.not_unicode else scan.images
-        yield from (str(Path(path) / name) for name in names)
-    else:
-        yield path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
@@ -13,13 +13,15 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from shopsight.bundle.format import BundleInfo, Golden
-from shopsight.errors import BundleError, ImageError
+from shopsight.errors import BundleError
 from shopsight.inference.agreement import DEFAULT_THRESHOLD, Readout
 from shopsight.inference.batches import batch_size_of, run_batches
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
-from shopsight.inference.inputs import ImageInputs, Prepared, prepare_inputs
+from shopsight.inference.image_stream import ImageInputs
+from shopsight.inference.inputs import Prepared, prepare_inputs
 from shopsight.preprocess import Preprocess
+from shopsight.read_options import ReadOptions
 from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]
@@ -38,6 +40,10 @@ class Prediction:
             reach their threshold.
         error: Why the image could not be read, else None.
         reason: The error in a word: "missing", "truncated", ...
+        damaged: Of an image that was labeled although its file is damaged: what the decoder says;
+            None of a file that is whole.
+        row: Of a table, its row, counted from 0; else None.
+        name: Of a table, the image as the table names it; else None.
     """
 
     source: str
@@ -46,6 +52,9 @@ class Prediction:
     predicted_labels: tuple[str, ...] = ()
     error: str | None = None
     reason: str | None = None
+    damaged: str | None = None
+    row: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +74,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    source: str
-    error: ImageError | None
+    image: Prepared
     embedding: Float32[np.ndarray, "w"]
     logits: Float32[np.ndarray, "c"]
 
@@ -136,15 +144,18 @@ class Predictor:
         images: ImageInputs,
         *,
         top: int = 5,
+        read: ReadOptions | None = None,
         batch_size: int | None = None,
         on_error: OnError = "report",
         threads: int | None = None,
     ) -> Iterator[Prediction]:
-        """Label images: paths, URLs, bytes, PIL images, uint8 arrays, folders, or any mix.
+        """Label images: paths, URLs, bytes, PIL images, uint8 arrays, DATA, or any mix.
 
         Args:
-            images: What to label; may be endless.
+            images: What to label; may be endless. A folder stands for all images in it, a table
+                or the name of a data set for its rows.
             top: How many labels each prediction lists.
+            read: How DATA is read; None guesses everything.
             batch_size: Images that the engine computes at once; None: as many as fill it, 32 on
                 a CPU and 256 on CUDA. What does not fit in memory is halved.
             on_error: "report" gives a Prediction with its `error`; "raise" stops.
@@ -155,20 +166,16 @@ class Predictor:
 
         Raises:
             ImageError: An image cannot be read and `on_error` is "raise".
-            CatalogError: A folder cannot be read.
+            CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for outcome in self._outcomes(images, batch_size, on_error, threads):
-            if outcome.error is not None:
-                yield Prediction(
-                    outcome.source, error=str(outcome.error), reason=outcome.error.reason
-                )
-            else:
-                yield self._prediction(outcome.source, outcome.logits, top)
+        for outcome in self._outcomes(images, read, batch_size, on_error, threads):
+            yield self._prediction(outcome, top)
 
     def embed(
         self,
         images: ImageInputs,
         *,
+        read: ReadOptions | None = None,
         batch_size: int | None = None,
         on_error: OnError = "report",
         threads: int | None = None,
@@ -180,13 +187,14 @@ class Predictor:
 
         Raises:
             ImageError: An image cannot be read and `on_error` is "raise".
-            CatalogError: A folder cannot be read.
+            CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for outcome in self._outcomes(images, batch_size, on_error, threads):
-            if outcome.error is not None:
-                yield Embedding(outcome.source, None, error=str(outcome.error))
+        for outcome in self._outcomes(images, read, batch_size, on_error, threads):
+            image = outcome.image
+            if image.error is not None:
+                yield Embedding(image.source, None, error=str(image.error))
             else:
-                yield Embedding(outcome.source, outcome.embedding)
+                yield Embedding(image.source, outcome.embedding)
 
     def verify(self) -> Verification:
         """Run the bundle's golden files and compare with the outputs stored beside them.
@@ -199,11 +207,18 @@ class Predictor:
         return verify_golden(self.engine, self._golden, self.preprocess, self.readout)
 
     def _outcomes(
-        self, images: ImageInputs, wanted: int | None, on_error: OnError, threads: int | None
+        self,
+        images: ImageInputs,
+        read: ReadOptions | None,
+        wanted: int | None,
+        on_error: OnError,
+        threads: int | None,
     ) -> Iterator[_Outcome]:
         batch_size = batch_size_of(self.engine, wanted, default=BATCH_IMAGES)
         # While one batch computes, the next one decodes.
-        prepared = prepare_inputs(images, self.preprocess, window=2 * batch_size, threads=threads)
+        prepared = prepare_inputs(
+            images, self.preprocess, window=2 * batch_size, read=read, threads=threads
+        )
         checked = _raise_or_pass(prepared, on_error)
         batches = iter(lambda: tuple(islice(checked, batch_size)), ())
         first = next(batches, ())
@@ -226,10 +241,17 @@ class Predictor:
             rows = zip(*outputs, strict=True)
             for one in begun.popleft():
                 embedding, logits = next(rows) if one.error is None else (empty, empty)
-                yield _Outcome(one.source, one.error, embedding, logits)
+                # Not its pixels, which nobody needs any more.
+                yield _Outcome(replace(one, pixels=None), embedding, logits)
 
-    def _prediction(self, source: str, logits: Float32[np.ndarray, "c"], top: int) -> Prediction:
-        probabilities = self.probabilities(logits[None])[0]
+    def _prediction(self, outcome: _Outcome, top: int) -> Prediction:
+        image = outcome.image
+        if image.error is not None:
+            error, reason = str(image.error), image.error.reason
+            return Prediction(
+                image.source, error=error, reason=reason, row=image.row, name=image.name
+            )
+        probabilities = self.probabilities(outcome.logits[None])[0]
         best = np.argsort(-probabilities, kind="stable")
         if self.info.multilabel:
             thresholds = self.info.thresholds
@@ -242,10 +264,13 @@ class Predictor:
             predicted_labels = (self.labels[best[0]],)
         listed = best[:top]
         return Prediction(
-            source,
+            image.source,
             tuple(self.labels[index] for index in listed),
             tuple(float(probabilities[index]) for index in listed),
             predicted_labels,
+            damaged=image.damaged,
+            row=image.row,
+            name=image.name,
         )
 
 

@@ -22,6 +22,7 @@ from shopsight.safe_names import is_safe, numbered_name, safe_name
 from shopsight.text import as_unicode
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
+_LAST_CELLS = ("error", "damaged", "row", "name")
 
 
 @runtime_checkable
@@ -52,8 +53,9 @@ def recorded(path: Path | str, *, top: int) -> Iterator[Recorder]:
     r"""Write each prediction that the block passes on to `path`, in constant memory.
 
     The file appears when the block ends without an error. CSV has the columns image, label,
-    probability, label_2, probability_2, ... , predicted_labels (joined by "|") and error; Parquet
-    and JSON lines have the lists labels and probabilities, best first, and predicted_labels. Text
+    probability, label_2, probability_2, ... , predicted_labels (joined by "|"), error, damaged, row
+    and name; Parquet and JSON lines have the lists labels and probabilities, best first, and
+    predicted_labels. `row` and `name` are of a table: its row and the image as it names it. Text
     is UTF-8 without a mark at its start, and lines end in a line feed on every system. What UTF-8
     cannot hold of a file's name is escaped (`caf\udce9.jpg`).
 
@@ -114,6 +116,9 @@ _PARQUET_SCHEMA = pl.Schema(
         "probabilities": pl.List(pl.Float64()),
         "predicted_labels": pl.List(pl.String()),
         "error": pl.String(),
+        "damaged": pl.String(),
+        "row": pl.Int64(),
+        "name": pl.String(),
     }
 )
 
@@ -129,15 +134,17 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
         "predicted_labels": list(prediction.predicted_labels),
         "error": prediction.error,
+        "damaged": prediction.damaged,
+        "row": prediction.row,
+        "name": prediction.name,
     }
 
 
 def _unicode_row(prediction: Prediction) -> dict[str, Any]:
     """`as_row`, with escapes where the name of a file is not Unicode."""
     row = as_row(prediction)
-    error = row["error"]
-    escaped = None if error is None else as_unicode(error)
-    return row | {"image": as_unicode(row["image"]), "error": escaped}
+    texts = {name: row[name] for name in ("image", "error", "name")}
+    return row | {name: None if text is None else as_unicode(text) for name, text in texts.items()}
 
 
 def _lines_recorder(file: IO[str]) -> Recorder:
@@ -152,16 +159,15 @@ def _csv_recorder(file: IO[str], top: int) -> Recorder:
     names = [
         name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
     ]
-    writer.writerow(["image", "label", "probability", *names, "predicted_labels", "error"])
+    writer.writerow(["image", "label", "probability", *names, "predicted_labels", *_LAST_CELLS])
 
     def record(prediction: Prediction) -> None:
         row = _unicode_row(prediction)
         pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
         cells = [cell for pair in pairs for cell in pair]
         cells += [""] * (2 * top - len(cells))
-        writer.writerow(
-            [row["image"], *cells, "|".join(row["predicted_labels"]), row["error"] or ""]
-        )
+        last = ["" if row[name] is None else row[name] for name in _LAST_CELLS]
+        writer.writerow([row["image"], *cells, "|".join(row["predicted_labels"]), *last])
 
     return record
 

@@ -1,0 +1,197 @@
+"""Images one after another from what callers pass: images, folders, tables, named data sets.
+
+What is DATA for the other verbs is read here by the same `open_catalog`; labels are not looked at.
+A folder stands for every image in it, whatever its sub-folders mean.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from shopsight.catalog.catalog import SOURCE_ROW, Catalog
+from shopsight.catalog.scan import is_container, scan_folder
+from shopsight.catalog.table_names import is_table, may_be_list
+from shopsight.datasets.open import open_catalog, unused_options
+from shopsight.datasets.registry import is_dataset
+from shopsight.errors import CatalogError, RemoteError
+from shopsight.images.kinds import has_image_suffix
+from shopsight.images.model_input import Box
+from shopsight.paths import is_url, join, name_of
+from shopsight.progress import notify
+from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
+from shopsight.remote.addresses import PUBLIC, Access
+from shopsight.remote.opening import list_folder
+from shopsight.text import as_unicode, listed
+
+LISTED = 6
+
+
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """One image of a stream.
+
+    Attributes:
+        source: its path or URL, or "image 3" for the third input when that has no name.
+        image: the path or URL again, or the image itself.
+        access: which hosts in private networks may be asked for it.
+        box: the part that counts; None is the whole image.
+        row: of a table, its row, counted from 0.
+        name: of a table, the image as the table names it.
+    """
+
+    source: str
+    image: str | Path | bytes | Image.Image | np.ndarray
+    access: Access = PUBLIC
+    box: Box | None = None
+    row: int | None = None
+    name: str | None = None
+
+
+ImageInput = str | Path | bytes | Image.Image | np.ndarray | Catalog | NamedImage
+ImageInputs = ImageInput | Iterable[ImageInput]
+
+
+def open_images(images: ImageInputs, read: ReadOptions | None = None) -> Iterator[NamedImage]:
+    """Give the images one by one, in the callers' order.
+
+    Tables and data sets in a list are read at once, so that what is wrong with them is known
+    before the first image; those that an iterator gives, and all folders, when their turn comes.
+
+    Args:
+        images: a path, a URL, bytes, a PIL image, a uint8 array, a catalog, or any iterable of
+            these. A folder stands for all images in it, a table or the name of a data set for its
+            rows.
+        read: how DATA is read; None guesses everything.
+
+    Raises:
+        CatalogError: DATA cannot be read, there is no image at all, or an option would change
+            nothing.
+    """
+    read = read or ReadOptions()
+    given = _one_by_one(images)
+    if isinstance(given, Sequence):
+        _refuse_unused(given, read)
+        return _numbered([_with_tables_read(one, read) for one in given], read)
+    return _numbered((_with_tables_read(one, read) for one in given), read)
+
+
+def _one_by_one(images: ImageInputs) -> Iterable[ImageInput]:
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        return list(images)
+    if isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Catalog | NamedImage):
+        return [images]
+    return images
+
+
+def _refuse_unused(given: Sequence[ImageInput], read: ReadOptions) -> None:
+    """Refuse options that none of the inputs uses."""
+    unused = set(read.given())
+    for one in given:
+        if unused and isinstance(one, str | Path | Catalog):
+            unused &= set(unused_options(read, one))
+    if unused:
+        flags = ", ".join(flag_of(name) for name in read.given() if name in unused)
+        raise CatalogError(f"{flags} would change nothing here", fix=f"leave out {flags}")
+
+
+def _with_tables_read(one: ImageInput, read: ReadOptions) -> ImageInput:
+    if not isinstance(one, str | Path):
+        return one
+    data = str(one)
+    is_file = is_table(data) or may_be_list(data)
+    # A folder may have the name of a table.
+    if is_dataset(data) or (is_file and not _is_folder(data)):
+        return _read_data(data, read)
+    return one
+
+
+def _read_data(data: str, read: ReadOptions) -> Catalog:
+    wanted = read.without(unused_options(read, data))
+    if not (wanted.label or wanted.drop or wanted.label_map):
+        # Nor is it asked which column they are in.
+        wanted = replace(wanted, label=NO_COLUMN)
+    return open_catalog(data, wanted)
+
+
+def _numbered(given: Iterable[ImageInput], read: ReadOptions) -> Iterator[NamedImage]:
+    """Give all images, those without a name by their number."""
+    number, names = 0, list[str]()
+    for one in given:
+        before = number
+        for found in _images_of(one, read):
+            number += 1
+            yield found if isinstance(found, NamedImage) else NamedImage(f"image {number}", found)
+        if number == before and len(names) < LISTED:
+            names.append(one.name if isinstance(one, Catalog) else as_unicode(str(one)))
+    if not number and names:
+        raise CatalogError("nothing to predict: there is no image here", where=listed(names))
+
+
+def _images_of(
+    one: ImageInput, read: ReadOptions
+) -> Iterator[NamedImage | bytes | Image.Image | np.ndarray]:
+    if isinstance(one, Catalog):
+        yield from _rows(one)
+    elif isinstance(one, str | Path):
+        path = str(one)
+        if _is_folder(path):
+            yield from _in_folder(path, read)
+        elif is_container(path) and Path(path).is_file():
+            yield from _rows(_read_data(path, read))
+        else:
+            yield NamedImage(path, path, PUBLIC.typed(path))
+    else:
+        yield one
+
+
+def _is_folder(path: str) -> bool:
+    if not is_url(path):
+        # Unlike Path.is_dir, no error for what cannot be a path at all.
+        return os.path.isdir(path)  # noqa: PTH112
+    if has_image_suffix(path):
+        return False
+    try:
+        files, folders = list_folder(path)
+    except RemoteError:
+        # Web servers list nothing. Where something is wrong, reading it as an image says what.
+        return False
+    return bool(folders) or bool(set(files) - {name_of(path)})
+
+
+def _rows(catalog: Catalog) -> Iterator[NamedImage]:
+    """The images of all rows, labeled or not."""
+    boxes = catalog.boxes()
+    names = catalog.table["image"].to_list()
+    # Of a table of which some rows name no image, or several, the user's own row numbers.
+    known = SOURCE_ROW in catalog.table.columns
+    rows = catalog.table[SOURCE_ROW].to_list() if known else range(len(catalog))
+    for index, (ref, name, row) in enumerate(zip(catalog.refs(), names, rows, strict=True)):
+        box = None
+        if boxes is not None and not np.isnan(boxes[index]).any():
+            box = Box(*boxes[index].tolist())
+        yield NamedImage(ref, ref, catalog.access, box, row, name)
+
+
+def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:
+    if read.label_pattern is not None:
+        yield from _rows(_read_data(folder, read))
+        return
+    scan = scan_folder(folder, skip=read.skip_folder)
+    # A name that no table takes is good enough for opening the file.
+    names = sorted([*scan.images, *scan.not_unicode]) if scan.not_unicode else scan.images
+    if not names and (scan.containers or scan.tables):
+        yield from _rows(_read_data(folder, read))
+        return
+    for line in replace(scan, not_unicode=[]).notes():
+        notify(f"{as_unicode(folder)}: {line}")
+    if names and scan.tables:
+        notify(f"{as_unicode(folder)}: all images in it, whatever its tables say")
+    for name in names:
+        path = join(folder, name) if is_url(folder) else str(Path(folder) / name)
+        yield NamedImage(path, path, PUBLIC.typed(folder))
