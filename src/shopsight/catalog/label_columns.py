@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.cell_text import MISSING_WORDS, as_text, is_number, without_missing
+from shopsight.catalog.cell_text import (
+    MISSING_WORDS,
+    as_text,
+    is_number,
+    whole_numbers,
+    without_missing,
+)
 from shopsight.catalog.column_names import canonical
 from shopsight.catalog.label_lists import (
     is_object,
@@ -19,6 +25,7 @@ from shopsight.catalog.label_lists import (
     looks_like_list,
     parse_list,
     positions,
+    scalar_of,
 )
 from shopsight.catalog.label_separator import guess_separator, split_at
 from shopsight.errors import CatalogError
@@ -26,7 +33,8 @@ from shopsight.read_options import ReadOptions
 from shopsight.text import counted, listed
 
 _UNIT = "\x1f"
-_BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+_BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+_PRINTED_SERIES = re.compile(r"dtype: \w+\s*$")
 _KEEP = "--label-separator '' keeps them whole"
 _FLAG_WHOLE = '--label-separator ""'
 _EMPTY = pl.lit([], dtype=pl.List(pl.String))
@@ -67,7 +75,7 @@ def read_labels(
 
 
 def is_flags(column: pl.Series) -> bool:
-    """Whether the column holds nothing but 0 and 1, or false and true."""
+    """Whether the column holds nothing but 0 and 1, false and true, or no and yes."""
     if column.dtype not in (pl.String, pl.Boolean) and not column.dtype.is_numeric():
         return False
     distinct = as_text(column.unique()).drop_nulls().str.to_lowercase()
@@ -87,6 +95,10 @@ def _of_column(column: pl.Series, read: ReadOptions, where: str) -> Labels:
         notes += _about_numbers(column, text)
     cells = _distinct(text)
     _refuse_objects(cells, column.name, where)
+    scalars = {cell: scalar_of(cell) for cell in cells}
+    if cells and None not in scalars.values():
+        text = text.replace_strict(scalars, return_dtype=pl.String)
+        return Labels(whole_numbers(text), (*notes, f"labels such as {cells[0]} without the call"))
     bracketed = bool(cells) and all(map(looks_like_list, cells))
     if read.label_separator is not None:
         given = read.label_separator
@@ -260,12 +272,13 @@ def _refuse_some_lists(cells: Sequence[str], where: str) -> None:
 
 
 def _refuse_objects(cells: Sequence[str], name: str, where: str) -> None:
-    found = [cell for cell in cells if is_object(cell)]
-    if found:
+    objects = [cell for cell in cells if is_object(cell)]
+    printed = [cell for cell in cells if _PRINTED_SERIES.search(cell)]
+    if objects or printed:
         raise CatalogError(
-            f"column {name!r} holds JSON objects, not labels",
+            f"column {name!r} holds {'JSON objects' if objects else 'printed Series'}, not labels",
             where=where,
-            details=[cell[:100] for cell in found],
+            details=[repr(cell[:100]) for cell in objects or printed],
             fix="write the labels alone into a column, such as red|cotton, and name it: "
             "--label COLUMN",
         )

@@ -9,17 +9,39 @@ from collections.abc import Collection, Mapping
 from shopsight.catalog.cell_text import MISSING_WORDS, is_number
 
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
-# array(['a'], dtype=object), np.array([...]), Index([...]), set(), frozenset({...}), list(...)
+# array(['a'], dtype=object), Index([...]), tensor([...]), frozenset({...}), set(), list()
 _CALL = re.compile(
-    r"(?:\w+\.)*(?:array|Index|set|frozenset|list|tuple)\((.*?)(?:,\s*\w+=.*)?\)", re.S
+    r"(?:\w+\.)*(?:(?:set|frozenset|list|tuple)\(\)"
+    r"|\w+\((\[.*\]|\{.*\}|\(.*\))(?:,\s*\w+=.*)?\))",
+    re.S,
 )
-# np.str_('a'), np.int64(3): how NumPy 2 writes one value.
-_SCALAR = re.compile(r"(?:np|numpy)\.\w+\(([^()]*)\)")
+# np.str_('a'), np.int64(3), tensor(3): how NumPy 2 and torch write one value.
+_SCALAR = re.compile(r"(?:(?:np|numpy)\.\w+|(?:torch\.)?tensor)\(([^()\[\]]*)\)")
+_QUOTES = {"'": "'", '"': '"', "`": "`", "\u2018": "\u2019", "\u201c": "\u201d"}
 _QUOTED = re.compile(r"""[ubUB]?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.S)
 _BARE = re.compile(r"[^,]+")
 _BLANKS = re.compile(r"\s*")
 _OBJECT = re.compile(r"""\{\s*(?:"[^"]*"|'[^']*')\s*:.*\}""", re.S)
 _NO_LABEL = MISSING_WORDS | {"None"}
+
+
+def without_quotes(text: str) -> str:
+    """The text without the one pair of quotes around it.
+
+    >>> without_quotes("'a'"), without_quotes("women's")
+    ('a', "women's")
+    """
+    return text[1:-1] if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] else text
+
+
+def scalar_of(cell: str) -> str | None:
+    """The value of a cell that shows how a library writes one; None where it does not.
+
+    >>> scalar_of("tensor(3)"), scalar_of("np.str_('a')"), scalar_of("a")
+    ('3', 'a', None)
+    """
+    found = _SCALAR.fullmatch(cell.strip())
+    return without_quotes(found[1].strip()) if found else None
 
 
 def looks_like_list(cell: str) -> bool:
@@ -72,11 +94,15 @@ def parse_list(cell: str) -> list[str] | None:
     cell = cell.strip()
     call = _CALL.fullmatch(cell)
     if call:
-        cell = call[1].strip() or "[]"
+        cell = call[1] or "[]"
     cell = _SCALAR.sub(r"\1", cell)
     if not looks_like_list(cell):
         return None
-    items = _items(cell[1:-1].strip())
+    inner = cell[1:-1].strip()
+    other = next((mark for mark in ";|" if mark in inner), None)
+    if other is not None and not set(inner) & {",", "'", '"'}:
+        inner = inner.replace(other, ",")
+    items = _items(inner)
     # NumPy and pandas cut what they print: the labels in between are lost.
     return None if items is None or any("..." in item.split() for item in items) else items
 
@@ -108,6 +134,7 @@ def _items(inner: str) -> list[str] | None:
 def _bare_items(text: str) -> list[str] | None:
     if text[:1] in "['\"({" or text[-1:] in "]'\")}":
         return None
+    text = without_quotes(text)
     words = text.split()
     if len(words) > 1 and all(is_number(word) or word in ("True", "False") for word in words):
         return words
@@ -139,7 +166,7 @@ def positions(lists: Collection[list[str]]) -> Mapping[tuple[str, ...], list[str
     >>> positions([["0"], ["1"]]) is None, positions([["0", "3"]]) is None
     (True, True)
     """
-    bits = {"0": False, "1": True, "False": False, "True": True}
+    bits = {"0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
     distinct = dict.fromkeys(map(tuple, lists))
     lengths = {len(one) for one in distinct}
     if len(lengths) != 1 or lengths <= {0, 1}:

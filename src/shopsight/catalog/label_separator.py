@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shopsight.catalog.label_lists import without_quotes
 from shopsight.errors import CatalogError
 from shopsight.text import counted
 
 BLANK = " "
-MARKS = ("|", ";", ",", BLANK)
+LINE_END = "\n"
+MARKS = (LINE_END, "|", ";", ",", BLANK)
 """What may stand between labels, tried in this order; a blank stands for any of them."""
 
 TAG_NAMES = frozenset({"tags", "keywords", "hashtags"})
@@ -20,13 +22,13 @@ PLURAL_NAMES = TAG_NAMES | frozenset(
 
 
 def split_at(cell: str, mark: str) -> list[str]:
-    """The parts of a cell, without blanks around them and without empty ones.
+    """The parts of a cell, without blanks and quotes around them and without empty ones.
 
     >>> split_at("red | blue|", "|"), split_at("red  blue", " ")
     (['red', 'blue'], ['red', 'blue'])
     """
     parts = cell.split() if mark == BLANK else cell.split(mark)
-    return [part for part in map(str.strip, parts) if part]
+    return [part for part in (without_quotes(part.strip()) for part in parts) if part]
 
 
 def guess_separator(cells: Sequence[str], name: str, where: str) -> tuple[str | None, str]:
@@ -72,35 +74,38 @@ def guess_separator(cells: Sequence[str], name: str, where: str) -> tuple[str | 
 
 def _verdict(cells: Sequence[str], joined: Sequence[str], mark: str, name: str) -> str:
     """Whether the mark separates: "sure", "unsure", "whole", or "" where it is not worth a word."""
-    parts = {part for cell in cells for part in split_at(cell, mark)}
+    all_parts = [part for cell in cells for part in split_at(cell, mark)]
+    parts = set(all_parts)
     in_joined = {part for cell in joined for part in split_at(cell, mark)}
-    alone = {cell.strip() for cell in cells} - {cell.strip() for cell in joined}
-    known, recur = in_joined <= alone, len(parts) < len(cells)
+    alone = {without_quotes(cell.strip()) for cell in cells} - set(map(str.strip, joined))
+    known = in_joined <= alone
+    # Names in two cells at all; and so many that there are fewer of them than of cells.
+    recur, recur_often = len(parts) < len(all_parts), len(parts) < len(cells)
     often = 2 * len(joined) >= len(cells)
-    if mark in ("|", ";"):
-        return "sure" if known or recur else "unsure" if often else "whole"
+    plural = name in PLURAL_NAMES
     numbers = all(part.isdecimal() for part in in_joined)
+    if mark == LINE_END:
+        return "sure"
+    if mark in ("|", ";"):
+        sure = known or recur_often or (recur and (mark == "|" or plural))
+        return "sure" if sure else "unsure" if often else "whole"
     if mark == ",":
         # "3,5" may be the decimal number of half of Europe.
-        decimals = numbers and all(len(split_at(cell, mark)) == 2 for cell in joined)
-        if (known or (recur and (name in PLURAL_NAMES or numbers))) and not (
-            decimals and name not in PLURAL_NAMES
-        ):
+        decimals = numbers and not plural and all(len(split_at(one, mark)) == 2 for one in joined)
+        if not decimals and (known or (recur and (plural or numbers))):
             return "sure"
-        return "unsure" if recur or (often and name in PLURAL_NAMES) else "whole"
+        return "unsure" if recur_often or decimals or (often and plural) else "whole"
     if numbers:
-        # Ids: one that is in two cells is enough.
-        total = sum(len(split_at(cell, mark)) for cell in cells)
-        return "sure" if known or len(parts) < total else "unsure"
-    if name in PLURAL_NAMES and recur:
+        return "sure" if known or recur else "unsure"
+    if plural and recur_often:
         return "sure" if name in TAG_NAMES or 2 * len(parts) <= len(cells) else "unsure"
     if name in TAG_NAMES and often:
         return "unsure"
-    orders = {frozenset(split_at(cell, mark)) for cell in joined}
     # "red shirt" beside "shirt red": words in any order are tags.
+    orders = {frozenset(split_at(cell.casefold(), mark)) for cell in joined}
     if len(orders) < len({cell.casefold() for cell in joined}):
         return "unsure"
-    return "whole" if recur else ""
+    return "whole" if recur_often else ""
 
 
 def _either(joined: Sequence[str], mark: str, name: str, where: str) -> CatalogError:
