@@ -1,42 +1,37 @@
 """Columns of a table become labels: one for each image, or several.
 
-Cells are parsed once for each distinct text, so that a million rows take as long as their classes.
+Cells are read once for each distinct text, so that a million rows take as long as their classes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
-from shopsight.catalog.cell_text import (
-    MISSING_WORDS,
-    as_text,
-    is_number,
-    whole_numbers,
-    without_missing,
-)
+from shopsight.catalog.cell_text import MISSING_WORDS, as_text, whole_numbers, without_missing
 from shopsight.catalog.column_names import canonical
-from shopsight.catalog.label_lists import (
-    is_object,
-    is_surely_list,
-    looks_like_list,
-    parse_list,
-    positions,
-    scalar_of,
+from shopsight.catalog.label_cells import (
+    lists_in,
+    plain_items,
+    scalars_in,
+    split_cells,
+    without_brackets,
 )
+from shopsight.catalog.label_lists import positions
 from shopsight.catalog.label_separator import guess_separator, split_at
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
 from shopsight.text import counted, listed
 
+SAMPLED_CELLS = 20_000
+"""From so many distinct cells the separator is guessed."""
+
 _UNIT = "\x1f"
 _BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
-_PRINTED_SERIES = re.compile(r"dtype: \w+\s*$")
 _KEEP = "--label-separator '' keeps them whole"
-_FLAG_WHOLE = '--label-separator ""'
 _EMPTY = pl.lit([], dtype=pl.List(pl.String))
 
 
@@ -51,6 +46,10 @@ class Labels:
 
     values: pl.Series
     notes: tuple[str, ...] = ()
+
+    def after(self, notes: Sequence[str]) -> Labels:
+        """The labels with these notes before their own."""
+        return replace(self, notes=(*notes, *self.notes))
 
 
 def read_labels(
@@ -85,82 +84,88 @@ def is_flags(column: pl.Series) -> bool:
 def _of_column(column: pl.Series, read: ReadOptions, where: str) -> Labels:
     if isinstance(column.dtype, (pl.List, pl.Array)):
         keys = _list_keys(column, where)
-        lists = {key: key.split(_UNIT) if key else [] for key in _distinct(keys)}
-        return _of_lists(keys, lists, read, where, "the column holds lists")
+        cells = _distinct(keys)
+        lists = split_cells(cells, _UNIT)
+        return _of_lists(keys, cells, lists, read, where, "the column holds lists")
     text = as_text(column)
     if read.label_separator == "":
         return Labels(text)
     text, notes = without_missing(text)
     if column.dtype == pl.String:
         notes += _about_numbers(column, text)
+    return _of_text(text, canonical(column.name), read, where).after(notes)
+
+
+def _of_text(text: pl.Series, name: str, read: ReadOptions, where: str) -> Labels:
+    """Labels of cells of text, null where one is missing."""
     cells = _distinct(text)
-    _refuse_objects(cells, column.name, where)
-    scalars = {cell: scalar_of(cell) for cell in cells}
-    if cells and None not in scalars.values():
-        text = text.replace_strict(scalars, return_dtype=pl.String)
-        return Labels(whole_numbers(text), (*notes, f"labels such as {cells[0]} without the call"))
-    bracketed = bool(cells) and all(map(looks_like_list, cells))
     if read.label_separator is not None:
-        given = read.label_separator
-        lists = {cell: split_at(_bare(cell) if bracketed else cell, given) for cell in cells}
-        return _of_lists(text, lists, read, where, f"separated by {given!r}", notes)
-    if bracketed and not all(re.fullmatch(r"\s*\([^,'\"]*\)\s*", cell) for cell in cells):
+        mark = read.label_separator
+        lists = split_cells(without_brackets(cells), mark)
+        return _of_lists(text, cells, lists, read, where, f"separated by {mark!r}")
+    scalars = scalars_in(cells)
+    if scalars is not None:
+        values = text.replace_strict(cells, scalars, return_dtype=pl.String)
+        return Labels(whole_numbers(values), (f"labels are the values in cells as {cells[0]}",))
+    found = lists_in(cells, name, where)
+    if found is not None:
         how = f"cells are written as lists, such as {cells[0]} ({_KEEP})"
-        return _of_lists(text, _parsed(cells, where), read, where, how, notes)
-    _refuse_some_lists(cells, where)
-    mark, note = guess_separator(cells, canonical(column.name), where)
-    if mark is None:
-        return Labels(text, (*notes, *filter(None, [note])))
-    example = next(cell for cell in cells if len(split_at(cell, mark)) > 1)
-    how = f"separated by {mark!r}, such as {example!r} ({_KEEP})"
-    return _of_lists(text, {cell: split_at(cell, mark) for cell in cells}, read, where, how, notes)
+        return _of_lists(text, cells, found, read, where, how)
+    sample = cells.gather_every(max(1, len(cells) // SAMPLED_CELLS)).to_list()
+    guess, note = guess_separator(sample, name, where)
+    if guess is None:
+        return Labels(text, (note,) if note else ())
+    example = next(cell for cell in sample if len(split_at(cell, guess)) > 1)
+    how = f"separated by {guess!r}, such as {example!r} ({_KEEP})"
+    return _of_lists(text, cells, split_cells(cells, guess), read, where, how)
 
 
 def _of_lists(
-    keys: pl.Series,
-    lists: dict[str, list[str]],
-    read: ReadOptions,
-    where: str,
-    how: str,
-    notes: Sequence[str] = (),
+    keys: pl.Series, cells: pl.Series, lists: pl.Series, read: ReadOptions, where: str, how: str
 ) -> Labels:
-    """The labels of each row, whose cells are keys of `lists`."""
-    lists = _plain_items(lists, where)
-    vectors = positions(lists.values())
+    """The labels of each row, from the list of each distinct cell."""
+    lists = plain_items(lists, where)
+    vectors = _positions(lists)
     if vectors is not None:
-        example = " ".join(next(iter(vectors)))
+        example = " ".join(lists[0])
         how = f"cells are vectors of 0 and 1, such as {example}: label 0 is the first place"
-        lists = {key: vectors[tuple(items)] for key, items in lists.items()}
-    lists = {key: list(dict.fromkeys(items)) for key, items in lists.items()}
-    labels = _mapped(keys, lists)
-    if vectors is not None:
-        return _one_or_several(labels, read, where, how, notes)
-    guessed = read.label_separator is None
-    if guessed and lists and all(len(items) == 1 for items in lists.values()):
-        return Labels(labels.list.first(), (*notes, f"one label per image: {how}"))
-    return Labels(labels, (*notes, f"several labels per image: {how}"))
+        return _one_or_several(_mapped(keys, cells, vectors), read, where, how)
+    # A guess may find that all lists are of one label; what the user says is several stays so.
+    if read.label_separator is None and len(lists) and (lists.list.len() == 1).all():
+        return Labels(_mapped(keys, cells, lists.list.first()), (f"one label per image: {how}",))
+    labels = _mapped(keys, cells, lists.list.unique(maintain_order=True))
+    return Labels(labels, (f"several labels per image: {how}",))
+
+
+def _positions(lists: pl.Series) -> pl.Series | None:
+    """For vectors of 0 and 1 the places of their ones; None for other lists."""
+    if lists.explode().drop_nulls().n_unique() > 2 or lists.list.len().n_unique() != 1:
+        return None
+    rows = lists.to_list()
+    found = positions(rows)
+    if found is None:
+        return None
+    return pl.Series([found[tuple(row)] for row in rows], dtype=pl.List(pl.String))
 
 
 def _of_flags(table: pl.DataFrame, columns: Sequence[str], read: ReadOptions, where: str) -> Labels:
     """A label for each of several columns of 0 and 1."""
-    bits = [_bits(table[column], where) for column in columns]
-    frame = pl.DataFrame(bits)
-    names = [
-        pl.when(pl.col(column) == 1).then(pl.lit(column)).otherwise(None) for column in columns
-    ]
+    bits = pl.DataFrame([_bits(table[column], where) for column in columns])
     given = [pl.col(column).is_not_null() for column in columns]
     # A row with a gap says nothing sure about its image, unless gaps mean that nothing applies.
     known = pl.any_horizontal(given) if read.empty_label == "none" else pl.all_horizontal(given)
-    labels = frame.select(
-        pl.when(known).then(pl.concat_list(names).list.drop_nulls()).otherwise(None)
-    ).to_series()
+    rows, ones = np.nonzero(bits.fill_null(0).to_numpy())
+    pairs = pl.DataFrame({"row": rows, "label": pl.Series(columns).gather(ones)})
+    lists = pairs.group_by("row", maintain_order=True).agg("label")
+    every = bits.select(known=known).with_row_index("row").cast({"row": pl.Int64})
+    joined = every.join(lists, on="row", how="left", maintain_order="left")
+    some = pl.col("label").fill_null(_EMPTY)
+    labels = joined.select(pl.when("known").then(some).otherwise(None)).to_series()
     how = f"a column of 0 and 1 for each of {counted(len(columns), 'label')}: {listed(columns)}"
     return _one_or_several(labels, read, where, how)
 
 
-def _one_or_several(
-    labels: pl.Series, read: ReadOptions, where: str, how: str, notes: Sequence[str] = ()
-) -> Labels:
+def _one_or_several(labels: pl.Series, read: ReadOptions, where: str, how: str) -> Labels:
     """Labels from 0 and 1: with one 1 in every row, the classes exclude each other.
 
     Raises:
@@ -168,7 +173,7 @@ def _one_or_several(
     """
     ones = labels.list.len().drop_nulls()
     if (ones > 1).any() or read.empty_label == "none":
-        return Labels(labels, (*notes, f"several labels per image: {how}"))
+        return Labels(labels, (f"several labels per image: {how}",))
     bare = int((ones == 0).sum())
     if bare and read.empty_label is None:
         raise CatalogError(
@@ -178,17 +183,16 @@ def _one_or_several(
             fix="1. --empty-label missing   (these images are unlabeled; the others have one label "
             "each)\n2. --empty-label none   (no label applies to them; several labels per image)",
         )
-    return Labels(labels.list.first(), (*notes, f"one label per image: {how}"))
+    return Labels(labels.list.first(), (f"one label per image: {how}",))
 
 
 def _with_empty(labels: Labels, empty_label: str | None) -> Labels:
     """Say what rows without a label are, and make them so."""
     values = labels.values
     several = isinstance(values.dtype, pl.List)
-    none = int(values.is_null().sum())
     if several and empty_label == "missing":
-        values = values.set(values.list.len() == 0, None) if len(values) else values
-        none = int(values.is_null().sum())
+        values = values.set(values.list.len() == 0, None)
+    none = int(values.is_null().sum())
     if not none:
         return Labels(values, labels.notes)
     rows = f"{counted(none, 'row')} without a label"
@@ -200,22 +204,19 @@ def _with_empty(labels: Labels, empty_label: str | None) -> Labels:
     return Labels(filled.to_series(), (*labels.notes, f"{rows}: no label applies to these images"))
 
 
-def _mapped(keys: pl.Series, lists: dict[str, list[str]]) -> pl.Series:
-    found = pl.DataFrame(
-        {"key": list(lists), "label": list(lists.values())},
-        schema={"key": pl.String, "label": pl.List(pl.String)},
-    )
+def _mapped(keys: pl.Series, cells: pl.Series, labels: pl.Series) -> pl.Series:
+    """For each row the labels of its cell."""
+    found = pl.DataFrame([cells.alias("key"), labels.alias("label")])
     rows = keys.alias("key").to_frame()
     return rows.join(found, on="key", how="left", maintain_order="left")["label"]
 
 
-def _distinct(text: pl.Series) -> list[str]:
-    cells: list[str] = text.drop_nulls().unique(maintain_order=True).to_list()
-    return cells
+def _distinct(text: pl.Series) -> pl.Series:
+    return text.drop_nulls().unique(maintain_order=True)
 
 
 def _list_keys(column: pl.Series, where: str) -> pl.Series:
-    """One text for each list, so that equal lists are parsed once."""
+    """One text for each list, so that equal lists are read once."""
     try:
         return column.cast(pl.List(pl.String)).list.join(_UNIT, ignore_nulls=True)
     except pl.exceptions.PolarsError as error:
@@ -226,85 +227,9 @@ def _list_keys(column: pl.Series, where: str) -> pl.Series:
         ) from error
 
 
-def _parsed(cells: Sequence[str], where: str) -> dict[str, list[str]]:
-    lists = {cell: parse_list(cell) for cell in cells}
-    unread = [cell for cell, items in lists.items() if items is None]
-    if unread:
-        cut = any("..." in cell for cell in unread)
-        raise CatalogError(
-            "cells that were cut when they were written: labels are lost"
-            if cut
-            else f"{counted(len(unread), 'different cell')} in brackets cannot be read as labels",
-            where=where,
-            details=unread,
-            fix="write the table again with whole cells, such as red|cotton"
-            if cut
-            else f"write them alike, such as red|cotton, or keep them whole: {_FLAG_WHOLE}",
-        )
-    given = {cell: items for cell, items in lists.items() if items is not None}
-    _refuse_blanks_only(given, where)
-    return given
-
-
-def _refuse_blanks_only(lists: dict[str, list[str]], where: str) -> None:
-    """`[long sleeve]` is one label or two, where no cell has a comma or a quote."""
-    bare = [cell for cell, items in lists.items() if any(" " in item for item in items)]
-    if bare and not any(mark in cell for cell in lists for mark in ",'\""):
-        raise CatalogError(
-            "cells in brackets have words without a comma between them",
-            where=where,
-            details=bare,
-            fix='1. --label-separator " "   (each word is a label)\n'
-            '2. --label-separator ","   (the words are one label)',
-        )
-
-
-def _refuse_some_lists(cells: Sequence[str], where: str) -> None:
-    """Some cells are lists, and some are not."""
-    lists = [cell for cell in cells if is_surely_list(cell)]
-    if lists:
-        other = next((cell for cell in cells if not is_surely_list(cell)), lists[0])
-        raise CatalogError(
-            f"some cells of labels are lists, such as {lists[0]}, and others are not: {other}",
-            where=where,
-            fix=f"write all in one way, such as red|cotton; {_FLAG_WHOLE} keeps cells whole",
-        )
-
-
-def _refuse_objects(cells: Sequence[str], name: str, where: str) -> None:
-    objects = [cell for cell in cells if is_object(cell)]
-    printed = [cell for cell in cells if _PRINTED_SERIES.search(cell)]
-    if objects or printed:
-        raise CatalogError(
-            f"column {name!r} holds {'JSON objects' if objects else 'printed Series'}, not labels",
-            where=where,
-            details=[repr(cell[:100]) for cell in objects or printed],
-            fix="write the labels alone into a column, such as red|cotton, and name it: "
-            "--label COLUMN",
-        )
-
-
-def _plain_items(lists: dict[str, list[str]], where: str) -> dict[str, list[str]]:
-    """Without gaps, and with 3 for 3.0; numbers such as .25 are no labels."""
-    plain = {
-        key: [item for item in map(str.strip, items) if item and item not in MISSING_WORDS]
-        for key, items in lists.items()
-    }
-    distinct = {item for items in plain.values() for item in items}
-    if not distinct or not all(map(is_number, distinct)):
-        return plain
-    whole = {item: re.sub(r"\.0*$", "", item) for item in distinct}
-    if all(re.fullmatch(r"[+-]?\d+", item) for item in whole.values()):
-        return {key: [whole[item] for item in items] for key, items in plain.items()}
-    raise CatalogError(
-        "cells hold numbers with decimals, not labels",
-        where=where,
-        details=[str(items) for items in plain.values()],
-        fix=f"name a column of labels: --label COLUMN; {_FLAG_WHOLE} keeps cells whole",
-    )
-
-
 def _bits(column: pl.Series, where: str) -> pl.Series:
+    if column.dtype == pl.Boolean:
+        return column.cast(pl.Int8)
     text = as_text(column).str.to_lowercase().str.strip_chars()
     text = text.set(text.is_in([word.lower() for word in MISSING_WORDS]), None)
     bits = text.replace_strict(_BITS, default=None, return_dtype=pl.Int8)
@@ -317,11 +242,6 @@ def _bits(column: pl.Series, where: str) -> pl.Series:
             fix=f"name one column of labels, such as --label {column.name!r}",
         )
     return bits
-
-
-def _bare(cell: str) -> str:
-    """The inside of a cell in brackets, without quotes."""
-    return re.sub(r"['\"]", "", cell.strip()[1:-1])
 
 
 def _about_numbers(column: pl.Series, text: pl.Series) -> list[str]:
