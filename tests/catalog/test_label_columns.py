@@ -98,6 +98,20 @@ def test_cells_that_are_refused(cells: list[str], message: str) -> None:
         read(cells)
 
 
+def test_values_as_libraries_write_them() -> None:
+    assert values(["tensor(3)", "tensor(0)", None]) == ["3", "0", None]
+    assert values(["np.str_('a')", "np.str_('b')"]) == ["a", "b"]
+    assert values(["tensor([0, 3])", "tensor([1])"]) == [["0", "3"], ["1"]]
+    with pytest.raises(CatalogError, match="printed Series"):
+        read(["0    disc\n1    red\nName: x, dtype: object", "0    box\nName: x, dtype: object"])
+
+
+def test_line_ends_quotes_and_semicolons_between_labels() -> None:
+    assert values(["a\nlong b", "a"]) == [["a", "long b"], ["a"]]
+    assert values(['"a","b"', '"b"', '"a"']) == [["a", "b"], ["b"], ["a"]]
+    assert values(["[disc; red]", "[box; blue]"]) == [["disc", "red"], ["box", "blue"]]
+
+
 def test_names_in_parentheses_are_names() -> None:
     assert values(["(other)", "(none)"]) == ["(other)", "(none)"]
     assert values(["[sale]", "shirt"]) == ["[sale]", "shirt"]
@@ -236,6 +250,10 @@ def test_gaps_in_columns_of_flags() -> None:
 def test_columns_of_something_else_are_no_flags() -> None:
     with pytest.raises(CatalogError, match="column 'b' holds '-1'"):
         of_flags(flags(a=["1", "0"], b=["-1", "0"]))
+
+
+def test_signs_stand_for_flags_where_there_is_no_zero() -> None:
+    assert of_flags(flags(a=[1, -1, -1], b=["1", "-1", "1"])) == [["a", "b"], [], ["b"]]
 
 
 def test_a_million_cells_are_parsed_once_for_each_spelling() -> None:

@@ -5,7 +5,7 @@ Cells are read once for each distinct text, so that a million rows take as long 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,7 @@ SAMPLED_CELLS = 20_000
 
 _UNIT = "\x1f"
 _BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+_SIGNS = {"-1": 0, "1": 1}
 _KEEP = "--label-separator '' keeps them whole"
 _EMPTY = pl.lit([], dtype=pl.List(pl.String))
 
@@ -150,7 +151,9 @@ def _positions(lists: pl.Series) -> pl.Series | None:
 
 def _of_flags(table: pl.DataFrame, columns: Sequence[str], read: ReadOptions, where: str) -> Labels:
     """A label for each of several columns of 0 and 1."""
-    bits = pl.DataFrame([_bits(table[column], where) for column in columns])
+    distinct = {cell for column in columns for cell in as_text(table[column].unique()).to_list()}
+    words = _SIGNS if distinct - {None} == set(_SIGNS) else _BITS
+    bits = pl.DataFrame([_bits(table[column], words, where) for column in columns])
     given = [pl.col(column).is_not_null() for column in columns]
     # A row with a gap says nothing sure about its image, unless gaps mean that nothing applies.
     known = pl.any_horizontal(given) if read.empty_label == "none" else pl.all_horizontal(given)
@@ -227,12 +230,12 @@ def _list_keys(column: pl.Series, where: str) -> pl.Series:
         ) from error
 
 
-def _bits(column: pl.Series, where: str) -> pl.Series:
+def _bits(column: pl.Series, words: Mapping[str, int], where: str) -> pl.Series:
     if column.dtype == pl.Boolean:
         return column.cast(pl.Int8)
     text = as_text(column).str.to_lowercase().str.strip_chars()
     text = text.set(text.is_in([word.lower() for word in MISSING_WORDS]), None)
-    bits = text.replace_strict(_BITS, default=None, return_dtype=pl.Int8)
+    bits = text.replace_strict(words, default=None, return_dtype=pl.Int8)
     odd = column.filter(bits.is_null() & text.is_not_null())
     if len(odd):
         raise CatalogError(
