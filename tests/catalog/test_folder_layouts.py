@@ -18,6 +18,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.scan import Scan
+from shopsight.catalog.split import check_leakage
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
@@ -266,8 +267,22 @@ def test_deep_folders_of_few_images_are_groups(layout: str) -> None:
     assert catalog.labels == ("hats", "shirts")
     assert catalog.table["group"].drop_nulls().n_unique() == 80
     assert "SKUh7" in catalog.table["group"].to_list()
-    assert any("the outermost folder is the class" in line for line in catalog.notes)
+    (line,) = [line for line in catalog.notes if "the outermost folder is the class" in line]
+    assert "80 innermost folders, of 3 images in the median" in line
+    assert "(--group none turns grouping off)" in line
     assert len(other_reading(catalog, layout).labels) == 80
+
+
+@pytest.mark.parametrize(("size", "labels"), [(10, ("a", "b", "c")), (9, ("x", "y"))])
+def test_ten_images_in_the_median_make_a_class(size: int, labels: tuple[str, ...]) -> None:
+    assert read(f"x/a:1 x/b:{size} y/c:99").labels == labels
+
+
+def test_products_that_a_given_split_tears_are_groups_all_the_same() -> None:
+    layout = with_splits("hats/S1:3 hats/S2:2 shirts/S3:3", "train", "test")
+    catalog = read(layout)
+    assert counts(catalog, "group", "split")["S1", "test"] == 3
+    assert not check_leakage(catalog).ok
 
 
 def test_views_of_products_are_no_groups() -> None:

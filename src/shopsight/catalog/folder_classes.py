@@ -53,21 +53,16 @@ def read_classes(places: Mapping[str, Place], tree: Tree) -> Classes:
     for path, leaf in leaves.items():
         if leaf:
             in_leaf[leaf] += tree.sizes[path]
-    size = median(in_leaf.values())
     by_inner = _readings(places, inner)
     by_outer = _readings(places, outer, _groups(leaves))
-    if size >= SMALL_FOLDER:
-        chosen, other, read, unread = by_inner, _without_torn(by_outer), "innermost", "outermost"
-    else:
-        chosen, other, read, unread = by_outer, by_inner, "outermost", "innermost"
     example = next(iter(deep))
-    about = f"the {read} folder is the class ({len(in_leaf):,} innermost folders, of "
-    about += f"{counted(round(size), 'image')} in the median): {_classes_of(chosen)}, e.g. "
-    about += f"{example}/ is {_shown(chosen[example])}"
-    flag = pattern_flag(other)
-    about_other = f"the {unread} folder would make {_classes_of(other)}"
-    notes = [about, f"{about_other}: {flag}" if flag else about_other]
-    return Classes(chosen, (*notes, *_about_equal_names(in_leaf)))
+    if median(in_leaf.values()) >= SMALL_FOLDER:
+        notes = _about_choice("innermost", by_inner, example, in_leaf)
+        notes += _about_other("outermost", _without_torn(by_outer))
+        return Classes(by_inner, (*notes, *_about_equal_names(in_leaf)))
+    notes = _about_choice("outermost", by_outer, example, in_leaf)
+    notes += _about_other("innermost", by_inner)
+    return Classes(by_outer, (*notes, *_about_equal_names(in_leaf)))
 
 
 def _telling_levels(tree: Tree) -> Tree:
@@ -131,13 +126,27 @@ def _readings(
     }
 
 
+def _about_choice(
+    which: str, readings: Mapping[str, Reading], example: str, in_leaf: Mapping[Parts, int]
+) -> list[str]:
+    label, _, group = readings[example]
+    in_group = f" of group {group!r} (--group none turns grouping off)" if group else ""
+    return [
+        f"the {which} folder is the class ({len(in_leaf):,} innermost folders, of "
+        f"{median(in_leaf.values()):g} images in the median): {_classes_of(readings)}, e.g. "
+        f"{example}/ is {label!r}{in_group}"
+    ]
+
+
+def _about_other(which: str, readings: Mapping[str, Reading]) -> list[str]:
+    flag = pattern_flag(readings)
+    gives = f"the {which} folder would make {_classes_of(readings)}"
+    return [f"{gives}: {flag}" if flag else gives]
+
+
 def _classes_of(readings: Mapping[str, Reading]) -> str:
     labels = {reading.label for reading in readings.values()} - {None}
     return counted(len(labels), "class")
-
-
-def _shown(reading: Reading) -> str:
-    return f"{reading.label!r}" + (f" of group {reading.group!r}" if reading.group else "")
 
 
 def _about_deeper(places: Mapping[str, Place], names: Mapping[str, Parts]) -> list[str]:

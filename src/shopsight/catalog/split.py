@@ -413,12 +413,15 @@ def _refuse_rare(catalog: Catalog, units: Units, parts: Sequence[str]) -> None:
         for code in few
     ]
     if rare:
+        dropped = drop_flags([catalog.labels[code] for code in few])
+        fix = f"{dropped}, or merge with --label-map, or make fewer parts"
+        if catalog.has("group"):
+            fix += "\n--group none   (images of one group may be in several parts)"
         raise SplitError(
             f"{counted(len(rare), 'class')} cannot be in each of {listed(list(parts))}",
             where=catalog.name,
             details=rare,
-            fix=f"{drop_flags([catalog.labels[code] for code in few])}, or merge with --label-map, "
-            "or make fewer parts",
+            fix=fix,
         )
 
 
