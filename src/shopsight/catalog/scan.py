@@ -132,14 +132,9 @@ def is_litter(name: str) -> bool:
     return name.lower() in LITTER or name.startswith((APPLE_DOUBLE, ".Trash-"))
 
 
-def is_image(name: str) -> bool:
-    """Whether the file name has the suffix of an image, of a kind that is read or not."""
-    return has_image_suffix(name)
-
-
 def is_image_file(path: Path) -> bool:
     """Whether a file is an image by its suffix or, where that is unknown, by its first bytes."""
-    return is_image(path.name) or _begins_like_an_image(path.name, partial(_head, path))
+    return has_image_suffix(path.name) or _begins_like_an_image(path.name, partial(_head, path))
 
 
 def is_container(name: str) -> bool:
@@ -181,7 +176,9 @@ def list_images(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(
-                entry.name for entry in entries if is_image(entry.name) and not entry.is_dir()
+                entry.name
+                for entry in entries
+                if has_image_suffix(entry.name) and not entry.is_dir()
             )
     except OSError:
         return []
@@ -291,7 +288,7 @@ def _add(found: Scan, prefix: str, name: str, read_head: Callable[[], bytes] | N
         found.tables.append(name)
     elif not prefix and is_unicode(name) and is_container(name):
         found.containers.append(name)
-    elif is_image(name) or _begins_like_an_image(name, read_head):
+    elif has_image_suffix(name) or _begins_like_an_image(name, read_head):
         path = prefix + name
         (found.images if is_unicode(path) else found.not_unicode).append(path)
     else:
