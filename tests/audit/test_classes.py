@@ -100,6 +100,13 @@ def test_what_the_user_excludes_counts_only_where_the_class_goes_with_it() -> No
     assert not dict(lost_classes(catalog, said, problems))
 
 
+def test_the_largest_loss_comes_first() -> None:
+    labels = [letter for letter in "dbacfe" for _ in range(ord(letter) - 92)]
+    reasons = reasons_of((len(labels), "missing"))
+    found = list(dict(lost_classes(catalog_of(labels), reasons, pl.Series([""] * len(labels)))))
+    assert found == list("fedcba")
+
+
 def test_each_of_several_labels_is_counted() -> None:
     catalog = catalog_of([["red", "hat"], ["red"], ["hat"], [], None])
     reasons = reasons_of((1, "missing"), (4, USED_REASON))

@@ -111,7 +111,7 @@ def lost_classes(
         .agg(pl.format("{} {}", "len", "reason").str.join(", ").alias("why"))
     )
     examples = lost.sort("row").group_by(LABEL, maintain_order=True).first()
-    shown = counts.join(why, on=LABEL).join(
+    shown = counts.join(why, on=LABEL, maintain_order="left").join(
         examples.drop("reason"), on=LABEL, maintain_order="left"
     )
     for label, rows, left_out, reason, image, problem in shown.select(

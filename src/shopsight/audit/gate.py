@@ -82,6 +82,8 @@ class Gate:
         return [
             f"left out {self.excluded.height:,} of {counted(whole, 'image')}: {why}",
             *(f"lost-class: {line}" for line in self.lost_classes[:SHOWN_DETAILS]),
+            *[f"lost-class: {len(self.lost_classes):,} in all"]
+            * (len(self.lost_classes) > SHOWN_DETAILS),
         ]
 
 

@@ -46,8 +46,11 @@ def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
     if unused not in catalog.table.columns:
         return catalog
     if catalog.has(unused):
-        covered = "the folds cover all images" if recipe.folds.count else "--folds K uses it"
-        progress.notify(f"the given {unused} is not used: {covered}")
+        progress.notify(
+            "the given split is not used: the folds cover all images"
+            if recipe.folds.count
+            else "the given folds are not used: --folds K trains on them"
+        )
     return catalog.with_table(catalog.table.drop(unused))
 
 
