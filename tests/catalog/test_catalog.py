@@ -277,3 +277,12 @@ def test_a_file_of_a_user_that_is_named_like_our_record(tmp_path: Path, about: s
     path.write_text("image,label\na.jpg,x\n", encoding="utf-8")
     about_path(path).write_bytes(about.encode("utf-8", "surrogateescape"))
     assert read_about(path) is None
+
+
+def test_labels_that_hold_every_separator_need_parquet(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a.jpg"], "label": [["x|y", "x;y", "x\x1fy"]]})
+    catalog = Catalog(table, "shop")
+    with pytest.raises(CatalogError, match="hold every separator"):
+        catalog.write(tmp_path / "shop.csv")
+    catalog.write(tmp_path / "shop.parquet")
+    assert Catalog.read(tmp_path / "shop.parquet").labels == catalog.labels

@@ -204,7 +204,7 @@ class Catalog:
         else:
             about[TYPES_KEY] = types_of(table)
             if self.multilabel:
-                about[SEPARATOR_KEY] = mark = _free_separator(self.labels)
+                about[SEPARATOR_KEY] = mark = _free_separator(self.labels, path)
                 table = table.with_columns(joined_labels(table["label"], mark))
             with atomic_file(path) as part:
                 flat_columns(table).write_csv(
@@ -372,10 +372,15 @@ def _hash_column(digest: hashlib._Hash, column: pl.Series) -> None:
     digest.update("".join(text.drop_nulls().to_list()).encode())
 
 
-def _free_separator(labels: Sequence[str]) -> str:
-    free = [mark for mark in LABEL_SEPARATORS if not any(mark in label for label in labels)]
-    assert free, "every separator occurs in a label"
-    return free[0]
+def _free_separator(labels: Sequence[str], path: Path) -> str:
+    for mark in LABEL_SEPARATORS:
+        if not any(mark in label for label in labels):
+            return mark
+    raise CatalogError(
+        "labels hold every separator that could stand between them in text",
+        where=str(path),
+        fix="name a .parquet file",
+    )
 
 
 def _root_record(root: str, path: Path) -> dict[str, str]:
