@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,3 +121,20 @@ def own_run(tiny_run: Path, tmp_path: Path) -> Path:
 def product_photos(tmp_path_factory: pytest.TempPathFactory) -> ProductPhotos:
     """Three classes of 20 images each: 10 products, two views of each. Do not change it."""
     return make_products(tmp_path_factory.mktemp("synthetic") / "products", per_class=20)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine's address, signed by nobody else, with its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    file, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(file)]
+    subprocess.run([openssl, *words, *names, *files], check=True, capture_output=True)
+    file.write_text(
+        file.read_text(encoding="ascii") + key.read_text(encoding="ascii"), encoding="ascii"
+    )
+    return file

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from shopsight.remote.connections import forget_hosts
 
@@ -71,8 +73,8 @@ class WebServer:
 
 
 @contextmanager
-def serving(host: str = "127.0.0.1") -> Iterator[WebServer]:
-    """Serve until the block ends; connections that are kept are closed with it."""
+def serving(certificate: Path | None = None) -> Iterator[WebServer]:
+    """Serve until the block ends, with a certificate by https; then connections are closed."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -88,9 +90,14 @@ def serving(host: str = "127.0.0.1") -> Iterator[WebServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    listening = ThreadingHTTPServer((host, 0), Handler)
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
-    server = WebServer(f"http://{host}:{listening.server_port}")
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    server = WebServer(f"{scheme}://127.0.0.1:{listening.server_port}")
     thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
     thread.start()
     try:

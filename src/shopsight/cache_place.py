@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import mkstemp
 
 from shopsight.errors import WriteError, first_line
-from shopsight.files import check_output_path, free_bytes, human_bytes
+from shopsight.files import (
+    PART_PREFIX,
+    PART_SUFFIX,
+    check_output_path,
+    free_bytes,
+    human_bytes,
+)
+from shopsight.held_files import remove_file
 from shopsight.progress import notify
 
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
@@ -81,8 +88,10 @@ def can_keep(folder: Path, num_bytes: int) -> bool:
     """
     with unless_unwritable(cache_folder()):
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            free = free_bytes(folder)
+        descriptor, probe = mkstemp(prefix=PART_PREFIX, suffix=PART_SUFFIX, dir=folder)
+        os.close(descriptor)
+        remove_file(Path(probe))
+        free = free_bytes(folder)
         if free < num_bytes:
             needed = f"{human_bytes(num_bytes)} are needed, {human_bytes(free)} are free"
             raise WriteError(f"the disk is full: {needed}", where=str(folder))

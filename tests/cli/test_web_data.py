@@ -122,9 +122,11 @@ def test_predict_goes_on_after_an_address_that_nobody_reads(
 ) -> None:
     name = next(path for path in server.routes if path.endswith(".jpg"))
     good = f"{server.url}{name}"
+    server.routes[f"{name}?w=1"] = server.routes[name]
     done = shopsight(
         "predict", tiny_run, good, "s3://bucket/a.jpg", "foo://a/b.jpg", "zip://a::http://b/c.zip",
-        f"{server.url}/absent.jpg", good.replace("http", "HTTP"), "--top", "1", "--device", "cpu",
+        f"{server.url}/absent.jpg", f"{good}?w=1".replace("http", "HTTP"), "--top", "1",
+        "--device", "cpu",
         "--sort-into", tmp_path / "sorted",
     )  # fmt: skip
     assert done.code == 1
@@ -132,7 +134,7 @@ def test_predict_goes_on_after_an_address_that_nobody_reads(
     assert 'pip install "shopsight[s3]"' in done.err
     assert "foo:// is no protocol that is read" in done.err
     assert "404 Not Found" in done.err
-    assert len(list((tmp_path / "sorted").rglob("*.jpg"))) == 1
+    assert [path.name for path in (tmp_path / "sorted").rglob("*.*")] == [name.rpartition("/")[2]]
 
 
 @pytest.mark.parametrize("start", ["foo://bucket", "reference://x.jpg::http://evil"])

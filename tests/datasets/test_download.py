@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.server
-import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,6 @@ import pytest
 from shopsight import runtime
 from shopsight.datasets.download import download
 from shopsight.errors import SourceError
-
-OPENSSL = shutil.which("openssl")
 
 
 @contextmanager
@@ -44,22 +40,6 @@ def server(folder: Path, certificate: Path | None = None) -> Iterator[str]:
         yield f"{scheme}://127.0.0.1:{serving.server_address[1]}"
         serving.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate of this machine's address, signed by nobody else, with its key."""
-    if OPENSSL is None:
-        pytest.skip("openssl makes the certificate")
-    file, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(file)]
-    subprocess.run([OPENSSL, *words, *names, *files], check=True, capture_output=True)
-    file.write_text(
-        file.read_text(encoding="ascii") + key.read_text(encoding="ascii"), encoding="ascii"
-    )
-    return file
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,25 @@ def test_a_host_that_fails_is_tried_once_until_it_answers(server: WebServer) -> 
     get(f"{server.url}/good")
     refused(f"{server.url}/bad")
     assert len(server.asked) == GIVE_UP_AFTER * TRIES + 3 + TRIES
+
+
+def test_https_asks_for_a_certificate_that_is_trusted(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(certificate) as server:
+        server.routes["/a"] = reply(b"a" * 100_000)
+        error = refused(f"{server.url}/a")
+        assert error.reason == "not trusted"
+        assert "SSL_CERT_FILE" in str(error)
+        assert refused(server.url.replace("https", "http") + "/a").reason in {
+            "bad answer",
+            "interrupted",
+        }
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        connections._tls.cache_clear()
+        assert [get(f"{server.url}/a") for _ in range(3)] == [b"a" * 100_000] * 3
+        assert len(server.asked) == 3
+    connections._tls.cache_clear()
 
 
 def test_nobody_listens() -> None:

@@ -17,6 +17,7 @@ from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
+from shopsight.paths import is_url
 from shopsight.remote.addresses import PUBLIC
 from shopsight.safe_names import is_safe, numbered_name, safe_name
 from shopsight.text import as_unicode
@@ -197,7 +198,10 @@ def sort_into(
     content = read_bytes(prediction.source, PUBLIC.typed(prediction.source))
     subfolder = Path(folder) / folder_names[prediction.labels[0]]
     # The source may be a path, a URL, or an image within a container ("file#3").
-    name = re.split(r"[/\\#]", prediction.source)[-1]
+    source = prediction.source
+    if is_url(source):
+        source = source.partition("?")[0].rstrip("/")
+    name = re.split(r"[/\\#]", source)[-1]
     name = name if is_safe(name) else safe_name(name)
     target = subfolder / name
     number = 2
