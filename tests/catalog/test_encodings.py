@@ -84,6 +84,12 @@ def test_an_unknown_encoding(name: str) -> None:
         decode_table(b"a,b", name, "t.csv")
 
 
+def test_utf_16_that_is_cut_off() -> None:
+    with pytest.raises(TableError, match="the table is not utf-16-le text") as caught:
+        decode_table(table(["a", "b"], "utf-16-le")[:-1], None, "t.csv")
+    assert "copy or download it again" in str(caught.value)
+
+
 def test_an_encoding_that_does_not_fit_names_the_line() -> None:
     with pytest.raises(TableError, match="is not utf-8 text") as caught:
         decode_table(table(["a", "café"], "cp1252"), "utf-8", "t.csv")

@@ -51,7 +51,8 @@ def decode_table(data: bytes, encoding: str | None, where: str) -> tuple[str, li
         return _decode_as(encoding, data, where), []
     unicode = _unicode_by_marks_and_zeros(data)
     if unicode is not None:
-        return _decode_as(unicode, data, where), [f"the table is {unicode.upper()} text"]
+        text = _decode_as(unicode, data, where, fix=f"copy or download it again, or {NAME_IT}")
+        return text, [f"the table is {unicode.upper()} text"]
     data = data.removeprefix(codecs.BOM_UTF8)
     text = data.decode("utf-8", "surrogateescape")
     broken = sum(1 for _ in _ESCAPED.finditer(text))
@@ -143,7 +144,9 @@ def _cells_beyond_ascii(data: bytes) -> list[bytes]:
     return list(cells)
 
 
-def _decode_as(encoding: str, data: bytes, where: str) -> str:
+def _decode_as(
+    encoding: str, data: bytes, where: str, *, fix: str = f"leave out --encoding, or {NAME_IT}"
+) -> str:
     try:
         codec = codecs.lookup(encoding)
         "a".encode(codec.name)  # Codecs that make no text are refused here.
@@ -164,7 +167,7 @@ def _decode_as(encoding: str, data: bytes, where: str) -> str:
             f"the table is not {codec.name} text: {error}",
             where=where,
             details=_line_of(error, data),
-            fix=f"leave out --encoding, or {NAME_IT}",
+            fix=fix,
         ) from error
 
 
