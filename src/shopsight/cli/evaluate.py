@@ -92,9 +92,11 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
 
 
 def _images(evaluation: api.Evaluation) -> str:
-    """`"12 images"`, or `"12 of 60 images"` where the model was trained on the others."""
+    """`"12 images"`, or `"12 of 60 images"` where the others are known or cannot be scored."""
     scored, seen = evaluation.counts["images"], evaluation.seen
-    of = f" of {api.count_text(seen.images)}" if seen and seen.images > scored else ""
+    left_out = evaluation.left_out
+    whole = left_out.images if left_out else seen.images if seen else scored
+    of = f" of {api.count_text(whole)}" if whole > scored else ""
     return f"{api.count_text(scored)}{of} images"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
@@ -13,6 +14,7 @@ from shopsight.devices import pick_device
 from shopsight.errors import ChangedFilesError, ConfigError, ImageError, ReadOnlyError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.left_out import DAMAGED, without_bad_files
 from shopsight.evaluation.predictions import ALL_ROWS
 from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
@@ -53,7 +55,8 @@ def evaluate(
         out: the .html file for the report. With None, DATA gets none, and a run's own report is
             written into its folder, with its predictions and scores, unless that is read-only.
         accept: without `data`, "changed-file" scores images that changed since training as they
-            are now, and leaves out those that vanished.
+            are now, and leaves out those that vanished. With it, "damaged" scores damaged files,
+            which are left out otherwise, as those are that cannot be read.
         device: "auto" takes CUDA when it is there, else the CPU.
 
     Raises:
@@ -69,7 +72,8 @@ def evaluate(
     if out is not None:
         check_output_path(Path(out))
     if data is not None:
-        return _evaluate_on(data, read, model, split=split, out=out, device=device)
+        check_kinds("--accept", accept, {DAMAGED})
+        return _evaluate_on(data, read, model, split=split, out=out, accept=accept, device=device)
     run = RunFolder(Path(model))
     return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
 
@@ -132,12 +136,15 @@ def _evaluate_on(
     *,
     split: str,
     out: str | Path | None,
+    accept: Collection[str],
     device: str,
 ) -> Evaluation:
     catalog = only_labeled(open_catalog(data, read), read).catalog
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
-    evaluation = score_catalog(predictor, catalog, split=part, run=run_of(model))
+    catalog, left_out = without_bad_files(catalog, split=part, accept=accept)
+    scored = score_catalog(predictor, catalog, split=part, run=run_of(model))
+    evaluation = replace(scored, left_out=left_out)
     if out is None:
         return evaluation
     report = write_evaluation_report(evaluation, catalog, out, model=model)

@@ -226,6 +226,9 @@ def banners(main: Evaluation, facts: RunFacts) -> list[Banner]:
         tone, number = ("warning", "some") if main.seen.unseen else ("error", "all")
         headline = f"The model was trained on {number} of these images."
         found.append(Banner(tone, headline, f"{note[0].upper()}{note[1:]}."))
+    if main.left_out and (note := main.left_out.note):
+        headline = "Some files could not be scored."
+        found.append(Banner("warning", headline, f"{note[0].upper()}{note[1:]}."))
     if facts.split_report and not facts.split_report.ok:
         found.append(
             Banner(

@@ -12,6 +12,7 @@ import polars as pl
 
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
+from shopsight.evaluation.left_out import LeftOut
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import multilabel, weighted
@@ -51,6 +52,7 @@ class Evaluation:
         counts: images, correct, labels, groups (0 when there are none).
         seen: which of the images the model was trained on; None where that was not looked up.
             Those that it was trained on are left out of all else, unless there are no others.
+        left_out: of other data than a run's, the files that could not be scored.
         folds: of a K-fold run, the score of each fold.
         report: the page that was written; None where none was.
     """
@@ -64,6 +66,7 @@ class Evaluation:
     counts: dict[str, int]
     predictions: Predictions
     seen: TrainOverlap | None = None
+    left_out: LeftOut | None = None
     folds: FoldScores | None = None
     report: Path | None = None
 
@@ -86,6 +89,7 @@ class Evaluation:
             "headline": self.headline,
             "counts": self.counts,
             "seen": self.seen and self.seen.to_json(),
+            "left_out": self.left_out and self.left_out.to_json(),
             "folds": self.folds and self.folds.to_json(),
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
