@@ -46,6 +46,8 @@ READ_FROM_USERS = {
     ("config/overrides.py", "colour"),
     ("catalog/column_names.py", "picture"),
     ("catalog/image_roots.py", "pictures"),
+    ("catalog/split_names.py", "unlabelled"),
+    ("catalog/split_names.py", "pictures"),
 }
 
 

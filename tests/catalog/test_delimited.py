@@ -3,12 +3,12 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from shopsight.catalog.delimited import lay_out, to_frame
+from shopsight.catalog.delimited import as_delimited, to_frame
 from shopsight.errors import TableError
 
 
 def read(text: str, on_bad_row: str = "error") -> tuple[pl.DataFrame, list[str]]:
-    return to_frame(lay_out(text, "t.csv"), "t.csv", on_bad_row=on_bad_row)
+    return to_frame(as_delimited(text, "t.csv"), "t.csv", on_bad_row=on_bad_row)
 
 
 def cells(text: str, on_bad_row: str = "error") -> dict[str, list[str | None]]:
@@ -122,7 +122,7 @@ def test_two_columns_of_one_name() -> None:
 
 
 def test_without_a_header_columns_have_numbers() -> None:
-    table = lay_out("a.jpg,b\nc.jpg,d\n", "t.csv")
+    table = as_delimited("a.jpg,b\nc.jpg,d\n", "t.csv")
     frame, notes = to_frame(table, "t.csv", on_bad_row="error", has_header=lambda rows: False)
     assert frame.to_dict(as_series=False) == {"1": ["a.jpg", "c.jpg"], "2": ["b", "d"]}
     assert "no header" in notes[0]

@@ -98,6 +98,6 @@ def test_an_encoding_that_does_not_fit_names_the_line() -> None:
 
 def test_bytes_that_are_no_text_are_refused_with_the_flag() -> None:
     data = b"file,label\n" + bytes(range(128, 256)) + b",\x81\x8d\x8f\x90\x9d\xff\xfe\n"
-    with pytest.raises(TableError, match="encoding of the table cannot be told") as caught:
+    with pytest.raises(TableError, match="encoding of the table is not clear") as caught:
         decode_table(data, None, "t.csv")
     assert "--encoding NAME" in str(caught.value)

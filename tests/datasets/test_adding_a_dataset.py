@@ -45,9 +45,10 @@ def test_the_data_set_of_the_page_is_audited_and_split(
 ) -> None:
     try:
         run_page()
-        rows, sizes, rare, images = capsys.readouterr().out.splitlines()
+        rows, sizes, classes, rare, images = capsys.readouterr().out.splitlines()
         assert rows == "12 rows: 12 ok, 0 damaged, 0 unreadable, 0 missing"
         assert "median 90 x 80 px; 2 classes, duplicate groups: 0" in sizes
+        assert classes == "images per class: 6; without a label: 0"
         assert rare == "warning: rare class: 2"
         assert images == "images: train 6, val 3, test 3"
         catalog = open_dataset("mugs", root=mugs)

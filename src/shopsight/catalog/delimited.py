@@ -90,7 +90,7 @@ class Delimited:
         return [row for _, row, wrong in islice(self.records(), rows) if not wrong]
 
 
-def lay_out(text: str, where: str) -> Delimited:
+def as_delimited(text: str, where: str) -> Delimited:
     """Find the first row and the separator.
 
     A line `sep=;`, as Excel writes and reads it, names the separator. Lines of comments (`#`)

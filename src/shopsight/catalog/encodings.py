@@ -93,7 +93,7 @@ def _decode_likeliest(data: bytes, where: str) -> tuple[str, list[str]]:
             continue
         return text, [_about(reading, readings, cells)]
     raise TableError(
-        "the encoding of the table cannot be told",
+        "the encoding of the table is not clear",
         where=where,
         details=[
             *(f"as {ENCODINGS[name]}: {example}" for name, example in _trials(cells)),

@@ -15,7 +15,7 @@ import polars as pl
 
 from shopsight.catalog.column_names import IMAGE_NAMES, LABEL_NAMES, canonical, ranked
 from shopsight.catalog.columns import Choice
-from shopsight.catalog.delimited import Delimited, lay_out, to_frame
+from shopsight.catalog.delimited import Delimited, as_delimited, to_frame
 from shopsight.catalog.image_roots import names_of_files
 from shopsight.catalog.row_check import Record, Row, RowCheck, named_frame
 from shopsight.catalog.split_names import split_of
@@ -42,7 +42,7 @@ def read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, li
     Raises:
         TableError: rows do not fit, or the text is none.
     """
-    table = lay_out(text, path)
+    table = as_delimited(text, path)
     on_bad_row = read.choice("on_bad_row")
     root = None if read.images_root is None else str(read.images_root)
     sample = table.sample(_SAMPLED_LINES)
@@ -64,7 +64,7 @@ def read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, li
 def is_list(text: str, path: str) -> bool:
     """Whether a text is a list of images that are there."""
     try:
-        table = lay_out(text, path)
+        table = as_delimited(text, path)
     except TableError:
         return False
     cells = {cell.strip() for row in table.sample(_SAMPLED_LINES) for cell in row}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.catalog.delimited import lay_out, to_frame
+from shopsight.catalog.delimited import as_delimited, to_frame
 from shopsight.catalog.encodings import decode_table
 from shopsight.catalog.hub_features import with_class_names
 from shopsight.catalog.table_names import is_json_lines, is_parquet
@@ -69,7 +69,7 @@ def read_table(
 
 
 def _read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, list[str]]:
-    return to_frame(lay_out(text, path), path, on_bad_row=read.choice("on_bad_row"))
+    return to_frame(as_delimited(text, path), path, on_bad_row=read.choice("on_bad_row"))
 
 
 def read_bytes(path: str) -> bytes:

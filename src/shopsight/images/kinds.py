@@ -63,7 +63,7 @@ KINDS: dict[str, Kind] = {
     "heic": Kind(
         "a HEIC photo",
         _suffixes(".heic .heif .hif .heics .heifs"),
-        'pip install "shopsight[heic]" reads it, or export it as JPEG',
+        'pip install "shopsight[heic]" reads it, or save it as JPEG',
         is_image=True,
     ),
     "jpeg-xl": _not_read("a JPEG XL", ".jxl"),
