@@ -52,7 +52,7 @@ def test_probabilities_that_move_fail_though_no_answer_changes() -> None:
 
 def test_with_several_labels_each_has_its_threshold() -> None:
     readout = Readout.of(
-        ["red", "cotton"], temperature=1.0, multilabel=True, thresholds={"red": 0.9}
+        ["red", "cotton"], temperature=1.0, doubt=0.0, multilabel=True, thresholds={"red": 0.9}
     )
     assert readout.thresholds == (0.9, 0.5)
     exact = logit(np.array([[0.70, 0.1], [0.95, 0.1]], np.float32))
@@ -77,3 +77,15 @@ def test_a_single_label_has_no_rival() -> None:
     logits = np.zeros((3, 1), np.float32)
     assert agreement(logits, logits, Readout()).num_near_ties == 0
     assert NEAR_TIE < 1
+
+
+def test_doubt_bounds_every_probability_and_keeps_order_and_sum() -> None:
+    logits = np.array([[900.0, 0.0, -900.0], [2.0, 1.0, 0.0]], np.float32)
+    sure, doubting = Readout().probabilities(logits), Readout(doubt=0.3).probabilities(logits)
+    assert sure.max() == 1.0
+    assert doubting.max() == pytest.approx(0.7 + 0.1)
+    assert doubting.min() >= 0.1 - 1e-12
+    np.testing.assert_allclose(doubting.sum(1), 1.0)
+    assert (doubting.argsort(1) == sure.argsort(1)).all()
+    several = Readout(doubt=0.2, multilabel=True).probabilities(logits)
+    assert several[0].tolist() == pytest.approx([0.9, 0.5, 0.1])

@@ -139,3 +139,9 @@ def test_errors_say_what_does_not_fit() -> None:
         k.fit_temperature(np.ones((2, 3)), np.ones((2, 2)))
     with pytest.raises(MetricError, match="do not go with"):
         k.fit_temperature(np.ones((0, 3)), np.ones((0, 3)))
+
+
+def test_few_images_leave_doubt() -> None:
+    assert k.doubt_after(0) == 0.0
+    assert k.doubt_after(7) == pytest.approx(1 / 9)
+    assert k.doubt_after(998) == pytest.approx(0.001)

@@ -67,6 +67,8 @@ class BundleInfo(BaseModel):
         embedding_dim: Numbers in an embedding, of all members together.
         members: Networks that answer as one; their embeddings are concatenated.
         temperature: Logits are divided by it before they become probabilities.
+        doubt: Probability that is taken from the network's answer and given to all labels alike,
+            see `shopsight.metrics.calibration.doubt_after`; 0 where nothing was fitted.
         thresholds: Per label, the probability from which it is assigned (multilabel only);
             0.5 for labels that are not listed.
         tta_hflip: The embedding is the mean over the image and its mirror image.
@@ -93,6 +95,7 @@ class BundleInfo(BaseModel):
     embedding_dim: int = Field(ge=1)
     members: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    doubt: float = Field(default=0.0, ge=0.0, lt=1.0)
     thresholds: dict[str, float] = {}
     tta_hflip: bool = False
     recipe: str = ""

@@ -34,12 +34,21 @@ Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
 
 Input: any image file, which is resized to {info.preprocess.size_px} x {info.preprocess.size_px}
 pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperature
-{info.temperature:.3f}.
+{info.temperature:.3f}{_doubt(info)}.
 
 ## Labels
 
 {labels}
 """
+
+
+def _doubt(info: BundleInfo) -> str:
+    """How sure the model can be at most; empty where that is not bounded."""
+    if not info.doubt:
+        return ""
+    share = 0.5 if info.multilabel else 1.0 / len(info.labels)
+    most = 1.0 - info.doubt * (1.0 - share)
+    return f", and none is above {most:.1%}: no more was shown by the validation images"
 
 
 def _score(metrics: Mapping[str, Any]) -> str:

@@ -32,11 +32,13 @@ class Readout:
 
     Attributes:
         temperature: logits are divided by it.
+        doubt: probability that all labels share alike, see `shopsight.metrics.calibration`.
         multilabel: sigmoid instead of softmax.
         thresholds: with several labels per image, of each label; empty: `DEFAULT_THRESHOLD`.
     """
 
     temperature: float = 1.0
+    doubt: float = 0.0
     multilabel: bool = False
     thresholds: tuple[float, ...] = ()
 
@@ -46,12 +48,13 @@ class Readout:
         labels: Sequence[str],
         *,
         temperature: float,
+        doubt: float,
         multilabel: bool,
         thresholds: Mapping[str, float],
     ) -> Readout:
         """The readout with thresholds by name, of which some may be missing."""
         ordered = tuple(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels)
-        return cls(temperature, multilabel, ordered if multilabel else ())
+        return cls(temperature, doubt, multilabel, ordered if multilabel else ())
 
     def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid where an image may have several labels."""
@@ -60,7 +63,9 @@ class Readout:
         probabilities: Float64[np.ndarray, "b c"] = (
             expit(calibrated) if self.multilabel else softmax(calibrated, axis=1)
         )
-        return probabilities
+        # Of one label for each image the doubt goes to all labels, of several to yes and no.
+        share = 0.5 if self.multilabel else 1.0 / probabilities.shape[1]
+        return (1.0 - self.doubt) * probabilities + self.doubt * share
 
 
 @dataclass(frozen=True)

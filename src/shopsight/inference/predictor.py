@@ -35,7 +35,8 @@ class Prediction:
     Attributes:
         source: Its path, or "image 3" for the third of images without a name.
         labels: The most probable ones, best first; empty when the image could not be read.
-        probabilities: Probabilities of `labels`, calibrated by the bundle's temperature.
+        probabilities: Probabilities of `labels`, calibrated on the validation images; with few of
+            them none comes near 1.
         predicted_labels: The labels it gets: the best one, or of a multilabel model all that
             reach their threshold.
         error: Why the image could not be read, else None.
@@ -84,6 +85,7 @@ def readout_of(info: BundleInfo) -> Readout:
     return Readout.of(
         info.labels,
         temperature=info.temperature,
+        doubt=info.doubt,
         multilabel=info.multilabel,
         thresholds=info.thresholds,
     )

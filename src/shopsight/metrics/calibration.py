@@ -163,6 +163,26 @@ def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray
     return float(np.exp(found.x))
 
 
+def doubt_after(num_images: int) -> float:
+    """Return the probability of a mistake that so few validation images cannot rule out.
+
+    Of n images without a mistake, the expected rate of mistakes under a uniform prior is
+    1 / (n + 2), by Laplace's rule of succession: seven images that are all right leave one in nine.
+    A model that was measured on them must not claim more than that, whatever its logits are. So
+    its probabilities p become
+
+        (1 - d) p + d / c,    d = 1 / (n + 2),
+
+    over c labels (with several labels per image, over yes and no), which keeps their order and sum.
+    With a thousand images the largest confidence is 99.9 %.
+
+    Args:
+        num_images: validation images that the temperature was fitted on; none: 0 is returned,
+            since probabilities that nothing was fitted for promise nothing.
+    """
+    return 1.0 / (num_images + 2) if num_images else 0.0
+
+
 def _softmax_loss(logits: Float64[np.ndarray, "n c"], targets: Int[np.ndarray, "n"]) -> _Loss:
     rows = np.arange(len(targets))
     return lambda scale: -float(np.mean(log_softmax(logits * scale, axis=1)[rows, targets]))

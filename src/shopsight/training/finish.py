@@ -16,7 +16,7 @@ from shopsight.images.decode import read_bytes
 from shopsight.inference.agreement import Readout
 from shopsight.inference.golden import make_golden
 from shopsight.inference.torch_engine import reference_engine
-from shopsight.metrics.calibration import fit_temperature, sigmoid
+from shopsight.metrics.calibration import doubt_after, fit_temperature
 from shopsight.metrics.classification import accuracy
 from shopsight.metrics.multilabel import best_thresholds
 from shopsight.models.build import model_tensors
@@ -42,11 +42,13 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it before they become probabilities.
+        doubt: probability that all labels share, see `shopsight.metrics.calibration.doubt_after`.
         thresholds: with several labels per image, the probability from which each is assigned.
         metrics: of the validation images.
     """
 
     temperature: float = 1.0
+    doubt: float = 0.0
     thresholds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float | int] = field(default_factory=dict)
 
@@ -55,6 +57,7 @@ class Calibration:
         return Readout.of(
             catalog.labels,
             temperature=self.temperature,
+            doubt=self.doubt,
             multilabel=catalog.multilabel,
             thresholds=self.thresholds,
         )
@@ -73,13 +76,15 @@ def calibrate(
     if not len(images):
         return Calibration()
     targets = images.targets(labels)
-    temperature = fit_temperature(logits, targets)
+    temperature, doubt = fit_temperature(logits, targets), doubt_after(len(images))
     if targets.ndim == 1:
         score = accuracy(logits.argmax(1), targets)
-        return Calibration(temperature, metrics={"val_images": len(images), "val_accuracy": score})
-    best = best_thresholds(targets, sigmoid(logits, temperature=temperature))
+        metrics: dict[str, float | int] = {"val_images": len(images), "val_accuracy": score}
+        return Calibration(temperature, doubt, metrics=metrics)
+    readout = Readout(temperature, doubt, multilabel=True)
+    best = best_thresholds(targets, readout.probabilities(logits))
     thresholds = dict(zip(labels, best.tolist(), strict=True))
-    return Calibration(temperature, thresholds, {"val_images": len(images)})
+    return Calibration(temperature, doubt, thresholds, {"val_images": len(images)})
 
 
 def build_bundle(
@@ -114,6 +119,7 @@ def build_bundle(
         preprocess=model.preprocess,
         embedding_dim=golden.embeddings.shape[1],
         temperature=calibration.temperature,
+        doubt=calibration.doubt,
         thresholds=calibration.thresholds,
         tta_hflip=model.tta_hflip,
         recipe=recipe.about.title,

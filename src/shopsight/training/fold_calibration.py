@@ -10,7 +10,7 @@ import numpy as np
 
 from shopsight import progress
 from shopsight.bundle.format import BundleInfo
-from shopsight.bundle.read import read_info
+from shopsight.bundle.read import read_bundle, read_info
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import make_golden
 from shopsight.inference.load import load
@@ -19,6 +19,7 @@ from shopsight.inference.predictor import Predictor, readout_of
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.loading.cache import open_cache
 from shopsight.loading.loader import OrderedBatches
+from shopsight.metrics.calibration import doubt_after
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finish import Calibration, calibrate
@@ -27,7 +28,7 @@ BATCH_IMAGES = 64
 
 
 def median_calibration(folds: Sequence[RunFolder], *, precision: EnginePrecision) -> dict[str, Any]:
-    """The medians of the folds' temperatures and thresholds.
+    """The medians of the folds' temperatures and thresholds, and the doubt of all their images.
 
     Each was fitted on images that its network did not train on. Neither the networks together nor
     one that was trained on everything have such images.
@@ -43,6 +44,7 @@ def median_calibration(folds: Sequence[RunFolder], *, precision: EnginePrecision
     found = [_calibration_in(precision, fold) for fold in folds]
     return {
         "temperature": statistics.median(one.temperature for one in found),
+        "doubt": doubt_after(sum(int(one.metrics.get("val_images", 0)) for one in found)),
         "thresholds": {
             label: statistics.median(one.thresholds[label] for one in found)
             for label in found[0].thresholds
@@ -77,7 +79,8 @@ def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
     assert isinstance(engine, TorchEngine)
     info = read_info(fold.model)
     if engine.precision == precision:
-        return Calibration(info.temperature, dict(info.thresholds))
+        metrics = read_bundle(fold.model).metrics
+        return Calibration(info.temperature, info.doubt, dict(info.thresholds), metrics)
     progress.notify(f"{fold.path}: calibrated in {precision} too, as the final network predicts")
     predictor, audited = Predictor(engine.at(precision), info), fold.audited_catalog()
     catalog = audited.catalog
