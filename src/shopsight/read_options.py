@@ -180,7 +180,11 @@ class ReadOptions:
     )
     rare_below: int | None = field(
         default=None,
-        metadata=_flag("N", "Call a class rare that has fewer images."),
+        metadata=_flag(
+            "N",
+            "Call a class rare that has fewer images; without it, one of so few that it cannot be "
+            "in every part of the split.",
+        ),
     )
     allow_private: bool = field(
         default=False,

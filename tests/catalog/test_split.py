@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import check_leakage, fold_as_split, fold_catalog, split_catalog
+from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
+from shopsight.catalog.split_report import check_leakage
 from shopsight.errors import SplitError
 
 
@@ -149,26 +150,123 @@ def test_rare_classes_get_everywhere() -> None:
     assert {part for (label, part) in counts(done) if label == "hat"} == {"train", "val", "test"}
 
 
-def test_a_class_that_cannot_be_everywhere_is_named() -> None:
-    catalog = catalog_of(["cap"] * 5 + ["tie"] * 2 + ["hat"] * 30, group=["g"] * 5 + [None] * 32)
-    with pytest.raises(SplitError) as caught:
-        split_catalog(catalog, val=0.1, test=0.1, seed=0)
-    text = str(caught.value)
-    assert "2 classes cannot be in each of train, val, test" in text
-    assert "'cap': 1 independent unit (5 images), needs 3" in text
-    assert "'tie': 2 independent units (2 images), needs 3" in text
-    assert "--drop cap --drop tie" in text
+def test_a_class_that_cannot_be_everywhere_trains_with_all_of_its_images() -> None:
+    labels = ["cap"] * 5 + ["tie"] * 2 + ["hat"] * 30 + ["shoe"] * 30
+    catalog = catalog_of(labels, group=["g"] * 5 + [None] * 62)
+    done, report = split_catalog(catalog, val=0.1, test=0.1, seed=0)
+    assert parts_of(done, "label") == {
+        "cap": {"train"},
+        "tie": {"train"},
+        "hat": {"train", "val", "test"},
+        "shoe": {"train", "val", "test"},
+    }
+    # The others keep their fractions.
+    assert {part: counts(done)["hat", part] for part in ("train", "val", "test")} == {
+        "train": 24,
+        "val": 3,
+        "test": 3,
+    }
+    assert report.train_only == {"tie": 2, "cap": 5}
+    assert report.ok
+    assert report.lines()[1] == (
+        "classes: 4; 2 in training only, not measured: tie (2 images), cap (5 images)"
+    )
 
 
 def test_classes_tied_so_that_no_split_exists() -> None:
     # Each class is in three groups, but where 1 and 2 are apart, a and b send 3 and 4 to the same
-    # part, and c has only 5 besides.
+    # part, and c has only 5 besides: one of them must only train.
     groups = {"1": "ab", "2": "ab", "3": "ac", "4": "bc", "5": "c"}
     labels = [label for held in groups.values() for label in held]
     column = [group for group, held in groups.items() for _ in held]
-    with pytest.raises(SplitError, match="found no split") as caught:
-        split_catalog(catalog_of(labels, group=column), val=0.3, test=0.3, seed=0)
-    assert "'a': 3 independent units" in str(caught.value)
+    others = ["hat", "shoe"] * 10
+    tied = catalog_of([*labels, *others], group=[*column, *(None,) * 20])
+    done, report = split_catalog(tied, val=0.3, test=0.3, seed=0)
+    assert report.ok
+    assert set(report.train_only) <= {"a", "b", "c"}
+    assert report.train_only
+    for label, parts in parts_of(done, "label").items():
+        assert parts == ({"train"} if label in report.train_only else {"train", "val", "test"})
+
+
+def test_classes_that_are_to_train_only() -> None:
+    catalog = catalog_of(["hat", "shoe", "cap"] * 20)
+    done, report = split_catalog(catalog, val=0.1, test=0.2, seed=0, train_only=["cap"])
+    assert parts_of(done, "label")["cap"] == {"train"}
+    assert report.train_only == {"cap": 20}
+    folded, report = fold_catalog(catalog, folds=4, seed=0, train_only=["cap"])
+    assert parts_of(folded, "label", "fold")["cap"] == {-1}
+    assert report.train_only == {"cap": 20}
+
+
+def test_an_image_that_only_trains_takes_its_other_labels_along() -> None:
+    # "red" has three images, but one of them is the only "hat": two are left for three parts, of
+    # which training has one already.
+    labels = [["hat", "red"], ["red"], ["red"], *([["shirt"], ["tie"]] * 10)]
+    done, report = split_catalog(catalog_of(labels), val=0.2, test=0.2, seed=0)
+    assert report.train_only == {"hat": 1}
+    assert sorted(done.table["split"][:3]) == ["test", "train", "val"]
+    assert done.table["split"][0] == "train"
+
+
+def test_a_class_in_fewer_units_than_folds_is_in_every_training() -> None:
+    labels = ["cap"] * 3 + ["tie"] * 6 + ["hat", "shoe"] * 10
+    catalog = catalog_of(labels, group=[None] * 3 + ["a", "a", "b", "b", "c", "c"] + [None] * 20)
+    done, report = fold_catalog(catalog, folds=4, seed=0)
+    assert parts_of(done, "label", "fold") == {
+        "cap": {-1},
+        "tie": {-1},
+        "hat": {0, 1, 2, 3},
+        "shoe": {0, 1, 2, 3},
+    }
+    assert report.num_images == {"-1": 9, "0": 5, "1": 5, "2": 5, "3": 5}
+    assert report.lines()[:2] == [
+        "images: every training: 9, fold 1: 5, fold 2: 5, fold 3: 5, fold 4: 5",
+        "classes: 4; 2 in training only, not measured: cap (3 images), tie (6 images)",
+    ]
+    for fold in range(4):
+        split = fold_as_split(done, fold, val=0.2, seed=0)
+        assert parts_of(split, "label")["cap"] == {"train"}
+        assert parts_of(split, "label")["hat"] == {"train", "val", "test"}
+    # What `shopsight split` wrote is read again as it is.
+    again, same = fold_catalog(done, folds=4, seed=9)
+    assert again.table.equals(done.table)
+    assert same == report
+
+
+def test_a_fold_whose_others_cannot_validate_a_class() -> None:
+    # Two images in two folds: where one is tested, the other one trains.
+    done, _ = fold_catalog(catalog_of(["cap"] * 2 + ["hat", "shoe"] * 10), folds=2, seed=0)
+    for fold in range(2):
+        split = fold_as_split(done, fold, val=0.2, seed=0)
+        assert parts_of(split, "label")["cap"] == {"train", "test"}
+
+
+def test_validation_out_of_a_given_train_part_leaves_rare_classes_whole() -> None:
+    labels = ["cap", "cap", *["hat", "shoe"] * 20]
+    catalog = catalog_of(labels, split=["train", "test", *["train"] * 30, *["test"] * 10])
+    done, report = split_catalog(catalog, val=0.2, test=0.2, seed=0)
+    assert done.table["split"][:2].to_list() == ["train", "test"]
+    assert report.missing_labels == {"val": ("cap",)}
+
+
+@pytest.mark.parametrize("rare", [2, 40, 400])
+def test_a_long_tail_keeps_the_fractions_of_the_others(rare: int) -> None:
+    labels = [f"rare{i // 2}" for i in range(2 * rare)] + [f"c{i % 20}" for i in range(2000)]
+    done, report = split_catalog(catalog_of(labels), val=0.1, test=0.2, seed=0)
+    assert len(report.train_only) == rare
+    assert report.num_images == {"train": 1400 + 2 * rare, "val": 200, "test": 400}
+    assert all(counts(done)[f"c{c}", "test"] == 20 for c in range(20))
+
+
+def test_a_split_that_would_measure_one_class_or_none() -> None:
+    for labels in (["hat"] * 50 + ["shoe"] * 2, ["hat"] * 2 + ["shoe"] * 2):
+        with pytest.raises(SplitError, match="no score would tell classes apart") as caught:
+            split_catalog(catalog_of(labels), val=0.1, test=0.1, seed=0)
+        assert "'shoe': 2 images, 2 independent units, needs 3" in caught.value.details
+        assert "--on-rare merge" in str(caught.value.fix)
+    with pytest.raises(SplitError, match="no score would"):
+        fold_catalog(catalog_of(["hat"] * 50 + ["shoe"] * 2), folds=3, seed=0)
 
 
 def test_several_labels_per_image() -> None:
@@ -284,7 +382,8 @@ def test_the_report_names_the_classes_that_a_part_lacks() -> None:
     catalog = catalog_of(["hat", "shoe", "hat"], split=["train", "train", "test"])
     report = check_leakage(catalog)
     assert report.missing_labels == {"test": ("shoe",)}
-    assert "test lacks shoe" in report.lines()[1]
+    assert report.train_only == {"shoe": 1}
+    assert report.lines()[1] == ("classes: 2; 1 in training only, not measured: shoe (1 image)")
 
 
 def pairs_of(rows: int) -> Int64[np.ndarray, "n"]:
@@ -368,7 +467,8 @@ def test_the_whole_report_in_lines() -> None:
     report = check_leakage(Catalog(table, "shop"), np.array([0, 1, 2, 2, 4]))
     assert report.lines() == [
         "images: train 3, val 1, test 1",
-        "classes: 3; train lacks cap; val lacks hat, shoe; test lacks cap, shoe",
+        "classes: 3; 1 in training only, not measured: shoe (1 image); train lacks cap; "
+        "val lacks hat; test lacks cap",
         "groups in more than one part: 1 of 3",
         "duplicate groups in more than one part: 1 of 1",
         "files in more than one part: 1",
@@ -398,9 +498,9 @@ def test_errors_name_the_catalog_and_the_next_step() -> None:
     with pytest.raises(SplitError) as no_split:
         split_catalog(tied, val=0.3, test=0.3, seed=0)
     assert no_split.value.details == (
-        "'a': 3 independent units",
-        "'b': 3 independent units",
-        "'c': 3 independent units",
+        "'a': 3 images, 3 independent units, needs 3",
+        "'b': 3 images, 3 independent units, needs 3",
+        "'c': 3 images, 3 independent units, needs 3",
     )
     with pytest.raises(SplitError) as rare:
         split_catalog(catalog_of(["hat"] * 2), val=0.3, test=0.3, seed=0)
@@ -410,7 +510,6 @@ def test_errors_name_the_catalog_and_the_next_step() -> None:
     for error in (no_split.value, rare.value, gaps.value):
         assert error.where == "shop"
         assert error.fix is not None
-    assert "--drop hat" in str(rare.value.fix)
     assert "--label-map" in str(no_split.value.fix)
     assert "the column `split`" in str(gaps.value.fix)
     for attempt in (
@@ -434,16 +533,21 @@ def test_what_the_errors_say_and_advise() -> None:
         with pytest.raises(SplitError) as caught:
             split_catalog(catalog, val=0.3, test=0.3, seed=0)
         found.append((caught.value.what, caught.value.fix))
+    more = (
+        "add images of them, merge them with --label-map or --on-rare merge, or make fewer parts "
+        "(no val part, fewer folds)"
+    )
     complete = "complete the column `split`, or remove it: shopsight then makes a split"
     assert found == [
         (
-            "found no split with every class in each of train, val, test: groups or duplicate "
-            "groups keep the images of rare classes together",
-            "drop rare classes with --drop LABEL, merge them with --label-map, or make fewer parts",
+            "3 of 3 classes cannot be in each of train, val, test, so that no score would tell "
+            "classes apart",
+            f"{more}\n--group none   (images of one group may be in several parts)",
         ),
         (
-            "1 class cannot be in each of train, val, test",
-            "--drop hat, or merge with --label-map, or make fewer parts",
+            "1 of 1 class cannot be in each of train, val, test, so that no score would tell "
+            "classes apart",
+            more,
         ),
         ("the given split is empty for 1 row", complete),
         ("the given split has no train rows", complete),
@@ -523,16 +627,20 @@ def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: in
         # Too few independent units of some class: checked against the slow reference.
         units = units_by_hand(catalog.table["group"].to_list(), duplicate_group.tolist())
         labels = catalog.table["label"].to_list()
-        fewest = min(sum(any(labels[r] == c for r in u) for u in units) for c in catalog.labels)
-        assert fewest < 3
+        units_of = [sum(any(labels[r] == c for r in u) for u in units) for c in catalog.labels]
+        # A unit that holds a class of too few takes the others in it along.
+        assert min(units_of) < 3
         return
     assert report.ok
-    assert not report.missing_labels
+    for label, parts in parts_of(done, "label").items():
+        assert parts == ({"train"} if label in report.train_only else set(fractions))
     assert sum(report.num_images.values()) == len(catalog)
     assert done.table.drop("split").equals(catalog.table)
     for by in (done.table["group"], pl.Series(duplicate_group)):
         spread = pl.DataFrame({"by": by, "split": done.table["split"]}).group_by("by")
         assert (spread.agg(pl.col("split").n_unique())["split"] == 1).all()
+    if report.train_only:
+        return
     # No part is off by more than the largest thing that had to stay together.
     units = units_by_hand(catalog.table["group"].to_list(), duplicate_group.tolist())
     largest = max(len(unit) for unit in units)
@@ -543,16 +651,21 @@ def test_properties_of_any_split(shape: tuple[int, int, int, int, int], seed: in
 @given(st.lists(st.integers(0, 5), min_size=40, max_size=300), st.integers(2, 5), st.integers(0, 9))
 def test_properties_of_any_folds(codes: list[int], folds: int, seed: int) -> None:
     catalog = catalog_of([f"c{code}" for code in codes])
-    if min(Counter(codes).values()) < folds:
+    totals = Counter(codes)
+    spread = {code for code, total in totals.items() if total >= folds}
+    if len(spread) < min(2, len(totals)):
         with pytest.raises(SplitError, match="independent unit"):
             fold_catalog(catalog, folds=folds, seed=seed)
         return
     done, report = fold_catalog(catalog, folds=folds, seed=seed)
-    assert max(report.num_images.values()) - min(report.num_images.values()) <= 1
+    tested = [number for part, number in report.num_images.items() if part != "-1"]
+    assert max(tested) - min(tested) <= 1
     by_class = counts(done, "fold")
-    for code, total in Counter(codes).items():
-        for fold in range(folds):
-            assert abs(by_class[f"c{code}", fold] - total / folds) < 2
+    for code, total in totals.items():
+        if code in spread:
+            assert all(abs(by_class[f"c{code}", f] - total / folds) < 2 for f in range(folds))
+        else:
+            assert by_class[f"c{code}", -1] == total
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import check_leakage
+from shopsight.catalog.split_report import check_leakage
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation import report_sections as sections
 from shopsight.evaluation.evaluate import evaluate

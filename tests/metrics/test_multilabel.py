@@ -62,7 +62,7 @@ def test_scores_are_scikit_learns(seed: int) -> None:
         assert own == pytest.approx(other)
     micro = sk.precision_recall_fscore_support(targets, predicted, average="micro", zero_division=0)
     assert [ours.micro_precision, ours.micro_recall, ours.micro_f1] == pytest.approx(micro[:3])
-    occurs = (targets.sum(axis=0) + predicted.sum(axis=0)) > 0
+    occurs = targets.sum(axis=0) > 0
     assert ours.macro_f1 == pytest.approx(ours.f1[occurs].mean())
     assert ours.predicted.tolist() == predicted.sum(axis=0).tolist()
 

@@ -14,6 +14,7 @@ from shopsight.audit.audit_data import AuditData
 from shopsight.audit.class_counts import (
     LABEL,
     ROWS,
+    USED,
     USED_REASON,
     label_pairs,
     leave_out_reasons,
@@ -136,12 +137,13 @@ def untrained_classes(classes: pl.DataFrame) -> Iterator[tuple[str, Finding]]:
     # Without a part to train on, as where DATA is a test set alone, there is nothing to compare.
     if len(parts) < 2 or (folds and any(part in ("val", "test") for part in parts)):
         return
+    held = pl.sum_horizontal(parts)
+    # Images in no fold are in every training.
     hit = (
-        pl.sum_horizontal(pl.col(part) > 0 for part in parts) == 1
+        (pl.sum_horizontal(pl.col(part) > 0 for part in parts) == 1) & (held == pl.col(USED))
         if folds
         else pl.col("train") == 0
     )
-    held = pl.sum_horizontal(parts)
     for row in classes.filter(hit & (held > 0)).iter_rows(named=True):
         where = listed([f"{counted(row[part], 'image')} in {part}" for part in parts if row[part]])
         lacking = "none in another fold" if folds else "none in train"

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.catalog.catalog import SPLITS, Catalog
-from shopsight.catalog.split import part_name
+from shopsight.catalog.split_report import EVERY_TRAINING, part_name
 
 LABEL, ROWS, USED = "label", "rows", "used"
 USED_REASON = ""
@@ -126,7 +126,9 @@ def _part_of_row(catalog: Catalog) -> pl.Series:
     if catalog.has("split"):
         return table["split"].alias("part")
     if catalog.has("fold"):
-        names = {fold: part_name(str(fold)) for fold in table["fold"].drop_nulls().unique()}
+        folds = table["fold"].drop_nulls().unique()
+        # What every network trains on is in no fold.
+        names = {fold: None if fold == EVERY_TRAINING else part_name(str(fold)) for fold in folds}
         return table["fold"].replace_strict(names, return_dtype=pl.String).alias("part")
     return pl.Series("part", [None] * len(catalog), pl.String)
 

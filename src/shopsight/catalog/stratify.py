@@ -56,7 +56,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -93,6 +93,21 @@ class Units:
     def units_of_label(self) -> Int64[np.ndarray, "c"]:
         """Number of units in which each label occurs."""
         return np.bincount(self.label, minlength=self.num_labels).astype(np.int64)
+
+    def only(self, kept: Bool[np.ndarray, "u"]) -> Units:
+        """These units alone, in their order; `of_row` is -1 for the rows of the others."""
+        if kept.all():
+            return self
+        inside = np.repeat(kept, np.diff(self.start))
+        index = np.where(kept, np.cumsum(kept) - 1, -1)
+        return Units(
+            of_row=index[self.of_row],
+            size=self.size[kept],
+            start=np.append(0, np.cumsum(np.diff(self.start)[kept])),
+            label=self.label[inside],
+            count=self.count[inside],
+            num_labels=self.num_labels,
+        )
 
 
 def gather_units(
@@ -140,7 +155,12 @@ def gather_units(
     )
 
 
-def divide(units: Units, fractions: Sequence[float]) -> Int64[np.ndarray, "u"] | None:
+def divide(
+    units: Units,
+    fractions: Sequence[float],
+    *,
+    covered: Bool[np.ndarray, "p l"] | None = None,
+) -> Int64[np.ndarray, "u"] | None:
     """Assign each unit to a part, as the module's head explains.
 
     Takes O(E log E + E P) time for E (unit, label) pairs and P parts.
@@ -148,6 +168,7 @@ def divide(units: Units, fractions: Sequence[float]) -> Int64[np.ndarray, "u"] |
     Args:
         units: what is divided.
         fractions: wanted fraction of each part; they sum to 1.
+        covered: labels that need not be brought into a part; None: none.
 
     Returns:
         The part of each unit, 0 to len(fractions) - 1. None when no order was found that brings
@@ -156,7 +177,7 @@ def divide(units: Units, fractions: Sequence[float]) -> Int64[np.ndarray, "u"] |
     """
     assert abs(sum(fractions) - 1.0) < 1e-9
     for attempt in range(COVER_ATTEMPTS):
-        assignment = _Assignment(units, fractions)
+        assignment = _Assignment(units, fractions, covered)
         if assignment.cover(attempt):
             assignment.fill()
             assignment.rebalance()
@@ -191,11 +212,17 @@ def _connected(num_rows: int, links: Sequence[Int64[np.ndarray, "n"]]) -> Int64[
 class _Assignment:
     """The parts of the units assigned so far, with wanted and present counts."""
 
-    def __init__(self, units: Units, fractions: Sequence[float]) -> None:
+    def __init__(
+        self,
+        units: Units,
+        fractions: Sequence[float],
+        covered: Bool[np.ndarray, "p l"] | None = None,
+    ) -> None:
         totals = np.bincount(units.label, weights=units.count, minlength=units.num_labels)
         self.units = units
         self.parts = range(len(fractions))
         self.fractions = list(fractions)
+        self.covered = covered
         self.totals = totals
         self.part = np.full(len(units.size), -1, np.int64)
         # Plain lists: the innermost loop reads a few numbers at a time, which NumPy does slowly.
@@ -233,7 +260,8 @@ class _Assignment:
                 continue
             waiting = iter(owners[starts[label] : starts[label + 1]].tolist())
             for part in smallest_first:
-                if self.have[part][label]:
+                served = self.covered is not None and bool(self.covered[part, label])
+                if served or self.have[part][label]:
                     continue
                 unit = next((unit for unit in waiting if self.part[unit] < 0), None)
                 if unit is None:

@@ -89,6 +89,9 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
         [[name.replace("_", " "), *(_metric(part, name) for part in parts)] for name in names],
         title=", ".join(sorted(data)),
     )
+    for part in parts:
+        if part.not_measured:
+            print_line(f"{part.split}: {part.not_measured_note}")
 
 
 def _images(evaluation: api.Evaluation) -> str:

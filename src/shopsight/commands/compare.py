@@ -95,7 +95,7 @@ def compare_backbones(
             fix="the same command without torchrun, srun or mpirun: it starts a process for each "
             "device by itself",
         )
-    check_trainable(catalog)
+    check_trainable(catalog, common)
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
     for name in backbones:
         run_for(name, out).check_path_length()

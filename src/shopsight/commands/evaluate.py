@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
+from shopsight.catalog.rare_classes import apply_rare_labels
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
@@ -139,13 +140,27 @@ def _evaluate_on(
     accept: Collection[str],
     device: str,
 ) -> Evaluation:
-    catalog = only_labeled(open_catalog(data, read), read).catalog
+    run = run_of(model)
+    catalog = _with_labels_of(run, only_labeled(open_catalog(data, read), read).catalog)
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
     catalog, left_out = without_bad_files(catalog, split=part, accept=accept)
-    scored = score_catalog(predictor, catalog, split=part, run=run_of(model))
+    scored = score_catalog(predictor, catalog, split=part, run=run)
     evaluation = replace(scored, left_out=left_out)
     if out is None:
         return evaluation
     report = write_evaluation_report(evaluation, catalog, out, model=model)
     return replace(evaluation, report=report)
+
+
+def _with_labels_of(run: RunFolder | None, catalog: Catalog) -> Catalog:
+    """The catalog with rare classes dropped or merged as they were for the run."""
+    if run is None:
+        return catalog
+    rare = run.state().get("rare", {})
+    settled, notes = apply_rare_labels(
+        catalog, merged=rare.get("merged", ()), dropped=rare.get("dropped", ())
+    )
+    for line in notes:
+        notify(line)
+    return settled

@@ -51,7 +51,7 @@ def recommend(
     pick_device(device)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     catalog, recipe = training_data(data, recipe_with(PROBE_RECIPE), read)
-    check_trainable(catalog)
+    check_trainable(catalog, recipe)
     candidates = list(backbones) or CANDIDATES
     for backbone in candidates:
         run_for(backbone, out).check_path_length()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -14,11 +16,19 @@ from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog, check_catalog_file
-from shopsight.catalog.split import SplitReport, fold_catalog, split_catalog
+from shopsight.catalog.rare_classes import kept_note, settle_rare_classes
+from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
+from shopsight.catalog.split_report import SplitReport
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
+
+
+class _SplitOptions(TypedDict):
+    seed: int
+    duplicate_group: Int64[np.ndarray, "n"]
+    train_only: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,8 @@ def split(
 
     Raises:
         AuditError: a class loses its files.
-        SplitError: a class cannot be in every part.
+        SplitError: the parts would measure too few classes, or there are rare ones and
+            `read.on_rare` is "error".
     """
     check_kinds("--accept", accept, KINDS)
     if out is not None:
@@ -78,17 +89,31 @@ def split(
     others = report.headlines(kinds=BLOCKING_KINDS - {"lost-class"})
     for line in (*passed.notes(), *others):
         notify(line)
-    usable = np.intersect1d(labeled.rows, passed.rows)
-    duplicate_group = report.duplicate_group[usable]
-    part = catalog.take(usable)
+    labeled_rows = np.intersect1d(labeled.rows, passed.rows)
+    duplicate_group = report.duplicate_group[labeled_rows]
+    scarce = partial(scarce_labels, val=val, test=test, folds=folds, seed=seed)
+    settled = settle_rare_classes(
+        catalog.take(labeled_rows),
+        read or ReadOptions(),
+        duplicate_group=duplicate_group,
+        scarce=scarce,
+    )
+    options: _SplitOptions = {
+        "seed": seed,
+        "duplicate_group": duplicate_group[settled.rows],
+        "train_only": settled.train_only,
+    }
     if folds:
-        done, counted = fold_catalog(part, folds=folds, seed=seed, duplicate_group=duplicate_group)
+        done, counted = fold_catalog(settled.catalog, folds=folds, **options)
     else:
-        done, counted = split_catalog(
-            part, val=val, test=test, seed=seed, duplicate_group=duplicate_group
-        )
-    if len(usable) < len(passed.rows):
-        done = _with_unlabeled(done, usable, passed.catalog, passed.rows)
+        done, counted = split_catalog(settled.catalog, val=val, test=test, **options)
+    made = not settled.catalog.has("fold" if folds else "split")
+    for line in (*settled.notes, *(kept_note(counted) if made else ())):
+        notify(line)
+    usable = labeled_rows[settled.rows]
+    whole = np.setdiff1d(passed.rows, np.setdiff1d(labeled_rows, usable))
+    if len(usable) < len(whole):
+        done = _with_unlabeled(done, usable, catalog.take(whole), whole)
     if out is not None:
         done.write(out)
     return SplitResult(done, counted)
@@ -99,7 +124,8 @@ def _with_unlabeled(
 ) -> Catalog:
     """Put the images without a label back in their places, into no part.
 
-    `done` are `rows` of the audited catalog, with their parts; `whole` are `whole_rows` of it.
+    `done` are `rows` of the audited catalog, with their parts; `whole` are `whole_rows` of it:
+    those and the unlabeled ones.
     """
     bare = whole.take(np.flatnonzero(~np.isin(whole_rows, rows))).table
     bare = bare.drop("split", "fold", strict=False)

@@ -141,6 +141,7 @@ def report_context(
         "pairs": figures.confused_pairs(main),
         "classes": sections.class_rows(main),
         "means": sections.means(main),
+        "not_measured": main.not_measured_note,
         "reliability": figures.reliability_chart(main),
         "calibration_error": main.metrics["calibration_error"],
         "temperature": sections.temperature_text(facts.info),

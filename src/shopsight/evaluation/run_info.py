@@ -18,7 +18,7 @@ from shopsight.audit.findings import SEVERITIES
 from shopsight.bundle.format import INFO_FILE, BundleInfo
 from shopsight.bundle.read import read_info
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import SplitReport, check_leakage
+from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.config.recipe import Recipe
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.history import EpochRow, mean_history, read_history

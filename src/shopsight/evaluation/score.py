@@ -30,6 +30,7 @@ from shopsight.metrics.intervals import (
     wilson,
 )
 from shopsight.metrics.multilabel import MultilabelScores
+from shopsight.text import counted, listed
 
 # Every other metric lies between 0 and 1.
 LOSSES = frozenset({"log_loss"})
@@ -46,7 +47,7 @@ class Evaluation:
         intervals: 95 % bootstrap intervals of those that have one, at least Wilson's where they
             reach 0 or 1; whole groups are resampled when the catalog has groups.
         per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
-            f1, and with several labels average_precision.
+            f1, and with several labels average_precision; NaN where a class has no images.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
         calibration: confidence against accuracy in bins; with several labels of every yes.
         counts: images, correct, labels, groups (0 when there are none).
@@ -75,6 +76,23 @@ class Evaluation:
         return self.predictions.split
 
     @property
+    def not_measured(self) -> tuple[str, ...]:
+        """Classes of the model without an image here: no macro average has them."""
+        return tuple(self.per_class.filter(pl.col("images") == 0)["label"])
+
+    @property
+    def not_measured_note(self) -> str:
+        """A sentence about them; empty where every class is measured."""
+        labels = self.not_measured
+        if not labels:
+            return ""
+        what = f"{len(labels):,} of {counted(self.per_class.height, 'class')}"
+        return (
+            f"{what} not measured: no image here, so in no macro average, e.g. "
+            f"{listed(labels, most=3)}"
+        )
+
+    @property
     def score(self) -> Interval:
         """The headline metric with its interval."""
         return self.intervals[self.headline]
@@ -91,6 +109,7 @@ class Evaluation:
             "seen": self.seen and self.seen.to_json(),
             "left_out": self.left_out and self.left_out.to_json(),
             "folds": self.folds and self.folds.to_json(),
+            "not_measured": list(self.not_measured),
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
                 for name, value in self.metrics.items()
@@ -261,16 +280,17 @@ def _intervals(
 def _per_class(labels: tuple[str, ...], scores: ClassScores | MultilabelScores) -> pl.DataFrame:
     hits = np.rint(scores.recall * scores.support).astype(np.int64)
     low, high = wilson(hits, scores.support)
+    measured = np.where(scores.support > 0, 1.0, np.nan)
     return pl.DataFrame(
         {
             "label": labels,
             "images": scores.support.astype(np.int64),
             "predicted": scores.predicted.astype(np.int64),
-            "precision": scores.precision,
-            "recall": scores.recall,
+            "precision": measured * scores.precision,
+            "recall": measured * scores.recall,
             "recall_low": low,
             "recall_high": high,
-            "f1": scores.f1,
+            "f1": measured * scores.f1,
         }
     )
 

@@ -15,7 +15,10 @@ class ClassScores:
     """Precision, recall and F1 of each class, and their means.
 
     A class without predictions has precision 0, one without images recall 0. Macro means are over
-    the classes that occur among the targets or the predictions, weighted means over the images.
+    the classes that have images: one that is trained and not measured, for want of images, counts
+    by its wrong predictions, which the recall of the true classes lacks. scikit-learn's default
+    takes its 0 into the mean; the same numbers there come with `labels=` of the classes that have
+    images. Weighted means are over the images.
 
     Attributes:
         precision: Correct predictions of the class / predictions of the class.
@@ -90,7 +93,7 @@ def precision_recall_f1(
     precision, recall = ratio(hits, assigned), ratio(hits, support)
     # 2 P R / (P + R) with P = hits / assigned and R = hits / support, without its 0 / 0.
     f1 = ratio(2 * hits, support + assigned)
-    occurs = (support > 0) | (assigned > 0)
+    occurs = support > 0
     weight = support / support.sum()
     return ClassScores(
         precision=precision,

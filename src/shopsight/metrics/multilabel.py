@@ -29,7 +29,7 @@ class MultilabelScores:
         micro_precision: Over all pairs of an image and a class.
         micro_recall: Over all pairs of an image and a class.
         micro_f1: Over all pairs of an image and a class.
-        macro_f1: Mean over the classes that occur among the targets or the predictions.
+        macro_f1: Mean over the classes that have images.
     """
 
     precision: Float64[np.ndarray, "c"]
@@ -71,7 +71,7 @@ def multilabel_scores(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> M
     wanted = _checked(targets, predicted.astype(np.float64))
     hits = (wanted & predicted).sum(axis=0)
     support, assigned = wanted.sum(axis=0), predicted.sum(axis=0)
-    occurs = (support > 0) | (assigned > 0)
+    occurs = support > 0
     f1 = ratio(2 * hits, support + assigned)
     return MultilabelScores(
         precision=ratio(hits, assigned),

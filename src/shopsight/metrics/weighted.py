@@ -63,18 +63,20 @@ def macro_f1(
     2 hits / (support + predicted): two sums per class.
     """
     every = np.ones(len(targets))
-    both = _columns(targets, every, num_classes) + _columns(predicted, every, num_classes)
+    truth = _columns(targets, every, num_classes)
+    assigned = _columns(predicted, every, num_classes)
     hits = _columns(targets, targets == predicted, num_classes)
-    return lambda weights: _mean_of_f1(weights @ hits, weights @ both)
+    return lambda weights: _mean_of_f1(weights @ hits, weights @ truth, weights @ assigned)
 
 
 def multilabel_macro_f1(
     targets: Shaped[np.ndarray, "n c"], predicted: Bool[np.ndarray, "n c"]
 ) -> Statistic:
     """As `multilabel.multilabel_scores(...).macro_f1`; see `macro_f1`."""
-    both = csr_array(targets.astype(np.float64) + predicted)
+    truth = csr_array(targets.astype(np.float64))
+    assigned = csr_array(predicted.astype(np.float64))
     hits = csr_array((targets.astype(bool) & predicted).astype(np.float64))
-    return lambda weights: _mean_of_f1(weights @ hits, weights @ both)
+    return lambda weights: _mean_of_f1(weights @ hits, weights @ truth, weights @ assigned)
 
 
 def multilabel_micro_f1(
@@ -172,6 +174,9 @@ def _columns(index: Int[np.ndarray, "n"], values: Shaped[np.ndarray, "n"], width
 
 
 def _mean_of_f1(
-    hits: Float64[np.ndarray, "r c"], both: Float64[np.ndarray, "r c"]
+    hits: Float64[np.ndarray, "r c"],
+    support: Float64[np.ndarray, "r c"],
+    assigned: Float64[np.ndarray, "r c"],
 ) -> Float64[np.ndarray, "r"]:
-    return ratio(ratio(2 * hits, both).sum(axis=1), (both > 0).sum(axis=1))
+    """Mean over the classes that have images; without any the value is 0."""
+    return ratio(ratio(2 * hits, support + assigned).sum(axis=1), (support > 0).sum(axis=1))

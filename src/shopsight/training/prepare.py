@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Any, Literal
 
 import polars as pl
@@ -15,13 +16,9 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.split import (
-    SplitReport,
-    check_leakage,
-    fold_as_split,
-    fold_catalog,
-    split_catalog,
-)
+from shopsight.catalog.rare_classes import kept_note
+from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
+from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
@@ -42,6 +39,7 @@ from shopsight.training.usable_images import (
     check_trainable,
     check_training_part,
     with_used_parts,
+    without_rare_classes,
 )
 
 # Images enlarged further than this hold no more detail, and cost time.
@@ -84,23 +82,27 @@ def prepare(
     if fold is not None and not recipe.folds.count:
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     rules = rules or GateRules()
-    check_trainable(catalog)
+    check_trainable(catalog, recipe)
     catalog, _, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
     audited, lost_classes = audited_images(with_used_parts(catalog, recipe), run, rules, unlabeled)
+    audited, settled = without_rare_classes(audited, recipe, run)
     if recipe.folds.count:
         folded, report = fold_catalog(
             audited.catalog,
             folds=recipe.folds.count,
             seed=recipe.seed,
             duplicate_group=audited.duplicate_group,
+            train_only=settled.train_only,
         )
+        made = not audited.catalog.has("fold")
         audited = audited.with_catalog(folded)
-        _write_split_report(run, report)
+        _write_split_report(run, report, made=made)
     about = {
         "command": command_line(["shopsight", *sys.argv[1:]]),
-        "notes": list(catalog.notes),
+        "notes": [*catalog.notes, *settled.notes],
+        "rare": {"merged": list(settled.merged), "dropped": list(settled.dropped)},
         "weights": weights,
         "accepted": sorted(rules.accept),
         "lost_classes": list(lost_classes),
@@ -109,7 +111,8 @@ def prepare(
     if recipe.folds.count and fold is None:
         _write_run(run, audited, resolved, about)
     else:
-        init_run_folder(run, audited, resolved, fold=fold, about=about)
+        only = settled.train_only
+        init_run_folder(run, audited, resolved, fold=fold, about=about, train_only=only)
     run.add_seconds("prepare", clock)
 
 
@@ -120,6 +123,7 @@ def init_run_folder(
     *,
     fold: int | Literal["all"] | None,
     about: dict[str, Any],
+    train_only: Collection[str] = (),
 ) -> None:
     """Write the run folder of one training on an audited catalog.
 
@@ -129,9 +133,10 @@ def init_run_folder(
         recipe: resolved.
         fold: None splits by the recipe; a number tests on that fold; "all" trains on all.
         about: further entries of `run.json`.
+        train_only: see `split_catalog`.
 
     Raises:
-        SplitError: a label has no training image, or cannot be in every part.
+        SplitError: a label has no training image, or the parts would measure too few classes.
     """
     catalog, duplicate_group = audited.catalog, audited.duplicate_group
     if fold == "all":
@@ -144,8 +149,9 @@ def init_run_folder(
             test=recipe.data.test,
             seed=recipe.seed,
             duplicate_group=duplicate_group,
+            train_only=train_only,
         )
-        _write_split_report(run, report)
+        _write_split_report(run, report, made=not catalog.has("split"))
     else:
         split = fold_as_split(
             catalog,
@@ -154,7 +160,8 @@ def init_run_folder(
             seed=recipe.seed,
             duplicate_group=duplicate_group,
         )
-        _write_split_report(run, check_leakage(split, duplicate_group=duplicate_group))
+        report = check_leakage(split, duplicate_group=duplicate_group)
+        _write_split_report(run, report, made=False)
     check_training_part(split, recipe)
     alone = recipe.replace(folds={"count": 0})
     _write_run(run, audited.with_catalog(split), alone, about | {"fold": fold})
@@ -169,9 +176,10 @@ def _write_run(
     run.update_state(**about, stage="prepared", data=catalog.name, synthetic=catalog.synthetic)
 
 
-def _write_split_report(run: RunFolder, report: SplitReport) -> None:
+def _write_split_report(run: RunFolder, report: SplitReport, *, made: bool) -> None:
+    """Keep and show what the parts hold; of a split that was made here also what it decided."""
     write_json(run.split_file, report.to_json())
-    for line in report.lines():
+    for line in (*report.lines(), *(kept_note(report) if made else ())):
         progress.notify(line)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,12 @@ from shopsight import progress
 from shopsight.audit.audit import audit
 from shopsight.audit.gate import GateRules, gate, refuse_one_class
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.rare_classes import (
+    SettledClasses,
+    check_rare_options,
+    settle_rare_classes,
+)
+from shopsight.catalog.split import scarce_labels
 from shopsight.config.recipe import Recipe
 from shopsight.errors import CatalogError, SplitError
 from shopsight.files import atomic_file
@@ -24,16 +31,17 @@ from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 
 
-def check_trainable(catalog: Catalog) -> None:
-    """Refuse images that no network can learn from, before any is read.
+def check_trainable(catalog: Catalog, recipe: Recipe) -> None:
+    """Refuse images that no network can learn from as the recipe says, before any is read.
 
     Raises:
-        CatalogError: no image has a label.
+        CatalogError: no image has a label, or rare classes cannot be settled as they are to be.
         AuditError: all have the same.
     """
     if not catalog.labels:
         raise CatalogError("there are no labels to train on", where=catalog.name)
     refuse_one_class(catalog)
+    check_rare_options(catalog, recipe.data)
 
 
 def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
@@ -92,6 +100,44 @@ def audited_images(
     write_thumbs(run.thumbs_file, facts["sha256"], report.thumbs[passed.rows])
     audited = AuditedCatalog(passed.catalog, facts["sha256"], report.duplicate_group[passed.rows])
     return audited, passed.lost_classes
+
+
+def without_rare_classes(
+    audited: AuditedCatalog, recipe: Recipe, run: RunFolder
+) -> tuple[AuditedCatalog, SettledClasses]:
+    """Drop or merge rare classes, or refuse them, as the recipe says; the run lists the former.
+
+    Args:
+        audited: the images that the audit let pass.
+        recipe: `data.on_rare` and `data.rare_below`, and the split that is to be made.
+        run: its list of images that are left out gets those of classes that are dropped.
+
+    Raises:
+        SplitError: see `settle_rare_classes`.
+        AuditError: only one class is left.
+    """
+    settled = settle_rare_classes(
+        audited.catalog,
+        recipe.data,
+        duplicate_group=audited.duplicate_group,
+        scarce=partial(
+            scarce_labels,
+            val=recipe.data.val,
+            test=recipe.data.test,
+            folds=recipe.folds.count,
+            seed=recipe.seed,
+        ),
+    )
+    for line in settled.notes:
+        progress.notify(line)
+    if len(settled.rows) < len(audited):
+        gone = np.setdiff1d(np.arange(len(audited)), settled.rows)
+        names = audited.catalog.take(gone).table.select("image")
+        before = pl.read_csv(run.left_out_file, infer_schema=False)
+        with atomic_file(run.left_out_file) as part:
+            pl.concat([before, names.with_columns(reason=pl.lit("rare class"))]).write_csv(part)
+    refuse_one_class(settled.catalog)
+    return audited.take(settled.rows).with_catalog(settled.catalog), settled
 
 
 def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
