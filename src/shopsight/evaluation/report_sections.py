@@ -101,13 +101,14 @@ class ClassRow:
         label: the class.
         images: how many images it has.
         has_images: whether there are any; without, it has no recall.
-        recall: NaN or 0 without images.
+        recall: NaN without images, as are all that follow.
         recall_key: to sort by; classes without images come last.
         recall_low: lower end of the 95 % interval of the recall.
         recall_high: upper end.
-        precision: 0 where nothing was predicted as this class.
+        precision_key: to sort by.
         precision_text: a dash where nothing was predicted as this class.
         f1: harmonic mean of precision and recall.
+        f1_key: to sort by.
         average_precision: None where each image has one label.
         average_precision_key: to sort by.
     """
@@ -119,9 +120,10 @@ class ClassRow:
     recall_key: float
     recall_low: float
     recall_high: float
-    precision: float
+    precision_key: float
     precision_text: str
     f1: float
+    f1_key: float
     average_precision: float | None
     average_precision_key: float | None
 
@@ -352,9 +354,10 @@ def _class_row(row: Mapping[str, Any]) -> ClassRow:
         recall_key=row["recall"] if has_images else SORTED_LAST,
         recall_low=row["recall_low"],
         recall_high=row["recall_high"],
-        precision=row["precision"],
+        precision_key=row["precision"] if has_images else SORTED_LAST,
         precision_text=percent_text(row["precision"]) if row["predicted"] else NOT_A_NUMBER,
         f1=row["f1"],
+        f1_key=row["f1"] if has_images else SORTED_LAST,
         average_precision=average_precision,
         average_precision_key=average_precision if has_images else SORTED_LAST,
     )
