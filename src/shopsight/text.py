@@ -75,6 +75,15 @@ def as_unicode(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def has_escapes(text: str) -> bool:
+    r"""Whether `as_unicode` wrote an escape for a byte that is not UTF-8.
+
+    >>> has_escapes(as_unicode("caf\udce9")), has_escapes("café")
+    (True, False)
+    """
+    return r"\udc" in text
+
+
 def percent_text(value: float | None, digits: int = 1) -> str:
     """Write a fraction as a percentage; None and NaN as a dash.
 

@@ -185,13 +185,16 @@ def test_an_image_whose_name_is_not_unicode_is_noted(tmp_path: Path, said: list[
     copy_with_a_name_of_latin_1(next((tmp_path / "hat").iterdir()), tmp_path / "hat")
     catalog = open_catalog(photos.folder)
     line = (
-        r"skipped, the name is not Unicode: 1 image, e.g. hat/caf\udce9.jpg "
+        r"cannot be read, the name is not Unicode: 1 image, e.g. hat/caf\udce9.jpg "
         "(rename it, and folders of such names)"
     )
-    assert len(catalog) == photos.count
+    assert len(catalog) == photos.count + 1
     assert line in catalog.notes
     assert line in said
     report = audit(catalog)
+    (finding,) = (found for found in report.findings if found.kind == "unreadable")
+    assert finding.image == r"hat/caf\udce9.jpg"
+    assert "not Unicode" in finding.detail
     report.write(tmp_path / "audit")
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     assert r"1 image, e.g. hat/caf\udce9.jpg" in page
@@ -204,7 +207,12 @@ def test_a_folder_whose_name_is_not_unicode_is_noted_or_refused(tmp_path: Path) 
     folder.unlink()
     (tmp_path / "hat").rename(folder)
     catalog = open_catalog(photos.folder)
-    assert len(catalog) == photos.count - 2
+    assert len(catalog) == photos.count
+    # The class is not forgotten with its images.
+    assert r"caf\udce9.jpg" in catalog.labels
+    lost = [found.detail for found in audit(catalog).findings if found.kind == "lost-class"]
+    assert len(lost) == 1
+    assert r"loses 2 of 2 images: 2 unreadable" in lost[0]
     assert any(r"not Unicode: 2 images, e.g. caf\udce9.jpg/" in line for line in catalog.notes)
     with pytest.raises(CatalogError, match="the path is not Unicode") as raised:
         open_catalog(folder)

@@ -32,7 +32,7 @@ def folder_catalog(scan: Scan, *, name: str, root: str) -> Catalog:
     """
     if not scan.images:
         raise scan.no_images(root)
-    table = pl.DataFrame({"image": scan.images}).with_columns(folder=_folder_of("image"))
+    table = pl.DataFrame({"image": scan.rows}).with_columns(folder=_folder_of("image"))
     sizes = dict(table["folder"].value_counts().sort("folder").iter_rows())
     tree = folder_tree(sizes)
     try:

@@ -40,14 +40,14 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
     expression, whole = compile_pattern(pattern)
     if not scan.images:
         raise scan.no_images(root)
-    targets = scan.images if whole else [image.rpartition("/")[2] for image in scan.images]
+    targets = scan.rows if whole else [image.rpartition("/")[2] for image in scan.rows]
     found = [expression.search(target) for target in targets]
     columns = {
         part: [None if match is None else match[part] for match in found]
         for part in expression.groupindex
     }
     table = pl.DataFrame(
-        {"image": scan.images, **columns}, schema_overrides=dict.fromkeys(columns, pl.String)
+        {"image": scan.rows, **columns}, schema_overrides=dict.fromkeys(columns, pl.String)
     )
     missed = table.filter(pl.col("label").is_null())["image"]
     if len(missed) == len(table):

@@ -73,6 +73,17 @@ class Scan:
     examples: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def rows(self) -> list[str]:
+        """What makes a row of a catalog: the images, and with escapes those of no Unicode name.
+
+        The latter cannot be read by that name. As rows they are counted, so that a class does not
+        vanish with them.
+        """
+        if not self.not_unicode:
+            return self.images
+        return sorted([*self.images, *map(as_unicode, self.not_unicode)])
+
     def notes(self) -> list[str]:
         """What is not in `images`, a line for each reason, with an example."""
         lines = []
@@ -103,7 +114,7 @@ class Scan:
         if not self.not_unicode:
             return self.denied_notes()
         line = (
-            f"skipped, the name is not Unicode: {counted(len(self.not_unicode), 'image')}, "
+            f"cannot be read, the name is not Unicode: {counted(len(self.not_unicode), 'image')}, "
             f"e.g. {as_unicode(self.not_unicode[0])} (rename it, and folders of such names)"
         )
         return [line, *self.denied_notes()]

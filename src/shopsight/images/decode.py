@@ -35,6 +35,9 @@ from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
 from shopsight.remote.addresses import PUBLIC, Access, shown
 from shopsight.remote.opening import IMAGE_BYTES, read_location
+from shopsight.text import has_escapes
+
+NOT_UNICODE = "the name of the file, or of its folder, is not Unicode (UTF-8): rename it"
 
 _RAW_PNM = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s255\s")
 
@@ -76,6 +79,8 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
     except RemoteError as error:
         raise ImageError(error.reason, error.what, where=shown(ref), fix=error.fix) from error
     except FileNotFoundError:
+        if has_escapes(ref):
+            raise ImageError("unreadable", NOT_UNICODE, where=ref) from None
         raise ImageError("missing", "no such file", where=ref) from None
     except OSError as error:
         # Windows says "permission denied" of a folder.
