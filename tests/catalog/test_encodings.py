@@ -59,6 +59,11 @@ def test_unicode_with_and_without_its_mark(encoding: str) -> None:
     assert bool(notes) == (not encoding.startswith("utf-8"))
 
 
+@pytest.mark.parametrize("data", [b"", b"a", b"\0", b"a\0", b"a\0b", b"\0a"])
+def test_a_byte_or_two_are_not_taken_for_utf_16(data: bytes) -> None:
+    assert decode_table(data, None, "t.csv") == (data.decode("ascii"), [])
+
+
 def test_the_note_names_the_other_reading_of_one_short_word() -> None:
     _, notes = decode_table(table(["trøje", "øl"], "cp1252"), None, "t.csv")
     assert "trøje" in notes[0]

@@ -13,7 +13,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.remote import web
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos, Shopsight, train_small
-from tests.web_server import WebServer, reply, serving
+from tests.web_server import WebServer, redirect, reply, serving
 
 pytestmark = pytest.mark.enable_socket
 
@@ -135,6 +135,40 @@ def test_predict_goes_on_after_an_address_that_nobody_reads(
     assert "foo:// is no protocol that is read" in done.err
     assert "404 Not Found" in done.err
     assert [path.name for path in (tmp_path / "sorted").rglob("*.*")] == [name.rpartition("/")[2]]
+
+
+def test_predict_asks_private_hosts_of_cells_only_if_allowed(
+    tiny_run: Path, table: Path, server: WebServer, shopsight: Shopsight, tmp_path: Path
+) -> None:
+    words = ("predict", tiny_run, table, "--device", "cpu", "--sort-into", tmp_path / "sorted")
+    done = shopsight(*words)
+    assert done.code == 1
+    assert not server.asked
+    assert "0 images labeled, 60 not readable (60 private)" in done.err
+    with serving() as elsewhere:
+        # Also what such an address redirects to is read, and copied, by the same permission.
+        name = next(path for path in server.routes if path.endswith(".jpg"))
+        elsewhere.routes[name], server.routes[name] = (
+            server.routes[name],
+            redirect(elsewhere.url + name),
+        )
+        done = shopsight(*words, "--allow-private")
+        assert "60 images labeled, 0 not readable" in done.err
+        assert done.code == 0
+        assert elsewhere.asked == [name, name]
+    assert len(list((tmp_path / "sorted").rglob("*.jpg"))) == 60
+
+
+def test_evaluate_asks_private_hosts_of_cells_only_if_allowed(
+    tiny_run: Path, table: Path, server: WebServer, shopsight: Shopsight, tmp_path: Path
+) -> None:
+    words = ("evaluate", tiny_run / "model", table, "--device", "cpu")
+    done = shopsight(*words, "--out", tmp_path / "a.html")
+    assert done.code == 2
+    assert "--allow-private" in done.err
+    assert not server.asked
+    done = shopsight(*words, "--out", tmp_path / "b.html", "--allow-private")
+    assert done.code == 0
 
 
 @pytest.mark.parametrize("start", ["foo://bucket", "reference://x.jpg::http://evil"])

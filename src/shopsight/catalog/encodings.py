@@ -25,6 +25,8 @@ _BEYOND_ASCII = re.compile(rb"[\x80-\xff][^\n\r,;\t\"]*")
 _CELL_END = re.compile(rb"[\n\r,;\t\"]")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _LOOKED_AT_BYTES = 65_536
+# Two letters in UTF-16; fewer say nothing.
+_LEAST_BYTES = 4
 _LONGEST_CELL_BYTES = 300
 _LONGEST_EXAMPLE = 30
 
@@ -75,6 +77,8 @@ def _unicode_by_marks_and_zeros(data: bytes) -> str | None:
         if data.startswith(mark):
             return name
     head = np.frombuffer(data[: _LOOKED_AT_BYTES // 2 * 2][: len(data) // 2 * 2], np.uint8)
+    if len(head) < _LEAST_BYTES:
+        return None
     zeros = [int((head[parity::2] == 0).sum()) for parity in (0, 1)]
     fewer, more = sorted(zeros)
     if more <= len(head) / 20 or fewer * 20 > more:
@@ -151,7 +155,7 @@ def _decode_as(
         codec = codecs.lookup(encoding)
         "a".encode(codec.name)  # Codecs that make no text are refused here.
     except (LookupError, ValueError) as error:
-        known = sorted(set(aliases.values()))
+        known = sorted(set(aliases.values()) - {encoding})
         near = difflib.get_close_matches(encoding.replace("-", "_"), known, n=1, cutoff=0.5)
         raise TableError(
             f"{encoding!r} is not a known encoding"
@@ -175,4 +179,4 @@ def _line_of(error: UnicodeError, data: bytes) -> list[str]:
     if not isinstance(error, UnicodeDecodeError):
         return []
     line = data.count(b"\n", 0, error.start) + 1
-    return [f"first in line {line:,}: {counted(error.end - error.start, 'byte')} that do not fit"]
+    return [f"does not fit, first in line {line:,}: {counted(error.end - error.start, 'byte')}"]

@@ -20,6 +20,7 @@ from shopsight.inference.image_stream import ImageInputs, NamedImage, open_image
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
+from shopsight.remote.addresses import PUBLIC, Access
 
 # What PNG stores as it is; floats and 32-bit integers become gray first, other modes RGB.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -36,6 +37,7 @@ class Prepared:
         damaged: what is damaged in a file that decodes; None of one that is whole.
         row: of a table, its row, counted from 0.
         name: of a table, the image as the table names it.
+        access: which hosts in private networks may be asked for it.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Prepared:
     damaged: str | None = None
     row: int | None = None
     name: str | None = None
+    access: Access = PUBLIC
 
 
 def prepare_inputs(
@@ -76,8 +79,8 @@ def prepare_inputs(
         try:
             pixels, damaged = _preprocess_input(one, preprocess)
         except ImageError as error:
-            return Prepared(one.source, None, error, None, one.row, one.name)
-        return Prepared(one.source, pixels, None, damaged, one.row, one.name)
+            return Prepared(one.source, None, error, None, one.row, one.name, one.access)
+        return Prepared(one.source, pixels, None, damaged, one.row, one.name, one.access)
 
     opened = open_images(images, read)
     return prefetch(make, opened, threads=threads or default_threads(), window=window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Literal
 
@@ -22,6 +22,7 @@ from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.inputs import Prepared, prepare_inputs
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
+from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]
@@ -45,6 +46,7 @@ class Prediction:
             None of a file that is whole.
         row: Of a table, its row, counted from 0; else None.
         name: Of a table, the image as the table names it; else None.
+        access: Which hosts in private networks may be asked when the image is read again.
     """
 
     source: str
@@ -56,6 +58,7 @@ class Prediction:
     damaged: str | None = None
     row: int | None = None
     name: str | None = None
+    access: Access = field(default=PUBLIC, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +276,7 @@ class Predictor:
             damaged=image.damaged,
             row=image.row,
             name=image.name,
+            access=image.access,
         )
 
 

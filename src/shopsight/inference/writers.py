@@ -18,7 +18,6 @@ from shopsight.held_files import remove_file
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.paths import is_url
-from shopsight.remote.addresses import PUBLIC
 from shopsight.safe_names import is_safe, numbered_name, safe_name
 from shopsight.text import as_unicode
 
@@ -195,7 +194,7 @@ def sort_into(
     """
     if prediction.error is not None:
         return None
-    content = read_bytes(prediction.source, PUBLIC.typed(prediction.source))
+    content = read_bytes(prediction.source, prediction.access)
     subfolder = Path(folder) / folder_names[prediction.labels[0]]
     # The source may be a path, a URL, or an image within a container ("file#3").
     source = prediction.source
