@@ -14,7 +14,7 @@ import pytest
 
 from shopsight.catalog import cell_text, label_lists, label_separator
 from shopsight.catalog.cell_text import as_text
-from shopsight.catalog.label_columns import Labels, read_labels
+from shopsight.catalog.label_columns import Labels, is_flags, read_labels
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
 
@@ -254,6 +254,16 @@ def test_columns_of_something_else_are_no_flags() -> None:
 
 def test_signs_stand_for_flags_where_there_is_no_zero() -> None:
     assert of_flags(flags(a=[1, -1, -1], b=["1", "-1", "1"])) == [["a", "b"], [], ["b"]]
+
+
+def test_flags_with_blanks_around_them_and_signs() -> None:
+    """Roboflow writes `a.jpg, 1, 0`, CelebA -1 and 1."""
+    table = flags(hat=[" 1", " 0"], shoe=[" 0", " 1"])
+    assert all(map(is_flags, table.get_columns()))
+    assert of_flags(table) == ["hat", "shoe"]
+    signs = flags(hat=["-1", "1"], shoe=["1", "1"], bag=["-1", "-1"])
+    assert all(map(is_flags, signs.get_columns()))
+    assert of_flags(signs) == [["shoe"], ["hat", "shoe"]]
 
 
 def test_a_million_cells_are_parsed_once_for_each_spelling() -> None:

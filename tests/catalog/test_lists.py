@@ -161,3 +161,11 @@ def test_what_is_a_list(tmp_path: Path) -> None:
     assert not is_list("Photos of hats and shoes.\n\nSee img for more.\n", path)
     assert not is_list("hat\nshoe\n", path)
     assert not is_list("", path)
+
+
+def test_numbers_of_the_rows_before_paths_are_no_labels(tmp_path: Path) -> None:
+    """CUB has `1 001.Albatross/1.jpg`; a class before the path recurs."""
+    numbered = "".join(f"{row} {name}\n" for row, name in enumerate(NAMES, start=1))
+    assert table_catalog(write(tmp_path / "cub", numbered)).labels == ()
+    classes = "".join(f"{row % 2} {name}\n" for row, name in enumerate(NAMES))
+    assert table_catalog(write(tmp_path / "first", classes)).labels == ("0", "1")

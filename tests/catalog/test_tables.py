@@ -332,3 +332,28 @@ def test_columns_that_sound_like_labels_and_hold_none(tmp_path: Path) -> None:
     assert catalog.labels == ("c0", "c1")
     note = "; column 'label' is empty; column 'tags' holds HTML"
     assert any(line.endswith(note) for line in catalog.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "second", "label"),
+    [
+        ("Type,Categories", "simple", "c{p}", "Categories"),
+        ("product_type,tags,categories", "simple,sale", "c{p}", "categories"),
+        # A column of this name has the last word.
+        ("label,type", "shoe", "c{p}", "label"),
+        ("type", "simple", "", "type"),
+    ],
+)
+def test_exports_whose_type_is_the_same_everywhere(
+    tmp_path: Path, names: str, first: str, second: str, label: str
+) -> None:
+    line = ",".join(part for part in ("{i}.jpg", first, second) if part)
+    catalog = table_catalog(shop(tmp_path, rows(f"image,{names}", line), jpgs()))
+    assert any(note.startswith(f"label from column {label!r}") for note in catalog.notes)
+    passed = [note for note in catalog.notes if "holds nothing but 'simple'" in note]
+    assert len(passed) == (len(catalog.labels) == 2)
+
+
+def test_images_of_one_product_of_a_shop_stay_together(tmp_path: Path) -> None:
+    table = shop(tmp_path, rows("Handle,Image Src,Type", "h{h},{i}.jpg,t"), jpgs())
+    assert table_catalog(table).table["group"].n_unique() == 4

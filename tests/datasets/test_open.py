@@ -14,7 +14,7 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError, WriteError
 from shopsight.images.decode import decode, read_bytes
 from shopsight.read_options import ReadOptions
-from tests.helpers import ProductPhotos, make_products
+from tests.helpers import ProductPhotos, make_products, touch
 
 
 def test_a_folder_per_class(product_photos: ProductPhotos, said: list[str]) -> None:
@@ -90,6 +90,15 @@ def test_a_folder_whose_tables_fit_nothing_has_no_labels(tmp_path: Path, said: l
     (tmp_path / "sales.csv").write_text("day,sum\n1,2\n2,3\n", encoding="utf-8")
     assert open_catalog(tmp_path).labels == ()
     assert any("sales.csv is skipped" in line for line in said)
+
+
+@pytest.mark.parametrize("form", ["sampleSubmission.csv", "sample_submission.csv"])
+def test_the_form_of_a_contest_holds_no_labels(tmp_path: Path, form: str) -> None:
+    root = touch(tmp_path, *(f"train/{i}.jpg" for i in range(4)), *(f"test/{i}.jpg" for i in "ab"))
+    (tmp_path / form).write_text("id,label\na,0\nb,0\n", encoding="utf-8")
+    assert open_catalog(root).labels == ()
+    (tmp_path / "train.csv").write_text("id,label\n0,x\n1,x\n2,y\n3,y\n", encoding="utf-8")
+    assert open_catalog(root).table["label"].to_list() == ["x", "x", "y", "y"]
 
 
 def test_one_image(product_photos: ProductPhotos) -> None:

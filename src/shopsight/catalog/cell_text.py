@@ -20,6 +20,9 @@ MISSING_WORDS = frozenset(
 DOUBTFUL_WORDS = frozenset({"None", "none", "NONE", "NA", "na", "nil", "-", "--", "?"})
 """Missing to some programs, and a class to some people ("none" of the defects)."""
 
+BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+"""Cells of yes and no, in lower case, and what they mean."""
+
 _WHOLE = r"^[+-]?\d+(\.0*)?$"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Python strips neither of them: the byte order mark, and the blanks of no width.

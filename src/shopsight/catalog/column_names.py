@@ -13,16 +13,22 @@ IMAGE_NAMES = (
 )  # fmt: skip
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "category", "category_name", "target", "label_name",
-    "article_type", "product_type", "product_category", "type", "tags", "categories", "classes",
+    "article_type", "product_type", "product_category", "type", "categories", "tags", "classes",
     "attributes", "sub_category", "subcategory", "master_category", "class_id", "category_id",
     "label_id", "tag", "y", "label_names", "class_names", "targets", "keywords", "label_ids",
     "class_ids", "category_ids", "attribute_ids",
 )  # fmt: skip
+VAGUE_LABEL_NAMES = frozenset({"type", "product_type", "tags", "tag", "attributes", "keywords"})
+"""Columns of exports have these names too, where they say the same of each row: `simple`."""
 GROUP_NAMES = (
     "group", "group_id", "product_id", "product", "sku", "item_id", "item", "listing_id", "spu",
-    "asin", "parent_id", "model_id", "sender_id", "seller_id", "user_id", "customer_id",
+    "asin", "parent_id", "parent_sku", "item_group_id", "handle", "style_id",
+    "model_id", "sender_id", "seller_id", "user_id", "customer_id",
 )  # fmt: skip
-SPLIT_NAMES = ("split", "subset", "set", "usage", "partition", "part", "phase")
+SPLIT_NAMES = (
+    "split", "subset", "set", "usage", "partition", "part", "phase", "dataset", "data_set",
+    "data_split", "split_name", "fold_name", "evaluation_status",
+)  # fmt: skip
 TEXT_NAMES = ("text", "caption", "title", "product_display_name", "product_name", "description")
 # x, y, and then width and height (the first list) or the opposite corner (the second).
 BOX_NAMES_SIZE = (

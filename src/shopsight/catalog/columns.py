@@ -16,14 +16,13 @@ from shopsight.catalog.column_names import (
     BOX_NAMES_SIZE,
     GROUP_NAMES,
     LABEL_NAMES,
-    SPLIT_NAMES,
     TEXT_NAMES,
+    VAGUE_LABEL_NAMES,
     canonical,
     ranked,
 )
 from shopsight.catalog.label_columns import is_flags
 from shopsight.catalog.label_lists import is_object
-from shopsight.catalog.split_names import split_of
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN
 from shopsight.text import command_line, listed
@@ -116,6 +115,7 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
     free = [column for column in table.columns if column not in taken]
     named = ranked(free, LABEL_NAMES)
     unfit = {column: why for column in named if (why := _unfit(table[column]))}
+    unfit |= _constant(table, [column for column in named if column not in unfit])
     passed = "".join(f"; column {column!r} {why}" for column, why in unfit.items())
     named = [column for column in named if column not in unfit]
     if named:
@@ -139,7 +139,7 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
 
 def _choose_flags(table: pl.DataFrame, flags: Sequence[str], where: str) -> Choice:
     """All columns of 0 and 1, where they are one-hot; else the user must say what they mean."""
-    texts = [as_text(table[column]).str.to_lowercase() for column in flags]
+    texts = [as_text(table[column]).str.strip_chars().str.to_lowercase() for column in flags]
     ones = pl.DataFrame(texts).select(
         pl.sum_horizontal(pl.all().is_in(["1", "1.0", "true"]).cast(pl.Int32))
     )
@@ -188,29 +188,10 @@ def choose_group(table: pl.DataFrame, label: str | None, taken: Sequence[str]) -
     return Choice()
 
 
-def choose_split(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
-    """Choose the column whose values all mean train, val or test, in any of their spellings."""
-    free = [column for column in table.columns if column not in taken]
-    for column in ranked(free, SPLIT_NAMES):
-        if table.schema[column] != pl.String:
-            continue
-        values = table[column].drop_nulls().unique().sort().to_list()
-        if values and all(split_of(value) for value in values):
-            return Choice((column,), f"split from column {column!r}: {listed(values)}")
-        return Choice(note=f"column {column!r} is not used as a split: it holds {listed(values)}")
-    return Choice()
-
-
 def choose_text(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
     """Choose by its name the column with a caption or title."""
     named = ranked([column for column in table.columns if column not in taken], TEXT_NAMES)
     return Choice((named[0],), f"text from column {named[0]!r}") if named else Choice()
-
-
-def read_split(column: pl.Series) -> pl.Series:
-    """Replace spellings ("training", "valid", ...) by train, val and test."""
-    meaning = {value: split_of(value) for value in column.drop_nulls().unique().to_list()}
-    return column.replace_strict(meaning, return_dtype=pl.String)
 
 
 def choose_boxes(table: pl.DataFrame, where: str) -> tuple[list[pl.Series], list[str]]:
@@ -255,6 +236,25 @@ def _unfit(column: pl.Series) -> str:
     return ""
 
 
+def _constant(table: pl.DataFrame, named: Sequence[str]) -> dict[str, str]:
+    """Why columns such as `type`, all of one value, give way to others that tell images apart.
+
+    A column named `label` does not: that it has one class is the user's to know.
+    """
+    values = {
+        column: as_text(table[column]).drop_nulls().unique()
+        for column in named
+        if table.schema[column] == pl.String
+    }
+    if all(len(values.get(column, ())) == 1 for column in named):
+        return {}
+    return {
+        column: f"holds nothing but {cells[0]!r}"
+        for column, cells in values.items()
+        if len(cells) == 1 and canonical(column) in VAGUE_LABEL_NAMES
+    }
+
+
 def _looks_like_classes(column: pl.Series) -> bool:
     if not (column.dtype == pl.String or column.dtype.is_integer()):
         return False
@@ -265,9 +265,10 @@ def _looks_like_classes(column: pl.Series) -> bool:
         if _unfit(column):
             return False
         # Measurements and flags are not classes.
-        numeric = column.drop_nulls().head(100).cast(pl.Float64, strict=False)
+        cells = column.drop_nulls().str.strip_chars()
+        numeric = cells.head(100).cast(pl.Float64, strict=False)
         flags = {"true", "false", "0", "1", "yes", "no"}
-        values = set(column.drop_nulls().str.to_lowercase().unique().head(10).to_list())
+        values = set(cells.str.to_lowercase().unique().head(10).to_list())
         return numeric.null_count() > 0 and not values <= flags
     return distinct > 2
 

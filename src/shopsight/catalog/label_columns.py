@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from shopsight.catalog.cell_text import MISSING_WORDS, as_text, whole_numbers, without_missing
+from shopsight.catalog.cell_text import BITS, MISSING_WORDS, as_text, whole_numbers, without_missing
 from shopsight.catalog.column_names import canonical
 from shopsight.catalog.label_cells import (
     lists_in,
@@ -30,7 +30,6 @@ SAMPLED_CELLS = 20_000
 """From so many distinct cells the separator is guessed."""
 
 _UNIT = "\x1f"
-_BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
 _SIGNS = {"-1": 0, "1": 1}
 _KEEP = "--label-separator '' keeps them whole"
 _EMPTY = pl.lit([], dtype=pl.List(pl.String))
@@ -75,11 +74,11 @@ def read_labels(
 
 
 def is_flags(column: pl.Series) -> bool:
-    """Whether the column holds nothing but 0 and 1, false and true, or no and yes."""
+    """Whether the column holds nothing but 0 and 1, -1 and 1, false and true, or no and yes."""
     if column.dtype not in (pl.String, pl.Boolean) and not column.dtype.is_numeric():
         return False
-    distinct = as_text(column.unique()).drop_nulls().str.to_lowercase()
-    return len(distinct) > 0 and distinct.is_in(list(_BITS)).all()
+    distinct = set(as_text(column.unique()).drop_nulls().str.strip_chars().str.to_lowercase())
+    return bool(distinct) and (distinct <= set(BITS) or distinct <= set(_SIGNS))
 
 
 def _of_column(column: pl.Series, read: ReadOptions, where: str) -> Labels:
@@ -151,8 +150,12 @@ def _positions(lists: pl.Series) -> pl.Series | None:
 
 def _of_flags(table: pl.DataFrame, columns: Sequence[str], read: ReadOptions, where: str) -> Labels:
     """A label for each of several columns of 0 and 1."""
-    distinct = {cell for column in columns for cell in as_text(table[column].unique()).to_list()}
-    words = _SIGNS if distinct - {None} == set(_SIGNS) else _BITS
+    distinct = {
+        cell.strip()
+        for column in columns
+        for cell in as_text(table[column].unique()).drop_nulls().to_list()
+    }
+    words = _SIGNS if distinct == set(_SIGNS) else BITS
     bits = pl.DataFrame([_bits(table[column], words, where) for column in columns])
     given = [pl.col(column).is_not_null() for column in columns]
     # A row with a gap says nothing sure about its image, unless gaps mean that nothing applies.

@@ -18,7 +18,6 @@ from shopsight.catalog.columns import Choice
 from shopsight.catalog.delimited import Delimited, as_delimited, to_frame
 from shopsight.catalog.image_roots import names_of_files
 from shopsight.catalog.row_check import Record, Row, RowCheck, named_frame
-from shopsight.catalog.split_names import split_of
 from shopsight.catalog.table_names import may_be_list
 from shopsight.errors import TableError
 from shopsight.images.kinds import has_image_suffix
@@ -88,6 +87,7 @@ def list_label(table: pl.DataFrame, taken: Collection[str]) -> Choice | None:
     if not is_numbered(table):
         # Such as `category_label` of DeepFashion's lists.
         free = [] if ranked(free, LABEL_NAMES) else [name for name in free if _is_label(name)]
+    free = [name for name in free if not _is_running(table, name, taken)]
     if not free:
         return None
     words = [name for name in free if table[name].cast(pl.Float64, strict=False).null_count()]
@@ -97,15 +97,10 @@ def list_label(table: pl.DataFrame, taken: Collection[str]) -> Choice | None:
     return Choice((free[0],), f"label from column {free[0]!r}{others}")
 
 
-def list_split(table: pl.DataFrame, taken: Collection[str]) -> Choice | None:
-    """Choose the column of a list without a header that holds nothing but train, val and test."""
-    if not is_numbered(table):
-        return None
-    for name in table.columns:
-        cells = table[name].drop_nulls().unique().to_list() if name not in taken else []
-        if len(cells) > 1 and all(map(split_of, cells)):
-            return Choice((name,), f"split from column {name!r}: {listed(sorted(cells))}")
-    return None
+def _is_running(table: pl.DataFrame, name: str, taken: Collection[str]) -> bool:
+    """Whether a column before the path numbers the rows, as in CUB's `1 001.Albatross/1.jpg`."""
+    before = all(table.columns.index(name) < table.columns.index(other) for other in taken)
+    return before and len(table) > 2 and table[name].n_unique() == len(table)
 
 
 def _is_label(name: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from shopsight.catalog.companions import companions_of
 from shopsight.catalog.left_out import LeftOut
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
@@ -61,6 +62,8 @@ class Scan:
             not in `images`.
         examples: one of the `others`, by suffix.
         left_out: number of folders that the user had left out, by name.
+        companions: files that show what one of `images` shows, each with that one; not in
+            `images`.
     """
 
     images: list[str]
@@ -72,6 +75,7 @@ class Scan:
     not_unicode: list[str] = field(default_factory=list)
     examples: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    companions: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[str]:
@@ -94,6 +98,12 @@ class Scan:
             kinds = ", ".join(self.other_kinds())
             lines.append(
                 f"skipped, not an image file: {counted(self.others.total(), 'file')} ({kinds})"
+            )
+        if self.companions:
+            example, image = next(iter(self.companions.items()))
+            lines.append(
+                "skipped, the same photo as a file that is read: "
+                f"{counted(len(self.companions), 'file')}, e.g. {example} beside {image}"
             )
         if self.litter:
             names = listed([name for name, _ in self.litter.most_common()])
@@ -179,6 +189,9 @@ def scan_folder(folder: str, *, skip: Collection[str] = ()) -> Scan:
     left_out.check(folder)
     found.images.sort()
     found.not_unicode.sort()
+    found.companions.update(companions_of(found.images))
+    if found.companions:
+        found.images[:] = [image for image in found.images if image not in found.companions]
     return found
 
 

@@ -15,15 +15,14 @@ from shopsight.catalog.columns import (
     choose_boxes,
     choose_group,
     choose_label,
-    choose_split,
     choose_text,
     given,
-    read_split,
 )
 from shopsight.catalog.embedded_images import with_image_files
 from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
 from shopsight.catalog.label_columns import read_labels
-from shopsight.catalog.lists import list_label, list_split, read_rows
+from shopsight.catalog.lists import list_label, read_rows
+from shopsight.catalog.split_columns import SplitColumns, find_split
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions
@@ -68,7 +67,12 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         column_notes.append(_labels_without_image(whole, table, chosen.label.columns[0]))
     if len(located.columns) > 1 and read.group != NO_COLUMN:
         columns = with_groups_of_rows(columns, located.rows)
-    used = {*located.columns, *box_sources, *chosen.label.columns, chosen.split.column}
+    used: set[str | None] = {
+        *located.columns,
+        *box_sources,
+        *chosen.label.columns,
+        *chosen.split.columns,
+    }
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
     source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
@@ -96,7 +100,7 @@ class _Chosen:
 
     label: Choice
     group: Choice
-    split: Choice
+    split: SplitColumns
     text: Choice
 
     def read(
@@ -111,8 +115,8 @@ class _Chosen:
             notes[1:1] = labels.notes
         if self.group.column:
             columns.append(as_text(table[self.group.column]).alias("group"))
-        if self.split.column:
-            columns.append(read_split(table[self.split.column]).alias("split"))
+        if self.split.values is not None:
+            columns.append(self.split.values.alias("split"))
         if self.text.column:
             columns.append(as_text(table[self.text.column]).alias("text"))
         return columns, notes
@@ -123,7 +127,7 @@ def _choose(
 ) -> _Chosen:
     """Choose the columns: those that the user named, and of the others the likeliest."""
     taken = [*taken, *(name for choice in named.values() if choice for name in choice.columns)]
-    split = list_split(table, taken) or choose_split(table, taken)
+    split = find_split(table, taken)
     taken += split.columns
     label = named["label"] or list_label(table, taken) or choose_label(table, taken, path)
     taken += label.columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shopsight import paths
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.scan import Scan
@@ -11,6 +13,8 @@ from shopsight.errors import CatalogError, TableError
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.text import command_line
+
+_FORM = re.compile(r"(?i)(sample|example)[\W_]*submission|submission[\W_]*(sample|example|format)")
 
 
 def table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | None:
@@ -28,7 +32,7 @@ def table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | Non
         CatalogError: several tables have labels.
         TableError: none has, and one cannot be read.
     """
-    names = [*scan.tables, *lists_in(folder)]
+    names = [name for name in (*scan.tables, *lists_in(folder)) if not _is_form(name)]
     parts = parts_among(names)
     if parts:
         files = [f"{folder}/{part}" for part in parts]
@@ -66,3 +70,8 @@ def table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | Non
         return None
     note = f"labels from {labeled[0].name} in the folder"
     return labeled[0].with_notes(note, *scan.notes())
+
+
+def _is_form(name: str) -> bool:
+    """Whether a table is a contest's example of how answers are written: its labels are none."""
+    return _FORM.search(name) is not None
