@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from shopsight.safe_names import safe_name as safe_name
     from shopsight.text import command_line as command_line
     from shopsight.text import count_text as count_text
+    from shopsight.text import counted as counted
     from shopsight.text import duration_text as duration_text
     from shopsight.text import percent_text as percent_text
 else:

@@ -147,7 +147,8 @@ class ReadOptions:
         metadata=_choice(
             "error",
             "skip",
-            help="What to do with a table's row of too many or too few cells.",
+            help="What to do with a table's row of too many or too few cells, or a box without "
+            "area.",
             of=("table", "own table"),
         ),
     )

@@ -57,7 +57,7 @@ def test_another_case_without_a_suffix(tmp_path: Path) -> None:
 def test_two_names_of_one_file_are_one_image(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, ["A.jpg", "a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]))
     assert images_of(catalog) == ["a.jpg", "a.jpg", "b.jpg"]
-    assert "1 row name an image again" in catalog.notes
+    assert "rows that name an image again: 1" in catalog.notes
 
 
 @pytest.mark.parametrize(("of_table", "of_file"), [("NFC", "NFD"), ("NFD", "NFC")])

@@ -222,12 +222,37 @@ def test_boxes_with_decimal_commas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "message"), [("1,2,x,4", "not a number"), ("1,2,0,4", "no area")]
+    ("cells", "message"),
+    [
+        ("1,2,x,4", "not a number"),
+        ("1,2,0,4", r"row 2: bbox_x=1, bbox_y=2, bbox_w=0, bbox_h=4"),
+        ("1,2,3,", "row 2: .*bbox_h=none"),
+        ("1,2,inf,4", "row 2: .*bbox_w=inf"),
+    ],
 )
 def test_unusable_boxes(tmp_path: Path, cells: str, message: str) -> None:
-    text = f"image,label,bbox_x,bbox_y,bbox_w,bbox_h\n0.jpg,a,{cells}\n1.jpg,b,1,2,3,4\n"
+    # Rows are counted in the file, with those that name no image.
+    text = f"image,label,bbox_x,bbox_y,bbox_w,bbox_h\n,a,,,,\n0.jpg,a,{cells}\n1.jpg,b,1,2,3,4\n"
+    table = shop(tmp_path, text, jpgs())
     with pytest.raises(CatalogError, match=message):
+        table_catalog(table)
+    if "x" not in cells:
+        catalog = table_catalog(table, ReadOptions(on_bad_row="skip"))
+        assert catalog.table.select("image", "label", "source_row").rows() == [("1.jpg", "b", 2)]
+        assert any("left out, boxes without an area: 1 row" in line for line in catalog.notes)
+
+
+def test_boxes_that_are_fractions_are_refused(tmp_path: Path) -> None:
+    text = "image,label,x1,y1,x2,y2\n0.jpg,a,.1,.2,.9,1\n1.jpg,b,0,0,1,1\n2.jpg,b,,,,\n"
+    with pytest.raises(CatalogError, match="fractions of the image's sides"):
         table_catalog(shop(tmp_path, text, jpgs()))
+
+
+def test_the_note_on_boxes_counts_whole_images(tmp_path: Path) -> None:
+    text = "image,label,x1,y1,x2,y2\n0.jpg,a,1,2,9,10\n1.jpg,b,0,0,10,12\n2.jpg,b,,,,\n"
+    catalog = table_catalog(shop(tmp_path, text, jpgs()))
+    note = "boxes from columns x1, y1, x2, y2; 1 row without one: the whole image"
+    assert note in catalog.notes
 
 
 def test_folds_and_text_are_kept(tmp_path: Path) -> None:

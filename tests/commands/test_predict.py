@@ -73,3 +73,17 @@ def test_another_suffix_is_refused_before_the_model_is_opened(
     (tmp_path / "model" / "model.safetensors").unlink()
     with pytest.raises(ShopsightError, match=r"\.parquet"):
         api.predict(tmp_path / "model", "x.jpg", out=tmp_path / "table.xlsx")
+
+
+def test_the_table_that_is_read_is_not_replaced(
+    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = shutil.copy(product_photos.table, tmp_path / "table.csv")
+    before = table.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for images in (table, "table.csv", [str(table)]):
+        with pytest.raises(WriteError, match="the file that is read"):
+            api.predict(tiny_run, images, out=tmp_path / "table.csv")
+    with pytest.raises(WriteError, match="the file that is read"):
+        api.split(table, out="table.csv")
+    assert table.read_bytes() == before

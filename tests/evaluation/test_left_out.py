@@ -9,6 +9,7 @@ import pytest
 
 from shopsight import api
 from shopsight.errors import CatalogError, ConfigError
+from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
 
 
@@ -73,3 +74,25 @@ def test_a_class_of_which_nothing_is_left_is_named(
 def test_a_part_that_is_none_is_refused_before_data_is_read(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'nonsense' is not a part of a split"):
         api.evaluate(model, tmp_path / "nowhere", split="nonsense")
+
+
+def test_rows_whose_box_lies_beside_the_image_are_left_out_everywhere(
+    model: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    head, *rows = product_photos.table.read_text(encoding="utf-8").splitlines()
+    boxes = ["-5,-5,500,90", "500,500,600,600", ",,,", *["0,0,90,90"] * (len(rows) - 3)]
+    lines = [f"{head},x1,y1,x2,y2", *map(",".join, zip(rows, boxes, strict=True))]
+    table = tmp_path / "boxes.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    read = ReadOptions(images_root=product_photos.folder)
+    report = api.audit(table, read=read)
+    problem = "the box (500, 500, 100, 100) lies outside the 128 x 128 image"
+    unusable = [(one.row, one.detail) for one in report.findings if one.kind == "unreadable"]
+    assert unusable == [(1, problem)]
+    found = api.evaluate(model, table, read=read)
+    assert found.left_out is not None
+    assert found.left_out.reasons == {"unreadable": 1}
+    predicted = [one.error for one in api.predict(model, table, read=read)]
+    assert predicted[1] is not None
+    assert predicted[1].endswith(problem)
+    assert not any(predicted[:1] + predicted[2:])

@@ -35,6 +35,7 @@ from shopsight.audit.class_counts import (
 from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
 from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
 from shopsight.audit.page import write_audit_page
+from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
 from shopsight.audit.verdict import Verdict
 from shopsight.cache_place import cache_folder
@@ -217,7 +218,8 @@ def audit(
         threads=threads,
         kept=cached if remember else None,
     )
-    files = inspected.files.insert_column(0, catalog.table["image"])
+    files = with_box_verdicts(inspected.files, catalog.boxes())
+    files = files.insert_column(0, catalog.table["image"])
     classes = class_table(catalog, leave_out_reasons(files))
     usable = files["status"].is_in(["ok", "damaged"])
     copies = copy_rows(catalog, files)

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.catalog import BOX_COLUMNS
-from shopsight.catalog.cell_numbers import decimal_numbers
 from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.column_names import (
-    BOX_NAMES_CORNERS,
-    BOX_NAMES_SIZE,
     GROUP_NAMES,
     LABEL_NAMES,
     TEXT_NAMES,
@@ -194,30 +190,6 @@ def choose_text(table: pl.DataFrame, taken: Sequence[str]) -> Choice:
     return Choice((named[0],), f"text from column {named[0]!r}") if named else Choice()
 
 
-def choose_boxes(table: pl.DataFrame, where: str) -> tuple[list[pl.Series], list[str]]:
-    """Find the four columns of a box by their names.
-
-    Returns:
-        The columns as x, y, width, height, and the names of their sources; both empty without
-        boxes.
-
-    Raises:
-        CatalogError: a cell is not a number, or a box has no area.
-    """
-    by_name = {canonical(column): column for column in table.columns}
-    for names in (*BOX_NAMES_SIZE, *BOX_NAMES_CORNERS):
-        if all(name in by_name for name in names):
-            sources = [by_name[name] for name in names]
-            x, y, third, fourth = (_numbers(table[source], where) for source in sources)
-            if names in BOX_NAMES_CORNERS:
-                third, fourth = third - x, fourth - y
-            if ((third <= 0) | (fourth <= 0)).any():
-                raise CatalogError("some boxes have no area", where=where, details=sources)
-            boxes = [x, y, third, fourth]
-            return [box.alias(name) for box, name in zip(boxes, BOX_COLUMNS, strict=True)], sources
-    return [], []
-
-
 def _unfit(column: pl.Series) -> str:
     """Why a column with the name of a label holds none; "" where it may."""
     cells = column.drop_nulls()
@@ -277,11 +249,3 @@ def _sketch(column: pl.Series) -> str:
     values = column.drop_nulls().unique(maintain_order=True)
     shown = ", ".join(str(value) for value in values.head(3).to_list())
     return f"{column.name} ({values.len():,} values: {shown}, ...)"
-
-
-def _numbers(column: pl.Series, where: str) -> pl.Series:
-    numbers = decimal_numbers(column, where)
-    if numbers.null_count() > as_text(column).null_count():
-        bad = column.filter(numbers.is_null() & column.is_not_null())[0]
-        raise CatalogError(f"column {column.name!r} holds {bad!r}, not a number", where=where)
-    return numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -45,6 +45,12 @@ class ImagePaths:
     rows: Int64[np.ndarray, "n"]
     unlisted: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def take(self, places: Int64[np.ndarray, "m"]) -> ImagePaths:
+        """Those of the images at these places, in this order."""
+        return replace(
+            self, images=[self.images[place] for place in places], rows=self.rows[places]
+        )
 
 
 def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> ImagePaths:
@@ -88,7 +94,7 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
     notes += _about_rows(table, choice, found, named, without)
     kept = [images[place] for place in np.flatnonzero(named)]
     if len(set(kept)) < len(kept):
-        notes.append(f"{counted(len(kept) - len(set(kept)), 'row')} name an image again")
+        notes.append(f"rows that name an image again: {len(kept) - len(set(kept)):,}")
     unlisted = _unlisted(folders, choice.root, [file for file in found.files if file])
     return ImagePaths(choice.columns, choice.root, kept, rows[named], unlisted, tuple(notes))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from shopsight.catalog.box_columns import read_boxes
 from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
 from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.columns import (
     Choice,
     asked,
-    choose_boxes,
     choose_group,
     choose_label,
     choose_text,
@@ -60,16 +60,19 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     located = find_image_paths(table, path, read)
     # One row for each image from here on.
     whole, table = table, table[located.rows]
-    boxes, box_sources = choose_boxes(table, path)
-    chosen = _choose(table, named, path, taken=[*located.columns, *box_sources])
+    named_rows = table
+    on_bad_row = read.choice("on_bad_row")
+    boxes = read_boxes(table, path, rows=located.rows, on_bad_row=on_bad_row)
+    table, located = table[boxes.kept], located.take(boxes.kept)
+    chosen = _choose(table, named, path, taken=[*located.columns, *boxes.sources])
     columns, column_notes = chosen.read(table, read, path)
     if any(column.name == "label" and column.dtype == pl.String for column in columns):
-        column_notes.append(_labels_without_image(whole, table, chosen.label.columns[0]))
+        column_notes.append(_labels_without_image(whole, named_rows, chosen.label.columns[0]))
     if len(located.columns) > 1 and read.group != NO_COLUMN:
         columns = with_groups_of_rows(columns, located.rows)
     used: set[str | None] = {
         *located.columns,
-        *box_sources,
+        *boxes.sources,
         *chosen.label.columns,
         *chosen.split.columns,
     }
@@ -77,10 +80,14 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     images = pl.Series("image", located.images, dtype=pl.String)
     source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
     return Catalog(
-        pl.DataFrame([images, *boxes, *columns, source_row]).hstack(rest),
+        pl.DataFrame([images, *boxes.columns, *columns, source_row]).hstack(rest),
         name=Path(path).name,
         root=located.root,
-        notes=tuple(line for line in (*notes, *file_notes, *located.notes, *column_notes) if line),
+        notes=tuple(
+            line
+            for line in (*notes, *file_notes, *located.notes, *boxes.notes, *column_notes)
+            if line
+        ),
         unlisted=located.unlisted,
     )
 

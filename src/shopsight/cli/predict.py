@@ -122,7 +122,7 @@ class _Counted:
 
     def summary(self) -> int:
         failed = self.reasons.total()
-        labeled = f"{api.count_text(self.done - failed)} images labeled"
+        labeled = f"{api.counted(self.done - failed, 'image')} labeled"
         if self.damaged:
             labeled += f" ({api.count_text(self.damaged)} damaged)"
         why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())

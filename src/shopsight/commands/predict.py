@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from shopsight import progress
+from shopsight.datasets.open import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import check_output_path
 from shopsight.inference.image_stream import ImageInputs, open_images
@@ -60,10 +61,12 @@ def predict(
             change nothing.
         ImageError: an image cannot be read and `on_error` is "raise".
         ShopsightError: `out` has another suffix.
-        WriteError: `out` cannot be written, or images could not be copied; all others were.
+        WriteError: `out` is what is read, or cannot be written; or images could not be copied; all
+            others were.
     """
     if out is not None:
         check_output_path(check_suffix(out))
+        refuse_output_over_data(images, out)
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)

@@ -20,7 +20,7 @@ from shopsight.catalog.rare_classes import kept_note, settle_rare_classes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
 from shopsight.catalog.split_report import SplitReport
 from shopsight.catalog.unlabeled import only_labeled
-from shopsight.datasets.open import open_catalog
+from shopsight.datasets.open import open_catalog, refuse_output_over_data
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 
@@ -80,6 +80,7 @@ def split(
     check_kinds("--accept", accept, KINDS)
     if out is not None:
         check_catalog_file(out)
+        refuse_output_over_data(data, out)
     catalog = open_catalog(data, read)
     labeled = only_labeled(catalog, read)
     report = audit(catalog)

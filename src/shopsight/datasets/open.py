@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         for given in (data, read.root, read.images_root):
             _refuse_not_unicode("" if given is None else str(given))
         catalog = _open(local_path(str(data)), read)
-        access = Access(read.allow_private).typed(data, read.images_root)
+        named = several_files(str(data)) or (data,)
+        access = Access(read.allow_private).typed(*named, read.images_root)
         catalog = _with_readable_addresses(replace(catalog, access=access))
         if catalog.root:
             # The images are found again after a change of the working folder.
@@ -161,9 +163,12 @@ def _open(data: str, read: ReadOptions) -> Catalog:
     if not is_url and not Path(data).exists():
         raise _not_there(data)
     is_file = not is_url and Path(data).is_file()
-    if read.label_pattern is not None and (is_file or is_table(data) or may_be_list(data)):
+    if read.label_pattern is not None and (
+        is_file or (is_url and (is_table(data) or may_be_list(data)))
+    ):
         raise CatalogError("a label pattern goes with a folder of images", where=data)
-    if is_table(data) or may_be_list(data):
+    # A folder may have the name of a table.
+    if (is_url or is_file) and (is_table(data) or may_be_list(data)):
         return _open_table(data, read)
     if is_file:
         _refuse(read, "file", data)
@@ -269,7 +274,7 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     is_local = not paths.is_url(name)
     if several_files(name):
         return read.unused("table")
-    if is_table(name) or may_be_list(name):
+    if (is_table(name) or may_be_list(name)) and not (is_local and Path(name).is_dir()):
         own = is_local and Path(name).is_file() and read_about(Path(name)) is not None
         return read.unused("own table" if own else "table")
     if is_local and Path(name).is_file():
@@ -305,6 +310,31 @@ def refuse_output_among_images(catalog: Catalog, out: str | Path) -> None:
             where=str(out),
             fix="give another folder, such as runs/results",
         )
+
+
+def refuse_output_over_data(data: object, out: str | Path) -> None:
+    """Refuse, before any work, to replace a table that is read.
+
+    Args:
+        data: what is read, or a list of such; only names of files in it count.
+        out: the file to be written.
+
+    Raises:
+        WriteError: `out` is one of them.
+    """
+    out = Path(out)
+    if not out.is_file():
+        return
+    for one in data if isinstance(data, list | tuple) else [data]:
+        if not isinstance(one, str | Path) or not str(one).endswith(out.suffix):
+            continue
+        # Unlike Path.is_file, no error for what cannot be a path at all.
+        if os.path.isfile(one) and out.samefile(one):  # noqa: PTH113
+            raise WriteError(
+                "this is the file that is read; the results would replace it",
+                where=str(out),
+                fix="give another name",
+            )
 
 
 def _refuse_not_unicode(path: str) -> None:

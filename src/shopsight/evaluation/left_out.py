@@ -13,6 +13,7 @@ import polars as pl
 
 from shopsight.audit.check_files import MISSING_FRACTION
 from shopsight.audit.file_info import file_info_path, inspect_all
+from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
@@ -83,6 +84,7 @@ def without_bad_files(
     part = catalog.take(rows)
     kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
     files = inspect_all(part.refs(), access=part.access, kept=kept).files
+    files = with_box_verdicts(files, part.boxes())
     fine = ["ok", DAMAGED] if DAMAGED in accept else ["ok"]
     bad = files.with_columns(part.table["image"]).filter(~pl.col("status").is_in(fine))
     reasons = dict(Counter(bad["status"].to_list()))

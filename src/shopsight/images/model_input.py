@@ -171,13 +171,28 @@ def _crop_of_box(box: Box | None, width: int, height: int, where: str | None) ->
     """Round the box to whole pixels and clip it to the image."""
     if box is None:
         return _Crop(0, 0, width, height)
+    problem = why_outside(box, width, height)
+    if problem:
+        raise ImageError("bad box", problem, where=where)
     left, top = max(0, round(box.x)), max(0, round(box.y))
     right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
-    if box.w <= 0 or box.h <= 0 or left >= width or top >= height or right < 0 or bottom < 0:
-        raise ImageError(
-            "bad box", f"box {tuple(box)} lies outside the {width}x{height} image", where=where
-        )
     return _Crop(left, top, max(1, right - left), max(1, bottom - top))
+
+
+def why_outside(box: Box, width: int, height: int) -> str:
+    """Why a box is no part of an image; "" when it is.
+
+    Args:
+        box: in pixels of the upright image.
+        width: of the upright image, pixels.
+        height: of the upright image, pixels.
+    """
+    left, top = max(0, round(box.x)), max(0, round(box.y))
+    right, bottom = round(box.x + box.w), round(box.y + box.h)
+    if box.w > 0 and box.h > 0 and left < width and top < height and right >= 0 and bottom >= 0:
+        return ""
+    numbers = ", ".join(f"{number:g}" for number in box)
+    return f"the box ({numbers}) lies outside the {width} x {height} image"
 
 
 def _cut(
