@@ -9,6 +9,7 @@ import torch
 from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError, ImageError
 from shopsight.loading.augment import augment
+from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.loading.offline_augment import apply_offline, offline_samples
 from shopsight.prefetch import THREAD_NAME
@@ -47,6 +48,11 @@ def batches(
     return TrainingBatches(source or ImageInputs(), rows, **(options | changes))  # type: ignore[arg-type]
 
 
+def balanced(rows: np.ndarray) -> ClassSampling:
+    """One row in ten is of class 1."""
+    return ClassSampling((rows % 10 == 0).astype(np.int64), num_classes=2, sampling="balanced")
+
+
 def by_row(made: TrainingBatches | OrderedBatches) -> dict[int, bytes]:
     return {
         row: image.numpy().tobytes()
@@ -74,6 +80,38 @@ def test_an_epoch_gives_each_row_at_most_once_in_a_new_order() -> None:
     assert sorted(order(whole)) == ROWS.tolist()
 
 
+def test_a_balanced_epoch_is_as_long_and_has_each_class_as_often() -> None:
+    made = batches(sampling=balanced, batch_size=90)
+    rows = np.array(order(made))
+    assert len(rows) == 90
+    assert sum(rows % 10 == 0) == 45
+    assert set(rows[rows % 10 == 0]) == set(range(10, 100, 10))
+    made.set_epoch(1)
+    assert order(made) != rows.tolist()
+    made.set_epoch(0)
+    assert order(made) == rows.tolist()
+
+
+def test_an_image_that_is_drawn_again_is_augmented_in_another_way() -> None:
+    images = [
+        (row, image.numpy().tobytes())
+        for batch in batches(sampling=balanced, batch_size=90)
+        for row, image in zip(batch.rows.tolist(), batch.images, strict=True)
+    ]
+    assert len(set(images)) == len(images)
+    # Its first copy is what the image is where it is drawn once.
+    plain = by_row(batches(batch_size=90))
+    assert {plain[row] for row, _ in images} <= {pixels for _, pixels in images}
+
+
+def test_extra_samples_are_drawn_by_the_class_of_their_row() -> None:
+    extra = offline_samples(ROWS, kinds=("hflip",), fraction=1.0, seed=5)
+    made = batches(sampling=balanced, batch_size=180, extra=extra)
+    rows = np.array(order(made))
+    assert len(rows) == 180
+    assert sum(rows % 10 == 0) == 90
+
+
 def test_batches_are_uint8_images_with_their_rows() -> None:
     source = ImageInputs()
     batch = next(iter(batches(source, augment=AugmentSettings.none())))
@@ -98,10 +136,16 @@ def test_an_image_is_the_same_whatever_the_batches_and_threads() -> None:
 
 @pytest.mark.parametrize("world", [2, 4, 5])
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_all_ranks_together_are_one(world: int, mixup: float) -> None:
+@pytest.mark.parametrize("sampling", [None, balanced])
+def test_all_ranks_together_are_one(world: int, mixup: float, sampling: object) -> None:
     settings = AUGMENT.model_copy(update={"mixup": mixup})
-    alone = list(batches(augment=settings))
-    each = {"augment": settings, "batch_size": 20 // world, "world": world}
+    alone = list(batches(augment=settings, sampling=sampling))
+    each = {
+        "augment": settings,
+        "batch_size": 20 // world,
+        "world": world,
+        "sampling": sampling,
+    }
     ranks = [list(batches(**each, rank=rank)) for rank in range(world)]
     assert {len(made) for made in ranks} == {len(alone)}
     for number, whole in enumerate(alone):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,6 @@ from hypothesis import strategies as st
 from shopsight.loading.offline_augment import (
     KINDS,
     OfflineKind,
-    Samples,
     apply_offline,
     concat,
     identity,
@@ -26,7 +27,7 @@ def photos(count: int) -> np.ndarray:
 
 def made(kind: OfflineKind, images: np.ndarray, *, seed: int = 0) -> np.ndarray:
     rows = np.arange(len(images))
-    samples = Samples(rows, np.full(len(rows), 1 + KINDS.index(kind)))
+    samples = replace(identity(rows), kinds=np.full(len(rows), 1 + KINDS.index(kind)))
     return apply_offline(images, samples, seed=seed, fill=WHITE)
 
 
@@ -109,7 +110,7 @@ def test_a_variant_is_the_same_in_any_batch(kind: OfflineKind) -> None:
     whole = made(kind, images)
     alone = apply_offline(
         images[3:4],
-        Samples(np.array([3]), np.array([1 + KINDS.index(kind)])),
+        replace(identity(np.array([3])), kinds=np.array([1 + KINDS.index(kind)])),
         seed=0,
         fill=WHITE,
     )

@@ -66,6 +66,19 @@ def test_class_weights_count_like_repeated_rows() -> None:
     assert more > (x @ plain.weight.T + plain.bias).argmax(1).eq(2).sum()
 
 
+def test_weights_of_rows_by_their_class_are_those_of_the_classes() -> None:
+    x, y = blobs(90, 2)
+    settings, weights = ProbeSettings(penalties=(0.1,)), torch.tensor([1.0, 3.0, 20.0])
+    by_class = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, weights=weights)
+    by_row = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, row_weights=weights[y])
+    assert by_row.weight.numpy() == pytest.approx(by_class.weight.numpy(), abs=1e-6)
+    both = fit_probe(
+        x, one_hot(y), x, one_hot(y), settings=settings, weights=weights, row_weights=1 / weights[y]
+    )
+    plain = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
+    assert both.weight.numpy() == pytest.approx(plain.weight.numpy(), abs=1e-3)
+
+
 def test_several_labels_at_once() -> None:
     x, y = blobs(300, 3)
     both = one_hot(y)

@@ -32,6 +32,7 @@ EVERYTHING = {
         "grad_accumulation": 2,
         "batch_size": 6,
         "gradient_clip": 0.5,
+        "sampling": "balanced",
     },
     "optimizer": {"name": "adamw", "weight_decay": 0.05},
     "schedule": {"name": "cosine", "warmup_epochs": 0.5},

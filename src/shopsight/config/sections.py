@@ -143,6 +143,9 @@ class TrainingSettings(Section):
         focal_gamma: Exponent of the focal loss (Lin et al. 2017).
         class_weights: "none", "balanced" (n / (classes * count)), "effective" (Cui et al. 2019),
             or a table from label to weight.
+        sampling: How often an epoch, which is as long in each case, draws the images of a class:
+            "plain" each image once; "balanced" every class as often; "sqrt" in proportion to the
+            root of its images.
         checkpoint: The checkpoint that becomes the bundle.
         patience: Stop after so many epochs without a better validation loss.
         ema: Decay of the weights' exponential moving average; 0 is off.
@@ -168,6 +171,7 @@ class TrainingSettings(Section):
     label_smoothing: Fraction = 0.0
     focal_gamma: float = Field(default=2.0, ge=0.0)
     class_weights: Literal["none", "balanced", "effective"] | dict[str, Positive] = "none"
+    sampling: Literal["plain", "sqrt", "balanced"] = "plain"
     checkpoint: Literal["best", "last"] = "best"
     patience: int | None = Field(default=None, ge=1)
     ema: Fraction = 0.0

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     MIX = 3
     OFFLINE_CHOICE = 4
     OFFLINE_IMAGE = 5
+    SAMPLING = 6
 
 
 def uniforms(

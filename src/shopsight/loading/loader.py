@@ -19,6 +19,7 @@ from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError
 from shopsight.loading.augment import augment
 from shopsight.loading.cache import PixelSource
+from shopsight.loading.class_sampling import ClassSampling, copy_numbers
 from shopsight.loading.counter_rng import permutation
 from shopsight.loading.mixup import mix_into, mix_plan, mixes
 from shopsight.loading.offline_augment import Samples, apply_offline, concat, identity
@@ -60,6 +61,8 @@ class TrainingBatches:
         size_px: Side of the batches, or a function from epoch to side.
         fill: The color outside the images: the preprocess's pad color.
         extra: Further samples, see `shopsight.loading.offline_augment`.
+        sampling: Makes the draw of an epoch from the catalog rows of all samples; None takes each
+            sample once.
         rank: This process's number.
         world: Number of processes.
         threads: Threads that make batches; None: see `shopsight.prefetch.default_threads`.
@@ -80,6 +83,7 @@ class TrainingBatches:
         size_px: int | Callable[[int], int] | None = None,
         fill: PadColor = WHITE,
         extra: Samples | None = None,
+        sampling: Callable[[Int64[np.ndarray, "n"]], ClassSampling] | None = None,
         rank: int = 0,
         world: int = 1,
         threads: int | None = None,
@@ -88,6 +92,7 @@ class TrainingBatches:
         samples = identity(rows)
         self._samples = samples if extra is None else concat(samples, extra)
         check_enough(len(self._samples), world)
+        self._sampling = None if sampling is None else sampling(self._samples.rows)
         self._source = source
         self._settings = augment
         self._seed = seed
@@ -115,16 +120,25 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, size_px = self._epoch, self.size_px
-        order = permutation(self._seed, epoch, len(self._samples))
+        samples = self._samples_of(epoch)
+        order = permutation(self._seed, epoch, len(samples))
 
         def make(number: int) -> Batch:
             whole = order[number * self._batch_size : (number + 1) * self._batch_size]
             mine = np.array_split(whole, self._world)[self._rank]
-            return self._make(self._samples.take(mine), epoch, size_px)
+            return self._make(samples.take(mine), samples, epoch, size_px)
 
         return prefetch(make, range(len(self)), threads=self._threads)
 
-    def _make(self, samples: Samples, epoch: int, size_px: int) -> Batch:
+    def _samples_of(self, epoch: int) -> Samples:
+        """The samples of an epoch, as many in each."""
+        if self._sampling is None:
+            return self._samples
+        drawn = self._sampling.draw(seed=self._seed, epoch=epoch)
+        return self._samples.take(drawn).repeated(copy_numbers(drawn))
+
+    def _make(self, samples: Samples, whole: Samples, epoch: int, size_px: int) -> Batch:
+        """A batch of these samples, which mixes with any of the whole epoch's."""
         images = self._images(samples, epoch, size_px)
         if not mixes(self._settings):
             return self._batch(images, samples.rows)
@@ -133,10 +147,10 @@ class TrainingBatches:
             settings=self._settings,
             seed=self._seed,
             epoch=epoch,
-            population=len(self._samples),
+            population=len(whole),
             size_px=size_px,
         )
-        partners = self._samples.take(plan.partner[plan.mixed])
+        partners = whole.take(plan.partner[plan.mixed])
         mix_into(images, self._images(partners, epoch, size_px), plan)
         partner_rows = samples.rows.copy()
         partner_rows[plan.mixed] = partners.rows

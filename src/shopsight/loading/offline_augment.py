@@ -10,7 +10,7 @@ Source: the six kinds and the fraction of 24.5 % each are those of the Product-6
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ NOISE_STD = 25.0
 BOX_AREA = 0.1
 
 _KIND_BITS = 48
+_COPY_BITS = 32
+_MOST_COPIES = 1 << (_KIND_BITS - _COPY_BITS)
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,44 @@ class Samples:
     Attributes:
         rows: Catalog rows.
         kinds: 0 for the image as it is, else 1 + the index in `KINDS`.
+        copies: 0, or for a sample that the epoch has several times its number among them: each is
+            augmented in its own way.
     """
 
     rows: Int64[np.ndarray, "n"]
     kinds: Int64[np.ndarray, "n"]
+    copies: Int64[np.ndarray, "n"]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, index: Int64[np.ndarray, "m"]) -> Samples:
         """Return the samples at these indices."""
-        return Samples(self.rows[index], self.kinds[index])
+        return Samples(self.rows[index], self.kinds[index], self.copies[index])
+
+    def repeated(self, copies: Int64[np.ndarray, "n"]) -> Samples:
+        """Return the same samples with these numbers of copies."""
+        return replace(self, copies=copies)
+
+    @property
+    def variant_ids(self) -> Int64[np.ndarray, "n"]:
+        """One number for each (row, kind); the row itself for kind 0."""
+        ids: Int64[np.ndarray, "n"] = self.rows + (self.kinds << _KIND_BITS)
+        return ids
 
     @property
     def ids(self) -> Int64[np.ndarray, "n"]:
-        """One number for each (row, kind); the row itself for kind 0."""
-        ids: Int64[np.ndarray, "n"] = self.rows + (self.kinds << _KIND_BITS)
+        """One number for each (row, kind, copy), copies beyond 65,536 as the first ones."""
+        ids: Int64[np.ndarray, "n"] = self.variant_ids + (
+            (self.copies % _MOST_COPIES) << _COPY_BITS
+        )
         return ids
 
 
 def identity(rows: Int64[np.ndarray, "n"]) -> Samples:
     """Return the images of these rows, each once, as they are."""
     rows = np.asarray(rows, np.int64)
-    return Samples(rows, np.full(len(rows), AS_IS, np.int64))
+    return Samples(rows, np.full(len(rows), AS_IS, np.int64), np.zeros(len(rows), np.int64))
 
 
 def offline_samples(
@@ -81,8 +98,8 @@ def offline_samples(
     extra = identity(rows[:0])
     for kind in kinds:
         index = KINDS.index(kind)
-        chosen = _chosen(rows, index, fraction, seed)
-        extra = concat(extra, Samples(chosen, np.full(len(chosen), 1 + index, np.int64)))
+        chosen = identity(_chosen(rows, index, fraction, seed))
+        extra = concat(extra, replace(chosen, kinds=np.full(len(chosen), 1 + index, np.int64)))
     return extra
 
 
@@ -91,6 +108,7 @@ def concat(*several: Samples) -> Samples:
     return Samples(
         np.concatenate([samples.rows for samples in several]),
         np.concatenate([samples.kinds for samples in several]),
+        np.concatenate([samples.copies for samples in several]),
     )
 
 
@@ -113,7 +131,7 @@ def apply_offline(
     if not len(changed):
         return images
     out = images.copy()
-    rand = uniforms(seed, 0, samples.ids[changed], 8, purpose=Purpose.OFFLINE_IMAGE)
+    rand = uniforms(seed, 0, samples.variant_ids[changed], 8, purpose=Purpose.OFFLINE_IMAGE)
     fills = fill_colors(images[changed], fill)
     for numbers, color, i in zip(rand, fills, changed.tolist(), strict=True):
         _make(KINDS[int(samples.kinds[i]) - 1], images[i], out[i], numbers=numbers, fill=color)

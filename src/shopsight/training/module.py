@@ -179,6 +179,7 @@ class ClassifierTraining(lightning.LightningModule):
             size_px=size_px,
             fill=self.data.fill,
             extra=self.data.extra,
+            sampling=self.data.sampling,
             rank=self.global_rank,
             world=self._world(),
             pin_memory=copies_from_pinned(self.device),

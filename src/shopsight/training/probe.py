@@ -70,6 +70,7 @@ def fit_probe(
     *,
     settings: ProbeSettings,
     weights: Float[Tensor, " classes"] | None = None,
+    row_weights: Float[Tensor, " n"] | None = None,
     several_labels: bool = False,
     device: torch.device = CPU,
 ) -> Probe:
@@ -88,12 +89,15 @@ def fit_probe(
         val_target: as `train_target`.
         settings: the penalties.
         weights: of the classes; they do not count with several labels.
+        row_weights: of the rows, as often as an epoch of sampling would draw each: all rows at
+            once weighted so are what such epochs tend to.
         several_labels: an image may have several labels: sigmoid instead of softmax.
         device: where to compute. A CUDA device keeps as many features as fit in `MEMORY_SHARE` of
             its free memory, and is sent the rest in each pass; if it runs out of memory, the CPU
             computes.
     """
-    rows = StandardRows(train, train_target, _row_weights(train_target, weights, several_labels))
+    each = _row_weights(train_target, weights, several_labels, row_weights)
+    rows = StandardRows(train, train_target, each)
     penalties = sorted(settings.penalties, reverse=True)
     if device.type == "cuda":
         try:
@@ -192,8 +196,12 @@ class StandardRows:
         return features, self._target[rows].to(self.device), self._weight[rows].to(self.device)
 
 
-def _row_weights(target: Tensor, weights: Tensor | None, several_labels: bool) -> Tensor:
+def _row_weights(
+    target: Tensor, weights: Tensor | None, several_labels: bool, drawn: Tensor | None
+) -> Tensor:
     row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
+    if drawn is not None:
+        row_weight = row_weight * drawn
     return row_weight / row_weight.sum()
 
 
@@ -210,7 +218,7 @@ def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels:
 
         penalty / 2 * |w|^2 + sum_i r_i loss(w^T x_i + b, t_i),   sum_i r_i = 1,
 
-    where r_i is the class weight of image i, biases are not penalized, and the loss is
+    where r_i is the weight of image i, biases are not penalized, and the loss is
     cross-entropy, or binary cross-entropy summed over the labels. It is convex and smooth, so that
     L-BFGS, which models the curvature by its last ten steps, needs some tens of passes over the
     features; the line search with the strong Wolfe conditions makes a step size unnecessary.

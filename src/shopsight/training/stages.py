@@ -37,6 +37,7 @@ from shopsight.inference.pick_precision import (
 from shopsight.inference.precision_images import choose_rows, write_precision_images
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
+from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import LinearHead, create_head
@@ -88,7 +89,9 @@ class Training:
         self.sha256s: list[str] = audited.sha256.to_list()
         self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
         self.device = training_device(self.recipe, self.own)
-        self.targets = one_hot(self.catalog.targets(self.catalog.labels), self.catalog.labels)
+        self.labels: Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]
+        self.labels = self.catalog.targets(self.catalog.labels)
+        self.targets = one_hot(self.labels, self.catalog.labels)
         self.class_weights = class_weights(
             self.recipe.training, class_counts(self.catalog), self.catalog.labels
         )
@@ -102,6 +105,14 @@ class Training:
                 self._probe()
             self.run.update_state(stage="probed")
         return start != "probe" and not self.run.reached("finetuned")
+
+    def sampling(self, rows: Int64[np.ndarray, "m"]) -> ClassSampling:
+        """How an epoch draws the images of these rows of the catalog."""
+        return ClassSampling(
+            self.labels[rows],
+            num_classes=len(self.catalog.labels),
+            sampling=self.recipe.training.sampling,
+        )
 
     def _open_cache(self) -> PixelSource:
         clock = Clock()
@@ -160,6 +171,7 @@ class Training:
             self.targets[val],
             settings=self.recipe.probe,
             weights=self.class_weights,
+            row_weights=torch.from_numpy(self.sampling(train).expected).float(),
             several_labels=self.catalog.multilabel,
             device=self.device,
         )
@@ -304,6 +316,7 @@ class Training:
                 class_weights=self.class_weights,
                 extra=extra if data.offline_kinds else None,
                 fill=self.preprocess.pad_color,
+                sampling=None if self.recipe.training.sampling == "plain" else self.sampling,
             ),
             recipe or self.recipe,
             self.run,

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shopsight.loading.cache import PixelSource
+from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.loader import Batch, TrainingBatches
 from shopsight.loading.offline_augment import Samples
 from shopsight.preprocess import PadColor
@@ -27,6 +28,7 @@ class TrainingData:
         class_weights: of the loss, or None.
         extra: offline-augmented samples added to the training rows, or None.
         fill: color of the area that an affine transform uncovers.
+        sampling: see `TrainingBatches`.
     """
 
     source: PixelSource
@@ -36,6 +38,7 @@ class TrainingData:
     class_weights: Float[Tensor, " classes"] | None
     extra: Samples | None
     fill: PadColor
+    sampling: Callable[[Int64[np.ndarray, "n"]], ClassSampling] | None = None
 
 
 def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:

@@ -1,0 +1,104 @@
+"""Which images an epoch draws, where classes are to be drawn more evenly than they are frequent.
+
+With n_c images of class c, plain training takes each image once an epoch: class c has a share of
+n_c / n of it. Here it has a share in proportion to n_c^q: all classes the same for q = 0
+("balanced"), between the two for q = 1/2 ("sqrt"). An image of class c then stands for
+
+    e = n n_c^(q - 1) / sum_k n_k^q
+
+images of the epoch, which is as long as before. An image with several labels is drawn for the
+rarest of them (the largest n_c^(q - 1)), one without any as if it were of the most frequent class.
+
+**The draw** is systematic: the e of all images, one after another on a line of length n, are cut
+at u, u + 1, u + 2, ... with one uniform number u, and an image is drawn for each cut that falls on
+it: e times rounded up or down, and e times on average. Images of a class lie together, so that a
+class, too, is drawn as often as it should be, to within one image. A draw with replacement would
+leave out 37 % of the images of a class whose e is 1, in every epoch. Images of a class lie in an
+order of their own in each epoch, so that where e < 1 all have their turn.
+
+Sources: Kang et al. 2020, "Decoupling Representation and Classifier for Long-Tailed Recognition",
+for the power q; Gupta, Dollar and Girshick 2019, "LVIS", for several labels by the rarest; Madow
+and Madow 1944, "On the Theory of Systematic Sampling".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from shopsight.loading.counter_rng import Purpose, uniforms
+
+Sampling = Literal["plain", "sqrt", "balanced"]
+POWERS: dict[Sampling, float] = {"plain": 1.0, "sqrt": 0.5, "balanced": 0.0}
+"""q of each way to sample."""
+
+
+class ClassSampling:
+    """How many images of an epoch each image stands for, and the draw of an epoch.
+
+    Args:
+        targets: Of the images that can be drawn: a class index each, or 0 and 1 for each label.
+        num_classes: Number of classes.
+        sampling: See `POWERS`.
+    """
+
+    def __init__(
+        self,
+        targets: Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"],
+        *,
+        num_classes: int,
+        sampling: Sampling,
+    ) -> None:
+        stratum = _rarest_label(targets) if targets.ndim == 2 else targets.astype(np.int64)
+        if targets.ndim == 2:
+            counts = targets.sum(axis=0, dtype=np.float64)
+        else:
+            counts = np.bincount(targets, minlength=num_classes).astype(np.float64)
+        # A label that none of these images has is never asked for.
+        weight = np.maximum(counts, 1.0) ** (POWERS[sampling] - 1.0)
+        # The last one stands for no label.
+        weight = np.append(weight, weight[counts.argmax()])
+        weights = weight[stratum]
+        self._stratum = stratum
+        self.expected: Float64[np.ndarray, "n"] = weights * (len(weights) / weights.sum())
+
+    def draw(self, *, seed: int, epoch: int) -> Int64[np.ndarray, "n"]:
+        """Return as many indices as there are images, ascending, some often and some not at all.
+
+        Args:
+            seed: Of the run; with the epoch and the images it decides the draw.
+            epoch: Counted from 0.
+        """
+        images = np.arange(len(self.expected), dtype=np.int64)
+        places = uniforms(seed, epoch, images, 1, purpose=Purpose.SAMPLING)[:, 0]
+        # One more sample than there are images: its number is nobody's place.
+        shift = uniforms(seed, epoch, np.array([len(images)]), 1, purpose=Purpose.SAMPLING)[0, 0]
+        line = np.lexsort((places, self._stratum))
+        ends = np.cumsum(self.expected[line])
+        # Rounding must not cost an image.
+        ends[-1] = len(images)
+        cuts = np.floor(ends + shift).astype(np.int64)
+        times = np.diff(cuts, prepend=0)
+        return np.sort(np.repeat(line, times)).astype(np.int64)
+
+
+def copy_numbers(drawn: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+    """Return for each of these ascending indices how many equal ones come before it.
+
+    >>> copy_numbers(np.array([3, 5, 5, 5, 8]))
+    array([0, 0, 1, 2, 0])
+    """
+    first = np.searchsorted(drawn, drawn, side="left")
+    return np.arange(len(drawn), dtype=np.int64) - first
+
+
+def _rarest_label(targets: Float32[np.ndarray, "n c"]) -> Int64[np.ndarray, "n"]:
+    """Return the label of each image that the fewest images have; the number of labels for none."""
+    held = targets > 0
+    counts = held.sum(axis=0)
+    # Labels by their rank: the first True of a row is then its rarest label.
+    order = np.argsort(counts, kind="stable")
+    rarest = order[held[:, order].argmax(axis=1)]
+    return np.where(held.any(axis=1), rarest, targets.shape[1]).astype(np.int64)
