@@ -15,8 +15,8 @@ LONG_TAIL = np.repeat([0, 1, 2, 3], [700, 200, 90, 10])
 def shares(sampling: Sampling, *, epochs: int = 1) -> list[float]:
     """Images of each class in an epoch."""
     chosen = ClassSampling(LONG_TAIL, num_classes=4, sampling=sampling)
-    drawn = [LONG_TAIL[chosen.draw(seed=3, epoch=epoch)] for epoch in range(epochs)]
-    return [float(count) / epochs for count in np.bincount(np.concatenate(drawn), minlength=4)]
+    sampled = [LONG_TAIL[chosen.sample(seed=3, epoch=epoch)] for epoch in range(epochs)]
+    return [float(count) / epochs for count in np.bincount(np.concatenate(sampled), minlength=4)]
 
 
 def test_each_class_has_the_share_that_is_stated() -> None:
@@ -28,18 +28,18 @@ def test_each_class_has_the_share_that_is_stated() -> None:
 
 def test_plain_draws_each_image_once() -> None:
     chosen = ClassSampling(LONG_TAIL, num_classes=4, sampling="plain")
-    assert chosen.draw(seed=0, epoch=5).tolist() == list(range(1000))
+    assert chosen.sample(seed=0, epoch=5).tolist() == list(range(1000))
     assert chosen.expected.tolist() == [1.0] * 1000
 
 
 def test_images_of_a_class_are_drawn_as_often_as_each_other() -> None:
     chosen = ClassSampling(LONG_TAIL, num_classes=4, sampling="balanced")
-    times = np.bincount(chosen.draw(seed=0, epoch=0), minlength=1000)
+    times = np.bincount(chosen.sample(seed=0, epoch=0), minlength=1000)
     assert (np.abs(times - chosen.expected) < 1).all()
     assert times[-10:].tolist() == [25] * 10
     # A third of the largest class an epoch: over thirty of them all have had their turn.
     turns = sum(
-        np.bincount(chosen.draw(seed=0, epoch=epoch), minlength=1000) for epoch in range(30)
+        np.bincount(chosen.sample(seed=0, epoch=epoch), minlength=1000) for epoch in range(30)
     )
     assert turns[:700].min() >= 1
     assert turns[:700].mean() == pytest.approx(30 * 250 / 700, rel=1e-3)
@@ -47,15 +47,15 @@ def test_images_of_a_class_are_drawn_as_often_as_each_other() -> None:
 
 def test_a_draw_belongs_to_the_seed_and_the_epoch() -> None:
     chosen = ClassSampling(LONG_TAIL, num_classes=4, sampling="sqrt")
-    first = chosen.draw(seed=1, epoch=2)
-    again = ClassSampling(LONG_TAIL, num_classes=4, sampling="sqrt").draw(seed=1, epoch=2)
+    first = chosen.sample(seed=1, epoch=2)
+    again = ClassSampling(LONG_TAIL, num_classes=4, sampling="sqrt").sample(seed=1, epoch=2)
     assert first.tolist() == again.tolist()
-    assert first.tolist() != chosen.draw(seed=1, epoch=3).tolist()
-    assert first.tolist() != chosen.draw(seed=2, epoch=2).tolist()
+    assert first.tolist() != chosen.sample(seed=1, epoch=3).tolist()
+    assert first.tolist() != chosen.sample(seed=2, epoch=2).tolist()
 
 
 def test_several_labels_are_drawn_for_the_rarest() -> None:
-    # 80 red, of which 4 are also hats; 10 blue; 10 without a label, drawn as if they were red.
+    # 80 red, of which 4 are also hats; 10 blue; 10 without a label, sampled as if they were red.
     targets = np.zeros((100, 3), np.float32)
     targets[:80, 0] = 1
     targets[:4, 1] = 1
@@ -63,7 +63,7 @@ def test_several_labels_are_drawn_for_the_rarest() -> None:
     chosen = ClassSampling(targets, num_classes=3, sampling="balanced")
     weights = np.concatenate([np.full(4, 1 / 4), np.full(76, 1 / 80), [1 / 10] * 10, [1 / 80] * 10])
     assert chosen.expected == pytest.approx(100 * weights / weights.sum())
-    times = np.bincount(chosen.draw(seed=0, epoch=0), minlength=100)
+    times = np.bincount(chosen.sample(seed=0, epoch=0), minlength=100)
     assert (np.abs(times - chosen.expected) < 1).all()
 
 
@@ -75,11 +75,11 @@ def test_several_labels_are_drawn_for_the_rarest() -> None:
 def test_properties_of_any_draw(codes: list[int], sampling: Sampling, seed: int) -> None:
     targets = np.array(codes)
     chosen = ClassSampling(targets, num_classes=7, sampling=sampling)
-    drawn = chosen.draw(seed=seed, epoch=0)
-    assert len(drawn) == len(codes)
-    assert drawn.tolist() == sorted(drawn.tolist())
+    sampled = chosen.sample(seed=seed, epoch=0)
+    assert len(sampled) == len(codes)
+    assert sampled.tolist() == sorted(sampled.tolist())
     assert chosen.expected.sum() == pytest.approx(len(codes))
     wanted = np.bincount(targets, weights=chosen.expected, minlength=7)
-    assert (np.abs(np.bincount(targets[drawn], minlength=7) - wanted) < 1 + 1e-6).all()
-    pairs = list(zip(drawn.tolist(), copy_numbers(drawn).tolist(), strict=True))
+    assert (np.abs(np.bincount(targets[sampled], minlength=7) - wanted) < 1 + 1e-6).all()
+    pairs = list(zip(sampled.tolist(), copy_numbers(sampled).tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)

@@ -99,7 +99,7 @@ def test_an_image_that_is_drawn_again_is_augmented_in_another_way() -> None:
         for row, image in zip(batch.rows.tolist(), batch.images, strict=True)
     ]
     assert len(set(images)) == len(images)
-    # Its first copy is what the image is where it is drawn once.
+    # Its first copy is what the image is where it is sampled once.
     plain = by_row(batches(batch_size=90))
     assert {plain[row] for row, _ in images} <= {pixels for _, pixels in images}
 

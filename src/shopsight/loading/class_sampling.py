@@ -1,4 +1,4 @@
-"""Which images an epoch draws, where classes are to be drawn more evenly than they are frequent.
+"""Which images an epoch has, where classes are to be sampled more evenly than they are frequent.
 
 With n_c images of class c, plain training takes each image once an epoch: class c has a share of
 n_c / n of it. Here it has a share in proportion to n_c^q: all classes the same for q = 0
@@ -6,15 +6,15 @@ n_c / n of it. Here it has a share in proportion to n_c^q: all classes the same 
 
     e = n n_c^(q - 1) / sum_k n_k^q
 
-images of the epoch, which is as long as before. An image with several labels is drawn for the
-rarest of them (the largest n_c^(q - 1)), one without any as if it were of the most frequent class.
+images of the epoch, which is as long as before. An image with several labels is sampled for the
+rarest of them (the largest n_c^(q - 1)), one without any as if it were of the commonest class.
 
 **The draw** is systematic: the e of all images, one after another on a line of length n, are cut
-at u, u + 1, u + 2, ... with one uniform number u, and an image is drawn for each cut that falls on
-it: e times rounded up or down, and e times on average. Images of a class lie together, so that a
-class, too, is drawn as often as it should be, to within one image. A draw with replacement would
-leave out 37 % of the images of a class whose e is 1, in every epoch. Images of a class lie in an
-order of their own in each epoch, so that where e < 1 all have their turn.
+at u, u + 1, u + 2, ... with one uniform number u, and an image is taken once for each cut on it:
+e times rounded up or down, and e times on average. Images of a class lie together, so that a
+class, too, is sampled as often as it should be, to within one image. Sampling with replacement
+would leave out 37 % of the images of a class whose e is 1, in every epoch. Images of a class lie
+in an order of their own in each epoch, so that where e < 1 all have their turn.
 
 Sources: Kang et al. 2020, "Decoupling Representation and Classifier for Long-Tailed Recognition",
 for the power q; Gupta, Dollar and Girshick 2019, "LVIS", for several labels by the rarest; Madow
@@ -39,7 +39,7 @@ class ClassSampling:
     """How many images of an epoch each image stands for, and the draw of an epoch.
 
     Args:
-        targets: Of the images that can be drawn: a class index each, or 0 and 1 for each label.
+        targets: Of the images that can be sampled: a class index each, or 0 and 1 for each label.
         num_classes: Number of classes.
         sampling: See `POWERS`.
     """
@@ -64,7 +64,7 @@ class ClassSampling:
         self._stratum = stratum
         self.expected: Float64[np.ndarray, "n"] = weights * (len(weights) / weights.sum())
 
-    def draw(self, *, seed: int, epoch: int) -> Int64[np.ndarray, "n"]:
+    def sample(self, *, seed: int, epoch: int) -> Int64[np.ndarray, "n"]:
         """Return as many indices as there are images, ascending, some often and some not at all.
 
         Args:
@@ -84,14 +84,14 @@ class ClassSampling:
         return np.sort(np.repeat(line, times)).astype(np.int64)
 
 
-def copy_numbers(drawn: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+def copy_numbers(sampled: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
     """Return for each of these ascending indices how many equal ones come before it.
 
     >>> copy_numbers(np.array([3, 5, 5, 5, 8]))
     array([0, 0, 1, 2, 0])
     """
-    first = np.searchsorted(drawn, drawn, side="left")
-    return np.arange(len(drawn), dtype=np.int64) - first
+    first = np.searchsorted(sampled, sampled, side="left")
+    return np.arange(len(sampled), dtype=np.int64) - first
 
 
 def _rarest_label(targets: Float32[np.ndarray, "n c"]) -> Int64[np.ndarray, "n"]:
@@ -101,4 +101,6 @@ def _rarest_label(targets: Float32[np.ndarray, "n c"]) -> Int64[np.ndarray, "n"]
     # Labels by their rank: the first True of a row is then its rarest label.
     order = np.argsort(counts, kind="stable")
     rarest = order[held[:, order].argmax(axis=1)]
-    return np.where(held.any(axis=1), rarest, targets.shape[1]).astype(np.int64)
+    none = np.int64(targets.shape[1])
+    labels: Int64[np.ndarray, "n"] = np.where(held.any(axis=1), rarest, none)
+    return labels

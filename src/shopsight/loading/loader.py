@@ -134,8 +134,8 @@ class TrainingBatches:
         """The samples of an epoch, as many in each."""
         if self._sampling is None:
             return self._samples
-        drawn = self._sampling.draw(seed=self._seed, epoch=epoch)
-        return self._samples.take(drawn).repeated(copy_numbers(drawn))
+        sampled = self._sampling.sample(seed=self._seed, epoch=epoch)
+        return self._samples.take(sampled).repeated(copy_numbers(sampled))
 
     def _make(self, samples: Samples, whole: Samples, epoch: int, size_px: int) -> Batch:
         """A batch of these samples, which mixes with any of the whole epoch's."""

@@ -197,11 +197,11 @@ class StandardRows:
 
 
 def _row_weights(
-    target: Tensor, weights: Tensor | None, several_labels: bool, drawn: Tensor | None
+    target: Tensor, weights: Tensor | None, several_labels: bool, sampled: Tensor | None
 ) -> Tensor:
     row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
-    if drawn is not None:
-        row_weight = row_weight * drawn
+    if sampled is not None:
+        row_weight = row_weight * sampled
     return row_weight / row_weight.sum()
 
 
