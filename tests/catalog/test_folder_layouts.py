@@ -129,6 +129,10 @@ def test_validation_images(val: str) -> None:
         # A part in pieces, and a lone part.
         ("train-00/hat:2 train-00/shoe:4 train-01/hat:2", {"hat": 4, "shoe": 4}),
         ("train/hat:4 train/shoe:4", {"hat": 4, "shoe": 4}),
+        # The images of one data set in several archives.
+        ("HAM_images_part_1:4 HAM_images_part_2:4", {(): 8}),
+        ("photos_1/hat:2 photos_2/hat:2 photos_2/shoe:4", {"hat": 4, "shoe": 4}),
+        ("part_1:4 part_2:4", {"part_1": 4, "part_2": 4}),
         # Tiny ImageNet.
         (
             "train/hat/images:4 train/shoe/images:4 val/images:2 test/images:1",

@@ -184,6 +184,13 @@ def test_missing_values() -> None:
     assert values(["a", "nan"], label_separator="") == ["a", "nan"]
 
 
+def test_what_spreadsheets_write() -> None:
+    assert values(["#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "a"]) == [None] * 4 + ["a"]
+    found = read(['="050"', '="051"', "7"])
+    assert found.values.to_list() == ["050", "051", "7"]
+    assert found.notes == ("labels such as '=\"050\"' are read without their formula: 050",)
+
+
 def test_words_that_may_be_classes_are_said() -> None:
     found = read(["scratch", "None", "None"])
     assert found.values.to_list() == ["scratch", "None", "None"]

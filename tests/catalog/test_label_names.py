@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
+from shopsight.catalog import label_name_files
 from shopsight.catalog.label_names import read_label_map
 from shopsight.errors import CatalogError
 
@@ -50,6 +52,21 @@ def test_a_map_of_labels(tmp_path: Path) -> None:
         ("names.json", json.dumps(NAMES)),
         ("names.json", json.dumps({"disc": 0, "long box": 1, "bars": 2})),
         ("names.json", json.dumps({k: [f"n{k}", name] for k, name in NAMES.items()})),
+        ("config.json", json.dumps({"model": "x", "id2label": NAMES})),
+        ("names.json", json.dumps({"classes": list(NAMES.values())})),
+        (
+            "coco.json",
+            json.dumps(
+                {
+                    "images": [],
+                    "categories": [{"id": int(k), "name": name} for k, name in NAMES.items()],
+                }
+            ),
+        ),
+        ("names.txt", "{0: 'disc',\n 1: 'long box',\n 2: 'bars'}"),
+        ("names.txt", "0=disc\n1=long box\n2=bars"),
+        ("map.pbtxt", "".join(f"item {{\n id: {k}\n name: '{v}'\n}}\n" for k, v in NAMES.items())),
+        ("names.csv", "label_id,name\n0.0,disc\n1.0,long box\n2.0,bars\n"),
     ],
 )
 def test_lists_of_names(tmp_path: Path, name: str, text: str) -> None:
@@ -111,3 +128,24 @@ def test_files_that_name_nothing(tmp_path: Path, name: str, text: str, message: 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="No such file"):
         read_label_map(tmp_path / "absent.txt", IDS)
+
+
+def test_a_count_and_a_header_before_names(tmp_path: Path) -> None:
+    text = "2\ncategory_name  category_type\nAnorak  1\nPea coat  1\n"
+    assert names_in(tmp_path, text, ["1", "2"]) == {"1": "Anorak", "2": "Pea coat"}
+
+
+def test_ids_of_other_labels_are_no_names(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="the ids on the lines, from 1 to 3, are not the labels"):
+        names_in(tmp_path, "1 disc\n2 long box\n3 bars\n")
+
+
+def test_a_map_of_whole_numbers_with_decimals(tmp_path: Path) -> None:
+    assert names_in(tmp_path, "label,to\n0.0,disc\n1.0,\n", name="map.csv") == {
+        "0": "disc", "1": "",
+    }  # fmt: skip
+
+
+def test_the_examples_of_files_of_names() -> None:
+    found = doctest.testmod(label_name_files)
+    assert (found.failed, found.attempted > 0) == (0, True)

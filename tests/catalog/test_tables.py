@@ -382,3 +382,23 @@ def test_exports_whose_type_is_the_same_everywhere(
 def test_images_of_one_product_of_a_shop_stay_together(tmp_path: Path) -> None:
     table = shop(tmp_path, rows("Handle,Image Src,Type", "h{h},{i}.jpg,t"), jpgs())
     assert table_catalog(table).table["group"].n_unique() == 4
+
+
+@pytest.mark.parametrize("cells", ["{p}", "{h}", "yes\n", "True\n"])
+def test_what_could_be_the_label_is_offered(tmp_path: Path, cells: str) -> None:
+    cells = cells.replace("yes\n", "{y}").replace("True\n", "{t}")
+    lines = [
+        f"{i}.jpg,{cells.format(p=i % 2, h=i // 2, y=('yes', 'no')[i % 2], t=bool(i % 2))},{i}.5"
+        for i in range(8)
+    ]
+    table = shop(tmp_path, "\n".join(["image,diagnosis,price", *lines]), jpgs())
+    catalog = table_catalog(table)
+    assert catalog.labels == ()
+    assert any("(diagnosis could be one: --label diagnosis)" in note for note in catalog.notes)
+
+
+def test_ids_of_groups_are_no_classes(tmp_path: Path) -> None:
+    """HAM10000: several photos of each lesion, and `dx` is the diagnosis."""
+    catalog = table_catalog(shop(tmp_path, rows("image_id,lesion_id,dx", "{i},L{h},d{p}"), jpgs()))
+    assert catalog.labels == ("d0", "d1")
+    assert catalog.table["group"].to_list()[:3] == ["L0", "L0", "L1"]

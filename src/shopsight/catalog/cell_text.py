@@ -14,6 +14,7 @@ from shopsight.text import counted
 MISSING_WORDS = frozenset(
     {"nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT", "#N/A", "#NA", "N/A", "n/a"}
     | {"NULL", "Null", "null", "\\N"}
+    | {"#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"}
 )
 """What programs write where a value is missing, and nobody calls a class."""
 
@@ -49,6 +50,8 @@ def as_text(column: pl.Series) -> pl.Series:
         text = column.cast(pl.String)
     except pl.exceptions.PolarsError as error:
         raise _not_plain(column) from error
+    # Spreadsheets are kept from changing 050 by writing it as a formula.
+    text = text.str.replace(r'^="([^"]*)"$', "${1}")
     text = text.set(text.str.strip_chars() == "", None)
     return whole_numbers(text)
 

@@ -23,7 +23,7 @@ VAGUE_LABEL_NAMES = frozenset({"type", "product_type", "tags", "tag", "attribute
 GROUP_NAMES = (
     "group", "group_id", "product_id", "product", "sku", "item_id", "item", "listing_id", "spu",
     "asin", "parent_id", "parent_sku", "item_group_id", "handle", "style_id",
-    "model_id", "sender_id", "seller_id", "user_id", "customer_id",
+    "model_id", "patient_id", "lesion_id", "sender_id", "seller_id", "user_id", "customer_id",
 )  # fmt: skip
 SPLIT_NAMES = (
     "split", "subset", "set", "usage", "partition", "part", "phase", "dataset", "data_set",

@@ -11,6 +11,7 @@ import polars as pl
 from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.column_names import (
     GROUP_NAMES,
+    IMAGE_NAMES,
     LABEL_NAMES,
     TEXT_NAMES,
     VAGUE_LABEL_NAMES,
@@ -24,6 +25,8 @@ from shopsight.read_options import NO_COLUMN
 from shopsight.text import command_line, listed
 
 SAMPLED_CELLS = 200
+MOST_NUMBERED_CLASSES = 1000
+"""A column of more different numbers is not offered as one of classes."""
 
 
 def asked(table: pl.DataFrame, column: str, flag: str, where: str) -> str:
@@ -117,7 +120,11 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
     if named:
         others = f" (also possible: {listed(named[1:])}; --label COLUMN)" if named[1:] else ""
         return Choice((named[0],), f"label from column {named[0]!r}{others}{passed}")
-    likely = [column for column in free if _looks_like_classes(table[column])]
+    # Names of products and of images are no classes, however few there are.
+    no_classes = ranked(free, [*GROUP_NAMES, *TEXT_NAMES, *IMAGE_NAMES])
+    likely = [
+        column for column in free if column not in no_classes and _looks_like_classes(table[column])
+    ]
     if len(likely) > 1:
         raise CatalogError(
             f"{len(likely)} columns could hold the label",
@@ -130,7 +137,10 @@ def choose_label(table: pl.DataFrame, taken: Sequence[str], where: str) -> Choic
     flags = [column for column in free if is_flags(table[column])]
     if len(flags) > 1:
         return _choose_flags(table, flags, where)
-    return Choice(note=f"no column looks like a label: read as unlabeled{passed}")
+    could = [column for column in free if _could_be_classes(table[column])]
+    flag = command_line(["--label", could[0]]) if could else ""
+    hint = f" ({listed(could)} could be one: {flag})" if could else ""
+    return Choice(note=f"no column looks like a label: read as unlabeled{hint}{passed}")
 
 
 def _choose_flags(table: pl.DataFrame, flags: Sequence[str], where: str) -> Choice:
@@ -243,6 +253,14 @@ def _looks_like_classes(column: pl.Series) -> bool:
         values = set(cells.str.to_lowercase().unique().head(10).to_list())
         return numeric.null_count() > 0 and not values <= flags
     return distinct > 2
+
+
+def _could_be_classes(column: pl.Series) -> bool:
+    """Whether values recur as those of classes do, be they numbers, flags or words."""
+    if not (column.dtype in (pl.String, pl.Boolean) or column.dtype.is_integer()):
+        return False
+    distinct, rows = column.drop_nulls().n_unique(), len(column) - column.null_count()
+    return 2 <= distinct <= min(MOST_NUMBERED_CLASSES, rows // 2) and not _unfit(column)
 
 
 def _sketch(column: pl.Series) -> str:

@@ -94,6 +94,7 @@ def find_files(
     folders: Folders | None = None,
     most_folders: int | None = None,
     take_whole_folder: bool = True,
+    take_spread: bool = False,
 ) -> FoundFiles:
     r"""Find the files that names mean: as they stand under `root`, else by the ends of their paths.
 
@@ -105,6 +106,7 @@ def find_files(
         most_folders: how many folders below `root` to look into for the ends of paths; None: all.
         take_whole_folder: take `root` for the one folder elsewhere of all names, if it holds a
             file for each of them; for a root that the user named.
+        take_spread: let names without a folder be files in several folders below `root`.
     """
     folders = folders or Folders()
     found = FoundFiles(names, [None] * len(names))
@@ -121,6 +123,7 @@ def find_files(
             dict.fromkeys(names[row] for row in elsewhere),
             most_folders=most_folders,
             take_whole_folder=take_whole_folder,
+            take_spread=take_spread and found.num_found == 0,
         )
         for row in elsewhere:
             if names[row] in matches:

@@ -10,7 +10,7 @@ from statistics import median
 from shopsight.catalog.folder_layout import Place
 from shopsight.catalog.folder_tree import SMALL_FOLDER, Parts, Tree
 from shopsight.catalog.label_patterns import Reading, pattern_flag
-from shopsight.catalog.split_names import is_filler, is_number
+from shopsight.catalog.split_names import are_shards, is_filler, is_number
 from shopsight.text import counted, listed
 
 _MOSTLY = 0.75
@@ -70,6 +70,10 @@ def _telling_levels(tree: Tree) -> Tree:
     around = tree.common_depth()
     kept = {path: parts[around:] for path, parts in tree.parts_of.items()}
     only = {parts[0] for parts in kept.values() if parts}
+    if are_shards(only):
+        # The images of one data set, in several archives.
+        kept = {path: parts[1:] for path, parts in kept.items()}
+        only = {parts[0] for parts in kept.values() if parts}
     if len(only) == 1 and (is_filler(*only) or is_number(*only)):
         # images/ alone, here or in each split, is no class.
         return tree.with_parts(dict.fromkeys(kept, ()))

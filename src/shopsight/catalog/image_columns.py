@@ -174,6 +174,7 @@ def _is_found_by_ends(folders: Folders, roots: Roots, sample: Sequence[str]) -> 
         folders=folders,
         most_folders=None if roots.is_named else MAX_FOLDERS,
         take_whole_folder=roots.is_named,
+        take_spread=True,
     )
     return [
         (file is not None or name in found.unclear, found.ways.get(row, ()))

@@ -79,6 +79,7 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
         folders=folders,
         most_folders=None if images_root else MAX_FOLDERS,
         take_whole_folder=images_root is not None,
+        take_spread=True,
     )
     found.refuse_unclear(path)
     pairs = zip(names, found.files, strict=True)

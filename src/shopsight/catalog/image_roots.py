@@ -9,6 +9,8 @@ from pathlib import Path
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.image_cells import names_a_file
 from shopsight.catalog.name_spellings import LOOSE_WAYS, plain, stem_of
+from shopsight.catalog.scan import is_litter
+from shopsight.catalog.split_names import is_filler
 from shopsight.errors import CatalogError
 from shopsight.paths import is_url, join, parent_of
 
@@ -16,7 +18,7 @@ MAX_FOLDERS = 20_000
 """Near folders that are looked into when a table does not say where its images are."""
 
 # Folders beside a table that go before others with files of the same names.
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "jpg")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "jpg", "jpegimages")
 MOST_FAR_ROOTS = 50
 _LONGEST_NAME = 1000
 
@@ -74,25 +76,47 @@ class Roots:
         """Folders below the table's that hold files of the sampled names; those around it."""
         if self.is_named or is_url(self.home):
             return []
-        bases = {
+        bases = self._bases()
+        known = set(self.near())
+        below = self._holding(self.home, bases)
+        around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
+        beside = [] if below else self._beside(around[0])
+        inside = [root for folder in beside for root in self._holding(folder, bases)]
+        self.found_far = [root for root in (*below, *inside) if root not in known]
+        return list(dict.fromkeys([*self.found_far, *around, *beside]))
+
+    def _bases(self) -> set[str]:
+        """The names of the sampled files without their folders, with and without a suffix."""
+        return {
             plain(part)
             for sample in self.samples.values()
             for name in sample
             for base in [name.replace("\\", "/").rpartition("/")[2]]
             for part in (base, stem_of(base))
         }
+
+    def _beside(self, parent: str) -> list[str]:
+        """Folders of images beside the table's, as `images` is beside `annotations`."""
+        own = plain(Path(self.home).absolute().name)
+        names = sorted(self.folders.listing(parent).folders)
+        if not _says_images(Path(parent).name):
+            names = [name for name in names if _says_images(name)]
+        return [
+            join(parent, name)
+            for name in names
+            if plain(name) != own and not name.startswith(".") and not is_litter(name)
+        ]
+
+    def _holding(self, base: str, names: Collection[str]) -> list[str]:
+        """Folders below one that hold files of the names, those of most first."""
         hits: Counter[str] = Counter()
-        for folder in self.folders.walk(self.home, most=MAX_FOLDERS):
-            files = self.folders.listing(join(self.home, folder)).files
-            count = sum(plain(stem_of(file)) in bases for file in files)
+        for folder in self.folders.walk(base, most=MAX_FOLDERS):
+            files = self.folders.listing(join(base, folder)).files
+            count = sum(plain(stem_of(file)) in names for file in files)
             # Names that begin with folders are relative to a folder further up.
             for above in _with_parents(folder) if count else ():
                 hits[above] += count
-        known = set(self.near())
-        below = [join(self.home, name).rstrip("/") for name, _ in hits.most_common(MOST_FAR_ROOTS)]
-        self.found_far = [root for root in below if root not in known]
-        around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
-        return list(dict.fromkeys([*self.found_far, *around]))
+        return [join(base, name).rstrip("/") for name, _ in hits.most_common(MOST_FAR_ROOTS)]
 
     def most_bare_names(self, names: Sequence[str]) -> tuple[int, str]:
         """How many of the names have a file in one folder, whatever theirs; and which folder."""
@@ -115,6 +139,10 @@ def _named_root(named: str, home: str) -> str:
     if is_url(home) or Path(beside).is_dir():
         return beside
     raise CatalogError("no such folder of images", where=named, fix="--images-root DIR")
+
+
+def _says_images(name: str) -> bool:
+    return plain(name) in IMAGE_FOLDERS or is_filler(name)
 
 
 def _with_parents(folder: str) -> list[str]:

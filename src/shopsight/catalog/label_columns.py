@@ -251,7 +251,9 @@ def _bits(column: pl.Series, words: Mapping[str, int], where: str) -> pl.Series:
 
 
 def _about_numbers(column: pl.Series, text: pl.Series) -> list[str]:
-    changed = column.filter(text.is_not_null() & (text != column))
-    if not len(changed):
+    places = (text.is_not_null() & (text != column)).arg_true()
+    if not len(places):
         return []
-    return [f"labels such as {changed[0]!r} are read as whole numbers: {changed[0].split('.')[0]}"]
+    written, read = column[int(places[0])], text[int(places[0])]
+    as_what = "without their formula" if written.startswith("=") else "as whole numbers"
+    return [f"labels such as {written!r} are read {as_what}: {read}"]

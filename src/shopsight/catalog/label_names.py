@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,10 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.catalog.cell_text import is_number, plain_label
+from shopsight.catalog.cell_text import as_text, is_number, plain_label
 from shopsight.catalog.column_names import canonical
 from shopsight.catalog.encodings import decode_table
 from shopsight.catalog.label_lists import parse_list
+from shopsight.catalog.label_name_files import (
+    names_in_items,
+    names_in_tree,
+    parse_tree,
+    without_count,
+)
 from shopsight.catalog.table_files import read_bytes, read_table
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
@@ -21,8 +26,8 @@ from shopsight.text import listed
 
 FROM, TO = "label", "to"
 
-_ID_FIRST = re.compile(r"([^\s,:;]+)\s*[,:;\s]\s*(\S.*)")
-_ID_LAST = re.compile(r"(.*\S)\s*[,:;\s]\s*([^\s,:;]+)")
+_ID_FIRST = re.compile(r"([^\s,:;=]+)\s*[,:;=\s]\s*(\S.*)")
+_ID_LAST = re.compile(r"(.*\S)\s*[,:;=\s]\s*([^\s,:;=]+)")
 # What the names of a column of ids and of its column of names do not share.
 _KIND_WORDS = frozenset({"id", "ids", "name", "names", "int", "str", "index", "number", "code"})
 _WRITE_IDS = "write the id before each name, a line each: 0 disc"
@@ -35,7 +40,7 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
         path: a CSV, TSV or Parquet file with the columns `label` and `to`; many labels may go to
             one, and an empty `to` drops the label. Or ids and names: such a table with a column of
             each, lines (`0 disc`, `0: disc`, `0,disc`, or the names alone, where the line's number
-            is the id), YAML with `names:`, JSON.
+            is the id), YAML with `names:`, JSON, a Python dict, TensorFlow's `item { ... }`.
         labels: those of the images. They decide which column or word is the id, and whether lines
             are counted from 0 or from 1.
 
@@ -52,10 +57,8 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
         if {FROM, TO} <= set(table.columns):
             return _of_map(table, where), ""
         names, how = _of_columns(table, labels, where)
-    elif where.lower().endswith(".json"):
-        names, how = _of_json(_text(where), labels, where)
     else:
-        names, how = _of_lines(_lines(_text(where), where), labels, where)
+        names, how = _of_text(_text(where), labels, where)
     names = {plain_label(old): plain_label(new) for old, new in names.items()}
     _refuse_bad_names(names, labels, where)
     used = [label for label in labels if label in names]
@@ -63,7 +66,7 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
 
 
 def _of_map(table: pl.DataFrame, where: str) -> dict[str, str]:
-    rows = table.select(pl.col(FROM, TO).cast(pl.String)).filter(pl.col(FROM).is_not_null())
+    rows = pl.DataFrame([as_text(table[FROM]), as_text(table[TO])]).drop_nulls(FROM)
     rows = rows.with_columns(pl.col(TO).fill_null("")).unique(maintain_order=True)
     twice = rows.filter(pl.col(FROM).is_duplicated())
     if len(twice):
@@ -76,7 +79,7 @@ def _of_columns(
     table: pl.DataFrame, labels: Collection[str], where: str
 ) -> tuple[dict[str, str], str]:
     """Ids and names in two columns of a table, or in a table without a header."""
-    columns = {name: table[name].cast(pl.String).to_list() for name in table.columns}
+    columns = {name: as_text(table[name]).to_list() for name in table.columns}
     found = _pair_of(columns, labels)
     if found is None:
         # The first row may be a label already.
@@ -120,29 +123,25 @@ def _subject(column: str) -> frozenset[str]:
     return frozenset(canonical(column).split("_")) - _KIND_WORDS
 
 
-def _of_json(text: str, labels: Collection[str], where: str) -> tuple[dict[str, str], str]:
-    """`["disc", ...]`, `{"0": "disc"}`, `{"disc": 0}`, `{"0": ["n01440764", "tench"]}`."""
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise CatalogError(f"not JSON: {error}", where=where) from error
-    if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return _by_line(content, labels, where)
-    if isinstance(content, dict):
-        pairs = {
-            str(key): str(value[-1] if isinstance(value, list) and value else value)
-            for key, value in content.items()
-        }
-        if set(labels) & set(pairs):
-            return pairs, "their ids"
-        if set(labels) & set(pairs.values()):
-            return {value: key for key, value in pairs.items()}, "their ids"
-    raise CatalogError(
-        "no names of these labels",
-        where=where,
-        details=[f"labels: {listed(sorted(labels))}"],
-        fix='a list of names, or {"id": "name"}',
-    )
+def _of_text(text: str, labels: Collection[str], where: str) -> tuple[dict[str, str], str]:
+    """Names in JSON or a Python literal, in TensorFlow's label maps, in YAML or on lines."""
+    is_yaml = where.lower().endswith((".yaml", ".yml"))
+    if where.lower().endswith(".json") or (text.lstrip().startswith(("{", "[")) and not is_yaml):
+        found = names_in_tree(parse_tree(text, where), labels)
+        if found is None:
+            raise CatalogError(
+                "no names of these labels",
+                where=where,
+                details=[f"labels: {listed(sorted(labels))}"],
+                fix='a list of names, or {"id": "name"}',
+            )
+        if isinstance(found, dict):
+            return found, "their ids"
+        return _by_line(found, labels, where)
+    items = names_in_items(text)
+    if items and set(labels) <= set(items):
+        return items, "the ids of its items"
+    return _of_lines(_lines(text, where), labels, where)
 
 
 def _of_lines(
@@ -154,7 +153,15 @@ def _of_lines(
         pairs = {match[id_group]: match[name_group].strip("'\"") for match in matches if match}
         if len(pairs) == len(lines) and set(labels) <= set(pairs):
             return pairs, "the ids on their lines"
-    return _by_line(lines, labels, where)
+    ids = [match[1] for line in lines if (match := _ID_FIRST.fullmatch(line))]
+    if len(lines) > 1 and len(ids) == len(lines) and all(map(is_number, ids)):
+        raise CatalogError(
+            f"the ids on the lines, from {ids[0]} to {ids[-1]}, are not the labels",
+            where=where,
+            details=[f"labels: {listed(sorted(labels))}"],
+            fix=_WRITE_IDS,
+        )
+    return _by_line(without_count(lines), labels, where)
 
 
 def _by_line(

@@ -18,6 +18,7 @@ WAYS = {
     "no suffix": "image names without the file's suffix",
     "suffix": "image names with another suffix than the file's",
     "digits": "image ids that differ from the file's in leading zeros or decimals",
+    "spread": "image names without a folder, each found in one of several folders",
     "tail": "image names of another place, matched by their longest ends",
     "folder": "image names of one folder elsewhere, all of which are in the folder named here",
 }

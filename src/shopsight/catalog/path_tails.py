@@ -8,23 +8,29 @@ below it: beside `/shop/hats` that is `photos/hats`, the names of `/shop/shirts`
 start goes first, so that the longest ends decide.
 
 The bare name of a file is no evidence. It counts only where a start says in which folder it must
-be, or where the user named one folder, the names are all of one folder, and every one is there.
+be; where the user named one folder, the names are all of one folder, and every one is there; or,
+in a table of bare names, where its files are spread over many folders, each name in one of them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shopsight.catalog.file_lookup import Folders, Listing, Match
-from shopsight.catalog.name_spellings import plain, spellings, stem_of
+from shopsight.catalog.name_spellings import LOOSE_WAYS, plain, spellings, stem_of
 from shopsight.paths import full, is_url, join
 
 Parts = tuple[str, ...]
 """The names of the folders of a path, in lower case and one Unicode form."""
 
 MANY_FOLDERS = 8
+MOST_IN_ONE_FOLDER = 0.5
+"""A folder with more of a table's files than this fraction is the folder of the table."""
+
+_NUMBERS = re.compile(r"\d+")
 
 
 def match_tails(
@@ -34,6 +40,7 @@ def match_tails(
     *,
     most_folders: int | None = None,
     take_whole_folder: bool = False,
+    take_spread: bool = False,
 ) -> dict[str, Match]:
     """Find the files that names of another place mean.
 
@@ -43,6 +50,7 @@ def match_tails(
         names: paths of any system, none of which leads to a file as it stands.
         most_folders: how many folders below `root` to look into; None looks into all.
         take_whole_folder: take `root` for the one folder of all names if it has all their files.
+        take_spread: take names without any folder for those of files in several folders.
 
     Returns:
         A match for each name that has one; with several files where it is not clear. Files are
@@ -56,9 +64,9 @@ def match_tails(
     rows: dict[Parts, list[tuple[str, str]]] = defaultdict(list)
     for head, bases in heads.items():
         rows[_parts(head)] += bases
-    rows.pop((), None)
+    bare = rows.pop((), [])
     if not rows:
-        return {}
+        return _spread(_Tree.of(folders, root, most_folders), bare) if take_spread else {}
     tree = _Tree.of(folders, root, most_folders)
     found = _by_starts(tree, rows)
     if not found and take_whole_folder and len(rows) == 1:
@@ -119,6 +127,32 @@ class _Tree:
             for stem in {plain(stem_of(file)) for file in self.listing(place).files}:
                 found[stem].append(place)
         return found
+
+
+def _spread(tree: _Tree, bases: list[tuple[str, str]]) -> dict[str, Match]:
+    """Match bare names to files that lie in several folders, as data sets of many images do.
+
+    `images_001/`, `images_002/`, or a folder for each class or for the first digits of an id. A
+    name that several folders have tells that they do not share the files of one table; and beside
+    a folder with most of them, another one with the missing ones proves nothing, unless their
+    names differ in numbers alone.
+    """
+    places = [name for names in tree.by_path.values() for name in names]
+    holders = tree.holders(places)
+    found: dict[str, Match] = {}
+    used: Counter[str] = Counter()
+    for name, base in bases:
+        stems = dict.fromkeys((plain(stem_of(base)), plain(base)))
+        these = list(dict.fromkeys(place for stem in stems for place in holders.get(stem, ())))
+        match = tree.find(these, base, "spread")
+        if len(match.files) > 1:
+            return {}
+        if match.files and LOOSE_WAYS.isdisjoint(match.ways):
+            found[name] = match
+            used[match.files[0].rpartition("/")[0]] += 1
+    alike = len({_NUMBERS.sub("", folder) for folder in used}) == 1
+    is_spread = len(used) > 1 and (alike or max(used.values()) <= len(found) * MOST_IN_ONE_FOLDER)
+    return found if is_spread else {}
 
 
 def _by_starts(tree: _Tree, rows: dict[Parts, list[tuple[str, str]]]) -> dict[str, Match]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 Role = Literal["train", "val", "test", "unlabeled"]
@@ -96,6 +96,17 @@ def is_filler(name: str) -> bool:
     [True, True, True, False, False]
     """
     return _ONLY_FILLER.fullmatch(_NO_LETTERS.sub("", name.casefold())) is not None
+
+
+def are_shards(names: Collection[str]) -> bool:
+    """Whether several names are one with different numbers, and the one speaks of images.
+
+    >>> are_shards({"HAM_images_part_1", "HAM_images_part_2"}), are_shards({"part_1", "part_2"})
+    (True, False)
+    """
+    alike = {re.sub(r"\d+$", "", name) for name in names}
+    words = {word[0].casefold() for name in alike for word in _WORD.finditer(name)}
+    return len(names) > 1 and len(alike) == 1 and any(map(_ONLY_FILLER.fullmatch, words))
 
 
 def is_number(name: str) -> bool:
