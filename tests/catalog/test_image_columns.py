@@ -57,6 +57,14 @@ def test_the_main_image_column_says_so(tmp_path: Path, main: str, other: str) ->
     assert f"also naming images: {other!r}; --image " in line
 
 
+def test_numbers_of_classes_name_no_images(tmp_path: Path) -> None:
+    rows = [f"{i},{i % 3}" for i in range(6)]
+    table = shop(tmp_path, "no,grade", rows, names(6, "{i}.jpg"))
+    assert table_catalog(table, ReadOptions(label="grade")).labels == ("0", "1", "2")
+    table = shop(tmp_path, "no,label", rows)
+    assert table_catalog(table).labels == ("0", "1", "2")
+
+
 def test_no_main_image_column(tmp_path: Path) -> None:
     files = names(8, "images/{i}.jpg", "images/{i}_b.jpg")
     rows = [f"{i}.jpg,{i}_b.jpg,{LABELS[i % 2]}" for i in range(8)]

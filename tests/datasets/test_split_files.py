@@ -11,7 +11,7 @@ from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.split_files import split_of_file
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
-from tests.helpers import make_products
+from tests.helpers import make_products, touch
 
 
 @pytest.fixture
@@ -116,3 +116,30 @@ def test_names_of_parts() -> None:
         "train-val.txt",
     ]
     assert [split_of_file(name) for name in names] == ["train", "test", "train", "val", None, None]
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "_classes.csv"])
+def test_a_table_in_each_part(tmp_path: Path, name: str) -> None:
+    """The Hub's folders of images, and exports of Roboflow."""
+    for part, count in {"train": 4, "valid": 2}.items():
+        root = Path(touch(tmp_path / part, *(f"{i}.jpg" for i in range(count))))
+        rows = [f"{i}.jpg,{'hat' if i % 2 else 'shoe'}" for i in range(count)]
+        (root / name).write_text("\n".join(["file_name,label", *rows]), encoding="utf-8")
+    catalog = open_catalog(tmp_path)
+    assert Counter(catalog.table["split"].to_list()) == {"train": 4, "val": 2}
+    assert Counter(catalog.table["label"].to_list()) == {"hat": 3, "shoe": 3}
+    assert all(Path(ref).is_file() for ref in catalog.refs())
+    assert f"train/{name} (4 rows) is train, valid/{name} (2 rows) is val" in catalog.notes[0]
+    assert not any("not an image file" in note for note in catalog.notes)
+
+
+def test_a_part_without_the_named_column_is_to_be_predicted(tmp_path: Path) -> None:
+    root = touch(tmp_path, *(f"train/{i}.png" for i in range(6)), "test/a.png")
+    rows = "".join(f"{i},{i % 3}\n" for i in range(6))
+    (tmp_path / "train.csv").write_text(f"id_code,diagnosis\n{rows}", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("id_code\na\n", encoding="utf-8")
+    catalog = open_catalog(root, ReadOptions(label="diagnosis"))
+    assert Counter(catalog.table["label"].to_list()) == {"0": 2, "1": 2, "2": 2, None: 1}
+    assert "split" not in catalog.table.columns
+    with pytest.raises(CatalogError, match="no column 'breed'"):
+        open_catalog(root, ReadOptions(label="breed"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.column_names import IMAGE_NAMES, canonical, ranked
+from shopsight.catalog.column_names import IMAGE_NAMES, LABEL_NAMES, canonical, ranked
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.find_files import find_files
 from shopsight.catalog.image_cells import names_a_file, read_image_cells, stands_for_nothing
@@ -89,6 +89,7 @@ def choose_image_columns(
     *,
     named: Sequence[str],
     images_root: str | None,
+    taken: Collection[str] = (),
 ) -> ImageColumns:
     """Choose the image columns by their names and by whether their cells lead to files.
 
@@ -98,13 +99,14 @@ def choose_image_columns(
         folders: what was listed already.
         named: the columns, if the user named them.
         images_root: the folder, if the user named it.
+        taken: columns that mean something else, as the user said.
 
     Raises:
         CatalogError: no column names existing files, several do so equally well, or the files of
             these names are in several folders.
     """
     named = tuple(dict.fromkeys(named))
-    columns = named or _candidates(table)
+    columns = named or _candidates(table, taken)
     samples = {column: sample for column in columns if (sample := _sample(table[column]))}
     roots = Roots(folders, path, images_root, samples)
     scores = _scores(folders, samples, roots)
@@ -120,7 +122,9 @@ def choose_image_columns(
     return ImageColumns((chosen,), _best_root(scores, roots, table, path, [chosen]), others)
 
 
-def _candidates(table: pl.DataFrame) -> tuple[str, ...]:
+def _candidates(table: pl.DataFrame, taken: Collection[str]) -> tuple[str, ...]:
+    """The columns that may name images, likely names first; numbers of classes name none."""
+    taken = {*taken, *ranked(table.columns, LABEL_NAMES)}
     text = {pl.String, pl.Categorical}
     named = ranked(table.columns, IMAGE_NAMES)
     usable = [
@@ -131,6 +135,7 @@ def _candidates(table: pl.DataFrame) -> tuple[str, ...]:
         or (name in named and kind.is_float())
         or (isinstance(kind, pl.List) and kind.inner == pl.String)
     ]
+    usable = [name for name in usable if name not in taken] or usable
     return tuple(dict.fromkeys([*(name for name in named if name in usable), *usable]))
 
 

@@ -69,7 +69,12 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
     folders = Folders()
     images_root = None if read.images_root is None else str(read.images_root)
     choice = choose_image_columns(
-        table, path, folders, named=read.image_columns, images_root=images_root
+        table,
+        path,
+        folders,
+        named=read.image_columns,
+        images_root=images_root,
+        taken=[*read.label_columns, *(name for name in (read.group, read.text) if name)],
     )
     cells = [read_image_cells(table[column]) for column in choice.columns]
     names = _in_order_of_rows([cell.names for cell in cells])

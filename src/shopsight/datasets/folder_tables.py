@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import replace
 
 from shopsight import paths
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.scan import Scan
 from shopsight.catalog.tables import table_catalog
-from shopsight.datasets.split_files import lists_in, open_parts, parts_among
+from shopsight.datasets.split_files import lists_in, open_parts, parts_among, tables_in_parts
 from shopsight.errors import CatalogError, TableError
+from shopsight.images.kinds import suffix_of
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.text import command_line
@@ -18,7 +21,9 @@ _FORM = re.compile(r"(?i)(sample|example)[\W_]*submission|submission[\W_]*(sampl
 
 
 def table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | None:
-    """Read the table or list with labels, or one for each part of a split, directly in a folder.
+    """Read the table or list with labels, or one for each part of a split, in a folder.
+
+    They lie directly in it; or, one for each part, in the folders of the parts.
 
     Args:
         folder: a folder or URL.
@@ -34,6 +39,9 @@ def table_in_folder(folder: str, scan: Scan, read: ReadOptions) -> Catalog | Non
     """
     names = [name for name in (*scan.tables, *lists_in(folder)) if not _is_form(name)]
     parts = parts_among(names)
+    if not names:
+        parts = tables_in_parts(folder)
+        scan = replace(scan, others=scan.others - Counter(suffix_of(part) for part in parts))
     if parts:
         files = [f"{folder}/{part}" for part in parts]
         return open_parts(files, read, name=paths.name_of(folder)).with_notes(*scan.notes())

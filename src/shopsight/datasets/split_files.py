@@ -12,13 +12,13 @@ import polars as pl
 
 from shopsight import paths
 from shopsight.catalog.catalog import SPLITS, Catalog
-from shopsight.catalog.lists import is_list
+from shopsight.catalog.lists import is_list, read_rows
 from shopsight.catalog.split_names import split_of
-from shopsight.catalog.table_files import read_start
+from shopsight.catalog.table_files import read_start, read_table
 from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
-from shopsight.read_options import ReadOptions
+from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.text import counted, listed
 
 BETWEEN_FILES = ","
@@ -46,14 +46,44 @@ def lists_in(folder: str) -> list[str]:
 
 
 def split_of_file(name: str) -> str | None:
-    """The part of a split that a file's name means, or None.
+    """The part of a split that a file's name means, or else that of its folder; or None.
 
     >>> split_of_file("lists/val.txt"), split_of_file("shoes_train.csv"), split_of_file("a.csv")
     ('val', 'train', None)
+    >>> split_of_file("shop/valid/metadata.csv")
+    'val'
     """
     stem = paths.name_of(name).split(".")[0]
     words = {split_of(word) for word in (stem, *re.split(r"[\W_\d]+", stem))} - {None}
+    if not words:
+        return split_of(paths.name_of(paths.parent_of(name)))
     return words.pop() if len(words) == 1 else None
+
+
+def tables_in_parts(folder: str) -> tuple[str, ...]:
+    """Tables of one name, one in each of several parts of a split: `train/metadata.csv`, ...
+
+    Folders of images of the Hugging Face Hub have such tables, and exports of Roboflow.
+
+    Args:
+        folder: a local folder; a URL is not looked into.
+
+    Returns:
+        Paths below the folder, train first; empty unless one name alone is in several parts.
+    """
+    if paths.is_url(folder):
+        return ()
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for part in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
+        if split_of(part.name):
+            for file in sorted(part.iterdir()):
+                if is_table(file.name) and file.is_file():
+                    by_name[file.name].append(f"{part.name}/{file.name}")
+    several = [files for files in by_name.values() if len(set(map(split_of_file, files))) > 1]
+    order = {str(split): place for place, split in enumerate(SPLITS)}
+    if len(several) != 1:
+        return ()
+    return tuple(sorted(several[0], key=lambda file: order[split_of_file(file) or SPLITS[0]]))
 
 
 def parts_among(names: Sequence[str]) -> tuple[str, ...]:
@@ -111,7 +141,7 @@ def open_parts(files: Sequence[str], read: ReadOptions, *, name: str) -> Catalog
             where=name,
             fix="rename it, with train, val or test in its name, or leave it out",
         )
-    parts = [table_catalog(file, read) for file in files]
+    parts = _read_parts(files, read)
     labeled = any(part.labels for part in parts)
     measured = {
         split for split, part in zip(splits, parts, strict=True) if part.labels or not labeled
@@ -138,6 +168,20 @@ def open_parts(files: Sequence[str], read: ReadOptions, *, name: str) -> Catalog
     )
 
 
+def _read_parts(files: Sequence[str], read: ReadOptions) -> list[Catalog]:
+    """Each file; one without the columns of labels that others have is one of images to label."""
+    named = set(read.label_columns) - {NO_COLUMN}
+    lacking = [file for file in files if named and not named <= set(_columns_of(file, read))]
+    if len(lacking) == len(files):
+        lacking = []
+    bare = replace(read, label=NO_COLUMN)
+    return [table_catalog(file, bare if file in lacking else read) for file in files]
+
+
+def _columns_of(file: str, read: ReadOptions) -> list[str]:
+    return read_table(file, read, read_rows=read_rows)[0].columns
+
+
 def _stacked(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
     try:
         return pl.concat(tables, how="diagonal")
@@ -158,11 +202,18 @@ def _about_parts(
     measured: set[str | None],
 ) -> str:
     shown = [
-        f"{paths.name_of(file)} ({counted(len(part), 'row')})"
+        f"{_shown(file, files)} ({counted(len(part), 'row')})"
         + (f" is {split}" if split in measured and len(measured) > 1 else "")
         for file, split, part in zip(files, splits, parts, strict=True)
     ]
     return f"read together: {', '.join(shown)}"
+
+
+def _shown(file: str, files: Sequence[str]) -> str:
+    """The name of a file, with its folder where others have the same."""
+    name = paths.name_of(file)
+    names = [paths.name_of(other) for other in files]
+    return name if names.count(name) == 1 else f"{paths.name_of(paths.parent_of(file))}/{name}"
 
 
 def _notes(files: Sequence[str], parts: Sequence[Catalog]) -> list[str]:
@@ -171,7 +222,7 @@ def _notes(files: Sequence[str], parts: Sequence[Catalog]) -> list[str]:
     return [
         *(note for note in parts[0].notes if note in common),
         *(
-            f"{paths.name_of(file)}: {note}"
+            f"{_shown(file, files)}: {note}"
             for file, part in zip(files, parts, strict=True)
             for note in part.notes
             if note not in common
