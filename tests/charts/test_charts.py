@@ -198,23 +198,21 @@ def test_a_small_matrix_writes_its_counts() -> None:
     assert f"c{rows[0]}, predicted c{columns[0]}: {count[0]} of 20" in str(titles[0])
 
 
-@pytest.mark.parametrize("classes", [41, 700, 1500])
+@pytest.mark.parametrize("classes", [41, 200])
 def test_a_large_matrix_is_a_image_of_its_cells(classes: int) -> None:
     rows, columns, count = cells(classes)
     chart = matrix.confusion_chart(rows, columns, count, labels=[f"c{k}" for k in range(classes)])
     assert len(chart) < 120_000
     href = next(parsed(chart).iter("image")).attrib["href"]
     image = Image.open(io.BytesIO(base64.b64decode(href.partition(",")[2]))).convert("RGBA")
-    side = min(classes, matrix.IMAGE_PX)
-    assert image.size == (side, side)
+    assert image.size == (classes, classes)
     pixels = np.asarray(image)
-    seen = np.zeros((side, side), bool)
-    seen[rows * side // classes, columns * side // classes] = True
+    seen = np.zeros((classes, classes), bool)
+    seen[rows, columns] = True
     assert ((pixels[..., 3] > 0) == seen).all()
-    if side == classes:
-        wrong = rows != columns
-        assert (pixels[rows[wrong], columns[wrong], :3] == matrix.WRONG_RGB).all()
-        assert (pixels[rows[~wrong], columns[~wrong], :3] == matrix.RIGHT_RGB).all()
+    wrong = rows != columns
+    assert (pixels[rows[wrong], columns[wrong], :3] == matrix.WRONG_RGB).all()
+    assert (pixels[rows[~wrong], columns[~wrong], :3] == matrix.RIGHT_RGB).all()
 
 
 def test_the_most_confused_classes_are_found() -> None:

@@ -12,8 +12,9 @@ import pytest
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split_report import check_leakage
 from shopsight.config.sections import EvaluationSettings
-from shopsight.evaluation import report_sections as sections
+from shopsight.evaluation import report_classes, report_data, report_score
 from shopsight.evaluation.evaluate import evaluate
+from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import report_context
@@ -61,35 +62,35 @@ def test_the_lead_says_how_new_the_images_are_to_the_model(
     measured = f"Measured on {len(found.predictions)} test images of 3 classes"
     recipe = f"Recipe: {facts.recipe.about.title}."
     apart = f"{measured}; no training image shows up among them, nor a copy of one. {recipe}"
-    assert sections.lead(found, facts) == apart
+    assert report_score.lead(found, facts) == apart
     assert facts.split_report is not None
     uncopied = replace(facts, split_report=replace(facts.split_report, num_duplicate_groups=None))
-    assert ", nor a copy" not in sections.lead(found, uncopied)
-    assert sections.lead(found, leaking) == f"{measured}. {recipe}"
-    assert "no training image" not in sections.lead(with_split(found, "train"), facts)
+    assert ", nor a copy" not in report_score.lead(found, uncopied)
+    assert report_score.lead(found, leaking) == f"{measured}. {recipe}"
+    assert "no training image" not in report_score.lead(with_split(found, "train"), facts)
 
 
 def test_the_lead_of_other_data_says_whether_they_were_looked_up(found: Evaluation) -> None:
     other = RunFacts(name="other", catalog=Catalog(pl.DataFrame({"image": ["a.jpg"]}), "other"))
     new = replace(found, seen=TrainOverlap(20, 0, 0, 0.9))
-    assert sections.lead(new, other).endswith("; the model was trained on none of them.")
+    assert report_score.lead(new, other).endswith("; the model was trained on none of them.")
     for seen in (None, TrainOverlap(20, 5, 0, 0.9)):
-        assert sections.lead(replace(found, seen=seen), other).endswith("of 3 classes.")
+        assert report_score.lead(replace(found, seen=seen), other).endswith("of 3 classes.")
 
 
 def test_a_clean_score_has_no_banner(found: Evaluation, facts: RunFacts) -> None:
     assert not found.predictions.synthetic
-    assert sections.banners(found, facts) == []
-    assert sections.banners(replace(found, seen=TrainOverlap(20, 0, 0, 0.9)), facts) == []
+    assert report_score.banners(found, facts) == []
+    assert report_score.banners(replace(found, seen=TrainOverlap(20, 0, 0, 0.9)), facts) == []
 
 
 def test_images_that_were_trained_on_are_warned_of(found: Evaluation, facts: RunFacts) -> None:
-    (some,) = sections.banners(replace(found, seen=TrainOverlap(2000, 500, 20, 0.9)), facts)
+    (some,) = report_score.banners(replace(found, seen=TrainOverlap(2000, 500, 20, 0.9)), facts)
     assert (some.tone, some.headline) == (
         "warning",
         "The model was trained on some of these images.",
     )
-    (every,) = sections.banners(replace(found, seen=TrainOverlap(20, 20, 0, 0.9)), facts)
+    (every,) = report_score.banners(replace(found, seen=TrainOverlap(20, 20, 0, 0.9)), facts)
     assert (every.tone, every.headline) == (
         "error",
         "The model was trained on all of these images.",
@@ -102,26 +103,26 @@ def test_rendered_images_and_a_leak_have_a_banner_each(
     found: Evaluation, leaking: RunFacts
 ) -> None:
     rendered = replace(found, predictions=replace(found.predictions, synthetic=True))
-    first, second = sections.banners(rendered, leaking)
+    first, second = report_score.banners(rendered, leaking)
     assert (first.tone, second.tone) == ("warning", "error")
     assert "rendered by shopsight" in first.headline
     assert 'href="#data"' in second.text
 
 
 def test_the_hero_counts_what_is_right(found: Evaluation, several_found: Evaluation) -> None:
-    hero = sections.hero(replace(found, counts=found.counts | {"images": 1234, "groups": 0}))
+    hero = report_score.hero(replace(found, counts=found.counts | {"images": 1234, "groups": 0}))
     assert hero.label == "Accuracy on test images"
     assert hero.percent == round(100 * found.score.value, 1)
     assert hero.note == (
         f"{found.counts['correct']} of 1,234 images are right. The interval says where the score "
         "on other images like these would lie."
     )
-    assert f"it resamples whole groups ({found.counts['groups']})" in sections.hero(found).note
-    assert "images have exactly their labels." in sections.hero(several_found).note
+    assert f"it resamples whole groups ({found.counts['groups']})" in report_score.hero(found).note
+    assert "images have exactly their labels." in report_score.hero(several_found).note
 
 
 def test_tiles_are_the_other_metrics_and_the_other_parts(found: Evaluation) -> None:
-    titles = [title for title, _, _ in sections.tiles(found, [with_split(found, "val")])]
+    titles = [title for title, _, _ in report_score.tiles(found, [with_split(found, "val")])]
     assert "Accuracy" not in titles
     assert titles[-1] == "Accuracy, validation"
     assert len(titles) == len(found.intervals)
@@ -134,45 +135,47 @@ def folds(*values: float) -> FoldScores:
 
 
 def test_the_mean_of_folds_has_a_range_unless_all_are_equal() -> None:
-    assert sections.folds_table(None) is None
-    spread = sections.folds_table(folds(0.5, 0.6, 0.7))
+    assert report_score.folds_table(None) is None
+    spread = report_score.folds_table(folds(0.5, 0.6, 0.7))
     assert spread is not None
     assert spread.mean == "60.0\N{NO-BREAK SPACE}%"
     assert spread.deviation == "10.0\N{NO-BREAK SPACE}%"
     assert " to " in spread.mean_range
     assert spread.note.startswith("The range of the mean is over 3 trainings")
     assert spread.note.endswith("somewhat too narrow.")
-    equal = sections.folds_table(folds(0.5, 0.5))
+    equal = report_score.folds_table(folds(0.5, 0.5))
     assert equal is not None
     assert equal.mean_range == "\N{EN DASH}"
     assert equal.note.endswith("folds that all have the same score have none.")
 
 
 def test_the_curves_are_explained(found: Evaluation, facts: RunFacts) -> None:
-    about = sections.training_about(found, facts)
+    about = report_score.training_about(found, facts)
     assert "the vertical line marks the weights" in about
     assert about.endswith("so it can lie below validation.")
     folded = replace(found, folds=folds(0.5, 0.6))
-    assert "the means of 2 trainings" in sections.training_about(folded, facts)
+    assert "the means of 2 trainings" in report_score.training_about(folded, facts)
     blind = replace(facts, history=())
-    assert "no validation images" in sections.training_about(found, blind)
+    assert "no validation images" in report_score.training_about(found, blind)
 
 
 def test_classes_without_images_sort_last(several: Catalog, several_found: Evaluation) -> None:
     hats = several_found.predictions.table.filter(pl.col("label").list.len() == 1)
     only = score(replace(several_found.predictions, table=hats), QUICK)
-    rows = {row.label: row for row in sections.class_rows(only)}
+    rows = {row.label: row for row in report_classes.class_table(only).rows}
     assert set(rows) == set(several.labels)
     assert rows["hat"].has_images
     assert rows["hat"].recall_key == rows["hat"].recall
     assert rows["hat"].average_precision_key == rows["hat"].average_precision
     assert not rows["shoe"].has_images
-    assert rows["shoe"].recall_key == rows["shoe"].average_precision_key == sections.SORTED_LAST
+    assert (
+        rows["shoe"].recall_key == rows["shoe"].average_precision_key == report_classes.SORTED_LAST
+    )
 
 
 def test_a_class_that_is_never_predicted_has_no_precision(found: Evaluation) -> None:
     silent = found.per_class.with_columns(predicted=pl.lit(0))
-    rows = sections.class_rows(replace(found, per_class=silent))
+    rows = report_classes.class_table(replace(found, per_class=silent)).rows
     assert {row.precision_text for row in rows} == {"\N{EN DASH}"}
     assert {row.average_precision for row in rows} == {None}
     recalls = [row.recall for row in rows]
@@ -182,9 +185,9 @@ def test_a_class_that_is_never_predicted_has_no_precision(found: Evaluation) -> 
 def test_a_temperature_of_one_was_not_fitted(facts: RunFacts) -> None:
     assert facts.info is not None
     info = facts.info
-    assert sections.temperature_text(info.model_copy(update={"temperature": 1.25})) == "1.250"
-    assert sections.temperature_text(info.model_copy(update={"temperature": 1.0})) == ""
-    assert sections.temperature_text(None) == ""
+    assert report_score.temperature_text(info.model_copy(update={"temperature": 1.25})) == "1.250"
+    assert report_score.temperature_text(info.model_copy(update={"temperature": 1.0})) == ""
+    assert report_score.temperature_text(None) == ""
 
 
 def test_the_gallery_says_how_mistakes_are_sorted(
@@ -192,18 +195,18 @@ def test_the_gallery_says_how_mistakes_are_sorted(
 ) -> None:
     table = found.predictions.table
     wrong = replace(found.predictions, table=table.with_columns(correct=pl.lit(False)))
-    assert sections.gallery(wrong, facts).about.startswith("Mistakes of the highest confidence.")
-    assert not sections.gallery(wrong, facts).hits
+    assert gallery(wrong, facts.catalog).about.startswith("Mistakes of the highest confidence.")
+    assert not gallery(wrong, facts.catalog).hits
     right = replace(found.predictions, table=table.with_columns(correct=pl.lit(True)))
-    assert sections.gallery(right, facts).about == "It made no mistake on these images."
+    assert gallery(right, facts.catalog).about == "It made no mistake on these images."
     predictions = several_found.predictions
     wrong = replace(predictions, table=predictions.table.with_columns(correct=pl.lit(False)))
     own = RunFacts(name="several", catalog=several)
-    assert sections.gallery(wrong, own).about.startswith("Mistakes with the highest loss.")
+    assert gallery(wrong, own.catalog).about.startswith("Mistakes with the highest loss.")
 
 
 def test_the_data_section_lists_what_was_found(facts: RunFacts, leaking: RunFacts) -> None:
-    data = sections.data_section(facts)
+    data = report_data.data_section(facts)
     assert data is not None
     assert data.split_badge == ("good", "no leak")
     assert FindingCount("label conflict", "error", 1) in data.findings
@@ -211,19 +214,19 @@ def test_the_data_section_lists_what_was_found(facts: RunFacts, leaking: RunFact
     assert left_out.startswith("Left out by name: 2 unreadable")
     assert left_out.endswith("(audit/left_out.csv).")
     assert accepted == "Accepted by the user: label-conflict."
-    shared = sections.data_section(leaking)
+    shared = report_data.data_section(leaking)
     assert shared is not None
     assert shared.split_badge == ("error", "leaks")
 
 
 def test_a_run_without_an_audit_has_only_its_split(facts: RunFacts) -> None:
     bare = replace(facts, findings=None, left_out=pl.DataFrame(), state={})
-    data = sections.data_section(bare)
+    data = report_data.data_section(bare)
     assert data is not None
     assert not data.audited
     assert not data.audit_lines
-    assert sections.data_section(replace(bare, split_report=None)) is None
-    clean = sections.data_section(replace(bare, split_report=None, findings=()))
+    assert report_data.data_section(replace(bare, split_report=None)) is None
+    clean = report_data.data_section(replace(bare, split_report=None, findings=()))
     assert clean is not None
     assert clean.audited
     assert clean.split_badge is None
@@ -231,7 +234,7 @@ def test_a_run_without_an_audit_has_only_its_split(facts: RunFacts) -> None:
 
 def test_the_commands_are_those_of_the_run(found: Evaluation, facts: RunFacts) -> None:
     state = dict(facts.state) | {"command": "shopsight train products.csv --out runs/first"}
-    known = sections.repeat_section(found, replace(facts, state=state))
+    known = report_data.repeat_section(found, replace(facts, state=state))
     assert known is not None
     lines = [line for line in known.commands.splitlines() if not line.startswith("#")]
     assert lines == [
@@ -240,10 +243,10 @@ def test_the_commands_are_those_of_the_run(found: Evaluation, facts: RunFacts) -
         f"shopsight evaluate {facts.name} --split test",
     ]
     unknown = replace(facts, state={})
-    made_in_python = sections.repeat_section(found, unknown)
+    made_in_python = report_data.repeat_section(found, unknown)
     assert made_in_python is not None
     assert made_in_python.commands == ""
-    assert sections.repeat_section(found, replace(unknown, recipe=None, info=None)) is None
+    assert report_data.repeat_section(found, replace(unknown, recipe=None, info=None)) is None
 
 
 def test_only_sections_that_are_there_have_a_link(found: Evaluation, facts: RunFacts) -> None:

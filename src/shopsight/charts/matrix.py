@@ -1,8 +1,8 @@
-"""The confusion matrix, legible from 2 classes to thousands.
+"""The confusion matrix, legible from 2 classes to hundreds.
 
 Up to 40 classes each cell is a rectangle with its count. Above that it is an image with one pixel
-per cell (blocks of cells beyond 800 classes), and the classes that are mixed up most are shown
-beside it as a small matrix of their own.
+per cell, and the classes that are mixed up most are shown beside it as a small matrix of their own.
+Of more than 200 classes an image would show nothing but its diagonal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from shopsight.charts import svg
 
 MAX_CELL_CLASSES = 40
-IMAGE_PX = 800
+MAX_IMAGE_CLASSES = 200
 # Mid-tones that are visible on white and on near-black.
 RIGHT_RGB = (74, 125, 232)
 WRONG_RGB = (226, 98, 62)
@@ -40,7 +40,7 @@ def confusion_chart(
         truth: true class of each cell that is not zero, as an index into `labels`.
         predicted: predicted class of each cell.
         count: images in each cell.
-        labels: names of the classes.
+        labels: names of the classes, at most `MAX_IMAGE_CLASSES`.
     """
     if len(labels) <= MAX_CELL_CLASSES:
         return _as_cells(truth, predicted, count, labels)
@@ -131,11 +131,10 @@ def _as_image(
     labels: Sequence[str],
 ) -> Markup:
     classes = len(labels)
-    pixels = min(classes, IMAGE_PX)
     # Columns names stand upright: every so many rows one name fits.
     side, name_px, head_px = 640.0, 150.0, 110.0
     cell = side / classes
-    levels = _levels(truth, predicted, count, classes, pixels)
+    levels = _levels(truth, predicted, count, classes)
     parts = [
         svg.rect(name_px, head_px, side, side, "cells"),
         f'<image class="pixels" x="{name_px}" y="{head_px}" width="{side}" height="{side}" '
@@ -163,19 +162,17 @@ def _levels(
     predicted: Int[np.ndarray, "k"],
     count: Int[np.ndarray, "k"],
     classes: int,
-    pixels: int,
-) -> UInt8[np.ndarray, "p p"]:
+) -> UInt8[np.ndarray, "c c"]:
     """Palette index per pixel: 0 empty, 1..127 right, 128..255 wrong, by fraction of the row."""
     fraction = count / np.bincount(truth, count, minlength=classes)[truth]
-    levels = np.zeros((pixels, pixels), np.uint8)
+    levels = np.zeros((classes, classes), np.uint8)
     level = np.round(_opacity(fraction) * (LEVELS - 1)).astype(np.uint8)
     level += np.where(truth == predicted, 1, 1 + LEVELS).astype(np.uint8)
-    # The larger index wins: no mistake hides behind the hits of its block of cells.
-    np.maximum.at(levels, (truth * pixels // classes, predicted * pixels // classes), level)
+    levels[truth, predicted] = level
     return levels
 
 
-def _png(levels: UInt8[np.ndarray, "p p"]) -> str:
+def _png(levels: UInt8[np.ndarray, "c c"]) -> str:
     """A palette of two colors times 127 opacities: it lies on any background."""
     opacity = np.round(np.arange(LEVELS) * 255 / (LEVELS - 1)).astype(np.uint8).tobytes()
     image = Image.fromarray(levels)

@@ -37,7 +37,8 @@ def compare(
 
     Args:
         runs: two or more run folders.
-        out: the folder for compare.html, compare.csv and compare.json; None writes nothing.
+        out: the folder for compare.html, compare.csv, recall.csv and compare.json; None writes
+            nothing.
         split: whose predictions: "test", "val", "out-of-fold"; None takes "test", or
             "out-of-fold" of K-fold runs.
         measure: profile each model, and time it on `device`.

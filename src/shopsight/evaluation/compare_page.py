@@ -1,4 +1,4 @@
-"""compare.html, compare.csv and compare.json: a comparison to read and to work on with."""
+"""compare.html, compare.csv, recall.csv and compare.json: to read, and to work on with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from markupsafe import Markup
 
 from shopsight.charts.scatter import Point, scatter_chart
@@ -30,12 +31,25 @@ COSTS: tuple[tuple[str, Cost], ...] = (
 )
 
 
+RECALL_FILE = "recall.csv"
+MOST_LABELS = 200
+"""Of more labels only `SHOWN_WORST` and `SHOWN_FREQUENT` are shown."""
+SHOWN_WORST = SHOWN_FREQUENT = 30
+
+
 def write_comparison(folder: Path | str, comparison: Comparison) -> Path:
-    """Write compare.html, compare.csv and compare.json; gives the page's path back."""
+    """Write the page, a table of the runs, one of the labels where there is one, and the JSON.
+
+    Returns:
+        The page's path.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "compare.csv") as part:
         comparison.table().write_csv(part)
+    if not comparison.recall.is_empty():
+        with atomic_file(folder / RECALL_FILE) as part:
+            comparison.recall.write_csv(part)
     write_json(folder / "compare.json", comparison.to_json())
     return write_page(folder / "compare.html", "compare", page_context(comparison))
 
@@ -71,6 +85,7 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
         Values by name. A section that the page goes without is empty.
     """
     metric = comparison.metric.replace("_", " ")
+    recall = _shown_labels(comparison.recall)
     measured_on = [entry.profile.measured_on for entry in comparison.entries if entry.profile]
     return {
         "title": f"{len(comparison.entries)} models on {comparison.data}",
@@ -83,10 +98,40 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
         "models": [_model_row(entry) for entry in comparison.entries],
         "charts": _charts(comparison, metric),
         "names": [entry.name for entry in comparison.entries],
-        "recall": comparison.recall.to_dicts(),
+        "recall": recall.to_dicts(),
+        "about_recall": _about_recall(comparison.recall.height, recall.height),
         "resampled": "images (whole groups are resampled)" if comparison.grouped else "images",
         "unit": "groups" if comparison.grouped else "images",
     }
+
+
+def _shown_labels(recall: pl.DataFrame) -> pl.DataFrame:
+    """All labels; of many those that all models are worst at, then the most frequent.
+
+    Args:
+        recall: see `Comparison.recall`, most images first.
+    """
+    if recall.height <= MOST_LABELS:
+        return recall
+    models = recall.columns[2:]
+    # Of labels that are missed alike, those with more images are the surer ones.
+    mean = pl.mean_horizontal(pl.col(model) for model in models)
+    order = recall.with_columns(mean=mean).sort(
+        "mean", "images", "label", descending=[False, True, False]
+    )
+    worst = order.head(SHOWN_WORST).drop("mean")
+    frequent = recall.join(worst, on="label", how="anti", maintain_order="left")
+    return pl.concat([worst, frequent.head(SHOWN_FREQUENT)])
+
+
+def _about_recall(labels: int, shown: int) -> str:
+    about = "Fraction of each label's images that each model classifies correctly."
+    if shown == labels:
+        return about
+    return (
+        f"{about} Of {count_text(labels)} labels, the {SHOWN_WORST} with the lowest mean over the "
+        f"models, then the {SHOWN_FREQUENT} with the most images; all are in {RECALL_FILE}."
+    )
 
 
 def _lead(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,37 @@ class ExampleImage:
     prediction: str
     truth: str
     file: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images to look at.
+
+    Attributes:
+        about: the line above the mistakes.
+        mistakes: wrong predictions.
+        hits: correct predictions of low confidence.
+    """
+
+    about: str
+    mistakes: Sequence[ExampleImage]
+    hits: Sequence[ExampleImage]
+
+
+def gallery(predictions: Predictions, catalog: Catalog) -> Gallery:
+    """The mistakes and the correct predictions to look at."""
+    wrong = mistakes(predictions, catalog)
+    order = (
+        "Mistakes with the highest loss."
+        if predictions.multilabel
+        else "Mistakes of the highest confidence."
+    )
+    about = f"{order} Often the label is wrong: check it before training again."
+    return Gallery(
+        about=about if wrong else "It made no mistake on these images.",
+        mistakes=wrong,
+        hits=low_confidence_correct(predictions, catalog),
+    )
 
 
 def mistakes(predictions: Predictions, catalog: Catalog) -> list[ExampleImage]:

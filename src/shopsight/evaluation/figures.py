@@ -14,6 +14,7 @@ from markupsafe import Markup
 from shopsight.charts.curves import Curve, Mark, line_chart, reliability_diagram
 from shopsight.charts.matrix import (
     MAX_CELL_CLASSES,
+    MAX_IMAGE_CLASSES,
     confusion_chart,
     confusion_of,
     most_confused,
@@ -22,6 +23,8 @@ from shopsight.evaluation.score import Evaluation
 from shopsight.runs.history import PROBE, EpochRow, selected_epoch
 
 PAIRS_SHOWN = 10
+PAIRS_OF_MANY_CLASSES = 50
+"""Where no matrix has them all."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,14 @@ def reliability_chart(evaluation: Evaluation) -> Markup:
 
 
 def confusion_charts(evaluation: Evaluation) -> list[tuple[str, Markup]]:
-    """The confusion matrix; with many classes also that of the most confused ones."""
+    """The confusion matrix; with many classes that of the most confused ones, too or alone."""
     if evaluation.confusion.is_empty():
         return []
     labels = evaluation.predictions.labels
     cells = _cells(evaluation.confusion, labels)
-    charts = [("", confusion_chart(*cells, labels=labels))]
+    charts = []
+    if len(labels) <= MAX_IMAGE_CLASSES:
+        charts.append(("", confusion_chart(*cells, labels=labels)))
     if len(labels) > MAX_CELL_CLASSES:
         chosen = most_confused(*cells, classes=len(labels))
         if len(chosen) > 1:
@@ -106,7 +111,9 @@ def confusion_charts(evaluation: Evaluation) -> list[tuple[str, Markup]]:
 def confused_pairs(evaluation: Evaluation) -> list[ConfusedPair]:
     """The commonest mistakes, most images first."""
     totals = dict(evaluation.per_class.select("label", "images").iter_rows())
-    wrong = evaluation.confusion.filter(pl.col("label") != pl.col("predicted")).head(PAIRS_SHOWN)
+    many = len(evaluation.predictions.labels) > MAX_IMAGE_CLASSES
+    wrong = evaluation.confusion.filter(pl.col("label") != pl.col("predicted"))
+    wrong = wrong.head(PAIRS_OF_MANY_CLASSES if many else PAIRS_SHOWN)
     return [
         ConfusedPair(row["label"], row["predicted"], row["images"], totals[row["label"]])
         for row in wrong.to_dicts()

@@ -9,9 +9,9 @@ from typing import Any
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
-from shopsight.evaluation import figures
-from shopsight.evaluation import report_sections as sections
+from shopsight.evaluation import figures, report_classes, report_data, report_score
 from shopsight.evaluation.evaluate import write_evaluation
+from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.metric_names import title_of
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
@@ -127,27 +127,27 @@ def report_context(
         Values by name. A section that the report goes without is None or empty.
     """
     context = {
-        "title": sections.title(facts, main.predictions),
-        "lead": sections.lead(main, facts),
-        "banners": sections.banners(main, facts),
+        "title": report_score.title(facts, main.predictions),
+        "lead": report_score.lead(main, facts),
+        "banners": report_score.banners(main, facts),
         "headline": title_of(main.headline),
         "multilabel": main.predictions.multilabel,
-        "hero": sections.hero(main),
-        "tiles": sections.tiles(main, others),
-        "folds": sections.folds_table(main.folds),
-        "history": sections.history_charts(facts),
-        "training_about": sections.training_about(main, facts),
+        "hero": report_score.hero(main),
+        "tiles": report_score.tiles(main, others),
+        "folds": report_score.folds_table(main.folds),
+        "history": report_score.history_charts(facts),
+        "training_about": report_score.training_about(main, facts),
         "confusion": figures.confusion_charts(main),
         "pairs": figures.confused_pairs(main),
-        "classes": sections.class_rows(main),
-        "means": sections.means(main),
+        "classes": report_classes.class_table(main),
+        "means": report_classes.means(main),
         "not_measured": main.not_measured_note,
         "reliability": figures.reliability_chart(main),
         "calibration_error": main.metrics["calibration_error"],
-        "temperature": sections.temperature_text(facts.info),
-        "gallery": sections.gallery(main.predictions, facts),
-        "data": sections.data_section(facts),
-        "repeat": sections.repeat_section(main, facts),
+        "temperature": report_score.temperature_text(facts.info),
+        "gallery": gallery(main.predictions, facts.catalog),
+        "data": report_data.data_section(facts),
+        "repeat": report_data.repeat_section(main, facts),
     }
     return context | {"links": _links(context)}
 
