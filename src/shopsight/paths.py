@@ -54,21 +54,28 @@ def parent_of(location: str, *, flavor: type[PurePath] = Path) -> str:
 
     >>> parent_of("s3://bucket/labels.csv"), parent_of("labels.csv")
     ('s3://bucket', '.')
+    >>> parent_of("http://host/t.csv?path=a/b"), name_of("http://host/t.csv?path=a/b")
+    ('http://host', 't.csv')
 
     Args:
         location: a path or URL.
         flavor: whose rules hold for a path; those of this system by default.
     """
     if is_url(location):
-        return location.rpartition("/")[0]
+        return _without_query(location).rpartition("/")[0]
     return flavor(location).parent.as_posix()
 
 
 def name_of(location: str) -> str:
     """The last part of a URL, or of a path; the whole of it for the root of a drive."""
     if is_url(location):
-        return location.rstrip("/").rpartition("/")[2]
+        return _without_query(location).rstrip("/").rpartition("/")[2]
     return Path(location).absolute().name or location
+
+
+def _without_query(url: str) -> str:
+    """An address up to its `?`, behind which slashes are no folders; keys of stores may have it."""
+    return url.partition("?")[0] if url.lower().startswith(("http://", "https://")) else url
 
 
 def relative(path: str, start: str, *, flavor: ModuleType = os.path) -> str | None:

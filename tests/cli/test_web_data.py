@@ -159,6 +159,23 @@ def test_predict_asks_private_hosts_of_cells_only_if_allowed(
     assert len(list((tmp_path / "sorted").rglob("*.jpg"))) == 60
 
 
+def test_a_table_that_is_redirected_and_names_images_beside_its_folder(
+    tiny_run: Path, server: WebServer, shopsight: Shopsight
+) -> None:
+    name = next(path for path in server.routes if path.endswith(".jpg"))
+    with serving() as elsewhere:
+        elsewhere.routes["/there.csv"] = reply(f"image\n..{name}\n".encode())
+        server.routes["/data/t.csv?by=a/b"] = redirect(f"{elsewhere.url}/there.csv")
+        words = ("predict", tiny_run, f"{server.url}/data/t.csv?by=a/b", "--device", "cpu")
+        done = shopsight(*words)
+        assert done.code == 2
+        host = elsewhere.url.removeprefix("http://")
+        assert f"{host} is in a private network" in done.err
+        done = shopsight(*words, "--allow-private")
+    assert "1 image labeled, 0 not readable" in done.err
+    assert done.out.startswith(f"{server.url}/data/..{name} (row 0): ")
+
+
 def test_evaluate_asks_private_hosts_of_cells_only_if_allowed(
     tiny_run: Path, table: Path, server: WebServer, shopsight: Shopsight, tmp_path: Path
 ) -> None:

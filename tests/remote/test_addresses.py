@@ -12,6 +12,7 @@ from shopsight.remote.addresses import (
     local_path,
     protocol_of,
     shown,
+    web_parts,
 )
 from shopsight.remote.reasons import REASONS, count_by_host
 
@@ -95,3 +96,22 @@ def test_hosts_are_counted_by_reason() -> None:
     assert web.line == "host a.b lacks 2 of 4, did not answer in time for 1 of 4"
     assert (store.host, store.asked, store.failed.total()) == ("s3://bucket", 1, 0)
     assert all(REASONS.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", "/"),
+        ("/", "/"),
+        ("/a/b.jpg", "/a/b.jpg"),
+        ("/data/../a.jpg", "/a.jpg"),
+        ("/./a/./b.jpg", "/a/b.jpg"),
+        ("/../../a.jpg", "/a.jpg"),
+        ("/a/..", "/"),
+        ("/a/b/..", "/a/"),
+        ("/a//b.jpg", "/a//b.jpg"),
+        ("/a/..b/c...jpg", "/a/..b/c...jpg"),
+    ],
+)
+def test_a_path_is_asked_for_as_browsers_do(path: str, asked: str) -> None:
+    assert web_parts(f"http://shop.example{path}").path == asked

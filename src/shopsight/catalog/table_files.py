@@ -23,7 +23,7 @@ from shopsight.catalog.table_names import is_json_lines, is_parquet
 from shopsight.errors import TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
 from shopsight.read_options import ReadOptions
-from shopsight.remote.addresses import PUBLIC
+from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.remote.opening import TABLE_BYTES, read_location
 from shopsight.text import command_line
 
@@ -55,7 +55,7 @@ def read_table(
             or does not fit.
     """
     read = read or ReadOptions()
-    data = read_bytes(path)
+    data = read_bytes(path, Access(read.allow_private))
     if _is_parquet(path, data):
         if read.encoding is not None:
             raise TableError("--encoding is for text tables, not for Parquet", where=path)
@@ -72,15 +72,19 @@ def _read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, l
     return to_frame(as_delimited(text, path), path, on_bad_row=read.choice("on_bad_row"))
 
 
-def read_bytes(path: str) -> bytes:
-    """The bytes of a table, unpacked when they are gzip's.
+def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
+    """The bytes of a table that the user named, unpacked when they are gzip's.
+
+    Args:
+        path: a file or URL.
+        access: which hosts in private networks may be asked, beside the one in `path`.
 
     Raises:
         TableError: there is no such file, or it cannot be read.
         RemoteError: its address cannot be read.
     """
     try:
-        data = read_location(path, PUBLIC.typed(path), most_bytes=TABLE_BYTES)
+        data = read_location(path, access.typed(path), most_bytes=TABLE_BYTES)
     except OSError as error:
         raise TableError(error.strerror or str(error), where=path) from error
     if not data.startswith(_GZIP_MARK):

@@ -112,7 +112,7 @@ def local_path(location: str) -> str:
 
 
 def web_parts(address: str) -> SplitResult:
-    """The parts of an http address, its path escaped as servers expect it.
+    """The parts of an http address, its path escaped as servers expect it, without `.` and `..`.
 
     Raises:
         RemoteError: it cannot be taken apart.
@@ -124,7 +124,7 @@ def web_parts(address: str) -> SplitResult:
         raise _bad(address, str(error)) from None
     if not host:
         raise _bad(address, "it names no host")
-    path = quote(parts.path, safe=_PATH_SAFE.removesuffix("?")) or "/"
+    path = _without_dots(quote(parts.path, safe=_PATH_SAFE.removesuffix("?")))
     return parts._replace(
         scheme=parts.scheme.lower(),
         path=path,
@@ -194,6 +194,19 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
         # Also a UnicodeError is a ValueError.
         host = host.encode("idna").decode()
     return host, parts.port or _PORTS.get(parts.scheme.lower(), 0)
+
+
+def _without_dots(path: str) -> str:
+    """The path as browsers ask for it, by RFC 3986: `/data/../a.jpg` is `/a.jpg`."""
+    kept = list[str]()
+    parts = path.split("/")[1:]
+    for part in parts:
+        if part == "..":
+            kept = kept[:-1]
+        elif part != ".":
+            kept.append(part)
+    ends_in_folder = bool(parts) and parts[-1] in {".", ".."}
+    return "/" + "/".join(kept) + ("/" if ends_in_folder and kept else "")
 
 
 def _bad(address: str, why: str) -> RemoteError:

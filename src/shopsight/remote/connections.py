@@ -190,7 +190,7 @@ def connection(parts: SplitResult, access: Access, *, fresh: bool) -> Iterator[C
         lent = None if fresh else _idle(host)
         if lent is not None and lent.private and not access.allows(*_end(parts)):
             host.idle.append(lent)
-            raise private_error(_end(parts)[0])
+            raise private_error(*_end(parts))
         lent = lent or Connection(parts, access)
         try:
             yield lent
@@ -225,11 +225,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def private_error(host: str) -> RemoteError:
+def private_error(host: str, port: int) -> RemoteError:
     """The error of an address that leads into a private network."""
     return RemoteError(
         "private",
-        f"{host} is in a private network, where a table or a redirect may lead only if you "
+        f"{host}:{port} is in a private network, where a table or a redirect may lead only if you "
         "allow it",
         fix="--allow-private",
     )
@@ -285,7 +285,7 @@ def _allowed(
         return addresses
     public = [one for one in addresses if not is_private(one[1])]
     if not public:
-        raise private_error(end[0])
+        raise private_error(*end)
     return public
 
 
