@@ -13,13 +13,21 @@ import pytest
 
 from shopsight import held_files
 from shopsight.cache_place import cache_folder, cache_folder_is_chosen, use_cache_dir
-from shopsight.errors import HeldFileError, ReadOnlyError, ShopsightError, WriteError
+from shopsight.errors import (
+    DamagedFileError,
+    HeldFileError,
+    ReadOnlyError,
+    ShopsightError,
+    WriteError,
+)
 from shopsight.files import (
     atomic_file,
     atomic_folder,
     check_output_path,
+    damage_named,
     human_bytes,
     read_json,
+    read_json_table,
     write_json,
     write_text,
 )
@@ -63,6 +71,12 @@ def test_errors_are_cut_at_five_details_with_their_total() -> None:
         "  ... 9 in all",
         "  fix: split again",
     ]
+
+
+def test_names_with_control_characters_keep_the_form_of_an_error() -> None:
+    error = ShopsightError("new\nline is odd", where="\x1b[31mred", details=["a\rb", "\u202egnp"])
+    lines = ["\\x1b[31mred: new\\nline is odd", "  a\\rb", "  \\u202egnp"]
+    assert str(error).splitlines() == lines
 
 
 def test_the_cache_folder_is_chosen_for_a_block(
@@ -442,3 +456,35 @@ def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path) -> None:
     check_output_path(tmp_path / ("ü" * 127))
     with pytest.raises(WriteError, match="the name has 256 bytes; systems take 255"):
         check_output_path(tmp_path / ("ü" * 128))
+
+
+<<<<<<< HEAD
+def test_what_is_there_as_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x", encoding="utf-8")
+    with pytest.raises(WriteError, match="this is a folder"):
+        check_output_path(tmp_path)
+    for folder in (tmp_path / "a.csv", tmp_path / "a.csv" / "b"):
+        with pytest.raises(WriteError, match="this is a file"):
+            check_output_path(folder, reserve=10)
+    with pytest.raises(WriteError, match="this is a file"):
+        check_output_path(tmp_path / "a.csv" / "b" / "c.html")
+    check_output_path(tmp_path / "a.csv")
+    check_output_path(tmp_path, reserve=10)
+    check_output_path(tmp_path / "b" / "c.html")
+=======
+def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    for content in (b"", b'{"a": ', b"\xff\xfe", b"[1]", None):
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        with pytest.raises(DamagedFileError) as caught:
+            read_json_table(file, fix="train anew")
+        assert (caught.value.where, caught.value.fix) == (str(file), "train anew")
+
+
+def test_errors_of_ours_pass_where_damage_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WriteError), damage_named(tmp_path):
+        raise WriteError("the disk is full")
+>>>>>>> c291245 (files: damaged files of a run are named with what makes them anew; control characters in names are written as escapes; tables: comments, durations, records and nested numbers)

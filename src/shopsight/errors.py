@@ -6,9 +6,12 @@ shopsight catches `ShopsightError`; the command line prints it and exits with 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 SHOWN_DETAILS = 5
+# Line ends, what a terminal obeys, and what turns the direction of writing.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class ShopsightError(Exception):
@@ -36,8 +39,8 @@ class ShopsightError(Exception):
         super().__init__(self._render())
 
     def _render(self) -> str:
-        lines = [f"{self.where}: {self.what}" if self.where else self.what]
-        lines += [f"  {detail}" for detail in self.details[:SHOWN_DETAILS]]
+        lines = [one_line(f"{self.where}: {self.what}" if self.where else self.what)]
+        lines += [f"  {one_line(detail)}" for detail in self.details[:SHOWN_DETAILS]]
         if len(self.details) > SHOWN_DETAILS:
             lines.append(f"  ... {len(self.details)} in all")
         if self.fix:
@@ -141,6 +144,19 @@ class HeldFileError(WriteError):
 
 class ExtraMissingError(ShopsightError):
     """An optional dependency that is not installed."""
+
+
+class DamagedFileError(ShopsightError):
+    """A file that shopsight wrote, which was cut off or changed since and cannot be read."""
+
+
+def one_line(text: str) -> str:
+    r"""Text in which control characters, which names of files may have, are written as escapes.
+
+    >>> one_line("new\nline")
+    'new\\nline'
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def first_line(error: BaseException) -> str:

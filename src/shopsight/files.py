@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shopsight.errors import HeldFileError, ReadOnlyError, ShopsightError, WriteError
+from shopsight.errors import (
+    DamagedFileError,
+    HeldFileError,
+    ReadOnlyError,
+    ShopsightError,
+    WriteError,
+    first_line,
+)
 from shopsight.held_files import (
     ON_WINDOWS,
     SWITCH_ON_LONG_PATHS,
@@ -198,13 +205,32 @@ def check_output_path(path: Path, *, reserve: int = 0) -> None:
 
     Raises:
         WriteError: It is too long for Windows, or a name that it does not take; or its name is not
-            Unicode, so that no report or table could have it.
+            Unicode, so that no report or table could have it; or a folder is there instead of a
+            file, or the other way round.
     """
     if not is_unicode(str(path)):
         raise WriteError(
             "the path is not Unicode (UTF-8)", where=as_unicode(str(path)), fix="give another name"
         )
     _check_path(path, reserve=reserve)
+    _check_kind(path, is_folder=reserve > 0)
+
+
+def _check_kind(path: Path, *, is_folder: bool) -> None:
+    # Unlike those of Path, no error where one may not look.
+    if not is_folder and os.path.isdir(path):  # noqa: PTH112
+        raise WriteError(
+            "a file is to be written, and this is a folder",
+            where=str(path),
+            fix="name a file in it",
+        )
+    for folder in [path, *path.parents] if is_folder else path.parents:
+        if os.path.isfile(folder):  # noqa: PTH113
+            raise WriteError(
+                "a folder is to be written, and this is a file",
+                where=str(folder),
+                fix="give another name",
+            )
 
 
 def _check_path(path: Path, *, reserve: int = 0) -> None:
@@ -371,9 +397,50 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+@contextmanager
+def damage_named(path: Path | str, *, fix: str | None = None) -> Iterator[None]:
+    """Read a file that shopsight wrote; whatever its reader raises becomes one error that names it.
+
+    Args:
+        path: The file.
+        fix: How it is made anew.
+
+    Raises:
+        DamagedFileError: The block raised anything but an error of ours.
+    """
+    try:
+        yield
+    except (ShopsightError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise DamagedFileError("no such file", where=str(path), fix=fix) from error
+    except OSError as error:
+        raise DamagedFileError(
+            f"cannot be read: {error.strerror or first_line(error)}", where=str(path), fix=fix
+        ) from error
+    # Readers of JSON, Parquet, CSV and archives have no error in common.
+    except Exception as error:
+        raise DamagedFileError(
+            f"is damaged: {first_line(error)}", where=str(path), fix=fix
+        ) from error
+
+
+def read_json(path: Path | str, *, fix: str | None = None) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DamagedFileError: It is none; `fix` is how it is made anew.
+    """
+    with damage_named(path, fix=fix):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_json_table(path: Path | str, *, fix: str | None = None) -> dict[str, Any]:
+    """Read a JSON file of keys and values; see `read_json`."""
+    found = read_json(path, fix=fix)
+    if not isinstance(found, dict):
+        raise DamagedFileError("is damaged: it holds no keys", where=str(path), fix=fix)
+    return found
 
 
 def sha256_bytes(data: bytes) -> str:

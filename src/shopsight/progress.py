@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
+from shopsight.errors import one_line
+
 Advance = Callable[[int], None]
 """Counts further units of a task as done."""
 
@@ -64,4 +66,4 @@ def notify(text: str) -> None:
     """Report one line: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
-        listener.notify(text)
+        listener.notify("\n".join(one_line(line) for line in text.split("\n")))

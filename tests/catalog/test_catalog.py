@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopsight.catalog.catalog import Catalog, about_path, read_about
+from shopsight.catalog.cell_numbers import decimal_numbers
 from shopsight.errors import CatalogError
 from shopsight.files import write_json
 from shopsight.paths import join
@@ -271,12 +273,31 @@ def test_no_label_and_an_unknown_one_stay_apart_in_csv(tmp_path: Path) -> None:
     assert Catalog.read(tmp_path / "tags.csv").table["label"].to_list() == [["x", "y"], [], None]
 
 
-@pytest.mark.parametrize("about", ["", "[1]", '{"name": "x"}', "{", "\udce9"])
+OTHERS = [
+    *("", "[1]", '{"name": "x"}', "{", "\udce9"),
+    '{"name": {}, "root": "", "synthetic": false}',
+    '{"name": "x", "root": "", "synthetic": "no"}',
+    '{"name": "x", "root": "", "synthetic": false, "types": []}',
+]
+
+
+@pytest.mark.parametrize("about", OTHERS)
 def test_a_file_of_a_user_that_is_named_like_our_record(tmp_path: Path, about: str) -> None:
     path = tmp_path / "shop.csv"
     path.write_text("image,label\na.jpg,x\n", encoding="utf-8")
     about_path(path).write_bytes(about.encode("utf-8", "surrogateescape"))
     assert read_about(path) is None
+
+
+def test_durations_are_text_in_csv(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": ["a.jpg"], "kept": [timedelta(days=1, seconds=2)]})
+    Catalog(table, "shop").write(tmp_path / "shop.csv")
+    assert Catalog.read(tmp_path / "shop.csv").table["kept"].to_list() == ["1d 2s"]
+
+
+def test_numbers_in_nested_columns_are_none() -> None:
+    column = pl.Series("box_x", [[1.0], [2.0]])
+    assert decimal_numbers(column, "t.parquet").to_list() == [None, None]
 
 
 def test_labels_that_hold_every_separator_need_parquet(tmp_path: Path) -> None:

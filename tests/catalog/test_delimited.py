@@ -143,3 +143,8 @@ def test_more_rows_than_are_read_at_once() -> None:
     assert cells(text)["title"][-1] == f"a, {count - 1}"
     with pytest.raises(TableError, match=f"line {count + 2:,}, 1 cell: x"):
         read(text + "x\n")
+
+
+def test_a_comment_before_rows_whose_quotes_cannot_be_read() -> None:
+    with pytest.raises(TableError, match="quote"):
+        read('# by hand\n"file" "label""images/4.jpg" "dress\n')

@@ -22,6 +22,10 @@ def names_in(
     return read_label_map(folder / name, labels)[0]
 
 
+def test_names_where_no_image_has_a_label(tmp_path: Path) -> None:
+    assert names_in(tmp_path, "0 disc\n1 long box\n", []) == {"0": "disc", "1": "long box"}
+
+
 def test_a_map_of_labels(tmp_path: Path) -> None:
     text = "label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n"
     found = names_in(tmp_path, text, ["cap"], name="map.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shopsight import api
-from shopsight.errors import CatalogError, ConfigError
+from shopsight.errors import CatalogError, ConfigError, WriteError
 from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
 
@@ -96,3 +96,24 @@ def test_rows_whose_box_lies_beside_the_image_are_left_out_everywhere(
     assert predicted[1] is not None
     assert predicted[1].endswith(problem)
     assert not any(predicted[:1] + predicted[2:])
+
+
+def test_answers_of_a_model_are_no_labels_without_a_word(
+    model: Path, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    out = tmp_path / "found.csv"
+    list(api.predict(model, product_photos.folder / "hat", out=out))
+    assert api.evaluate(model, out).metrics["accuracy"] == 1
+    assert "the labels are answers of a model, not what somebody saw" in said
+
+
+def test_the_report_of_other_data_is_a_page(
+    model: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    before = product_photos.table.read_bytes()
+    with pytest.raises(ConfigError, match=r"ends in '\.csv'"):
+        api.evaluate(model, product_photos.folder, out=product_photos.table)
+    assert product_photos.table.read_bytes() == before
+    (tmp_path / "there.html").mkdir()
+    with pytest.raises(WriteError, match="this is a folder"):
+        api.evaluate(model, product_photos.folder, out=tmp_path / "there.html")

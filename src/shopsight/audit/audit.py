@@ -115,7 +115,7 @@ class AuditReport:
         if stats.width is not None and stats.height is not None:
             sizes = f", median {stats.width.median_px} x {stats.height.median_px} px"
         lines = [
-            f"{stats.num_rows:,} rows: {', '.join(states)}",
+            f"{counted(stats.num_rows, 'row')}: {', '.join(states)}",
             f"{human_bytes(stats.total_bytes)}{sizes}; {counted(self.classes.height, 'class')}, "
             f"duplicate groups: {stats.num_duplicate_groups:,}, "
             f"files without a row: {stats.num_unlisted:,}",

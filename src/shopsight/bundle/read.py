@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from shopsight.bundle.format import (
     BundleInfo,
     Golden,
 )
-from shopsight.errors import BundleError
-from shopsight.files import read_json, sha256_file
+from shopsight.errors import BundleError, DamagedFileError
+from shopsight.files import read_json, read_json_table, sha256_file
 
 
 def bundle_folder(folder: Path | str) -> Path:
@@ -60,7 +61,7 @@ def read_bundle(folder: Path | str) -> Bundle:
             where=str(folder / INFO_FILE),
         )
     metrics = folder / METRICS_FILE
-    return Bundle(info, golden, read_json(metrics) if metrics.is_file() else {}, folder)
+    return Bundle(info, golden, read_json_table(metrics) if metrics.is_file() else {}, folder)
 
 
 def read_info(folder: Path | str) -> BundleInfo:
@@ -78,7 +79,7 @@ def read_info(folder: Path | str) -> BundleInfo:
     try:
         written = read_json(path)
         format_version = written["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (DamagedFileError, KeyError, TypeError) as error:
         raise BundleError("is not a model description", where=str(path)) from error
     if format_version != FORMAT_VERSION:
         raise _other_format(path, format_version)
@@ -129,12 +130,13 @@ def _other_format(path: Path, found: object) -> BundleError:
 
 def _read_golden(path: Path) -> Golden:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # np.load would leave a file open that is no archive.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             names = sorted(name for name in arrays.files if name.startswith("image_"))
             return Golden(
                 tuple(arrays[name].tobytes() for name in names),
                 arrays["logits"].astype(np.float32),
                 arrays["embeddings"].astype(np.float32),
             )
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError(f"cannot be read: {error}", where=str(path)) from error

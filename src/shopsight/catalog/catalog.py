@@ -30,7 +30,7 @@ from shopsight.catalog.own_tables import (
 from shopsight.catalog.table_files import read_table
 from shopsight.catalog.table_names import is_parquet
 from shopsight.errors import CatalogError
-from shopsight.files import atomic_file, check_output_path, write_json
+from shopsight.files import atomic_file, check_output_path, damage_named, write_json
 from shopsight.read_options import ReadOptions
 from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.text import counted
@@ -46,6 +46,14 @@ METADATA_KEY = "shopsight"
 """Key of what shopsight adds to the metadata of a Parquet file."""
 
 ABOUT_KEYS = frozenset({"name", "root", "synthetic"})
+_ABOUT_TYPES: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "root": (str, type(None)),
+    "synthetic": bool,
+    "access": dict,
+    TYPES_KEY: dict,
+    SEPARATOR_KEY: str,
+}
 LABEL_SEPARATORS = ("|", ";", "\x1f")
 
 
@@ -121,7 +129,11 @@ class Catalog:
             CatalogError: a row has no label, or one that is not in `labels`.
         """
         if "label" not in self.table.columns:
-            raise CatalogError("the catalog has no labels", where=self.name)
+            raise CatalogError(
+                "the images have no labels",
+                where=self.name,
+                fix="--label COLUMN of a table, or one folder for each class",
+            )
         self._refuse_unknown(labels)
         if self.multilabel:
             return self._multi_hot(labels)
@@ -239,13 +251,15 @@ class Catalog:
             table, notes = read_table(str(path), read)
         else:
             table, notes = read_own_text(path, about, read)
+        with damage_named(path):
+            access = Access.from_json(about.get("access")) if with_access else PUBLIC
         return cls(
             table=table,
             name=about["name"],
             notes=tuple(notes),
             root=_root_from_record(about, path),
             synthetic=about["synthetic"],
-            access=Access.from_json(about.get("access")) if with_access else PUBLIC,
+            access=access,
         )
 
     def _refuse_unknown(self, labels: Sequence[str]) -> None:
@@ -323,7 +337,10 @@ def _about(text: str) -> dict[str, Any] | None:
         about = json.loads(text)
     except ValueError:
         return None
-    return about if isinstance(about, dict) and set(about) >= ABOUT_KEYS else None
+    if not isinstance(about, dict) or not set(about) >= ABOUT_KEYS:
+        return None
+    is_ours = all(isinstance(about[key], _ABOUT_TYPES[key]) for key in about if key in _ABOUT_TYPES)
+    return about if is_ours else None
 
 
 def _parquet_metadata(path: Path) -> dict[str, str]:

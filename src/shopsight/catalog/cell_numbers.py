@@ -22,6 +22,8 @@ def decimal_numbers(column: pl.Series, where: str) -> pl.Series:
     Raises:
         CatalogError: commas that could part thousands as well as decimals.
     """
+    if column.dtype.is_nested() or column.dtype in {pl.Binary, pl.Object}:
+        return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
     if column.dtype != pl.String:
         return column.cast(pl.Float64, strict=False)
     text = column.str.strip_chars()

@@ -254,7 +254,8 @@ def _after_comments(text: str) -> tuple[int, list[str]]:
         return 0, []
     rest = text[start:]
     separator = _likeliest_separator(rest)
-    cells = len(Delimited(rest, separator).sample(1)[0]) if rest.strip() else 0
+    first_row = next(iter(Delimited(rest, separator).sample(1)), [])
+    cells = len(first_row)
     if cells > 1 and len(comments[-1].split(separator)) == cells:
         start -= len(text[:start]) - text[:start].rindex(comments.pop())
     if not comments:

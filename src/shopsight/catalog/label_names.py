@@ -62,7 +62,8 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
     names = {plain_label(old): plain_label(new) for old, new in names.items()}
     _refuse_bad_names(names, labels, where)
     used = [label for label in labels if label in names]
-    return names, f"names of labels by {how}: {used[0]} is {names[used[0]]!r}"
+    example = f": {used[0]} is {names[used[0]]!r}" if used else ""
+    return names, f"names of labels by {how}{example}"
 
 
 def _of_map(table: pl.DataFrame, where: str) -> dict[str, str]:

@@ -43,13 +43,15 @@ def joined_labels(labels: pl.Series, separator: str) -> pl.Series:
 
 
 def flat_columns(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with nested columns as JSON text, which a CSV can hold."""
+    """The table with nested columns as JSON text, and durations as text, which a CSV can hold."""
     flat = []
     for name, kind in table.schema.items():
         if kind.is_nested() or kind in {pl.Binary, pl.Object}:
             cells = table[name].to_list()
             texts = [None if cell is None else json.dumps(cell, default=str) for cell in cells]
             flat.append(pl.Series(name, texts, dtype=pl.String))
+        elif kind == pl.Duration:
+            flat.append(table[name].dt.to_string("polars"))
     return table.with_columns(flat)
 
 

@@ -66,6 +66,8 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     table, located = table[boxes.kept], located.take(boxes.kept)
     chosen = _choose(table, named, path, taken=[*located.columns, *boxes.sources])
     columns, column_notes = chosen.read(table, read, path)
+    if {*chosen.label.columns} & {"label", "predicted_labels"} and _is_predicted(table):
+        column_notes.append("the labels are answers of a model, not what somebody saw")
     if any(column.name == "label" and column.dtype == pl.String for column in columns):
         column_notes.append(_labels_without_image(whole, named_rows, chosen.label.columns[0]))
     if len(located.columns) > 1 and read.group != NO_COLUMN:
@@ -141,6 +143,11 @@ def _choose(
     group = named["group"] or choose_group(table, label.column, taken)
     text = named["text"] or choose_text(table, [*taken, *group.columns])
     return _Chosen(label, group, split, text)
+
+
+def _is_predicted(table: pl.DataFrame) -> bool:
+    """Whether this is a table that `predict` wrote."""
+    return {"image", "probability", "predicted_labels", "error"} <= set(table.columns)
 
 
 def _labels_without_image(whole: pl.DataFrame, kept: pl.DataFrame, label: str) -> str:

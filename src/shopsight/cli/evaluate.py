@@ -99,8 +99,8 @@ def _images(evaluation: api.Evaluation) -> str:
     scored, seen = evaluation.counts["images"], evaluation.seen
     left_out = evaluation.left_out
     whole = left_out.images if left_out else seen.images if seen else scored
-    of = f" of {api.count_text(whole)}" if whole > scored else ""
-    return f"{api.count_text(scored)}{of} images"
+    of = f"{api.count_text(scored)} of " if whole > scored else ""
+    return f"{of}{api.counted(whole, 'image')}"
 
 
 def _metric(evaluation: api.Evaluation, name: str) -> str:

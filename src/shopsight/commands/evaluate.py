@@ -28,6 +28,8 @@ from shopsight.runs.discover import run_of
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 
+PAGE_SUFFIXES = (".html", ".htm")
+
 
 def evaluate(
     model: str | Path,
@@ -62,8 +64,8 @@ def evaluate(
 
     Raises:
         ChangedFilesError: images of the run changed or vanished; nothing is written.
-        ShopsightError: a bundle without data; a label that the model does not know; a file that
-            cannot be read.
+        ShopsightError: `out` is no name of a page; a bundle without data; a label that the model
+            does not know; a file that cannot be read.
     """
     # Before DATA is read: a device that is not there is known at once, and so is where to write.
     pick_device(device)
@@ -71,12 +73,22 @@ def evaluate(
         known = " or ".join(f"--split {part}" for part in (*SPLITS, ALL_ROWS))
         raise ConfigError(f"{split!r} is not a part of a split", where="--split", fix=known)
     if out is not None:
-        check_output_path(Path(out))
+        check_output_path(_check_suffix(Path(out)))
     if data is not None:
         check_kinds("--accept", accept, {DAMAGED})
         return _evaluate_on(data, read, model, split=split, out=out, accept=accept, device=device)
     run = RunFolder(Path(model))
     return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
+
+
+def _check_suffix(out: Path) -> Path:
+    if out.suffix.lower() not in PAGE_SUFFIXES:
+        raise ConfigError(
+            f"the report is an HTML page, and this name ends in {out.suffix or 'no suffix'!r}",
+            where=str(out),
+            fix=f"name a file that ends in {' or '.join(PAGE_SUFFIXES)}",
+        )
+    return out
 
 
 def _evaluate_own(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,7 @@ from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, headline_value, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
-from shopsight.files import read_json, write_json
+from shopsight.files import read_json_table, write_json
 from shopsight.inference.features import run_logits
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
@@ -176,5 +175,5 @@ def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:
     """Write the part's predictions and its entry in the scores of a run folder."""
     evaluation.predictions.write(run.predictions_file(evaluation.split))
     path = run.scores_file
-    written: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+    written = read_json_table(path) if path.is_file() else {}
     write_json(path, {**written, evaluation.split: evaluation.to_json()})

@@ -6,6 +6,7 @@ together, or of a run from last year, are scored by the same code.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from shopsight.catalog.catalog import METADATA_KEY, SPLITS, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, damage_named
 from shopsight.inference.agreement import DEFAULT_THRESHOLD
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.predictor import Predictor
@@ -117,18 +118,21 @@ class Predictions:
             raise CatalogError(
                 "no such predictions", where=str(path), fix="shopsight evaluate RUN writes them"
             )
-        noted = pl.read_parquet_metadata(path).get(METADATA_KEY)
-        about = {} if noted is None else json.loads(noted)
-        if "split" not in about or "labels" not in about:
-            raise CatalogError("not predictions that shopsight wrote", where=str(path))
-        return cls(
-            table=pl.read_parquet(path),
-            labels=tuple(about["labels"]),
-            multilabel=about["multilabel"],
-            split=about["split"],
-            data=about["data"],
-            synthetic=about["synthetic"],
-        )
+        with damage_named(path, fix="shopsight evaluate RUN   (writes them anew)"):
+            # Bytes, as a file that is mapped cannot be replaced on Windows.
+            data = io.BytesIO(path.read_bytes())
+            noted = pl.read_parquet_metadata(data).get(METADATA_KEY)
+            about = {} if noted is None else json.loads(noted)
+            if "split" not in about or "labels" not in about:
+                raise CatalogError("not predictions that shopsight wrote", where=str(path))
+            return cls(
+                table=pl.read_parquet(data),
+                labels=tuple(about["labels"]),
+                multilabel=about["multilabel"],
+                split=about["split"],
+                data=about["data"],
+                synthetic=about["synthetic"],
+            )
 
     @classmethod
     def concat(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:

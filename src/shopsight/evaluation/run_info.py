@@ -20,6 +20,7 @@ from shopsight.bundle.read import read_info
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.config.recipe import Recipe
+from shopsight.files import damage_named
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.history import EpochRow, mean_history, read_history
 from shopsight.runs.run_folder import RunFolder
@@ -128,4 +129,5 @@ def _findings(path: Path) -> tuple[FindingCount, ...] | None:
 def _table(path: Path) -> pl.DataFrame:
     if not path.is_file() or not path.stat().st_size:
         return pl.DataFrame()
-    return pl.read_csv(path, infer_schema_length=None)
+    with damage_named(path):
+        return pl.read_csv(path, infer_schema_length=None)

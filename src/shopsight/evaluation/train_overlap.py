@@ -51,8 +51,9 @@ class TrainOverlap:
         if not self.seen:
             return ""
         if not self.unseen:
+            all_ = "the one image was" if self.images == 1 else f"all {self.images:,} images were"
             return (
-                f"all {self.images:,} images were among those the model was trained on"
+                f"{all_} among those the model was trained on"
                 f"{self._as_copies}: the score says nothing about new ones"
             )
         return (

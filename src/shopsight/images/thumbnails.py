@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, UInt8
 
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, damage_named
 
 LUMA_PX, CHROMA_PX = 24, 8
 LUMA_BYTES = LUMA_PX * LUMA_PX
@@ -91,8 +91,9 @@ def read_thumbs(path: Path, sha256: pl.Series) -> UInt8[np.ndarray, "m t"]:
     Returns:
         One row per file that was found, in the order of `path`.
     """
-    kept = pl.scan_parquet(path).filter(pl.col("sha256").is_in(sha256.unique().implode())).collect()
-    return unpacked(kept["thumb"])
+    wanted = pl.col("sha256").is_in(sha256.unique().implode())
+    with damage_named(path):
+        return unpacked(pl.scan_parquet(path).filter(wanted).collect()["thumb"])
 
 
 def unpacked(thumbs: pl.Series) -> UInt8[np.ndarray, "n t"]:

@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from shopsight.bundle.format import Golden, library_versions
 from shopsight.cache_place import cache_folder
 from shopsight.devices import computes_bf16, computes_tf32
-from shopsight.errors import WriteError
+from shopsight.errors import DamagedFileError, WriteError
 from shopsight.files import read_json, write_json
 from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Agreement, Readout, agreement
 from shopsight.inference.engine import EnginePrecision
@@ -177,7 +177,7 @@ def _read_verdict(path: Path) -> dict[str, Any] | None:
     try:
         found = read_json(path)
         return dict(found) if {"precision", "refused", "has_images"} <= set(found) else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, DamagedFileError, TypeError):
         return None
 
 

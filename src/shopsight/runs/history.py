@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, damage_named
 
 PROBE = "probe"
 """The stage of the row that a linear probe leaves; all others are epochs of fine-tuning."""
@@ -130,4 +130,5 @@ def read_history(path: Path) -> list[EpochRow]:
     """Read what `write_history` wrote; empty where there is no file."""
     if not path.is_file():
         return []
-    return [EpochRow(**row) for row in pl.read_csv(path).to_dicts()]
+    with damage_named(path):
+        return [EpochRow(**row) for row in pl.read_csv(path).to_dicts()]

@@ -33,7 +33,13 @@ from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE, library_versions
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
-from shopsight.files import check_output_path, read_json, write_json, write_text
+from shopsight.files import (
+    check_output_path,
+    damage_named,
+    read_json_table,
+    write_json,
+    write_text,
+)
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.text import command_line
 
@@ -48,6 +54,9 @@ hold the machine's name, those of a K-fold run below `folds/K`."""
 
 OUT_OF_FOLD = "out-of-fold"
 """The part of a K-fold run's predictions: every image, by the network that never saw it."""
+
+
+_TRAIN_ANEW = "shopsight train DATA --out ANOTHER_RUN   (trains it anew)"
 
 
 @dataclass(frozen=True)
@@ -201,8 +210,12 @@ class RunFolder:
         return self.state_file.is_file()
 
     def is_current(self) -> bool:
-        """Whether the folder holds a run that this version of shopsight reads."""
-        return self.exists() and _version_of(read_json(self.state_file)) == FORMAT_VERSION
+        """Whether the folder holds a run that this version of shopsight reads.
+
+        Raises:
+            DamagedFileError: `run.json` cannot be read.
+        """
+        return self.exists() and _version_of(self._written_state()) == FORMAT_VERSION
 
     def is_begun(self) -> bool:
         """Whether there is anything of a run, even of one stopped before `run.json` was there."""
@@ -231,9 +244,9 @@ class RunFolder:
             TrainingError: the folder holds no run that this version reads.
         """
         self.state()
-        return parse_recipe(
-            self.recipe_file.read_text(encoding="utf-8"), where=str(self.recipe_file)
-        )
+        with damage_named(self.recipe_file, fix=_TRAIN_ANEW):
+            text = self.recipe_file.read_text(encoding="utf-8")
+        return parse_recipe(text, where=str(self.recipe_file))
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.toml`."""
@@ -261,6 +274,7 @@ class RunFolder:
 
         Raises:
             TrainingError: the folder holds no run, or one of another format version.
+            DamagedFileError: `run.json` cannot be read.
         """
         if not self.exists():
             raise TrainingError(
@@ -268,11 +282,14 @@ class RunFolder:
                 where=str(self.path),
                 fix="shopsight train DATA --out RUN starts one",
             )
-        state: dict[str, Any] = read_json(self.state_file)
+        state = self._written_state()
         found = _version_of(state)
         if found != FORMAT_VERSION:
             raise self._other_version(found, state)
         return state
+
+    def _written_state(self) -> dict[str, Any]:
+        return read_json_table(self.state_file, fix=_TRAIN_ANEW)
 
     def update_state(self, **changes: Any) -> None:
         """Set top-level keys of `run.json`, atomically."""
