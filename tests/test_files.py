@@ -458,7 +458,6 @@ def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path) -> None:
         check_output_path(tmp_path / ("ü" * 128))
 
 
-<<<<<<< HEAD
 def test_what_is_there_as_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x", encoding="utf-8")
     with pytest.raises(WriteError, match="this is a folder"):
@@ -471,7 +470,8 @@ def test_what_is_there_as_something_else_is_refused(tmp_path: Path) -> None:
     check_output_path(tmp_path / "a.csv")
     check_output_path(tmp_path, reserve=10)
     check_output_path(tmp_path / "b" / "c.html")
-=======
+
+
 def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     for content in (b"", b'{"a": ', b"\xff\xfe", b"[1]", None):
@@ -487,4 +487,3 @@ def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path)
 def test_errors_of_ours_pass_where_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError), damage_named(tmp_path):
         raise WriteError("the disk is full")
->>>>>>> c291245 (files: damaged files of a run are named with what makes them anew; control characters in names are written as escapes; tables: comments, durations, records and nested numbers)
