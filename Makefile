@@ -11,12 +11,13 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 # Nothing needs make: CONTRIBUTING.md has the same commands without it.
-.PHONY: help demo test test-slow test-all test-windows check check-wheels format docs bench clean
+.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
 	@echo "make test       install, then the tests (some minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
+	@echo "make test-fuzz  2,000 generated inputs through every verb (a part of make test-slow)"
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
@@ -32,6 +33,9 @@ test: $(INSTALLED_DEV)
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m "slow and not network and not gpu"
+
+test-fuzz: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m slow tests/fuzz
 
 test-all: test test-slow
 
