@@ -174,6 +174,9 @@ def test_names_of_several_words_stay_whole() -> None:
     assert values(cells, "category") == cells
     found = read(["black shoes", "white shoes", "black hats", "white hats", "red hats", "hats"])
     assert found.values[0] == "black shoes"
+    few = read(["chair", "car person", "horse person", "car"], "labels")
+    assert few.values[1] == "car person"
+    assert "labels such as 'car person' are kept whole" in few.notes[0]
 
 
 def test_missing_values() -> None:

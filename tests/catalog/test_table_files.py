@@ -79,6 +79,8 @@ def test_ways_to_store_one_table(tmp_path: Path, name: str, data: bytes) -> None
         ("t.csv", b"%PDF-1.7 text", "a PDF, not a table"),
         ("t.csv", json.dumps([{"file": "a.jpg"}]).encode(), "JSON, not a table"),
         ("t.csv", b'{"file": 1}\n{"file": 2}\n', "ends in .jsonl"),
+        ("t.csv", b'{"a.jpg": "hat"}', "a JSON object, not a table"),
+        ("t.json", b'{"images": [], "annotations": []}', "such as file_name,category,bbox_x,"),
         ("t.csv.gz", gzip.compress(b"file,label\n" * 99)[:-20], "gzip file is damaged or cut off"),
         ("t.jsonl", b'{"file": 1}\n{"file": ', "line 2 is not JSON"),
         ("t.jsonl", b'{"file": 1}\n[2]\n', "line 2 is not a JSON object"),

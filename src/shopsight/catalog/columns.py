@@ -260,6 +260,10 @@ def _could_be_classes(column: pl.Series) -> bool:
     if not (column.dtype in (pl.String, pl.Boolean) or column.dtype.is_integer()):
         return False
     distinct, rows = column.drop_nulls().n_unique(), len(column) - column.null_count()
+    if column.dtype == pl.String:
+        numbers = as_text(column).cast(pl.Float64, strict=False).drop_nulls()
+        if (numbers % 1 != 0).any():
+            return False  # Prices.
     return 2 <= distinct <= min(MOST_NUMBERED_CLASSES, rows // 2) and not _unfit(column)
 
 

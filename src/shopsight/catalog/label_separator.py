@@ -105,7 +105,7 @@ def _verdict(cells: Sequence[str], joined: Sequence[str], mark: str, name: str) 
     orders = {frozenset(split_at(cell.casefold(), mark)) for cell in joined}
     if len(orders) < len({cell.casefold() for cell in joined}):
         return "unsure"
-    return "whole" if recur_often else ""
+    return "whole" if recur_often or (plural and recur) else ""
 
 
 def _either(joined: Sequence[str], mark: str, name: str, where: str) -> CatalogError:

@@ -174,6 +174,11 @@ def _kind_of_json(data: bytes) -> tuple[str, str] | None:
         return None  # Only the first cell looks like JSON.
     if end == b"}" and re.search(rb"\}\s*\n\s*\{", data[:_JSON_LOOKED_AT_BYTES]):
         return "JSON lines", "give it a name that ends in .jsonl"
+    if data.lstrip()[:1] == b"{":
+        of_coco = b'"annotations"' in data and b'"images"' in data
+        columns = "file_name,category" + ",bbox_x,bbox_y,bbox_width,bbox_height" * of_coco
+        words = "annotations of COCO" if of_coco else "a JSON object"
+        return words, f"write its rows as CSV with a header such as {columns}"
     convert = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
     return "JSON", f"{command_line(['python', '-c', convert])}   (writes its rows as CSV)"
 

@@ -22,6 +22,7 @@ from shopsight.catalog.embedded_images import with_image_files
 from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
 from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.lists import list_label, read_rows
+from shopsight.catalog.long_tables import with_joined_labels
 from shopsight.catalog.split_columns import SplitColumns, find_split
 from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
@@ -81,7 +82,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
     source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
-    return Catalog(
+    catalog = Catalog(
         pl.DataFrame([images, *boxes.columns, *columns, source_row]).hstack(rest),
         name=Path(path).name,
         root=located.root,
@@ -92,6 +93,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         ),
         unlisted=located.unlisted,
     )
+    return catalog if boxes.columns else with_joined_labels(catalog)
 
 
 def _named(table: pl.DataFrame, read: ReadOptions, path: str) -> dict[str, Choice | None]:

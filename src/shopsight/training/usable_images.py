@@ -12,7 +12,7 @@ import polars as pl
 from shopsight import progress
 from shopsight.audit.audit import audit
 from shopsight.audit.gate import GateRules, gate, refuse_one_class
-from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.catalog import SOURCE_ROW, Catalog
 from shopsight.catalog.rare_classes import (
     SettledClasses,
     check_rare_options,
@@ -22,11 +22,13 @@ from shopsight.catalog.split import scarce_labels
 from shopsight.config.recipe import Recipe
 from shopsight.errors import CatalogError, SplitError
 from shopsight.files import atomic_file
+from shopsight.images.kinds import suffix_of
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.loading.loader import check_enough
 from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
+from shopsight.text import listed
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 
@@ -39,9 +41,27 @@ def check_trainable(catalog: Catalog, recipe: Recipe) -> None:
         AuditError: all have the same.
     """
     if not catalog.labels:
-        raise CatalogError("there are no labels to train on", where=catalog.name)
+        raise _no_labels(catalog)
     refuse_one_class(catalog)
     check_rare_options(catalog, recipe.data)
+
+
+def _no_labels(catalog: Catalog) -> CatalogError:
+    table, what = catalog.table, "there are no labels to train on"
+    if SOURCE_ROW in table.columns:
+        others = [name for name in table.columns if name not in {"image", SOURCE_ROW}]
+        details = [f"other columns: {listed(others, most=20)}"] if others else []
+        fix = "--label COLUMN names the column of the classes"
+        return CatalogError(what, where=catalog.name, details=details, fix=fix)
+    first = table["image"][0] if len(table) else ""
+    return CatalogError(
+        what,
+        where=catalog.name,
+        details=[f"an image is {first}"],
+        fix=f'--label-pattern "*_{{label}}{suffix_of(first)}" takes them from the names of files '
+        "(shirt of 12_shirt)\nor put the images of each class into a folder of its name, or name a "
+        "table of images and classes as DATA",
+    )
 
 
 def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
