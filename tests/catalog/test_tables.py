@@ -384,13 +384,9 @@ def test_images_of_one_product_of_a_shop_stay_together(tmp_path: Path) -> None:
     assert table_catalog(table).table["group"].n_unique() == 4
 
 
-@pytest.mark.parametrize("cells", ["{p}", "{h}", "yes\n", "True\n"])
-def test_what_could_be_the_label_is_offered(tmp_path: Path, cells: str) -> None:
-    cells = cells.replace("yes\n", "{y}").replace("True\n", "{t}")
-    lines = [
-        f"{i}.jpg,{cells.format(p=i % 2, h=i // 2, y=('yes', 'no')[i % 2], t=bool(i % 2))},{i % 3}.5"
-        for i in range(8)
-    ]
+@pytest.mark.parametrize("cells", [("0", "1"), ("yes", "no"), ("True", "False"), ("3", "7")])
+def test_what_could_be_the_label_is_offered(tmp_path: Path, cells: tuple[str, str]) -> None:
+    lines = [f"{i}.jpg,{cells[i % 2]},{i % 3}.5" for i in range(8)]
     table = shop(tmp_path, "\n".join(["image,diagnosis,price", *lines]), jpgs())
     catalog = table_catalog(table)
     assert catalog.labels == ()
