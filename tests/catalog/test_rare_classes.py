@@ -16,8 +16,9 @@ from shopsight.catalog.rare_classes import (
     SettledClasses,
     apply_rare_labels,
     settle_rare_classes,
+    split_notes,
 )
-from shopsight.catalog.split import scarce_labels
+from shopsight.catalog.split import scarce_labels, split_catalog
 from shopsight.catalog.split_report import DuplicateGroup
 from shopsight.errors import CatalogError, ConfigError, SplitError
 from shopsight.read_options import ReadOptions
@@ -151,13 +152,36 @@ def test_several_labels_per_image() -> None:
     assert merged.catalog.table["label"].to_list()[-2:] == [[RARE_LABEL, "red"], [RARE_LABEL]]
 
 
-def test_dropping_a_class_can_make_another_one_rare() -> None:
-    # The only images of "cap" in three groups lie with those of "tie".
-    labels = ["hat", "shoe"] * 10 + ["tie", "cap"] * 2 + ["cap"]
+def test_only_classes_that_are_rare_themselves_are_dropped() -> None:
+    # Two of the three groups of "cap" also hold the only images of "tie".
+    labels = ["hat", "shoe"] * 10 + ["cap", "tie", "cap", "tie", "cap"]
     group = [None] * 20 + ["a", "a", "b", "b", "c"]
-    found = settled(catalog_of(labels, group=group), on_rare="drop")
-    assert found.dropped == ("cap", "tie")
-    assert found.catalog.labels == ("hat", "shoe")
+    catalog = catalog_of(labels, group=group)
+    assert settled(catalog, on_rare="drop").dropped == ("tie",)
+    merged = settled(catalog, on_rare="merge")
+    assert merged.merged == ("tie",)
+    # Kept, "tie" holds "cap" in training with it.
+    assert set(split_catalog(catalog, val=0.1, test=0.1, seed=0)[1].train_only) == {"cap", "tie"}
+
+
+def test_an_image_with_several_labels_loses_the_rare_one() -> None:
+    several = [["hat"], ["shoe"]] * 10 + [["tie", "cap"], ["tie"], ["cap"], ["cap"]]
+    found = settled(catalog_of(several), on_rare="drop")
+    assert found.dropped == ("tie",)
+    assert found.catalog.table["label"].to_list()[-3:] == [["cap"]] * 3
+    assert found.rows.tolist() == [*range(21), 22, 23]
+
+
+def test_a_given_split_says_what_it_keeps() -> None:
+    catalog = catalog_of(LABELS, split=["train", "val", "test"] * 20 + ["train"])
+    only = settled(catalog, rare_below=9).train_only
+    done, report = split_catalog(catalog, val=0.1, test=0.1, seed=0, train_only=only)
+    assert done.table.equals(catalog.table)
+    assert split_notes(report, made=False) == ()
+    assert split_notes(report, made=False, train_only=only) == (
+        "rare: 2 classes of fewer images than --rare-below stay in the parts that DATA gives them, "
+        "e.g. cap",
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,39 @@ def test_images_without_a_label_are_in_no_part(
     assert sum(found.report.num_images.values()) == 58
     with pytest.raises(CatalogError, match="2 of 60 images without a label"):
         api.split(catalog, read=api.ReadOptions(on_unlabeled="error"))
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+@pytest.mark.parametrize("action", ["keep", "drop", "merge", "error"])
+def test_rare_classes_are_settled_before_the_split(
+    action: str, folds: int, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    catalog = api.open_catalog(product_photos.folder)
+    # A hat without a label, and two more that are the only caps and ties.
+    row, label = pl.int_range(pl.len()), pl.col("label")
+    renamed = pl.when(row == 25).then(None).when(row == 26).then(pl.lit("cap"))
+    renamed = renamed.when(row == 27).then(pl.lit("tie")).otherwise(label)
+    catalog = catalog.with_table(catalog.table.with_columns(label=renamed))
+    read = api.ReadOptions(on_rare=action)  # type: ignore[arg-type]
+    out = tmp_path / "splits.csv"
+    if action == "error":
+        with pytest.raises(SplitError, match="2 of 5 classes cannot be in every part"):
+            api.split(catalog, read=read, out=out, folds=folds)
+        assert not out.exists()
+        return
+    api.split(catalog, read=read, out=out, folds=folds)
+    table = Catalog.read(out).table
+    column, train = ("fold", "-1") if folds else ("split", "train")
+    part = dict(table.select("image", pl.col(column).cast(pl.String)).iter_rows())
+    names = catalog.table["image"].to_list()
+    assert part[names[25]] is None
+    assert len(part) == (58 if action == "drop" else 60)
+    assert list(part) == [name for name in names if name in part]
+    if action == "drop":
+        assert not {names[26], names[27]} & set(part)
+        assert "rare: left out 2 of 5 classes, 2 images, e.g. cap (1 image)" in said
+    else:
+        labels = dict(table.select("image", "label").iter_rows())
+        assert (part[names[26]], part[names[27]]) == (train, train)
+        assert labels[names[26]] == ("cap" if action == "keep" else "(rare)")
+        assert any(line.startswith("rare: ") and "not measured" in line for line in said)

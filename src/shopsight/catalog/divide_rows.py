@@ -28,10 +28,13 @@ class Division:
     Attributes:
         part: the part of each row, by name; null for the images that only train.
         scarce: labels that cannot be in every part, all of whose images train.
+        alone: those of them that have fewer units than there are parts. The others are kept
+            together with such ones, by groups or as labels of the same images.
     """
 
     part: pl.Series
     scarce: tuple[str, ...]
+    alone: tuple[str, ...]
 
 
 def divide_rows(
@@ -73,11 +76,12 @@ def divide_rows(
         _refuse_unmeasured(catalog, units, tries, list(fractions))
     code = pl.Series(of_unit[units.of_row])
     names = list(fractions)
+    scarce = tries.rare & ~given
+    few = scarce & (units.units_of_label() < len(names))
     return Division(
         part=code.replace_strict(list(range(len(names))), names, default=None).cast(pl.String),
-        scarce=tuple(
-            label for code, label in enumerate(catalog.labels) if (tries.rare & ~given)[code]
-        ),
+        scarce=tuple(label for code, label in enumerate(catalog.labels) if scarce[code]),
+        alone=tuple(label for code, label in enumerate(catalog.labels) if few[code]),
     )
 
 
@@ -148,8 +152,9 @@ def _refuse_unmeasured(catalog: Catalog, units: Units, tries: _Tries, parts: Seq
         return
     names = [label for code, label in enumerate(catalog.labels) if tries.rare[code]]
     occurrences = units.units_of_label()
+    images = np.bincount(units.label, weights=units.count, minlength=units.num_labels)
     details = [
-        f"{label!r}: {counted(int(units.count[units.label == code].sum()), 'image')}, "
+        f"{label!r}: {counted(int(images[code]), 'image')}, "
         f"{counted(int(occurrences[code]), 'independent unit')}, needs {len(parts)}"
         for code, label in enumerate(catalog.labels)
         if tries.rare[code]

@@ -41,7 +41,7 @@ class SettledClasses:
         merged: labels that became `RARE_LABEL`.
         dropped: labels that were left out.
         notes: what was decided, with an example; a line or none. What is kept in training only is
-            known once the split is made: see `kept_note`.
+            known once the split is made: see `split_notes`.
     """
 
     catalog: Catalog
@@ -112,20 +112,30 @@ def settle_rare_classes(
     return _without(catalog, read, duplicate_group, scarce, rare)
 
 
-def kept_note(report: SplitReport) -> tuple[str, ...]:
-    """A line about the classes that a split that was made just now has in training only.
+def split_notes(
+    report: SplitReport, *, made: bool, train_only: Collection[str] = ()
+) -> tuple[str, ...]:
+    """A line about the classes that a split has in training only, or was to have.
 
     Args:
         report: on the split.
+        made: whether it was made just now, and not given with DATA.
+        train_only: labels that were to be in training only.
     """
-    if not report.train_only:
-        return ()
-    label, count = next(iter(report.train_only.items()))
-    return (
-        f"rare: {len(report.train_only):,} of {counted(report.num_labels, 'class')} in training "
-        f"only, not measured, e.g. {label} ({counted(count, 'image')}); --on-rare drop, merge or "
-        "error does otherwise",
-    )
+    if made and report.train_only:
+        label, count = next(iter(report.train_only.items()))
+        return (
+            f"rare: {len(report.train_only):,} of {counted(report.num_labels, 'class')} in "
+            f"training only, not measured, e.g. {label} ({counted(count, 'image')}); --on-rare "
+            "drop, merge or error does otherwise",
+        )
+    elsewhere = sorted(set(train_only) - set(report.train_only))
+    if elsewhere:
+        return (
+            f"rare: {counted(len(elsewhere), 'class')} of fewer images than --rare-below stay in "
+            f"the parts that DATA gives them, e.g. {elsewhere[0]}",
+        )
+    return ()
 
 
 def apply_rare_labels(

@@ -145,6 +145,8 @@ def scarce_labels(
 ) -> tuple[str, ...]:
     """Labels that cannot be in every part that `split_catalog`, or `fold_catalog`, would make.
 
+    Where labels have too few images of their own, these alone: without them the others may fit.
+
     Args:
         catalog: the images.
         duplicate_group: see `split_catalog`.
@@ -164,13 +166,14 @@ def scarce_labels(
         rows = whole.rows_of("train")
     if len(fractions) == 1 or (folds and catalog.has("fold")):
         return ()
-    return divide_rows(
+    divided = divide_rows(
         catalog.take(rows),
         fractions,
         salt=f"folds {seed}" if folds else f"split {seed}",
         duplicate_group=duplicate_group[rows],
         refuse=False,
-    ).scarce
+    )
+    return divided.alone or divided.scarce
 
 
 def fold_as_split(

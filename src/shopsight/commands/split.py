@@ -16,7 +16,7 @@ from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog, check_catalog_file
-from shopsight.catalog.rare_classes import kept_note, settle_rare_classes
+from shopsight.catalog.rare_classes import settle_rare_classes, split_notes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
 from shopsight.catalog.split_report import SplitReport
 from shopsight.catalog.unlabeled import only_labeled
@@ -109,7 +109,8 @@ def split(
     else:
         done, counted = split_catalog(settled.catalog, val=val, test=test, **options)
     made = not settled.catalog.has("fold" if folds else "split")
-    for line in (*settled.notes, *(kept_note(counted) if made else ())):
+    about_split = split_notes(counted, made=made, train_only=settled.train_only)
+    for line in (*settled.notes, *about_split):
         notify(line)
     usable = labeled_rows[settled.rows]
     whole = np.setdiff1d(passed.rows, np.setdiff1d(labeled_rows, usable))

@@ -16,7 +16,7 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.rare_classes import kept_note
+from shopsight.catalog.rare_classes import split_notes
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
@@ -98,7 +98,7 @@ def prepare(
         )
         made = not audited.catalog.has("fold")
         audited = audited.with_catalog(folded)
-        _write_split_report(run, report, made=made)
+        _write_split_report(run, report, made=made, train_only=settled.train_only)
     about = {
         "command": command_line(["shopsight", *sys.argv[1:]]),
         "notes": [*catalog.notes, *settled.notes],
@@ -151,7 +151,8 @@ def init_run_folder(
             duplicate_group=duplicate_group,
             train_only=train_only,
         )
-        _write_split_report(run, report, made=not catalog.has("split"))
+        made = not catalog.has("split")
+        _write_split_report(run, report, made=made, train_only=train_only)
     else:
         split = fold_as_split(
             catalog,
@@ -176,10 +177,12 @@ def _write_run(
     run.update_state(**about, stage="prepared", data=catalog.name, synthetic=catalog.synthetic)
 
 
-def _write_split_report(run: RunFolder, report: SplitReport, *, made: bool) -> None:
+def _write_split_report(
+    run: RunFolder, report: SplitReport, *, made: bool, train_only: Collection[str] = ()
+) -> None:
     """Keep and show what the parts hold; of a split that was made here also what it decided."""
     write_json(run.split_file, report.to_json())
-    for line in (*report.lines(), *(kept_note(report) if made else ())):
+    for line in (*report.lines(), *split_notes(report, made=made, train_only=train_only)):
         progress.notify(line)
 
 
