@@ -487,3 +487,17 @@ def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path)
 def test_errors_of_ours_pass_where_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError), damage_named(tmp_path):
         raise WriteError("the disk is full")
+
+
+def test_a_folder_of_somebody_else_as_libraries_in_rust_say_it(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    denied = "Permission denied (os error 13): {}"
+    with (
+        pytest.raises(ReadOnlyError, match="it cannot be written") as caught,
+        atomic_file(target) as part,
+    ):
+        raise PermissionError(denied.format(part))
+    assert caught.value.where == str(target)
+    # What the block reads is another matter.
+    with pytest.raises(PermissionError), atomic_file(target):
+        raise PermissionError(denied.format("/somewhere/else.csv"))

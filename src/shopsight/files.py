@@ -47,9 +47,10 @@ _OTHER_NAME = (
     'give another name: without < > : " / \\ | ? * and none of con, prn, aux, nul, com1, lpt1'
 )
 _OTHER_FOLDER = "give another folder, or one that you may write in"
-# A full disk, a spent quota; and what Windows calls them.
+# A full disk, a spent quota.
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FULL_DISK_WINERRORS = frozenset({39, 112})
+# What Windows calls a full disk, access that is denied, and a disk that is write-protected.
+_ERRNO_OF_WINERROR = {39: errno.ENOSPC, 112: errno.ENOSPC, 5: errno.EACCES, 19: errno.EROFS}
 # What no reading ends with: a read-only disk, a file that is too large for disk or process.
 _BY_WRITING_ALONE = frozenset({errno.EROFS, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -320,7 +321,8 @@ def write_errors_named(path: Path, *, needed_bytes: int | None = None) -> Iterat
         code = _system_code(error)
         if code in _FULL_DISK:
             raise _full_disk(path, needed_bytes) from error
-        about_part = isinstance(error, OSError) and PART_PREFIX in str(error.filename)
+        # Libraries in Rust name the file in their text.
+        about_part = PART_PREFIX in f"{getattr(error, 'filename', '')} {error}"
         if code in _BY_WRITING_ALONE or (code in _NOT_ALLOWED and about_part):
             kind = ReadOnlyError if code in _READ_ONLY else WriteError
             what = f"it cannot be written: {os.strerror(code)}"
@@ -334,7 +336,7 @@ def _system_code(error: Exception) -> int:
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     code = int(found[1]) if found else 0
-    return errno.ENOSPC if ON_WINDOWS and code in _FULL_DISK_WINERRORS else code
+    return _ERRNO_OF_WINERROR.get(code, code) if ON_WINDOWS else code
 
 
 def _full_disk(path: Path, needed_bytes: int | None) -> WriteError:

@@ -25,6 +25,7 @@ from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.scan import scan_folder
 from shopsight.errors import CatalogError, ChangedFilesError, ReadOnlyError
+from shopsight.held_files import remove_file
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
@@ -134,7 +135,7 @@ def accept_changes(run: RunFolder, found: RunImages) -> None:
     for training, now in changed.items():
         now.write(training.catalog_file)
         for stale in training.predictions.glob("*.parquet"):
-            stale.unlink()
+            remove_file(stale)
     run.update_state(
         changed_files={"changed": sorted(found.changed), "vanished": sorted(found.vanished)}
     )
