@@ -11,6 +11,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
+from tests.helpers import touch
 
 
 def read(
@@ -93,3 +94,11 @@ def test_folders_that_say_nothing_of_images_are_not_searched(tmp_path: Path) -> 
     files = [f"downloads/{name}.jpg" for name in ids(6)]
     with pytest.raises(CatalogError, match="no column names existing image files"):
         read(tmp_path, ids(6), files, at="lists/a.csv")
+
+
+def test_a_table_of_numbers_is_not_taken_for_names_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "sales.csv").write_text("day,sum\n1,2\n2,3\n3,4\n", encoding="utf-8")
+    touch(tmp_path, "images/1.jpg", "images/2.jpg", "images/3.jpg")
+    with pytest.raises(CatalogError, match="no column names existing image files"):
+        table_catalog(str(tmp_path / "shop" / "sales.csv"))

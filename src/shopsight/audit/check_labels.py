@@ -60,9 +60,18 @@ def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+_UNSEEN = frozenset({"Cf", "Pd"})
+"""Unicode's categories of marks without a width, soft hyphens among them, and of dashes."""
+
+
 def spelling_key(label: str) -> str:
     """The label without case, blanks, hyphens and Unicode's variants: equal for its spellings."""
-    return re.sub(r"[\s\-_]+", "", unicodedata.normalize("NFKC", label)).casefold()
+    seen = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKC", label)
+        if unicodedata.category(letter) not in _UNSEEN
+    )
+    return re.sub(r"[\s\-_]+", "", seen).casefold()
 
 
 def _spellings(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]:

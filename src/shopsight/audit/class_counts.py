@@ -108,9 +108,11 @@ def shown_classes(classes: pl.DataFrame, *, most: int) -> ShownClasses | None:
     Returns:
         All of them in their order; or of more than `most` the worst half (no image to train on,
         then the largest loss, then the fewest images), then the most frequent ones. None where the
-        number of images used says it all: no file is left out and no part is given.
+        number of images used says it all: no file is left out and no part is given; and where there
+        are no classes.
     """
-    if not parts_of(classes) and bool((classes[ROWS] == classes[USED]).all()):
+    is_told = not parts_of(classes) and bool((classes[ROWS] == classes[USED]).all())
+    if is_told or not classes.height:
         return None
     if classes.height <= most:
         return ShownClasses(classes.columns, classes.rows(), 0)

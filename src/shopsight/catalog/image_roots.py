@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shopsight.catalog.file_lookup import Folders
 from shopsight.catalog.image_cells import names_a_file
-from shopsight.catalog.name_spellings import LOOSE_WAYS, plain, stem_of
+from shopsight.catalog.name_spellings import LOOSE_WAYS, number_of, plain, stem_of
 from shopsight.catalog.scan import is_litter
 from shopsight.catalog.split_names import is_filler
 from shopsight.errors import CatalogError
@@ -80,7 +80,9 @@ class Roots:
         known = set(self.near())
         below = self._holding(self.home, bases)
         around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
-        beside = [] if below else self._beside(around[0])
+        # Any table of numbers would fit a folder of numbered images.
+        is_telling = any(not number_of(name) for names in self.samples.values() for name in names)
+        beside = self._beside(around[0]) if is_telling and not below else []
         inside = [root for folder in beside for root in self._holding(folder, bases)]
         self.found_far = [root for root in (*below, *inside) if root not in known]
         return list(dict.fromkeys([*self.found_far, *around, *beside]))

@@ -126,12 +126,16 @@ class RowCheck:
         if not self._bad or (on_bad_row == "skip" and good):
             return
         bad = len(self._bad)
+        way_out = f"{NAME_IT if self.escaped else self.way_out}, or {SKIP_THEM}"
+        if self.header is not None and bad > good:
+            way_out = "delete what stands above the names of the columns, if line 1 is a title\n"
+            way_out += f"or {self.way_out}"
         raise TableError(
             f"{counted(bad, 'row')} of {bad + good:,} cannot be read as "
             f"{counted(self.width, 'cell')} {self.parted_by}",
             where=self.where,
             details=self._bad,
-            fix=f"{NAME_IT if self.escaped else self.way_out}, or {SKIP_THEM}",
+            fix=way_out,
         )
 
 

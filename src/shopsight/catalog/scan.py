@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from shopsight.catalog.companions import companions_of
+from shopsight.catalog.empty_folders import folders_without
 from shopsight.catalog.left_out import LeftOut
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
@@ -62,8 +63,9 @@ class Scan:
             not in `images`.
         examples: one of the `others`, by suffix.
         left_out: number of folders that the user had left out, by name.
-        companions: files that show what one of `images` shows, each with that one; not in
-            `images`.
+        companions: files that belong to one of `images` (its raw file, thumbnail or mask), each
+            with that one; not in `images`.
+        empty: folders below which no image is, but beside or around which there are some.
     """
 
     images: list[str]
@@ -76,6 +78,7 @@ class Scan:
     examples: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     companions: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> list[str]:
@@ -94,6 +97,8 @@ class Scan:
         if self.left_out:
             names = listed([f"{name}/" for name in self.left_out])
             lines.append(f"left out by --skip-folder: {names}")
+        if self.empty:
+            lines.append(f"folders without an image: {listed([f'{name}/' for name in self.empty])}")
         if self.others:
             kinds = ", ".join(self.other_kinds())
             lines.append(
@@ -102,7 +107,7 @@ class Scan:
         if self.companions:
             example, image = next(iter(self.companions.items()))
             lines.append(
-                "skipped, the same photo as a file that is read: "
+                "skipped, they belong to other images: "
                 f"{counted(len(self.companions), 'file')}, e.g. {example} beside {image}"
             )
         if self.litter:
@@ -211,10 +216,12 @@ def list_images(folder: Path) -> list[str]:
 def _scan_local(folder: str, found: Scan, left_out: LeftOut) -> None:
     waiting = [""]
     linked: set[str] = set()
+    visited: list[str] = []
     with task(f"Listing {Path(folder).name}", unit="files") as advance:
         unreported = 0
         while waiting:
             prefix = waiting.pop()
+            visited.append(prefix)
             for entry in _entries(folder, prefix, found):
                 name = entry.name
                 if _is_skipped(name, found):
@@ -229,6 +236,9 @@ def _scan_local(folder: str, found: Scan, left_out: LeftOut) -> None:
             if unreported >= NOTIFY_EVERY_FILES or not waiting:
                 advance(unreported)
                 unreported = 0
+    images = [*found.images, *found.not_unicode]
+    denied = [line.rpartition(" (")[0] for line in found.denied]
+    found.empty.extend(as_unicode(name) for name in folders_without(images, visited, denied))
 
 
 def _entries(folder: str, prefix: str, found: Scan) -> Sequence[os.DirEntry[str]]:
