@@ -202,7 +202,17 @@ def test_labels(photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["t-shirt", "T-Shirt ", "TShirt", "T_SHIRT", "Ｔ-shirt", "t  shirt"]
+    "other",
+    [
+        "t-shirt",
+        "T-Shirt ",
+        "TShirt",
+        "T_SHIRT",
+        "Ｔ-shirt",
+        "t  shirt",
+        "T\u2011shirt",
+        "T-sh\u00adirt",
+    ],
 )
 def test_spellings(other: str) -> None:
     assert spelling_key(other) == spelling_key("T-Shirt")

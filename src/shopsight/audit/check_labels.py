@@ -13,6 +13,8 @@ from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 
+_UNSEEN = frozenset({"Cf", "Pd"})
+"""Unicode's categories of marks without a width, soft hyphens among them, and of dashes."""
 RARE_CLASS_IMAGES = 20
 """A class with fewer usable images is rare."""
 
@@ -58,10 +60,6 @@ def label_counts(catalog: Catalog, usable: pl.Series) -> dict[str, int]:
     found = dict(flat.value_counts().iter_rows())
     counts = {label: int(found.get(label, 0)) for label in catalog.labels}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-_UNSEEN = frozenset({"Cf", "Pd"})
-"""Unicode's categories of marks without a width, soft hyphens among them, and of dashes."""
 
 
 def spelling_key(label: str) -> str:

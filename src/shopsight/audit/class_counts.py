@@ -111,8 +111,8 @@ def shown_classes(classes: pl.DataFrame, *, most: int) -> ShownClasses | None:
         number of images used says it all: no file is left out and no part is given; and where there
         are no classes.
     """
-    is_told = not parts_of(classes) and bool((classes[ROWS] == classes[USED]).all())
-    if is_told or not classes.height:
+    says_all = not parts_of(classes) and bool((classes[ROWS] == classes[USED]).all())
+    if says_all or not classes.height:
         return None
     if classes.height <= most:
         return ShownClasses(classes.columns, classes.rows(), 0)
