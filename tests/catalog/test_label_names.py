@@ -30,6 +30,7 @@ def test_a_map_of_labels(tmp_path: Path) -> None:
     text = "label,to\ncap,hat\n007,bond\nSkip,\ncap,hat\n"
     found = names_in(tmp_path, text, ["cap"], name="map.csv")
     assert found == {"cap": "hat", "007": "bond", "Skip": ""}
+    assert names_in(tmp_path, "Label,To\ncap,hat\n", ["cap"], name="m.csv") == {"cap": "hat"}
     with pytest.raises(CatalogError, match="mapped twice"):
         names_in(tmp_path, "label,to\na,b\na,c\n", ["a"], name="map.csv")
 

@@ -398,3 +398,16 @@ def test_ids_of_groups_are_no_classes(tmp_path: Path) -> None:
     catalog = table_catalog(shop(tmp_path, rows("image_id,lesion_id,dx", "{i},L{h},d{p}"), jpgs()))
     assert catalog.labels == ("d0", "d1")
     assert catalog.table["group"].to_list()[:3] == ["L0", "L0", "L1"]
+
+
+@pytest.mark.parametrize("cells", [("0", "1"), ("0.0", "1.0")])
+def test_given_folds(tmp_path: Path, cells: tuple[str, str]) -> None:
+    lines = [f"{i}.jpg,c{i // 4},{cells[i % 2]}" for i in range(8)]
+    table = shop(tmp_path, "\n".join(["image,label,fold", *lines]), jpgs())
+    assert table_catalog(table).table["fold"].to_list() == [0, 1] * 4
+
+
+def test_folds_that_are_no_numbers_are_said(tmp_path: Path) -> None:
+    catalog = table_catalog(shop(tmp_path, rows("image,label,fold", "{i}.jpg,c{p},f{p}"), jpgs()))
+    assert "fold" not in catalog.table.columns
+    assert any("it holds f0, f1" in note for note in catalog.notes)

@@ -19,6 +19,7 @@ from shopsight.paths import is_url
 from shopsight.text import command_line, counted, listed
 
 SAMPLED_ROWS = 50
+_SHOWN_NAME = 120
 # A column of another name must match this fraction of files to be chosen as the image column.
 CLEAR_FRACTION = 0.5
 # Numbers of rows and names of products are in columns of these names as well.
@@ -314,7 +315,10 @@ def _nothing_found(
         return _no_names(table[likely[0]], path, table.columns)
     first = scores[0].column if scores else ""
     sample = roots.samples.get(first, [])
-    example = f", e.g. {sample[:1]} from column {first!r}" if first else ""
+    shown = [
+        name if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]}..." for name in sample[:1]
+    ]
+    example = f", e.g. {shown} from column {first!r}" if first else ""
     tried = list(dict.fromkeys(score.root for score in scores))
     details = [f"looked in {root}" for root in tried]
     fix = (

@@ -54,6 +54,9 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
     where = str(path)
     if is_table(where):
         table, _ = read_table(where)
+        plain = {column: column.lower() for column in table.columns}
+        if {FROM, TO} <= set(plain.values()) and len(set(plain.values())) == len(plain):
+            table = table.rename(plain)
         if {FROM, TO} <= set(table.columns):
             return _of_map(table, where), ""
         names, how = _of_columns(table, labels, where)

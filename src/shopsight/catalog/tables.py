@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         *chosen.label.columns,
         *chosen.split.columns,
     }
+    column_notes.append(_about_folds(table, used))
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
     source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
@@ -168,9 +170,27 @@ def _rest(table: pl.DataFrame, used: set[str | None], *, group: str | None) -> p
     # The group keeps its own name too, so that `--group sender_id` still finds it.
     used = used | ({"group"} if group == "group" else set())
     rest = table.select([name for name in table.columns if name not in used])
-    if "fold" in rest.columns and rest["fold"].cast(pl.Int64, strict=False).null_count() == 0:
-        rest = rest.with_columns(pl.col("fold").cast(pl.Int64))
+    folds = _folds(rest)
+    if folds is not None:
+        rest = rest.with_columns(folds)
         reserved = [name for name in CANONICAL if name != "fold"]
     else:
         reserved = list(CANONICAL)
     return rest.rename({name: f"{name}_source" for name in rest.columns if name in reserved})
+
+
+def _folds(table: pl.DataFrame) -> pl.Series | None:
+    """The column `fold` as whole numbers, which programs may write as 0.0; None without any."""
+    if "fold" not in table.columns:
+        return None
+    folds = as_text(table["fold"]).cast(pl.Int64, strict=False)
+    return None if folds.null_count() else folds
+
+
+def _about_folds(table: pl.DataFrame, used: Collection[str | None]) -> str:
+    """A note on a column `fold` that does not say the folds; empty without such a column."""
+    if "fold" not in table.columns or "fold" in used or _folds(table) is not None:
+        return ""
+    cells = as_text(table["fold"]).unique(maintain_order=True).to_list()
+    held = listed(["nothing" if cell is None else cell for cell in cells], most=4)
+    return f"column 'fold' is not used as folds, which are whole numbers: it holds {held}"
