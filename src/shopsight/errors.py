@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 
 SHOWN_DETAILS = 5
-# Line ends, what a terminal obeys, and what turns the direction of writing.
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# What a terminal obeys, and what turns the direction of writing.
+_CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class ShopsightError(Exception):
@@ -156,6 +156,11 @@ def one_line(text: str) -> str:
     >>> one_line("new\nline")
     'new\\nline'
     """
+    return printable(text).replace("\n", "\\n")
+
+
+def printable(text: str) -> str:
+    """Text whose control characters, line ends excepted, are written as escapes."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 

@@ -240,6 +240,7 @@ def _check_path(path: Path, *, reserve: int = 0) -> None:
 
 
 def _check_names(path: Path) -> None:
+    """Refuse what no file or folder can be named; see `check_output_path`."""
     for part in path.parts:
         length = len(part) if limits_names() else len(os.fsencode(part))
         if length > _LONGEST_NAME:
@@ -249,6 +250,15 @@ def _check_names(path: Path) -> None:
                 where=str(path),
                 fix="give a shorter name",
             )
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise WriteError(
+                f"the path has {len(os.fsencode(path)):,} bytes, more than this system takes",
+                where=f"{str(path)[:60]}...",
+                fix="give a shorter path",
+            ) from error
     if not limits_names():
         return
     parts = path.parts[1:] if path.anchor else path.parts

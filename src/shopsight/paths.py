@@ -30,12 +30,30 @@ def is_full(location: str) -> bool:
     return location.startswith(("/", "\\\\")) or bool(_DRIVE.match(location)) or is_url(location)
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is something; unlike `Path.exists`, no error for what can be no path at all.
+
+    Nor where one may not look: a name that is too long, a zero byte, a folder of somebody else.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file, links followed; see `exists`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder, links followed; see `exists`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def full(location: str) -> str:
     """The full path with forward slashes; a URL, and a path of another system, as it is."""
     if is_url(location):
         return location
     path = Path(location)
-    if _DRIVE.match(location) and not path.is_absolute() and not path.exists():
+    if _DRIVE.match(location) and not path.is_absolute() and not exists(path):
         # Written on Windows, read elsewhere.
         return location.replace("\\", "/")
     return path.absolute().as_posix()

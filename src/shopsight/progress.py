@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
-from shopsight.errors import one_line
+from shopsight.errors import printable
 
 Advance = Callable[[int], None]
 """Counts further units of a task as done."""
@@ -66,4 +66,4 @@ def notify(text: str) -> None:
     """Report one line: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
-        listener.notify("\n".join(one_line(line) for line in text.split("\n")))
+        listener.notify(printable(text))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from shopsight.cli.compare import show
-from shopsight.cli.output import Column, print_table
+from shopsight.cli.output import Column, print_line, print_table
 from shopsight.commands import recipes
 from shopsight.config.recipe import load_recipe, recipe_names
 from shopsight.evaluation.compare import Comparison, Entry
@@ -87,3 +87,11 @@ def test_tables_become_blocks_where_they_do_not_fit(
         "  a-score       four",
         "",
     ]
+
+
+def test_names_of_files_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("\x1b[31mred")
+    print_table([Column("class"), Column("images")], [["\x1b]0;title\x07", "1"]])
+    shown = capsys.readouterr().out
+    assert "\\x1b[31mred" in shown
+    assert "\\x1b]0;title\\x07" in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shopsight import api
@@ -77,3 +79,12 @@ def test_replace_keeps_the_rest_and_checks() -> None:
     assert other.training.class_weights == {"hat": 3.0}
     with pytest.raises(ValueError, match="epochs"):
         Recipe().replace(training={"epochs": 0})
+
+
+def test_recipes_are_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_bytes(b"\xef\xbb\xbfseed = 7\n")
+    assert load_recipe(file).seed == 7
+    file.write_bytes("seed = 7\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match="r.toml: not UTF-8: byte 0 is 0xff"):
+        load_recipe(file)

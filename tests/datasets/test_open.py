@@ -182,6 +182,13 @@ def test_nothing_there(data: str, message: str) -> None:
         open_catalog(data)
 
 
+@pytest.mark.posix("devices have paths")
+@pytest.mark.parametrize("data", ["/dev/null", "/dev/zero"])
+def test_pipes_and_devices(data: str) -> None:
+    with pytest.raises(CatalogError, match="neither a folder nor a regular file"):
+        open_catalog(data)
+
+
 def test_other_files_and_stray_roots(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
     with pytest.raises(CatalogError, match="neither a folder nor a table"):

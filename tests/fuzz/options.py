@@ -14,7 +14,7 @@ from shopsight.read_options import DataKind, ReadOptions, flag_of
 NAMES = (
     *("no such", "none", "", " ", "1", "-1", "a,b", "\u00e9", "split", "*", "images/1.jpg", "None"),
 )
-PLACES = ("nowhere", "..", "/", "", "t.csv", "s3://b", "http://127.0.0.1:1/", "~", "-")
+PLACES = ("nowhere", "..", "", "t.csv", "s3://b", "http://127.0.0.1:1/", "~", "-")
 LABELS = ("", "no such", "Shoe", "(rare)", "\u00e9", "-", "shoe/hat")
 MAP_TEXTS = {
     "map.csv": b"label,to\nshoe,footwear\nhat,footwear\n",

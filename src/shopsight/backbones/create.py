@@ -20,6 +20,7 @@ from shopsight.backbones.weights import load_state_dict_strict, read_weights
 from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE
 from shopsight.bundle.read import bundle_folder, read_info
 from shopsight.errors import ConfigError, WeightsError
+from shopsight.paths import is_file, is_folder
 
 
 def create_backbone(
@@ -65,7 +66,7 @@ def create_backbone(
 def _local(request: Request) -> Backbone:
     """`local:FOLDER` (a run or a bundle) or `local:LIBRARY:NAME@FILE` (weights of that network)."""
     folder = Path(request.name)
-    if folder.is_dir():
+    if is_folder(folder):
         return _from_bundle(bundle_folder(folder), request)
     name, at, file = request.name.partition("@")
     if at and name.partition(":")[0] in LIBRARIES:
@@ -76,7 +77,7 @@ def _local(request: Request) -> Backbone:
             conv_dropout=request.conv_dropout,
             size_px=request.size_px,
         )
-    if folder.is_file():
+    if is_file(folder):
         raise ConfigError(
             f"{request.name!r} is a weight file, which does not name its network",
             where="model.backbone",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from shopsight.errors import WeightsError, first_line
+from shopsight.paths import is_file
 
 StateDict = dict[str, Tensor]
 
@@ -40,7 +41,7 @@ def read_weights(path: str | Path, *, unwrap: bool = True) -> StateDict:
         WeightsError: There is no such file, it has neither format, or holds Python objects.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError("no such weight file", where=str(path))
     try:
         if path.suffix == ".safetensors":

@@ -24,13 +24,14 @@ from shopsight.bundle.format import (
 )
 from shopsight.errors import BundleError, DamagedFileError
 from shopsight.files import read_json, read_json_table, sha256_file
+from shopsight.paths import exists, is_file, is_folder
 
 
 def bundle_folder(folder: Path | str) -> Path:
     """The bundle's folder, given that folder or the run's folder around it."""
     folder = Path(folder)
     within = folder / BUNDLE_FOLDER
-    return within if not (folder / INFO_FILE).exists() and within.is_dir() else folder
+    return within if not exists(folder / INFO_FILE) and is_folder(within) else folder
 
 
 def read_bundle(folder: Path | str) -> Bundle:
@@ -43,7 +44,7 @@ def read_bundle(folder: Path | str) -> Bundle:
     """
     folder = Path(folder)
     info = read_info(folder)
-    missing = [name for name in (WEIGHTS_FILE, GOLDEN_FILE) if not (folder / name).is_file()]
+    missing = [name for name in (WEIGHTS_FILE, GOLDEN_FILE) if not is_file(folder / name)]
     if missing:
         raise _not_a_bundle(folder, missing)
     found = sha256_file(folder / WEIGHTS_FILE)
@@ -73,9 +74,9 @@ def read_info(folder: Path | str) -> BundleInfo:
     """
     folder = Path(folder)
     path = folder / INFO_FILE
-    if not path.is_file():
+    if not is_file(path):
         files = (INFO_FILE, WEIGHTS_FILE, GOLDEN_FILE)
-        raise _not_a_bundle(folder, [name for name in files if not (folder / name).is_file()])
+        raise _not_a_bundle(folder, [name for name in files if not is_file(folder / name)])
     try:
         written = read_json(path)
         format_version = written["format_version"]
@@ -110,8 +111,9 @@ def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:
 
 
 def _not_a_bundle(folder: Path, missing: list[str]) -> BundleError:
+    lacking = f"is not a model bundle: no {', '.join(missing)}"
     return BundleError(
-        f"is not a model bundle: no {', '.join(missing)}" if folder.is_dir() else "no such folder",
+        lacking if is_folder(folder) else "no such folder",
         where=str(folder),
         fix="name a run folder, or the folder `model` in it",
     )

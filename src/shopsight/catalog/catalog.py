@@ -412,7 +412,7 @@ def _root_record(root: str, path: Path) -> dict[str, str]:
 def _root_from_record(about: dict[str, Any], path: Path) -> str:
     root = str(about["root"])
     way = about.get("root_from_here")
-    if not root or way is None or paths.is_url(root) or Path(root).is_dir():
+    if not root or way is None or paths.is_url(root) or paths.is_folder(root):
         return root
     # Earlier versions wrote the backslashes of Windows.
     for found in (str(way), str(way).replace("\\", "/")):

@@ -12,7 +12,7 @@ from shopsight.catalog.name_spellings import LOOSE_WAYS, number_of, plain, stem_
 from shopsight.catalog.scan import is_litter
 from shopsight.catalog.split_names import is_filler
 from shopsight.errors import CatalogError
-from shopsight.paths import is_url, join, parent_of
+from shopsight.paths import is_folder, is_url, join, parent_of
 
 MAX_FOLDERS = 20_000
 """Near folders that are looked into when a table does not say where its images are."""
@@ -135,10 +135,10 @@ class Roots:
 def _named_root(named: str, home: str) -> str:
     if is_url(named):
         return named.rstrip("/")
-    if Path(named).is_dir():
+    if is_folder(named):
         return Path(named).as_posix()
     beside = join(home, named).rstrip("/")
-    if is_url(home) or Path(beside).is_dir():
+    if is_url(home) or is_folder(beside):
         return beside
     raise CatalogError("no such folder of images", where=named, fix="--images-root DIR")
 

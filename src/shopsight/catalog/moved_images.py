@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 
@@ -11,7 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.find_files import find_files
 from shopsight.errors import CatalogError
 from shopsight.images.idx import idx_member
-from shopsight.paths import full, is_url, join
+from shopsight.paths import exists, full, is_folder, is_url, join
 from shopsight.text import counted
 
 
@@ -29,7 +28,7 @@ def move_images(catalog: Catalog, root: str, where: str) -> Catalog:
     Raises:
         CatalogError: there is no such folder, or a name could mean several files.
     """
-    if not is_url(root) and not Path(root).is_dir():
+    if not is_url(root) and not is_folder(root):
         raise CatalogError("no such folder of images", where=root, fix="--images-root DIR")
     files, members = _files_of(catalog)
     found = find_files(files, root)
@@ -55,7 +54,7 @@ def refuse_missing_images(catalog: Catalog, where: str) -> None:
     missing = [
         f"row {row:,}: {name} is not there"
         for row, name, place in places
-        if not is_url(place) and not Path(place).exists()
+        if not is_url(place) and not exists(place)
     ]
     if missing:
         raise CatalogError(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from shopsight.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,8 +31,8 @@ def print_json(value: Any) -> None:
 
 
 def print_line(text: str = "") -> None:
-    """Print a line of the result, on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a line of the result, on stdout; what a terminal would obey is written as escapes."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def print_note(text: str) -> None:
@@ -68,6 +70,7 @@ def print_table(
     from rich.console import Console
     from rich.text import Text
 
+    rows = [[printable(cell) for cell in row] for row in rows]
     # COLUMNS is honored by rich itself; a pipe has no width, and must not cut anything.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
     console = Console(file=sys.stdout, width=width, highlight=False)

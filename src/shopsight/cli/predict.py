@@ -16,6 +16,7 @@ from shopsight.cli.options import DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_line, print_note
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
+from shopsight.errors import one_line
 
 
 @takes_data
@@ -96,7 +97,7 @@ def _print_json(predictions: Iterator[api.Prediction]) -> int:
 def _name(prediction: api.Prediction) -> str:
     """The path; of a table also the row, because several may be about one image."""
     row = "" if prediction.row is None else f" (row {prediction.row})"
-    return f"{prediction.source}{row}"
+    return one_line(f"{prediction.source}{row}")
 
 
 def _damage(prediction: api.Prediction) -> str:

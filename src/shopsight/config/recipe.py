@@ -35,6 +35,7 @@ from shopsight.config.sections import (
     TrainingSettings,
 )
 from shopsight.errors import ConfigError
+from shopsight.paths import is_file
 
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 
@@ -102,10 +103,10 @@ def recipe_path(name_or_file: str | Path) -> Path:
         ConfigError: Neither a shipped name nor a file.
     """
     shipped = RECIPES_FOLDER / f"{name_or_file}.toml"
-    if shipped.is_file():
+    if is_file(shipped):
         return shipped
     path = Path(name_or_file)
-    if path.is_file():
+    if is_file(path):
         return path
     near = difflib.get_close_matches(str(name_or_file), recipe_names(), n=1, cutoff=0.5)
     raise ConfigError(
@@ -122,7 +123,16 @@ def load_recipe(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[s
         ConfigError: No such recipe, not TOML, or keys and values that do not fit; all at once.
     """
     path = recipe_path(name_or_file)
-    return parse_recipe(path.read_text(encoding="utf-8"), where=path.name, overrides=overrides)
+    try:
+        # With or without a byte order mark.
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"not UTF-8: byte {error.start:,} is {error.object[error.start]:#04x}",
+            where=path.name,
+            fix="save it as UTF-8",
+        ) from error
+    return parse_recipe(text, where=path.name, overrides=overrides)
 
 
 def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,9 +159,15 @@ def _open(data: str, read: ReadOptions) -> Catalog:
         _refuse(read, "table", data)
         return open_parts(parts, read, name=", ".join(map(paths.name_of, parts)))
     is_url = paths.is_url(data)
-    if not is_url and not Path(data).exists():
+    if not is_url and not paths.exists(data):
         raise _not_there(data)
-    is_file = not is_url and Path(data).is_file()
+    is_file = not is_url and paths.is_file(data)
+    if not (is_url or is_file or paths.is_folder(data)):
+        raise CatalogError(
+            "neither a folder nor a regular file (a pipe or a device)",
+            where=data,
+            fix="write what it gives to a file, and name that",
+        )
     if read.label_pattern is not None and (
         is_file or (is_url and (is_table(data) or may_be_list(data)))
     ):
@@ -181,7 +186,7 @@ def _open_named(name: str, read: ReadOptions) -> Catalog:
     root = None if read.root is None else Path(read.root)
     images_root = None if read.images_root is None else str(read.images_root)
     catalog = open_dataset(name, root=root, images_root=images_root)
-    if Path(name).exists():
+    if paths.exists(name):
         note = f"{name!r} is read as the data set; ./{name} is the folder of that name"
         catalog = catalog.with_notes(note)
     return _with_columns(catalog, read)
@@ -202,8 +207,12 @@ def _open_file(path: Path) -> Catalog:
         return container_catalog([path.name], name=path.name, root=str(path.parent))
     if is_image_file(path):
         return Catalog(pl.DataFrame({"image": [path.name]}), path.name, str(path.parent))
-    if path.stat().st_size < _LOOKED_AT_BYTES:
-        refuse_other_kinds(path.read_bytes(), str(path))
+    try:
+        if path.stat().st_size < _LOOKED_AT_BYTES:
+            refuse_other_kinds(path.read_bytes(), str(path))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise CatalogError(reason, where=str(path)) from error
     raise CatalogError(
         "neither a folder nor a table (.csv, .tsv, .jsonl, .parquet), a list (.txt), an IDX file "
         "or an image",
@@ -274,14 +283,14 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     is_local = not paths.is_url(name)
     if several_files(name):
         return read.unused("table")
-    if (is_table(name) or may_be_list(name)) and not (is_local and Path(name).is_dir()):
-        own = is_local and Path(name).is_file() and read_about(Path(name)) is not None
+    if (is_table(name) or may_be_list(name)) and not (is_local and paths.is_folder(name)):
+        own = is_local and paths.is_file(name) and read_about(Path(name)) is not None
         return read.unused("own table" if own else "table")
-    if is_local and Path(name).is_file():
+    if is_local and paths.is_file(name):
         return read.unused("file")
     has_table = (
         is_local
-        and Path(name).is_dir()
+        and paths.is_folder(name)
         and any(is_table(file.name) or may_be_list(file.name) for file in Path(name).iterdir())
     )
     of_table = read.unused("table" if has_table else "folder")
@@ -302,7 +311,7 @@ def refuse_output_among_images(catalog: Catalog, out: str | Path) -> None:
         WriteError: `out` is the root of the catalog.
     """
     root = catalog.root
-    if not root or paths.is_url(root) or not Path(root).is_dir() or not Path(out).is_dir():
+    if not root or paths.is_url(root) or not paths.is_folder(root) or not paths.is_folder(out):
         return
     if Path(out).samefile(root):
         raise WriteError(
@@ -323,13 +332,12 @@ def refuse_output_over_data(data: object, out: str | Path) -> None:
         WriteError: `out` is one of them.
     """
     out = Path(out)
-    if not out.is_file():
+    if not paths.is_file(out):
         return
     for one in data if isinstance(data, list | tuple) else [data]:
         if not isinstance(one, str | Path) or not str(one).endswith(out.suffix):
             continue
-        # Unlike Path.is_file, no error for what cannot be a path at all.
-        if os.path.isfile(one) and out.samefile(one):  # noqa: PTH113
+        if paths.is_file(one) and out.samefile(one):
             raise WriteError(
                 "this is the file that is read; the results would replace it",
                 where=str(out),
@@ -349,7 +357,7 @@ def _refuse_not_unicode(path: str) -> None:
 
 def _not_there(data: str) -> CatalogError:
     here = Path(data).parent
-    beside = [path.name for path in here.iterdir()] if here.is_dir() else []
+    beside = [path.name for path in here.iterdir()] if paths.is_folder(here) else []
     near = difflib.get_close_matches(Path(data).name, [*DATASETS, *beside], n=1, cutoff=0.6)
     return CatalogError(
         "no such folder, table or data set" + (f"; did you mean {near[0]!r}?" if near else ""),

@@ -19,6 +19,7 @@ from shopsight.datasets.lamoda import open_lamoda
 from shopsight.datasets.products10k import open_product_650, open_products_10k
 from shopsight.datasets.synthetic import open_synthetic
 from shopsight.errors import SourceError
+from shopsight.paths import is_folder
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,6 @@ def open_dataset(name: str, *, root: Path | None = None, images_root: str | None
     if name.startswith(HF_PREFIX):
         return open_huggingface(name)
     found = dataset(name)
-    if root is not None and name != "synthetic" and not root.is_dir():
+    if root is not None and name != "synthetic" and not is_folder(root):
         raise SourceError("no such folder", where=str(root), fix="--root FOLDER")
     return found.open(root, images_root)

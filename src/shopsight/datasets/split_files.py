@@ -28,10 +28,10 @@ _SHARD = re.compile(r"-\d+-of-\d+\.")
 def several_files(data: str) -> tuple[str, ...]:
     """The tables and lists that one DATA names, `train.txt,val.txt`; empty for any other DATA."""
     parts = tuple(part.strip() for part in data.split(BETWEEN_FILES))
-    if len(parts) < 2 or Path(data).exists():
+    if len(parts) < 2 or paths.exists(data):
         return ()
     good = all(
-        (is_table(part) or may_be_list(part)) and (paths.is_url(part) or Path(part).is_file())
+        (is_table(part) or may_be_list(part)) and (paths.is_url(part) or paths.is_file(part))
         for part in parts
     )
     return parts if good else ()

@@ -204,7 +204,7 @@ def _refuse_gaps(before: Catalog, now: Catalog, where: str) -> None:
 def _moved(audited: AuditedCatalog, images_root: str) -> Catalog:
     """The run's catalog with its images where they lie now; what is not there stays as it is."""
     root = paths.full(images_root)
-    if not paths.is_url(root) and not Path(root).is_dir():
+    if not paths.is_url(root) and not paths.is_folder(root):
         raise CatalogError("no such folder of images", where=images_root, fix="--images-root DIR")
     catalog = audited.catalog
     names = catalog.table["image"].to_list()
@@ -231,7 +231,7 @@ def _moved(audited: AuditedCatalog, images_root: str) -> Catalog:
     stays = {
         name: ref
         for name, ref in zip(names, catalog.refs(), strict=True)
-        if name not in found and not Path(paths.join(root, name)).exists() and Path(ref).is_file()
+        if name not in found and not paths.exists(paths.join(root, name)) and paths.is_file(ref)
     }
     if start is None or stays:
         found = {name: path.removeprefix(start or "") for name, path in found.items()}

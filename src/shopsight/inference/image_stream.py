@@ -22,7 +22,7 @@ from shopsight.datasets.registry import is_dataset
 from shopsight.errors import CatalogError, RemoteError
 from shopsight.images.kinds import has_image_suffix
 from shopsight.images.model_input import Box
-from shopsight.paths import is_url, join, name_of
+from shopsight.paths import is_file, is_url, join, name_of
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
 from shopsight.remote.addresses import PUBLIC, Access
@@ -142,7 +142,7 @@ def _images_of(
         path = str(one)
         if _is_folder(path):
             yield from _in_folder(path, read)
-        elif is_container(path) and Path(path).is_file():
+        elif is_container(path) and is_file(path):
             yield from _rows(_read_data(path, read))
         else:
             yield NamedImage(path, path, PUBLIC.typed(path))

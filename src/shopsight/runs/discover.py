@@ -7,6 +7,7 @@ from pathlib import Path
 from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE
 from shopsight.bundle.read import bundle_folder
 from shopsight.files import PART_PREFIX
+from shopsight.paths import is_file
 from shopsight.runs.run_folder import RunFolder
 
 
@@ -23,7 +24,7 @@ def run_of(model: Path | str) -> RunFolder | None:
 
 def is_model(folder: Path | str) -> bool:
     """Whether the folder is a bundle, or a run that has one."""
-    return (bundle_folder(folder) / INFO_FILE).is_file()
+    return is_file(bundle_folder(folder) / INFO_FILE)
 
 
 def find_models(folder: Path, *, depth: int) -> list[Path]:

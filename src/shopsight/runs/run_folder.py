@@ -40,6 +40,7 @@ from shopsight.files import (
     write_json,
     write_text,
 )
+from shopsight.paths import is_file, is_folder
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.text import command_line
 
@@ -207,7 +208,7 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Whether the folder holds a run of any version."""
-        return self.state_file.is_file()
+        return is_file(self.state_file)
 
     def is_current(self) -> bool:
         """Whether the folder holds a run that this version of shopsight reads.
@@ -219,7 +220,7 @@ class RunFolder:
 
     def is_begun(self) -> bool:
         """Whether there is anything of a run, even of one stopped before `run.json` was there."""
-        return self.exists() or self.audit.is_dir()
+        return self.exists() or is_folder(self.audit)
 
     def has_model(self) -> bool:
         """Whether the run has a bundle."""
