@@ -86,5 +86,5 @@ def test_recipes_are_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfseed = 7\n")
     assert load_recipe(file).seed == 7
     file.write_bytes("seed = 7\n".encode("utf-16"))
-    with pytest.raises(ConfigError, match="r.toml: not UTF-8: byte 0 is 0xff"):
+    with pytest.raises(ConfigError, match="not UTF-8: byte 0 is 0xff"):
         load_recipe(file)
