@@ -39,6 +39,18 @@ def listed(names: Sequence[str], *, most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown}, ... ({len(names):,} in all)"
 
 
+def lines_of(text: str) -> list[str]:
+    r"""The lines of a text, without their ends.
+
+    `str.splitlines` also splits at what stands within cells and strings: form feeds, U+2028 ...
+
+    >>> lines_of("a\u2028b\r\nc\rd\n")
+    ['a\u2028b', 'c', 'd']
+    """
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines if lines[-1] else lines[:-1]
+
+
 def count_text(value: float) -> str:
     """Write a count.
 

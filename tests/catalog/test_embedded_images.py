@@ -66,7 +66,7 @@ def test_several_classes_an_image_have_names_too(tmp_path: Path) -> None:
 
 def test_bare_bytes_and_rows_without_an_image(tmp_path: Path) -> None:
     blobs = [photo(i) for i in range(3)] + [None]
-    table = pl.DataFrame({"jpg": blobs, "label": ["a", "b", "a", "b"], "vector": [b"x"] * 4})
+    table = pl.DataFrame({"jpg": blobs, "label": ["a", "b", "a", "b"], "vector": [b"\0x"] * 4})
     table.write_parquet(tmp_path / "t.parquet")
     catalog = table_catalog(str(tmp_path / "t.parquet"))
     assert len(catalog) == 3
@@ -104,3 +104,21 @@ def test_nested_columns_are_written_to_csv_as_json(tmp_path: Path) -> None:
     assert json.loads(again.table["size"][1]) == {"w": 1, "h": [1, 2]}
     assert json.loads(again.table["prices"][1]) == [1.5, 2.0]
     assert again.fingerprint() == catalog.fingerprint()
+
+
+def test_bytes_that_are_text_are_text(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.jpg").write_bytes(photo(i))
+    table = pl.DataFrame(
+        {
+            "file": [f"{i}.jpg".encode() for i in range(4)],
+            "label": ["Schläppchen".encode(), b"hat", None, b"hat"],
+            "vector": [bytes([i, 0, 200]) for i in range(4)],
+        }
+    )
+    table.write_parquet(tmp_path / "shop.parquet")
+    catalog = table_catalog(str(tmp_path / "shop.parquet"))
+    assert catalog.table["image"].to_list() == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert catalog.table["label"].to_list() == ["Schläppchen", "hat", None, "hat"]
+    assert "columns of bytes read as text: file, label" in catalog.notes
+    assert "left out, columns of bytes: vector" in catalog.notes

@@ -129,3 +129,20 @@ def test_names() -> None:
     assert not is_table("a.parquet.gz")
     assert may_be_list("train.TXT")
     assert not may_be_list("train.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_of_json_ends_at_line_ends_alone(tmp_path: Path, end: str) -> None:
+    texts = ["a\u2028b", "c\x85d", "e\u2029f"]
+    rows = [json.dumps({"t": text}, ensure_ascii=False) for text in texts]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(end.join(rows).encode())
+    assert read_table(str(path))[0]["t"].to_list() == texts
+
+
+def test_an_array_of_json_under_the_name_of_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps([{"t": 1}, {"t": 2}]), encoding="utf-8")
+    with pytest.raises(TableError, match="line 1 is not a JSON object") as caught:
+        read_table(str(path))
+    assert "pl.read_json" in str(caught.value)

@@ -98,6 +98,18 @@ def test_what_is_accepted_is_scored_as_it_is_now(run: RunFolder) -> None:
     assert set(differing) <= set(run.catalog().rows_of("test")[:2].tolist())
 
 
+def test_a_class_that_vanished_is_named_where_that_is_accepted(
+    run: RunFolder, said: list[str]
+) -> None:
+    catalog = run.catalog()
+    hats = catalog.take((catalog.table["label"] == "hat").arg_true().to_list())
+    for ref in hats.refs():
+        Path(ref).unlink()
+    found = api.evaluate(run.path, accept=CHANGED)
+    assert "hat" not in found.predictions.table["label"].to_list()
+    assert any(line.endswith("; no image is left of hat") for line in said)
+
+
 def test_a_changed_training_image_is_named_too(run: RunFolder) -> None:
     catalog = run.catalog()
     Path(catalog.take(catalog.rows_of("train")).refs()[0]).unlink()

@@ -19,10 +19,11 @@ from shopsight.files import atomic_folder
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, is_image_kind, kind_of_bytes, suffix_of
 from shopsight.progress import task
 from shopsight.safe_names import safe_name
-from shopsight.text import counted
+from shopsight.text import counted, listed
 
 BYTES, PATH = "bytes", "path"
 PER_FOLDER = 10_000
+_CONTROLS = r"[\x00-\x08\x0e-\x1f]"
 
 
 def with_image_files(
@@ -48,6 +49,8 @@ def with_image_files(
         for name in table.columns
         if _holds_only_paths(table[name])
     )
+    texts = _texts_among(table)
+    table = table.with_columns(texts)
     inside = [name for name in table.columns if _holds_images(table[name])]
     chosen = [name for name in inside if name in image] or ([] if image else inside)
     if len(chosen) > 1:
@@ -63,6 +66,8 @@ def with_image_files(
         if _holds_bytes(table[name]) and name not in {*chosen, *image}
     ]
     notes = [f"left out, columns of bytes: {', '.join(others)}"] if others else []
+    if texts:
+        notes.append(f"columns of bytes read as text: {listed([text.name for text in texts])}")
     table = table.drop(others)
     if not chosen:
         return table, None, notes
@@ -94,6 +99,21 @@ def _holds_images(column: pl.Series) -> bool:
         return False
     first = column.drop_nulls().head(1).to_list()
     return bool(first) and is_image_kind(kind_of_bytes(first[0]))
+
+
+def _texts_among(table: pl.DataFrame) -> list[pl.Series]:
+    """Columns of bytes that are text, as programs write them that do not mark text as such."""
+    texts = []
+    for column in table:
+        if column.dtype != pl.Binary or column.null_count() == len(column):
+            continue
+        try:
+            text = column.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            continue
+        if not text.str.contains(_CONTROLS).any():
+            texts.append(text)
+    return texts
 
 
 def _holds_only_paths(column: pl.Series) -> bool:

@@ -22,7 +22,7 @@ from shopsight.catalog.label_name_files import (
 from shopsight.catalog.table_files import read_bytes, read_table
 from shopsight.catalog.table_names import is_table
 from shopsight.errors import CatalogError
-from shopsight.text import listed
+from shopsight.text import lines_of, listed
 
 FROM, TO = "label", "to"
 
@@ -204,7 +204,7 @@ def _text(where: str) -> str:
 
 def _lines(text: str, where: str) -> list[str]:
     """The lines of the list, of which YAML has others before and after it."""
-    lines = [line.strip() for line in text.rstrip().splitlines()]
+    lines = [line.strip() for line in lines_of(text.rstrip())]
     if where.lower().endswith((".yaml", ".yml")):
         lines = _yaml_names(text, where)
     bare = next((number for number, line in enumerate(lines, start=1) if not line), None)
@@ -225,7 +225,7 @@ def _yaml_names(text: str, where: str) -> list[str]:
             raise CatalogError("the list of names cannot be read", where=where, details=[inline[1]])
         return found
     entries = []
-    for line in below.splitlines():
+    for line in lines_of(below):
         entry = line.partition(" #")[0].strip()
         if not entry or entry.startswith("#"):
             continue

@@ -22,7 +22,7 @@ from shopsight.catalog.table_names import may_be_list
 from shopsight.errors import TableError
 from shopsight.images.kinds import has_image_suffix
 from shopsight.read_options import ReadOptions
-from shopsight.text import listed
+from shopsight.text import lines_of, listed
 
 _SAMPLED_LINES = 50
 _MOST_BLANKS_IN_PATH = 4
@@ -189,7 +189,7 @@ def _lines_of(table: Delimited, path: str, read: ReadOptions) -> _Lines | None:
     root = None if read.images_root is None else str(read.images_root)
     lines = [
         (number, line.strip())
-        for number, line in enumerate(table.text.splitlines(), start=table.first_line)
+        for number, line in enumerate(lines_of(table.text), start=table.first_line)
         if line.strip()
     ]
     lines, notes = _without_count(lines)

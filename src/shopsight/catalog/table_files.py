@@ -25,9 +25,11 @@ from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
 from shopsight.read_options import ReadOptions
 from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.remote.opening import TABLE_BYTES, read_location
-from shopsight.text import command_line
+from shopsight.text import command_line, lines_of
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
+_TO_CSV = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
+_JSON_AS_CSV = f"{command_line(['python', '-c', _TO_CSV])}   (writes its rows as CSV)"
 RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
 """From the text of a table, its path and how to read it to its rows, and notes."""
 
@@ -179,8 +181,7 @@ def _kind_of_json(data: bytes) -> tuple[str, str] | None:
         columns = "file_name,category" + ",bbox_x,bbox_y,bbox_width,bbox_height" * of_coco
         words = "annotations of COCO" if of_coco else "a JSON object"
         return words, f"write its rows as CSV with a header such as {columns}"
-    convert = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
-    return "JSON", f"{command_line(['python', '-c', convert])}   (writes its rows as CSV)"
+    return "JSON", _JSON_AS_CSV
 
 
 def _kind_of_zip(data: bytes) -> tuple[str, str]:
@@ -212,7 +213,7 @@ def _read_parquet(data: bytes, path: str) -> pl.DataFrame:
 def _read_json_lines(text: str, path: str) -> pl.DataFrame:
     """An object a line; values of text stay text."""
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         if not line.strip():
             continue
         try:
@@ -220,7 +221,11 @@ def _read_json_lines(text: str, path: str) -> pl.DataFrame:
         except ValueError as error:
             raise TableError(f"line {number:,} is not JSON: {error}", where=path) from error
         if not isinstance(row, dict):
-            raise TableError(f"line {number:,} is not a JSON object", where=path)
+            raise TableError(
+                f"line {number:,} is not a JSON object",
+                where=path,
+                fix=_JSON_AS_CSV if isinstance(row, list) else None,
+            )
         rows.append(row)
     try:
         return pl.DataFrame(rows, infer_schema_length=None)

@@ -100,6 +100,8 @@ def _evaluate_own(
     accept: Collection[str],
     device: str,
 ) -> Evaluation:
+    if not run.path.exists():
+        raise ConfigError("no such folder", where=str(run.path), fix="name a run folder")
     if not run.exists():
         raise ConfigError(
             "is not a run folder, and a bundle has no images of its own",

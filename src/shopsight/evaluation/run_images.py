@@ -29,7 +29,7 @@ from shopsight.held_files import remove_file
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
-from shopsight.text import command_line, counted
+from shopsight.text import command_line, counted, listed
 
 CHANGED_FILE = "changed-file"
 """What `--accept` calls images of a run that changed or vanished."""
@@ -112,7 +112,9 @@ def check_run_images(
     if not found.as_they_were:
         if CHANGED_FILE not in accept:
             raise _refusal(run, audited, found, command)
-        notify(f"accepted, no longer as the run was made with: {found.line()}")
+        gone = set(audited.catalog.labels) - set(found.now(audited).catalog.labels)
+        lost = f"; no image is left of {listed(sorted(gone))}" if gone else ""
+        notify(f"accepted, no longer as the run was made with: {found.line()}{lost}")
     if moved is not None:
         try:
             _keep_places(run, moved)
