@@ -10,6 +10,8 @@ from shopsight.images.kinds import KINDS, SUFFIXES_OF_FORMAT, suffix_of
 THUMBNAIL_FOLDERS = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "_thumbs", "_thumb"})
 
 _OF_ANOTHER = re.compile(r"(?i)(.+)[ _-](?:masks?|seg|segmentation|thumb|thumbnail)[ _-]?\d*$")
+# Of a million paths nearly all have none of these letters.
+_HINTS = ("mask", "seg", "thumb")
 _NOT_READ = frozenset().union(
     *(suffixes for name, suffixes in SUFFIXES_OF_FORMAT.items() if KINDS[name].way_out)
 )
@@ -48,6 +50,9 @@ def _stem(path: str) -> str:
 
 def _stem_of_original(path: str) -> str:
     """The path, without a suffix, of what this would be a mask or a thumbnail of; else empty."""
+    lower = path.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return ""
     *folders, name = path.split("/")
     kept = [folder for folder in folders if folder.lower() not in THUMBNAIL_FOLDERS]
     if len(kept) < len(folders):
