@@ -71,3 +71,13 @@ def test_a_value_that_does_not_fit_is_shown_with_its_setting(override: str, mess
     with pytest.raises(ConfigError) as caught:
         parse_recipe("", overrides=[override])
     assert f"\n  {message}" in str(caught.value)
+
+
+def test_a_path_of_another_type_and_a_value_with_more_after_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe("[data]\nroot = [1]", overrides=["training.patience=1\n[x]\nx = 1"])
+    message = str(caught.value)
+    assert (
+        "data.root: Input should be a valid string, or input should be a path (got [1])" in message
+    )
+    assert "training.patience: Input should be a valid integer" in message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,19 @@ class Damage:
         elif self.accident == "other":
             every = [*contents().values()]
             path.write_bytes(every[int(self.place * (len(every) - 1))])
-        elif self.accident in {"value", "key"} and path.suffix == ".json":
-            path.write_text(json.dumps(self._edited(json.loads(data))), encoding="utf-8")
-        elif self.accident in {"value", "key"} and path.suffix == ".parquet":
-            self._edit_table(path)
+        elif self.accident in {"value", "key"} and path.suffix in {".json", ".parquet"}:
+            # Nothing is edited in what an earlier accident left.
+            with suppress(ValueError, pl.exceptions.PolarsError):
+                self._edit(path)
         else:
             path.write_bytes(data[:at] + b"\0\xff{" + data[at + 3 :])
+
+    def _edit(self, path: Path) -> None:
+        if path.suffix == ".parquet":
+            self._edit_table(path)
+        else:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            path.write_text(json.dumps(self._edited(tree)), encoding="utf-8")
 
     def _edited(self, tree: Any) -> Any:
         """The tree with one value exchanged, or one key removed."""

@@ -87,6 +87,9 @@ def explain(error: ValidationError, defaults: BaseModel) -> list[str]:
     names = [name for name, _ in leaves(defaults)]
     problems: dict[tuple[str, str], Any] = {}
     for problem in error.errors():
+        if problem["type"] == "path_type":
+            # Pydantic names Python's class.
+            problem["msg"] = "Input should be a path"
         # A value for which there are several types has a problem with each: one line says all.
         path = [str(part) for part in problem["loc"]]
         setting = _setting(path, names)
@@ -101,9 +104,11 @@ def explain(error: ValidationError, defaults: BaseModel) -> list[str]:
 def _toml_value(text: str) -> Any:
     # `--set model.backbone=timm:resnet18` must work without TOML's quotes.
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return None if text.lower() == "none" else text
+    # After a line end there may be more than a value.
+    return found["value"] if len(found) == 1 else text
 
 
 def _explain(problem: Any, names: Sequence[str]) -> str:
