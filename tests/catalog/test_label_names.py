@@ -18,7 +18,7 @@ IDS = ("0", "1", "2")
 def names_in(
     folder: Path, text: str, labels: Collection[str] = IDS, *, name: str = "names.txt"
 ) -> dict[str, str]:
-    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).write_bytes(text.encode())
     return read_label_map(folder / name, labels)[0]
 
 
