@@ -12,7 +12,7 @@ from PIL import Image
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
-from shopsight.errors import CatalogError, TableError
+from shopsight.errors import CatalogError, TableError, WriteError
 from shopsight.images.decode import read_bytes
 from shopsight.read_options import ReadOptions
 
@@ -122,3 +122,14 @@ def test_bytes_that_are_text_are_text(tmp_path: Path) -> None:
     assert catalog.table["label"].to_list() == ["Schläppchen", "hat", None, "hat"]
     assert "columns of bytes read as text: file, label" in catalog.notes
     assert "left out, columns of bytes: vector" in catalog.notes
+
+
+def test_images_within_a_table_need_a_place(tmp_path: Path) -> None:
+    path = shop(tmp_path)
+    (tmp_path / "taken").touch()
+    with (
+        use_cache_dir(tmp_path / "taken" / "cache"),
+        pytest.raises(WriteError, match="its images cannot be kept in the cache") as caught,
+    ):
+        table_catalog(path)
+    assert "--cache-dir FOLDER" in str(caught.value)

@@ -11,6 +11,7 @@ import torch
 
 from shopsight.bundle.format import Golden
 from shopsight.bundle.read import read_bundle
+from shopsight.cache_place import use_cache_dir
 from shopsight.devices import computes_bf16
 from shopsight.errors import BundleError, ConfigError
 from shopsight.inference import pick_precision
@@ -137,3 +138,16 @@ def test_needs_no_network_and_no_training_code(bundle_folder: Path, files: list[
     label, heavy = done.stdout.split("\n")[:2]
     assert label in {"dress", "hat", "shoe"}
     assert heavy == "[]"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1, 2]", '{"precision": "half", "refused": 3, "has_images": true}']
+)
+def test_a_kept_verdict_that_is_none_is_judged_again(
+    bundle_folder: Path, tmp_path: Path, content: str
+) -> None:
+    with use_cache_dir(tmp_path):
+        before = load(bundle_folder, device="cpu").engine.name
+        for file in (tmp_path / "precisions").glob("*"):
+            file.write_text(content, encoding="utf-8")
+        assert load(bundle_folder, device="cpu").engine.name == before

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.cache_place import cache_folder
-from shopsight.errors import TableError
+from shopsight.errors import TableError, WriteError
 from shopsight.files import atomic_folder
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, is_image_kind, kind_of_bytes, suffix_of
 from shopsight.progress import task
@@ -75,7 +75,14 @@ def with_image_files(
     folder = _folder_of(column, path)
     names = _names(column)
     if not folder.is_dir():
-        _write(column, names, folder)
+        try:
+            _write(column, names, folder)
+        except WriteError as error:
+            raise WriteError(
+                f"its images cannot be kept in the cache, {error.where}: {error.what}",
+                where=path,
+                fix="--cache-dir FOLDER names another place",
+            ) from error
     count = sum(name is not None for name in names)
     notes.append(f"{counted(count, 'image')} from column {column.name!r}, kept under {folder}")
     files = pl.Series(column.name, names, dtype=pl.String)

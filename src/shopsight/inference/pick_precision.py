@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -176,9 +176,20 @@ def _verdict_file(engine: TorchEngine, golden: Golden) -> Path:
 def _read_verdict(path: Path) -> dict[str, Any] | None:
     try:
         found = read_json(path)
-        return dict(found) if {"precision", "refused", "has_images"} <= set(found) else None
+        return dict(found) if _is_verdict(found) else None
     except (OSError, DamagedFileError, TypeError):
         return None
+
+
+def _is_verdict(found: Any) -> bool:
+    """Whether a file of the cache holds what `_judge` writes."""
+    return (
+        isinstance(found, dict)
+        and found.get("precision") in get_args(EnginePrecision)
+        and isinstance(found.get("refused"), list)
+        and all(isinstance(line, str) for line in found["refused"])
+        and isinstance(found.get("has_images"), bool)
+    )
 
 
 def _keep(path: Path, verdict: dict[str, Any]) -> None:
