@@ -148,3 +148,32 @@ def test_more_rows_than_are_read_at_once() -> None:
 def test_a_comment_before_rows_whose_quotes_cannot_be_read() -> None:
     with pytest.raises(TableError, match="quote"):
         read('# by hand\n"file" "label""images/4.jpg" "dress\n')
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["My shop, 2024\n", "My shop;;\n", "My shop\n\n", "My shop;;\n;;\n;exported today;\n", ";;\n"],
+)
+def test_a_title_above_the_names_of_the_columns(title: str) -> None:
+    table = as_delimited(f"{title}file;x;label\na.jpg;1;hat\nb.jpg;2;shoe\n", "t.csv")
+    frame, notes = to_frame(table, "t.csv", on_bad_row="error")
+    assert frame.columns == ["file", "x", "label"]
+    assert frame["label"].to_list() == ["hat", "shoe"]
+    assert notes[0].startswith("passed over, above the names of the columns: '")
+    # Lines are counted in the file.
+    broken = as_delimited(f"{title}file;x;label\na.jpg;1;hat\nb.jpg;2\n", "t.csv")
+    with pytest.raises(TableError, match=f"line {title.count(chr(10)) + 3}, 2 cells"):
+        to_frame(broken, "t.csv", on_bad_row="error")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\nimage,hat\n",
+        "file,\nimage,hat\nphoto,shoe\n",
+        "a.jpg,hat\nfile,hat\n",
+        "first,second\nimage,label\n",
+    ],
+)
+def test_a_first_row_of_names_or_of_two_cells_is_no_title(text: str) -> None:
+    assert as_delimited(text, "t.csv").text == text

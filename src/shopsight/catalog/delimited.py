@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from shopsight.catalog.column_names import IMAGE_NAMES, ranked
 from shopsight.catalog.encodings import NAME_IT, has_escapes
 from shopsight.catalog.row_check import (
     NEVER_CLOSED,
@@ -36,6 +37,7 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _SAMPLED_ROWS = 200
 _SAMPLED_CHARACTERS = 200_000
 _LONGEST_CELL = 2**31 - 1
+_MOST_TITLE_LINES = 4
 
 HasHeader = Callable[[Sequence[Row]], bool]
 """Tells by the first rows whether the first one names the columns."""
@@ -94,7 +96,7 @@ def as_delimited(text: str, where: str) -> Delimited:
     """Find the first row and the separator.
 
     A line `sep=;`, as Excel writes and reads it, names the separator. Lines of comments (`#`)
-    before the first row are passed over.
+    before the first row are passed over, and a title above the names of the columns.
 
     Raises:
         TableError: the text is empty, or has zero bytes.
@@ -115,6 +117,9 @@ def as_delimited(text: str, where: str) -> Delimited:
     start, notes = _after_comments(text)
     line += _line_ends(text[:start])
     text = text[start:]
+    start, title_notes = _after_title(text)
+    line += _line_ends(text[:start])
+    text, notes = text[start:], [*notes, *title_notes]
     separator = named or _likeliest_separator(text)
     return Delimited(text, separator, line, notes)
 
@@ -261,6 +266,33 @@ def _after_comments(text: str) -> tuple[int, list[str]]:
     if not comments:
         return start, []
     return start, [f"passed over: {counted(len(comments), 'line')} of comments: {comments[0]!r}"]
+
+
+def _after_title(text: str) -> tuple[int, list[str]]:
+    """Where the names of the columns begin below a title, and a note on its lines.
+
+    A title is of lines with one cell at most, above one whose cells all have text and of which one
+    is a usual name of an image column.
+    """
+    start, title, head = 0, list[str](), text[:_SAMPLED_CHARACTERS]
+    for _ in range(_MOST_TITLE_LINES):
+        line = _first_line(head[start:])
+        start = len(head) - len(_after_first_line(head[start:]))
+        rest = head[start:]
+        if not rest:
+            break
+        title.append(line)
+        separator = _likeliest_separator(rest)
+        names = next(iter(Delimited(rest, separator).sample(1)), [])
+        is_header = len(names) > 1 and all(map(str.strip, names))
+        if not is_header or not ranked(names, IMAGE_NAMES):
+            continue
+        cells = [[cell for cell in line.split(separator) if cell.strip(' "')] for line in title]
+        if max(map(len, cells)) > 1 or ranked([cell for row in cells for cell in row], IMAGE_NAMES):
+            break
+        shown = " ".join(cell.strip() for row in cells for cell in row)
+        return start, [f"passed over, above the names of the columns: {shown!r}"]
+    return 0, []
 
 
 def _first_line(text: str) -> str:
