@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float64, Int64
 
-from shopsight.catalog.stratify import COVER_ATTEMPTS, Units, divide, gather_units
+from shopsight.catalog.stratify import COVER_ATTEMPTS, divide
+from shopsight.catalog.units import Units, gather_units
 from shopsight.splitmix import mix64
 
 

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Int64
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split_report import DuplicateGroup, label_rows
-from shopsight.catalog.stratify import Units, divide, gather_units
+from shopsight.catalog.stratify import divide
+from shopsight.catalog.units import Units, gather_units
 from shopsight.errors import SplitError
 from shopsight.text import counted, listed
 

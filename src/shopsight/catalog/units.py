@@ -1,0 +1,123 @@
+"""What must stay together in a split: images that a file, a group or a duplicate group connects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Int64, UInt64
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units in a random order that only the salt and the image names decide.
+
+    Attributes:
+        of_row: index of the unit of each row.
+        size: number of rows of each unit.
+        start: the entries of unit u are start[u]:start[u + 1] of `label` and `count`.
+        label: label codes, ascending within a unit.
+        count: number of rows of the unit that have the label.
+        num_labels: number of label codes; the last code means "no label" and need not be in every
+            part.
+    """
+
+    of_row: Int64[np.ndarray, "n"]
+    size: Int64[np.ndarray, "u"]
+    start: Int64[np.ndarray, "u_1"]
+    label: Int64[np.ndarray, "e"]
+    count: Int64[np.ndarray, "e"]
+    num_labels: int
+
+    def units_of_label(self) -> Int64[np.ndarray, "c"]:
+        """Number of units in which each label occurs."""
+        return np.bincount(self.label, minlength=self.num_labels).astype(np.int64)
+
+    def only(self, kept: Bool[np.ndarray, "u"]) -> Units:
+        """These units alone, in their order; `of_row` is -1 for the rows of the others."""
+        if kept.all():
+            return self
+        inside = np.repeat(kept, np.diff(self.start))
+        index = np.where(kept, np.cumsum(kept) - 1, -1)
+        return Units(
+            of_row=index[self.of_row],
+            size=self.size[kept],
+            start=np.append(0, np.cumsum(np.diff(self.start)[kept])),
+            label=self.label[inside],
+            count=self.count[inside],
+            num_labels=self.num_labels,
+        )
+
+
+def gather_units(
+    images: Sequence[str],
+    row_of_label: Int64[np.ndarray, "e"],
+    label: Int64[np.ndarray, "e"],
+    *,
+    num_labels: int,
+    links: Sequence[Int64[np.ndarray, "n"]],
+    salt: str,
+) -> Units:
+    """Join rows to units along the links between them.
+
+    Args:
+        images: names of the rows' images; with the salt they order the units.
+        row_of_label: row of each (row, label) pair.
+        label: label code of each pair, below `num_labels`.
+        num_labels: number of label codes, see `Units`.
+        links: each gives every row a code; rows with the same code stay together, -1 links nothing.
+        salt: another salt gives another order.
+    """
+    keys = _keys(images, salt)
+    component = _connected(len(images), links)
+    # A unit is known by the smallest key among its rows, so its index does not depend on their
+    # order.
+    smallest = np.full(int(component.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, component, keys)
+    index = np.empty(len(smallest), np.int64)
+    index[np.argsort(smallest, kind="stable")] = np.arange(len(smallest))
+    of_row = index[component]
+    pairs = (
+        pl.DataFrame({"unit": of_row[row_of_label], "label": label})
+        .group_by("unit", "label")
+        .len("count")
+        .sort("unit", "label")
+    )
+    unit = pairs["unit"].to_numpy()
+    return Units(
+        of_row=of_row,
+        size=np.bincount(of_row, minlength=len(smallest)).astype(np.int64),
+        start=np.searchsorted(unit, np.arange(len(smallest) + 1)).astype(np.int64),
+        label=pairs["label"].to_numpy().astype(np.int64),
+        count=pairs["count"].to_numpy().astype(np.int64),
+        num_labels=num_labels,
+    )
+
+
+def _keys(images: Sequence[str], salt: str) -> UInt64[np.ndarray, "n"]:
+    """A 64-bit hash of each name; two of a million names collide with probability 3e-8."""
+    salted = hashlib.blake2b(salt.encode(), digest_size=16).digest()
+    blake2b = hashlib.blake2b
+    digests = [blake2b(name.encode(), digest_size=8, key=salted).digest() for name in images]
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def _connected(num_rows: int, links: Sequence[Int64[np.ndarray, "n"]]) -> Int64[np.ndarray, "n"]:
+    """Connected components of the graph of rows and link codes, numbered from 0."""
+    sources, targets, nodes = [], [], num_rows
+    for codes in links:
+        linked = np.flatnonzero(codes >= 0)
+        sources.append(linked)
+        targets.append(codes[linked] + nodes)
+        nodes += int(codes.max(initial=-1)) + 1
+    source = np.concatenate([*sources, np.empty(0, np.int64)])
+    target = np.concatenate([*targets, np.empty(0, np.int64)])
+    ones = np.ones(len(source), np.int8)
+    graph = coo_array((ones, (source, target)), shape=(nodes, nodes))
+    _, component = connected_components(graph, directed=False)
+    return np.unique(component[:num_rows], return_inverse=True)[1].astype(np.int64)
