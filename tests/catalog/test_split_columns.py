@@ -37,6 +37,7 @@ def test_one_part_is_enough_where_the_name_says_so() -> None:
     [
         ({"is_valid": ["True", "False", ""]}, ["val", "train", None]),
         ({"is_valid": [True, False, None]}, ["val", "train", None]),
+        ({"is_train": [1, 1, 1, 0]}, ["train", "train", "train", "test"]),
         ({"isTest": [0, 1, 0]}, ["train", "test", "train"]),
         ({"is_train": ["1", "0", "yes"]}, ["train", "test", "train"]),
         ({"is_val": [1, 0, 0], "is_test": [0, 1, 0]}, ["val", "test", "train"]),
@@ -48,9 +49,23 @@ def test_flags(columns: dict[str, list[Any]], wanted: list[str | None]) -> None:
     assert "true is" in split(**columns).note
 
 
+def test_flags_that_are_no_split_are_said() -> None:
+    good = split(is_valid=[1, 1, 1, 0])
+    assert good == SplitColumns(note="not used as a split: 'is_valid', true in most rows")
+    both = split(is_train=[1, 1, 0, 0], is_test=[0, 1, 1, 0])
+    assert both.values is None
+    assert both.note.endswith("'is_train', 'is_test', as rows are in several parts")
+
+
+def test_several_columns_of_parts() -> None:
+    found = split(first=["train", "test"], second=["test", "train"])
+    assert found.columns == ("first",)
+    assert found.note == "split from column 'first': test, train (so could second: not used)"
+
+
 def test_what_is_no_split() -> None:
     assert split(split=["0", "1"]).note == ("column 'split' is not used as a split: it holds 0, 1")
     assert split(is_valid=["True", "True"]) == SplitColumns()
-    assert split(is_valid=["maybe", "0"]) == SplitColumns()
+    assert split(is_train=["Y", "N"]).note == "not used as a split: 'is_train', which holds N, Y"
     assert split(("set",), set=["train", "test"]) == SplitColumns()
     assert split(color=["red", "test"]) == SplitColumns()

@@ -18,6 +18,9 @@ _FLAGS = {
 }  # fmt: skip
 """Columns of true and false, as fastai's `is_valid`, and the part that true means."""
 
+MOST_HELD_OUT = 0.5
+"""A flag that is true for more than this fraction of the rows holds no images out."""
+
 
 @dataclass(frozen=True)
 class SplitColumns:
@@ -43,13 +46,15 @@ def find_split(table: pl.DataFrame, taken: Sequence[str]) -> SplitColumns:
     """
     free = [column for column in table.columns if column not in taken]
     named = ranked(free, SPLIT_NAMES)
-    for column in [*named, *(column for column in free if column not in named)]:
-        words = _words(table[column])
-        parts = {word: part for word in words if (part := split_of(word))}
-        # A name that says so is enough for one part; else only a split has such values.
-        if words and len(parts) == len(words) and (column in named or is_split(parts.values())):
-            values = as_text(table[column]).replace_strict(parts, return_dtype=pl.String)
-            return SplitColumns((column,), values, f"split from column {column!r}: {listed(words)}")
+    in_order = [*named, *(column for column in free if column not in named)]
+    fit = [column for column in in_order if _says_parts(table[column], by_name=column in named)]
+    if fit:
+        words = _words(table[fit[0]])
+        parts = {word: split_of(word) for word in words}
+        values = as_text(table[fit[0]]).replace_strict(parts, return_dtype=pl.String)
+        others = f" (so could {listed(fit[1:])}: not used)" if fit[1:] else ""
+        note = f"split from column {fit[0]!r}: {listed(words)}{others}"
+        return SplitColumns((fit[0],), values, note)
     flags = _of_flags(table, free)
     if flags is not None:
         return flags
@@ -60,6 +65,13 @@ def find_split(table: pl.DataFrame, taken: Sequence[str]) -> SplitColumns:
                 note=f"column {column!r} is not used as a split: it holds {listed(words)}"
             )
     return SplitColumns()
+
+
+def _says_parts(column: pl.Series, *, by_name: bool) -> bool:
+    """Whether all cells mean parts: several, or one where the column's name says so."""
+    words = _words(column)
+    parts = [part for word in words if (part := split_of(word))]
+    return bool(words) and len(parts) == len(words) and (by_name or is_split(parts))
 
 
 def _words(column: pl.Series) -> list[str]:
@@ -77,11 +89,22 @@ def _of_flags(table: pl.DataFrame, free: Sequence[str]) -> SplitColumns | None:
         if part and text is not None and set(text.drop_nulls().unique()) <= set(BITS):
             bits = text.replace_strict(BITS, return_dtype=pl.Int8)
             if bits.n_unique() > 1:
-                flags[column] = (part, bits)
+                flags[column] = (part, bits.alias(column))
     if not flags:
-        return None
+        odd = [column for column in free if canonical(column) in _FLAGS and _words(table[column])]
+        if not odd or set(_words(table[odd[0]])) <= set(BITS):
+            return None
+        held = listed(_words(table[odd[0]]))
+        return SplitColumns(note=f"not used as a split: {odd[0]!r}, which holds {held}")
+    names = listed([repr(column) for column in flags])
+    held_out = [bits for part, bits in flags.values() if part != "train"]
+    if any((bits.sum() or 0) > MOST_HELD_OUT * len(table) for bits in held_out):
+        # `is_valid` may say that a row is a good one.
+        return SplitColumns(note=f"not used as a split: {names}, true in most rows")
+    if (pl.DataFrame([bits for _, bits in flags.values()]).sum_horizontal() > 1).any():
+        return SplitColumns(note=f"not used as a split: {names}, as rows are in several parts")
     rest = "train" if all(part != "train" for part, _ in flags.values()) else "test"
-    known = pl.DataFrame([bits.alias(name) for name, (_, bits) in flags.items()])
+    known = pl.DataFrame([bits for _, bits in flags.values()])
     values = known.select(
         pl.coalesce(
             *(pl.when(pl.col(name) == 1).then(pl.lit(part)) for name, (part, _) in flags.items()),
