@@ -92,7 +92,7 @@ def _of_flags(table: pl.DataFrame, free: Sequence[str]) -> SplitColumns | None:
                 flags[column] = (part, bits.alias(column))
     if not flags:
         odd = [column for column in free if canonical(column) in _FLAGS and _words(table[column])]
-        if not odd or set(_words(table[odd[0]])) <= set(BITS):
+        if not odd:
             return None
         held = listed(_words(table[odd[0]]))
         return SplitColumns(note=f"not used as a split: {odd[0]!r}, which holds {held}")
