@@ -87,3 +87,17 @@ def test_the_table_that_is_read_is_not_replaced(
     with pytest.raises(WriteError, match="the file that is read"):
         api.split(table, out="table.csv")
     assert table.read_bytes() == before
+
+
+def test_copies_within_data_are_not_labeled_again(
+    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    photos = shutil.copytree(product_photos.folder / "hat", tmp_path / "photos")
+    for _ in range(2):
+        found = list(api.predict(tiny_run, photos, sort_into=photos / "sorted"))
+        assert len(found) == 20
+        assert len(list((photos / "sorted").rglob("*.jpg"))) == 20
+    assert any(line.startswith("left out, copied there before: 20 images") for line in said)
+    # Unless they are asked for.
+    copies = photos / "sorted"
+    assert len(list(api.predict(tiny_run, [photos, copies], sort_into=copies))) == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from shopsight import progress
 from shopsight.datasets.open import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import check_output_path
-from shopsight.inference.image_stream import ImageInputs, open_images
+from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.writers import check_suffix, recorded
@@ -70,12 +71,37 @@ def predict(
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)
-    predictions = predictor.predict(opened, top=top, batch_size=batch_size, on_error=on_error)
     folder_names = unique_names(predictor.labels)
     if sort_into is not None:
         longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2
         check_output_path(Path(sort_into), reserve=longest)
+        opened = _without_copies(opened, images, sort_into)
+    predictions = predictor.predict(opened, top=top, batch_size=batch_size, on_error=on_error)
     return _written(predictions, top=top, out=out, sort_into=sort_into, folder_names=folder_names)
+
+
+def _without_copies(
+    opened: Iterator[NamedImage], images: ImageInputs, folder: str | Path
+) -> Iterator[NamedImage]:
+    """Leave out what an earlier command copied into `folder`, where that lies in one of DATA."""
+    copies = Path(os.path.abspath(folder))  # noqa: PTH100 - without ".."
+    given = images if isinstance(images, list | tuple) else [images]
+    paths = [Path(os.path.abspath(one)) for one in given if isinstance(one, str | Path)]  # noqa: PTH100
+    if any(path.is_relative_to(copies) for path in paths):
+        # The copies themselves are asked for.
+        return opened
+    return _others_than(opened, f"{copies}{os.sep}")
+
+
+def _others_than(opened: Iterator[NamedImage], start: str) -> Iterator[NamedImage]:
+    left_out = 0
+    for one in opened:
+        if os.path.abspath(one.source).startswith(start):  # noqa: PTH100
+            left_out += 1
+        else:
+            yield one
+    if left_out:
+        progress.notify(f"left out, copied there before: {counted(left_out, 'image')} in {start}")
 
 
 def _open(model: str | Path, device: str) -> Predictor:
