@@ -44,8 +44,8 @@ def photo() -> bytes:
     [
         ("t.csv", b"file,label\na.jpg,050\nb.jpg,x\n"),
         ("t.tab", b"file\tlabel\na.jpg\t050\nb.jpg\tx\n"),
-        ("t.CSV.gz", gzip.compress(b"file,label\na.jpg,050\nb.jpg,x\n")),
-        ("t.csv", gzip.compress(b"file,label\na.jpg,050\nb.jpg,x\n")),
+        ("t.CSV.gz", gzip.compress(b"file,label\na.jpg,050\nb.jpg,x\n", mtime=0)),
+        ("t.csv", gzip.compress(b"file,label\na.jpg,050\nb.jpg,x\n", mtime=0)),
         ("t.csv", "file,label\na.jpg,050\nb.jpg,x\n".encode("utf-16-le")),
         ("t.jsonl", b'{"file": "a.jpg", "label": "050"}\n\n{"file": "b.jpg", "label": "x"}\n'),
         ("t.parquet", parquet()),
@@ -81,7 +81,11 @@ def test_ways_to_store_one_table(tmp_path: Path, name: str, data: bytes) -> None
         ("t.csv", b'{"file": 1}\n{"file": 2}\n', "ends in .jsonl"),
         ("t.csv", b'{"a.jpg": "hat"}', "a JSON object, not a table"),
         ("t.json", b'{"images": [], "annotations": []}', "such as file_name,category,bbox_x,"),
-        ("t.csv.gz", gzip.compress(b"file,label\n" * 99)[:-20], "gzip file is damaged or cut off"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"file,label\n" * 99, mtime=0)[:-20],
+            "gzip file is damaged or cut off",
+        ),
         ("t.jsonl", b'{"file": 1}\n{"file": ', "line 2 is not JSON"),
         ("t.jsonl", b'{"file": 1}\n[2]\n', "line 2 is not a JSON object"),
         ("t.jsonl", b'{"file": 1}\n{"file": {"a": [1]}}\n', "not of the same kind"),

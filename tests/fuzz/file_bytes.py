@@ -129,7 +129,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "SVG": lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
     "PDF": lambda: b"%PDF-1.7\n%%EOF",
     "zip": _zip,
-    "gzip": lambda: gzip.compress(photo(7)),
+    "gzip": lambda: gzip.compress(photo(7), mtime=0),
     "video": lambda: b"\0\0\0\x18ftypmp42" + bytes(100),
     "text": lambda: b"image,label\na.jpg,shoe\n",
     "JSON": lambda: b'{"image": "a.jpg"}',
