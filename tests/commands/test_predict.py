@@ -101,3 +101,8 @@ def test_copies_within_data_are_not_labeled_again(
     # Unless they are asked for.
     copies = photos / "sorted"
     assert len(list(api.predict(tiny_run, [photos, copies], sort_into=copies))) == 60
+
+
+def test_an_empty_name_is_shown(tiny_run: Path) -> None:
+    (found,) = api.predict(tiny_run, "")
+    assert found.error == "'': no such file"

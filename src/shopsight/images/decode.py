@@ -81,7 +81,8 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
     except FileNotFoundError:
         if has_escapes(ref):
             raise ImageError("unreadable", NOT_UNICODE, where=ref) from None
-        raise ImageError("missing", "no such file", where=ref) from None
+        # An empty name, mostly a variable of a script that is not set, is shown as such.
+        raise ImageError("missing", "no such file", where=ref or repr(ref)) from None
     except OSError as error:
         # Windows says "permission denied" of a folder.
         # Unlike Path.is_dir, no error for a name that is too long.
