@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from shopsight import paths
 from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.rare_classes import apply_rare_labels
@@ -100,7 +101,7 @@ def _evaluate_own(
     accept: Collection[str],
     device: str,
 ) -> Evaluation:
-    if not run.path.exists():
+    if not paths.exists(run.path):
         raise ConfigError("no such folder", where=str(run.path), fix="name a run folder")
     if not run.exists():
         raise ConfigError(
