@@ -157,20 +157,12 @@ def oddities(draw: st.DrawFn, folder: str) -> Entry:
     return Entry(path, kind, draw(content))
 
 
-LAYOUTS = {
-    "classes": ("class",),
-    "more classes": ("class",),
-    "splits": ("plain split", "class"),
-    "odd splits": ("split", "class"),
-    "splits below": ("class", "split"),
-    "deep": ("class", "class"),
-    "deeper": ("split", "class", "class"),
-    "wrapped": ("photos", "photos", "class"),
-    "wrapped splits": ("data", "split", "images", "class"),
-    "flat": (),
-    "any": ("any",),
-    "any depth": ("any", "any", "any"),
-}
+LAYOUTS = (
+    *(("class",), ("class",), ("plain split", "class"), ("split", "class"), ("class", "split")),
+    *(("class", "class"), ("split", "class", "class"), ("photos", "photos", "class")),
+    *(("data", "split", "images", "class"), (), ("any",), ("any", "any", "any")),
+)
+"""Levels of folders between the root and the images; the commonest layout twice."""
 _LEVELS = {
     "class": CLASSES,
     "split": SPLITS,
@@ -182,7 +174,7 @@ _LEVELS = {
 @st.composite
 def trees(draw: st.DrawFn, root: str = "photos", *, good: int = 6, most: int = 8) -> Tree:
     """A folder of photos."""
-    levels = LAYOUTS[draw(st.sampled_from([*LAYOUTS]))]
+    levels = draw(st.sampled_from(LAYOUTS))
     odd = draw(st.sampled_from([False, False, True]))
     entries = [Entry(root, "folder")]
     for _ in range(draw(st.integers(2, 6)) if levels else 1):

@@ -11,8 +11,8 @@ import polars as pl
 from hypothesis import strategies as st
 
 from shopsight.catalog.catalog import METADATA_KEY, Catalog, about_path
+from tests.fuzz.cells import IMAGES, ODD_IMAGES, ODD_LABELS, ODD_NUMBERS, SPLIT_CELLS
 from tests.fuzz.file_bytes import photo
-from tests.fuzz.tables import IMAGES, ODD_IMAGES, ODD_LABELS, ODD_NUMBERS, SPLIT_CELLS
 
 COLUMNS: dict[str, tuple[Any, ...]] = {
     "image": ODD_IMAGES,

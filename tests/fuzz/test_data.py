@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from shopsight.commands.audit import FINDING_KINDS
 from tests.fuzz.budget import inputs
+from tests.fuzz.delimited import Table
 from tests.fuzz.file_bytes import contents, damaged, files, photo
 from tests.fuzz.folders import SUFFIXES, Tree, file_names, make, trees
 from tests.fuzz.harness import Case, Fuzz
 from tests.fuzz.options import flags, make_maps
 from tests.fuzz.own_tables import OwnTable, own_tables
-from tests.fuzz.tables import Table, tables
+from tests.fuzz.tables import tables
 
 pytestmark = pytest.mark.slow
 

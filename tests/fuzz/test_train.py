@@ -7,11 +7,12 @@ import tomli_w
 from hypothesis import given
 
 from tests.fuzz.budget import inputs
+from tests.fuzz.delimited import Table
 from tests.fuzz.folders import Tree, make, trainable
 from tests.fuzz.harness import DONE, Case, Fuzz
 from tests.fuzz.options import flags, make_maps
 from tests.fuzz.recipes import QUICK, recipes, set_flags
-from tests.fuzz.tables import Table, tables
+from tests.fuzz.tables import tables
 
 pytestmark = pytest.mark.slow
 

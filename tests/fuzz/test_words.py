@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.budget import inputs
+from tests.fuzz.cells import ODD_IMAGES
 from tests.fuzz.folders import ODD_NAMES, Tree, make, trainable
 from tests.fuzz.harness import Fuzz
 from tests.fuzz.options import PLACES as PATHS
-from tests.fuzz.tables import ODD_IMAGES
 
 pytestmark = pytest.mark.slow
 
