@@ -17,7 +17,7 @@ from shopsight.errors import WriteError, first_line
 from shopsight.files import (
     PART_PREFIX,
     PART_SUFFIX,
-    check_output_path,
+    check_output_name,
     free_bytes,
     human_bytes,
 )
@@ -68,10 +68,12 @@ def cache_folder() -> Path:
 def check_cache_path() -> None:
     """Refuse, before any work, a cache folder whose files would have paths too long for Windows.
 
+    One that cannot be written is no error: the work goes on without.
+
     Raises:
         WriteError: They would.
     """
-    check_output_path(cache_folder(), reserve=LONGEST_CACHED_NAME)
+    check_output_name(cache_folder(), reserve=LONGEST_CACHED_NAME)
 
 
 def cache_folder_is_chosen() -> bool:

@@ -209,12 +209,21 @@ def check_output_path(path: Path, *, reserve: int = 0) -> None:
             Unicode, so that no report or table could have it; or a folder is there instead of a
             file, or the other way round.
     """
+    check_output_name(path, reserve=reserve)
+    _check_kind(path, is_folder=reserve > 0)
+
+
+def check_output_name(path: Path, *, reserve: int = 0) -> None:
+    """Refuse what nothing can be named, as `check_output_path` does, whatever is there.
+
+    Raises:
+        WriteError: It is too long for Windows, has a name that it does not take, or is not Unicode.
+    """
     if not is_unicode(str(path)):
         raise WriteError(
             "the path is not Unicode (UTF-8)", where=as_unicode(str(path)), fix="give another name"
         )
     _check_path(path, reserve=reserve)
-    _check_kind(path, is_folder=reserve > 0)
 
 
 def _check_kind(path: Path, *, is_folder: bool) -> None:

@@ -56,7 +56,7 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
         table, _ = read_table(where)
         plain = {column: column.lower() for column in table.columns}
         if {FROM, TO} <= set(plain.values()) and len(set(plain.values())) == len(plain):
-            table = table.rename(plain)
+            table = table.select(pl.col(old).alias(new) for old, new in plain.items())
         if {FROM, TO} <= set(table.columns):
             return _of_map(table, where), ""
         names, how = _of_columns(table, labels, where)
