@@ -298,6 +298,8 @@ def test_durations_are_text_in_csv(tmp_path: Path) -> None:
 def test_numbers_in_nested_columns_are_none() -> None:
     column = pl.Series("box_x", [[1.0], [2.0]])
     assert decimal_numbers(column, "t.parquet").to_list() == [None, None]
+    codes = pl.Series("box_x", ["1,5", "2"], dtype=pl.Categorical)
+    assert decimal_numbers(codes, "t.parquet").to_list() == [1.5, 2.0]
 
 
 def test_labels_that_hold_every_separator_need_parquet(tmp_path: Path) -> None:

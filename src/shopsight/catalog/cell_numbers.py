@@ -24,6 +24,8 @@ def decimal_numbers(column: pl.Series, where: str) -> pl.Series:
     """
     if column.dtype.is_nested() or column.dtype in {pl.Binary, pl.Object}:
         return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
     if column.dtype != pl.String:
         return column.cast(pl.Float64, strict=False)
     text = column.str.strip_chars()
