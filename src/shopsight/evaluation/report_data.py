@@ -134,7 +134,7 @@ def _commands(main: Evaluation, facts: RunFacts) -> str:
     train = ["train", "DATA", "--recipe", recipe, "--out", "ANOTHER"]
     lines = (
         "# the command that made this run",
-        command,
+        str(command),
         "# the same with every setting written out; DATA with the flags about data "
         "(--root, --drop, ...) of the first",
         command_line(["shopsight", *train]),
