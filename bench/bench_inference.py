@@ -24,9 +24,9 @@ from photos import jpeg, photo
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
-from shopsight.catalog.scan import scan_folder
 from shopsight.devices import computes_bf16
 from shopsight.head_settings import HeadSettings
+from shopsight.image_files.scan import scan_folder
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
 from shopsight.inference.golden import TOLERANCE, make_golden, verify_golden
 from shopsight.inference.torch_engine import TorchEngine, reference_engine

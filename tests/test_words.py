@@ -44,10 +44,10 @@ RENAMED = {
 # What users' own tables, folders and former recipes say, which is read and never written.
 READ_FROM_USERS = {
     ("config/overrides.py", "colour"),
-    ("catalog/column_names.py", "picture"),
-    ("catalog/image_roots.py", "pictures"),
-    ("catalog/split_names.py", "unlabelled"),
-    ("catalog/split_names.py", "pictures"),
+    ("tables/column_names.py", "picture"),
+    ("image_files/image_roots.py", "pictures"),
+    ("tables/split_names.py", "unlabelled"),
+    ("tables/split_names.py", "pictures"),
 }
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopsight.catalog.catalog import Catalog, about_path, read_about
-from shopsight.catalog.cell_numbers import decimal_numbers
 from shopsight.errors import CatalogError
 from shopsight.files import write_json
 from shopsight.paths import join
 from shopsight.read_options import ReadOptions
+from shopsight.tables.cell_numbers import decimal_numbers
 
 
 def full_catalog(root: str = "/photos") -> Catalog:

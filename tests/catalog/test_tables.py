@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.column_names import canonical
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
+from shopsight.tables.column_names import canonical
 
 
 def shop(tmp_path: Path, text: str, images: Sequence[str], *, name: str = "shop.csv") -> str:

@@ -13,9 +13,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from shopsight.catalog.scan import scan_folder
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ImageError, RemoteError
+from shopsight.image_files.scan import scan_folder
 from shopsight.images.decode import read_bytes
 from shopsight.remote.opening import list_all, list_folder, read_location
 

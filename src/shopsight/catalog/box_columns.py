@@ -10,10 +10,10 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int64
 
 from shopsight.catalog.catalog import BOX_COLUMNS
-from shopsight.catalog.cell_numbers import decimal_numbers
-from shopsight.catalog.cell_text import as_text
-from shopsight.catalog.column_names import BOX_NAMES_CORNERS, BOX_NAMES_SIZE, canonical
 from shopsight.errors import CatalogError
+from shopsight.tables.cell_numbers import decimal_numbers
+from shopsight.tables.cell_text import as_text
+from shopsight.tables.column_names import BOX_NAMES_CORNERS, BOX_NAMES_SIZE, canonical
 from shopsight.text import counted, listed
 
 

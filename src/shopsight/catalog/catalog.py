@@ -27,12 +27,12 @@ from shopsight.catalog.own_tables import (
     read_own_text,
     types_of,
 )
-from shopsight.catalog.table_files import read_table
-from shopsight.catalog.table_names import is_parquet
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, check_output_path, damage_named, write_json
 from shopsight.read_options import ReadOptions
 from shopsight.remote.addresses import PUBLIC, Access
+from shopsight.tables.table_files import read_table
+from shopsight.tables.table_names import is_parquet
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.cell_text import as_text
-from shopsight.catalog.column_names import (
+from shopsight.errors import CatalogError
+from shopsight.labels.label_columns import is_flags
+from shopsight.labels.label_lists import is_object
+from shopsight.read_options import NO_COLUMN
+from shopsight.tables.cell_text import as_text
+from shopsight.tables.column_names import (
     GROUP_NAMES,
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -18,10 +22,6 @@ from shopsight.catalog.column_names import (
     canonical,
     ranked,
 )
-from shopsight.catalog.label_columns import is_flags
-from shopsight.catalog.label_lists import is_object
-from shopsight.errors import CatalogError
-from shopsight.read_options import NO_COLUMN
 from shopsight.text import command_line, listed
 
 SAMPLED_CELLS = 200

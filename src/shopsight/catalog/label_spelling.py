@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.cell_text import plain_label
+from shopsight.tables.cell_text import plain_label
 from shopsight.text import counted
 
 

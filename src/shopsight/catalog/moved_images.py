@@ -7,8 +7,8 @@ from dataclasses import replace
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.find_files import find_files
 from shopsight.errors import CatalogError
+from shopsight.image_files.find_files import find_files
 from shopsight.images.idx import idx_member
 from shopsight.paths import exists, full, is_folder, is_url, join
 from shopsight.text import counted

@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.catalog.cell_numbers import decimal_numbers
-from shopsight.catalog.split_names import split_of
-from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
+from shopsight.tables.cell_numbers import decimal_numbers
+from shopsight.tables.split_names import split_of
+from shopsight.tables.table_files import read_table
 
 SEPARATOR_KEY, TYPES_KEY = "label_separator", "types"
 _TYPES: dict[str, type[pl.DataType]] = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.cell_text import BITS, as_text
-from shopsight.catalog.column_names import SPLIT_NAMES, canonical, ranked
-from shopsight.catalog.split_names import is_split, split_of
+from shopsight.tables.cell_text import BITS, as_text
+from shopsight.tables.column_names import SPLIT_NAMES, canonical, ranked
+from shopsight.tables.split_names import is_split, split_of
 from shopsight.text import listed
 
 _FLAGS = {

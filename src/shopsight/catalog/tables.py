@@ -10,7 +10,6 @@ import polars as pl
 
 from shopsight.catalog.box_columns import read_boxes
 from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
-from shopsight.catalog.cell_text import as_text
 from shopsight.catalog.columns import (
     Choice,
     asked,
@@ -19,16 +18,17 @@ from shopsight.catalog.columns import (
     choose_text,
     given,
 )
-from shopsight.catalog.embedded_images import with_image_files
-from shopsight.catalog.image_paths import find_image_paths, with_groups_of_rows
-from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.lists import list_label, read_rows
 from shopsight.catalog.long_tables import with_joined_labels
 from shopsight.catalog.split_columns import SplitColumns, find_split
-from shopsight.catalog.table_files import read_table
 from shopsight.errors import CatalogError
+from shopsight.image_files.image_paths import find_image_paths, with_groups_of_rows
+from shopsight.labels.label_columns import read_labels
 from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.remote.addresses import local_path
+from shopsight.tables.cell_text import as_text
+from shopsight.tables.embedded_images import with_image_files
+from shopsight.tables.table_files import read_table
 from shopsight.text import listed
 
 CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text", SOURCE_ROW)

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.folders import folder_catalog
-from shopsight.catalog.scan import list_images, scan_folder
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.archives import unpack_zip
 from shopsight.datasets.download import download
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError, first_line
 from shopsight.files import atomic_folder, sha256_file
+from shopsight.folders.folders import folder_catalog
+from shopsight.image_files.scan import list_images, scan_folder
 from shopsight.read_options import NO_COLUMN, ReadOptions
 
 KAGGLE_HANDLE = "agrigorev/clothing-dataset-full"

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from shopsight import paths
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.scan import Scan
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.split_files import lists_in, open_parts, parts_among, tables_in_parts
 from shopsight.errors import CatalogError, TableError
+from shopsight.image_files.scan import Scan
 from shopsight.images.kinds import suffix_of
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions

@@ -14,14 +14,14 @@ from PIL import Image, UnidentifiedImageError
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.column_names import LABEL_NAMES, ranked
-from shopsight.catalog.split_names import split_of
 from shopsight.errors import CatalogError, ExtraMissingError, SourceError
 from shopsight.extras import require
 from shopsight.files import atomic_folder, sha256_bytes
 from shopsight.progress import task
 from shopsight.runtime import fail_fast_offline
 from shopsight.safe_names import safe_name
+from shopsight.tables.column_names import LABEL_NAMES, ranked
+from shopsight.tables.split_names import split_of
 from shopsight.text import counted, listed
 
 PREFIX = "hf:"

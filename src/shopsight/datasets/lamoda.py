@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.label_patterns import pattern_catalog
-from shopsight.catalog.scan import scan_folder
 from shopsight.errors import SourceError
+from shopsight.folders.label_patterns import pattern_catalog
+from shopsight.image_files.scan import scan_folder
 
 PATTERN = r"_(?P<label>bluzy|bryuki)\.[A-Za-z]+$"
 ENGLISH = {"bluzy": "blouse", "bryuki": "trousers"}

@@ -10,28 +10,28 @@ import polars as pl
 
 from shopsight import paths
 from shopsight.catalog.catalog import Catalog, read_about
-from shopsight.catalog.cell_text import as_text, plain_label
 from shopsight.catalog.columns import Choice, given
-from shopsight.catalog.folders import folder_catalog
 from shopsight.catalog.idx_pairs import container_catalog
-from shopsight.catalog.label_columns import read_labels
 from shopsight.catalog.label_map import drop_labels, map_labels
-from shopsight.catalog.label_names import read_label_map
-from shopsight.catalog.label_patterns import pattern_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
-from shopsight.catalog.scan import is_container, is_image_file, scan_folder
-from shopsight.catalog.table_files import refuse_other_kinds
-from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import open_parts, several_files
 from shopsight.errors import CatalogError, RemoteError, WriteError
+from shopsight.folders.folders import folder_catalog
+from shopsight.folders.label_patterns import pattern_catalog
+from shopsight.image_files.scan import is_container, is_image_file, scan_folder
+from shopsight.labels.label_columns import read_labels
+from shopsight.labels.label_names import read_label_map
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
 from shopsight.remote.addresses import Access, local_path
 from shopsight.remote.opening import check_readable
+from shopsight.tables.cell_text import as_text, plain_label
+from shopsight.tables.table_files import refuse_other_kinds
+from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import as_unicode, counted, is_unicode
 
 MOST_UNREAD = 0.5

@@ -13,12 +13,12 @@ import polars as pl
 from shopsight import paths
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.lists import is_list, read_rows
-from shopsight.catalog.split_names import split_of
-from shopsight.catalog.table_files import read_start, read_table
-from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
 from shopsight.read_options import NO_COLUMN, ReadOptions
+from shopsight.tables.split_names import split_of
+from shopsight.tables.table_files import read_start, read_table
+from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import counted, listed
 
 BETWEEN_FILES = ","

@@ -23,9 +23,9 @@ from shopsight.audit.file_info import file_info_path, inspect_all
 from shopsight.audit.findings import check_kinds
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.scan import scan_folder
 from shopsight.errors import CatalogError, ChangedFilesError, ReadOnlyError
 from shopsight.held_files import remove_file
+from shopsight.image_files.scan import scan_folder
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder

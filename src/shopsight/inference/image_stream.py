@@ -15,11 +15,10 @@ import numpy as np
 from PIL import Image
 
 from shopsight.catalog.catalog import SOURCE_ROW, Catalog
-from shopsight.catalog.scan import is_container, scan_folder
-from shopsight.catalog.table_names import is_table, may_be_list
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.registry import is_dataset
 from shopsight.errors import CatalogError, RemoteError
+from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
 from shopsight.images.model_input import Box
 from shopsight.paths import is_file, is_url, join, name_of
@@ -27,6 +26,7 @@ from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
 from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.remote.opening import list_folder
+from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import as_unicode, listed
 
 LISTED = 6

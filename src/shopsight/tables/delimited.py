@@ -1,0 +1,313 @@
+"""The text of a table becomes rows and columns: strictly, with the line of what does not fit.
+
+Python's csv module reads it, not polars, which fills up rows of too few cells without a word: a
+million rows of 75 bytes take 3 s instead of .5 s, less than the look-up of their images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import polars as pl
+
+from shopsight.errors import TableError
+from shopsight.tables.column_names import IMAGE_NAMES, ranked
+from shopsight.tables.encodings import NAME_IT, has_escapes
+from shopsight.tables.row_check import (
+    NEVER_CLOSED,
+    ROWS_AT_ONCE,
+    Row,
+    RowCheck,
+    frame_of,
+    named_frame,
+    shown_row,
+)
+from shopsight.text import counted
+
+SEPARATORS = (",", "\t", ";", "|")
+
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_SAMPLED_ROWS = 200
+_SAMPLED_CHARACTERS = 200_000
+_LONGEST_CELL = 2**31 - 1
+_MOST_TITLE_LINES = 4
+
+HasHeader = Callable[[Sequence[Row]], bool]
+"""Tells by the first rows whether the first one names the columns."""
+
+
+@dataclass
+class Delimited:
+    """How the text of a table is laid out.
+
+    Attributes:
+        text: from its first row on.
+        separator: what stands between cells.
+        first_line: the number of the line of the file in which `text` begins.
+        notes: what was passed over.
+    """
+
+    text: str
+    separator: str
+    first_line: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def reader(self) -> Any:
+        """Every row, blank ones as empty lists; `csv.Error` where quotes cannot be read."""
+        return csv.reader(
+            io.StringIO(self.text, newline=""),
+            delimiter=self.separator,
+            # Blanks are a part of the cell, unless a quote follows.
+            skipinitialspace=f'{self.separator} "' in self.text,
+            strict=True,
+        )
+
+    def records(self) -> Iterator[tuple[int, Row, str]]:
+        """Each row that is not blank: the line in which it begins, its cells, and what is wrong.
+
+        What is wrong is that its quotes cannot be read, and "" mostly.
+        """
+        reader = self.reader()
+        while True:
+            line = self.first_line + reader.line_num
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield line, [], _quotes_in_words(error)
+            else:
+                if row:
+                    yield line, row, ""
+
+    def sample(self, rows: int = _SAMPLED_ROWS) -> list[Row]:
+        """The cells of the first rows that can be read."""
+        return [row for _, row, wrong in islice(self.records(), rows) if not wrong]
+
+
+def as_delimited(text: str, where: str) -> Delimited:
+    """Find the first row and the separator.
+
+    A line `sep=;`, as Excel writes and reads it, names the separator. Lines of comments (`#`)
+    before the first row are passed over, and a title above the names of the columns.
+
+    Raises:
+        TableError: the text is empty, or has zero bytes.
+    """
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise TableError(
+            f"zero bytes in line {line:,}: this is not text",
+            where=where,
+            fix=f"export the table anew as CSV (UTF-8), or {NAME_IT}",
+        )
+    if not text.strip():
+        raise TableError("the file is empty", where=where)
+    line, named = 1, None
+    found = _SEPARATOR_LINE.fullmatch(_first_line(text))
+    if found is not None:
+        named, text, line = found[1], _after_first_line(text), 2
+    start, notes = _after_comments(text)
+    line += _line_ends(text[:start])
+    text = text[start:]
+    start, title_notes = _after_title(text)
+    line += _line_ends(text[:start])
+    text, notes = text[start:], [*notes, *title_notes]
+    separator = named or _likeliest_separator(text)
+    return Delimited(text, separator, line, notes)
+
+
+def to_frame(
+    table: Delimited, where: str, *, on_bad_row: str, has_header: HasHeader | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Read the rows; all cells are text, empty ones null.
+
+    Args:
+        table: the text.
+        where: the file, for errors.
+        on_bad_row: "error" stops at rows of too many or too few cells; "skip" leaves them out.
+        has_header: tells whether the first row names the columns; None: it does. Without one,
+            columns are named by their numbers: "1", "2", ...
+
+    Returns:
+        The table, and notes on what was left out.
+
+    Raises:
+        TableError: rows do not fit, or two columns have one name.
+    """
+    check = _check_of(table, where, has_header)
+    # The limit is the process's: it guards against files that end within a quote, as `strict` does.
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        frame = _all_that_fit(table, check)
+        if frame is None:
+            frame = check.frame(table.records(), on_bad_row)
+    finally:
+        csv.field_size_limit(limit)
+    if check.header is None:
+        # Blanks behind commas are no part of a path or an id.
+        frame = frame.with_columns(pl.all().str.strip_chars())
+    frame, notes = named_frame(frame, check.names(), where)
+    return frame, [*table.notes, *check.notes(), *notes]
+
+
+def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> RowCheck:
+    """What the rows of a table must be, by the first of them."""
+    # When the only row cannot be read, `records` says why.
+    sample = table.sample() or [[]]
+    headed = has_header is None or has_header(sample)
+    header = sample[0] if headed else None
+    width = _width(sample, has_header=headed)
+    shown = "a tab" if table.separator == "\t" else f"'{table.separator}'"
+    check = RowCheck(
+        where,
+        width,
+        parted_by=f"separated by {shown}",
+        way_out=f'put cells that hold {shown} into double quotes ("...")',
+        header=header,
+        joint=table.separator,
+        escaped=has_escapes(table.text),
+    )
+    if header is not None and any(map(has_escapes, header)):
+        raise TableError(
+            "the header has bytes that are not UTF-8",
+            where=where,
+            details=[shown_row(header, table.separator)],
+            fix=NAME_IT,
+        )
+    return check
+
+
+def _all_that_fit(table: Delimited, check: RowCheck) -> pl.DataFrame | None:
+    """All rows, read without a look at each; None when one of them does not fit."""
+    reader = table.reader()
+    frames = [frame_of([], check.width)]
+    if check.escaped:
+        return None
+    try:
+        if check.header is not None:
+            next(reader, None)
+        while rows := list(islice(reader, ROWS_AT_ONCE)):
+            if not set(map(len, rows)) <= {check.width, 0} or check.header in rows:
+                return None
+            frames.append(frame_of(list(filter(None, rows)), check.width))
+    except csv.Error:
+        return None
+    return pl.concat(frames)
+
+
+def _width(sample: Sequence[Row], *, has_header: bool) -> int:
+    """The number of cells that a row should have."""
+    widths = Counter(map(len, sample[1:] or sample))
+    usual = max(widths, key=lambda width: (widths[width], width))
+    if not has_header:
+        return usual
+    header, rows = sample[0], sample[1:]
+    if len(widths) > 1 or not rows:
+        return len(header)
+    # Some programs end every line in a separator, others only the first, or all but the first.
+    if usual < len(header) and usual >= _named_cells(header):
+        return usual
+    if usual > len(header) and not any(cell for row in rows for cell in row[len(header) :]):
+        return usual
+    return len(header)
+
+
+def _named_cells(header: Row) -> int:
+    """The number of columns up to the last that has a name."""
+    return max((at for at, name in enumerate(header, start=1) if name.strip()), default=0)
+
+
+def _likeliest_separator(text: str) -> str:
+    """The one by which most rows have as many cells as the first, and then the most cells."""
+    sample = text[:_SAMPLED_CHARACTERS]
+    if len(sample) < len(text):
+        # The last line was cut.
+        sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+    best, best_fit = SEPARATORS[0], (False, 0.0, 1)
+    for separator in SEPARATORS:
+        records = list(islice(Delimited(sample, separator).records(), _SAMPLED_ROWS))
+        widths = Counter(len(row) for _, row, wrong in records if not wrong)
+        if not widths:
+            continue
+        width = max(widths, key=lambda count: (widths[count], count))
+        fit = (len(records[0][1]) == width, widths[width] / len(records), width)
+        if width > 1 and fit > best_fit:
+            best, best_fit = separator, fit
+    return best
+
+
+def _after_comments(text: str) -> tuple[int, list[str]]:
+    """Where the first row begins, and a note on the lines of comments before it.
+
+    A first line `#,file,label` is no comment: it has as many cells as the next one.
+    """
+    start = 0
+    comments = []
+    while text.startswith("#", start):
+        line = _first_line(text[start:])
+        comments.append(line)
+        start = len(text) - len(_after_first_line(text[start:]))
+    if not comments:
+        return 0, []
+    rest = text[start:]
+    separator = _likeliest_separator(rest)
+    first_row = next(iter(Delimited(rest, separator).sample(1)), [])
+    cells = len(first_row)
+    if cells > 1 and len(comments[-1].split(separator)) == cells:
+        start -= len(text[:start]) - text[:start].rindex(comments.pop())
+    if not comments:
+        return start, []
+    return start, [f"passed over: {counted(len(comments), 'line')} of comments: {comments[0]!r}"]
+
+
+def _after_title(text: str) -> tuple[int, list[str]]:
+    """Where the names of the columns begin below a title, and a note on its lines.
+
+    A title is of lines with one cell at most, above one whose cells all have text and of which one
+    is a usual name of an image column.
+    """
+    start, title, head = 0, list[str](), text[:_SAMPLED_CHARACTERS]
+    for _ in range(_MOST_TITLE_LINES):
+        line = _first_line(head[start:])
+        start = len(head) - len(_after_first_line(head[start:]))
+        rest = head[start:]
+        if not rest:
+            break
+        title.append(line)
+        separator = _likeliest_separator(rest)
+        names = next(iter(Delimited(rest, separator).sample(1)), [])
+        is_header = len(names) > 1 and all(map(str.strip, names))
+        if not is_header or not ranked(names, IMAGE_NAMES):
+            continue
+        cells = [[cell for cell in line.split(separator) if cell.strip(' "')] for line in title]
+        if max(map(len, cells)) > 1 or ranked([cell for row in cells for cell in row], IMAGE_NAMES):
+            break
+        shown = " ".join(cell.strip() for row in cells for cell in row)
+        return start, [f"passed over, above the names of the columns: {shown!r}"]
+    return 0, []
+
+
+def _first_line(text: str) -> str:
+    return re.split(r"[\r\n]", text, maxsplit=1)[0]
+
+
+def _after_first_line(text: str) -> str:
+    return text[len(_first_line(text)) :].removeprefix("\r").removeprefix("\n")
+
+
+def _line_ends(text: str) -> int:
+    return len(re.findall(r"\r\n|\r|\n", text))
+
+
+def _quotes_in_words(error: csv.Error) -> str:
+    if "unexpected end" in str(error):
+        return NEVER_CLOSED
+    return "text behind a closing quote (a quote within a cell is written twice)"

@@ -1,0 +1,249 @@
+"""The file of a table: its bytes, what they are, and its rows.
+
+Everything that is read as a table comes through here: DATA, tables of shopsight's own, label maps.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from shopsight.errors import TableError, first_line
+from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
+from shopsight.read_options import ReadOptions
+from shopsight.remote.addresses import PUBLIC, Access
+from shopsight.remote.opening import TABLE_BYTES, read_location
+from shopsight.tables.delimited import as_delimited, to_frame
+from shopsight.tables.encodings import decode_table
+from shopsight.tables.hub_features import with_class_names
+from shopsight.tables.table_names import is_json_lines, is_parquet
+from shopsight.text import command_line, lines_of
+
+AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
+_TO_CSV = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
+_JSON_AS_CSV = f"{command_line(['python', '-c', _TO_CSV])}   (writes its rows as CSV)"
+RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
+"""From the text of a table, its path and how to read it to its rows, and notes."""
+
+_PARQUET_MARK = b"PAR1"
+_GZIP_MARK = b"\x1f\x8b"
+_OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_START_BYTES = 65_536
+_JSON_LOOKED_AT_BYTES = 1_000_000
+
+
+def read_table(
+    path: str, read: ReadOptions | None = None, *, read_rows: RowReader | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Read a table as it is, cells of text as text (so that "050" stays "050"); and its notes.
+
+    Args:
+        path: a file or URL.
+        read: its encoding, and what to do with rows of too many or too few cells.
+        read_rows: reads the rows of a text; None reads those of a table whose first row names the
+            columns.
+
+    Raises:
+        TableError: no such file, not a table, rows that do not fit, or an encoding that is unknown
+            or does not fit.
+    """
+    read = read or ReadOptions()
+    data = read_bytes(path, Access(read.allow_private))
+    if _is_parquet(path, data):
+        if read.encoding is not None:
+            raise TableError("--encoding is for text tables, not for Parquet", where=path)
+        table, notes = with_class_names(_read_parquet(data, path), data)
+        return _stripped(table, path), notes
+    text, notes = read_text(data, path, read)
+    if is_json_lines(path):
+        return _stripped(_read_json_lines(text, path), path), notes
+    table, row_notes = (read_rows or _read_rows)(text, path, read)
+    return table, [*notes, *row_notes]
+
+
+def _read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, list[str]]:
+    return to_frame(as_delimited(text, path), path, on_bad_row=read.choice("on_bad_row"))
+
+
+def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
+    """The bytes of a table that the user named, unpacked when they are gzip's.
+
+    Args:
+        path: a file or URL.
+        access: which hosts in private networks may be asked, beside the one in `path`.
+
+    Raises:
+        TableError: there is no such file, or it cannot be read.
+        RemoteError: its address cannot be read.
+    """
+    try:
+        data = read_location(path, access.typed(path), most_bytes=TABLE_BYTES)
+    except OSError as error:
+        raise TableError(error.strerror or str(error), where=path) from error
+    if not data.startswith(_GZIP_MARK):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise TableError(
+            f"the gzip file is damaged or cut off: {first_line(error)}",
+            where=path,
+            fix="copy or download it again",
+        ) from error
+
+
+def read_start(file: Path) -> str:
+    """The first lines of a text file; nothing where it is no text."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(_START_BYTES)
+        if start.startswith(_GZIP_MARK):
+            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _START_BYTES)
+        whole = start if len(start) < _START_BYTES else start[: start.rfind(b"\n") + 1]
+        return read_text(whole, str(file), ReadOptions())[0]
+    except (OSError, zlib.error, TableError):
+        return ""
+
+
+def _is_parquet(path: str, data: bytes) -> bool:
+    """Whether a table is to be read as Parquet: by its bytes, else by its name."""
+    if data.startswith(_PARQUET_MARK):
+        return True
+    if not is_parquet(path):
+        return False
+    refuse_other_kinds(data, path)
+    raise TableError(
+        f"not a Parquet file: it begins with {data[:12]!r}" if data else "the file is empty",
+        where=path,
+        fix="copy or download it again; a text table needs a name that ends in .csv",
+    )
+
+
+def read_text(data: bytes, path: str, read: ReadOptions) -> tuple[str, list[str]]:
+    """Decode a text table; and a note on the encoding that was taken.
+
+    Raises:
+        TableError: the bytes are no text, or another kind of text than a table.
+    """
+    refuse_other_kinds(data, path)
+    return decode_table(data, read.encoding, path)
+
+
+def refuse_other_kinds(data: bytes, path: str) -> None:
+    """Refuse, by name, what is no table but lies under a table's name.
+
+    Raises:
+        TableError: an office document, a web page, an archive, an image, ...
+    """
+    found = _other_kind(data, path)
+    if found is not None:
+        words, way_out = found
+        raise TableError(f"{words}, not a table", where=path, fix=way_out)
+
+
+def _other_kind(data: bytes, path: str) -> tuple[str, str] | None:
+    """What the bytes are instead of a table, and the way out."""
+    head = data[:HEAD_BYTES]
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(data)
+    if head.startswith(_OLD_OFFICE_MARK):
+        return "an Excel workbook (or another document of Microsoft Office)", AS_CSV
+    kind = kind_of_bytes(head)
+    if kind == "json" and not is_json_lines(path):
+        return _kind_of_json(data)
+    if kind == "git-lfs":
+        return "a Git LFS pointer", "git lfs pull   (gets the file itself)"
+    if kind in {"html", "xml"}:
+        return KINDS[kind].words, "a server sent it instead of the table; download it again"
+    # A header may begin like an image: `ID3`, `P1 name`.
+    if kind in {None, "text"} or not (kind == "pdf" or _NOT_TEXT.search(head)):
+        return None
+    return KINDS[kind].words, KINDS[kind].way_out or AS_CSV
+
+
+def _kind_of_json(data: bytes) -> tuple[str, str] | None:
+    end = data.rstrip()[-1:]
+    if end not in {b"]", b"}"}:
+        return None  # Only the first cell looks like JSON.
+    if end == b"}" and re.search(rb"\}\s*\n\s*\{", data[:_JSON_LOOKED_AT_BYTES]):
+        return "JSON lines", "give it a name that ends in .jsonl"
+    if data.lstrip()[:1] == b"{":
+        of_coco = b'"annotations"' in data and b'"images"' in data
+        columns = "file_name,category" + ",bbox_x,bbox_y,bbox_width,bbox_height" * of_coco
+        words = "annotations of COCO" if of_coco else "a JSON object"
+        return words, f"write its rows as CSV with a header such as {columns}"
+    return "JSON", _JSON_AS_CSV
+
+
+def _kind_of_zip(data: bytes) -> tuple[str, str]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return "a zip archive that is damaged or cut off", "copy or download it again"
+    if any(name.startswith("xl/") for name in names):
+        return "an Excel workbook", AS_CSV
+    if "mimetype" in names and "content.xml" in names:
+        return "an OpenDocument file", AS_CSV
+    return "a zip archive", "unpack it, and name the table in it"
+
+
+def _read_parquet(data: bytes, path: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(data)
+    # Polars' Rust reports damage as errors of several kinds, and panics (a BaseException) at some.
+    except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
+        is_whole = data.endswith(_PARQUET_MARK)
+        raise TableError(
+            f"the Parquet file is {'damaged' if is_whole else 'cut off'}: {first_line(error)}",
+            where=path,
+            fix="copy or download it again",
+        ) from error
+
+
+def _read_json_lines(text: str, path: str) -> pl.DataFrame:
+    """An object a line; values of text stay text."""
+    rows = []
+    for number, line in enumerate(lines_of(text), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise TableError(f"line {number:,} is not JSON: {error}", where=path) from error
+        if not isinstance(row, dict):
+            raise TableError(
+                f"line {number:,} is not a JSON object",
+                where=path,
+                fix=_JSON_AS_CSV if isinstance(row, list) else None,
+            )
+        rows.append(row)
+    try:
+        return pl.DataFrame(rows, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+        raise TableError(
+            f"a value is not of the same kind in every line: {first_line(error)}", where=path
+        ) from error
+
+
+def _stripped(table: pl.DataFrame, path: str) -> pl.DataFrame:
+    """The table with names of columns without blanks around them."""
+    names = [name.strip() for name in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(
+            f"two columns are named {twice[0]!r}",
+            where=path,
+            details=["blanks around names do not count"],
+            fix="rename one of them",
+        )
+    return table.rename(dict(zip(table.columns, names, strict=True)))
