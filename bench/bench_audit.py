@@ -35,7 +35,7 @@ from PIL import Image
 from shopsight.audit.audit import audit
 from shopsight.audit.file_info import inspect
 from shopsight.catalog.catalog import Catalog
-from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.images.kinds import IMAGE_SUFFIXES
 
 # Of a detailed image: fabric, foliage, high sensitivity.
 DETAILED_GRAIN_LEVELS = 24.0

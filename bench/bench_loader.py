@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import AugmentSettings, CacheSettings
-from shopsight.images.decode import IMAGE_SUFFIXES
+from shopsight.images.kinds import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches
 from shopsight.preprocess import Preprocess

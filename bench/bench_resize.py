@@ -30,7 +30,8 @@ from photos import photo
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from shopsight.images.decode import IMAGE_SUFFIXES, decode
+from shopsight.images.decode import decode
+from shopsight.images.kinds import IMAGE_SUFFIXES
 from shopsight.images.model_input import resize
 from shopsight.preprocess import Interpolation
 
