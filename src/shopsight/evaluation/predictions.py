@@ -20,7 +20,6 @@ from shopsight.catalog.catalog import METADATA_KEY, SPLITS, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file, damage_named
-from shopsight.inference.agreement import DEFAULT_THRESHOLD
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import PixelSource, open_cache
@@ -284,10 +283,7 @@ class _SeveralLabels:
 
     def __init__(self, predictor: Predictor) -> None:
         self._labels = np.array(predictor.labels, dtype=object)
-        thresholds = predictor.info.thresholds
-        self._thresholds = np.array(
-            [thresholds.get(label, DEFAULT_THRESHOLD) for label in predictor.labels]
-        )
+        self._thresholds = np.array(predictor.readout.thresholds)
 
     def columns(
         self, truth: Float32[np.ndarray, "b c"], probabilities: Float64[np.ndarray, "b c"]

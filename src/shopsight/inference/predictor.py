@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError
-from shopsight.inference.agreement import DEFAULT_THRESHOLD, Readout
+from shopsight.inference.agreement import Readout
 from shopsight.inference.batches import batch_size_of, run_batches
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
@@ -101,11 +101,16 @@ class Predictor:
         engine: Computes embeddings and logits.
         info: Everything else about the model.
         golden: For `verify`; None when the model is not from a bundle.
+
+    Attributes:
+        readout: How logits become labels with probabilities.
     """
 
     def __init__(self, engine: Engine, info: BundleInfo, *, golden: Golden | None = None) -> None:
         self.engine = engine
         self.info = info
+        # Once: with thousands of labels it would take as long as an image.
+        self.readout = readout_of(info)
         self._golden = golden
 
     @property
@@ -122,11 +127,6 @@ class Predictor:
     def temperature(self) -> float:
         """Logits are divided by it before they become probabilities."""
         return self.info.temperature
-
-    @property
-    def readout(self) -> Readout:
-        """How logits become labels with probabilities."""
-        return readout_of(self.info)
 
     def predict_batch(self, images: Images) -> Outputs:
         """Embeddings and logits of prepared images."""
@@ -259,11 +259,9 @@ class Predictor:
         probabilities = self.probabilities(outcome.logits[None])[0]
         best = np.argsort(-probabilities, kind="stable")
         if self.info.multilabel:
-            thresholds = self.info.thresholds
+            thresholds = self.readout.thresholds
             predicted_labels = tuple(
-                self.labels[index]
-                for index in best
-                if probabilities[index] >= thresholds.get(self.labels[index], DEFAULT_THRESHOLD)
+                self.labels[index] for index in best if probabilities[index] >= thresholds[index]
             )
         else:
             predicted_labels = (self.labels[best[0]],)
