@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from shopsight.remote.connections import forget_hosts
+from shopsight.io.connections import forget_hosts
 
 Route = Callable[[BaseHTTPRequestHandler], None]
 

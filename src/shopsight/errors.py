@@ -85,7 +85,7 @@ class RemoteError(ShopsightError):
     """An address whose content cannot be read.
 
     Attributes:
-        reason: a short stable word for tables, a key of `shopsight.remote.reasons.REASONS`.
+        reason: a short stable word for tables, a key of `shopsight.io.reasons.REASONS`.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from PIL import Image
 from shopsight.audit import file_info
 from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
 from shopsight.files import sha256_file
-from shopsight.remote.addresses import Access
+from shopsight.io.access import Access
 
 
 @pytest.fixture

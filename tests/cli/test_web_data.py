@@ -9,8 +9,8 @@ import pytest
 
 from shopsight import api
 from shopsight.errors import AuditError, CatalogError, RemoteError
+from shopsight.io import web
 from shopsight.read_options import ReadOptions
-from shopsight.remote import web
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos, Shopsight, train_small
 from tests.web_server import WebServer, redirect, reply, serving

@@ -28,7 +28,7 @@ import polars as pl
 import pytest
 
 from shopsight.files import PART_PREFIX
-from shopsight.remote.connections import forget_hosts
+from shopsight.io.connections import forget_hosts
 from shopsight.text import command_line
 from tests.helpers import Outcome, run_command
 

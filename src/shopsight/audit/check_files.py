@@ -11,8 +11,8 @@ from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 from shopsight.images.kinds import IMAGE_SUFFIXES, SUFFIXES_OF_FORMAT
-from shopsight.remote.addresses import host_of
-from shopsight.remote.reasons import count_by_host
+from shopsight.io.addresses import host_of
+from shopsight.io.reasons import count_by_host
 from shopsight.text import counted
 
 BLANK_CONTRAST_LEVELS = 1.5

@@ -33,10 +33,10 @@ from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
+from shopsight.io.access import PUBLIC, Access
 from shopsight.paths import is_url
 from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
-from shopsight.remote.addresses import PUBLIC, Access
 
 Status = Literal["ok", "damaged", "unreadable", "missing"]
 STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")

@@ -29,8 +29,8 @@ from shopsight.catalog.own_tables import (
 )
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, check_output_path, damage_named, write_json
+from shopsight.io.access import PUBLIC, Access
 from shopsight.read_options import ReadOptions
-from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.tables.table_files import read_table
 from shopsight.tables.table_names import is_parquet
 from shopsight.text import counted

@@ -23,9 +23,9 @@ from shopsight.catalog.long_tables import with_joined_labels
 from shopsight.catalog.split_columns import SplitColumns, find_split
 from shopsight.errors import CatalogError
 from shopsight.image_files.image_paths import find_image_paths, with_groups_of_rows
+from shopsight.io.addresses import local_path
 from shopsight.labels.label_columns import read_labels
 from shopsight.read_options import NO_COLUMN, ReadOptions
-from shopsight.remote.addresses import local_path
 from shopsight.tables.cell_text import as_text
 from shopsight.tables.embedded_images import with_image_files
 from shopsight.tables.table_files import read_table

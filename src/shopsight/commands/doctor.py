@@ -14,15 +14,11 @@ from pathlib import Path
 import torch
 
 from shopsight.cache_place import cache_folder
-from shopsight.commands.machine import (
-    NvidiaDriver,
-    cpu_name,
-    memory_bytes,
-    nvidia_driver,
-)
+from shopsight.commands.machine import NvidiaDriver, cpu_name, nvidia_driver
 from shopsight.devices import has_mps, pick_device
 from shopsight.files import free_bytes, human_bytes
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, long_paths_enabled
+from shopsight.memory import memory_budget_bytes, physical_memory_bytes
 from shopsight.prefetch import core_count
 from shopsight.training.precision import pick_precision
 
@@ -70,9 +66,10 @@ def devices() -> list[Fact]:
         Fact("devices", "cpu precision", f"{pick_precision('auto', cpu)} in training"),
         Fact("devices", "torch threads", str(torch.get_num_threads())),
     ]
-    memory = memory_bytes()
+    memory = physical_memory_bytes()
     if memory is not None:
-        facts.append(Fact("devices", "memory", human_bytes(memory)))
+        budget = f"of which {human_bytes(memory_budget_bytes())} are used at most"
+        facts.append(Fact("devices", "memory", f"{human_bytes(memory)}, {budget}"))
     build = TorchBuild.installed()
     facts.append(Fact("devices", "torch build", build.text()))
     if torch.cuda.is_available():

@@ -5,8 +5,6 @@ Each system is asked in its own way; what cannot be asked is None, never an erro
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
 import re
 import shutil
@@ -67,16 +65,6 @@ def cpu_name() -> str:
     return str(name or platform.processor() or platform.machine()).strip()
 
 
-def memory_bytes() -> int | None:
-    """Physical memory."""
-    if sys.platform == "win32":
-        return _windows_memory_bytes()
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def _output(*command: str) -> str | None:
     """What a command prints; None when it fails or does not end."""
     try:
@@ -100,28 +88,3 @@ def _registry(key: str, name: str) -> str | int | None:
     except OSError:
         return None
     return value
-
-
-class MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows' <sysinfoapi.h>."""
-
-    _fields_ = [
-        ("length", ctypes.c_uint32),
-        ("load_percent", ctypes.c_uint32),
-        ("total_physical", ctypes.c_uint64),
-        ("free_physical", ctypes.c_uint64),
-        ("total_page_file", ctypes.c_uint64),
-        ("free_page_file", ctypes.c_uint64),
-        ("total_virtual", ctypes.c_uint64),
-        ("free_virtual", ctypes.c_uint64),
-        ("free_extended_virtual", ctypes.c_uint64),
-    ]
-
-
-def _windows_memory_bytes() -> int | None:
-    if sys.platform != "win32":
-        return None
-    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return None
-    return int(status.total_physical)

@@ -23,12 +23,13 @@ from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
+from shopsight.io.access import Access
+from shopsight.io.addresses import local_path
+from shopsight.io.opening import check_readable
 from shopsight.labels.label_columns import read_labels
 from shopsight.labels.label_names import read_label_map
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
-from shopsight.remote.addresses import Access, local_path
-from shopsight.remote.opening import check_readable
 from shopsight.tables.cell_text import as_text, plain_label
 from shopsight.tables.table_files import refuse_other_kinds
 from shopsight.tables.table_names import is_table, may_be_list

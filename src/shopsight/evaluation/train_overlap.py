@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from shopsight.audit.file_info import inspect_all
 from shopsight.audit.near_duplicates import has_near_duplicate
 from shopsight.images.thumbnails import read_thumbs
-from shopsight.remote.addresses import PUBLIC, Access
+from shopsight.io.access import PUBLIC, Access
 from shopsight.runs.run_folder import RunFolder
 
 FITTED_ON = ("train", "val")

@@ -18,9 +18,9 @@ from shopsight.errors import RemoteError
 from shopsight.image_files.name_spellings import number_of, plain, spellings, stem_of
 from shopsight.image_files.scan import is_litter
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
+from shopsight.io import opening
+from shopsight.io.addresses import check_protocol, protocol_of
 from shopsight.paths import is_full, is_url, join
-from shopsight.remote import opening
-from shopsight.remote.addresses import check_protocol, protocol_of
 
 
 @dataclass(frozen=True)

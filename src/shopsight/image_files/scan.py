@@ -23,10 +23,10 @@ from shopsight.images.kinds import (
     kind_of_bytes,
     suffix_of,
 )
+from shopsight.io.addresses import local_path
+from shopsight.io.opening import list_all
 from shopsight.paths import is_url
 from shopsight.progress import task
-from shopsight.remote.addresses import local_path
-from shopsight.remote.opening import list_all
 from shopsight.tables.table_names import is_table
 from shopsight.text import as_unicode, counted, is_unicode, listed
 

@@ -31,10 +31,11 @@ from shopsight.images.jpeg import (
 from shopsight.images.orientation import upright, upright_size
 from shopsight.images.pillow_reader import decode_opened, open_image
 from shopsight.images.pixel_limit import check_pixels
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.addresses import shown
+from shopsight.io.opening import IMAGE_BYTES, read_location
 from shopsight.paths import is_url
 from shopsight.preprocess import WHITE, Color
-from shopsight.remote.addresses import PUBLIC, Access, shown
-from shopsight.remote.opening import IMAGE_BYTES, read_location
 from shopsight.text import has_escapes
 
 NOT_UNICODE = "the name of the file, or of its folder, is not Unicode (UTF-8): rename it"
@@ -61,7 +62,7 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
     """Read a file.
 
     Args:
-        ref: a path, a URL (see `shopsight.remote.addresses`) or a member of an IDX container.
+        ref: a path, a URL (see `shopsight.io.addresses`) or a member of an IDX container.
         access: which hosts in private networks may be asked: `Catalog.access`.
 
     Returns:
@@ -69,7 +70,7 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
 
     Raises:
         ImageError: "missing", "empty", "not an image" (a folder), "unreadable", or for a URL one
-            of `shopsight.remote.reasons`.
+            of `shopsight.io.reasons`.
     """
     member = idx_member(ref)
     if member is not None and not os.path.exists(ref):  # noqa: PTH110 - as below

@@ -21,11 +21,11 @@ from shopsight.errors import CatalogError, RemoteError
 from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
 from shopsight.images.model_input import Box
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.opening import list_folder
 from shopsight.paths import is_file, is_url, join, name_of
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, ReadOptions, flag_of
-from shopsight.remote.addresses import PUBLIC, Access
-from shopsight.remote.opening import list_folder
 from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import as_unicode, listed
 

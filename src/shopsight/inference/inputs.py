@@ -17,10 +17,10 @@ from shopsight.images.damage import find_damage
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
+from shopsight.io.access import PUBLIC, Access
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
-from shopsight.remote.addresses import PUBLIC, Access
 
 # What PNG stores as it is; floats and 32-bit integers become gray first, other modes RGB.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})

@@ -20,9 +20,9 @@ from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.inputs import Prepared, prepare_inputs
+from shopsight.io.access import PUBLIC, Access
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
-from shopsight.remote.addresses import PUBLIC, Access
 from shopsight.runtime import retain_freed_memory
 
 OnError = Literal["report", "raise"]

@@ -17,9 +17,9 @@ from jaxtyping import Float64, Int64, UInt8
 from shopsight.errors import ImageError
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import Box, preprocess_image
+from shopsight.io.access import PUBLIC, Access
 from shopsight.loading.blob_store import BlobStore, FixedBlobs, Keys
 from shopsight.preprocess import Preprocess
-from shopsight.remote.addresses import PUBLIC, Access
 
 
 @dataclass(frozen=True)

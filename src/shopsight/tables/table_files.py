@@ -18,9 +18,9 @@ import polars as pl
 
 from shopsight.errors import TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.opening import TABLE_BYTES, read_location
 from shopsight.read_options import ReadOptions
-from shopsight.remote.addresses import PUBLIC, Access
-from shopsight.remote.opening import TABLE_BYTES, read_location
 from shopsight.tables.delimited import as_delimited, to_frame
 from shopsight.tables.encodings import decode_table
 from shopsight.tables.hub_features import with_class_names

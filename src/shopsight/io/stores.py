@@ -7,7 +7,7 @@ from typing import Any
 
 from shopsight.errors import ExtraMissingError, RemoteError, first_line
 from shopsight.extras import require
-from shopsight.remote.addresses import protocol_of, shown
+from shopsight.io.addresses import protocol_of, shown
 
 DRIVERS: Mapping[str, str] = {
     **dict.fromkeys(("s3",), "s3fs"),

@@ -17,8 +17,9 @@ from importlib.metadata import version
 from urllib.parse import SplitResult, unquote, urljoin
 
 from shopsight.errors import RemoteError, first_line
-from shopsight.remote.addresses import Access, endpoint, joined, shown, web_parts
-from shopsight.remote.connections import Connection, Host, connection, host_state
+from shopsight.io.access import Access
+from shopsight.io.addresses import endpoint, joined, shown, web_parts
+from shopsight.io.connections import Connection, Host, connection, host_state
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
@@ -61,7 +62,7 @@ def fetch(address: str, access: Access, *, most_bytes: int) -> bytes:
         most_bytes: the file may have.
 
     Raises:
-        RemoteError: see `shopsight.remote.reasons` for why.
+        RemoteError: see `shopsight.io.reasons` for why.
     """
     parts = web_parts(address)
     host = host_state(parts)

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from shopsight.errors import RemoteError
-from shopsight.remote.addresses import (
-    PUBLIC,
-    Access,
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.addresses import (
     check_protocol,
     host_of,
     is_private,
@@ -14,7 +13,7 @@ from shopsight.remote.addresses import (
     shown,
     web_parts,
 )
-from shopsight.remote.reasons import REASONS, count_by_host
+from shopsight.io.reasons import REASONS, count_by_host
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,11 @@
-"""Addresses: which protocols are read, which hosts may be asked, and how an address is shown.
-
-A table's cells and a server's redirects are written by others. They may lead to any public host;
-one in a private network (this machine, the office, a cloud's metadata service) would let a table
-from the web ask on the reader's behalf, so that needs a permission. What the user typed has it.
-"""
+"""Addresses: which protocols are read, by whom, and how an address is shown."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
@@ -33,44 +27,6 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~?"
 # `zip://a.jpg::http://host/b.zip`, `simplecache::s3://bucket/a.jpg`; not `http://[::1]/a.jpg`.
 _CHAINED = re.compile(r"^[\w+.-]+::|::[A-Za-z][\w+.-]*:/")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-@dataclass(frozen=True)
-class Access:
-    """Which private hosts may be asked.
-
-    Attributes:
-        private: any.
-        hosts: these, as `endpoint` gives them: those of addresses that the user typed.
-    """
-
-    private: bool = False
-    hosts: frozenset[tuple[str, int]] = frozenset()
-
-    def allows(self, host: str, port: int) -> bool:
-        """Whether the host may be asked although it is in a private network."""
-        return self.private or (host, port) in self.hosts
-
-    def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
-        return {"private": self.private, "hosts": sorted(self.hosts)}
-
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any] | None) -> Access:
-        """The access that `to_json` wrote; public hosts only where nothing was kept."""
-        if kept is None:
-            return cls()
-        hosts = frozenset((str(host), int(port)) for host, port in kept["hosts"])
-        return cls(bool(kept["private"]), hosts)
-
-    def typed(self, *locations: object) -> Access:
-        """The access with the hosts of these addresses, which the user typed; paths add none."""
-        ends = {endpoint(str(one)) for one in locations if protocol_of(str(one)) in _PORTS}
-        return Access(self.private, self.hosts | {end for end in ends if end is not None})
-
-
-PUBLIC = Access()
-"""Public hosts only."""
 
 
 def protocol_of(location: str) -> str | None:

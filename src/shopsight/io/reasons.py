@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from shopsight.remote.addresses import host_of
+from shopsight.io.addresses import host_of
 
 REASONS: Mapping[str, str] = {
     "missing": "lacks",

@@ -17,7 +17,7 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import ImageError, RemoteError
 from shopsight.image_files.scan import scan_folder
 from shopsight.images.decode import read_bytes
-from shopsight.remote.opening import list_all, list_folder, read_location
+from shopsight.io.opening import list_all, list_folder, read_location
 
 MEGABYTE = 1_000_000
 

@@ -7,10 +7,11 @@ import os
 import stat
 
 from shopsight.errors import RemoteError
+from shopsight.io import stores
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.addresses import check_protocol, local_path, shown
+from shopsight.io.web import fetch
 from shopsight.paths import is_url
-from shopsight.remote import stores
-from shopsight.remote.addresses import PUBLIC, Access, check_protocol, local_path, shown
-from shopsight.remote.web import fetch
 
 IMAGE_BYTES = 256 << 20
 """The most that a remote image may have."""
@@ -28,7 +29,7 @@ def read_location(location: str, access: Access = PUBLIC, *, most_bytes: int) ->
 
     Raises:
         OSError: a local file cannot be read.
-        RemoteError: an address cannot be read; see `shopsight.remote.reasons` for why.
+        RemoteError: an address cannot be read; see `shopsight.io.reasons` for why.
     """
     kind = check_protocol(location) if is_url(location) else "file"
     if kind == "web":

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from shopsight.errors import RemoteError
-from shopsight.remote import connections, web
-from shopsight.remote.addresses import PUBLIC, Access
-from shopsight.remote.web import GIVE_UP_AFTER, TRIES, fetch
+from shopsight.io import connections, web
+from shopsight.io.access import PUBLIC, Access
+from shopsight.io.web import GIVE_UP_AFTER, TRIES, fetch
 from tests.web_server import Route, WebServer, raw, redirect, reply, serving
 
 pytestmark = pytest.mark.enable_socket

@@ -22,7 +22,8 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from shopsight.errors import RemoteError
-from shopsight.remote.addresses import Access, endpoint, is_private, joined
+from shopsight.io.access import Access
+from shopsight.io.addresses import endpoint, is_private, joined
 from shopsight.runtime import certificate_file
 
 CONNECTIONS_PER_HOST = 6

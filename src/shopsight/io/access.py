@@ -1,0 +1,92 @@
+"""What may be read on the word of a table, a link, a server or a run, which others wrote.
+
+What the user typed may be read. What a table's cells, links in a folder and redirects name may lead
+to the files of the data and to any public web server. More needs a flag: a host in a private
+network (this machine, the office, a cloud's metadata service) would be asked on the reader's
+behalf, an object store with the reader's credentials, and a file outside the data is one that its
+author has no business with. A run is asked for nothing remote without a flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shopsight.io.addresses import endpoint, host_of, protocol_of
+
+_WEB = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What may be read; `PUBLIC` is for what the user or the caller named.
+
+    Attributes:
+        private: any host in a private network.
+        hosts: these web servers, private ones too, as `endpoint` gives them: those that the user
+            typed.
+        web: public web servers.
+        remote: object stores of any protocol.
+        stores: these object stores, as `host_of` gives them: those that the user typed.
+        roots: local files are read below these folders alone, links followed; None: all files.
+    """
+
+    private: bool = False
+    hosts: frozenset[tuple[str, int]] = frozenset()
+    web: bool = True
+    remote: bool = False
+    stores: frozenset[str] = frozenset()
+    roots: tuple[str, ...] | None = None
+
+    def allows(self, host: str, port: int) -> bool:
+        """Whether the host may be asked although it is in a private network."""
+        return self.private or (host, port) in self.hosts
+
+    def allows_store(self, address: str) -> bool:
+        """Whether this address of an object store may be read."""
+        return self.remote or host_of(address) in self.stores
+
+    def typed(self, *locations: object) -> Access:
+        """The access with the servers and stores of these addresses, which the user typed.
+
+        Paths add none.
+        """
+        hosts, stores = set(self.hosts), set(self.stores)
+        for location in map(str, locations):
+            place = host_of(location)
+            if protocol_of(location) not in _WEB:
+                stores |= set() if place is None else {place}
+            elif (end := endpoint(location)) is not None:
+                hosts.add(end)
+        return replace(self, hosts=frozenset(hosts), stores=frozenset(stores))
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            "private": self.private,
+            "hosts": sorted(self.hosts),
+            "web": self.web,
+            "remote": self.remote,
+            "stores": sorted(self.stores),
+            "roots": None if self.roots is None else list(self.roots),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any] | None) -> Access:
+        """The access that `to_json` wrote; public hosts only where nothing was kept."""
+        if kept is None:
+            return cls()
+        roots = kept.get("roots")
+        return cls(
+            private=bool(kept["private"]),
+            hosts=frozenset((str(host), int(port)) for host, port in kept["hosts"]),
+            web=bool(kept.get("web", True)),
+            remote=bool(kept.get("remote", False)),
+            stores=frozenset(map(str, kept.get("stores", ()))),
+            roots=None if roots is None else tuple(map(str, roots)),
+        )
+
+
+PUBLIC = Access()
+"""Any local file, any public web server."""

@@ -1,0 +1,129 @@
+"""How much memory the work may take, from what this process may have at all.
+
+A container's limit counts before the machine's memory: a process that goes beyond it is killed
+without a word. What is kept at once (images that are being decoded, pieces of a table, logits of
+10,000 classes) is sized by `memory_budget_bytes`, never by what the machine happens to have free.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+BUDGET_SHARE = 0.75
+"""Of what this process may have: the rest is for the interpreter, libraries and the page cache."""
+ASSUMED_BYTES = 4 << 30
+"""Taken where the system does not say how much memory there is."""
+_NO_LIMIT = 1 << 60
+"""Version 1 of control groups writes about 2^63 where there is no limit."""
+
+_chosen_bytes: list[int] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def use_memory_budget(gb: float | None) -> Iterator[None]:
+    """Keep within `gb` (10^9 bytes) of memory inside the block, in all threads; None: the default.
+
+    A setting of the process and not of the context: threads that decode look it up.
+    """
+    if gb is None:
+        yield
+        return
+    with _lock:
+        _chosen_bytes.append(int(gb * 1e9))
+    try:
+        yield
+    finally:
+        with _lock:
+            _chosen_bytes.pop()
+
+
+def memory_budget_bytes() -> int:
+    """Bytes that the work may take: what `use_memory_budget` chose, else `BUDGET_SHARE` of all."""
+    with _lock:
+        if _chosen_bytes:
+            return _chosen_bytes[-1]
+    return int(BUDGET_SHARE * (memory_limit_bytes() or ASSUMED_BYTES))
+
+
+def memory_limit_bytes() -> int | None:
+    """The most that this process may have: of the machine, its container and its user's limit."""
+    limits = [physical_memory_bytes(), _address_space_bytes(), *_control_group_bytes()]
+    known = [limit for limit in limits if limit is not None and limit < _NO_LIMIT]
+    return min(known, default=None)
+
+
+def physical_memory_bytes() -> int | None:
+    """Memory of the machine."""
+    if sys.platform == "win32":
+        return _windows_memory_bytes()
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _address_space_bytes() -> int | None:
+    """`ulimit -v`."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if soft == resource.RLIM_INFINITY else int(soft)
+
+
+def _control_group_bytes(system: Path = Path("/")) -> Iterator[int]:
+    """The limits of the control groups that this process is in, from the outermost inwards.
+
+    Inside a container, /proc names the group as the host sees it, and /sys/fs/cgroup is the
+    group itself: both the root of the file system and the named group are asked.
+    """
+    with suppress(OSError):
+        groups = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        for group in groups:
+            _, controllers, path = (*group.split(":", 2), "", "", "")[:3]
+            if controllers not in {"", "memory"} and "memory" not in controllers.split(","):
+                continue
+            base = system / "sys/fs/cgroup" / ("memory" if controllers else "")
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            parts = [part for part in path.split("/") if part not in {"", "..", "."}]
+            for depth in range(len(parts) + 1):
+                yield from _limit_in(base.joinpath(*parts[:depth]) / name)
+
+
+def _limit_in(file: Path) -> Iterator[int]:
+    with suppress(OSError, ValueError):
+        # "max" is no number: there is no limit.
+        yield int(file.read_text(encoding="utf-8"))
+
+
+class MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of Windows' <sysinfoapi.h>."""
+
+    _fields_ = [
+        ("length", ctypes.c_uint32),
+        ("load_percent", ctypes.c_uint32),
+        ("total_physical", ctypes.c_uint64),
+        ("free_physical", ctypes.c_uint64),
+        ("total_page_file", ctypes.c_uint64),
+        ("free_page_file", ctypes.c_uint64),
+        ("total_virtual", ctypes.c_uint64),
+        ("free_virtual", ctypes.c_uint64),
+        ("free_extended_virtual", ctypes.c_uint64),
+    ]
+
+
+def _windows_memory_bytes() -> int | None:
+    if sys.platform != "win32":
+        return None
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return None
+    return int(status.total_physical)
