@@ -194,3 +194,22 @@ def embed(backbone: Backbone, size_px: int | None = None) -> torch.Tensor:
         out = backbone.module.eval()(torch.randn(2, 3, size_px, size_px))
     assert isinstance(out, torch.Tensor)
     return out
+
+
+def windows_refuses(
+    monkeypatch: pytest.MonkeyPatch, name: str, *, times: int, winerror: int = 32
+) -> list[str]:
+    """Have `os.NAME` answer as Windows does while a file is open elsewhere; list the calls."""
+    real = getattr(os, name)
+    calls: list[str] = []
+
+    def refuse(path: str | Path, *others: str | Path) -> None:
+        calls.append(str(path))
+        if len(calls) <= times:
+            error = PermissionError(13, "used by another process", str(path))
+            error.winerror = winerror  # type: ignore[attr-defined]
+            raise error
+        real(path, *others)
+
+    monkeypatch.setattr(os, name, refuse)
+    return calls

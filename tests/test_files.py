@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 
 from shopsight import held_files
@@ -16,22 +14,19 @@ from shopsight.cache_place import cache_folder, cache_folder_is_chosen, use_cach
 from shopsight.errors import (
     DamagedFileError,
     HeldFileError,
-    ReadOnlyError,
     ShopsightError,
     WriteError,
 )
 from shopsight.files import (
     atomic_file,
     atomic_folder,
-    check_output_path,
     damage_named,
-    human_bytes,
     read_json,
     read_json_table,
     write_json,
     write_text,
 )
-from tests.helpers import read_only, set_home
+from tests.helpers import set_home, windows_refuses
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -55,10 +50,6 @@ def test_a_folder_is_swapped_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
-
-
-def test_sizes_for_people() -> None:
-    assert [human_bytes(n) for n in (999, 1_536_000, 2e12)] == ["999 B", "1.5 MB", "2.0 TB"]
 
 
 def test_errors_are_cut_at_five_details_with_their_total() -> None:
@@ -102,30 +93,11 @@ def test_the_cache_folder_is_chosen_for_a_block(
     assert cache_folder() == tmp_path / "by-variable"
 
 
-def _windows_refuses(
-    monkeypatch: pytest.MonkeyPatch, name: str, *, times: int, winerror: int = 32
-) -> list[str]:
-    """Have `os.NAME` answer as Windows does while a file is open elsewhere; list the calls."""
-    real = getattr(os, name)
-    calls: list[str] = []
-
-    def refuse(path: str | Path, *others: str | Path) -> None:
-        calls.append(str(path))
-        if len(calls) <= times:
-            error = PermissionError(13, "used by another process", str(path))
-            error.winerror = winerror  # type: ignore[attr-defined]
-            raise error
-        real(path, *others)
-
-    monkeypatch.setattr(os, name, refuse)
-    return calls
-
-
 def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_json(tmp_path / "a.json", 1)
-    calls = _windows_refuses(monkeypatch, "replace", times=3)
+    calls = windows_refuses(monkeypatch, "replace", times=3)
     write_json(tmp_path / "a.json", 2)
     assert len(calls) == 4
     assert read_json(tmp_path / "a.json") == 2
@@ -139,7 +111,7 @@ def test_what_was_written_is_kept_while_a_program_holds_the_file(
     monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
     target = tmp_path / "predictions.csv"
     target.write_text("old", encoding="utf-8")
-    calls = _windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
+    calls = windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
     with pytest.raises(HeldFileError) as raised:
         write_text(target, "hours of work")
     assert len(calls) > 1
@@ -158,7 +130,7 @@ def test_what_is_written_again_later_is_not_kept(
     monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
     target = tmp_path / "metrics.csv"
     target.write_text("old", encoding="utf-8")
-    _windows_refuses(monkeypatch, "replace", times=1000)
+    windows_refuses(monkeypatch, "replace", times=1000)
     with pytest.raises(WriteError), atomic_file(target, keep=False) as part:
         part.write_text("new", encoding="utf-8")
     assert list(tmp_path.iterdir()) == [target]
@@ -167,7 +139,7 @@ def test_what_is_written_again_later_is_not_kept(
 def test_other_refusals_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder stands in the way: waiting changes nothing."""
     (tmp_path / "a.json" / "inside").mkdir(parents=True)
-    calls = _windows_refuses(monkeypatch, "replace", times=0)
+    calls = windows_refuses(monkeypatch, "replace", times=0)
     with pytest.raises(WriteError, match=r"it could not be replaced: .*directory"):
         write_json(tmp_path / "a.json", 1)
     assert calls == []
@@ -209,32 +181,6 @@ def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
     assert read_json(target) == 1
 
 
-def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
-    target = tmp_path / "a.csv"
-    target.write_text("old", encoding="utf-8")
-    with pytest.raises(WriteError, match="the disk is full"), atomic_file(target) as part:  # noqa: PT012
-        part.write_text("half", encoding="utf-8")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]
-
-
-def test_paths_that_windows_cannot_open_are_refused_before_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
-    folder = tmp_path / ("d" * (200 - len(str(tmp_path))))
-    check_output_path(folder, reserve=58)
-    with pytest.raises(WriteError, match="would have paths of 260 characters"):
-        check_output_path(folder, reserve=59)
-    entered = False
-    long = folder / ("f" * (261 - len(str(folder)) - 1))
-    message = "the path has 261 characters; Windows opens 259"
-    with pytest.raises(WriteError, match=message), atomic_file(long):
-        entered = True
-    assert not entered
-    assert not folder.exists()
-
-
 def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "one\ntwo\n")
     assert (tmp_path / "a.txt").read_bytes() == b"one\ntwo\n"
@@ -246,7 +192,7 @@ def test_a_file_that_stays_held_is_left_behind(
     monkeypatch.setattr(held_files, "PATIENCE_S", 0.1)
     (tmp_path / "a").write_text("", encoding="utf-8")
     with monkeypatch.context() as held:
-        calls = _windows_refuses(held, "unlink", times=1000)
+        calls = windows_refuses(held, "unlink", times=1000)
         assert not held_files.remove_file(tmp_path / "a")
         assert len(calls) > 1
     assert held_files.remove_file(tmp_path / "a")
@@ -319,157 +265,12 @@ def test_a_file_system_that_flushes_no_folders_is_written_to(
     assert read_json(tmp_path / "a.json") == 1
 
 
-def test_a_file_that_is_marked_read_only_is_said_to_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(held_files, "PATIENCE_S", 0.0)
-    target = tmp_path / "a.json"
-    target.write_text("old", encoding="utf-8")
-    target.chmod(0o444)
-    _windows_refuses(monkeypatch, "replace", times=1000, winerror=5)
-    with pytest.raises(WriteError, match="it could not be replaced: it is read-only") as raised:
-        write_json(target, 1)
-    assert not isinstance(raised.value, HeldFileError)
-
-
-def test_a_short_name_needs_room_for_its_temporary_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
-    folder = tmp_path / ("d" * (230 - len(str(tmp_path)) - 1))
-    check_output_path(folder / "a.csv")
-    with pytest.raises(WriteError, match="would have paths of 260 characters"):
-        check_output_path(folder.with_name(folder.name + "d") / "a.csv")
-
-
-@pytest.mark.posix("/dev/full")
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_full_disk_is_named_whichever_library_meets_it(suffix: str, tmp_path: Path) -> None:
-    table = pl.DataFrame({"number": range(10_000)})
-    with pytest.raises(WriteError, match="the disk is full"), atomic_file(tmp_path / "a"):
-        getattr(table, f"write_{suffix}")("/dev/full")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
     (tmp_path / "full" / "inside").mkdir(parents=True)
     held_files.remove_empty_folder(tmp_path / "full")
     assert (tmp_path / "full" / "inside").is_dir()
     held_files.remove_empty_folder(tmp_path / "full" / "inside")
     assert not (tmp_path / "full" / "inside").exists()
-
-
-@pytest.mark.parametrize("name", ["aux", "o:ut", "nul", "con.csv", "a?.csv", "b/aux/a.csv", "hat."])
-def test_names_that_windows_does_not_take_are_refused_before_work(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shopsight.files.limits_names", lambda: True)
-    with pytest.raises(WriteError, match="Windows takes no file or folder of the name") as raised:
-        check_output_path(tmp_path / name)
-    assert str(raised.value.fix).startswith("give another name")
-    entered = False
-    with pytest.raises(WriteError), atomic_file(tmp_path / name):
-        entered = True
-    assert not entered
-    assert not list(tmp_path.iterdir())
-    check_output_path(Path("..") / ".cache" / "out.csv")
-
-
-@pytest.mark.parametrize("winerror", [123, 206, 267])
-def test_what_windows_answers_to_a_name_leads_to_another_name(
-    winerror: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _windows_refuses(monkeypatch, "replace", times=1000, winerror=winerror)
-    with pytest.raises(WriteError, match="this system takes no such name") as raised:
-        write_json(tmp_path / "a.json", 1)
-    (kept,) = tmp_path.iterdir()
-    assert raised.value.fix == f"rename {kept.name}, but not to a.json"
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(WriteError, match="the folder cannot be made") as raised:
-        write_json(tmp_path / "file" / "below" / "a.json", 1)
-    assert raised.value.where == str(tmp_path / "file" / "below")
-
-
-def test_an_output_path_must_be_unicode(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match="not Unicode") as raised:
-        check_output_path(tmp_path / "caf\udce9", reserve=1)
-    assert raised.value.where == rf"{tmp_path}{os.sep}caf\udce9"
-
-
-@pytest.mark.posix("limits of a process")
-@pytest.mark.parametrize("suffix", ["txt", "csv", "parquet"])
-def test_a_file_that_outgrows_its_limit_is_named(suffix: str, tmp_path: Path) -> None:
-    """The limit of a process ends a write as a full disk does, whichever library writes."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    rows = pl.DataFrame({"a": np.random.default_rng(0).random(100_000)})
-    target = tmp_path / f"a.{suffix}"
-
-    def write_rows(path: Path) -> None:
-        with atomic_file(path) as part:
-            if suffix == "txt":
-                part.write_text("a" * 100_000, encoding="utf-8")
-            else:
-                getattr(rows, f"write_{suffix}")(part)
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(WriteError, match="it cannot be written: File too large"):
-            write_rows(target)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_full_disk_says_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match=r"the disk is full: 12\.0 MB are needed, .* are free"):  # noqa: SIM117
-        with atomic_folder(tmp_path / "a", needed_bytes=12_000_000):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.posix("folders that nobody may write in")
-def test_a_place_that_is_read_only(tmp_path: Path) -> None:
-    folder = tmp_path / "share"
-    folder.mkdir()
-    with read_only(folder):
-        with pytest.raises(ReadOnlyError, match="it cannot be written"):
-            write_json(folder / "a.json", {})
-        with (
-            pytest.raises(ReadOnlyError, match="it cannot be written"),
-            atomic_folder(folder / "a"),
-        ):
-            pass
-        with pytest.raises(ReadOnlyError, match="the folder cannot be made"):
-            write_json(folder / "b" / "a.json", {})
-    # What the block reads is not meant.
-    with pytest.raises(PermissionError), atomic_file(tmp_path / "a"):
-        raise PermissionError(errno.EACCES, "no", str(tmp_path / "input"))
-
-
-@pytest.mark.posix("names are counted in bytes")
-def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path) -> None:
-    check_output_path(tmp_path / ("ü" * 127))
-    with pytest.raises(WriteError, match="the name has 256 bytes; systems take 255"):
-        check_output_path(tmp_path / ("ü" * 128))
-
-
-def test_what_is_there_as_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("x", encoding="utf-8")
-    with pytest.raises(WriteError, match="this is a folder"):
-        check_output_path(tmp_path)
-    for folder in (tmp_path / "a.csv", tmp_path / "a.csv" / "b"):
-        with pytest.raises(WriteError, match="this is a file"):
-            check_output_path(folder, reserve=10)
-    with pytest.raises(WriteError, match="this is a file"):
-        check_output_path(tmp_path / "a.csv" / "b" / "c.html")
-    check_output_path(tmp_path / "a.csv")
-    check_output_path(tmp_path, reserve=10)
-    check_output_path(tmp_path / "b" / "c.html")
 
 
 def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path) -> None:
@@ -487,17 +288,3 @@ def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path)
 def test_errors_of_ours_pass_where_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError), damage_named(tmp_path):
         raise WriteError("the disk is full")
-
-
-def test_a_folder_of_somebody_else_as_libraries_in_rust_say_it(tmp_path: Path) -> None:
-    target = tmp_path / "table.csv"
-    denied = "Permission denied (os error 13): {}"
-    with (
-        pytest.raises(ReadOnlyError, match="it cannot be written") as caught,
-        atomic_file(target) as part,
-    ):
-        raise PermissionError(denied.format(part))
-    assert caught.value.where == str(target)
-    # What the block reads is another matter.
-    with pytest.raises(PermissionError), atomic_file(target):
-        raise PermissionError(denied.format("/somewhere/else.csv"))

@@ -83,3 +83,7 @@ def split_as_windows_programs_do(line: str) -> list[str]:
             words.append(word)
             word, begun = "", False
     return words
+
+
+def test_sizes_for_people() -> None:
+    assert [text.human_bytes(n) for n in (999, 1_536_000, 2e12)] == ["999 B", "1.5 MB", "2.0 TB"]

@@ -14,15 +14,11 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from shopsight.errors import WriteError, first_line
-from shopsight.files import (
-    PART_PREFIX,
-    PART_SUFFIX,
-    check_output_name,
-    free_bytes,
-    human_bytes,
-)
-from shopsight.held_files import remove_file
+from shopsight.held_files import free_bytes, remove_file
+from shopsight.output_paths import check_output_name
 from shopsight.progress import notify
+from shopsight.safe_names import PART_PREFIX, PART_SUFFIX
+from shopsight.text import human_bytes
 
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
 LONGEST_CACHED_NAME = 80

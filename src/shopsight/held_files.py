@@ -4,7 +4,7 @@ POSIX lets anybody rename and remove a file that is open elsewhere. Windows refu
 files are often held for a moment: a virus scanner or the search index reads what was just written,
 Excel holds a table for as long as it shows it. Nothing in shopsight but this module renames or
 removes a file; `shopsight.files` builds files that are whole or absent on it. Here is also how long
-a path may be.
+a path may be, and how much room a disk has.
 """
 
 from __future__ import annotations
@@ -106,6 +106,14 @@ def _flush_descriptor(descriptor: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(path: Path | str) -> int:
+    """Free disk space where `path` is or would be."""
+    path = Path(path).absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def limits_names() -> bool:

@@ -22,7 +22,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from shopsight import text
-from shopsight.files import human_bytes, write_text
+from shopsight.files import write_text
+from shopsight.text import human_bytes
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 

@@ -16,6 +16,15 @@ LONGEST_BYTES = 120
 """Longest name that is made, in UTF-8: short enough for paths of 260 characters, all that older
 Windows programs open."""
 
+OTHER_NAME = (
+    'give another name: without < > : " / \\ | ? * and none of con, prn, aux, nul, com1, lpt1'
+)
+"""What to do about a name that the system does not take."""
+# Files that are being written, or that a killed process left behind; scans skip hidden names.
+PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
+PART_DIGITS = 12
+PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
+
 # What some file system refuses in a name or at its ends, and the escape character itself.
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^[. ]|[. ]$')
 _REFUSED_BY_WINDOWS = re.compile(r'[/\\:*?"<>|\x00-\x1f]|[. ]$')

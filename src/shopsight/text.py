@@ -116,6 +116,15 @@ def decimal_text(value: float | None, digits: int = 3) -> str:
     return NOT_A_NUMBER if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def human_bytes(count: float) -> str:
+    """`1_536_000` -> `"1.5 MB"` (decimal units, as disks are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def duration_text(seconds: float) -> str:
     """Write a duration in its two largest units.
 

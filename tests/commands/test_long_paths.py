@@ -13,7 +13,7 @@ from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import WriteError
-from shopsight.files import PART_LENGTH
+from shopsight.safe_names import PART_LENGTH
 from tests.helpers import ProductPhotos, make_products
 
 MISSING = "no-such-data"
@@ -23,7 +23,7 @@ NETS = ["shopsight:fashion_cnn", "shopsight:squeezenet"]
 @pytest.fixture(autouse=True)
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit that Windows has unless long paths are switched on."""
-    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
+    monkeypatch.setattr("shopsight.output_paths.longest_path", lambda: 259)
 
 
 def padded(folder: Path, length: int) -> Path:

@@ -58,7 +58,7 @@ def test_an_image_that_cannot_be_copied_costs_no_predictions(
 def test_paths_too_long_for_windows_are_refused_before_the_model_is_opened(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shopsight.files.longest_path", lambda: 259)
+    monkeypatch.setattr("shopsight.output_paths.longest_path", lambda: 259)
     deep = tmp_path / ("d" * 240)
     with pytest.raises(WriteError, match="Windows opens 259"):
         api.predict("no-such-model", "x.jpg", out=deep / "table.csv")

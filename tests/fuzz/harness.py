@@ -27,8 +27,8 @@ from types import FrameType
 import polars as pl
 import pytest
 
-from shopsight.files import PART_PREFIX
 from shopsight.io.connections import forget_hosts
+from shopsight.safe_names import PART_PREFIX
 from shopsight.text import command_line
 from tests.helpers import Outcome, run_command
 

@@ -41,8 +41,8 @@ from shopsight.audit.verdict import Verdict
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import SHOWN_DETAILS
-from shopsight.files import atomic_file, human_bytes, write_json
-from shopsight.text import counted
+from shopsight.files import atomic_file, write_json
+from shopsight.text import counted, human_bytes
 
 CHECKS: tuple[Check, ...] = (
     check_exact_duplicates,

@@ -21,12 +21,11 @@ from shopsight.audit.verdict import Verdict
 from shopsight.catalog.catalog import Catalog
 from shopsight.charts.bars import Bar, bar_chart
 from shopsight.errors import ImageError
-from shopsight.files import human_bytes
 from shopsight.images.decode import decode, read_bytes
 from shopsight.pages import thumbnail, write_page
 from shopsight.prefetch import core_count, prefetch
 from shopsight.progress import task
-from shopsight.text import count_text, counted
+from shopsight.text import count_text, counted, human_bytes
 
 SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
 SHOWN_CLASSES = 100

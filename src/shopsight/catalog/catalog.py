@@ -28,8 +28,9 @@ from shopsight.catalog.own_tables import (
     types_of,
 )
 from shopsight.errors import CatalogError
-from shopsight.files import atomic_file, check_output_path, damage_named, write_json
+from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
+from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
 from shopsight.tables.table_names import is_parquet

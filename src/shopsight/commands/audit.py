@@ -13,7 +13,7 @@ from shopsight.audit.gate import FIXABLE
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_among_images
-from shopsight.files import check_output_path
+from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 
 FINDING_KINDS: Mapping[str, FindingKind] = KINDS

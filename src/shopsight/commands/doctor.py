@@ -16,10 +16,10 @@ import torch
 from shopsight.cache_place import cache_folder
 from shopsight.commands.machine import NvidiaDriver, cpu_name, nvidia_driver
 from shopsight.devices import has_mps, pick_device
-from shopsight.files import free_bytes, human_bytes
-from shopsight.held_files import SWITCH_ON_LONG_PATHS, long_paths_enabled
+from shopsight.held_files import SWITCH_ON_LONG_PATHS, free_bytes, long_paths_enabled
 from shopsight.memory import memory_budget_bytes, physical_memory_bytes
 from shopsight.prefetch import core_count
+from shopsight.text import human_bytes
 from shopsight.training.precision import pick_precision
 
 # Extras that serve this project's own work, not its user's.

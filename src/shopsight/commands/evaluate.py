@@ -21,8 +21,8 @@ from shopsight.evaluation.predictions import ALL_ROWS
 from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
-from shopsight.files import check_output_path
 from shopsight.inference.load import load
+from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions, flag_of
 from shopsight.runs.discover import run_of

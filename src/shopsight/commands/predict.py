@@ -11,12 +11,12 @@ from typing import Literal
 from shopsight import progress
 from shopsight.datasets.open import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
-from shopsight.files import check_output_path
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.writers import check_suffix, recorded
 from shopsight.inference.writers import sort_into as copy_into
+from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.safe_names import unique_names
 from shopsight.text import counted

@@ -38,8 +38,8 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from numpy.typing import DTypeLike
 
-from shopsight.files import write_errors_named
 from shopsight.held_files import remove_file
+from shopsight.write_errors import write_errors_named
 
 KEY_BYTES = 16
 RECORD = np.dtype([("key", f"S{KEY_BYTES}"), ("end", "<i8")])

@@ -27,13 +27,15 @@ from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
-from shopsight.files import free_bytes, human_bytes, write_json
+from shopsight.files import write_json
+from shopsight.held_files import free_bytes
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
 from shopsight.progress import notify, task
+from shopsight.text import human_bytes
 
 CacheMode = Literal["raw", "jpeg"]
 Item = TypeVar("Item")

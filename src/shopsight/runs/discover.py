@@ -6,9 +6,9 @@ from pathlib import Path
 
 from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE
 from shopsight.bundle.read import bundle_folder
-from shopsight.files import PART_PREFIX
 from shopsight.paths import is_file
 from shopsight.runs.run_folder import RunFolder
+from shopsight.safe_names import PART_PREFIX
 
 
 def run_of(model: Path | str) -> RunFolder | None:

@@ -25,10 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from shopsight.errors import HeldFileError, TrainingError, WriteError
-from shopsight.files import put_in_place, sha256_bytes, sha256_file, write_errors_named, write_text
+from shopsight.files import put_in_place, sha256_bytes, sha256_file, write_text
 from shopsight.held_files import remove_file
 from shopsight.progress import notify
 from shopsight.text import command_line
+from shopsight.write_errors import write_errors_named
 
 CHECKPOINT_FORMAT = "shopsight checkpoint"
 CHECKPOINT_VERSION = 1
