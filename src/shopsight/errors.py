@@ -71,7 +71,7 @@ class ImageError(ShopsightError):
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
             "damaged", "too large", "unsupported", "unreadable" (the file system refused),
-            "bad box", "changed" (not the file that was audited), or the reason of a `RemoteError`.
+            "bad box", "changed" (not the file that was audited), or that of a `LocationError`.
     """
 
     def __init__(
@@ -81,11 +81,29 @@ class ImageError(ShopsightError):
         super().__init__(what, where=where, fix=fix)
 
 
-class RemoteError(ShopsightError):
-    """An address whose content cannot be read.
+class LocationError(ShopsightError):
+    """A file or an address that may not be read, or is larger than may be read.
 
     Attributes:
         reason: a short stable word for tables, a key of `shopsight.io.reasons.REASONS`.
+    """
+
+    def __init__(
+        self, reason: str, what: str, *, where: str | None = None, fix: str | None = None
+    ) -> None:
+        self.reason = reason
+        super().__init__(what, where=where, fix=fix)
+
+
+class RemoteError(LocationError):
+    """An address whose content cannot be read."""
+
+
+class ArchiveError(ShopsightError):
+    """An archive that cannot be unpacked.
+
+    Attributes:
+        reason: "damaged", "too large" (its content), or "not allowed" (what it holds).
     """
 
     def __init__(

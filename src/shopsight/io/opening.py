@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-
 from shopsight.errors import RemoteError
 from shopsight.io import stores
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.addresses import check_protocol, local_path, shown
+from shopsight.io.local_files import open_file
 from shopsight.io.web import fetch
 from shopsight.paths import is_url
 
@@ -36,7 +33,7 @@ def read_location(location: str, access: Access = PUBLIC, *, most_bytes: int) ->
         return fetch(location, access, most_bytes=most_bytes)
     if kind == "store":
         return stores.read_object(location, most_bytes=most_bytes)
-    with open(local_path(location), "rb", opener=_open_regular) as file:
+    with open_file(local_path(location)) as file:
         return file.read()
 
 
@@ -70,18 +67,6 @@ def check_readable(address: str) -> None:
     """
     if check_protocol(address) == "store":
         stores.check_driver(address)
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Open a file, but no pipe or device, which may have no end or never begin."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    raise OSError(errno.EINVAL, "neither a file nor a folder, but a pipe or a device", path)
 
 
 def _not_listed(address: str) -> RemoteError:

@@ -1,0 +1,61 @@
+"""Local files: regular ones, and no larger than may be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from shopsight.errors import LocationError
+
+
+def read_file(path: Path | str, *, most_bytes: int) -> bytes:
+    """Read a whole file.
+
+    Args:
+        path: where it is, links followed.
+        most_bytes: the file may have.
+
+    Raises:
+        OSError: there is none, it may not be read, or it is a folder, a pipe or a device.
+        LocationError: "too large".
+    """
+    with open_file(path) as file:
+        return read_all(file, str(path), most_bytes=most_bytes)
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: as `read_file`.
+    """
+    return open(path, "rb", opener=_open_regular)
+
+
+def read_all(file: BinaryIO, path: str, *, most_bytes: int) -> bytes:
+    """Read an open file to its end.
+
+    Raises:
+        LocationError: "too large"; before anything is read, where the system knows its size.
+    """
+    size = os.fstat(file.fileno()).st_size
+    # One byte more than may be, of a file that grows and of one whose size is not known (/proc).
+    data = b"" if size > most_bytes else file.read(most_bytes + 1)
+    if size > most_bytes or len(data) > most_bytes:
+        raise LocationError("too large", f"the file has more than {most_bytes:,} bytes", where=path)
+    return data
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file, but no pipe or device, which may have no end or never begin."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "neither a file nor a folder, but a pipe or a device", path)
