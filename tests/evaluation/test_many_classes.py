@@ -14,7 +14,7 @@ from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.evaluation.compare_page import RECALL_FILE, page_context, write_comparison
 from shopsight.evaluation.figures import confused_pairs, confusion_charts
-from shopsight.evaluation.predictions import NAMED, Predictions, _best
+from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report
 from shopsight.evaluation.report_classes import class_table
 from shopsight.evaluation.score import Evaluation, score
@@ -102,14 +102,3 @@ def test_a_comparison_shows_the_labels_that_all_are_bad_at(
     few = replace(comparison, recall=recall.head(3))
     assert len(page_context(few)["recall"]) == 3
     assert page_context(few)["about_recall"].endswith("classifies correctly.")
-
-
-def test_the_best_of_many_classes_are_those_of_a_whole_sort() -> None:
-    rng = np.random.default_rng(0)
-    probabilities = rng.random((40, 500))
-    # Equal ones, within the best and across their edge.
-    probabilities[:20] = np.round(probabilities[:20], 2)
-    probabilities[0] = 0.0
-    probabilities[1, 3] = np.nan
-    whole = np.argsort(-probabilities, axis=1, kind="stable")[:, :NAMED]
-    assert _best(probabilities).tolist() == whole.tolist()

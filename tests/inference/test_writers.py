@@ -8,8 +8,7 @@ import pytest
 
 from shopsight.errors import ShopsightError, WriteError
 from shopsight.inference.predictor import Prediction
-from shopsight.inference.writers import check_suffix, recorded, sort_into
-from shopsight.safe_names import unique_names
+from shopsight.inference.writers import check_suffix, recorded
 
 PREDICTIONS = (
     Prediction("a.jpg", ("hat", "shoe"), (0.75, 0.25), ("hat",)),
@@ -103,56 +102,3 @@ def test_other_suffixes_are_refused() -> None:
     for name in ("out.xlsx", "out"):
         with pytest.raises(ShopsightError, match=r"ends in \.csv, \.parquet, \.jsonl"):
             check_suffix(name)
-
-
-NAMES = unique_names(["hats/caps", "Shirt", "shirt", "aux"])
-
-
-@pytest.mark.posix("needs a question mark in a name")
-def test_labels_that_some_file_system_confuses_get_folders_of_their_own(tmp_path: Path) -> None:
-    source = tmp_path / "photo.jpg"
-    source.write_bytes(b"one")
-    for label in ("Shirt", "shirt", "aux"):
-        sort_into(tmp_path / "sorted", Prediction(str(source), (label,), (1.0,), (label,)), NAMES)
-    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("sorted/*/*")}
-    assert found == {
-        "sorted/Shirt/photo.jpg",
-        "sorted/shirt (2)/photo.jpg",
-        "sorted/%61ux/photo.jpg",
-    }
-
-
-@pytest.mark.posix("needs a question mark in a name")
-def test_a_copy_of_a_file_with_an_unsafe_name_gets_a_safe_one(tmp_path: Path) -> None:
-    source = tmp_path / "what?.jpg"
-    source.write_bytes(b"one")
-    sort_into(tmp_path / "sorted", Prediction(str(source), ("aux",), (1.0,), ("aux",)), NAMES)
-    assert (tmp_path / "sorted" / "%61ux" / "what%3F.jpg").is_file()
-
-
-def test_images_are_sorted_by_label_and_never_overwritten(tmp_path: Path) -> None:
-    folder = tmp_path / "sorted"
-    for number, content in enumerate((b"one", b"two", b"one")):
-        source = tmp_path / str(number) / "photo.jpg"
-        source.parent.mkdir()
-        source.write_bytes(content)
-        sort_into(folder, Prediction(str(source), ("hats/caps",), (1.0,), ("hats/caps",)), NAMES)
-    found = {path.name: path.read_bytes() for path in (folder / "hats%2Fcaps").iterdir()}
-    assert found == {"photo.jpg": b"one", "photo-2.jpg": b"two"}
-    assert sort_into(folder, PREDICTIONS[2], NAMES) is None
-
-
-@pytest.mark.posix("paths of more than 260 characters")
-def test_a_long_name_is_shortened_for_its_number(tmp_path: Path) -> None:
-    name = "a" * 251 + ".jpg"
-    for number, content in enumerate((b"one", b"two", b"three")):
-        source = tmp_path / str(number) / name
-        source.parent.mkdir()
-        source.write_bytes(content)
-        sort_into(tmp_path / "out", Prediction(str(source), ("aux",), (1.0,), ("aux",)), NAMES)
-    found = {path.name: path.read_bytes() for path in (tmp_path / "out" / "%61ux").iterdir()}
-    assert found == {
-        name: b"one",
-        "a" * 249 + "-2.jpg": b"two",
-        "a" * 249 + "-3.jpg": b"three",
-    }

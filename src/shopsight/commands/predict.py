@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -14,8 +14,8 @@ from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
+from shopsight.inference.sorted_copies import SortedCopies
 from shopsight.inference.writers import check_suffix, recorded
-from shopsight.inference.writers import sort_into as copy_into
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.safe_names import unique_names
@@ -76,8 +76,9 @@ def predict(
         longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2
         check_output_path(Path(sort_into), reserve=longest)
         opened = _without_copies(opened, images, sort_into)
+    copies = None if sort_into is None else SortedCopies(sort_into, folder_names)
     predictions = predictor.predict(opened, top=top, batch_size=batch_size, on_error=on_error)
-    return _written(predictions, top=top, out=out, sort_into=sort_into, folder_names=folder_names)
+    return _written(predictions, top=top, out=out, copies=copies)
 
 
 def _without_copies(
@@ -118,8 +119,7 @@ def _written(
     *,
     top: int,
     out: str | Path | None,
-    sort_into: str | Path | None,
-    folder_names: Mapping[str, str],
+    copies: SortedCopies | None,
 ) -> Iterator[Prediction]:
     """Hand the predictions on, each after it was recorded and its image copied."""
     failed, shown = 0, list[str]()
@@ -128,9 +128,9 @@ def _written(
         for prediction in predictions:
             if record is not None:
                 record(prediction)
-            if sort_into is not None:
+            if copies is not None:
                 try:
-                    copy_into(sort_into, prediction, folder_names)
+                    copies.add(prediction)
                 except (ShopsightError, OSError) as error:
                     # One image must not cost the predictions of all others.
                     failed += 1
@@ -139,7 +139,7 @@ def _written(
     if failed:
         raise WriteError(
             f"{counted(failed, 'image')} could not be copied",
-            where=str(sort_into),
+            where=str(copies and copies.folder),
             details=shown,
             fix="run the same command again when that is settled; copies that are there stay",
         )

@@ -21,6 +21,7 @@ from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError, CompareError
 from shopsight.files import atomic_file, damage_named
 from shopsight.inference.batches import batch_size_of, reads_pinned
+from shopsight.inference.best_labels import best_labels
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
@@ -32,8 +33,6 @@ ALL_ROWS = "all"
 BATCH_IMAGES = 64
 # Labels named per image in the table, best first.
 NAMED = 5
-# So few classes are sorted faster than they are searched for the best.
-SORTED_WHOLE = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +262,7 @@ class _OneLabel:
         self, truth: Int64[np.ndarray, "b"], probabilities: Float64[np.ndarray, "b c"]
     ) -> pl.DataFrame:
         ranks = truth_rank(truth, probabilities)
-        best = _best(probabilities)
+        best = best_labels(probabilities, NAMED)
         chosen = np.take_along_axis(probabilities, best, axis=1)
         loss = negative_log(probabilities[np.arange(len(truth)), truth])
         return pl.DataFrame(
@@ -289,7 +288,7 @@ class _SeveralLabels:
         self, truth: Float32[np.ndarray, "b c"], probabilities: Float64[np.ndarray, "b c"]
     ) -> pl.DataFrame:
         given = probabilities >= self._thresholds
-        best = _best(probabilities)
+        best = best_labels(probabilities, NAMED)
         chosen = np.take_along_axis(probabilities, best, axis=1)
         loss = negative_log(np.where(truth > 0, probabilities, 1.0 - probabilities)).mean(axis=1)
         lists = [self._labels[row].tolist() for row in given]
@@ -303,27 +302,6 @@ class _SeveralLabels:
                 "scores": pl.Series(probabilities.astype(np.float32)),
             }
         )
-
-
-def _best(probabilities: Float64[np.ndarray, "b c"]) -> Int64[np.ndarray, "b k"]:
-    """The best five classes, best first; of equals the lower index.
-
-    Sorting all of ten thousand would take longer than the network. Beyond the fifth-highest
-    probability there are five classes, or more where some are equal: then all are sorted.
-    """
-    classes = probabilities.shape[1]
-    if classes <= SORTED_WHOLE:
-        return np.argsort(-probabilities, axis=1, kind="stable")[:, :NAMED].astype(np.int64)
-    fifth = np.partition(probabilities, classes - NAMED, axis=1)[:, classes - NAMED]
-    reached = probabilities >= fifth[:, None]
-    best = np.empty((len(probabilities), NAMED), np.int64)
-    clear = reached.sum(axis=1) == NAMED
-    candidates = np.nonzero(reached[clear])[1].reshape(-1, NAMED)
-    chosen = np.take_along_axis(probabilities[clear], candidates, axis=1)
-    order = np.argsort(-chosen, axis=1, kind="stable")
-    best[clear] = np.take_along_axis(candidates, order, axis=1)
-    best[~clear] = np.argsort(-probabilities[~clear], axis=1, kind="stable")[:, :NAMED]
-    return best
 
 
 def _named(

@@ -30,6 +30,8 @@ from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import as_unicode, listed
 
 LISTED = 6
+ROWS_AT_ONCE = 16_384
+"""Rows of a table whose paths and boxes are made at a time: ten million paths take gigabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,16 +168,18 @@ def _is_folder(path: str) -> bool:
 
 def _rows(catalog: Catalog) -> Iterator[NamedImage]:
     """The images of all rows, labeled or not."""
-    boxes = catalog.boxes()
-    names = catalog.table["image"].to_list()
-    # Of a table of which some rows name no image, or several, the user's own row numbers.
-    known = SOURCE_ROW in catalog.table.columns
-    rows = catalog.table[SOURCE_ROW].to_list() if known else range(len(catalog))
-    for index, (ref, name, row) in enumerate(zip(catalog.refs(), names, rows, strict=True)):
-        box = None
-        if boxes is not None and not np.isnan(boxes[index]).any():
-            box = Box(*boxes[index].tolist())
-        yield NamedImage(ref, ref, catalog.access, box, row, name)
+    for first in range(0, len(catalog), ROWS_AT_ONCE):
+        piece = catalog.with_table(catalog.table.slice(first, ROWS_AT_ONCE))
+        boxes = piece.boxes()
+        names = piece.table["image"].to_list()
+        # Of a table of which some rows name no image, or several, the user's own row numbers.
+        known = SOURCE_ROW in piece.table.columns
+        rows = piece.table[SOURCE_ROW].to_list() if known else range(first, first + len(piece))
+        for index, (ref, name, row) in enumerate(zip(piece.refs(), names, rows, strict=True)):
+            box = None
+            if boxes is not None and not np.isnan(boxes[index]).any():
+                box = Box(*boxes[index].tolist())
+            yield NamedImage(ref, ref, catalog.access, box, row, name)
 
 
 def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:

@@ -16,6 +16,7 @@ from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError
 from shopsight.inference.agreement import Readout
 from shopsight.inference.batches import batch_size_of, run_batches
+from shopsight.inference.best_labels import best_labels
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.image_stream import ImageInputs
@@ -76,13 +77,6 @@ class Embedding:
     error: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Outcome:
-    image: Prepared
-    embedding: Float32[np.ndarray, "w"]
-    logits: Float32[np.ndarray, "c"]
-
-
 def readout_of(info: BundleInfo) -> Readout:
     """How the logits of a bundle are read."""
     return Readout.of(
@@ -111,6 +105,7 @@ class Predictor:
         self.info = info
         # Once: with thousands of labels it would take as long as an image.
         self.readout = readout_of(info)
+        self._thresholds = np.array(self.readout.thresholds)
         self._golden = golden
 
     @property
@@ -173,8 +168,10 @@ class Predictor:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for outcome in self._outcomes(images, read, batch_size, on_error, threads):
-            yield self._prediction(outcome, top)
+        for batch, (_, logits) in self._batches(images, read, batch_size, on_error, threads):
+            answers = self._answers(logits, top)
+            for image in batch:
+                yield _failed(image) if image.error is not None else next(answers).of(image)
 
     def embed(
         self,
@@ -194,12 +191,13 @@ class Predictor:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for outcome in self._outcomes(images, read, batch_size, on_error, threads):
-            image = outcome.image
-            if image.error is not None:
-                yield Embedding(image.source, None, error=str(image.error))
-            else:
-                yield Embedding(image.source, outcome.embedding)
+        for batch, (vectors, _) in self._batches(images, read, batch_size, on_error, threads):
+            vector = iter(vectors)
+            for image in batch:
+                if image.error is not None:
+                    yield Embedding(image.source, None, error=str(image.error))
+                else:
+                    yield Embedding(image.source, next(vector))
 
     def verify(self) -> Verification:
         """Run the bundle's golden files and compare with the outputs stored beside them.
@@ -211,14 +209,15 @@ class Predictor:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
         return verify_golden(self.engine, self._golden, self.preprocess, self.readout)
 
-    def _outcomes(
+    def _batches(
         self,
         images: ImageInputs,
         read: ReadOptions | None,
         wanted: int | None,
         on_error: OnError,
         threads: int | None,
-    ) -> Iterator[_Outcome]:
+    ) -> Iterator[tuple[list[Prepared], Outputs]]:
+        """Batches of images, with the outputs of those that could be read."""
         batch_size = batch_size_of(self.engine, wanted, default=BATCH_IMAGES)
         # While one batch computes, the next one decodes.
         prepared = prepare_inputs(
@@ -231,51 +230,79 @@ class Predictor:
         with retain_freed_memory() if len(first) == batch_size else nullcontext():
             yield from self._run(chain([first], batches))
 
-    def _run(self, batches: Iterable[tuple[Prepared, ...]]) -> Iterator[_Outcome]:
-        begun: deque[tuple[Prepared, ...]] = deque()
+    def _run(
+        self, batches: Iterable[tuple[Prepared, ...]]
+    ) -> Iterator[tuple[list[Prepared], Outputs]]:
+        begun: deque[list[Prepared]] = deque()
 
         def pixels() -> Iterator[Images]:
             size = self.preprocess.size_px
             for batch in batches:
-                begun.append(batch)
                 readable = [one.pixels for one in batch if one.pixels is not None]
+                # Not their pixels, which nobody needs any more.
+                begun.append([replace(one, pixels=None) for one in batch])
                 yield np.stack(readable) if readable else np.empty((0, size, size, 3), np.uint8)
 
-        empty = np.empty(0, np.float32)
         for outputs in self.predict_batches(pixels()):
-            rows = zip(*outputs, strict=True)
-            for one in begun.popleft():
-                embedding, logits = next(rows) if one.error is None else (empty, empty)
-                # Not its pixels, which nobody needs any more.
-                yield _Outcome(replace(one, pixels=None), embedding, logits)
+            yield begun.popleft(), outputs
 
-    def _prediction(self, outcome: _Outcome, top: int) -> Prediction:
-        image = outcome.image
-        if image.error is not None:
-            error, reason = str(image.error), image.error.reason
-            return Prediction(
-                image.source, error=error, reason=reason, row=image.row, name=image.name
-            )
-        probabilities = self.probabilities(outcome.logits[None])[0]
-        best = np.argsort(-probabilities, kind="stable")
+    def _answers(self, logits: Float32[np.ndarray, "b c"], top: int) -> Iterator[_Answer]:
+        """What the model says of each image of a batch."""
+        if not len(logits):
+            return
+        probabilities = self.probabilities(logits)
+        best = best_labels(probabilities, max(top, 1))
+        chosen = np.take_along_axis(probabilities, best, axis=1)[:, :top].tolist()
         if self.info.multilabel:
-            thresholds = self.readout.thresholds
-            predicted_labels = tuple(
-                self.labels[index] for index in best if probabilities[index] >= thresholds[index]
-            )
+            predicted = self._reaching_thresholds(probabilities)
         else:
-            predicted_labels = (self.labels[best[0]],)
-        listed = best[:top]
+            predicted = iter(best[:, :1].tolist())
+        for indices, values, given in zip(best[:, :top].tolist(), chosen, predicted, strict=True):
+            yield _Answer(self._named(indices), tuple(values), self._named(given))
+
+    def _reaching_thresholds(
+        self, probabilities: Float64[np.ndarray, "b c"]
+    ) -> Iterator[list[int]]:
+        """Of each image the labels whose probability reaches their threshold, best first."""
+        rows, labels = np.nonzero(probabilities >= self._thresholds)
+        order = np.lexsort((labels, -probabilities[rows, labels], rows))
+        ends = np.cumsum(np.bincount(rows, minlength=len(probabilities)))
+        yield from (part.tolist() for part in np.split(labels[order], ends[:-1]))
+
+    def _named(self, indices: list[int]) -> tuple[str, ...]:
+        return tuple(self.labels[index] for index in indices)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Labels and probabilities of an image that could be read, see `Prediction`."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    predicted_labels: tuple[str, ...]
+
+    def of(self, image: Prepared) -> Prediction:
         return Prediction(
             image.source,
-            tuple(self.labels[index] for index in listed),
-            tuple(float(probabilities[index]) for index in listed),
-            predicted_labels,
+            self.labels,
+            self.probabilities,
+            self.predicted_labels,
             damaged=image.damaged,
             row=image.row,
             name=image.name,
             access=image.access,
         )
+
+
+def _failed(image: Prepared) -> Prediction:
+    assert image.error is not None
+    return Prediction(
+        image.source,
+        error=str(image.error),
+        reason=image.error.reason,
+        row=image.row,
+        name=image.name,
+    )
 
 
 def _raise_or_pass(prepared: Iterator[Prepared], on_error: OnError) -> Iterator[Prepared]:

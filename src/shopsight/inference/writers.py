@@ -1,11 +1,10 @@
-"""Write predictions to a file and copy images into folders by label, both while they stream."""
+"""Write predictions to a file while they stream."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
@@ -15,10 +14,7 @@ import polars as pl
 from shopsight.errors import ShopsightError, WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
-from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
-from shopsight.paths import is_url
-from shopsight.safe_names import is_safe, numbered_name, safe_name
 from shopsight.text import as_unicode
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -170,45 +166,3 @@ def _csv_recorder(file: IO[str], top: int) -> Recorder:
         writer.writerow([row["image"], *cells, "|".join(row["predicted_labels"]), *last])
 
     return record
-
-
-def sort_into(
-    folder: Path | str, prediction: Prediction, folder_names: Mapping[str, str]
-) -> Path | None:
-    """Copy the image of `prediction` into the sub-folder of its label.
-
-    Nothing is ever overwritten: a file of the same name and content stays, and beside one of the
-    same name and other content the new one gets a number.
-
-    Args:
-        folder: Where the sub-folders are made.
-        prediction: An image with its labels.
-        folder_names: The sub-folder of each label, see `shopsight.safe_names.unique_names`.
-
-    Returns:
-        Where the image is now; None when it could not be read.
-
-    Raises:
-        ImageError: The image was there and cannot be read any more.
-        WriteError: The copy cannot be written.
-    """
-    if prediction.error is not None:
-        return None
-    content = read_bytes(prediction.source, prediction.access)
-    subfolder = Path(folder) / folder_names[prediction.labels[0]]
-    # The source may be a path, a URL, or an image within a container ("file#3").
-    source = prediction.source
-    if is_url(source):
-        source = source.partition("?")[0].rstrip("/")
-    name = re.split(r"[/\\#]", source)[-1]
-    name = name if is_safe(name) else safe_name(name)
-    target = subfolder / name
-    number = 2
-    while target.exists():
-        if target.read_bytes() == content:
-            return target
-        target = subfolder / numbered_name(name, number)
-        number += 1
-    with atomic_file(target, keep=False) as temporary:
-        temporary.write_bytes(content)
-    return target
