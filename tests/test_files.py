@@ -142,8 +142,9 @@ def test_other_refusals_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
     calls = windows_refuses(monkeypatch, "replace", times=0)
     with pytest.raises(WriteError, match=r"it could not be replaced: .*directory"):
         write_json(tmp_path / "a.json", 1)
-    assert calls == []
-    (kept,) = tmp_path.glob(".shopsight-*.part")
+    # What was written gets a name that is kept, once.
+    assert len(calls) == 1
+    (kept,) = tmp_path.glob(".shopsight-*.kept")
     assert read_json(kept) == 1
 
 
@@ -219,12 +220,14 @@ def test_a_folder_that_cannot_be_put_back_is_named(
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(HeldFileError) as raised, atomic_folder(target) as part:
         (part / "new").write_text("", encoding="utf-8")
-    kept = {next(path.iterdir()).name: path for path in tmp_path.iterdir()}
+    (new,), (old,) = tmp_path.glob(".shopsight-*.kept"), tmp_path.glob(".shopsight-*.old/model")
+    assert [path.name for path in (*new.iterdir(), *old.iterdir())] == ["new", "old"]
     assert raised.value.details == (
-        f"what was to be written is in {kept['new']}",
-        f"what was there before is in {kept['old']}",
+        f"what was to be written is in {new}",
+        f"what was there before is in {old}",
     )
-    assert f"then rename {kept['new'].name} to model, or {kept['old'].name}" in str(raised.value)
+    names = f"then rename {new.name} to model, or {old.parent.name}/model"
+    assert names in str(raised.value)
 
 
 def test_a_file_that_a_scanner_opens_before_it_is_flushed_is_written(

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from shopsight.errors import DamagedFileError, ShopsightError, WriteError, first_line
-from shopsight.held_files import flush, remove_file, remove_folder, replace
+from shopsight.held_files import (
+    flush,
+    flush_tree,
+    remove_empty_folder,
+    remove_file,
+    remove_folder,
+    replace,
+)
+from shopsight.leftovers import aside_of, bring_back, part_beside, sweep_once
 from shopsight.output_paths import check_path
-from shopsight.safe_names import PART_DIGITS, PART_PREFIX, PART_SUFFIX
+from shopsight.safe_names import KEPT_SUFFIX
 from shopsight.write_errors import folder_not_made, not_replaced, write_errors_named
-
-
-def _part_beside(path: Path) -> Path:
-    # A name of its own: with the target's in it, a long name would become too long.
-    return path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex[:PART_DIGITS]}{PART_SUFFIX}")
 
 
 @contextmanager
@@ -47,7 +49,8 @@ def atomic_file(
     path = Path(path)
     check_path(path)
     _make_folder(path.parent)
-    part = _part_beside(path)
+    sweep_once(path.parent)
+    part = part_beside(path)
     written = False
     try:
         with write_errors_named(path, needed_bytes=needed_bytes):
@@ -80,10 +83,21 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
         remove_file(part)
         raise
     except OSError as error:
+        kept = _kept(part) if keep else None
         if not keep:
             remove_file(part)
-        raise not_replaced(path, part if keep else None, error) from error
+        raise not_replaced(path, kept, error) from error
     flush(path.parent)
+
+
+def _kept(part: Path) -> Path:
+    """Name what could not take its place as the user's, which nobody sweeps away."""
+    kept = part.with_suffix(KEPT_SUFFIX)
+    try:
+        replace(part, kept)
+    except OSError:
+        return part
+    return kept
 
 
 @contextmanager
@@ -104,54 +118,68 @@ def atomic_folder(path: Path | str, *, needed_bytes: int | None = None) -> Itera
     path = Path(path)
     check_path(path)
     _make_folder(path.parent)
-    part = _part_beside(path)
+    sweep_once(path.parent)
+    bring_back(path)
+    part, old = part_beside(path), aside_of(path) if path.exists() else None
     written = False
     try:
         with write_errors_named(path, needed_bytes=needed_bytes):
             part.mkdir()
             yield part
+            flush_tree(part)
+            if old is not None:
+                old.parent.mkdir()
         written = True
-        _swap_in(part, path)
+        _swap_in(part, path, old)
     except BaseException as error:
         if not (written and isinstance(error, WriteError)):
             remove_folder(part)
+        if old is not None:
+            remove_empty_folder(old.parent)
         raise
     flush(path.parent)
 
 
-def _swap_in(part: Path, path: Path) -> None:
+def _swap_in(part: Path, path: Path, old: Path | None) -> None:
     """Rename the folder `part` to `path`; on an error both are what they were.
+
+    Killed between the two renames, `shopsight.leftovers` brings the old one back.
+
+    Args:
+        part: The new folder.
+        path: Its name from now on.
+        old: Where the folder is moved that has this name, if there is one. A folder that holds
+            files cannot be renamed over.
 
     Raises:
         WriteError: One of them is held; `part` is kept.
     """
-    # A folder that holds files cannot be renamed over: move the old one aside first.
-    old = _part_beside(path) if path.exists() else None
     try:
         if old is not None:
             replace(path, old)
     except OSError as error:
-        raise not_replaced(path, part, error) from error
+        raise not_replaced(path, _kept(part), error) from error
     try:
         replace(part, path)
     except OSError as error:
+        kept = _kept(part)
         if old is not None:
-            _put_back(old, path, part, error)
-        raise not_replaced(path, part, error) from error
+            _put_back(old, path, kept, error)
+        raise not_replaced(path, kept, error) from error
     if old is not None:
-        remove_folder(old)
+        remove_folder(old.parent)
 
 
-def _put_back(old: Path, path: Path, part: Path, reason: OSError) -> None:
+def _put_back(old: Path, path: Path, kept: Path, reason: OSError) -> None:
     try:
         replace(old, path)
     except OSError:
-        error = not_replaced(path, part, reason)
+        error = not_replaced(path, kept, reason)
         raise type(error)(
             error.what,
             where=error.where,
             details=[*error.details, f"what was there before is in {old}"],
-            fix=f"{error.fix}, or {old.name}",
+            fix=f"{error.fix}, or {old.parent.name}/{old.name}",
         ) from reason
 
 

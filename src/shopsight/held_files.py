@@ -23,6 +23,8 @@ HELD_WINERRORS = {5, 32, 33}
 # A scanner is done within a second; what is held longer is open in a program.
 PATIENCE_S = 2.0
 FIRST_PAUSE_S = 0.02
+# More files than this are flushed by one call for the whole system, which is faster.
+MOST_FLUSHED = 256
 ON_WINDOWS = os.name == "nt"
 
 LONGEST_WINDOWS_PATH = 259
@@ -99,6 +101,16 @@ def flush(path: Path) -> None:
             _flush_descriptor(os.open(path, os.O_RDONLY))
     else:
         _patiently(lambda: _flush_descriptor(os.open(path, os.O_RDWR)))
+
+
+def flush_tree(folder: Path) -> None:
+    """Have the disk hold all files in a folder, and the names in it and below."""
+    paths = [folder, *folder.rglob("*")]
+    if len(paths) > MOST_FLUSHED and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        flush(path)
 
 
 def _flush_descriptor(descriptor: int) -> None:

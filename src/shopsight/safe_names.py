@@ -20,9 +20,11 @@ OTHER_NAME = (
     'give another name: without < > : " / \\ | ? * and none of con, prn, aux, nul, com1, lpt1'
 )
 """What to do about a name that the system does not take."""
-# Files that are being written, or that a killed process left behind; scans skip hidden names.
+# Files that are being written, or that a killed process left behind; what was moved aside for a new
+# one; what could not take its place and is the user's. Scans skip hidden names.
 PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
-PART_DIGITS = 12
+ASIDE_SUFFIX, KEPT_SUFFIX = ".old", ".kept"
+PART_DIGITS = 20
 PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
 
 # What some file system refuses in a name or at its ends, and the escape character itself.

@@ -24,6 +24,7 @@ from shopsight.bundle.format import (
 )
 from shopsight.errors import BundleError, DamagedFileError
 from shopsight.files import read_json, read_json_table, sha256_file
+from shopsight.leftovers import bring_back
 from shopsight.paths import exists, is_file, is_folder
 
 
@@ -31,7 +32,11 @@ def bundle_folder(folder: Path | str) -> Path:
     """The bundle's folder, given that folder or the run's folder around it."""
     folder = Path(folder)
     within = folder / BUNDLE_FOLDER
-    return within if not exists(folder / INFO_FILE) and is_folder(within) else folder
+    if exists(folder / INFO_FILE):
+        return folder
+    # A process that wrote it anew may have been killed between two renames.
+    bring_back(within if is_folder(folder) else folder)
+    return within if is_folder(within) else folder
 
 
 def read_bundle(folder: Path | str) -> Bundle:
