@@ -118,7 +118,8 @@ def training_of(recipe: Recipe, folder: Path, *, steps: int) -> ClassifierTraini
         source=RepeatedPixels(size_px, images=images),  # type: ignore[arg-type]
         train_rows=np.arange(images),
         val_rows=np.arange(0),
-        targets=torch.nn.functional.one_hot(torch.arange(images) % CLASSES, CLASSES).float(),
+        targets=np.arange(images) % CLASSES,
+        num_classes=CLASSES,
         class_weights=None,
         extra=None,
         fill=WHITE,
@@ -176,7 +177,7 @@ def training_flops(recipe: Recipe, device: torch.device) -> float:
         images = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8, device=device)
         with FlopCounterMode(display=False) as counter:
             logits = module.model(images)
-            module.loss(logits, module.data.targets[:2].to(device)).backward()
+            module.loss(logits, module.data.dense_targets(np.arange(2)).to(device)).backward()
     return float(counter.get_total_flops()) / 2
 
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import Catalog, about_path, read_about
 from shopsight.errors import CatalogError
@@ -53,7 +54,16 @@ def test_targets_follow_the_order_of_the_labels() -> None:
 def test_targets_of_several_labels_are_rows_of_zeros_and_ones() -> None:
     catalog = several_labels()
     assert catalog.multilabel
-    assert catalog.targets(["y", "z", "x"]).tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
+    targets = catalog.targets(["y", "z", "x"])
+    assert isinstance(targets, csr_array)
+    assert targets.dtype == np.uint8
+    assert targets.has_sorted_indices
+    assert targets.toarray().tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_a_label_that_a_row_names_twice_counts_once() -> None:
+    table = pl.DataFrame({"image": ["a", "b"], "label": [["x", "x"], ["y", "x"]]})
+    assert Catalog(table, "twice").targets(["x", "y"]).toarray().tolist() == [[1, 0], [1, 1]]
 
 
 def test_targets_refuse_a_label_the_model_does_not_know() -> None:

@@ -281,7 +281,7 @@ def test_several_labels_per_image() -> None:
     ]
     done, report = split_catalog(catalog_of(labels), val=0.1, test=0.1, seed=0)
     assert report.num_images == {"train": 800, "val": 100, "test": 100}
-    hot = done.targets(done.labels)
+    hot = done.targets(done.labels).toarray()
     for part, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
         got = hot[done.rows_of(part)].sum(axis=0)
         assert np.abs(got - share * hot.sum(axis=0)).max() <= 1.0

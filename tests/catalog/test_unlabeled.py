@@ -25,7 +25,7 @@ def test_images_without_a_label_are_left_out_and_counted(said: list[str]) -> Non
 def test_an_empty_list_is_an_answer(said: list[str]) -> None:
     labeled = only_labeled(catalog_of(["hat"], [], None))
     assert labeled.rows.tolist() == [0, 1]
-    assert labeled.catalog.targets(["hat"]).tolist() == [[1.0], [0.0]]
+    assert labeled.catalog.targets(["hat"]).toarray().tolist() == [[1], [0]]
     assert len(said) == 1
 
 

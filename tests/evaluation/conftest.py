@@ -82,7 +82,8 @@ def fitted_on() -> FittedOn:
         if catalog.multilabel:
             regression = OneVsRestClassifier(regression)
         scale = features.std() + 1e-6
-        regression.fit(features / scale, train.targets(labels))
+        targets = train.targets(labels)
+        regression.fit(features / scale, targets.toarray() if catalog.multilabel else targets)
         each = regression.estimators_ if catalog.multilabel else [regression]
         with torch.no_grad():
             weight = np.concatenate([one.coef_ for one in each]) / scale

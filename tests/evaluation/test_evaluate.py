@@ -139,7 +139,7 @@ def test_several_labels(several: Catalog, fitted_on: object) -> None:
     predictor = fitted_on(several)  # type: ignore[operator]
     found = evaluate(predictor, several, settings=QUICK)
     test = several.take(several.rows_of("test"))
-    targets = test.targets(predictor.labels)
+    targets = test.targets(predictor.labels).toarray()
     assert found.headline == "mean_average_precision"
     expected = np.nanmean(average_precision(targets, found.predictions.scores()))
     assert found.score.value == pytest.approx(expected)

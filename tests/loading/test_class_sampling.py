@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from shopsight.loading.class_sampling import ClassSampling, Sampling, copy_numbers
 
@@ -56,11 +57,11 @@ def test_a_draw_belongs_to_the_seed_and_the_epoch() -> None:
 
 def test_several_labels_are_drawn_for_the_rarest() -> None:
     # 80 red, of which 4 are also hats; 10 blue; 10 without a label, sampled as if they were red.
-    targets = np.zeros((100, 3), np.float32)
+    targets = np.zeros((100, 3), np.uint8)
     targets[:80, 0] = 1
     targets[:4, 1] = 1
     targets[80:90, 2] = 1
-    chosen = ClassSampling(targets, num_classes=3, sampling="balanced")
+    chosen = ClassSampling(csr_array(targets), num_classes=3, sampling="balanced")
     weights = np.concatenate([np.full(4, 1 / 4), np.full(76, 1 / 80), [1 / 10] * 10, [1 / 80] * 10])
     assert chosen.expected == pytest.approx(100 * weights / weights.sum())
     times = np.bincount(chosen.sample(seed=0, epoch=0), minlength=100)

@@ -1,8 +1,11 @@
 """The probe against scikit-learn's logistic regression."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 from shopsight.config.sections import ProbeSettings
@@ -11,29 +14,27 @@ from shopsight.training import probe as module
 from shopsight.training.probe import StandardRows, fit_probe
 from tests.helpers import Recorder
 
+fit = partial(fit_probe, num_classes=3)
 
-def blobs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+
+def blobs(count: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
     rng = np.random.default_rng(seed)
     target = rng.integers(0, 3, count)
     features = rng.normal(size=(count, 6)) * [1, 10, 0.1, 1, 1, 0] + target[:, None]
     features[:, 5] = 4.0
-    return torch.tensor(features, dtype=torch.float32), torch.tensor(target)
-
-
-def one_hot(target: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.one_hot(target, 3).float()
+    return torch.tensor(features, dtype=torch.float32), target
 
 
 def test_equals_scikit_learn_at_the_same_penalty() -> None:
     x, y = blobs(300, 0)
     penalty = 0.01
-    probe = fit_probe(x, one_hot(y), x, one_hot(y), settings=ProbeSettings(penalties=(penalty,)))
+    probe = fit(x, y, x, y, settings=ProbeSettings(penalties=(penalty,)))
     plain = x.numpy().astype(np.float64)
     variance = plain.var(0)
     scaled = (plain - plain.mean(0)) / np.sqrt(variance + variance.mean())
     # scikit-learn sums the loss where we average it: C = 1 / (n * penalty).
     peer = LogisticRegression(C=1 / (300 * penalty), tol=1e-8, max_iter=1000)
-    peer.fit(scaled, y.numpy())
+    peer.fit(scaled, y)
     ours = torch.softmax(x @ probe.weight.T + probe.bias, 1).numpy()
     theirs = peer.predict_proba(scaled)
     assert ours == pytest.approx(theirs, abs=2e-3)
@@ -42,11 +43,8 @@ def test_equals_scikit_learn_at_the_same_penalty() -> None:
 def test_keeps_the_penalty_with_the_lowest_validation_loss() -> None:
     (x, y), (v, w) = blobs(30, 0), blobs(200, 1)
     grid = (1e-4, 1e-2, 1.0, 100.0)
-    losses = {
-        p: fit_probe(x, one_hot(y), v, one_hot(w), settings=ProbeSettings(penalties=(p,))).val_loss
-        for p in grid
-    }
-    best = fit_probe(x, one_hot(y), v, one_hot(w), settings=ProbeSettings(penalties=grid))
+    losses = {p: fit(x, y, v, w, settings=ProbeSettings(penalties=(p,))).val_loss for p in grid}
+    best = fit(x, y, v, w, settings=ProbeSettings(penalties=grid))
     assert best.penalty == min(losses, key=losses.__getitem__)
     assert best.val_loss == pytest.approx(losses[best.penalty], abs=5e-3)
 
@@ -56,12 +54,10 @@ def test_class_weights_count_like_repeated_rows() -> None:
     settings = ProbeSettings(penalties=(0.1,))
     # Standardization must be the same for the comparison: repeat features with zero effect on it.
     weights = torch.tensor([1.0, 1.0, 1.0])
-    plain = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
-    weighted = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, weights=weights * 7)
+    plain = fit(x, y, x, y, settings=settings)
+    weighted = fit(x, y, x, y, settings=settings, weights=weights * 7)
     assert weighted.weight.numpy() == pytest.approx(plain.weight.numpy(), abs=1e-3)
-    rare = fit_probe(
-        x, one_hot(y), x, one_hot(y), settings=settings, weights=torch.tensor([1.0, 1.0, 20.0])
-    )
+    rare = fit(x, y, x, y, settings=settings, weights=torch.tensor([1.0, 1.0, 20.0]))
     more = (x @ rare.weight.T + rare.bias).argmax(1).eq(2).sum()
     assert more > (x @ plain.weight.T + plain.bias).argmax(1).eq(2).sum()
 
@@ -69,36 +65,32 @@ def test_class_weights_count_like_repeated_rows() -> None:
 def test_weights_of_rows_by_their_class_are_those_of_the_classes() -> None:
     x, y = blobs(90, 2)
     settings, weights = ProbeSettings(penalties=(0.1,)), torch.tensor([1.0, 3.0, 20.0])
-    by_class = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, weights=weights)
-    by_row = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings, row_weights=weights[y])
+    by_class = fit(x, y, x, y, settings=settings, weights=weights)
+    by_row = fit(x, y, x, y, settings=settings, row_weights=weights[y])
     assert by_row.weight.numpy() == pytest.approx(by_class.weight.numpy(), abs=1e-6)
-    both = fit_probe(
-        x, one_hot(y), x, one_hot(y), settings=settings, weights=weights, row_weights=1 / weights[y]
-    )
-    plain = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
+    both = fit(x, y, x, y, settings=settings, weights=weights, row_weights=1 / weights[y])
+    plain = fit(x, y, x, y, settings=settings)
     assert both.weight.numpy() == pytest.approx(plain.weight.numpy(), abs=1e-3)
 
 
 def test_several_labels_at_once() -> None:
     x, y = blobs(300, 3)
-    both = one_hot(y)
-    both[:, 0] = (x[:, 3] > 1).float()
-    probe = fit_probe(
-        x, both, x, both, settings=ProbeSettings(penalties=(1e-3,)), several_labels=True
-    )
+    both = np.eye(3, dtype=np.uint8)[y]
+    both[:, 0] = x[:, 3] > 1
+    probe = fit(x, csr_array(both), x, csr_array(both), settings=ProbeSettings(penalties=(1e-3,)))
     assert probe.val_accuracy > 0.8
 
 
 def test_a_constant_feature_has_no_say() -> None:
     x, y = blobs(100, 4)
-    probe = fit_probe(x, one_hot(y), x, one_hot(y), settings=ProbeSettings(penalties=(0.01,)))
+    probe = fit(x, y, x, y, settings=ProbeSettings(penalties=(0.01,)))
     assert probe.weight[:, 5].abs().max() == 0.0
 
 
 def test_without_validation_rows_the_strongest_penalty_is_kept() -> None:
     x, y = blobs(60, 5)
     settings = ProbeSettings(penalties=(0.01, 1.0))
-    probe = fit_probe(x, one_hot(y), x[:0], one_hot(y)[:0], settings=settings)
+    probe = fit(x, y, x[:0], y[:0], settings=settings)
     assert probe.penalty == 1.0
 
 
@@ -109,15 +101,15 @@ def test_rows_are_the_same_whether_they_are_kept_on_the_device(
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 40)
     x, y = blobs(100, 6)
     weight = torch.rand(100)
-    rows = StandardRows(x, one_hot(y), weight)
-    bytes_of_a_piece = 4 * 40 * (6 + 3 + 1)
+    rows = StandardRows(x, y, weight, num_classes=3)
+    bytes_of_a_piece = 4 * 40 * (6 + 1)
     most = None if kept is None else kept * bytes_of_a_piece
     rows.move_to(torch.device("cpu"), most_bytes=most)
     for _ in range(2):
         pieces = list(rows.pieces())
         assert [len(piece[0]) for piece in pieces] == [40, 40, 20]
         features, target, weights = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-        assert torch.equal(target, one_hot(y))
+        assert target.tolist() == y.tolist()
         assert torch.equal(weights, weight)
         assert features.mean(0).abs().max() < 1e-5
     again = [piece[0].data_ptr() for piece in rows.pieces()]
@@ -135,10 +127,8 @@ def test_a_probe_that_does_not_fit_on_the_gpu_is_fitted_on_the_cpu(
     (x, y), settings = blobs(100, 7), ProbeSettings(penalties=(0.1, 0.01))
     recorder = Recorder()
     with use_listener(recorder):
-        found = fit_probe(
-            x, one_hot(y), x, one_hot(y), settings=settings, device=torch.device("cuda")
-        )
-    expected = fit_probe(x, one_hot(y), x, one_hot(y), settings=settings)
+        found = fit(x, y, x, y, settings=settings, device=torch.device("cuda"))
+    expected = fit(x, y, x, y, settings=settings)
     assert torch.equal(found.weight, expected.weight)
     assert recorder.lines == ["probe: out of memory on cuda: fitting it on the CPU"]
 
@@ -151,9 +141,7 @@ def test_on_a_gpu_the_probe_is_that_of_the_cpu(free: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(module, "_free_bytes", lambda _device: 0)
     (x, y), (v, w) = blobs(20_000, 8), blobs(500, 9)
     both = [
-        fit_probe(
-            x, one_hot(y), v, one_hot(w), settings=ProbeSettings(), device=torch.device(device)
-        )
+        fit(x, y, v, w, settings=ProbeSettings(), device=torch.device(device))
         for device in ("cpu", "cuda")
     ]
     expected, found = both

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
+from scipy.sparse import csr_array
 
 from shopsight import paths
 from shopsight.catalog.own_tables import (
@@ -34,6 +35,7 @@ from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
 from shopsight.tables.table_names import is_parquet
+from shopsight.targets import Targets
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -117,14 +119,15 @@ class Catalog:
         """Whether there is such a column with any value in it."""
         return column in self.table.columns and self.table[column].null_count() < len(self)
 
-    def targets(self, labels: Sequence[str]) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
+    def targets(self, labels: Sequence[str]) -> Targets:
         """The labels as numbers.
 
         Args:
             labels: the classes, in the order of their indices.
 
         Returns:
-            A class index for each row; with several labels per image, a row of 0 and 1 for each.
+            A class index for each row, int64 "n"; with several labels per image a sparse table,
+            uint8 "n c", with a 1 for each label of a row.
 
         Raises:
             CatalogError: a row has no label, or one that is not in `labels`.
@@ -282,16 +285,17 @@ class Catalog:
                 fix="drop them with --drop LABEL, or rename them with --label-map",
             )
 
-    def _multi_hot(self, labels: Sequence[str]) -> Float32[np.ndarray, "n c"]:
-        index_of = {label: index for index, label in enumerate(labels)}
-        hot = np.zeros((len(self), len(labels)), np.float32)
-        pairs = (
-            self.table.select(pl.col("label")).with_row_index("row").explode("label").drop_nulls()
-        )
+    def _multi_hot(self, labels: Sequence[str]) -> csr_array:
+        lists = self.table.select(pl.col("label")).with_row_index("row")
+        # A label that a row names twice is one label.
+        pairs = lists.explode("label").drop_nulls().unique()
         codes = pairs["label"].replace_strict(
-            list(index_of), list(index_of.values()), return_dtype=pl.Int64
+            list(labels), list(range(len(labels))), return_dtype=pl.Int64
         )
-        hot[pairs["row"].to_numpy(), codes.to_numpy()] = 1.0
+        ones = np.ones(pairs.height, np.uint8)
+        cells = (pairs["row"].to_numpy().astype(np.int64), codes.to_numpy().astype(np.int64))
+        hot = csr_array((ones, cells), shape=(len(self), len(labels)))
+        hot.sort_indices()
         return hot
 
 

@@ -28,6 +28,7 @@ from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
 from shopsight.runtime import retain_freed_memory
+from shopsight.targets import Targets, dense_rows, several_labels
 
 ALL_ROWS = "all"
 BATCH_IMAGES = 64
@@ -197,7 +198,7 @@ def predict_catalog(
     with retain_freed_memory(), task(f"Predicting {split}", total=len(rows)) as advance:
         for some in logits:
             probabilities = predictor.probabilities(some)
-            columns.append(table.columns(truth[done : done + len(some)], probabilities))
+            columns.append(table.columns(truth, slice(done, done + len(some)), probabilities))
             done += len(some)
             advance(len(some))
     assert done == len(rows), "each image once"
@@ -236,19 +237,14 @@ def _computed(
         yield logits
 
 
-def _truth(
-    catalog: Catalog, predictor: Predictor
-) -> Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]:
+def _truth(catalog: Catalog, predictor: Predictor) -> Targets:
     truth = catalog.targets(predictor.labels)
-    if not predictor.info.multilabel and truth.ndim == 2:
+    if not predictor.info.multilabel and several_labels(truth):
         raise CatalogError(
             "images have several labels each, but the model gives one",
             where=catalog.name,
             fix="train with --set training.loss=bce",
         )
-    if predictor.info.multilabel and truth.ndim == 1:
-        hot: Float32[np.ndarray, "n c"] = np.eye(len(predictor.labels), dtype=np.float32)[truth]
-        return hot
     return truth
 
 
@@ -259,8 +255,9 @@ class _OneLabel:
         self._labels = np.array(predictor.labels, dtype=object)
 
     def columns(
-        self, truth: Int64[np.ndarray, "b"], probabilities: Float64[np.ndarray, "b c"]
+        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
     ) -> pl.DataFrame:
+        truth = targets[rows]
         ranks = truth_rank(truth, probabilities)
         best = best_labels(probabilities, NAMED)
         chosen = np.take_along_axis(probabilities, best, axis=1)
@@ -285,8 +282,9 @@ class _SeveralLabels:
         self._thresholds = np.array(predictor.readout.thresholds)
 
     def columns(
-        self, truth: Float32[np.ndarray, "b c"], probabilities: Float64[np.ndarray, "b c"]
+        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
     ) -> pl.DataFrame:
+        truth = dense_rows(targets, rows, num_classes=probabilities.shape[1])
         given = probabilities >= self._thresholds
         best = best_labels(probabilities, NAMED)
         chosen = np.take_along_axis(probabilities, best, axis=1)

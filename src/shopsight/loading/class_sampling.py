@@ -26,9 +26,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
+from scipy.sparse import csr_array
 
 from shopsight.loading.counter_rng import Purpose, uniforms
+from shopsight.targets import Targets, count_classes
 
 Sampling = Literal["plain", "sqrt", "balanced"]
 POWERS: dict[Sampling, float] = {"plain": 1.0, "sqrt": 0.5, "balanced": 0.0}
@@ -39,23 +41,20 @@ class ClassSampling:
     """How many images of an epoch each image stands for, and the draw of an epoch.
 
     Args:
-        targets: Of the images that can be sampled: a class index each, or 0 and 1 for each label.
+        targets: Of the images that can be sampled: see `shopsight.targets`.
         num_classes: Number of classes.
         sampling: See `POWERS`.
     """
 
     def __init__(
         self,
-        targets: Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"],
+        targets: Targets,
         *,
         num_classes: int,
         sampling: Sampling,
     ) -> None:
-        stratum = _rarest_label(targets) if targets.ndim == 2 else targets.astype(np.int64)
-        if targets.ndim == 2:
-            counts = targets.sum(axis=0, dtype=np.float64)
-        else:
-            counts = np.bincount(targets, minlength=num_classes).astype(np.float64)
+        counts = count_classes(targets, num_classes=num_classes)
+        stratum = _rarest_label(targets, counts) if isinstance(targets, csr_array) else targets
         # A label that none of these images has is never asked for.
         weight = np.maximum(counts, 1.0) ** (POWERS[sampling] - 1.0)
         # The last one stands for no label.
@@ -94,13 +93,13 @@ def copy_numbers(sampled: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
     return np.arange(len(sampled), dtype=np.int64) - first
 
 
-def _rarest_label(targets: Float32[np.ndarray, "n c"]) -> Int64[np.ndarray, "n"]:
+def _rarest_label(targets: csr_array, counts: Int64[np.ndarray, "c"]) -> Int64[np.ndarray, "n"]:
     """Return the label of each image that the fewest images have; the number of labels for none."""
-    held = targets > 0
-    counts = held.sum(axis=0)
-    # Labels by their rank: the first True of a row is then its rarest label.
     order = np.argsort(counts, kind="stable")
-    rarest = order[held[:, order].argmax(axis=1)]
-    none = np.int64(targets.shape[1])
-    labels: Int64[np.ndarray, "n"] = np.where(held.any(axis=1), rarest, none)
-    return labels
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    rarest = np.full(targets.shape[0], len(order), np.int64)
+    each = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
+    np.minimum.at(rarest, each, rank[targets.indices])
+    # The rank behind the last one is that of no label.
+    return np.append(order, len(order))[rarest]

@@ -39,8 +39,8 @@ class Batch:
     """
 
     images: UInt8[Tensor, "b s s 3"]
-    rows: Int64[Tensor, "b"]
-    partner_rows: Int64[Tensor, "b"] | None = None
+    rows: Int64[np.ndarray, "b"]
+    partner_rows: Int64[np.ndarray, "b"] | None = None
     lam: Float32[Tensor, "b"] | None = None
 
 
@@ -179,8 +179,8 @@ class TrainingBatches:
         pixels = torch.from_numpy(images)
         return Batch(
             images=pixels.pin_memory() if self._pin_memory else pixels,
-            rows=torch.from_numpy(rows),
-            partner_rows=None if partner_rows is None else torch.from_numpy(partner_rows),
+            rows=rows,
+            partner_rows=partner_rows,
             lam=None if lam is None else torch.from_numpy(lam.astype(np.float32)),
         )
 
@@ -232,7 +232,7 @@ class OrderedBatches:
         images = torch.from_numpy(self._source.gather(rows))
         if self._pin_memory:
             images = images.pin_memory()
-        return Batch(images=images, rows=torch.from_numpy(rows.copy()))
+        return Batch(images=images, rows=rows)
 
 
 def check_enough(count: int, world: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from scipy.sparse import csr_array
 
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.bundle.write import write_bundle
@@ -22,6 +23,7 @@ from shopsight.metrics.multilabel import best_thresholds
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
+from shopsight.targets import dense_rows, several_labels
 
 GOLDEN_IMAGES = 8
 
@@ -76,8 +78,10 @@ def calibrate(
     if not len(images):
         return Calibration()
     targets = images.targets(labels)
+    if several_labels(targets):
+        targets = dense_rows(targets, slice(None), num_classes=len(labels))
     temperature, doubt = fit_temperature(logits, targets), doubt_after(len(images))
-    if targets.ndim == 1:
+    if not images.multilabel:
         score = accuracy(logits.argmax(1), targets)
         metrics: dict[str, float | int] = {"val_images": len(images), "val_accuracy": score}
         return Calibration(temperature, doubt, metrics=metrics)
@@ -147,4 +151,8 @@ def _golden_refs(catalog: Catalog) -> Sequence[str]:
 
 def _first_labels(catalog: Catalog) -> Int64[np.ndarray, "n"]:
     targets = catalog.targets(catalog.labels)
-    return targets.argmax(1).astype(np.int64) if targets.ndim == 2 else targets
+    if not isinstance(targets, csr_array):
+        return targets
+    each = np.append(targets.indices, 0)[targets.indptr[:-1]].astype(np.int64)
+    first: Int64[np.ndarray, "n"] = np.where(np.diff(targets.indptr) > 0, each, 0)
+    return first

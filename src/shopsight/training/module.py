@@ -205,10 +205,10 @@ class ClassifierTraining(lightning.LightningModule):
 
     def targets_of(self, batch: Batch) -> Float[Tensor, "batch classes"]:
         """Targets of a batch, mixed in the same proportion as its images."""
-        target = self.data.targets[batch.rows]
+        target = self.data.dense_targets(batch.rows)
         if batch.partner_rows is not None and batch.lam is not None:
             lam = batch.lam[:, None]
-            target = lam * target + (1.0 - lam) * self.data.targets[batch.partner_rows]
+            target = lam * target + (1.0 - lam) * self.data.dense_targets(batch.partner_rows)
         # A copy from pageable memory would wait for all steps before this one.
         if copies_from_pinned(self.device):
             target = target.pin_memory()
@@ -459,7 +459,7 @@ class ClassifierTraining(lightning.LightningModule):
         folder = self.run_folder.checkpoints
         raise TrainingError(
             f"the checkpoint is not of this run, which trains {self.recipe.model.backbone} on "
-            f"{self.data.targets.shape[1]} labels",
+            f"{self.data.num_classes} labels",
             where=str(self.run_folder.last_checkpoint),
             fix=f"delete the files last* in {folder}, then repeat the fine-tuning from its first "
             f"epoch: {command_line(['shopsight', 'train', '--resume', self.run_folder.path])}",

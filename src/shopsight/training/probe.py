@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,8 +24,11 @@ from shopsight.devices import empty_cache
 from shopsight.inference.torch_engine import exact_products
 from shopsight.prefetch import core_count
 from shopsight.runtime import is_out_of_memory, threads_of_waiting_processes
+from shopsight.targets import Targets
 
 ROWS_AT_ONCE = 8192
+# Logits that are kept at once; with their gradients they take some five times as much.
+CELLS_AT_ONCE = 1 << 25
 LBFGS_ITERATIONS = 60
 # A linear head gains nothing measurable from more rows than this, and memory is finite.
 MOST_ROWS = 500_000
@@ -64,14 +68,14 @@ def sample_rows(rows: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
 
 def fit_probe(
     train: Float[Tensor, "n width"],
-    train_target: Float[Tensor, "n classes"],
+    train_target: Targets,
     val: Float[Tensor, "m width"],
-    val_target: Float[Tensor, "m classes"],
+    val_target: Targets,
     *,
+    num_classes: int,
     settings: ProbeSettings,
     weights: Float[Tensor, " classes"] | None = None,
     row_weights: Float[Tensor, " n"] | None = None,
-    several_labels: bool = False,
     device: torch.device = CPU,
 ) -> Probe:
     """Fit one head per penalty and keep the best on the validation rows.
@@ -84,25 +88,25 @@ def fit_probe(
 
     Args:
         train: features to fit on.
-        train_target: probabilities (one-hot), or zeros and ones of several labels.
+        train_target: of these rows; with several labels it is sigmoid instead of softmax.
         val: features to choose the penalty on, possibly none.
         val_target: as `train_target`.
+        num_classes: number of classes.
         settings: the penalties.
         weights: of the classes; they do not count with several labels.
         row_weights: of the rows, as often as an epoch of sampling would draw each: all rows at
             once weighted so are what such epochs tend to.
-        several_labels: an image may have several labels: sigmoid instead of softmax.
         device: where to compute. A CUDA device keeps as many features as fit in `MEMORY_SHARE` of
             its free memory, and is sent the rest in each pass; if it runs out of memory, the CPU
             computes.
     """
-    each = _row_weights(train_target, weights, several_labels, row_weights)
-    rows = StandardRows(train, train_target, each)
+    each = _row_weights(train_target, weights, row_weights)
+    rows = StandardRows(train, train_target, each, num_classes=num_classes)
     penalties = sorted(settings.penalties, reverse=True)
     if device.type == "cuda":
         try:
             rows.move_to(device, most_bytes=_free_bytes(device))
-            return _best_of(penalties, rows, val, val_target, several_labels)
+            return _best_of(penalties, rows, val, val_target)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -110,25 +114,20 @@ def fit_probe(
     rows.move_to(CPU)
     # With several training processes, the first one does this alone.
     with threads_of_waiting_processes(core_count()):
-        return _best_of(penalties, rows, val, val_target, several_labels)
+        return _best_of(penalties, rows, val, val_target)
 
 
 def _best_of(
-    penalties: Sequence[float],
-    rows: StandardRows,
-    val: Tensor,
-    val_target: Tensor,
-    several_labels: bool,
+    penalties: Sequence[float], rows: StandardRows, val: Tensor, val_target: Targets
 ) -> Probe:
     """The probe of the penalty with the lowest validation loss, tried in the given order."""
     solution = torch.zeros(rows.width + 1, rows.classes, device=rows.device)
     best: Probe | None = None
     with progress.task("Fitting the probe", total=len(penalties), unit="penalties") as advance:
         for penalty in penalties:
-            solution = _minimize(solution, rows, penalty, several_labels)
+            solution = _minimize(solution, rows, penalty)
             weight, bias = rows.raw_head(solution)
-            logits = _logits(val, weight, bias)
-            loss, accuracy = loss_and_accuracy(logits, val_target, several_labels)
+            loss, accuracy = loss_and_accuracy(val, val_target, weight, bias)
             probe = Probe(weight.contiguous().to(CPU), bias.to(CPU), penalty, loss, accuracy)
             if best is None or probe.val_loss < best.val_loss:
                 best = probe
@@ -147,13 +146,17 @@ class StandardRows:
 
     Args:
         features: "n width", not standardized.
-        target: "n classes".
+        target: of the rows.
         weight: "n", of the rows; its sum is one.
+        num_classes: number of classes.
     """
 
-    def __init__(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
+    def __init__(
+        self, features: Tensor, target: Targets, weight: Tensor, *, num_classes: int
+    ) -> None:
         self._features, self._target, self._weight = features, target, weight
-        self.width, self.classes = features.shape[1], target.shape[1]
+        self.width, self.classes = features.shape[1], num_classes
+        self._rows_at_once = rows_at_once(num_classes)
         variance = features.var(0, correction=0)
         self._mean = features.mean(0)
         self._scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
@@ -165,19 +168,20 @@ class StandardRows:
         self.device = device
         self._mean, self._scale = self._mean.to(device), self._scale.to(device)
         self._kept = []
-        size = ROWS_AT_ONCE * (self.width + self.classes + 1) * self._features.element_size()
-        for first in range(0, len(self._features), ROWS_AT_ONCE):
+        size = self._rows_at_once * (self.width + 1) * self._features.element_size()
+        for first in range(0, len(self._features), self._rows_at_once):
             if most_bytes is not None and (len(self._kept) + 1) * size > most_bytes:
                 break
             self._kept.append(self._piece(first))
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """At most `ROWS_AT_ONCE` rows at a time: features, targets, weights.
+        """At most `rows_at_once` rows at a time: features, right answers, weights.
 
         In pieces, because logits of all rows times 10,000 classes would not fit in memory.
         """
         yield from self._kept
-        for first in range(len(self._kept) * ROWS_AT_ONCE, len(self._features), ROWS_AT_ONCE):
+        done = len(self._kept) * self._rows_at_once
+        for first in range(done, len(self._features), self._rows_at_once):
             yield self._piece(first)
 
     def raw_head(self, solution: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,16 +194,22 @@ class StandardRows:
         return weight, solution[-1] - weight @ self._mean
 
     def _piece(self, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        rows = slice(first, first + ROWS_AT_ONCE)
+        rows = slice(first, first + self._rows_at_once)
         features = self._features[rows].to(self.device) - self._mean
         features /= self._scale
-        return features, self._target[rows].to(self.device), self._weight[rows].to(self.device)
+        target = _right_answers(self._target, rows).to(self.device)
+        return features, target, self._weight[rows].to(self.device)
 
 
-def _row_weights(
-    target: Tensor, weights: Tensor | None, several_labels: bool, sampled: Tensor | None
-) -> Tensor:
-    row_weight = torch.ones(len(target)) if weights is None or several_labels else target @ weights
+def rows_at_once(num_classes: int) -> int:
+    """Rows whose logits are computed at once."""
+    return max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // num_classes))
+
+
+def _row_weights(target: Targets, weights: Tensor | None, sampled: Tensor | None) -> Tensor:
+    row_weight = torch.ones(target.shape[0])
+    if weights is not None and not isinstance(target, csr_array):
+        row_weight = weights[torch.from_numpy(target)]
     if sampled is not None:
         row_weight = row_weight * sampled
     return row_weight / row_weight.sum()
@@ -211,7 +221,7 @@ def _free_bytes(device: torch.device) -> int:
     return int(MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
 
 
-def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels: bool) -> Tensor:
+def _minimize(start: Tensor, rows: StandardRows, penalty: float) -> Tensor:
     """Fit weights w and biases b (the last row) at one penalty.
 
     They minimize
@@ -240,7 +250,7 @@ def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels:
         total.backward()  # type: ignore[no-untyped-call]
         for features, target, row_weight in rows.pieces():
             logits = features @ solution[:-1] + solution[-1]
-            loss = (_row_losses(logits, target, several_labels) * row_weight).sum()
+            loss = _weighted_loss(logits, target, row_weight)
             loss.backward()  # type: ignore[no-untyped-call]
             total = total.detach() + loss.detach()
         return total
@@ -251,51 +261,70 @@ def _minimize(start: Tensor, rows: StandardRows, penalty: float, several_labels:
     return solution.detach()
 
 
-def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Logits, on the CPU, of features that are there, by a head that may be on a GPU."""
-    if weight.device == features.device:
-        return features @ weight.T + bias
-    with exact_products(weight.device):
-        pieces = torch.split(features, ROWS_AT_ONCE)
-        return torch.cat([(piece.to(weight.device) @ weight.T + bias).to(CPU) for piece in pieces])
+def _right_answers(targets: Targets, rows: slice) -> Tensor:
+    """Which logits of these rows are to be high.
+
+    Returns:
+        The class of each row, "b"; or with several labels the places of all of them, "2 k": the
+        row, counted from the first of these, and the label.
+    """
+    chosen = targets[rows]
+    if not isinstance(chosen, csr_array):
+        return torch.from_numpy(chosen)
+    row = np.repeat(np.arange(chosen.shape[0]), np.diff(chosen.indptr))
+    return torch.from_numpy(np.stack([row, chosen.indices.astype(np.int64)]))
 
 
-def _row_losses(logits: Tensor, target: Tensor, several_labels: bool) -> Tensor:
-    if several_labels:
-        return functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
-    return -(target * functional.log_softmax(logits, dim=1)).sum(1)
+def _weighted_loss(logits: Tensor, right: Tensor, row_weight: Tensor) -> Tensor:
+    """The weighted sum of the rows' losses; with several labels each is summed over the labels.
+
+    Binary cross-entropy is ln(1 + e^z) - t z: the second term is left for the labels of an image
+    alone, so that no table of zeros and ones is needed.
+    """
+    if right.ndim == 1:
+        losses = functional.cross_entropy(logits, right, reduction="none")
+        return (losses * row_weight).sum()
+    row, label = right
+    without = (functional.softplus(logits).sum(1) * row_weight).sum()
+    return without - (logits[row, label] * row_weight[row]).sum()
 
 
+@torch.no_grad()
 def loss_and_accuracy(
-    logits: Float[Tensor, "n classes"], target: Float[Tensor, "n classes"], several_labels: bool
+    features: Float[Tensor, "n width"],
+    targets: Targets,
+    weight: Float[Tensor, "classes width"],
+    bias: Float[Tensor, " classes"],
 ) -> tuple[float, float]:
-    """Mean loss in nats and fraction of right answers; NaN twice without rows.
+    """Mean loss of a head in nats and fraction of its right answers; NaN twice without rows.
+
+    With several labels each label of each image counts as an answer, right when its probability
+    is on the right side of a half.
 
     Args:
-        logits: of the images.
-        target: probabilities, or zeros and ones of several labels.
-        several_labels: each label of each image counts as an answer, right when its probability
-            is on the right side of a half.
+        features: of the images, on the CPU.
+        targets: of the images.
+        weight: of the head; where it is, the logits are computed, some rows at a time.
+        bias: likewise.
     """
-    if not len(logits):
+    count, at_once = len(features), rows_at_once(len(bias))
+    if not count:
         return float("nan"), float("nan")
-    if several_labels:
-        loss = functional.binary_cross_entropy_with_logits(logits, target)
-        return float(loss), float(((logits > 0) == (target > 0.5)).float().mean())
-    loss = functional.cross_entropy(logits, target)
-    return float(loss), float((logits.argmax(1) == target.argmax(1)).float().mean())
+    loss, right_answers = 0.0, 0
+    with exact_products(weight.device):
+        for first in range(0, count, at_once):
+            rows = slice(first, first + at_once)
+            logits = features[rows].to(weight.device) @ weight.T + bias
+            right = _right_answers(targets, rows).to(weight.device)
+            loss += float(_weighted_loss(logits, right, torch.ones_like(logits[:, 0])))
+            right_answers += _count_right(logits, right)
+    answers = count * (len(bias) if isinstance(targets, csr_array) else 1)
+    return loss / answers, right_answers / answers
 
 
-def one_hot(
-    targets: Int[NDArray[np.int64], " n"] | Float[NDArray[np.float32], "n c"], labels: Sequence[str]
-) -> Float[Tensor, "n classes"]:
-    """Targets as a table of probabilities, whether images have one label or several.
-
-    Args:
-        targets: an index per image, or zeros and ones per image and label.
-        labels: the classes.
-    """
-    tensor = torch.from_numpy(targets)
-    if tensor.ndim == 2:
-        return tensor.float()
-    return functional.one_hot(tensor, len(labels)).float()
+def _count_right(logits: Tensor, right: Tensor) -> int:
+    if right.ndim == 1:
+        return int((logits.argmax(1) == right).sum())
+    said, row, label = logits > 0, *right
+    wrong = said.sum() + len(row) - 2 * said[row, label].sum()
+    return logits.numel() - int(wrong)

@@ -46,6 +46,7 @@ from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
+from shopsight.targets import Targets
 from shopsight.training.compile import compiling_pays
 from shopsight.training.finetune import (
     deadline_of,
@@ -61,7 +62,7 @@ from shopsight.training.memory import (
 )
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import training_arithmetic
-from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, one_hot, sample_rows
+from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample_rows
 from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
@@ -89,9 +90,8 @@ class Training:
         self.sha256s: list[str] = audited.sha256.to_list()
         self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
         self.device = training_device(self.recipe, self.own)
-        self.labels: Int64[np.ndarray, "n"] | Float32[np.ndarray, "n c"]
-        self.labels = self.catalog.targets(self.catalog.labels)
-        self.targets = one_hot(self.labels, self.catalog.labels)
+        self.num_classes = len(self.catalog.labels)
+        self.targets: Targets = self.catalog.targets(self.catalog.labels)
         self.class_weights = class_weights(
             self.recipe.training, class_counts(self.catalog), self.catalog.labels
         )
@@ -109,8 +109,8 @@ class Training:
     def sampling(self, rows: Int64[np.ndarray, "m"]) -> ClassSampling:
         """How an epoch draws the images of these rows of the catalog."""
         return ClassSampling(
-            self.labels[rows],
-            num_classes=len(self.catalog.labels),
+            self.targets[rows],
+            num_classes=self.num_classes,
             sampling=self.recipe.training.sampling,
         )
 
@@ -145,7 +145,7 @@ class Training:
         head = create_head(
             settings.head,
             embedding_dim=backbone.embedding_dim,
-            num_classes=len(self.catalog.labels),
+            num_classes=self.num_classes,
         )
         return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
@@ -172,7 +172,7 @@ class Training:
             settings=self.recipe.probe,
             weights=self.class_weights,
             row_weights=torch.from_numpy(self.sampling(train).expected).float(),
-            several_labels=self.catalog.multilabel,
+            num_classes=self.num_classes,
             device=self.device,
         )
         self._keep_probe(probe, features, train, clock)
@@ -203,8 +203,7 @@ class Training:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.run.probe_file) as part:
             save_file({"weight": probe.weight, "bias": probe.bias}, part)
-        logits = features @ probe.weight.T + probe.bias
-        loss, accuracy = loss_and_accuracy(logits, self.targets[rows], self.catalog.multilabel)
+        loss, accuracy = loss_and_accuracy(features, self.targets[rows], probe.weight, probe.bias)
         row = EpochRow(
             stage=PROBE,
             epoch=0,
@@ -313,6 +312,7 @@ class Training:
                 train_rows=train,
                 val_rows=self.catalog.rows_of("val"),
                 targets=self.targets,
+                num_classes=self.num_classes,
                 class_weights=self.class_weights,
                 extra=extra if data.offline_kinds else None,
                 fill=self.preprocess.pad_color,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.loader import Batch, TrainingBatches
 from shopsight.loading.offline_augment import Samples
 from shopsight.preprocess import PadColor
+from shopsight.targets import Targets, dense_rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class TrainingData:
         source: square images of every catalog row.
         train_rows: rows of the catalog to train on.
         val_rows: rows of the catalog to validate on, possibly none.
-        targets: of every catalog row, as probabilities or zeros and ones.
+        targets: of every catalog row.
+        num_classes: number of classes.
         class_weights: of the loss, or None.
         extra: offline-augmented samples added to the training rows, or None.
         fill: color of the area that an affine transform uncovers.
@@ -34,11 +37,16 @@ class TrainingData:
     source: PixelSource
     train_rows: Int64[np.ndarray, "n"]
     val_rows: Int64[np.ndarray, "m"]
-    targets: Float[Tensor, "rows classes"]
+    targets: Targets
+    num_classes: int
     class_weights: Float[Tensor, " classes"] | None
     extra: Samples | None
     fill: PadColor
     sampling: Callable[[Int64[np.ndarray, "n"]], ClassSampling] | None = None
+
+    def dense_targets(self, rows: Int64[np.ndarray, "batch"]) -> Float[Tensor, "batch classes"]:
+        """The targets of some catalog rows, as probabilities or zeros and ones."""
+        return torch.from_numpy(dense_rows(self.targets, rows, num_classes=self.num_classes))
 
 
 def size_of_epoch(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:

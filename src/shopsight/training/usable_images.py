@@ -28,6 +28,7 @@ from shopsight.loading.loader import check_enough
 from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
+from shopsight.targets import count_classes
 from shopsight.text import listed
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
@@ -183,6 +184,4 @@ def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
 def class_counts(catalog: Catalog) -> list[int]:
     """Training images of each label, in the order of `catalog.labels`."""
     targets = catalog.take(catalog.rows_of("train")).targets(catalog.labels)
-    if targets.ndim == 2:
-        return [int(count) for count in targets.sum(0)]
-    return [int(count) for count in np.bincount(targets, minlength=len(catalog.labels))]
+    return [int(count) for count in count_classes(targets, num_classes=len(catalog.labels))]

@@ -1,0 +1,49 @@
+"""What a network is to answer: a class index for each image, or a sparse row of 0 and 1.
+
+A table of a million images and 10,000 classes has 10^10 cells, of which almost all are zero. It is
+never made: only the rows of a batch or a piece become dense, by `dense_rows`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from scipy.sparse import csr_array
+
+Targets: TypeAlias = Int64[np.ndarray, "_"] | csr_array
+"""Class indices "n", or with several labels per image uint8 of shape "n c", 1 for each label."""
+
+
+def several_labels(targets: Targets) -> bool:
+    """Whether an image may have several labels."""
+    return isinstance(targets, csr_array)
+
+
+def dense_rows(
+    targets: Targets, rows: Int64[np.ndarray, "b"] | slice, *, num_classes: int
+) -> Float32[np.ndarray, "b {num_classes}"]:
+    """The targets of some images, a column for each class.
+
+    Args:
+        targets: of all images.
+        rows: which of them.
+        num_classes: number of classes.
+
+    Returns:
+        Probabilities (one-hot), or 0 and 1 of several labels.
+    """
+    if isinstance(targets, csr_array):
+        several: Float32[np.ndarray, "b c"] = targets[rows].toarray().astype(np.float32)
+        return several
+    chosen = targets[rows]
+    dense = np.zeros((len(chosen), num_classes), np.float32)
+    dense[np.arange(len(chosen)), chosen] = 1.0
+    return dense
+
+
+def count_classes(targets: Targets, *, num_classes: int) -> Int64[np.ndarray, "{num_classes}"]:
+    """The images of each class."""
+    codes = targets.indices if isinstance(targets, csr_array) else targets
+    return np.bincount(codes, minlength=num_classes).astype(np.int64)
