@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 BUDGET_SHARE = 0.75
@@ -49,6 +50,12 @@ def memory_budget_bytes() -> int:
     with _lock:
         if _chosen_bytes:
             return _chosen_bytes[-1]
+    return _default_budget_bytes()
+
+
+@cache
+def _default_budget_bytes() -> int:
+    # Once: it is asked for each image, and the system's answer takes longer than a small one.
     return int(BUDGET_SHARE * (memory_limit_bytes() or ASSUMED_BYTES))
 
 

@@ -29,6 +29,8 @@ from shopsight.images.decode import (
     header,
     read_bytes,
 )
+from shopsight.images.decode_cost import jpeg_cost
+from shopsight.images.decode_room import decoding, take_room
 from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
@@ -130,16 +132,18 @@ def inspect(ref: str, access: Access = PUBLIC) -> FileInfo:
     status, reason, problem = "ok", "", ""
     try:
         head = header(data)
-        try:
-            pixels = _small(data, strict=True)
-        except ImageError as error:
-            if error.reason != "damaged":
-                raise
-            status, reason, problem = "damaged", error.reason, error.what
-            pixels = _small(data, strict=False)
+        with decoding():
+            try:
+                pixels = _small(data, strict=True)
+            except ImageError as error:
+                if error.reason != "damaged":
+                    raise
+                status, reason, problem = "damaged", error.reason, error.what
+                pixels = _small(data, strict=False)
+            found = FileInfo(status, reason, problem, bytes=size, sha256=sha256)
+            return _file_info(pixels, head, found)
     except ImageError as error:
         return FileInfo("unreadable", error.reason, error.what, bytes=size, sha256=sha256)
-    return _file_info(pixels, head, FileInfo(status, reason, problem, bytes=size, sha256=sha256))
 
 
 def inspect_all(
@@ -186,6 +190,8 @@ def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
     jpeg = jpeg_header(data)
     shrink = shrink_for(jpeg.width, jpeg.height, _SMALL_PX, _SMALL_PX)
     if checked is None or shrink < 8:
+        cost = jpeg_cost(jpeg, len(data), shrink=shrink)
+        take_room(cost, size=(jpeg.width, jpeg.height), where=None)
         checked = decode_jpeg(data, jpeg, shrink=shrink)
     # The last row and column may cover only a fraction of a pixel. They are cut off below half of
     # one, so that copies of different sizes are not shifted against each other.

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from shopsight.errors import ImageError
+from shopsight.images.decode_cost import damage_cost
+from shopsight.images.decode_room import decoding, take_room
 from shopsight.images.jpeg import is_jpeg, jpeg_header
 from shopsight.images.jpeg_damage import checked_eighth
 from shopsight.images.pixel_limit import check_pixels
@@ -59,6 +61,9 @@ def check_whole(data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
     if is_jpeg(data):
         header = jpeg_header(data)
         check_pixels(header.width, header.height, None)
-        return checked_eighth(data, header)
+        with decoding():
+            size = header.width, header.height
+            take_room(damage_cost(header, len(data)), size=size, where=None)
+            return checked_eighth(data, header)
     check_checksums(data)
     return None

@@ -15,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from shopsight.errors import ImageError, RemoteError
-from shopsight.images.icc import array_to_srgb, image_to_srgb
+from shopsight.images.decode_cost import jpeg_cost, opened_cost, raw_cost
+from shopsight.images.decode_room import decoding, take_room
+from shopsight.images.icc import array_to_srgb
 from shopsight.images.idx import idx_member, read_member
 from shopsight.images.jpeg import (
     JpegHeader,
@@ -114,9 +115,10 @@ def header(data: bytes, *, where: str | None = None) -> Header:
     raw = _RAW_PNM.match(data)
     if raw is not None:
         return Header("pnm", int(raw[2]), int(raw[3]))
-    opened = open_image(data, where=where)
-    with opened.image as image:
-        return Header(opened.kind, *upright_size(*image.size, opened.orientation))
+    with decoding():
+        opened = open_image(data, where=where)
+        with opened.image as image:
+            return Header(opened.kind, *upright_size(*image.size, opened.orientation))
 
 
 def decode(
@@ -138,23 +140,24 @@ def decode(
     Raises:
         ImageError: the bytes cannot be decoded; see its `reason`.
     """
-    if is_jpeg(data):
-        jpeg = jpeg_header(data, where=where)
-        check_pixels(jpeg.width, jpeg.height, where)
-        shrink = 1
-        if at_least_px is not None:
-            shrink = shrink_for(jpeg.width, jpeg.height, at_least_px, at_least_px)
-        return decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
-    raw = _RAW_PNM.match(data)
-    if raw is not None:
-        return _decode_raw_pnm(data, raw, where)
-    return _decode_by_pillow(data, matte=matte, where=where)
+    with decoding():
+        if is_jpeg(data):
+            jpeg = jpeg_header(data, where=where)
+            check_pixels(jpeg.width, jpeg.height, where)
+            shrink = 1
+            if at_least_px is not None:
+                shrink = shrink_for(jpeg.width, jpeg.height, at_least_px, at_least_px)
+            return decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
+        raw = _RAW_PNM.match(data)
+        if raw is not None:
+            return _decode_raw_pnm(data, raw, where)
+        return _decode_by_pillow(data, matte=matte, where=where)
 
 
 def decode_jpeg_upright(
     data: bytes, jpeg: JpegHeader, *, shrink: int, where: str | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a JPEG whose header is known.
+    """Decode a JPEG whose header is known, within a block of `decoding`.
 
     Args:
         data: the file.
@@ -166,8 +169,10 @@ def decode_jpeg_upright(
         Upright sRGB.
 
     Raises:
-        ImageError: "truncated" or "damaged".
+        ImageError: "truncated", "damaged" or "too large".
     """
+    cost = jpeg_cost(jpeg, len(data), shrink=shrink)
+    take_room(cost, size=(jpeg.width, jpeg.height), where=where)
     if jpeg.components == 4:
         size = shrunk_size(jpeg.width, jpeg.height, shrink)
         return _decode_by_pillow(data, matte=WHITE, where=where, draft=size)
@@ -175,11 +180,7 @@ def decode_jpeg_upright(
     colorspace: Literal["RGB", "GRAY"] = "GRAY" if gray_profile else "RGB"
     pixels = decode_jpeg(data, jpeg, shrink=shrink, colorspace=colorspace, where=where)
     if jpeg.profile is not None:
-        if gray_profile:
-            gray = image_to_srgb(Image.fromarray(pixels[:, :, 0]), jpeg.profile)
-            pixels = np.array(gray.convert("RGB"))
-        else:
-            pixels = array_to_srgb(pixels, jpeg.profile)
+        pixels = array_to_srgb(pixels, jpeg.profile)
     return upright(pixels, jpeg.orientation)
 
 
@@ -193,6 +194,7 @@ def _decode_raw_pnm(
     missing = width * height * channels - (len(data) - raw.end())
     if missing > 0 or width * height == 0:
         raise ImageError("truncated", f"{missing} bytes of pixels are missing", where=where)
+    take_room(raw_cost(width, height, len(data)), size=(width, height), where=where)
     values = np.frombuffer(data, np.uint8, count=width * height * channels, offset=raw.end())
     pixels = values.reshape(height, width, channels)
     return pixels.repeat(3, axis=2) if channels == 1 else pixels.copy()
@@ -205,6 +207,11 @@ def _decode_by_pillow(
     opened = open_image(data, where=where)
     with opened.image as image:
         check_pixels(*image.size, where)
-        if draft is not None:
+        if draft is None:
+            take_room(opened_cost(opened, len(data)), size=image.size, where=where)
+        else:
             image.draft(None, draft)
-        return decode_opened(opened, data, matte=matte, where=where)
+        pixels = decode_opened(opened, data, matte=matte, where=where)
+    orientation = opened.orientation
+    del image, opened  # Their pixels are no longer needed.
+    return upright(pixels, orientation)

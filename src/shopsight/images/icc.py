@@ -18,6 +18,8 @@ _SAME_COLOR_LEVELS = 3
 _CUBE_LEVELS = (0, 51, 102, 153, 204, 255)
 # A catalog has a handful of profiles; building a transform takes a millisecond.
 _KEPT_TRANSFORMS = 64
+# Pixels that are converted at a time, which Pillow stores in four bytes each, before and after.
+_STRIP_PIXELS = 1 << 20
 
 
 def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
@@ -39,11 +41,26 @@ def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return converted
 
 
-def array_to_srgb(rgb: UInt8[np.ndarray, "h w 3"], profile: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """Convert RGB pixels to sRGB, as `image_to_srgb` does; `rgb` itself when they already are."""
-    if _transform(profile, "RGB") is None:
-        return rgb
-    return np.array(image_to_srgb(Image.fromarray(rgb), profile))
+def array_to_srgb(pixels: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Convert gray or RGB pixels to sRGB, as `image_to_srgb` does.
+
+    Args:
+        pixels: of one channel or three, contiguous; those of RGB are changed.
+        profile: ICC profile that the values are in.
+
+    Returns:
+        `pixels` itself, if they are RGB.
+    """
+    mode = "RGB" if pixels.shape[2] == 3 else "L"
+    if mode == "RGB" and _transform(profile, mode) is None:
+        return pixels
+    rgb = pixels if mode == "RGB" else np.empty((*pixels.shape[:2], 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        strip = pixels[top : top + rows]
+        image = Image.fromarray(strip if mode == "RGB" else strip[:, :, 0])
+        rgb[top : top + rows] = image_to_srgb(image, profile).convert("RGB")
+    return rgb
 
 
 @lru_cache(maxsize=_KEPT_TRANSFORMS)

@@ -1,11 +1,16 @@
-"""From any of Pillow's modes to sRGB: wide values, palettes, transparency, profiles."""
+"""From any of Pillow's modes to sRGB: wide values, palettes, transparency, profiles.
+
+An image of 100 megapixels has half a gigabyte in each of the forms between. So all but what
+depends on the image as a whole (the range of its values) is done by strips of rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Num, UInt8
 from PIL import Image
 
 from shopsight.images import levels, png
@@ -15,6 +20,8 @@ from shopsight.preprocess import Color
 
 # Many programs write four channels and leave the fourth at zero.
 _ALPHA_MAY_BE_UNUSED = frozenset({"bmp", "ico", "tga"})
+# Pixels that are converted at a time. Smaller images, which most are, make one strip.
+_STRIP_PIXELS = 1 << 20
 
 
 class Opened(NamedTuple):
@@ -35,7 +42,23 @@ class Opened(NamedTuple):
     frame: tuple[int, int, int, int] | None
 
 
-def to_srgb(opened: Opened, data: bytes, *, matte: Color, where: str | None) -> Image.Image:
+class _Layers(NamedTuple):
+    """An image on its way to sRGB.
+
+    Attributes:
+        color: of any mode with at most 8 bits per channel.
+        opacity: of mode "L"; None where `color` says it, or everything is opaque.
+        has_alpha: whether `color` says what is transparent.
+    """
+
+    color: Image.Image
+    opacity: Image.Image | None = None
+    has_alpha: bool = False
+
+
+def to_srgb(
+    opened: Opened, data: bytes, *, matte: Color, where: str | None
+) -> UInt8[np.ndarray, "h w 3"]:
     """Convert an image whose pixels are loaded to sRGB, transparent pixels laid on the matte.
 
     Args:
@@ -45,58 +68,109 @@ def to_srgb(opened: Opened, data: bytes, *, matte: Color, where: str | None) -> 
         where: the file's name, for the error.
 
     Returns:
-        An "RGB" image, not turned.
+        RGB, not turned.
 
     Raises:
         ImageError: "unsupported": values of which none is known to be white.
     """
+    layers = _layers(opened, data, where)
+    profile = opened.image.info.get("icc_profile")
+    width, height = layers.color.size
+    frame = None if opened.frame == (0, 0, width, height) else opened.frame
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _strips(width, height):
+        strip = _rows(layers, top, bottom)
+        part = None if frame is None else (frame[0], frame[1] - top, frame[2], frame[3] - top)
+        rgb[top:bottom] = np.asarray(_strip_to_srgb(strip, profile, part, matte))
+    return rgb
+
+
+def _layers(opened: Opened, data: bytes, where: str | None) -> _Layers:
+    """Do what depends on the image as a whole."""
     image, kind, tiff = opened.image, opened.kind, opened.tiff
-    profile = image.info.get("icc_profile")
-    alpha: Image.Image | None = None
     if image.mode.startswith("I") or image.mode == "F":
-        image, alpha = _gray_of_wide(opened, where)
-    elif kind == "png" and png.depth_and_color(data) == (16, 2) and "transparency" in image.info:
-        image, alpha = _keyed_rgb_of_16_bits(data, image.info["transparency"])
-    elif image.has_transparency_data:
-        image, alpha = _split_alpha(opened, data)
-    elif tiff is not None and tiff.sample_format == 2 and image.mode == "L":
-        image = Image.fromarray(levels.from_any(np.asarray(image).view(np.int8), where=where))
-    elif image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("L" if image.mode in {"1", "L;16"} else "RGB")
+        return _Layers(*_gray_of_wide(opened, where))
+    if kind == "png" and png.depth_and_color(data) == (16, 2) and "transparency" in image.info:
+        return _Layers(*_keyed_rgb_of_16_bits(data, image.info["transparency"]))
+    if image.has_transparency_data:
+        return _Layers(image, has_alpha=_has_used_alpha(opened, data))
+    if tiff is not None and tiff.sample_format == 2 and image.mode == "L":
+        signed = np.asarray(image).view(np.int8)
+        return _Layers(Image.fromarray(levels.from_any(signed, where=where)))
+    return _Layers(image)
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """The first row of each strip, and the first one behind it."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return ((top, min(height, top + rows)) for top in range(0, height, rows))
+
+
+def _rows(layers: _Layers, top: int, bottom: int) -> _Layers:
+    """A strip of an image; the image itself where that is all of it."""
+    color, opacity = layers.color, layers.opacity
+    width, height = color.size
+    if (top, bottom) == (0, height):
+        return layers
+    box = (0, top, width, bottom)
+    cut = None if opacity is None else opacity.crop(box)
+    return layers._replace(color=color.crop(box), opacity=cut)
+
+
+def _strip_to_srgb(
+    strip: _Layers,
+    profile: bytes | None,
+    frame: tuple[int, int, int, int] | None,
+    matte: Color,
+) -> Image.Image:
+    """Convert a strip to "RGB"; `frame` is the part that the image covers, counted from its top."""
+    color, opacity, has_alpha = strip
+    if has_alpha:
+        color, opacity = _split_alpha(color)
+    elif color.has_transparency_data:
+        color = color.convert("RGBA").convert("RGB")
+    elif color.mode not in {"L", "RGB", "CMYK"}:
+        color = color.convert("L" if color.mode in {"1", "L;16"} else "RGB")
     if profile:
-        image = image_to_srgb(image, profile)
-    image = image.convert("RGB")
-    if opened.frame not in {None, (0, 0, *image.size)}:
-        alpha = _within(opened.frame, alpha, image.size)
-    if alpha is None:
-        return image
-    background = Image.new("RGB", image.size, matte)
-    background.paste(image, mask=alpha)
+        color = image_to_srgb(color, profile)
+    if color.mode != "RGB":
+        color = color.convert("RGB")
+    if frame is not None:
+        opacity = _within(frame, opacity, color.size)
+    if opacity is None:
+        return color
+    background = Image.new("RGB", color.size, matte)
+    background.paste(color, mask=opacity)
     return background
 
 
-def _split_alpha(opened: Opened, data: bytes) -> tuple[Image.Image, Image.Image | None]:
-    """Separate the color and the opacity; no opacity where the format's channel is unused."""
+def _has_used_alpha(opened: Opened, data: bytes) -> bool:
+    """Whether the opacity counts, which it does not where the format's channel is unused."""
     image = opened.image
     if opened.kind == "png" and isinstance(image.info.get("transparency"), int):
         depth, color = png.depth_and_color(data)
         if color == 0 and depth in {2, 4}:
             # Pillow scales the gray values to 8 bits, and not the one that is transparent.
             image.info["transparency"] *= 255 // (2**depth - 1)
+    if opened.kind not in _ALPHA_MAY_BE_UNUSED or image.mode not in {"RGBA", "LA"}:
+        return True
+    return image.getextrema()[-1] != (0, 0)
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Separate the color and the opacity."""
     if image.mode == "La":
         image = image.convert("LA")
     image = image.convert("RGBA")
-    alpha = image.getchannel("A")
-    unused = opened.kind in _ALPHA_MAY_BE_UNUSED and alpha.getextrema() == (0, 0)
-    return image.convert("RGB"), None if unused else alpha
+    return image.convert("RGB"), image.getchannel("A")
 
 
 def _within(
-    frame: tuple[int, int, int, int], alpha: Image.Image | None, size: tuple[int, int]
+    frame: tuple[int, int, int, int], opacity: Image.Image | None, size: tuple[int, int]
 ) -> Image.Image:
     """The opacity of an image that covers only a part of its canvas, as browsers show it."""
     mask = Image.new("L", size, 0)
-    mask.paste(255 if alpha is None else alpha.crop(frame), frame)
+    mask.paste(255 if opacity is None else opacity.crop(frame), frame)
     return mask
 
 

@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 
 from shopsight.errors import ImageError
 from shopsight.images.jpeg_cleanup import regular
+from shopsight.images.jpeg_scans import coefficient_bytes
 from shopsight.images.jpeg_segments import FRAME_MARKERS, segments
 from shopsight.images.orientation import orientation_of
 
@@ -34,6 +35,7 @@ _END_MARKER = b"\xff\xd9"
 _APP1, _APP2 = 0xE1, 0xE2
 # Of libjpeg-turbo. "Unsupported marker type" is none of them: there, bytes were overwritten.
 _UNSUPPORTED = ("Unsupported JPEG", "Unsupported color conversion", "Could not determine subsampl")
+_NO_MEMORY = "Insufficient memory"
 _WAY_OUT = "save it as an ordinary JPEG of 8 bits"
 _EXIF = b"Exif\x00\x00"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
@@ -50,6 +52,8 @@ class JpegHeader:
         components: 1 is gray, 3 is color, 4 is CMYK.
         orientation: of EXIF or XMP, 1 to 8; 1 is upright.
         profile: ICC profile, None without one.
+        coefficient_bytes: memory for the coefficients that are kept while it is decoded, see
+            `jpeg_scans`.
     """
 
     width: int
@@ -57,6 +61,7 @@ class JpegHeader:
     components: int
     orientation: int
     profile: bytes | None
+    coefficient_bytes: int = 0
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -75,15 +80,18 @@ def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
         The header. Whether the pixels can be decoded, only decoding shows.
 
     Raises:
-        ImageError: "truncated", the file ends before its frame header.
+        ImageError: "truncated", the file ends before its frame header; "unsupported", it has
+            hundreds of scans.
     """
     frame: tuple[int, int, int] | None = None
+    size = (0, 0, 0)
+    end = 2
     exif = xmp = None
     profile_parts: dict[int, bytes] = {}
     for marker, start, end in segments(data):
         if marker in FRAME_MARKERS and end - start >= 6 and end <= len(data):
             height, width, components = struct.unpack_from(">xHHB", data, start)
-            frame = (width, height, components)
+            frame, size = (marker, start, end), (width, height, components)
         elif marker == _APP1 and data.startswith(_EXIF, start):
             exif = data[start:end]
         elif marker == _APP1 and data.startswith(_XMP, start):
@@ -91,10 +99,11 @@ def jpeg_header(data: bytes, *, where: str | None = None) -> JpegHeader:
         elif marker == _APP2 and data.startswith(_ICC, start) and end - start > 14:
             # A segment holds at most 64 KiB, so a profile comes in numbered parts.
             profile_parts[data[start + 12]] = data[start + 14 : end]
-    if frame is None or 0 in frame:
+    if frame is None or 0 in size:
         raise ImageError("truncated", "the JPEG header is cut off or broken", where=where)
     profile = b"".join(part for _, part in sorted(profile_parts.items())) or None
-    return JpegHeader(*frame, orientation_of(exif, xmp), profile)
+    kept_bytes = coefficient_bytes(data, frame, end, where=where)
+    return JpegHeader(*size, orientation_of(exif, xmp), profile, kept_bytes)
 
 
 def shrunk_size(width: int, height: int, shrink: int) -> tuple[int, int]:
@@ -136,11 +145,14 @@ def decode_jpeg(
     Raises:
         ImageError: "truncated" when pixels are missing at the end (also when not strict),
             "damaged" otherwise.
+        MemoryError: there is no room for the coefficients.
     """
     try:
         return _decode(data, header, shrink, colorspace, strict=True)
     except ValueError as error:
         problem = str(error)
+    if _NO_MEMORY in problem:
+        raise MemoryError(problem)
     if _START_OF_SCAN not in data:
         raise ImageError("truncated", "the JPEG ends before its pixels begin", where=where)
     if any(text in problem for text in _UNSUPPORTED):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from shopsight.errors import ImageError
 from shopsight.images.decode import decode, decode_jpeg_upright
+from shopsight.images.decode_room import decoding
 from shopsight.images.jpeg import is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright_size
 from shopsight.images.pixel_limit import check_pixels
@@ -24,6 +25,10 @@ try:
     import cykooz_resizer
 except ImportError:  # There is no wheel for Linux on ARM.
     cykooz_resizer = None
+
+
+_COPIED_PIXELS = 1 << 21
+"""The library gets larger images in strips of columns, of which it makes copies."""
 
 
 class Box(NamedTuple):
@@ -58,17 +63,18 @@ def preprocess_image(
     Raises:
         ImageError: the bytes cannot be decoded, or the box lies outside the image.
     """
-    if not is_jpeg(data):
-        rgb = decode(data, matte=preprocess.matte, where=where)
-        return preprocess_array(rgb, preprocess, box=box, where=where)
-    jpeg = jpeg_header(data, where=where)
-    check_pixels(jpeg.width, jpeg.height, where)
-    width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
-    crop = _crop_of_box(box, width, height, where)
-    goal = _resized_size(crop.w, crop.h, preprocess)
-    shrink = shrink_for(crop.w, crop.h, *goal)
-    rgb = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
-    return _fit(_cut(rgb, crop, width, height), goal, preprocess)
+    with decoding():
+        if not is_jpeg(data):
+            rgb = decode(data, matte=preprocess.matte, where=where)
+            return preprocess_array(rgb, preprocess, box=box, where=where)
+        jpeg = jpeg_header(data, where=where)
+        check_pixels(jpeg.width, jpeg.height, where)
+        width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
+        crop = _crop_of_box(box, width, height, where)
+        goal = _resized_size(crop.w, crop.h, preprocess)
+        shrink = shrink_for(crop.w, crop.h, *goal)
+        rgb = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
+        return _fit(_cut(rgb, crop, width, height), goal, preprocess)
 
 
 def preprocess_array(
@@ -128,17 +134,29 @@ def resize(
     if cykooz_resizer is None:
         method = Image.Resampling[interpolation.upper()]
         return np.array(Image.fromarray(rgb).resize((width, height), method))
+    options = _resize_options(interpolation)
+    if height > rgb.shape[0]:
+        # The library filters the height first, so the width is done by a call of its own.
+        return _resized(_resized(rgb, width, rgb.shape[0], options), width, height, options)
+    columns = max(1, _COPIED_PIXELS // rgb.shape[0])
+    if columns >= rgb.shape[1]:
+        return _resized(rgb, width, height, options)
+    lowered = np.empty((height, rgb.shape[1], 3), np.uint8)
+    for left in range(0, rgb.shape[1], columns):
+        part = rgb[:, left : left + columns]
+        lowered[:, left : left + columns] = _resized(part, part.shape[1], height, options)
+    return _resized(lowered, width, height, options)
+
+
+def _resized(
+    rgb: UInt8[np.ndarray, "h w 3"], width: int, height: int, options: Any
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Resize by the library, which takes bytes and copies them."""
     kind = cykooz_resizer.PixelType.U8x3
     source = cykooz_resizer.ImageData(rgb.shape[1], rgb.shape[0], kind, rgb.tobytes())
     target = cykooz_resizer.ImageData(width, height, kind)
     # A resizer of its own for each call: a shared one would let one thread work at a time.
-    resizer, options = cykooz_resizer.Resizer(), _resize_options(interpolation)
-    if height > rgb.shape[0]:
-        # The library filters the height first, so the width is done by a call of its own.
-        widened = cykooz_resizer.ImageData(width, rgb.shape[0], kind)
-        resizer.resize(source, widened, options)
-        source = widened
-    resizer.resize(source, target, options)
+    cykooz_resizer.Resizer().resize(source, target, options)
     resized = np.frombuffer(target.get_buffer(), np.uint8).reshape(height, width, 3)
     return resized.copy()  # Bytes cannot be written to, and callers may.
 

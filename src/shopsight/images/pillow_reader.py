@@ -19,10 +19,12 @@ from PIL import Image
 
 from shopsight.errors import ImageError
 from shopsight.images import levels, png
-from shopsight.images.declared_size import is_cut_off
+from shopsight.images.declared_size import is_cut_off, size_before_opening
+from shopsight.images.decode_cost import opening_cost, wide_tiff_cost
+from shopsight.images.decode_room import take_room
 from shopsight.images.image_modes import Opened, stored_values, to_srgb
 from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
-from shopsight.images.orientation import orientation_of, upright
+from shopsight.images.orientation import orientation_of
 from shopsight.images.pixel_limit import check_pixels
 from shopsight.images.tiff import TiffDirectory, read_directory
 from shopsight.preprocess import Color
@@ -58,7 +60,7 @@ _PILLOW_FAULTS = (
 
 
 def open_image(data: bytes, *, where: str | None) -> Opened:
-    """Read the header of an image of any format.
+    """Read the header of an image of any format, within a block of `decoding`.
 
     Raises:
         ImageError: it is none, or of a format that is not read; see its `reason`.
@@ -82,6 +84,10 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
         data = tiff.quiet
     elif kind == "png":
         data = png.still(data)
+    size = size_before_opening(kind, data)
+    if size is not None:
+        check_pixels(*size, where)
+        take_room(opening_cost(size, len(data)), size=size, where=where)
     try:
         image = reader(io.BytesIO(data), "")
     except _PILLOW_FAULTS as error:
@@ -95,7 +101,7 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
 def decode_opened(
     opened: Opened, data: bytes, *, matte: Color, where: str | None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode an image that `open_image` opened to upright sRGB, transparent pixels on the matte.
+    """Decode an image that `open_image` opened to sRGB, transparent pixels on the matte.
 
     Args:
         opened: what was made of `data`.
@@ -103,15 +109,17 @@ def decode_opened(
         matte: the color under transparent pixels.
         where: the file's name, for the error.
 
+    Returns:
+        RGB as stored: `Opened.orientation` is not applied.
+
     Raises:
         ImageError: the pixels cannot be decoded; see its `reason`.
     """
     try:
         opened.image.load()
-        pixels = np.array(to_srgb(opened, data, matte=matte, where=where))
+        return to_srgb(opened, data, matte=matte, where=where)
     except _PILLOW_FAULTS as error:
         raise _fault(error, opened.kind, data, opened.tiff, where) from error
-    return upright(pixels, opened.orientation)
 
 
 def heic_module() -> str | None:
@@ -158,6 +166,7 @@ def _exif_of_text(text: str | None) -> bytes | None:
 def _wide_tiff(data: bytes, tiff: TiffDirectory, where: str | None) -> Image.Image:
     """Read a TIFF of a layout that OpenCV knows and Pillow does not."""
     check_pixels(*tiff.size, where)
+    take_room(wide_tiff_cost(tiff, len(data)), size=tiff.size, where=where)
     values = stored_values(data)
     if values is None:
         raise _unsupported_layout(tiff, where)
