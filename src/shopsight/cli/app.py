@@ -26,6 +26,7 @@ from shopsight.cli import (
     profile,
     recipes,
     recommend,
+    signals,
     split,
     streams,
     train,
@@ -101,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Of metadata, and without the file's name. What is wrong with pixels is an error that has it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        _run(given)
+        with signals.ending_as_interrupted():
+            _run(given)
     finally:
         _end_if_full(streams.flush())
 

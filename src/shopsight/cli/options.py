@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from shopsight import api
+from shopsight.cli.output import INTERRUPTED, print_note
 from shopsight.errors import ConfigError
 
 PANEL = "Data"
@@ -168,8 +169,12 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
         values |= {name: tuple(values[name] or ()) for name in ("drop", "skip_folder")}
         values |= {name: _one_or_several(values[name]) for name in ("image", "label")}
         options = DataOptions(api.ReadOptions(**values), json, _on_the_line(context))
-        with api.use_cache_dir(cache_dir):
-            verb(**given, options=options)
+        try:
+            with api.use_cache_dir(cache_dir):
+                verb(**given, options=options)
+        except KeyboardInterrupt:
+            print_note("interrupted; the same command goes on from what was kept")
+            raise typer.Exit(INTERRUPTED) from None
 
     parameters = [*own, *READ_PARAMETERS, *SHARED_PARAMETERS]
     command.__name__ = verb.__name__
