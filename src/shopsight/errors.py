@@ -160,6 +160,10 @@ class HeldFileError(WriteError):
     """A file or folder that another program has open; it can be written when that has ended."""
 
 
+class LockedError(WriteError):
+    """A run, folder or file of results that another process is writing."""
+
+
 class ExtraMissingError(ShopsightError):
     """An optional dependency that is not installed."""
 

@@ -48,7 +48,7 @@ def atomic_file(
     """
     path = Path(path)
     check_path(path)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     sweep_once(path.parent)
     part = part_beside(path)
     written = False
@@ -117,7 +117,7 @@ def atomic_folder(path: Path | str, *, needed_bytes: int | None = None) -> Itera
     """
     path = Path(path)
     check_path(path)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     sweep_once(path.parent)
     bring_back(path)
     part, old = part_beside(path), aside_of(path) if path.exists() else None
@@ -183,7 +183,19 @@ def _put_back(old: Path, path: Path, kept: Path, reason: OSError) -> None:
         ) from reason
 
 
-def _make_folder(folder: Path) -> None:
+def discard_folder(path: Path) -> None:
+    """Remove a folder, whole or not at all, as far as nothing of it is held."""
+    if not path.exists():
+        return
+    part = part_beside(path)
+    try:
+        replace(path, part)
+    except OSError:
+        part = path
+    remove_folder(part)
+
+
+def make_folder(folder: Path) -> None:
     """Make a folder and those above it.
 
     Raises:

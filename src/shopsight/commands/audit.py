@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from shopsight.audit.gate import FIXABLE
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_among_images
+from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 
@@ -46,6 +48,7 @@ def audit(
         ConfigError: a kind does not exist.
         CatalogError: DATA cannot be read as images with labels.
         WriteError: `out` cannot be written, or is the folder of the images.
+        LockedError: another process writes `out`.
     """
     check_kinds("--accept", accept, KINDS)
     check_fail_on(fail_on)
@@ -54,9 +57,10 @@ def audit(
     catalog = open_catalog(data, read)
     if out is not None:
         refuse_output_among_images(catalog, out)
-    report = replace(
-        audit_catalog(catalog, threads=threads), fail_on=tuple(fail_on), accept=tuple(accept)
-    )
-    if out is not None:
-        report.write(out)
+    with nullcontext() if out is None else only_writer_of_folder(out):
+        report = replace(
+            audit_catalog(catalog, threads=threads), fail_on=tuple(fail_on), accept=tuple(accept)
+        )
+        if out is not None:
+            report.write(out)
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shopsight.errors import TrainingError
 from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.files import sha256_bytes
+from shopsight.output_locks import only_writer_of_folder
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import safe_name
@@ -47,9 +49,10 @@ def compare(
     Raises:
         CompareError: fewer than two runs, or they were tested on different images.
     """
-    comparison = compare_runs(runs, split=split, measure=measure, device=device)
-    if out is not None:
-        write_comparison(out, comparison)
+    with nullcontext() if out is None else only_writer_of_folder(out):
+        comparison = compare_runs(runs, split=split, measure=measure, device=device)
+        if out is not None:
+            write_comparison(out, comparison)
     return comparison
 
 
@@ -106,13 +109,14 @@ def compare_backbones(
             resolve(recipes[backbone], catalog)
 
     left_out = unbuildable(list(recipes), build)
-    runs = [
-        finished_run(catalog, one, run_for(backbone, out), rules=rules)
-        for backbone, one in recipes.items()
-        if backbone not in left_out
-    ]
-    comparison = replace(compare_runs(runs, device=device), left_out=left_out)
-    write_comparison(out, comparison)
+    with only_writer_of_folder(out):
+        runs = [
+            finished_run(catalog, one, run_for(backbone, out), rules=rules)
+            for backbone, one in recipes.items()
+            if backbone not in left_out
+        ]
+        comparison = replace(compare_runs(runs, device=device), left_out=left_out)
+        write_comparison(out, comparison)
     return comparison
 
 

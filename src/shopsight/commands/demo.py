@@ -16,13 +16,13 @@ from shopsight.commands.predict import predict
 from shopsight.commands.train import TrainResult, resume, train
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ShopsightError, SourceError
-from shopsight.files import atomic_folder, read_json
-from shopsight.held_files import remove_folder
+from shopsight.files import atomic_folder, discard_folder, read_json
 from shopsight.images.decode import decode, read_bytes
 from shopsight.inference.predictor import Prediction
+from shopsight.output_locks import only_writer_of_folder
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
-from shopsight.safe_names import unique_names
+from shopsight.safe_names import PART_PREFIX, unique_names
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
@@ -76,8 +76,9 @@ def demo(
     run.check_path_length()
     _refuse_strangers(run)
     catalog = _catalog(root)
-    trained = _trained(catalog, run, time_limit_s)
-    truth = _write_samples(run, Path(out) / "images")
+    with only_writer_of_folder(out):
+        trained = _trained(catalog, run, time_limit_s)
+        truth = _write_samples(run, Path(out) / "images")
     audit: dict[str, Any] = read_json(run.audit / SUMMARY_FILE)
     return DemoResult(
         data=catalog.name,
@@ -93,7 +94,9 @@ def demo(
 
 def _refuse_strangers(run: RunFolder) -> None:
     """The demo replaces its own run, and nothing else."""
-    inside = run.path.is_dir() and any(run.path.iterdir())
+    names = [path.name for path in run.path.iterdir()] if run.path.is_dir() else []
+    # A killed process leaves its lock.
+    inside = [name for name in names if not name.startswith(PART_PREFIX)]
     if inside and not run.is_begun():
         raise ShopsightError(
             "exists and is not a demo run",
@@ -122,7 +125,7 @@ def _trained(catalog: Catalog, run: RunFolder, time_limit_s: float) -> TrainResu
             progress.notify(f"resuming the demo in {run.path}")
             return resume(run.path)
     # Also what was stopped before its state was first written.
-    remove_folder(run.path)
+    discard_folder(run.path)
     return train(catalog, out=run.path, recipe=RECIPE, time_limit_s=time_limit_s)
 
 

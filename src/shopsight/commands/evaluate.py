@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from shopsight.evaluation.report import write_evaluation_report, write_run_evalu
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
 from shopsight.inference.load import load
+from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions, flag_of
@@ -65,6 +67,7 @@ def evaluate(
 
     Raises:
         ChangedFilesError: images of the run changed or vanished; nothing is written.
+        LockedError: another process trains or scores the run.
         ShopsightError: `out` is no name of a page; a bundle without data; a label that the model
             does not know; a file that cannot be read.
     """
@@ -79,7 +82,8 @@ def evaluate(
         check_kinds("--accept", accept, {DAMAGED})
         return _evaluate_on(data, read, model, split=split, out=out, accept=accept, device=device)
     run = RunFolder(Path(model))
-    return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
+    with only_writer_of_folder(run.path) if out is None and run.exists() else nullcontext():
+        return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
 
 
 def _check_suffix(out: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
 from shopsight.evaluation.score import Evaluation, score
+from shopsight.output_locks import only_writer_of_folder
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
@@ -139,11 +141,17 @@ def train_catalog(
 
     Only rank 0 of several processes needs one.
     """
-    if recipe.folds.count and fold is None:
-        fit_folds(catalog, recipe, out, rules=rules)
-    else:
-        fit(catalog, recipe, out, rules=rules, fold=fold)
-    return _evaluated(RunFolder(Path(out)))
+    with _only_training(out):
+        if recipe.folds.count and fold is None:
+            fit_folds(catalog, recipe, out, rules=rules)
+        else:
+            fit(catalog, recipe, out, rules=rules, fold=fold)
+        return _evaluated(RunFolder(Path(out)))
+
+
+def _only_training(run: str | Path) -> AbstractContextManager[None]:
+    """Have this command alone write the run; of several processes, the first one for all."""
+    return only_writer_of_folder(run) if current_peers().rank == 0 else nullcontext()
 
 
 def resume(
@@ -164,6 +172,7 @@ def resume(
     Raises:
         TrainingError: the folder holds no run that began.
         ChangedFilesError: images of the run changed or vanished.
+        LockedError: another process trains it.
     """
     folder = RunFolder(Path(run))
     with (
@@ -173,12 +182,13 @@ def resume(
     ):
         if images_root is None and _is_scored(folder):
             return _stored(folder)
-        peers.first(lambda: _check_images(folder, images_root, accept))
-        if folder.is_folds_run():
-            resume_folds(run)
-        else:
-            resume_stages(run)
-        return _evaluated(folder)
+        with _only_training(run):
+            peers.first(lambda: _check_images(folder, images_root, accept))
+            if folder.is_folds_run():
+                resume_folds(run)
+            else:
+                resume_stages(run)
+            return _evaluated(folder)
 
 
 def _check_images(run: RunFolder, images_root: str | Path | None, accept: Collection[str]) -> None:
