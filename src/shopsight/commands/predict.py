@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from shopsight import progress
+from shopsight import __version__, progress
 from shopsight.datasets.open import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
+from shopsight.files import sha256_bytes
+from shopsight.inference.answer_journal import AnswerJournal
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.sorted_copies import SortedCopies
-from shopsight.inference.writers import check_suffix, recorded
+from shopsight.inference.writers import check_suffix, write_predictions
+from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.safe_names import unique_names
@@ -50,7 +54,8 @@ def predict(
         read: how DATA is read, as for the other verbs; None guesses everything.
         top: how many labels to give, at most as many as the model has.
         batch_size: images that the network sees at once; None: as many as fill the device.
-        out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
+        out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end. When
+            the command is interrupted, the same one continues after the images that it recorded.
         sort_into: a folder; each image is copied into its sub-folder LABEL/, named so that every
             file system takes it and no two labels share one.
         on_error: "report" gives an image that cannot be read as a `Prediction` with an `error`.
@@ -62,6 +67,7 @@ def predict(
             change nothing.
         ImageError: an image cannot be read and `on_error` is "raise".
         ShopsightError: `out` has another suffix.
+        LockedError: another process writes `out` or `sort_into`.
         WriteError: `out` is what is read, or cannot be written; or images could not be copied; all
             others were.
     """
@@ -77,8 +83,18 @@ def predict(
         check_output_path(Path(sort_into), reserve=longest)
         opened = _without_copies(opened, images, sort_into)
     copies = None if sort_into is None else SortedCopies(sort_into, folder_names)
-    predictions = predictor.predict(opened, top=top, batch_size=batch_size, on_error=on_error)
-    return _written(predictions, top=top, out=out, copies=copies)
+    label = partial(predictor.predict, top=top, batch_size=batch_size, on_error=on_error)
+    if out is None and copies is None:
+        return label(opened)
+    out = None if out is None else Path(out)
+    about = {
+        "version": __version__,
+        "model": sha256_bytes(predictor.info.model_dump_json().encode()),
+        "engine": predictor.engine.name,
+        "top": top,
+        "batch_size": batch_size,
+    }
+    return _written(opened, label, about, out=out, copies=copies)
 
 
 def _without_copies(
@@ -115,34 +131,61 @@ def _open(model: str | Path, device: str) -> Predictor:
 
 
 def _written(
-    predictions: Iterator[Prediction],
+    images: Iterator[NamedImage],
+    label: Callable[[Iterator[NamedImage]], Iterator[Prediction]],
+    about: dict[str, Any],
     *,
-    top: int,
-    out: str | Path | None,
+    out: Path | None,
     copies: SortedCopies | None,
 ) -> Iterator[Prediction]:
-    """Hand the predictions on, each after it was recorded and its image copied."""
+    """Hand the predictions on, each after it was recorded and its image copied.
+
+    Those that an interrupted command of the same kind recorded are not made again.
+    """
     failed, shown = 0, list[str]()
     with ExitStack() as stack:
-        record = None if out is None else stack.enter_context(recorded(out, top=top))
-        for prediction in predictions:
-            if record is not None:
-                record(prediction)
-            if copies is not None:
+        journal = stack.enter_context(_journal(about, out, copies))
+        answers = stack.enter_context(closing(journal.predictions(images, label)))
+        for prediction, is_new in answers:
+            if copies is not None and is_new:
                 try:
                     copies.add(prediction)
                 except (ShopsightError, OSError) as error:
                     # One image must not cost the predictions of all others.
                     failed += 1
                     shown += [_why_not_copied(prediction, error)][: SHOWN_DETAILS - len(shown)]
+                    journal.stop_recording()
             yield prediction
+        if out is not None:
+            write_predictions(journal.answers, out, top=about["top"])
+        journal.remove()
     if failed:
+        assert copies is not None
         raise WriteError(
             f"{counted(failed, 'image')} could not be copied",
-            where=str(copies and copies.folder),
+            where=str(copies.folder),
             details=shown,
             fix="run the same command again when that is settled; copies that are there stay",
         )
+
+
+@contextmanager
+def _journal(
+    about: dict[str, Any], out: Path | None, copies: SortedCopies | None
+) -> Iterator[AnswerJournal]:
+    """Have this process alone write the results, and open what an interrupted one recorded."""
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(only_writer_of_file(out))
+        if copies is not None:
+            stack.enter_context(only_writer_of_folder(copies.folder))
+        if copies is None:
+            assert out is not None
+            journal = AnswerJournal(out, out.parent, about)
+        else:
+            # Among the copies: whoever removes them begins anew.
+            journal = AnswerJournal(copies.folder, copies.folder, about | {"out": str(out)})
+        yield stack.enter_context(journal)
 
 
 def _why_not_copied(prediction: Prediction, error: ShopsightError | OSError) -> str:
