@@ -13,8 +13,9 @@ import pytest
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import WriteError
-from shopsight.files import read_json, write_json
+from shopsight.files import write_json
 from shopsight.image_files.scan import scan_folder
+from shopsight.io.json_files import read_json
 from shopsight.safe_names import unique_names
 from tests.helpers import make_products
 from tests.not_portable import CALLS, outcome

@@ -96,7 +96,7 @@ preprocess = Preprocess(size_px=32)
 files = sys.argv[2:]
 golden = make_golden(MeanColor(weight), [open(file, "rb").read() for file in files], preprocess)
 info = BundleInfo(
-    backbone="none", weights="none", labels=("a", "b"), preprocess=preprocess, embedding_dim=3
+    backbone="other:none", weights="none", labels=("a", "b"), preprocess=preprocess, embedding_dim=3
 )
 write_bundle(
     sys.argv[1], tensors={"head.weight": weight}, info=info, golden=golden, metrics={}

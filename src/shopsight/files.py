@@ -247,24 +247,6 @@ def damage_named(path: Path | str, *, fix: str | None = None) -> Iterator[None]:
         ) from error
 
 
-def read_json(path: Path | str, *, fix: str | None = None) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DamagedFileError: It is none; `fix` is how it is made anew.
-    """
-    with damage_named(path, fix=fix):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def read_json_table(path: Path | str, *, fix: str | None = None) -> dict[str, Any]:
-    """Read a JSON file of keys and values; see `read_json`."""
-    found = read_json(path, fix=fix)
-    if not isinstance(found, dict):
-        raise DamagedFileError("is damaged: it holds no keys", where=str(path), fix=fix)
-    return found
-
-
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

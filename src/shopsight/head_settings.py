@@ -27,5 +27,5 @@ class HeadSettings(BaseModel):
 
     kind: HeadKind = "linear"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    hidden_dim: int = Field(default=512, ge=1)
+    hidden_dim: int = Field(default=512, ge=1, le=65_536)
     hidden_dropout: tuple[HiddenDropout, HiddenDropout] = (0.4, 0.5)

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
+Mean = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
+Std = Annotated[float, Field(gt=1e-6, le=100.0, allow_inf_nan=False)]
 PadColor = Color | Literal["edge"]
 Resize = Literal["pad", "crop", "squash"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -55,8 +57,8 @@ class Preprocess(BaseModel):
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
     pad_color: PadColor = WHITE
     interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
+    std: tuple[Std, Std, Std] = IMAGENET_STD
 
     @property
     def matte(self) -> Color:

@@ -6,8 +6,8 @@ import torch
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.efficientnet_lite import lite_file
-from shopsight.backbones.weights import read_weights
 from shopsight.errors import ExtraMissingError
+from shopsight.io.weights import read_weights
 from shopsight.preprocess import Preprocess
 
 

@@ -24,3 +24,15 @@ def test_the_card_of_folds_and_of_synthetic_images(parts: dict[str, Any]) -> Non
     assert "Validation accuracy of the models of 2 folds: 50.00% to 75.00%." in card
     assert "**rendered by a program**" in card
     assert "No validation score." in model_card(info, {})
+
+
+def test_names_from_data_are_no_markdown(parts: dict[str, Any]) -> None:
+    hostile = ("<script>alert(1)</script>", "[click](https://evil.example)", "a\n# b")
+    info = parts["info"].model_copy(
+        update={"labels": hostile, "catalog": "a` <b>", "recipe": "# c"}
+    )
+    card = model_card(info, {})
+    assert card.startswith("# \\# c\n\nTrained on `a' <b>` (")
+    assert card.endswith(
+        "- \\<script\\>alert(1)\\</script\\>\n- \\[click\\](https://evil.example)\n- a\\\\n\\# b\n"
+    )

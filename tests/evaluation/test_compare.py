@@ -14,7 +14,7 @@ from shopsight.errors import CatalogError, CompareError, TrainingError, WeightsE
 from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import page_context, write_comparison
 from shopsight.evaluation.predictions import Predictions
-from shopsight.files import read_json
+from shopsight.io.json_files import read_json
 from shopsight.metrics.intervals import Interval
 from shopsight.runs.run_folder import RunFolder
 

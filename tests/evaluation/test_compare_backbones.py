@@ -10,7 +10,7 @@ from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CompareError, ConfigError, WeightsError
 from shopsight.evaluation.compare import Comparison
-from shopsight.files import read_json
+from shopsight.io.json_files import read_json
 from shopsight.runs.run_folder import RunFolder
 
 LITE, NET, LARGER = (

@@ -36,7 +36,7 @@ def test_what_is_kept_is_what_the_network_sees(
     assert kept.shape == (len(rows), 96, 96, 3)
     difference = np.abs(kept.astype(int) - source.gather(rows))
     assert difference.mean() < 4
-    read = read_precision_images(tmp_path / "images.npz")
+    read = read_precision_images(tmp_path / "images.npz", size_px=96)
     assert read is not None
     np.testing.assert_array_equal(read, kept)
 
@@ -44,6 +44,6 @@ def test_what_is_kept_is_what_the_network_sees(
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no archive"])
 def test_a_file_that_cannot_be_read_is_as_none(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
-    assert read_precision_images(path) is None
+    assert read_precision_images(path, size_px=96) is None
     path.write_bytes(content)
-    assert read_precision_images(path) is None
+    assert read_precision_images(path, size_px=96) is None

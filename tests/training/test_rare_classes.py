@@ -9,7 +9,7 @@ import pytest
 
 from shopsight import api
 from shopsight.errors import SplitError
-from shopsight.files import read_json
+from shopsight.io.json_files import read_json
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import make_products, run_command, train_small
 

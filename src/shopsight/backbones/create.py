@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from shopsight.backbones.fastervit import fastervit_backbone
@@ -16,11 +17,18 @@ from shopsight.backbones.open_clip import open_clip_backbone
 from shopsight.backbones.own import embedded_backbone, shopsight_backbone
 from shopsight.backbones.spec import Backbone, Request
 from shopsight.backbones.timm import timm_backbone
-from shopsight.backbones.weights import load_state_dict_strict, read_weights
+from shopsight.backbones.weights import (
+    check_shapes,
+    load_state_dict_strict,
+    only_shapes,
+    shapes_of,
+)
 from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE
-from shopsight.bundle.read import bundle_folder, read_info
+from shopsight.bundle.read import bundle_folder, read_info, stored_tensors
 from shopsight.errors import ConfigError, WeightsError
+from shopsight.io.weights import read_weights
 from shopsight.paths import is_file, is_folder
+from shopsight.progress import use_listener
 
 
 def create_backbone(
@@ -106,7 +114,8 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
             fix="name the bundle of one fold",
         )
     size_px = request.size_px or info.preprocess.size_px
-    backbone = create_backbone(
+    new = partial(
+        create_backbone,
         info.backbone,
         weights="random",
         drop_path=request.drop_path,
@@ -114,7 +123,17 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
         size_px=size_px,
     )
     if request.weights == "random":
-        return backbone
+        return new()
+    with only_shapes(), use_listener(None):
+        wanted = shapes_of(new().module.state_dict())
+    stored = stored_tensors(folder)
+    found = {
+        key.removeprefix("backbone."): tensor.shape
+        for key, tensor in stored.items()
+        if key.startswith("backbone.")
+    }
+    check_shapes(found, wanted, where=str(file))
+    backbone = new()
     state = {
         key.removeprefix("backbone."): value
         for key, value in read_weights(file, unwrap=False).items()

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from shopsight.backbones.weights import load_state_dict_strict, read_weights
+from shopsight.backbones.weights import load_state_dict_strict
 from shopsight.extras import require
+from shopsight.io.weights import read_weights
 
 # Side of the input in pixels and crop fraction of the published weights.
 LITE: dict[str, tuple[int, float]] = {

@@ -11,9 +11,10 @@ from shopsight.backbones.downloads import is_network_error, offline_error, torch
 from shopsight.backbones.preprocess_configs import timm_preprocess
 from shopsight.backbones.spec import Backbone, Request, check_known, load_weight_file
 from shopsight.backbones.stages import stages_of
-from shopsight.backbones.weights import StateDict, load_state_dict_strict, read_weights
+from shopsight.backbones.weights import StateDict, load_state_dict_strict
 from shopsight.errors import ConfigError
 from shopsight.extras import require
+from shopsight.io.weights import read_weights
 from shopsight.progress import notify
 from shopsight.runtime import trusted_certificates
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from torch import nn
 
 from shopsight.backbones.stages import Stages
-from shopsight.backbones.weights import load_state_dict_strict, read_weights, timm_filter
+from shopsight.backbones.weights import load_state_dict_strict, timm_filter
 from shopsight.errors import ConfigError
+from shopsight.io.weights import read_weights
 from shopsight.preprocess import Preprocess
 
 

@@ -14,15 +14,16 @@ that any engine can open a bundle.
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Preprocess
@@ -37,6 +38,21 @@ CARD_FILE = "README.md"
 
 FORMAT_VERSION = 2
 """Raised whenever an older shopsight could not read the folder, or this one an older folder."""
+
+MOST_MEMBERS = 50
+"""Networks in an ensemble: as many as there may be folds."""
+MOST_LABELS = 1_000_000
+LONGEST_LABEL = 4096
+"""Characters."""
+MOST_GOLDEN_IMAGES = 64
+
+Line = Annotated[str, Field(max_length=1000)]
+"""A name, a title, a version."""
+Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
+Chance = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+# A library and a name that it knows. Names that lead to a folder, to a file or to a hub have a
+# colon of their own (`timm:hf-hub:...`), or are those of `local:`.
+_BACKBONE = re.compile(r"(?!local:)[a-z][a-z0-9_]*:[\w.+-]+(/[\w.+-]+)?", re.ASCII)
 
 # What computes the outputs, or decodes the images that they are computed from.
 _LIBRARIES = ("shopsight", "torch", "timm", "simplejpeg", "cykooz-resizer", "pillow", "numpy")
@@ -55,6 +71,8 @@ def library_versions() -> dict[str, str]:
 
 class BundleInfo(BaseModel):
     """Everything about a model that is not its weights; the content of model.json.
+
+    Others may have written it: every value has its limits, and names nothing outside the folder.
 
     Attributes:
         format_version: Version of the folder's format, see `FORMAT_VERSION`.
@@ -86,26 +104,33 @@ class BundleInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = FORMAT_VERSION
-    backbone: str
-    weights: str
+    backbone: Line
+    weights: Label
     head: HeadSettings = HeadSettings()
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1, max_length=MOST_LABELS)
     multilabel: bool = False
     preprocess: Preprocess
-    embedding_dim: int = Field(ge=1)
-    members: int = Field(default=1, ge=1)
-    temperature: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    doubt: float = Field(default=0.0, ge=0.0, lt=1.0)
-    thresholds: dict[str, float] = {}
+    embedding_dim: int = Field(ge=1, le=10_000_000)
+    members: int = Field(default=1, ge=1, le=MOST_MEMBERS)
+    temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)
+    doubt: float = Field(default=0.0, ge=0.0, lt=1.0, allow_inf_nan=False)
+    thresholds: dict[Label, Chance] = Field(default={}, max_length=MOST_LABELS)
     tta_hflip: bool = False
-    recipe: str = ""
-    catalog: str = ""
-    catalog_fingerprint: str = ""
+    recipe: Label = ""
+    catalog: Label = ""
+    catalog_fingerprint: Line = ""
     synthetic: bool = False
-    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    versions: dict[str, str] = Field(default_factory=library_versions)
-    weights_sha256: str = ""
-    backbone_sha256: str = ""
+    created: Line = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[Line, Line] = Field(default_factory=library_versions, max_length=100)
+    weights_sha256: Line = ""
+    backbone_sha256: Line = ""
+
+    @field_validator("backbone")
+    @classmethod
+    def _names_an_architecture(cls, backbone: str) -> str:
+        if not _BACKBONE.fullmatch(backbone):
+            raise ValueError("is not of the form library:name, of a library's own networks")
+        return backbone
 
     @model_validator(mode="after")
     def _check_labels(self) -> BundleInfo:

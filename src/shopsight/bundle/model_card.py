@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from shopsight.bundle.format import BundleInfo
+from shopsight.errors import one_line
+
+# What Markdown and HTML take as their own.
+_MARKS = re.compile(r"[\\`*_\[\]<>&|#!~]")
 
 
 def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
@@ -18,11 +23,11 @@ def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
     synthetic = (
         " These images were **rendered by a program**, not photographed." if info.synthetic else ""
     )
-    labels = "\n".join(f"- {label}" for label in info.labels)
-    return f"""# {info.recipe or "A shopsight model"}
+    labels = "\n".join(f"- {_as_text(label)}" for label in info.labels)
+    return f"""# {_as_text(info.recipe) or "A shopsight model"}
 
-Trained on `{info.catalog}` (fingerprint `{info.catalog_fingerprint[:16]}`) from
-`{info.backbone}`, weights: {info.weights}.{synthetic}
+Trained on {_as_code(info.catalog)} (fingerprint `{info.catalog_fingerprint[:16]}`) from
+`{info.backbone}`, weights: {_as_text(info.weights)}.{synthetic}
 
 {_score(metrics)} The test score, with its interval, is in the run's `report.html` and
 `metrics.json`.
@@ -40,6 +45,15 @@ pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperatu
 
 {labels}
 """
+
+
+def _as_text(text: str) -> str:
+    """The text on one line, none of it Markdown or HTML: names and labels come from data."""
+    return _MARKS.sub(r"\\\g<0>", one_line(text))
+
+
+def _as_code(text: str) -> str:
+    return "`" + one_line(text).replace("`", "'") + "`"
 
 
 def _doubt(info: BundleInfo) -> str:

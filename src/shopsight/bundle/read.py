@@ -1,13 +1,17 @@
-"""Read a bundle and check that it is complete and unchanged."""
+"""Read a bundle and check that it is complete and unchanged.
+
+Whoever made it may mean harm: every size is compared with the files before anything is allocated,
+and nothing outside the folder is read.
+"""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from jaxtyping import Float32
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
@@ -17,15 +21,31 @@ from shopsight.bundle.format import (
     GOLDEN_FILE,
     INFO_FILE,
     METRICS_FILE,
+    MOST_GOLDEN_IMAGES,
     WEIGHTS_FILE,
     Bundle,
     BundleInfo,
     Golden,
 )
-from shopsight.errors import BundleError, DamagedFileError
-from shopsight.files import read_json, read_json_table, sha256_file
+from shopsight.errors import (
+    ArchiveError,
+    BundleError,
+    DamagedFileError,
+    LocationError,
+    WeightsError,
+)
+from shopsight.files import sha256_file
+from shopsight.io.arrays import read_arrays
+from shopsight.io.json_files import read_json, read_json_table
+from shopsight.io.own_folder import file_within
+from shopsight.io.tensor_header import StoredTensor, read_tensor_header
 from shopsight.leftovers import bring_back
+from shopsight.memory import memory_budget_bytes
 from shopsight.paths import exists, is_file, is_folder
+from shopsight.text import human_bytes
+
+INFO_BYTES = 16 << 20
+"""The most that model.json may have: 10,000 labels with their thresholds have one megabyte."""
 
 
 def bundle_folder(folder: Path | str) -> Path:
@@ -40,18 +60,21 @@ def bundle_folder(folder: Path | str) -> Path:
 
 
 def read_bundle(folder: Path | str) -> Bundle:
-    """Read a bundle and check its files, format version, weights' hash and labels.
+    """Read a bundle and check its files, format version, sizes, weights' hash and labels.
 
     The weights are hashed but not kept: `read_tensors` reads them.
 
     Raises:
-        BundleError: A file is missing or changed, or the format is not the one of this shopsight.
+        BundleError: A file is missing or changed, or is larger than may be; or the format is not
+            the one of this shopsight.
     """
     folder = Path(folder)
     info = read_info(folder)
     missing = [name for name in (WEIGHTS_FILE, GOLDEN_FILE) if not is_file(folder / name)]
     if missing:
         raise _not_a_bundle(folder, missing)
+    # Before the hash: a file that does not fit in memory is not worth its minutes.
+    stored_tensors(folder)
     found = sha256_file(folder / WEIGHTS_FILE)
     if found != info.weights_sha256:
         raise BundleError(
@@ -60,13 +83,8 @@ def read_bundle(folder: Path | str) -> Bundle:
             where=str(folder / WEIGHTS_FILE),
             fix="copy the bundle again from where it was made",
         )
-    golden = _read_golden(folder / GOLDEN_FILE)
-    if golden.logits.shape[1] != len(info.labels):
-        raise BundleError(
-            f"{len(info.labels)} labels for {golden.logits.shape[1]} logits",
-            where=str(folder / INFO_FILE),
-        )
-    metrics = folder / METRICS_FILE
+    golden = _read_golden(_within(folder, GOLDEN_FILE), info)
+    metrics = _within(folder, METRICS_FILE)
     return Bundle(info, golden, read_json_table(metrics) if metrics.is_file() else {}, folder)
 
 
@@ -74,28 +92,54 @@ def read_info(folder: Path | str) -> BundleInfo:
     """Read model.json alone; the weights are neither read nor hashed.
 
     Raises:
-        BundleError: There is no such file, it is damaged, or its format is not the one of this
-            shopsight.
+        BundleError: There is no such file, it is damaged, a value in it is beyond its limits, or
+            its format is not the one of this shopsight.
     """
     folder = Path(folder)
-    path = folder / INFO_FILE
+    path = _within(folder, INFO_FILE)
     if not is_file(path):
         files = (INFO_FILE, WEIGHTS_FILE, GOLDEN_FILE)
         raise _not_a_bundle(folder, [name for name in files if not is_file(folder / name)])
     try:
-        written = read_json(path)
+        written: Any = read_json(path, most_bytes=INFO_BYTES)
         format_version = written["format_version"]
-    except (DamagedFileError, KeyError, TypeError) as error:
-        raise BundleError("is not a model description", where=str(path)) from error
+    except (DamagedFileError, LocationError) as error:
+        raise _no_description(path, [error.what]) from error
+    except (KeyError, TypeError) as error:
+        raise _no_description(path, ["it has no format_version"]) from error
     if format_version != FORMAT_VERSION:
         raise _other_format(path, format_version)
     try:
         return BundleInfo.model_validate(written)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, p['loc']))[:200]}: {p['msg'].removeprefix('Value error, ')}"
+            for p in error.errors(include_url=False, include_input=False)
+        ]
+        raise _no_description(path, problems) from error
+
+
+def stored_tensors(folder: Path | str) -> dict[str, StoredTensor]:
+    """What the weights' file holds, by its header.
+
+    Raises:
+        BundleError: The file is none, or a damaged one, or does not fit in memory.
+    """
+    path = _within(Path(folder), WEIGHTS_FILE)
+    try:
+        stored = read_tensor_header(path)
+    except WeightsError as error:
         raise BundleError(
-            "is not a model description", where=str(path), details=problems
+            f"the weights cannot be read: {error.what}", where=str(path), fix=error.fix
         ) from error
+    size, most = sum(tensor.num_bytes for tensor in stored.values()), memory_budget_bytes()
+    if size > most:
+        raise BundleError(
+            f"its weights have {human_bytes(size)}; {human_bytes(most)} of memory may be taken",
+            where=str(path),
+            fix="open it where there is more memory",
+        )
+    return stored
 
 
 def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:
@@ -107,12 +151,29 @@ def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:
     Raises:
         BundleError: The file is not safetensors, or holds a type that NumPy does not have.
     """
+    stored_tensors(folder)
     path = Path(folder) / WEIGHTS_FILE
     try:
         tensors: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
     except (SafetensorError, OSError, TypeError, KeyError) as error:
         raise BundleError(f"the weights cannot be read: {error}", where=str(path)) from error
     return tensors
+
+
+def _within(folder: Path, name: str) -> Path:
+    try:
+        return file_within(folder, name)
+    except LocationError as error:
+        raise BundleError(error.what, where=error.where, fix=error.fix) from error
+
+
+def _no_description(path: Path, problems: list[str]) -> BundleError:
+    return BundleError(
+        "is not a model description",
+        where=str(path),
+        details=problems,
+        fix="copy the bundle again from where it was made",
+    )
 
 
 def _not_a_bundle(folder: Path, missing: list[str]) -> BundleError:
@@ -135,15 +196,40 @@ def _other_format(path: Path, found: object) -> BundleError:
     )
 
 
-def _read_golden(path: Path) -> Golden:
+def _read_golden(path: Path, info: BundleInfo) -> Golden:
+    """The golden files and outputs; their sizes are those that model.json says.
+
+    Raises:
+        BundleError: They are not, or the file is damaged.
+    """
     try:
-        # np.load would leave a file open that is no archive.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            names = sorted(name for name in arrays.files if name.startswith("image_"))
-            return Golden(
-                tuple(arrays[name].tobytes() for name in names),
-                arrays["logits"].astype(np.float32),
-                arrays["embeddings"].astype(np.float32),
-            )
-    except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise BundleError(f"cannot be read: {error}", where=str(path)) from error
+        # Nothing in it is compressed: unpacked, it is no larger than it is.
+        arrays = read_arrays(path, most_bytes=path.stat().st_size)
+        logits, embeddings = arrays.pop("logits"), arrays.pop("embeddings")
+    except KeyError as error:
+        raise BundleError(f"cannot be read: no array {error}", where=str(path)) from error
+    except (ArchiveError, LocationError, OSError) as error:
+        what = error.what if isinstance(error, ArchiveError | LocationError) else str(error)
+        raise BundleError(f"cannot be read: {what}", where=str(path)) from error
+    count = len(arrays)
+    if not 1 <= count <= MOST_GOLDEN_IMAGES:
+        raise BundleError(f"{count:,} golden images", where=str(path))
+    images = tuple(arrays[name].tobytes() for name in sorted(arrays))
+    return Golden(
+        images,
+        _outputs(logits, (count, len(info.labels)), "logits", path),
+        _outputs(embeddings, (count, info.embedding_dim), "embeddings", path),
+    )
+
+
+def _outputs(
+    values: np.ndarray, shape: tuple[int, int], name: str, path: Path
+) -> Float32[np.ndarray, "n d"]:
+    if values.shape != shape or values.dtype.kind != "f" or not np.isfinite(values).all():
+        raise BundleError(
+            f"{name} of shape {values.shape} and type {values.dtype}, where {INFO_FILE} says "
+            f"{shape} finite numbers",
+            where=str(path),
+            fix="copy the bundle again from where it was made",
+        )
+    return values.astype(np.float32)

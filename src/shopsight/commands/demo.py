@@ -16,9 +16,10 @@ from shopsight.commands.predict import predict
 from shopsight.commands.train import TrainResult, resume, train
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ShopsightError, SourceError
-from shopsight.files import atomic_folder, discard_folder, read_json
+from shopsight.files import atomic_folder, discard_folder
 from shopsight.images.decode import decode, read_bytes
 from shopsight.inference.predictor import Prediction
+from shopsight.io.json_files import read_json
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder

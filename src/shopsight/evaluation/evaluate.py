@@ -16,10 +16,11 @@ from shopsight.evaluation.predictions import Predictions, predict_catalog
 from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, headline_value, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
-from shopsight.files import read_json_table, write_json
+from shopsight.files import write_json
 from shopsight.inference.features import run_logits
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
+from shopsight.io.json_files import read_json_table
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 

@@ -28,6 +28,9 @@ TOLERANCE: dict[EnginePrecision, float] = {
     "int8": 0.5,
 }
 
+# Of the images in one batch together: 64 images of 256 px.
+_PIXELS_AT_ONCE = 1 << 22
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -82,7 +85,7 @@ def make_golden(engine: Engine, images: Sequence[bytes], preprocess: Preprocess)
         ImageError: A file cannot be decoded.
     """
     assert engine.precision == "32"
-    ((embeddings, logits),) = run_batches(engine, [_preprocessed(images, preprocess)])
+    embeddings, logits = _outputs(engine, images, preprocess)
     return Golden(tuple(images), logits, embeddings)
 
 
@@ -97,7 +100,7 @@ def verify_golden(
         preprocess: How an image becomes the network's input.
         readout: How logits become answers, for engines that round; None: at temperature 1.
     """
-    ((embeddings, logits),) = run_batches(engine, [_preprocessed(golden.images, preprocess)])
+    embeddings, logits = _outputs(engine, golden.images, preprocess)
     tolerance = TOLERANCE[engine.precision]
     embedding_error = _relative_error(embeddings, golden.embeddings)
     logit_error = _relative_error(logits, golden.logits)
@@ -118,9 +121,28 @@ def verify_golden(
     )
 
 
-def _preprocessed(images: Sequence[bytes], preprocess: Preprocess) -> UInt8[np.ndarray, "n s s 3"]:
+def _outputs(
+    engine: Engine, images: Sequence[bytes], preprocess: Preprocess
+) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "n c"]]:
+    """Embeddings and logits of image files, of as many at once as are no larger than usual."""
+    together = max(1, _PIXELS_AT_ONCE // preprocess.size_px**2)
+    batches = (
+        _preprocessed(images[first : first + together], preprocess, first)
+        for first in range(0, len(images), together)
+    )
+    embeddings, logits = zip(*run_batches(engine, batches), strict=True)
+    return np.concatenate(embeddings), np.concatenate(logits)
+
+
+def _preprocessed(
+    images: Sequence[bytes], preprocess: Preprocess, first: int
+) -> UInt8[np.ndarray, "n s s 3"]:
+    names = (f"golden {number}" for number in range(first, first + len(images)))
     return np.stack(
-        [preprocess_image(data, preprocess, where=f"golden {n}") for n, data in enumerate(images)]
+        [
+            preprocess_image(data, preprocess, where=name)
+            for data, name in zip(images, names, strict=True)
+        ]
     )
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from shopsight.bundle.format import Bundle, library_versions
 from shopsight.bundle.read import bundle_folder, read_bundle
-from shopsight.errors import BundleError
+from shopsight.errors import BundleError, first_line
 from shopsight.inference.engine import PrecisionChoice
 from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.predictor import Predictor, readout_of
 from shopsight.runs.discover import run_of
+from shopsight.runtime import is_out_of_memory
 
 if TYPE_CHECKING:
     from shopsight.inference.torch_engine import TorchEngine
@@ -69,7 +70,18 @@ def load(
 
 def _check(bundle: Bundle, engine: TorchEngine) -> None:
     info = bundle.info
-    found = verify_golden(engine, bundle.golden, info.preprocess, readout_of(info))
+    try:
+        found = verify_golden(engine, bundle.golden, info.preprocess, readout_of(info))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        # What torch says of sizes that do not go together, such as an input that is too small.
+        raise BundleError(
+            f"{info.backbone} does not run on images of {info.preprocess.size_px} px: "
+            f"{first_line(error)}",
+            where=str(bundle.folder),
+            fix="copy the bundle again from where it was made",
+        ) from error
     if found.ok:
         return
     here = library_versions()

@@ -15,13 +15,14 @@ from jaxtyping import Float32, UInt8
 from shopsight.bundle.format import Golden, library_versions
 from shopsight.cache_place import cache_folder
 from shopsight.devices import computes_bf16, computes_tf32
-from shopsight.errors import DamagedFileError, WriteError
-from shopsight.files import read_json, write_json
+from shopsight.errors import ShopsightError, WriteError
+from shopsight.files import write_json
 from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Agreement, Readout, agreement
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import verify_golden
 from shopsight.inference.precision_images import read_precision_images
 from shopsight.inference.torch_engine import TorchEngine
+from shopsight.io.json_files import read_json
 from shopsight.preprocess import Preprocess
 from shopsight.progress import notify
 
@@ -96,7 +97,9 @@ def fastest_faithful(
     kept = _verdict_file(exact, golden)
     verdict = _read_verdict(kept)
     if verdict is None or (has_images and not verdict["has_images"]):
-        images = read_precision_images(images_file) if images_file and has_images else None
+        images = None
+        if images_file and has_images:
+            images = read_precision_images(images_file, size_px=preprocess.size_px)
         verdict = _judge(exact, candidates, golden, preprocess, readout, images)
         _keep(kept, verdict)
     for line in verdict["refused"]:
@@ -177,7 +180,7 @@ def _read_verdict(path: Path) -> dict[str, Any] | None:
     try:
         found = read_json(path)
         return dict(found) if _is_verdict(found) else None
-    except (OSError, DamagedFileError, TypeError):
+    except (OSError, ShopsightError, TypeError):
         return None
 
 

@@ -8,20 +8,24 @@ What a JPEG changes does not matter, since two engines are compared on the same 
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from jaxtyping import Int64, UInt8
 
+from shopsight.errors import ArchiveError, LocationError
 from shopsight.files import atomic_file
+from shopsight.io.arrays import read_arrays
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
+from shopsight.memory import memory_budget_bytes
 
 MOST_IMAGES = 500
 JPEG_QUALITY = 90
 _BATCH_IMAGES = 64
+_MEMORY_SHARE = 0.25
+"""Of the budget that the images may take: 500 at 224 px have 75 MB."""
 
 
 def choose_rows(rows: Int64[np.ndarray, "n"], *, seed: int) -> Int64[np.ndarray, "m"]:
@@ -47,24 +51,36 @@ def write_precision_images(
     np.savez(file, bytes=np.frombuffer(b"".join(encoded), np.uint8), ends=ends)
     with atomic_file(path) as part:
         part.write_bytes(file.getvalue())
-    return _decoded(encoded)
+    return _decoded(encoded, source.size_px)
 
 
-def read_precision_images(path: Path) -> UInt8[np.ndarray, "m s s 3"] | None:
+def read_precision_images(path: Path, *, size_px: int) -> UInt8[np.ndarray, "m s s 3"] | None:
     """The images that `write_precision_images` kept; None where there are none to read.
 
-    A run of an earlier version has no such file, and without it the golden images decide.
+    A run of an earlier version has no such file, and without it the golden images decide. Of
+    images for which there is not memory enough, the first ones are read.
+
+    Args:
+        path: the file.
+        size_px: side of the network's input; others are none of this network.
     """
     try:
-        # np.load would leave a file open that is no archive.
-        content = io.BytesIO(path.read_bytes())
-        with np.load(content, allow_pickle=False) as arrays:
-            data, ends = arrays["bytes"].tobytes(), arrays["ends"].tolist()
+        # Nothing in it is compressed: unpacked, it is no larger than it is.
+        arrays = read_arrays(path, most_bytes=path.stat().st_size)
+        data, ends = arrays["bytes"].tobytes(), arrays["ends"].tolist()
         begins = [0, *ends[:-1]]
-        return _decoded([data[first:end] for first, end in zip(begins, ends, strict=True)])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        encoded = [data[first:end] for first, end in zip(begins, ends, strict=True)]
+        images = _decoded(encoded[:MOST_IMAGES], size_px)
+    except (OSError, ValueError, KeyError, TypeError, ArchiveError, LocationError):
         return None
+    return images if len(images) else None
 
 
-def _decoded(encoded: list[bytes]) -> UInt8[np.ndarray, "m s s 3"]:
-    return np.stack([simplejpeg.decode_jpeg(data) for data in encoded])
+def _decoded(encoded: list[bytes], size_px: int) -> UInt8[np.ndarray, "m s s 3"]:
+    count = min(len(encoded), int(_MEMORY_SHARE * memory_budget_bytes()) // (3 * size_px**2))
+    images = np.empty((count, size_px, size_px, 3), np.uint8)
+    for image, data in zip(images, encoded, strict=False):
+        if simplejpeg.decode_jpeg_header(data)[:2] != (size_px, size_px):
+            raise ValueError("an image that is not the network's input")
+        image[:] = simplejpeg.decode_jpeg(data)
+    return images

@@ -7,14 +7,21 @@ import torch
 from torch import nn
 
 from shopsight.backbones.create import create_backbone
-from shopsight.backbones.weights import load_state_dict_strict
+from shopsight.backbones.weights import (
+    Shapes,
+    check_shapes,
+    load_state_dict_strict,
+    only_shapes,
+    shapes_of,
+)
 from shopsight.bundle.fingerprint import network_fingerprint, tensors_sha256
-from shopsight.bundle.format import WEIGHTS_FILE, Bundle, BundleInfo
-from shopsight.bundle.read import read_tensors
-from shopsight.errors import BundleError, WeightsError
+from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE, Bundle, BundleInfo
+from shopsight.bundle.read import read_tensors, stored_tensors
+from shopsight.errors import BundleError, ConfigError, WeightsError
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
+from shopsight.progress import use_listener
 
 
 def build_model(bundle: Bundle) -> ProductModel:
@@ -24,16 +31,16 @@ def build_model(bundle: Bundle) -> ProductModel:
         BundleError: The weights do not fit the network that model.json names.
     """
     info = bundle.info
-    members = [_new_member(info) for _ in range(info.members)]
-    backbone, head = members[0]
-    if info.members > 1:
-        backbone = EnsembleBackbone([member[0] for member in members])
-        head = EnsembleHead([member[1] for member in members], multilabel=info.multilabel)
-    model = ProductModel(backbone, head, info.preprocess, tta_hflip=info.tta_hflip)
-    state = {name: torch.from_numpy(array) for name, array in read_tensors(bundle.folder).items()}
     where = str(bundle.folder / WEIGHTS_FILE)
+    found = {name: stored.shape for name, stored in stored_tensors(bundle.folder).items()}
     try:
-        load_state_dict_strict(model, state, where=where)
+        # A few bytes in model.json can name a network of any size: first its shapes alone.
+        check_shapes(found, _wanted_shapes(info), where=where)
+        model = _assembled(info, [_new_member(info) for _ in range(info.members)])
+        tensors = read_tensors(bundle.folder)
+        load_state_dict_strict(
+            model, {name: torch.from_numpy(array) for name, array in tensors.items()}, where=where
+        )
     except WeightsError as error:
         raise BundleError(
             f"the weights do not fit {info.backbone} with {len(info.labels)} labels",
@@ -42,7 +49,31 @@ def build_model(bundle: Bundle) -> ProductModel:
             fix="the bundle was made with timm "
             f"{info.versions.get('timm', '?')}: install that version, or copy the bundle again",
         ) from error
+    except ConfigError as error:
+        raise BundleError(
+            f"no such network: {error.what}", where=str(bundle.folder / INFO_FILE)
+        ) from error
     return model.eval()
+
+
+def _wanted_shapes(info: BundleInfo) -> Shapes:
+    """The shapes of the network's tensors; nothing is allocated.
+
+    Raises:
+        WeightsError: Its embeddings have another width than model.json says.
+    """
+    with only_shapes(), use_listener(None):
+        member = _new_member(info)
+        return shapes_of(_assembled(info, [member] * info.members).state_dict())
+
+
+def _assembled(info: BundleInfo, members: list[tuple[nn.Module, nn.Module]]) -> ProductModel:
+    """The whole network of the backbones and heads of its members."""
+    backbone, head = members[0]
+    if info.members > 1:
+        backbone = EnsembleBackbone([member[0] for member in members])
+        head = EnsembleHead([member[1] for member in members], multilabel=info.multilabel)
+    return ProductModel(backbone, head, info.preprocess, tta_hflip=info.tta_hflip)
 
 
 def model_tensors(module: nn.Module) -> dict[str, np.ndarray]:
@@ -73,11 +104,16 @@ def live_embedding_fingerprint(model: ProductModel, *, backbone: str) -> str:
 def _new_member(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
     """Backbone and head of one member with random weights."""
     backbone = create_backbone(info.backbone, weights="random", size_px=info.preprocess.size_px)
-    head = create_head(
-        info.head,
-        embedding_dim=info.embedding_dim // info.members,
-        num_classes=len(info.labels),
-    )
+    embedding_dim = info.embedding_dim // info.members
+    if backbone.embedding_dim != embedding_dim:
+        raise WeightsError(
+            "embeddings of another width",
+            details=[
+                f"{backbone.embedding_dim:,} numbers from {info.backbone}, {embedding_dim:,} by "
+                f"embedding_dim of {INFO_FILE}"
+            ],
+        )
+    head = create_head(info.head, embedding_dim=embedding_dim, num_classes=len(info.labels))
     return backbone.module, head
 
 

@@ -33,7 +33,8 @@ from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE, library_versions
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
-from shopsight.files import damage_named, read_json_table, write_json, write_text
+from shopsight.files import damage_named, write_json, write_text
+from shopsight.io.json_files import read_json_table
 from shopsight.output_paths import check_output_path
 from shopsight.paths import is_file, is_folder
 from shopsight.runs.audited_catalog import AuditedCatalog
