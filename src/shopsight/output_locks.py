@@ -19,8 +19,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shopsight.errors import DamagedFileError, LockedError, WriteError
-from shopsight.files import make_folder, read_json_table, write_json
+from shopsight.files import make_folder, write_json
 from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
+from shopsight.io.json_files import read_json_table
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
 from shopsight.text import command_line
 
