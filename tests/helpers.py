@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 CLASSES = ("dress", "shoe", "hat")
 SMALL = ("--recipe", "fashion-mnist-cnn", "--epochs", "1", "--set", "training.batch_size=16")
 """Flags of `train` that train a small net for an epoch."""
+HOSTILE = (
+    "red\x1b[31m",
+    "title\x1b]0;owned\x07",
+    "link\x1b]8;;http://example.com\x1b\\here",
+    "c1\x9b2Jand\x9d0;x\x9c",
+    "gone\r\x08\x08\x7f",
+    "a\tb\x0b\x0c\0",
+    "exe\u202egpj.\u2066x\u2069",
+    "no\u200bwidth\ufeff\u2060\u00ad",
+    "lines\u2028and\u2029\x85",
+    "tag\U000e0041",
+)
+"""Texts with what a terminal obeys or hides."""
 SCRATCH_RECIPE = """
 seed = 3
 [data]
@@ -108,6 +122,12 @@ def train_small(
         data, out=out, recipe="fashion-mnist-cnn", settings=[*quick, *settings], accept=accept
     )
     return out
+
+
+def sent_raw(text: str) -> set[str]:
+    """The characters of a text that a terminal would obey or hide."""
+    unseen = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {each for each in text if unicodedata.category(each) in unseen} - {"\n"}
 
 
 def set_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import shlex
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shopsight import text
+from shopsight.control_characters import one_line
 
 
 def test_examples() -> None:
@@ -40,6 +43,15 @@ WORDS = [
 
 def test_a_command_is_read_back_by_a_posix_shell() -> None:
     assert shlex.split(text.command_line(WORDS, windows=False)) == WORDS
+
+
+@pytest.mark.posix("a POSIX shell")
+def test_a_command_shows_control_characters_and_has_them() -> None:
+    words = ["new\nline", "\x1b[31m'red'\\", "\u202egpj", "caf\udce9", "plain"]
+    command = text.command_line(["printf", "%s\\0", *words], windows=False)
+    assert command == one_line(command)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+    assert [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]] == words
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ shopsight catches `ShopsightError`; the command line prints it and exits with 2.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from shopsight.control_characters import one_line, printable
+
 SHOWN_DETAILS = 5
-# What a terminal obeys, and what turns the direction of writing.
-_CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class ShopsightError(Exception):
@@ -44,7 +43,7 @@ class ShopsightError(Exception):
         if len(self.details) > SHOWN_DETAILS:
             lines.append(f"  ... {len(self.details)} in all")
         if self.fix:
-            first, *others = self.fix.splitlines()
+            first, *others = printable(self.fix).split("\n")
             lines += [f"  fix: {first}", *(f"       {other}" for other in others)]
         return "\n".join(lines)
 
@@ -170,20 +169,6 @@ class ExtraMissingError(ShopsightError):
 
 class DamagedFileError(ShopsightError):
     """A file that shopsight wrote, which was cut off or changed since and cannot be read."""
-
-
-def one_line(text: str) -> str:
-    r"""Text in which control characters, which names of files may have, are written as escapes.
-
-    >>> one_line("new\nline")
-    'new\\nline'
-    """
-    return printable(text).replace("\n", "\\n")
-
-
-def printable(text: str) -> str:
-    """Text whose control characters, line ends excepted, are written as escapes."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def first_line(error: BaseException) -> str:

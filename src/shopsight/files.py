@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shopsight.control_characters import json_text
 from shopsight.errors import DamagedFileError, ShopsightError, WriteError, first_line
 from shopsight.held_files import (
     flush,
@@ -216,7 +216,7 @@ def write_text(path: Path | str, text: str, *, keep: bool = True) -> None:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 @contextmanager

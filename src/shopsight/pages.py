@@ -19,9 +19,11 @@ from typing import Any
 import jinja2
 import numpy as np
 from jaxtyping import UInt8
+from markupsafe import Markup
 from PIL import Image
 
 from shopsight import text
+from shopsight.control_characters import printable
 from shopsight.files import write_text
 from shopsight.text import human_bytes
 
@@ -69,11 +71,18 @@ def duration_text(seconds: float) -> str:
     return text.duration_text(seconds).replace(" ", NO_BREAK)
 
 
+def _shown(value: Any) -> str:
+    """What a page is given, with control characters as escapes: a browser hides or obeys them."""
+    shown = printable(str(value))
+    return Markup(shown) if isinstance(value, Markup) else shown  # as much markup as before
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("shopsight", "templates"),
         autoescape=jinja2.select_autoescape(("html",)),
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

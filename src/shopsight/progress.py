@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
-from shopsight.errors import printable
+from shopsight.control_characters import one_line
 
 Advance = Callable[[int], None]
 """Counts further units of a task as done."""
@@ -59,11 +59,11 @@ def task(
     listener = _listener.get()
     if listener is None:
         return nullcontext(lambda _count: None)
-    return listener.task(title, total, unit)
+    return listener.task(one_line(title), total, unit)
 
 
 def notify(text: str) -> None:
     """Report one line: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
-        listener.notify(printable(text))
+        listener.notify(one_line(text))

@@ -9,6 +9,8 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
+from shopsight.control_characters import one_line
+
 NOT_A_NUMBER = "\N{EN DASH}"
 # What neither cmd.exe nor PowerShell reads as anything but itself.
 _PLAIN_ON_WINDOWS = re.compile(r"[\w./\\:=+-]+")
@@ -152,13 +154,30 @@ def command_line(words: Sequence[object], *, windows: bool = os.name == "nt") ->
 
     >>> command_line(["shopsight", "audit", "my photos & more"], windows=False)
     "shopsight audit 'my photos & more'"
+    >>> print(command_line(["shopsight", "audit", "new\nline"], windows=False))
+    shopsight audit $'new\012line'
     >>> command_line(["shopsight", "audit", r"D:\photos\a&b"], windows=True)
     'shopsight audit "D:\\photos\\a&b"'
     """
     texts = [str(word) for word in words]
     if not windows:
-        return shlex.join(texts)
+        return " ".join(_quoted_on_posix(word) for word in texts)
     return " ".join(_quoted_on_windows(word) for word in texts)
+
+
+def _quoted_on_posix(word: str) -> str:
+    if one_line(word) == word:
+        return shlex.quote(word)
+    # Shells read these escapes; the characters themselves would be lost on their way to the eye.
+    return "$'" + "".join(_escaped(character) for character in word) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return "\\" + character
+    if one_line(character) == character:
+        return character
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 
 def _quoted_on_windows(word: str) -> str:

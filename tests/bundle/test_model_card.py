@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shopsight.bundle.model_card import model_card
 
 
@@ -26,13 +28,22 @@ def test_the_card_of_folds_and_of_synthetic_images(parts: dict[str, Any]) -> Non
     assert "No validation score." in model_card(info, {})
 
 
-def test_names_from_data_are_no_markdown(parts: dict[str, Any]) -> None:
-    hostile = ("<script>alert(1)</script>", "[click](https://evil.example)", "a\n# b")
-    info = parts["info"].model_copy(
-        update={"labels": hostile, "catalog": "a` <b>", "recipe": "# c"}
-    )
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("T-shirt (3.5 cm), 50 % off!", "T-shirt (3.5 cm), 50 % off!"),
+        ("<img src=x onerror=alert(1)>", r"\<img src=x onerror=alert(1)\>"),
+        ("![x](http://example.com)", r"!\[x\](http\://example.com)"),
+        ("www.example.com a@example.com", r"www\.example.com a\@example.com"),
+        ("*bold* `code` $x$", r"\*bold\* \`code\` \$x\$"),
+        ("# head\n\n- item", r"\# head\\n\\n- item"),
+        ("- item", r"\- item"),
+        ("&lt;b&gt;", r"\&lt;b\&gt;"),
+        ("red\x1b[31m", r"red\\x1b\[31m"),
+    ],
+)
+def test_labels_are_no_markup(label: str, shown: str, parts: dict[str, Any]) -> None:
+    info = parts["info"].model_copy(update={"labels": (label, "b", "c"), "catalog": "a`` b\n# c"})
     card = model_card(info, {})
-    assert card.startswith("# \\# c\n\nTrained on `a' <b>` (")
-    assert card.endswith(
-        "- \\<script\\>alert(1)\\</script\\>\n- \\[click\\](https://evil.example)\n- a\\\\n\\# b\n"
-    )
+    assert f"\n- {shown}\n- b\n" in card
+    assert "\n\nTrained on ``` a`` b\\n# c ``` (" in card

@@ -266,7 +266,7 @@ def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
     try:
         if kept is None or not kept.is_file():
             return nothing
-        before = pl.read_parquet(kept)
+        before = pl.read_parquet(kept, glob=False)
     except (pl.exceptions.PolarsError, OSError):
         return nothing  # The user cannot fix it: the file is written again.
     if before.schema != nothing.schema:
@@ -279,7 +279,7 @@ def _keep(files: pl.DataFrame, kept: Path) -> None:
     """Write the results; those of other files under the same root stay."""
     files = files.filter(pl.col("stamp_ns").is_not_null())
     try:
-        before = pl.read_parquet(kept) if kept.is_file() else files.clear()
+        before = pl.read_parquet(kept, glob=False) if kept.is_file() else files.clear()
     except (pl.exceptions.PolarsError, OSError):
         before = files.clear()
     if before.schema == files.schema:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shopsight.bundle.format import BundleInfo
-from shopsight.errors import one_line
+from shopsight.control_characters import one_line
 
-# What Markdown and HTML take as their own.
-_MARKS = re.compile(r"[\\`*_\[\]<>&|#!~]")
+# Punctuation that means something anywhere, at the start of a line, or in an address, which many
+# viewers turn into a link by themselves.
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~#@$]|^\s*[-+=]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
@@ -23,11 +24,11 @@ def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
     synthetic = (
         " These images were **rendered by a program**, not photographed." if info.synthetic else ""
     )
-    labels = "\n".join(f"- {_as_text(label)}" for label in info.labels)
-    return f"""# {_as_text(info.recipe) or "A shopsight model"}
+    labels = "\n".join(f"- {_plain(label)}" for label in info.labels)
+    return f"""# {_plain(info.recipe or "A shopsight model")}
 
-Trained on {_as_code(info.catalog)} (fingerprint `{info.catalog_fingerprint[:16]}`) from
-`{info.backbone}`, weights: {_as_text(info.weights)}.{synthetic}
+Trained on {_code(info.catalog)} (fingerprint {_code(info.catalog_fingerprint[:16])}) from
+{_code(info.backbone)}, weights: {_plain(info.weights)}.{synthetic}
 
 {_score(metrics)} The test score, with its interval, is in the run's `report.html` and
 `metrics.json`.
@@ -47,13 +48,17 @@ pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperatu
 """
 
 
-def _as_text(text: str) -> str:
-    """The text on one line, none of it Markdown or HTML: names and labels come from data."""
-    return _MARKS.sub(r"\\\g<0>", one_line(text))
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: no link, no image, no tag, no heading."""
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
-def _as_code(text: str) -> str:
-    return "`" + one_line(text).replace("`", "'") + "`"
+def _code(text: str) -> str:
+    """Text as code, between more backticks than it has in a row itself."""
+    text = one_line(text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " * ("`" in text)
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def _doubt(info: BundleInfo) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from shopsight.cli import (
     audit,
@@ -32,6 +34,7 @@ from shopsight.cli import (
     train,
     wizard,
 )
+from shopsight.control_characters import printable
 from shopsight.errors import ChangedFilesError, ShopsightError
 
 CHECK_FAILED = 1
@@ -39,8 +42,34 @@ MISTAKE = 2
 BUG = 70
 DEBUG = "--debug"
 
+
+class _Verbs(TyperGroup):
+    """The verbs; what the library says about a command line quotes words that may be file names."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_errors_shown():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_errors_shown():
+            return super().invoke(*args, **kwargs)
+
+
+@contextmanager
+def _usage_errors_shown() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Older and newer releases of the library have classes of their own for these errors.
+        message = getattr(error, "message", None)
+        if isinstance(message, str):
+            error.message = printable(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
     name="shopsight",
+    cls=_Verbs,
     help="Turn a folder of product photos into a classifier that can be trusted.",
     no_args_is_help=True,
     add_completion=False,
@@ -73,25 +102,34 @@ def _root(
     pass
 
 
-MAIN_JOB = "From photos to a model"
-app.command("audit", rich_help_panel=MAIN_JOB)(audit.audit)
-app.command("split", rich_help_panel=MAIN_JOB)(split.split)
-app.command("train", rich_help_panel=MAIN_JOB)(train.train)
-app.command("evaluate", rich_help_panel=MAIN_JOB)(evaluate.evaluate)
-app.command("predict", rich_help_panel=MAIN_JOB)(predict.predict)
+def _add(name: str, verb: Callable[..., None], panel: str) -> None:
+    @wraps(verb)
+    def command(*args: Any, **kwargs: Any) -> None:
+        with streams.shown():
+            verb(*args, **kwargs)
 
-app.command("demo", rich_help_panel=MAIN_JOB)(demo.demo)
-app.command("wizard", rich_help_panel=MAIN_JOB)(wizard.wizard)
+    app.command(name, rich_help_panel=panel)(command)
+
+
+MAIN_JOB = "From photos to a model"
+_add("audit", audit.audit, MAIN_JOB)
+_add("split", split.split, MAIN_JOB)
+_add("train", train.train, MAIN_JOB)
+_add("evaluate", evaluate.evaluate, MAIN_JOB)
+_add("predict", predict.predict, MAIN_JOB)
+
+_add("demo", demo.demo, MAIN_JOB)
+_add("wizard", wizard.wizard, MAIN_JOB)
 
 CHOOSING = "Which model"
-app.command("compare", rich_help_panel=CHOOSING)(compare.compare)
-app.command("recommend", rich_help_panel=CHOOSING)(recommend.recommend)
-app.command("profile", rich_help_panel=CHOOSING)(profile.profile)
+_add("compare", compare.compare, CHOOSING)
+_add("recommend", recommend.recommend, CHOOSING)
+_add("profile", profile.profile, CHOOSING)
 
 LOOK_AROUND = "Look around"
-app.command("recipes", rich_help_panel=LOOK_AROUND)(recipes.recipes)
-app.command("data", rich_help_panel=LOOK_AROUND)(data.data)
-app.command("doctor", rich_help_panel=LOOK_AROUND)(doctor.doctor)
+_add("recipes", recipes.recipes, LOOK_AROUND)
+_add("data", data.data, LOOK_AROUND)
+_add("doctor", doctor.doctor, LOOK_AROUND)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -151,8 +189,7 @@ def _show_traceback(wanted: bool) -> None:
     if wanted:
         import traceback
 
-        with suppress(OSError):
-            traceback.print_exc()
+        streams.report(traceback.format_exc().rstrip())
 
 
 if __name__ == "__main__":

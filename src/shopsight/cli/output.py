@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from shopsight.errors import printable
+from shopsight.cli import streams
+from shopsight.control_characters import json_text, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,17 +27,17 @@ MOST_LINES = 5
 
 def print_json(value: Any) -> None:
     """Print the result as JSON, alone on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json_text(value, indent=2, default=str) + "\n")
 
 
 def print_line(text: str = "") -> None:
     """Print a line of the result, on stdout; what a terminal would obey is written as escapes."""
-    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.write(one_line(text) + "\n")
 
 
 def print_note(text: str) -> None:
-    """Print a line that is not the result, on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print what is not the result, on stderr, likewise; an error has several lines."""
+    sys.stderr.write(printable(text) + "\n")
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def print_table(
     from rich.console import Console
     from rich.text import Text
 
-    rows = [[printable(cell) for cell in row] for row in rows]
+    columns = [replace(column, name=one_line(column.name)) for column in columns]
+    rows = [[one_line(cell) for cell in row] for row in rows]
     # COLUMNS is honored by rich itself; a pipe has no width, and must not cut anything.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
-    console = Console(file=sys.stdout, width=width, highlight=False)
+    console = Console(file=streams.terminal(sys.stdout), width=width, highlight=False)
     if title is not None:
-        console.print(Text(title))
+        console.print(Text(one_line(title)))
         print_line()
     widths = _widths(columns, rows, console.width)
     if widths is None:
@@ -127,7 +128,7 @@ def _print_columns(
     )
     for column, width in zip(columns, widths, strict=True):
         justify: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(column.name, justify=justify, overflow="fold", width=width)
+        table.add_column(Text(column.name), justify=justify, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

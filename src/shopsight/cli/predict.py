@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from shopsight.cli.options import DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_line, print_note
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
-from shopsight.errors import one_line
+from shopsight.control_characters import json_text
 
 
 @takes_data
@@ -89,7 +88,7 @@ def _print_json(predictions: Iterator[api.Prediction]) -> int:
     counted = _Counted(predictions)
     for prediction in counted:
         sys.stdout.write(",\n" if counted.done > 1 else "[\n")
-        sys.stdout.write(json_format.dumps(api.as_row(prediction), ensure_ascii=False))
+        sys.stdout.write(json_text(api.as_row(prediction)))
     sys.stdout.write("\n]\n" if counted.done else "[]\n")
     return counted.summary()
 
@@ -97,7 +96,7 @@ def _print_json(predictions: Iterator[api.Prediction]) -> int:
 def _name(prediction: api.Prediction) -> str:
     """The path; of a table also the row, because several may be about one image."""
     row = "" if prediction.row is None else f" (row {prediction.row})"
-    return one_line(f"{prediction.source}{row}")
+    return f"{prediction.source}{row}"
 
 
 def _damage(prediction: api.Prediction) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shopsight.cli import streams
 from shopsight.progress import Advance, ProgressListener, use_listener
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class BarListener:
             self._bars.remove_task(bar)
 
     def notify(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        from rich.text import Text
+
+        self._bars.console.print(Text(text))
 
 
 class LineListener:
@@ -76,14 +79,15 @@ def shown_progress() -> Iterator[None]:
     )
 
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=streams.terminal(sys.stderr)),
         transient=True,
     )
-    with bars, use_listener(BarListener(bars)):
+    # Meanwhile rich shows above the bars what is printed: text that is shown, as it was before.
+    with bars, streams.shown(), use_listener(BarListener(bars)):
         yield

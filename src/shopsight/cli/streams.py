@@ -1,4 +1,4 @@
-"""stdout and stderr: text that no encoding can break, and a reader that may leave early."""
+"""stdout and stderr: text that no encoding can break and no terminal obeys, readers that leave."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+from shopsight.control_characters import printable
 
 
 def open_missing() -> None:
@@ -32,6 +35,46 @@ def use_utf8() -> None:
         if not isinstance(stream, io.TextIOWrapper):
             continue
         stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+class _Shown:
+    """A stream to which control characters are written as escapes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        # A bar of another library begins anew at the start of its line, and has no other such.
+        start = "\r" if text.startswith("\r") else ""
+        cells = text.removeprefix("\r").split("\t")
+        self.stream.write(start + "\t".join(printable(cell) for cell in cells))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Have the block's stdout and stderr show what a terminal would obey, whoever prints it.
+
+    What shopsight prints is shown already; warnings and logs of libraries quote names and cells.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", _Shown(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def terminal(stream: TextIO) -> TextIO:
+    """The stream itself, for what is to be obeyed: colors and bars."""
+    return stream.stream if isinstance(stream, _Shown) else stream
 
 
 def flush(*, probe: bool = False) -> list[str]:
@@ -61,7 +104,7 @@ def flush(*, probe: bool = False) -> list[str]:
 def report(text: str) -> None:
     """Print a line on stderr; where that is not possible, nobody can be reached."""
     with suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
 
 
 def is_closed_pipe(error: OSError) -> bool:

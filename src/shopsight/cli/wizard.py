@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from shopsight import api
-from shopsight.cli import audit, evaluate, predict, train
+from shopsight.cli import audit, evaluate, predict, streams, train
 from shopsight.cli.options import parsed_seconds
 from shopsight.cli.output import (
     INTERRUPTED,
@@ -26,7 +27,12 @@ from shopsight.cli.output import (
     print_table,
 )
 from shopsight.cli.progress import shown_progress
+from shopsight.control_characters import one_line
 from shopsight.errors import ShopsightError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 RECIPES = {
     "fast": "a linear probe: about a minute for five thousand photos",
@@ -261,16 +267,13 @@ def _free_name(path: Path) -> str:
 
 
 def _ask(question: str, *, default: str | None = None) -> str:
-    from rich.console import Console
     from rich.prompt import Prompt
 
-    screen = Console(stderr=True)
+    offered = "" if default is None else f" ({default})"
+    prompt = Prompt(_question(question + offered), console=_screen(), show_default=False)
     while True:
         # Without a default, rich takes an empty answer: ask again.
-        if default is None:
-            answer = Prompt.ask(question, console=screen)
-        else:
-            answer = Prompt.ask(question, default=default, console=screen)
+        answer = prompt() if default is None else prompt(default=default)
         # "Copy as path" of Windows puts quotes around it.
         answer = answer.strip().strip('"')
         if answer:
@@ -278,7 +281,18 @@ def _ask(question: str, *, default: str | None = None) -> str:
 
 
 def _confirm(question: str, *, default: bool) -> bool:
-    from rich.console import Console
     from rich.prompt import Confirm
 
-    return Confirm.ask(question, default=default, console=Console(stderr=True))
+    return Confirm.ask(_question(question), default=default, console=_screen())
+
+
+def _question(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(one_line(text), style="prompt")
+
+
+def _screen() -> Console:
+    from rich.console import Console
+
+    return Console(file=streams.terminal(sys.stderr))

@@ -72,7 +72,7 @@ def learned_from(model: str | Path, images: str | Path) -> bool:
 
 def summarize_predictions(file: str | Path) -> PredictionSummary:
     """Count the labels of a .csv that `predict` wrote, and find what the model is least sure of."""
-    table = pl.read_csv(file, schema_overrides={"label": pl.String}).drop_nulls("label")
+    table = pl.read_csv(file, schema_overrides={"label": pl.String}, glob=False).drop_nulls("label")
     doubtful = table.filter(pl.col("probability") < SURE).sort("probability").head(SHOWN_IMAGES)
     rows = doubtful.select("image", "label", "probability").rows()
     return PredictionSummary(dict(Counter(table["label"].to_list()).most_common()), tuple(rows))

@@ -57,7 +57,7 @@ def open_huggingface(name: str) -> Catalog:
                 [_written(split, part, folder) for split, part in parts.items()], how="diagonal"
             )
             table.write_parquet(folder / TABLE)
-    table = pl.read_parquet(kept / TABLE)
+    table = pl.read_parquet(kept / TABLE, glob=False)
     notes = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
     if "split" in table.columns and table["split"].n_unique() == 1:
         table = table.drop("split")

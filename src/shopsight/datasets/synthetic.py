@@ -46,7 +46,7 @@ def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
     kept = folder / "images.parquet"
     if not kept.is_file():
         draw_catalog(folder, products_per_class=PRODUCTS_PER_CLASS, seed=seed)
-    return _catalog(pl.read_parquet(kept), folder)
+    return _catalog(pl.read_parquet(kept, glob=False), folder)
 
 
 def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Catalog:

@@ -130,4 +130,4 @@ def _table(path: Path) -> pl.DataFrame:
     if not path.is_file() or not path.stat().st_size:
         return pl.DataFrame()
     with damage_named(path):
-        return pl.read_csv(path, infer_schema_length=None)
+        return pl.read_csv(path, infer_schema_length=None, glob=False)

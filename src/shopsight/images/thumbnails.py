@@ -93,7 +93,7 @@ def read_thumbs(path: Path, sha256: pl.Series) -> UInt8[np.ndarray, "m t"]:
     """
     wanted = pl.col("sha256").is_in(sha256.unique().implode())
     with damage_named(path):
-        return unpacked(pl.scan_parquet(path).filter(wanted).collect()["thumb"])
+        return unpacked(pl.scan_parquet(path, glob=False).filter(wanted).collect()["thumb"])
 
 
 def unpacked(thumbs: pl.Series) -> UInt8[np.ndarray, "n t"]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from shopsight.control_characters import json_text
 from shopsight.errors import ShopsightError, WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.inference.predictor import Prediction
@@ -90,7 +91,7 @@ def _to_parquet(lines: Path, part: Path, path: Path) -> None:
     """Turn JSON lines into the Parquet file `part`, which will be `path`."""
     try:
         # polars streams from disk to disk: ten million rows need no more memory than ten.
-        pl.scan_ndjson(lines, schema=_PARQUET_SCHEMA).sink_parquet(part)
+        pl.scan_ndjson(escape(str(lines)), schema=_PARQUET_SCHEMA).sink_parquet(part)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise WriteError(
             f"the predictions cannot be written as Parquet: {first_line(error)}",
@@ -139,4 +140,4 @@ def json_line(prediction: Prediction) -> str:
     row = as_row(prediction)
     texts = {name: row[name] for name in ("image", "error", "name")}
     row |= {name: None if text is None else as_unicode(text) for name, text in texts.items()}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json_text(row) + "\n"

@@ -131,4 +131,4 @@ def read_history(path: Path) -> list[EpochRow]:
     if not path.is_file():
         return []
     with damage_named(path):
-        return [EpochRow(**row) for row in pl.read_csv(path).to_dicts()]
+        return [EpochRow(**row) for row in pl.read_csv(path, glob=False).to_dicts()]

@@ -154,7 +154,7 @@ def without_rare_classes(
     if len(settled.rows) < len(audited):
         gone = np.setdiff1d(np.arange(len(audited)), settled.rows)
         names = audited.catalog.take(gone).table.select("image")
-        before = pl.read_csv(run.left_out_file, infer_schema=False)
+        before = pl.read_csv(run.left_out_file, infer_schema=False, glob=False)
         with atomic_file(run.left_out_file) as part:
             pl.concat([before, names.with_columns(reason=pl.lit("rare class"))]).write_csv(part)
     refuse_one_class(settled.catalog)
