@@ -43,6 +43,15 @@ def dense_rows(
     return dense
 
 
+def first_labels(targets: Targets) -> Int64[np.ndarray, "n"]:
+    """The class of each image; of several labels the first one, and 0 where there is none."""
+    if not isinstance(targets, csr_array):
+        return targets
+    each = np.append(targets.indices, 0)[targets.indptr[:-1]]
+    first: Int64[np.ndarray, "n"] = np.where(np.diff(targets.indptr) > 0, each, 0).astype(np.int64)
+    return first
+
+
 def count_classes(targets: Targets, *, num_classes: int) -> Int64[np.ndarray, "{num_classes}"]:
     """The images of each class."""
     codes = targets.indices if isinstance(targets, csr_array) else targets

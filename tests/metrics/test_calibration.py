@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.metrics import log_loss
 
 from shopsight.errors import MetricError
@@ -69,7 +70,7 @@ def test_the_temperature_with_several_labels_is_the_grids() -> None:
     rng = np.random.default_rng(1)
     true = rng.normal(size=(2000, 3)) * 2
     targets = (rng.random(true.shape) < k.sigmoid(true)).astype(np.float32)
-    fitted = k.fit_temperature(true * 2.5, targets)
+    fitted = k.fit_temperature(true * 2.5, csr_array(targets))
     grid = np.geomspace(0.05, 20, 400)
     losses = [log_loss(targets.ravel(), k.sigmoid(true * 2.5, temperature=t).ravel()) for t in grid]
     assert fitted == pytest.approx(grid[int(np.argmin(losses))], rel=0.02)
@@ -115,7 +116,7 @@ def test_sigmoid_is_its_formula_and_divides_by_the_temperature() -> None:
 def test_a_single_image_with_several_labels_has_a_temperature() -> None:
     # L(b) = ln(1 + e^2b) - 2b + ln(1 + e^-b) + b, over two labels: right on the first label, wrong
     # on the second. The prior adds (ln T)^2 / (2 * .5^2).
-    fitted = k.fit_temperature(np.array([[2.0, -1.0]]), np.array([[1, 1]]))
+    fitted = k.fit_temperature(np.array([[2.0, -1.0]]), csr_array([[1, 1]]))
     grid = np.geomspace(0.05, 20, 4000)
     losses = np.logaddexp(0, 2 / grid) - 2 / grid + np.logaddexp(0, -1 / grid) + 1 / grid
     losses = losses / 2 + 2 * np.log(grid) ** 2
@@ -136,9 +137,9 @@ def test_errors_say_what_does_not_fit() -> None:
     with pytest.raises(MetricError, match=r"^there are no images to measure on$"):
         k.expected_calibration_error(np.array([]), np.array([], dtype=bool))
     with pytest.raises(MetricError, match="do not go with"):
-        k.fit_temperature(np.ones((2, 3)), np.ones((2, 2)))
+        k.fit_temperature(np.ones((2, 3)), csr_array(np.ones((2, 2))))
     with pytest.raises(MetricError, match="do not go with"):
-        k.fit_temperature(np.ones((0, 3)), np.ones((0, 3)))
+        k.fit_temperature(np.ones((0, 3)), csr_array((0, 3)))
 
 
 def test_few_images_leave_doubt() -> None:

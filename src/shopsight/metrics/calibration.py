@@ -12,21 +12,26 @@ all logits of an image alike, so that their order, and with it accuracy, stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax
+from scipy.sparse import csr_array
+from scipy.special import expit
 from scipy.special import softmax as scipy_softmax
 
 from shopsight.errors import MetricError
-from shopsight.metrics.classification import check_scores
+from shopsight.metrics.classification import check_numbers, check_scores
+from shopsight.targets import Targets
 
 TEMPERATURE_SPAN = (0.05, 20.0)
 LOG_TEMPERATURE_SIGMA = 0.5
 """Standard deviation of ln T before any image is seen: networks need a T between 0.4 and 2.7."""
+
+CELLS_AT_ONCE = 1 << 22
+"""Logits that are computed with in fp64 at once."""
 
 _Loss = Callable[[float], float]
 
@@ -118,7 +123,7 @@ def expected_calibration_error(
     return float(np.nansum(gaps * found.count) / len(confidence))
 
 
-def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray, "n *c"]) -> float:
+def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Targets) -> float:
     """Return the likeliest T in 0.05..20 of `softmax(logits / T)`, given the n images.
 
     The negative log likelihood of the true classes y, a mean over images, is with b = 1/T
@@ -136,7 +141,7 @@ def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray
 
     Args:
         logits: Logits of validation images.
-        targets: Class indices "n"; or 0/1 of shape "n c" (several labels per image): then it is
+        targets: Of these images, see `shopsight.targets`. With several labels per image it is
             `sigmoid` and the binary log loss, whose terms ln(1 + exp(b z)) - y b z are convex too.
 
     Raises:
@@ -145,16 +150,16 @@ def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Shaped[np.ndarray
     Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2; Platt 1999,
     "Probabilistic outputs for support vector machines", for the binary case.
     """
-    exact = logits.astype(np.float64)
-    if targets.ndim == 1:
-        check_scores(targets, exact)
-        loss = _softmax_loss(exact, targets)
-    else:
-        if len(targets) == 0 or targets.shape != logits.shape:
+    if isinstance(targets, csr_array):
+        if len(logits) == 0 or targets.shape != logits.shape:
             raise MetricError(f"targets of shape {targets.shape} do not go with {logits.shape}")
-        loss = _sigmoid_loss(exact, targets.astype(np.float64))
+        check_numbers(logits)
+        loss = _sigmoid_loss(logits, targets)
+    else:
+        check_scores(targets, logits)
+        loss = _softmax_loss(logits, targets)
     low, high = np.log(TEMPERATURE_SPAN)
-    weight = 1.0 / (2.0 * LOG_TEMPERATURE_SIGMA**2 * len(targets))
+    weight = 1.0 / (2.0 * LOG_TEMPERATURE_SIGMA**2 * len(logits))
     found = minimize_scalar(
         lambda log_t: loss(np.exp(-log_t)) + weight * log_t**2,
         bounds=(low, high),
@@ -177,19 +182,46 @@ def doubt_after(num_images: int) -> float:
     With a thousand images the largest confidence is 99.9 %.
 
     Args:
-        num_images: validation images that the temperature was fitted on; none: 0 is returned,
-            since probabilities that nothing was fitted for promise nothing.
+        num_images: validation images, of which the temperature may be fitted on a sample; none: 0
+            is returned, since probabilities that nothing was fitted for promise nothing.
     """
     return 1.0 / (num_images + 2) if num_images else 0.0
 
 
-def _softmax_loss(logits: Float64[np.ndarray, "n c"], targets: Int[np.ndarray, "n"]) -> _Loss:
-    rows = np.arange(len(targets))
-    return lambda scale: -float(np.mean(log_softmax(logits * scale, axis=1)[rows, targets]))
+def _softmax_loss(logits: Float[np.ndarray, "n c"], targets: Int[np.ndarray, "n"]) -> _Loss:
+    def loss(scale: float) -> float:
+        total = 0.0
+        for rows in _pieces(*logits.shape):
+            scaled = logits[rows].astype(np.float64)
+            scaled *= scale
+            scaled -= scaled.max(axis=1, keepdims=True)
+            truth = scaled[np.arange(len(scaled)), targets[rows]]
+            total += float((np.log(np.exp(scaled, out=scaled).sum(axis=1)) - truth).sum())
+        return total / len(targets)
+
+    return loss
 
 
-def _sigmoid_loss(logits: Float64[np.ndarray, "n c"], targets: Float64[np.ndarray, "n c"]) -> _Loss:
-    # -[y ln s(z) + (1 - y) ln(1 - s(z))] = ln(1 + e^z) - y z, which never overflows.
-    return lambda scale: float(
-        np.mean(np.logaddexp(0.0, logits * scale) - targets * (logits * scale))
-    )
+def _sigmoid_loss(logits: Float[np.ndarray, "n c"], targets: csr_array) -> _Loss:
+    # -[y ln s(z) + (1 - y) ln(1 - s(z))] = ln(1 + e^z) - y z, and ln(1 + e^z) without overflow is
+    # max(z, 0) + ln(1 + e^-|z|). The second term is left where y = 1 alone.
+    rows, labels = targets.nonzero()
+    wanted = float(logits[rows, labels].sum(dtype=np.float64))
+
+    def loss(scale: float) -> float:
+        total = 0.0
+        for piece in _pieces(*logits.shape):
+            scaled = logits[piece].astype(np.float64)
+            scaled *= scale
+            total += float(np.maximum(scaled, 0.0).sum())
+            np.negative(np.abs(scaled, out=scaled), out=scaled)
+            total += float(np.log1p(np.exp(scaled, out=scaled), out=scaled).sum())
+        return (total - scale * wanted) / logits.size
+
+    return loss
+
+
+def _pieces(rows: int, columns: int) -> Iterator[slice]:
+    """Rows of at most `CELLS_AT_ONCE` cells together."""
+    step = max(1, CELLS_AT_ONCE // max(1, columns))
+    return (slice(first, first + step) for first in range(0, rows, step))

@@ -12,9 +12,6 @@ from shopsight.metrics.classification import check_numbers, ratio
 
 Targets = Shaped[np.ndarray, "n c"]
 
-# With fewer positives chance moves a fitted threshold: rare classes would be overfitted.
-FEWEST_POSITIVES = 10
-
 
 @dataclass(frozen=True)
 class MultilabelScores:
@@ -86,56 +83,12 @@ def multilabel_scores(targets: Targets, predicted: Bool[np.ndarray, "n c"]) -> M
     )
 
 
-def best_thresholds(
-    targets: Targets,
-    probabilities: Float[np.ndarray, "n c"],
-    *,
-    otherwise: float = 0.5,
-    fewest: int = FEWEST_POSITIVES,
-) -> Float64[np.ndarray, "c"]:
-    """Return per class the threshold at which "probability >= threshold" has the highest F1.
-
-    It lies halfway between two neighboring probabilities; of equally good cuts the one nearest to
-    `otherwise` is taken.
-
-    Args:
-        targets: 0/1.
-        probabilities: Probability of each class, 0..1.
-        otherwise: The threshold of classes with too few positives, and the preferred one.
-        fewest: Positives that a class needs for a threshold of its own.
-
-    Raises:
-        MetricError: No images, shapes that differ, targets other than 0 and 1, NaN.
-
-    Source: Yang 2001, "A study of thresholding strategies for text categorization" (SCut).
-    """
-    wanted = _checked(targets, probabilities)
-    found = np.full(wanted.shape[1], otherwise)
-    for c in np.flatnonzero(wanted.sum(axis=0) >= fewest):
-        found[c] = _best_threshold(wanted[:, c], probabilities[:, c].astype(np.float64), otherwise)
-    return found
-
-
 def _average_precision(wanted: Bool[np.ndarray, "n"], scores: Float[np.ndarray, "n"]) -> float:
     if not wanted.any():
         return float("nan")
     order, last = _steps(scores)
     hits = np.cumsum(wanted[order])[last]
     return float(np.diff(hits, prepend=0) @ (hits / (last + 1)) / hits[-1])
-
-
-def _best_threshold(
-    wanted: Bool[np.ndarray, "n"], probabilities: Float64[np.ndarray, "n"], otherwise: float
-) -> float:
-    order, last = _steps(probabilities)
-    ranked = probabilities[order]
-    f1 = 2 * np.cumsum(wanted[order])[last] / (last + 1 + wanted.sum())
-    below = np.append(ranked[last[:-1] + 1], 0.0)
-    cuts = (ranked[last] + below) / 2
-    # `otherwise` itself may lie in the gap of the best cut, and is then as good.
-    cuts = np.where((below < otherwise) & (otherwise <= ranked[last]), otherwise, cuts)
-    best = np.flatnonzero(f1 == f1.max())
-    return float(cuts[best[np.abs(cuts[best] - otherwise).argmin()]])
 
 
 def _steps(

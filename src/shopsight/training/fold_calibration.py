@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from shopsight import progress
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import read_bundle, read_info
@@ -22,7 +20,7 @@ from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.calibration import doubt_after
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.finish import Calibration, calibrate
+from shopsight.training.calibrate import Calibration, calibrate
 
 BATCH_IMAGES = 64
 
@@ -92,6 +90,5 @@ def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
     )
     batches = OrderedBatches(source, catalog.rows_of("val"), batch_size=BATCH_IMAGES)
     logits = predictor.predict_batches(batch.images.numpy() for batch in batches)
-    none = np.empty((0, len(info.labels)), np.float32)
     val = catalog.take(catalog.rows_of("val"))
-    return calibrate(np.concatenate([none, *(some for _, some in logits)]), val, info.labels)
+    return calibrate((some for _, some in logits), val, info.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -47,6 +48,7 @@ from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
 from shopsight.targets import Targets
+from shopsight.training.calibrate import calibrate
 from shopsight.training.compile import compiling_pays
 from shopsight.training.finetune import (
     deadline_of,
@@ -54,7 +56,7 @@ from shopsight.training.finetune import (
     selected_checkpoint,
     training_device,
 )
-from shopsight.training.finish import build_bundle, calibrate, golden_outputs
+from shopsight.training.finish import build_bundle, golden_outputs
 from shopsight.training.losses import class_weights
 from shopsight.training.memory import (
     free_memory,
@@ -387,13 +389,12 @@ class Training:
 
     def _val_logits(
         self, model: ProductModel, backbone: Backbone, golden: Golden, *, shared: bool
-    ) -> Float32[np.ndarray, "v classes"]:
-        """Logits of the validation images, computed as `shopsight.load` will compute them."""
+    ) -> Iterator[Float32[np.ndarray, "b classes"]]:
+        """Logits of the validation images, in batches, as `shopsight.load` will compute them."""
         engine = self._prediction_engine(model, golden)
         rows = self.catalog.rows_of("val")
         store = self._feature_store(model, backbone, rows, engine=engine.name, shared=shared)
-        none = np.empty((0, len(self.catalog.labels)), np.float32)
-        return np.concatenate([none, *stored_logits(engine, self.source, rows, store=store)])
+        return stored_logits(engine, self.source, rows, store=store)
 
     def _prediction_engine(self, model: ProductModel, golden: Golden) -> TorchEngine:
         """The engine that `shopsight.load` chooses: what is fitted is what will be predicted.
@@ -410,5 +411,5 @@ class Training:
                 # Answers are compared at about the temperature at which they will be given.
                 first = self.catalog.take(rows[:FIRST_IMAGES])
                 logits = logits_of(exact, images[:FIRST_IMAGES])
-                readout = calibrate(logits, first, self.catalog.labels).readout(self.catalog)
+                readout = calibrate([logits], first, self.catalog.labels).readout(self.catalog)
         return fastest_faithful(exact, golden, model.preprocess, readout, images_file=images_file)

@@ -1,0 +1,126 @@
+"""Temperature, thresholds and score of the validation images, whose logits are not kept.
+
+A hundred thousand validation images of 10,000 classes have 4 GB of logits. They pass by in
+batches: right answers are counted, the thresholds of several labels are searched for (see
+`shopsight.metrics.thresholds`), and the logits of a sample are kept for the temperature, which is
+one number and known to a few percent from some thousand images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+from scipy.sparse import csr_array
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.inference.agreement import Readout
+from shopsight.metrics.calibration import doubt_after, fit_temperature
+from shopsight.metrics.thresholds import ThresholdSearch
+from shopsight.targets import Targets, count_classes, first_labels
+
+MOST_IMAGES = 10_000
+"""Images that the temperature is fitted on, at most."""
+MOST_LOGITS = 1 << 25
+"""Their logits, at most: 134 MB."""
+SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on the validation images, or their absence.
+
+    Attributes:
+        temperature: logits are divided by it before they become probabilities.
+        doubt: probability that all labels share, see `shopsight.metrics.calibration.doubt_after`.
+        thresholds: with several labels per image, the probability from which each is assigned.
+        metrics: of the validation images.
+    """
+
+    temperature: float = 1.0
+    doubt: float = 0.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | int] = field(default_factory=dict)
+
+    def readout(self, catalog: Catalog) -> Readout:
+        """How the logits of a network of this catalog's labels are read."""
+        return Readout.of(
+            catalog.labels,
+            temperature=self.temperature,
+            doubt=self.doubt,
+            multilabel=catalog.multilabel,
+            thresholds=self.thresholds,
+        )
+
+
+def calibrate(
+    logits: Iterable[Float32[np.ndarray, "_ c"]], images: Catalog, labels: Sequence[str]
+) -> Calibration:
+    """Fit temperature and thresholds on the validation images.
+
+    Args:
+        logits: of these images, in their order and in batches, as prediction computes them.
+        images: validation images; there may be none.
+        labels: the classes, in the order of the logits.
+    """
+    if not len(images):
+        return Calibration()
+    targets = images.targets(labels)
+    if isinstance(targets, csr_array):
+        return _several_labels(logits, targets, labels)
+    sample = calibration_sample(targets, num_classes=len(labels))
+    kept, right, done = [], 0, 0
+    for batch in logits:
+        rows = slice(done, done + len(batch))
+        right += int((batch.argmax(1) == targets[rows]).sum())
+        kept.append(batch[sample[rows]])
+        done += len(batch)
+    assert done == len(targets), "each image once"
+    return Calibration(
+        fit_temperature(np.concatenate(kept), targets[sample]),
+        doubt_after(len(targets)),
+        metrics={"val_images": len(targets), "val_accuracy": right / len(targets)},
+    )
+
+
+def _several_labels(
+    logits: Iterable[Float32[np.ndarray, "_ c"]], targets: csr_array, labels: Sequence[str]
+) -> Calibration:
+    count = targets.shape[0]
+    search = ThresholdSearch(count_classes(targets, num_classes=len(labels)), count)
+    sample = calibration_sample(targets, num_classes=len(labels))
+    kept, done = [], 0
+    for batch in logits:
+        rows = slice(done, done + len(batch))
+        search.add(targets[rows], batch)
+        kept.append(batch[sample[rows]])
+        done += len(batch)
+    assert done == count, "each image once"
+    temperature, doubt = fit_temperature(np.concatenate(kept), targets[sample]), doubt_after(count)
+    readout = Readout(temperature, doubt, multilabel=True)
+
+    def probability(scores: Float32[np.ndarray, "k"]) -> Float64[np.ndarray, "k"]:
+        probabilities: Float64[np.ndarray, "k"] = readout.probabilities(scores[None])[0]
+        return probabilities
+
+    thresholds = dict(zip(labels, search.best(probability).tolist(), strict=True))
+    return Calibration(temperature, doubt, thresholds, {"val_images": count})
+
+
+def calibration_sample(targets: Targets, *, num_classes: int) -> Bool[np.ndarray, "n"]:
+    """Which images the temperature is fitted on: all, or a sample where classes keep their share.
+
+    Images in the order of their (first) classes, at random within each, of which every so many-th
+    is taken: a systematic sample, see `shopsight.loading.class_sampling`.
+    """
+    first: Int64[np.ndarray, "n"] = first_labels(targets)
+    most = min(MOST_IMAGES, max(1, MOST_LOGITS // num_classes))
+    chosen = np.ones(len(first), bool)
+    if len(first) > most:
+        mixed = np.random.default_rng(SAMPLE_SEED).permutation(len(first))
+        ordered = mixed[np.argsort(first[mixed], kind="stable")]
+        chosen[:] = False
+        chosen[ordered[np.arange(most) * len(first) // most]] = True
+    return chosen
