@@ -50,8 +50,11 @@ def cache_folder() -> Path:
     ~/.cache/shopsight.
     """
     chosen = _chosen_cache.get()
-    if chosen is not None:
-        return chosen
+    return usual_cache_folder() if chosen is None else chosen
+
+
+def usual_cache_folder() -> Path:
+    """The folder that `cache_folder` gives where no `--cache-dir` names another."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named)

@@ -194,6 +194,20 @@ class ReadOptions:
             "Read a table's addresses that lead into a private network.",
         ),
     )
+    allow_remote: bool = field(
+        default=False,
+        metadata=_flag(
+            "",
+            "Read the object stores (s3, gs, az) that a table's cells name, with your credentials.",
+        ),
+    )
+    allow_outside: bool = field(
+        default=False,
+        metadata=_flag(
+            "",
+            "Read files outside the data's folder that a table or a link names.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         for name in ("drop", "skip_folder"):

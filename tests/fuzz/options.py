@@ -78,6 +78,8 @@ VALUES: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ),
     "rare_below": (("1", "3", "10"), ("0", "-1", "x", "1000000000000000000000", "2.5", "")),
     "allow_private": ((None,), (None,)),
+    "allow_remote": ((None,), (None,)),
+    "allow_outside": ((None,), (None,)),
 }
 """What is tried of each flag, what makes sense and what does not; of those with fixed values each
 of them, and one more."""

@@ -61,11 +61,33 @@ def test_scan_sorts_and_tells_kinds_apart(tmp_path: Path) -> None:
 
 @pytest.mark.posix("symbolic links need a privilege on Windows")
 def test_scan_follows_links_but_not_in_circles(tmp_path: Path) -> None:
-    touch(tmp_path / "elsewhere", "1.jpg")
-    root = touch(tmp_path / "shop", "hat/2.jpg")
-    (tmp_path / "shop" / "linked").symlink_to(tmp_path / "elsewhere")
+    root = touch(tmp_path / "shop", "hat/2.jpg", ".kept/1.jpg")
+    (tmp_path / "shop" / "linked").symlink_to(tmp_path / "shop" / "hat")
     (tmp_path / "shop" / "hat" / "up").symlink_to(tmp_path / "shop")
-    assert scan_folder(root).images == ["hat/2.jpg", "linked/1.jpg"]
+    (tmp_path / "shop" / "hat" / "over").symlink_to("over")
+    scan = scan_folder(root)
+    assert scan.images == ["hat/2.jpg", "linked/2.jpg"]
+    assert not scan.outside
+
+
+@pytest.mark.posix("symbolic links need a privilege on Windows")
+def test_links_out_of_the_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.jpg", "secret", "table.csv")
+    root = touch(tmp_path / "shop", "hat/2.jpg")
+    (tmp_path / "shop" / "shoe").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "shop" / "hat" / "all").symlink_to("/")
+    (tmp_path / "shop" / "labels.csv").symlink_to(tmp_path / "elsewhere" / "table.csv")
+    (tmp_path / "shop" / "hat" / "id").symlink_to(tmp_path / "elsewhere" / "secret")
+    scan = scan_folder(root)
+    assert scan.images == ["hat/2.jpg"]
+    assert scan.rows == ["hat/2.jpg", "hat/all/.", "shoe/."]
+    assert sorted(scan.outside) == ["hat/all", "shoe"]
+    assert (scan.tables, dict(scan.others)) == ([], {"link to the outside": 2})
+    assert "not followed, links that lead outside: 2 folders" in "\n".join(scan.notes())
+    (tmp_path / "shop" / "hat" / "all").unlink()
+    followed = scan_folder(root, follow_outside=True)
+    assert followed.images == ["hat/2.jpg", "shoe/1.jpg"]
+    assert followed.tables == ["labels.csv"]
 
 
 def test_scan_of_nothing(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ImageError, RemoteError
+from shopsight.errors import ImageError, LocationError, RemoteError
 from shopsight.image_files.scan import scan_folder
 from shopsight.images.decode import read_bytes
+from shopsight.io.access import PUBLIC, Access
 from shopsight.io.opening import list_all, list_folder, read_location
 
 MEGABYTE = 1_000_000
@@ -47,7 +48,9 @@ def test_local_files(tmp_path: Path) -> None:
     path = tmp_path / "a b.jpg"
     path.write_bytes(b"bytes")
     for location in (str(path), path.as_uri(), path.as_uri().replace("file:", "FILE:")):
-        assert read_location(location, most_bytes=1) == b"bytes"
+        assert read_location(location, most_bytes=5) == b"bytes"
+        with pytest.raises(LocationError, match="more than 4 bytes"):
+            read_location(location, most_bytes=4)
     with pytest.raises(FileNotFoundError):
         read_location(str(tmp_path / "absent.jpg"), most_bytes=1)
 
@@ -78,23 +81,24 @@ def test_a_driver_that_is_missing_names_its_extra(
     for module in ("s3fs", "gcsfs", "adlfs"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImageError) as caught:
-        read_bytes(address)
+        read_bytes(address, PUBLIC.typed(address))
     assert caught.value.reason == "no driver"
     assert caught.value.fix == f'pip install "shopsight[{extra}]"'
     with pytest.raises(RemoteError, match="is not installed"):
-        list_folder(address)
+        list_folder(address, PUBLIC.typed(address))
 
 
 def test_objects(bucket: Bucket) -> None:
     bucket.pipe("/bucket/hat/a.jpg", b"bytes")
-    assert read_bytes("s3://bucket/hat/a.jpg") == b"bytes"
-    assert list_all("s3://bucket") == ["hat/a.jpg"]
-    assert list_folder("s3://bucket") == ([], ["hat"])
+    typed = PUBLIC.typed("s3://bucket")
+    assert read_bytes("s3://bucket/hat/a.jpg", typed) == b"bytes"
+    assert list_all("s3://bucket", typed) == ["hat/a.jpg"]
+    assert list_folder("s3://bucket", typed) == ([], ["hat"])
     with pytest.raises(ImageError, match="no such file") as caught:
-        read_bytes("s3://bucket/hat/b.jpg")
+        read_bytes("s3://bucket/hat/b.jpg", typed)
     assert caught.value.reason == "missing"
     with pytest.raises(RemoteError, match="more than 4 bytes"):
-        read_location("s3://bucket/hat/a.jpg", most_bytes=4)
+        read_location("s3://bucket/hat/a.jpg", typed, most_bytes=4)
 
 
 def test_a_store_that_refuses(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +117,22 @@ def test_a_store_that_refuses(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(Bucket, "_open", fail)
         with pytest.raises(ImageError) as caught:
-            read_bytes("s3://bucket/a.jpg")
+            read_bytes("s3://bucket/a.jpg", PUBLIC.typed("s3://bucket"))
         assert caught.value.reason == reason
+
+
+def test_a_store_that_nobody_typed_is_not_asked(bucket: Bucket) -> None:
+    bucket.pipe("/bucket/a.jpg", b"bytes")
+    others = Access(private=True, stores=frozenset({"s3://bucket-2", "gs://bucket"}))
+    for access in (PUBLIC, others):
+        with pytest.raises(ImageError) as caught:
+            read_bytes("s3://bucket/a.jpg", access)
+        assert (caught.value.reason, caught.value.fix) == ("not allowed", "--allow-remote")
+        for ask in (list_all, list_folder):
+            with pytest.raises(RemoteError, match="only if you name it or allow it"):
+                ask("s3://bucket", access)
+    for access in (Access(remote=True), PUBLIC.typed("S3://bucket/other/place")):
+        assert read_bytes("s3://bucket/a.jpg", access) == b"bytes"
 
 
 def test_a_folder_in_a_store(bucket: Bucket) -> None:

@@ -20,7 +20,7 @@ import polars as pl
 from jaxtyping import Bool, UInt8
 
 from shopsight.cache_place import cache_folder, unless_unwritable
-from shopsight.errors import HeldFileError, ImageError
+from shopsight.errors import HeldFileError, ImageError, LocationError
 from shopsight.files import atomic_file, sha256_bytes
 from shopsight.images.damage import check_whole
 from shopsight.images.decode import (
@@ -36,6 +36,7 @@ from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
 from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
 from shopsight.io.access import PUBLIC, Access
+from shopsight.io.confinement import place_of
 from shopsight.paths import is_url
 from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
@@ -162,7 +163,7 @@ def inspect_all(
         kept: a Parquet file with the results of earlier audits; it is read and updated.
     """
     rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
-    files = _stamped(rows["ref"].unique(maintain_order=True).to_list())
+    files = _stamped(rows["ref"].unique(maintain_order=True).to_list(), access)
     known = _known(files, kept)
     new = files.join(known, on="ref", how="anti")
     found = _inspect_files(new, access, threads or core_count())
@@ -237,10 +238,11 @@ def _inspect_files(files: pl.DataFrame, access: Access, threads: int) -> pl.Data
     return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *chunks])], how="horizontal")
 
 
-def _stamped(refs: Sequence[str]) -> pl.DataFrame:
+def _stamped(refs: Sequence[str], access: Access) -> pl.DataFrame:
     """Each file with its size and modification time, null for URLs and missing files.
 
-    Members of a container get the size and time of the container.
+    Members of a container get the size and time of the container. Null as well for files that may
+    not be read: what an audit with another access learned of them is not known to this one.
     """
     stamps: dict[str, tuple[int | None, int | None]] = {}
 
@@ -249,9 +251,9 @@ def _stamped(refs: Sequence[str]) -> pl.DataFrame:
         path = member[0] if member is not None else ref
         if path not in stamps:
             try:
-                stat = Path(path).stat()
+                stat = Path(place_of(path, access.roots)).stat()
                 stamps[path] = (stat.st_size, stat.st_mtime_ns)
-            except OSError:
+            except (OSError, ValueError, LocationError):
                 stamps[path] = (None, None)
         return stamps[path]
 

@@ -28,9 +28,11 @@ from shopsight.catalog.own_tables import (
     read_own_text,
     types_of,
 )
+from shopsight.catalog.seal import is_sealed, sealed
 from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
+from shopsight.io.confinement import real_root
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
@@ -76,7 +78,7 @@ class Catalog:
         notes: what was guessed, cleaned or merged while reading, one line each.
         unlisted: image files under `root` without a row, relative to it.
         synthetic: the images were rendered by shopsight, not photographed.
-        access: which hosts in private networks may be asked for the images.
+        access: which files, hosts and stores may be read for the images.
 
     Raises:
         CatalogError: the table lacks `image`, or a column has a type or value that cannot be used.
@@ -214,6 +216,7 @@ class Catalog:
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
         about |= _root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
+        about = sealed(about)
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
@@ -239,8 +242,9 @@ class Catalog:
         Args:
             path: the file.
             read: a text table's encoding, and what to do with rows of too many or too few cells.
-            with_access: trust the file's own word on which private hosts may be asked, as that of
-                a run; a table that somebody sent asks public hosts only.
+            with_access: trust the file's own word on what may be read, as that of a run. Of a table
+                that this user wrote, its word on files and object stores is taken; of one that
+                somebody sent, none: its images lie below its own folder, or on public hosts.
 
         Raises:
             CatalogError: the file is missing or cannot be read, or `write` did not write it.
@@ -255,13 +259,21 @@ class Catalog:
             table, notes = read_table(str(path), read)
         else:
             table, notes = read_own_text(path, about, read)
+        root = _root_from_record(about, path)
         with damage_named(path):
-            access = Access.from_json(about.get("access")) if with_access else PUBLIC
+            access = Access.from_json(about.get("access"))
+        if not with_access and is_sealed(about):
+            access = Access(stores=access.stores, remote=access.remote, roots=access.roots)
+        elif not with_access:
+            access = Access(roots=(real_root(str(path.parent)),))
+        if root and not paths.is_url(root) and (with_access or is_sealed(about)):
+            # It was moved with its images.
+            access = access.within(root)
         return cls(
             table=table,
             name=about["name"],
             notes=tuple(notes),
-            root=_root_from_record(about, path),
+            root=root,
             synthetic=about["synthetic"],
             access=access,
         )

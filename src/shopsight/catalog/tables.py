@@ -23,6 +23,7 @@ from shopsight.catalog.long_tables import with_joined_labels
 from shopsight.catalog.split_columns import SplitColumns, find_split
 from shopsight.errors import CatalogError
 from shopsight.image_files.image_paths import find_image_paths, with_groups_of_rows
+from shopsight.io.access import Access
 from shopsight.io.addresses import local_path
 from shopsight.labels.label_columns import read_labels
 from shopsight.read_options import NO_COLUMN, ReadOptions
@@ -94,6 +95,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
             if line
         ),
         unlisted=located.unlisted,
+        access=Access(roots=located.roots),
     )
     return catalog if boxes.columns else with_joined_labels(catalog)
 

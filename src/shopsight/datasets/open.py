@@ -16,6 +16,7 @@ from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.tables import table_catalog
+from shopsight.datasets.data_access import allowed, folder_access, with_outside_noted
 from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import open_parts, several_files
@@ -23,7 +24,6 @@ from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
-from shopsight.io.access import Access
 from shopsight.io.addresses import local_path
 from shopsight.io.opening import check_readable
 from shopsight.labels.label_columns import read_labels
@@ -64,19 +64,20 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         known = len(data.notes)
         _refuse(read, "opened", data.name)
         catalog = _with_columns(data, read)
-        if read.allow_private:
-            catalog = replace(catalog, access=replace(catalog.access, private=True))
+        access = allowed(catalog.access, read)
+        catalog = catalog if access == catalog.access else replace(catalog, access=access)
     else:
         known = 0
         for given in (data, read.root, read.images_root):
             _refuse_not_unicode("" if given is None else str(given))
         catalog = _open(local_path(str(data)), read)
         named = several_files(str(data)) or (data,)
-        access = Access(read.allow_private).typed(*named, read.images_root)
+        access = allowed(catalog.access, read).typed(*named, read.images_root)
         catalog = _with_readable_addresses(replace(catalog, access=access))
         if catalog.root:
             # The images are found again after a change of the working folder.
             catalog = replace(catalog, root=paths.full(catalog.root))
+        catalog = with_outside_noted(catalog, _outside_fix(str(data)))
     _refuse_not_unicode(catalog.root)
     if read.choice("on_missing_image") == "error":
         refuse_missing_images(catalog, catalog.name)
@@ -84,6 +85,12 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     for line in catalog.notes[known:]:
         notify(line)
     return catalog
+
+
+def _outside_fix(data: str) -> str:
+    """How to allow images outside the data, below `{folder}`."""
+    every = "--allow-outside   (reads every file that a table or a link names)"
+    return every if paths.is_folder(data) else f"--images-root {{folder}}\n{every}"
 
 
 def _with_readable_addresses(catalog: Catalog) -> Catalog:
@@ -94,13 +101,13 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
     """
     images = catalog.table["image"]
     if paths.is_url(catalog.root):
-        check_readable(catalog.root)
+        check_readable(catalog.root, catalog.access)
     starts = images.filter(images.str.contains("://", literal=True)).str.split("://").list.first()
     for start, count in starts.value_counts(sort=True).iter_rows():
         example = images.filter(images.str.starts_with(f"{start}://"))[0]
         try:
             if paths.is_url(example):
-                check_readable(example)
+                check_readable(example, catalog.access)
         except RemoteError as error:
             lacking = f"{count:,} of {counted(len(images), 'image')}"
             if count > MOST_UNREAD * len(images):
@@ -199,7 +206,10 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
     _refuse(read, "own table", path)
     catalog = Catalog.read(path, read)
     if read.images_root is not None:
-        catalog = move_images(catalog, str(read.images_root), path)
+        root = str(read.images_root)
+        catalog = move_images(catalog, root, path)
+        inside = () if paths.is_url(root) else (root,)
+        catalog = replace(catalog, access=catalog.access.within(*inside))
     return _with_columns(catalog, read)
 
 
@@ -224,7 +234,7 @@ def _open_file(path: Path) -> Catalog:
 def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     folder = folder.rstrip("/") if paths.is_url(folder) else Path(folder).as_posix()
     name = paths.name_of(folder)
-    scan = scan_folder(folder, skip=read.skip_folder)
+    scan = scan_folder(folder, skip=read.skip_folder, follow_outside=read.allow_outside)
     if read.label_pattern is not None:
         catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
     elif not scan.images and scan.containers:
@@ -241,7 +251,7 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
             if labeled is not None:
                 return labeled
     _refuse(read, "folder", folder)
-    return _with_columns(catalog, read)
+    return _with_columns(replace(catalog, access=folder_access(folder, read)), read)
 
 
 def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:

@@ -15,6 +15,7 @@ from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.lists import is_list, read_rows
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
+from shopsight.io.confinement import is_inside, real_root
 from shopsight.read_options import NO_COLUMN, ReadOptions
 from shopsight.tables.split_names import split_of
 from shopsight.tables.table_files import read_start, read_table
@@ -41,8 +42,13 @@ def lists_in(folder: str) -> list[str]:
     """Names of the lists of images directly in a local folder, sorted."""
     if paths.is_url(folder):
         return []
+    roots = (real_root(folder),)
     files = sorted(path for path in Path(folder).iterdir() if may_be_list(path.name))
-    return [file.name for file in files if file.is_file() and is_list(read_start(file), str(file))]
+    return [
+        file.name
+        for file in files
+        if file.is_file() and is_inside(str(file), roots) and is_list(read_start(file), str(file))
+    ]
 
 
 def split_of_file(name: str) -> str | None:
@@ -73,11 +79,12 @@ def tables_in_parts(folder: str) -> tuple[str, ...]:
     """
     if paths.is_url(folder):
         return ()
+    roots = (real_root(folder),)
     by_name: dict[str, list[str]] = defaultdict(list)
     for part in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
-        if split_of(part.name):
+        if split_of(part.name) and is_inside(str(part), roots):
             for file in sorted(part.iterdir()):
-                if is_table(file.name) and file.is_file():
+                if is_table(file.name) and file.is_file() and is_inside(str(file), roots):
                     by_name[file.name].append(f"{part.name}/{file.name}")
     several = [files for files in by_name.values() if len(set(map(split_of_file, files))) > 1]
     order = {str(split): place for place, split in enumerate(SPLITS)}
@@ -165,6 +172,7 @@ def open_parts(files: Sequence[str], read: ReadOptions, *, name: str) -> Catalog
         root=root,
         notes=tuple(notes),
         unlisted=tuple(sorted(unlisted)) if root else (),
+        access=parts[0].access.joined(*(part.access for part in parts[1:])),
     )
 
 

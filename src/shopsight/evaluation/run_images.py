@@ -210,7 +210,10 @@ def _moved(audited: AuditedCatalog, images_root: str) -> Catalog:
         raise CatalogError("no such folder of images", where=images_root, fix="--images-root DIR")
     catalog = audited.catalog
     names = catalog.table["image"].to_list()
-    catalog = replace(catalog, access=catalog.access.typed(root))
+    access = catalog.access.typed(root)
+    access = access if paths.is_url(root) else access.within(root)
+    catalog = replace(catalog, access=access)
+    audited = audited.with_catalog(catalog)
     there = replace(catalog, root=root)
     relative = not any(map(paths.is_full, names))
     # A new place is believed when every file is there, at a URL too.

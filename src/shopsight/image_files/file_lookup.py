@@ -19,7 +19,9 @@ from shopsight.image_files.name_spellings import number_of, plain, spellings, st
 from shopsight.image_files.scan import is_litter
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.io import opening
+from shopsight.io.access import PUBLIC
 from shopsight.io.addresses import check_protocol, protocol_of
+from shopsight.io.confinement import is_inside, is_there_outside, real_root
 from shopsight.paths import is_full, is_url, join
 
 
@@ -104,8 +106,15 @@ class Listing:
 
 @dataclass
 class Folders:
-    """Listings of folders, each folder read once."""
+    """Listings of folders, each folder read once.
 
+    Attributes:
+        roots: `Access.roots`. A name that leads out of them, and out of the folder that names are
+            looked up in, is taken as it is where there is such a file, without a look into its
+            folder: reading it is what is refused.
+    """
+
+    roots: tuple[str, ...] | None = None
     _listings: dict[str, Listing] = field(default_factory=dict)
     _places: dict[tuple[str, str], list[tuple[str, Listing]] | None] = field(default_factory=dict)
 
@@ -158,15 +167,34 @@ class Folders:
                     f"{folder}{name}/"
                     for name in sorted(self.listing(join(root, folder)).folders)
                     if not (name.startswith(".") or is_litter(name))
-                    and not _leads_back(root, folder + name, links)
+                    and not self._leads_off(root, folder + name, links)
                 ]
             level = deeper
+
+    def _leads_off(self, root: str, folder: str, links: set[str]) -> bool:
+        """Whether a folder is a link out of the data, or into what is walked anyway."""
+        path = join(root, folder)
+        # Python 3.11 does not know Windows' junctions.
+        is_junction = getattr(os.path, "isjunction", os.path.islink)
+        if is_url(root) or not (os.path.islink(path) or is_junction(path)):  # noqa: PTH114
+            return False
+        if not self._is_inside(root, folder):
+            return True
+        real, base = os.path.realpath(path), os.path.realpath(root)
+        inside = f"{real}{os.sep}".startswith(f"{base}{os.sep}")
+        around = f"{base}{os.sep}".startswith(f"{real}{os.sep}")
+        if inside or around or real in links:
+            return True
+        links.add(real)
+        return False
 
     def _find(self, root: str, name: str) -> Match:
         head, slash, base = name.rpartition("/")
         places = self._places_of(root, head + slash)
         if places is None:
             return Match((name,))
+        if places is _OUTSIDE:
+            return Match((name,)) if self._is_there(root, name) else NO_MATCH
         if not places:
             return NO_MATCH
         best = NO_MATCH
@@ -192,12 +220,31 @@ class Folders:
         start = head if is_full(head) else root
         if is_url(head) or protocol_of(start) in {"http", "https"}:
             return None
+        if not self._is_inside(root, head):
+            return _OUTSIDE
         if is_full(head):
             folders, base = [head], ""
         else:
             folders, base = [""] if not head else self._folders(root, head.rstrip("/")), root
-        listings = ((folder, self.listing(join(base, folder))) for folder in folders)
+        listings = (
+            (folder, self.listing(join(base, folder)))
+            for folder in folders
+            if self._is_inside(root, folder)
+        )
         return [(folder, listing) for folder, listing in listings if listing.files]
+
+    def _is_inside(self, root: str, folder: str) -> bool:
+        """Whether a table may name files in a folder, given in full or relative to `root`."""
+        return is_url(root) or is_inside(join(root, folder), self._roots_of(root, folder))
+
+    def _is_there(self, root: str, name: str) -> bool:
+        return is_there_outside(join(root, name), self._roots_of(root, name) or ())
+
+    def _roots_of(self, root: str, name: str) -> tuple[str, ...] | None:
+        if self.roots is None or is_full(name):
+            return self.roots
+        # shopsight itself looks in this folder, in the table's name.
+        return (*self.roots, real_root(root))
 
     def _folders(self, root: str, path: str) -> list[str]:
         if not path:
@@ -208,8 +255,13 @@ class Folders:
         return [
             f"{above}{folder}/"
             for above in self._folders(root, parent)
+            if self._is_inside(root, above)
             for folder in self.listing(join(root, above)).find_folder(last)
         ]
+
+
+# Of names that lead out of the data.
+_OUTSIDE: list[tuple[str, Listing]] = [("", Listing(frozenset()))]
 
 
 def list_folder(folder: str) -> Listing:
@@ -237,7 +289,8 @@ def _list_store(folder: str) -> tuple[list[str], list[str]]:
     if check_protocol(folder) == "web":
         return [], []
     try:
-        return opening.list_folder(folder)
+        # A folder of the user's, or below one: a table's addresses are not listed.
+        return opening.list_folder(folder, PUBLIC.typed(folder))
     except RemoteError as error:
         if error.reason == "missing":
             return [], []
@@ -289,19 +342,3 @@ def _ways_between(written: str, found: str) -> tuple[str, ...]:
         return ()
     same_case = unicodedata.normalize("NFC", written) == unicodedata.normalize("NFC", found)
     return ("form",) if same_case else ("case",)
-
-
-def _leads_back(root: str, folder: str, links: set[str]) -> bool:
-    """Whether a folder is a link into what is walked anyway, or to what was walked already."""
-    path = join(root, folder)
-    # Python 3.11 does not know Windows' junctions.
-    is_junction = getattr(os.path, "isjunction", os.path.islink)
-    if is_url(root) or not (os.path.islink(path) or is_junction(path)):  # noqa: PTH114
-        return False
-    real, base = os.path.realpath(path), os.path.realpath(root)
-    inside = f"{real}{os.sep}".startswith(f"{base}{os.sep}")
-    around = f"{base}{os.sep}".startswith(f"{real}{os.sep}")
-    if inside or around or real in links:
-        return True
-    links.add(real)
-    return False

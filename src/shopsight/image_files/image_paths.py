@@ -15,7 +15,7 @@ from shopsight.image_files.file_lookup import Folders
 from shopsight.image_files.find_files import FoundFiles, find_files
 from shopsight.image_files.image_cells import ImageNames, read_image_cells, stands_for_nothing
 from shopsight.image_files.image_columns import ImageColumns, choose_image_columns
-from shopsight.image_files.image_roots import MAX_FOLDERS
+from shopsight.image_files.image_roots import MAX_FOLDERS, table_roots, with_chosen_root
 from shopsight.images.kinds import has_image_suffix, suffix_of
 from shopsight.paths import is_full, is_url, join
 from shopsight.read_options import ReadOptions
@@ -37,6 +37,7 @@ class ImagePaths:
             not in it, and those that name several are in it more than once.
         unlisted: image files without a row, in the folders that the rows use.
         notes: lines for the user.
+        roots: the folders below which the images may lie, as `Access.roots` has them.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +46,7 @@ class ImagePaths:
     rows: Int64[np.ndarray, "n"]
     unlisted: tuple[str, ...]
     notes: tuple[str, ...]
+    roots: tuple[str, ...] | None
 
     def take(self, places: Int64[np.ndarray, "m"]) -> ImagePaths:
         """Those of the images at these places, in this order."""
@@ -66,8 +68,9 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
         CatalogError: no column names existing files, or several do so equally well; a name could
             mean several files; no row names an image, or one does not and `read` refuses that.
     """
-    folders = Folders()
     images_root = None if read.images_root is None else str(read.images_root)
+    roots = None if read.allow_outside else table_roots(path, images_root)
+    folders = Folders(roots)
     choice = choose_image_columns(
         table,
         path,
@@ -102,7 +105,9 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
     if len(set(kept)) < len(kept):
         notes.append(f"rows that name an image again: {len(kept) - len(set(kept)):,}")
     unlisted = _unlisted(folders, choice.root, [file for file in found.files if file])
-    return ImagePaths(choice.columns, choice.root, kept, rows[named], unlisted, tuple(notes))
+    if roots is not None:
+        roots = with_chosen_root(roots, path, choice.root)
+    return ImagePaths(choice.columns, choice.root, kept, rows[named], unlisted, tuple(notes), roots)
 
 
 def with_groups_of_rows(columns: list[pl.Series], rows: Int64[np.ndarray, "n"]) -> list[pl.Series]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from shopsight.image_files.file_lookup import Folders
 from shopsight.image_files.image_cells import names_a_file
 from shopsight.image_files.name_spellings import LOOSE_WAYS, number_of, plain, stem_of
 from shopsight.image_files.scan import is_litter
-from shopsight.paths import is_folder, is_url, join, parent_of
+from shopsight.io.confinement import real_root
+from shopsight.paths import is_folder, is_url, join, parent_of, relative
 from shopsight.tables.split_names import is_filler
 
 MAX_FOLDERS = 20_000
@@ -31,7 +33,7 @@ def names_of_files(names: Collection[str], path: str, images_root: str | None) -
         path: the table.
         images_root: the folder of the images, if the user named it.
     """
-    folders = Folders()
+    folders = Folders(table_roots(path, images_root))
     usable = [name for name in names if name and len(name) <= _LONGEST_NAME and "\n" not in name]
     roots = Roots(folders, path, images_root, {"": usable})
     for some in (roots.near, roots.far):
@@ -79,10 +81,11 @@ class Roots:
         bases = self._bases()
         known = set(self.near())
         below = self._holding(self.home, bases)
-        around = [Path(self.home).absolute().parent.as_posix(), Path.cwd().as_posix()]
+        parent = Path(self.home).absolute().parent.as_posix()
+        around = [one for one in (parent, Path.cwd().as_posix()) if not _is_of_all(one)]
         # Any table of numbers would fit a folder of numbered images.
         is_telling = any(not number_of(name) for names in self.samples.values() for name in names)
-        beside = self._beside(around[0]) if is_telling and not below else []
+        beside = self._beside(parent) if is_telling and not below else []
         inside = [root for folder in beside for root in self._holding(folder, bases)]
         self.found_far = [root for root in (*below, *inside) if root not in known]
         return list(dict.fromkeys([*self.found_far, *around, *beside]))
@@ -130,6 +133,42 @@ class Roots:
         }
         folder = max(counts, key=lambda folder: counts[folder])
         return counts[folder], join(self.home, folder).rstrip("/")
+
+
+def table_roots(path: str, images_root: str | None) -> tuple[str, ...]:
+    """The folders below which a table may name files, as `Access.roots` has them.
+
+    Its own and the one that the user named; none of them for a table at an address, whose cells
+    name no files of this machine.
+    """
+    home = parent_of(path)
+    folders = [home] if images_root is None else [home, _named_root(images_root, home)]
+    return tuple(real_root(folder) for folder in folders if not is_url(folder))
+
+
+def with_chosen_root(roots: tuple[str, ...], path: str, root: str) -> tuple[str, ...]:
+    """`table_roots` with the folder in which the files were found, which may lie beside the table.
+
+    A link in the table's folder, or beside it, that leads elsewhere adds nothing.
+    """
+    home = Path(parent_of(path)).absolute()
+    if is_url(root) or is_url(parent_of(path)) or Path(root).absolute().is_relative_to(home):
+        return roots
+    way = relative(Path(root).absolute().as_posix(), home.parent.as_posix())
+    if way is None or way.startswith(".."):
+        # Where shopsight was started.
+        place = real_root(root)
+    else:
+        place = Path(real_root(str(home.parent)), way).as_posix()
+    return tuple(dict.fromkeys([*roots, os.path.normpath(place)]))
+
+
+def _is_of_all(folder: str) -> bool:
+    """Whether it is a user's home, or above: a table that lies there may not name all files."""
+    try:
+        return Path.home().is_relative_to(folder)
+    except RuntimeError:
+        return False
 
 
 def _named_root(named: str, home: str) -> str:

@@ -23,7 +23,10 @@ from shopsight.images.kinds import (
     kind_of_bytes,
     suffix_of,
 )
+from shopsight.io.access import PUBLIC
 from shopsight.io.addresses import local_path
+from shopsight.io.confinement import is_inside, real_root
+from shopsight.io.local_files import open_file
 from shopsight.io.opening import list_all
 from shopsight.paths import is_url
 from shopsight.progress import task
@@ -66,6 +69,7 @@ class Scan:
         companions: files that belong to one of `images` (its raw file, thumbnail or mask), each
             with that one; not in `images`.
         empty: folders below which no image is, but beside or around which there are some.
+        outside: folders that are links to a place outside the folder; not followed.
     """
 
     images: list[str]
@@ -79,17 +83,19 @@ class Scan:
     left_out: Counter[str] = field(default_factory=Counter)
     companions: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> list[str]:
-        """What makes a row of a catalog: the images, and with escapes those of no Unicode name.
+        """What makes a row of a catalog: the images, and what cannot be read by its name.
 
-        The latter cannot be read by that name. As rows they are counted, so that a class does not
-        vanish with them.
+        Those are images of no Unicode name, with escapes, and a row for what is in each folder
+        outside. As rows they are counted, so that a class does not vanish with them.
         """
-        if not self.not_unicode:
+        if not (self.not_unicode or self.outside):
             return self.images
-        return sorted([*self.images, *map(as_unicode, self.not_unicode)])
+        beyond = (f"{as_unicode(name)}/." for name in self.outside)
+        return sorted([*self.images, *map(as_unicode, self.not_unicode), *beyond])
 
     def notes(self) -> list[str]:
         """What is not in `images`, a line for each reason, with an example."""
@@ -125,14 +131,21 @@ class Scan:
         return [*most, counted(rest, "other kind")] if rest else most
 
     def unread_notes(self) -> list[str]:
-        """A line about images that no table can name, and one about folders that are closed."""
-        if not self.not_unicode:
-            return self.denied_notes()
-        line = (
-            f"cannot be read, the name is not Unicode: {counted(len(self.not_unicode), 'image')}, "
-            f"e.g. {as_unicode(self.not_unicode[0])} (rename it, and folders of such names)"
-        )
-        return [line, *self.denied_notes()]
+        """Lines about images that no table can name, folders outside, and those that are closed."""
+        lines = []
+        if self.not_unicode:
+            lines.append(
+                "cannot be read, the name is not Unicode: "
+                f"{counted(len(self.not_unicode), 'image')}, e.g. "
+                f"{as_unicode(self.not_unicode[0])} (rename it, and folders of such names)"
+            )
+        if self.outside:
+            lines.append(
+                "not followed, links that lead outside: "
+                f"{counted(len(self.outside), 'folder')}, e.g. {as_unicode(self.outside[0])} "
+                "(--allow-outside)"
+            )
+        return [*lines, *self.denied_notes()]
 
     def denied_notes(self) -> list[str]:
         """A line about the folders that may not be read."""
@@ -168,16 +181,17 @@ def is_container(name: str) -> bool:
     return name.removesuffix(".gz").endswith(("ubyte", ".idx", ".idx1", ".idx3"))
 
 
-def scan_folder(folder: str, *, skip: Collection[str] = ()) -> Scan:
+def scan_folder(folder: str, *, skip: Collection[str] = (), follow_outside: bool = False) -> Scan:
     """List everything below a folder.
 
     Hidden files and folders (a leading dot) and what systems leave behind are skipped; linked
-    folders, and Windows' junctions, are followed once. A folder that may not be read is skipped
-    and named in `denied`.
+    folders, and Windows' junctions, are followed once, and only to places below the folder. A
+    folder that may not be read is skipped and named in `denied`.
 
     Args:
-        folder: a local folder, or a URL such as `s3://bucket/photos`.
+        folder: a local folder, or a URL such as `s3://bucket/photos`, that the user named.
         skip: names, or paths below `folder`, of folders to leave out.
+        follow_outside: follow links to places outside the folder as well.
 
     Raises:
         CatalogError: there is no such folder, or it cannot be read, or one to leave out is not
@@ -190,7 +204,8 @@ def scan_folder(folder: str, *, skip: Collection[str] = ()) -> Scan:
     if is_url(folder):
         _scan_remote(folder, found, left_out)
     else:
-        _scan_local(folder, found, left_out)
+        roots = None if follow_outside else (real_root(folder),)
+        _scan_local(folder, found, left_out, roots)
     left_out.check(folder)
     found.images.sort()
     found.not_unicode.sort()
@@ -213,7 +228,7 @@ def list_images(folder: Path) -> list[str]:
         return []
 
 
-def _scan_local(folder: str, found: Scan, left_out: LeftOut) -> None:
+def _scan_local(folder: str, found: Scan, left_out: LeftOut, roots: tuple[str, ...] | None) -> None:
     waiting = [""]
     linked: set[str] = set()
     visited: list[str] = []
@@ -227,11 +242,13 @@ def _scan_local(folder: str, found: Scan, left_out: LeftOut) -> None:
                 if _is_skipped(name, found):
                     continue
                 if not _is_folder(entry):
-                    _add_entry(found, prefix, entry)
+                    _add_entry(found, prefix, entry, roots)
                     unreported += 1
-                elif not left_out.has(f"{prefix}{name}") and (
-                    not is_link(entry) or _first_visit(entry.path, linked)
-                ):
+                elif left_out.has(f"{prefix}{name}"):
+                    continue
+                elif is_link(entry) and not is_inside(entry.path, roots):
+                    found.outside.append(f"{prefix}{name}")
+                elif not is_link(entry) or _first_visit(entry.path, linked):
                     waiting.append(f"{prefix}{name}/")
             if unreported >= NOTIFY_EVERY_FILES or not waiting:
                 advance(unreported)
@@ -292,7 +309,7 @@ def _first_visit(path: str, linked: set[str]) -> bool:
 
 def _scan_remote(url: str, found: Scan, left_out: LeftOut) -> None:
     folders: dict[str, bool] = {}
-    for relative in list_all(url):
+    for relative in list_all(url, PUBLIC.typed(url)):
         prefix, slash, name = relative.rpartition("/")
         if prefix not in folders:
             around = [prefix[: at.start()] for at in re.finditer("/|$", prefix)] if prefix else []
@@ -301,8 +318,13 @@ def _scan_remote(url: str, found: Scan, left_out: LeftOut) -> None:
             _add(found, prefix + slash, name)
 
 
-def _add_entry(found: Scan, prefix: str, entry: os.DirEntry[str]) -> None:
-    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+def _add_entry(
+    found: Scan, prefix: str, entry: os.DirEntry[str], roots: tuple[str, ...] | None
+) -> None:
+    if entry.is_symlink() and not has_image_suffix(entry.name) and not is_inside(entry.path, roots):
+        # Of images, reading says so.
+        _add_other(found, prefix, entry.name, "link to the outside")
+    elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
         _add(found, prefix, entry.name, partial(_head, Path(entry.path)))
     else:
         # Reading a pipe would wait for ever.
@@ -310,9 +332,7 @@ def _add_entry(found: Scan, prefix: str, entry: os.DirEntry[str]) -> None:
 
 
 def _head(path: Path) -> bytes:
-    if not path.is_file():
-        return b""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(HEAD_BYTES)
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from shopsight.errors import ImageError, RemoteError
+from shopsight.errors import ImageError, LocationError
 from shopsight.images.decode_cost import jpeg_cost, opened_cost, raw_cost
 from shopsight.images.decode_room import decoding, take_room
 from shopsight.images.icc import array_to_srgb
@@ -64,21 +64,21 @@ def read_bytes(ref: str, access: Access = PUBLIC) -> bytes:
 
     Args:
         ref: a path, a URL (see `shopsight.io.addresses`) or a member of an IDX container.
-        access: which hosts in private networks may be asked: `Catalog.access`.
+        access: which files, hosts and stores may be read: `Catalog.access`.
 
     Returns:
         The file's bytes, at least one.
 
     Raises:
-        ImageError: "missing", "empty", "not an image" (a folder), "unreadable", or for a URL one
-            of `shopsight.io.reasons`.
+        ImageError: "missing", "empty", "not an image" (a folder), "unreadable", "outside" (what
+            `access` allows), "too large", or for a URL one of `shopsight.io.reasons`.
     """
     member = idx_member(ref)
     if member is not None and not os.path.exists(ref):  # noqa: PTH110 - as below
-        return read_member(*member)
+        return read_member(*member, roots=access.roots)
     try:
         data = read_location(ref, access, most_bytes=IMAGE_BYTES)
-    except RemoteError as error:
+    except LocationError as error:
         raise ImageError(error.reason, error.what, where=shown(ref), fix=error.fix) from error
     except FileNotFoundError:
         if has_escapes(ref):

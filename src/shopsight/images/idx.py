@@ -13,12 +13,14 @@ import re
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from shopsight.errors import ImageError
+from shopsight.errors import ImageError, LocationError
+from shopsight.io.confinement import place_of
 
 _MEMBER = re.compile(r"(?P<container>.*(?:ubyte|\.idx[134]?)(?:\.gz)?)#(?P<index>\d+)\Z", re.DOTALL)
 _UNSIGNED_BYTE = 0x08
@@ -67,12 +69,13 @@ def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
     return np.frombuffer(data, np.uint8, count=int(np.prod(shape)), offset=start).reshape(shape)
 
 
-def read_member(container: str, index: int) -> bytes:
+def read_member(container: str, index: int, roots: Sequence[str] | None = None) -> bytes:
     """Read one image of an IDX container.
 
     Args:
         container: path of the IDX file.
         index: of the image, from 0.
+        roots: `Access.roots`.
 
     Returns:
         A binary PGM file from a container of shape (n, h, w), a PPM file from (n, h, w, 3).
@@ -80,7 +83,7 @@ def read_member(container: str, index: int) -> bytes:
     Raises:
         ImageError: the container cannot be read, or has no such image.
     """
-    pixels = _container(container)
+    pixels = _container(container, roots)
     where = f"{container}#{index}"
     if pixels.ndim not in {3, 4} or (pixels.ndim == 4 and pixels.shape[3] != 3):
         raise ImageError(
@@ -94,16 +97,19 @@ def read_member(container: str, index: int) -> bytes:
     return b"%s %d %d 255\n" % (kind, width, height) + raw
 
 
-def _container(path: str) -> UInt8[np.ndarray, "..."]:
+def _container(path: str, roots: Sequence[str] | None) -> UInt8[np.ndarray, "..."]:
     """Read a container's pixels, once per process and version of the file."""
     try:
-        stat = Path(path).stat()
-    except OSError:
+        place = place_of(path, roots)
+        stat = Path(place).stat()
+    except LocationError as error:
+        raise ImageError(error.reason, error.what, where=path, fix=error.fix) from None
+    except (OSError, ValueError):
         raise ImageError("missing", "no such file", where=path) from None
-    key = (path, stat.st_size, stat.st_mtime_ns)
+    key = (place, stat.st_size, stat.st_mtime_ns)
     with _lock:
         if key not in _kept:
-            _kept[key] = read_idx(path)
+            _kept[key] = read_idx(place)
             while len(_kept) > _KEPT_CONTAINERS:
                 _kept.popitem(last=False)
         return _kept[key]

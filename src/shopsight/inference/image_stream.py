@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from shopsight.catalog.catalog import SOURCE_ROW, Catalog
+from shopsight.datasets.data_access import folder_access
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.registry import is_dataset
 from shopsight.errors import CatalogError, RemoteError
@@ -159,7 +160,7 @@ def _is_folder(path: str) -> bool:
     if has_image_suffix(path):
         return False
     try:
-        files, folders = list_folder(path)
+        files, folders = list_folder(path, PUBLIC.typed(path))
     except RemoteError:
         # Web servers list nothing. Where something is wrong, reading it as an image says what.
         return False
@@ -186,9 +187,9 @@ def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:
     if read.label_pattern is not None:
         yield from _rows(_read_data(folder, read))
         return
-    scan = scan_folder(folder, skip=read.skip_folder)
+    scan = scan_folder(folder, skip=read.skip_folder, follow_outside=read.allow_outside)
     # A name that no table takes is good enough for opening the file.
-    names = sorted([*scan.images, *scan.not_unicode]) if scan.not_unicode else scan.images
+    names = sorted([*scan.images, *scan.not_unicode, *scan.outside])
     if not names and (scan.containers or scan.tables):
         yield from _rows(_read_data(folder, read))
         return
@@ -196,6 +197,7 @@ def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:
         notify(f"{as_unicode(folder)}: {line}")
     if names and scan.tables:
         notify(f"{as_unicode(folder)}: all images in it, whatever its tables say")
+    access = folder_access(folder, read)
     for name in names:
         path = join(folder, name) if is_url(folder) else str(Path(folder) / name)
-        yield NamedImage(path, path, PUBLIC.typed(folder))
+        yield NamedImage(path, path, access)

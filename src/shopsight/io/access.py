@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shopsight.io.addresses import endpoint, host_of, protocol_of
+from shopsight.io.confinement import real_root
 
 _WEB = ("http", "https")
 
@@ -27,9 +28,10 @@ class Access:
         hosts: these web servers, private ones too, as `endpoint` gives them: those that the user
             typed.
         web: public web servers.
-        remote: object stores of any protocol.
+        remote: object stores of any protocol, and web servers as well.
         stores: these object stores, as `host_of` gives them: those that the user typed.
-        roots: local files are read below these folders alone, links followed; None: all files.
+        roots: local files are read below these folders alone, all of whose links are followed
+            (`confinement.real_root`); None: all files.
     """
 
     private: bool = False
@@ -42,6 +44,10 @@ class Access:
     def allows(self, host: str, port: int) -> bool:
         """Whether the host may be asked although it is in a private network."""
         return self.private or (host, port) in self.hosts
+
+    def allows_web(self, end: tuple[str, int] | None) -> bool:
+        """Whether this web server, as `endpoint` gives it, may be asked if it is public."""
+        return self.web or self.remote or end in self.hosts
 
     def allows_store(self, address: str) -> bool:
         """Whether this address of an object store may be read."""
@@ -60,6 +66,26 @@ class Access:
             elif (end := endpoint(location)) is not None:
                 hosts.add(end)
         return replace(self, hosts=frozenset(hosts), stores=frozenset(stores))
+
+    def within(self, *folders: str) -> Access:
+        """The access with the files below more folders, links in their paths followed."""
+        if self.roots is None:
+            return self
+        return replace(self, roots=tuple(dict.fromkeys([*self.roots, *map(real_root, folders)])))
+
+    def joined(self, *others: Access) -> Access:
+        """What this or one of the others may read."""
+        each = (self, *others)
+        confined = [one.roots for one in each if one.roots is not None]
+        roots = tuple(dict.fromkeys(root for roots in confined for root in roots))
+        return Access(
+            private=any(one.private for one in each),
+            hosts=frozenset().union(*(one.hosts for one in each)),
+            web=any(one.web for one in each),
+            remote=any(one.remote for one in each),
+            stores=frozenset().union(*(one.stores for one in each)),
+            roots=roots if len(confined) == len(each) else None,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""

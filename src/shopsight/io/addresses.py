@@ -60,11 +60,22 @@ def check_protocol(address: str) -> Kind:
 
 
 def local_path(location: str) -> str:
-    """The path of a `file://` address; anything else as it is."""
+    """The path of a `file://` address; anything else as it is.
+
+    Raises:
+        RemoteError: it names a file of another machine.
+    """
     if protocol_of(location) != "file":
         return location
-    rest = location.partition("://")[2]
-    return url2pathname(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest)
+    host, slash, path = location.partition("://")[2].partition("/")
+    if host.lower() not in {"", "localhost"} or path.startswith("/"):
+        raise RemoteError(
+            "bad address",
+            "it names a file of another machine",
+            where=location,
+            fix="copy the file to this machine, and give its path",
+        )
+    return url2pathname(slash + path)
 
 
 def web_parts(address: str) -> SplitResult:

@@ -1,38 +1,49 @@
-"""Local files: regular ones, and no larger than may be read."""
+"""Local files: regular ones, below the data's folders, and no larger than may be read."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from shopsight.errors import LocationError
+from shopsight.io.confinement import place_of
 
 
-def read_file(path: Path | str, *, most_bytes: int) -> bytes:
+def read_file(path: Path | str, *, most_bytes: int, roots: Sequence[str] | None = None) -> bytes:
     """Read a whole file.
 
     Args:
         path: where it is, links followed.
         most_bytes: the file may have.
+        roots: `Access.roots`.
 
     Raises:
         OSError: there is none, it may not be read, or it is a folder, a pipe or a device.
-        LocationError: "too large".
+        LocationError: "outside", "too large".
+        ValueError: the path has a zero byte.
     """
-    with open_file(path) as file:
+    with open_file(path, roots) as file:
         return read_all(file, str(path), most_bytes=most_bytes)
 
 
-def open_file(path: Path | str) -> BinaryIO:
+def open_file(path: Path | str, roots: Sequence[str] | None = None) -> BinaryIO:
     """Open a regular file for reading.
 
+    Args:
+        path: where it is, links followed.
+        roots: `Access.roots`.
+
     Raises:
-        OSError: as `read_file`.
+        OSError, LocationError, ValueError: as `read_file`.
     """
-    return open(path, "rb", opener=_open_regular)
+    if roots is None:
+        return open(path, "rb", opener=_open_regular)
+    # What was judged is what is opened: a link that was put there meanwhile is an error.
+    return open(place_of(str(path), roots), "rb", opener=_open_no_link)
 
 
 def read_all(file: BinaryIO, path: str, *, most_bytes: int) -> bytes:
@@ -47,6 +58,10 @@ def read_all(file: BinaryIO, path: str, *, most_bytes: int) -> bytes:
     if size > most_bytes or len(data) > most_bytes:
         raise LocationError("too large", f"the file has more than {most_bytes:,} bytes", where=path)
     return data
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return _open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _open_regular(path: str, flags: int) -> int:

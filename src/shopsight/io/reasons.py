@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "server error": "failed on",
     "bad answer": "gave no usable answer for",
     "private": "is in a private network (--allow-private) and was not asked for",
+    "not allowed": "is not asked without --allow-remote for",
     "too large": "sent too much for",
     "bad address": "cannot be addressed for",
     "unknown protocol": "has an unknown protocol for",

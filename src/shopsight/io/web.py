@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin
 
 from shopsight.errors import RemoteError, first_line
 from shopsight.io.access import Access
-from shopsight.io.addresses import endpoint, joined, shown, web_parts
+from shopsight.io.addresses import endpoint, host_of, joined, shown, web_parts
 from shopsight.io.connections import Connection, Host, connection, host_state
 
 TRIES = 4
@@ -58,7 +58,7 @@ def fetch(address: str, access: Access, *, most_bytes: int) -> bytes:
 
     Args:
         address: http or https.
-        access: which private hosts may be asked.
+        access: which hosts may be asked.
         most_bytes: the file may have.
 
     Raises:
@@ -88,6 +88,21 @@ def fetch(address: str, access: Access, *, most_bytes: int) -> bytes:
             host.failures = 0
             return data
     raise AssertionError("the last try returns or raises")
+
+
+def check_web(address: str, access: Access) -> None:
+    """Refuse a web server that may not be asked, public or not.
+
+    Raises:
+        RemoteError: "not allowed".
+    """
+    if not access.allows_web(endpoint(address)):
+        raise RemoteError(
+            "not allowed",
+            f"{host_of(address)} would be asked on the word of a file, which you have to allow",
+            where=shown(address),
+            fix="--allow-remote",
+        )
 
 
 def _pause_s(error: RemoteError, number: int) -> float | None:
@@ -120,6 +135,7 @@ def _follow(parts: SplitResult, access: Access, *, most_bytes: int, fresh: bool)
     """Read the file that an address leads to, over redirects; each is checked like the first."""
     first = parts
     for _ in range(MOST_REDIRECTS + 1):
+        check_web(joined(parts), access)
         found = _ask(parts, access, most_bytes=most_bytes, fresh=fresh, login_of=first)
         if isinstance(found, bytes):
             return found

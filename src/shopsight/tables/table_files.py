@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shopsight.errors import TableError, first_line
+from shopsight.errors import LocationError, RemoteError, TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.opening import TABLE_BYTES, read_location
@@ -79,7 +79,7 @@ def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
 
     Args:
         path: a file or URL.
-        access: which hosts in private networks may be asked, beside the one in `path`.
+        access: which files, hosts and stores may be read, beside the one in `path`.
 
     Raises:
         TableError: there is no such file, or it cannot be read.
@@ -89,6 +89,10 @@ def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
         data = read_location(path, access.typed(path), most_bytes=TABLE_BYTES)
     except OSError as error:
         raise TableError(error.strerror or str(error), where=path) from error
+    except RemoteError:
+        raise
+    except LocationError as error:
+        raise TableError(error.what, where=path, fix=error.fix) from error
     if not data.startswith(_GZIP_MARK):
         return data
     try:
