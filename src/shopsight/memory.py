@@ -59,6 +59,12 @@ def _default_budget_bytes() -> int:
     return int(BUDGET_SHARE * (memory_limit_bytes() or ASSUMED_BYTES))
 
 
+def memory_budget_is_chosen() -> bool:
+    """Whether `use_memory_budget` says how much memory the work may take."""
+    with _lock:
+        return bool(_chosen_bytes)
+
+
 def memory_limit_bytes() -> int | None:
     """The most that this process may have: of the machine, its container and its user's limit."""
     limits = [physical_memory_bytes(), _address_space_bytes(), *_control_group_bytes()]

@@ -10,6 +10,7 @@ from shopsight import api
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import training_data
 from shopsight.errors import CatalogError, ConfigError
+from shopsight.memory import memory_budget_bytes, use_memory_budget
 from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
 
@@ -75,3 +76,19 @@ def test_a_fold_needs_folds(product_photos: ProductPhotos, tmp_path: Path) -> No
         api.train(product_photos.folder, out=tmp_path / "run", recipe="fashion-mnist-cnn", fold=3)
     assert caught.value.fix == "--folds 5 --fold 3"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("flag", "expected"), [(None, 3), (2.0, 2)])
+def test_the_recipe_says_how_much_memory_unless_a_flag_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: float | None, expected: int
+) -> None:
+    budgets = list[int]()
+
+    def read(*_arguments: object) -> None:
+        budgets.append(memory_budget_bytes())
+        raise CatalogError("seen")
+
+    monkeypatch.setattr("shopsight.commands.train.training_data", read)
+    with use_memory_budget(flag), pytest.raises(CatalogError, match="seen"):
+        api.train("photos", out=tmp_path / "run", settings=["hardware.memory_gb=3"])
+    assert budgets == [expected * 10**9]

@@ -278,8 +278,11 @@ def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
 
 
 def _keep(files: pl.DataFrame, kept: Path) -> None:
-    """Write the results; those of other files under the same root stay."""
-    files = files.filter(pl.col("stamp_ns").is_not_null())
+    """Write the results; those of other files under the same root stay.
+
+    What is too large for one memory budget may fit another.
+    """
+    files = files.filter(pl.col("stamp_ns").is_not_null(), pl.col("reason") != "too large")
     try:
         before = pl.read_parquet(kept, glob=False) if kept.is_file() else files.clear()
     except (pl.exceptions.PolarsError, OSError):

@@ -92,6 +92,17 @@ CacheDirOption = Annotated[
         show_default=False,
     ),
 ]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-gb",
+        metavar="GB",
+        min=0.1,
+        help="Take at most so much memory, not three quarters of what there is.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,9 @@ SHARED_PARAMETERS = [
     inspect.Parameter(
         "cache_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheDirOption
     ),
+    inspect.Parameter(
+        "memory_gb", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=MemoryOption
+    ),
     inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
     inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
 ]
@@ -164,13 +178,20 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
         if parameter.name != "options"
     ]
 
-    def command(*, context: typer.Context, cache_dir: str | None, json: bool, **given: Any) -> None:
+    def command(
+        *,
+        context: typer.Context,
+        cache_dir: str | None,
+        memory_gb: float | None,
+        json: bool,
+        **given: Any,
+    ) -> None:
         values = {option.name: given.pop(option.name) for option in READ_PARAMETERS}
         values |= {name: tuple(values[name] or ()) for name in ("drop", "skip_folder")}
         values |= {name: _one_or_several(values[name]) for name in ("image", "label")}
         options = DataOptions(api.ReadOptions(**values), json, _on_the_line(context))
         try:
-            with api.use_cache_dir(cache_dir):
+            with api.use_cache_dir(cache_dir), api.use_memory_budget(memory_gb):
                 verb(**given, options=options)
         except KeyboardInterrupt:
             print_note("interrupted; the same command goes on from what was kept")

@@ -27,7 +27,7 @@ from shopsight.cli.progress import shown_progress
 
 RECIPE = "Recipe"
 # What may be given anew with a run that is resumed.
-USED_BY_RESUME = ("--resume", "--json", "--cache-dir", "--images-root", "--accept")
+USED_BY_RESUME = ("--resume", "--json", "--cache-dir", "--memory-gb", "--images-root", "--accept")
 
 
 OutOption = Annotated[

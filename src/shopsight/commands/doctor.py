@@ -17,7 +17,7 @@ from shopsight.cache_place import cache_folder
 from shopsight.commands.machine import NvidiaDriver, cpu_name, nvidia_driver
 from shopsight.devices import has_mps, pick_device
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, free_bytes, long_paths_enabled
-from shopsight.memory import memory_budget_bytes, physical_memory_bytes
+from shopsight.memory import memory_budget_bytes, memory_limit_bytes, physical_memory_bytes
 from shopsight.prefetch import core_count
 from shopsight.text import human_bytes
 from shopsight.training.precision import pick_precision
@@ -66,10 +66,7 @@ def devices() -> list[Fact]:
         Fact("devices", "cpu precision", f"{pick_precision('auto', cpu)} in training"),
         Fact("devices", "torch threads", str(torch.get_num_threads())),
     ]
-    memory = physical_memory_bytes()
-    if memory is not None:
-        budget = f"of which {human_bytes(memory_budget_bytes())} are used at most"
-        facts.append(Fact("devices", "memory", f"{human_bytes(memory)}, {budget}"))
+    facts.append(Fact("devices", "memory", memory()))
     build = TorchBuild.installed()
     facts.append(Fact("devices", "torch build", build.text()))
     if torch.cuda.is_available():
@@ -78,6 +75,16 @@ def devices() -> list[Fact]:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         facts.append(unusable_cuda(build, nvidia_driver(), visible=hidden))
     return [*facts, *_mps(), _chosen()]
+
+
+def memory() -> str:
+    """The machine's memory, what this process may have of it, and what the work takes."""
+    physical, limit = physical_memory_bytes(), memory_limit_bytes()
+    parts = [] if physical is None else [human_bytes(physical)]
+    if limit is not None and limit != physical:
+        parts.append(f"{human_bytes(limit)} for this process (container, ulimit -v)")
+    parts.append(f"the work takes at most {human_bytes(memory_budget_bytes())} (--memory-gb)")
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
 from shopsight.evaluation.score import Evaluation, score
+from shopsight.memory import memory_budget_is_chosen, use_memory_budget
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
@@ -121,7 +122,11 @@ def train(
     chosen = recipe_with(recipe, [*flags, *settings])
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     # Whatever does not fit the machines is an error before the data is read.
-    with sigterm_interrupts(), joined(world_of(chosen)) as peers:
+    with (
+        sigterm_interrupts(),
+        use_memory_budget(_memory_of(chosen)),
+        joined(world_of(chosen)) as peers,
+    ):
         if peers.rank > 0:
             return train_catalog(None, chosen, out, fold=fold)
         catalog, resolved = training_data(data, chosen, read)
@@ -178,6 +183,7 @@ def resume(
     with (
         sigterm_interrupts(),
         use_cache_dir(_cache_of(folder)),
+        use_memory_budget(_memory_of(folder.recipe())),
         joined(world_of(folder.recipe())) as peers,
     ):
         if images_root is None and _is_scored(folder):
@@ -217,6 +223,10 @@ def _stored(run: RunFolder) -> TrainResult:
 def _cache_of(run: RunFolder) -> Path | None:
     kept = Path(run.state().get("cache", ""))
     return kept if kept.name and kept.is_dir() and not cache_folder_is_chosen() else None
+
+
+def _memory_of(recipe: Recipe) -> float | None:
+    return None if memory_budget_is_chosen() else recipe.hardware.memory_gb
 
 
 def training_data(

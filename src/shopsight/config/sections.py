@@ -356,6 +356,9 @@ class HardwareSettings(Section):
             effect on what `training.precision` computes in 16 bits, and on other devices.
         deterministic: Whether CUDA uses only algorithms that give the same result each time.
             Slower, and an operation without one is an error.
+        memory_gb: Memory that the work may take on each node, 10^9 bytes: images that are decoded
+            at a time, pieces of tables and arrays. Unset: three quarters of what the machine, its
+            container and the user's limit give.
     """
 
     accelerator: str = "auto"
@@ -365,6 +368,7 @@ class HardwareSettings(Section):
     sync_batchnorm: bool = False
     matmul_precision: Literal["highest", "high"] = "high"
     deterministic: bool = False
+    memory_gb: float | None = Field(default=None, gt=0)
 
 
 class TrackingSettings(Section):

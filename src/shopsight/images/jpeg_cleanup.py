@@ -26,8 +26,6 @@ colors are coded.
 
 from __future__ import annotations
 
-import re
-
 from shopsight.images.jpeg_segments import (
     END_OF_IMAGE,
     SEQUENTIAL_FRAMES,
@@ -39,7 +37,6 @@ _START = b"\xff\xd8"
 _KEPT_APPLICATIONS = {0xE0: b"JFIF\x00", 0xEE: b"Adobe"}
 _COMMENT = 0xFE
 _REVISION_AT = 5
-_ZERO_PADDING = re.compile(rb"(?<!\xff)\x00+\Z")
 
 
 def regular(data: bytes) -> bytes:
@@ -80,7 +77,10 @@ def _without_padding(scans: bytes) -> bytes:
     end = scans.rfind(marker)
     if end < 0:
         return scans
-    return _ZERO_PADDING.sub(b"", scans[:end]) + marker
+    coded = scans[:end].rstrip(b"\0")
+    # A zero behind 0xFF belongs to the coded data.
+    stuffed = len(coded) < end and coded.endswith(b"\xff")
+    return coded + b"\0" * stuffed + marker
 
 
 def _with_whole_scans(scans: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -12,7 +13,11 @@ SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1, 0xC9})
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
-_STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
+MOST_SEGMENTS = 20_000
+"""More are not looked at: cameras write a dozen, and 4,000 hold as much as the largest file."""
+
+# What is neither a stray byte nor padding, nor a marker without content.
+_MARKER = re.compile(rb"\xff[^\x01\xd0-\xd8\xff]", re.DOTALL)
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -22,16 +27,16 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         The marker's second byte, and where the segment's content starts and ends in `data`. The
         end lies beyond `data` when the file is cut off there.
     """
-    at, size = 2, len(data)
-    while at + 4 <= size:
-        marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF:
-            at += 1  # Stray bytes or padding between segments: the decoder judges them.
-        elif marker in _STANDALONE_MARKERS:
-            at += 2
-        elif marker in {START_OF_SCAN, END_OF_IMAGE}:
+    at = 2
+    for _ in range(MOST_SEGMENTS):
+        # Stray bytes and padding between segments are passed over: the decoder judges them.
+        found = _MARKER.search(data, at)
+        if found is None or found.start() + 4 > len(data):
             return
-        else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            yield marker, at + 4, end
-            at = max(end, at + 2)
+        at = found.start()
+        marker = data[at + 1]
+        if marker in {START_OF_SCAN, END_OF_IMAGE}:
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at + 4, end
+        at = max(end, at + 2)

@@ -83,7 +83,7 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
             raise _unsupported_layout(tiff, where)
         data = tiff.quiet
     elif kind == "png":
-        data = png.still(data)
+        data = png.still(data, where=where)
     size = size_before_opening(kind, data)
     if size is not None:
         check_pixels(*size, where)
@@ -207,7 +207,10 @@ def _fault(
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("too large", text, where=where)
     if isinstance(error, MemoryError):
-        return ImageError("too large", "does not fit in memory", where=where)
+        raise error  # Said by `decoding`.
+    if "Decompressed data too large" in text:
+        what = "a profile or text in the PNG that is packed is larger than 1 MB"
+        return ImageError("too large", what, where=where)
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return ImageError("truncated", text, where=where)
     if tiff is not None and tiff.is_cut:

@@ -10,25 +10,37 @@ from shopsight.errors import ImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"IEND"
+MOST_CHUNKS = 200_000
+"""An encoder puts 8 kB or more of pixels into a chunk, in all 30,000 of the largest file."""
+
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+# Of texts, those that say the orientation. Others may be unpacked to a thousand times their size.
+_USED_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 # Length, kind and checksum.
 _FRAME_BYTES = 12
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks(data: bytes, *, where: str | None = None) -> Iterator[tuple[bytes, int, int]]:
     """Walk over the chunks, to the one that ends the image.
 
     Yields:
         The kind, and where its content starts and ends in `data`. The last end lies beyond `data`
         when the file is cut off there.
+
+    Raises:
+        ImageError: "unsupported", more than `MOST_CHUNKS`.
     """
     at = len(SIGNATURE)
-    while at + 8 <= len(data):
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(data):
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
         yield kind, at + 8, at + 8 + length
         if kind == _END:
             return
         at += _FRAME_BYTES + length
+    raise ImageError("unsupported", f"a PNG of more than {MOST_CHUNKS:,} chunks", where=where)
 
 
 def depth_and_color(data: bytes) -> tuple[int, int]:
@@ -49,7 +61,7 @@ def check_checksums(data: bytes, *, where: str | None = None) -> None:
     if not data.startswith(SIGNATURE):
         return
     kind = b""
-    for kind, start, end in chunks(data):
+    for kind, start, end in chunks(data, where=where):
         if not _is_intact(data, start, end):
             name = kind.decode("ascii", "replace")
             what = f"the checksum of PNG chunk {name} is wrong or cut off"
@@ -58,20 +70,22 @@ def check_checksums(data: bytes, *, where: str | None = None) -> None:
         raise ImageError("damaged", "the PNG's last chunk is missing", where=where)
 
 
-def still(data: bytes) -> bytes:
-    """Leave out what an image does not need: its animation, and ancillary chunks that are broken.
+def still(data: bytes, *, where: str | None = None) -> bytes:
+    """Leave out what pixels do not need: animation, texts, and ancillary chunks that are broken.
 
     Viewers pass over broken text, times and profiles. Without the animation's chunks, what is wrong
     with them does not matter, and the first image is the same.
+
+    Raises:
+        ImageError: see `chunks`.
     """
-    left_out = [
-        (start - 8, end + 4)
-        for kind, start, end in chunks(data)
-        if kind in _ANIMATION or (_is_ancillary(kind) and not _is_intact(data, start, end))
-    ]
-    for start, end in reversed(left_out):
-        data = data[:start] + data[end:]
-    return data
+    parts, kept = list[bytes](), 0
+    for kind, start, end in chunks(data, where=where):
+        needless = kind in _ANIMATION or (kind in _TEXT and not data.startswith(_USED_TEXTS, start))
+        if needless or (_is_ancillary(kind) and not _is_intact(data, start, end)):
+            parts.append(data[kept : start - 8])
+            kept = end + 4
+    return b"".join((*parts, data[kept:])) if parts else data
 
 
 def _is_ancillary(kind: bytes) -> bool:

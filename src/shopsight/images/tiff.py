@@ -25,7 +25,11 @@ _PIXEL_TAGS = frozenset(
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _BYTES_OF_TYPE |= {13: 4, 16: 8, 17: 8, 18: 8}
 _CODE_OF_TYPE = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_MOST_ENTRIES = 4096
+# Any other number of which more is asked for than this is none that is looked at here.
+_MOST_VALUES = 64
 _STRIPS = ((273, 279), (324, 325))
+_STRIP_TAGS = frozenset(tag for pair in _STRIPS for tag in pair)
 _NAME_OF_SAMPLE_FORMAT = {1: "integers", 2: "signed integers", 3: "floats"}
 
 
@@ -122,6 +126,9 @@ def read_directory(data: bytes) -> TiffDirectory | None:
     try:
         (start,) = struct.unpack_from(order + offset_code, data, 8 if big else 4)
         (entries,) = struct.unpack_from(order + count_code, data, start)
+        if entries > _MOST_ENTRIES:
+            return None
+        unread_bytes = len(data)
         for number in range(entries):
             at = start + struct.calcsize(order + count_code) + number * entry_bytes
             tag, kind, count = struct.unpack_from(order + "HH" + offset_code, data, at)
@@ -132,10 +139,14 @@ def read_directory(data: bytes) -> TiffDirectory | None:
             is_whole = place + size <= len(data)
             if tag not in _PIXEL_TAGS:
                 struct.pack_into(order + "H", quiet, at + 2, 0)
-            elif not is_whole:
-                return None
-            if is_whole and tag == _XMP:
+            elif not is_whole or size > unread_bytes:
+                return None  # Entries that all name the same bytes, to make much of little.
+            else:
+                unread_bytes -= size
+            if is_whole and tag == _XMP and not xmp:
                 xmp = data[place : place + size]
+            elif tag not in _STRIP_TAGS and count > _MOST_VALUES:
+                continue
             elif is_whole and kind in _CODE_OF_TYPE and count:
                 code = f"{order}{count}{_CODE_OF_TYPE[kind]}"
                 numbers[tag] = struct.unpack_from(code, data, place)

@@ -20,6 +20,7 @@ from shopsight import progress
 from shopsight.cache_place import use_cache_dir
 from shopsight.config.recipe import parse_recipe
 from shopsight.errors import ShopsightError
+from shopsight.memory import use_memory_budget
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
 from shopsight.training.precision import reproducible, training_arithmetic
@@ -42,6 +43,7 @@ def main() -> None:
         with (
             progress.use_listener(listener),
             use_cache_dir(Path(job.cache)),
+            use_memory_budget(job.memory_gb),
             retain_freed_memory(),
             single_threaded_opencv(),
         ):

@@ -29,6 +29,7 @@ from shopsight import progress
 from shopsight.cache_place import cache_folder
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
+from shopsight.memory import memory_budget_bytes
 from shopsight.training.memory import OutOfMemoryElsewhereError
 from shopsight.training.peers import POLL_S, Peers, open_store
 from shopsight.training.rank_environment import WorkerRank, worker_variables
@@ -49,6 +50,7 @@ class Job:
         run: The run folder.
         recipe: TOML of the recipe, with the batch size of this attempt.
         cache: The folder of decoded images.
+        memory_gb: Its part of the node's memory, 10^9 bytes.
         spent_s: Seconds of the time limit that are over.
         rank: Fields of `WorkerRank`.
     """
@@ -56,6 +58,7 @@ class Job:
     run: str
     recipe: str
     cache: str
+    memory_gb: float
     spent_s: float
     rank: dict[str, Any]
 
@@ -111,6 +114,7 @@ def train_in_workers(run: Path, recipe: Recipe, peers: Peers, *, spent_s: float)
             run=str(run.absolute()),
             recipe=recipe.to_toml(),
             cache=str(cache_folder().absolute()),
+            memory_gb=memory_budget_bytes() / 1e9 / len(world.workers),
             spent_s=spent_s,
             rank=asdict(
                 WorkerRank(

@@ -1,0 +1,119 @@
+"""Inputs in a process of their own, with little memory and little time for each.
+
+A bomb is then a failure and no harm: the process may have 2 GB of addresses, and an input that
+takes too long ends it, also within a library of C, where Python hears no signal.
+
+    answers = within_limits("tests.fuzz.decoding:decoded", inputs, folder)
+
+The function gets the path of one input and returns what it made of it in a word; what it raises is
+a failure. Only POSIX has these limits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ADDRESS_BYTES = 2 << 30
+LONGEST_S = 10
+
+Check = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of an input.
+
+    Attributes:
+        word: what the function returned; empty where it failed.
+        failure: why, with a traceback where there is one.
+        seconds: that it took.
+    """
+
+    word: str
+    failure: str
+    seconds: float
+
+
+def within_limits(
+    check: str, inputs: Mapping[str, bytes], folder: Path, *, longest_s: int = LONGEST_S
+) -> dict[str, Answer]:
+    """Hand each input to a function in a process that has `ADDRESS_BYTES` of memory.
+
+    Where one ends the process, the others go on in a new one.
+
+    Args:
+        check: the function, as "module:name".
+        inputs: bytes by the name of the file that they become.
+        folder: where the files are written; it is made.
+        longest_s: seconds for each input.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in inputs.items():
+        (folder / name).write_bytes(data)
+    answers: dict[str, Answer] = {}
+    while len(answers) < len(inputs):
+        left = [name for name in inputs if name not in answers]
+        answers |= _by_one_process(check, folder, left, longest_s)
+    return answers
+
+
+def _by_one_process(
+    check: str, folder: Path, names: list[str], longest_s: int
+) -> dict[str, Answer]:
+    # One thread of a library takes as many addresses as the largest image.
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, check, str(folder), str(longest_s)],
+        input="\n".join(names),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env=environment,
+    )
+    answers = {}
+    for line in done.stdout.splitlines():
+        name, *values = json.loads(line)
+        answers[name] = Answer(*values)
+    stopped = names[len(answers) :]
+    if stopped:
+        why = f"the process ended by {done.returncode}\n{done.stderr[-2000:]}"
+        answers[stopped[0]] = Answer("", why, 0.0)
+    return answers
+
+
+def main() -> None:
+    """Answer each line of stdin, a file's name, by a line of JSON."""
+    import resource
+    import signal
+
+    module, _, name = sys.argv[1].partition(":")
+    check: Check = getattr(importlib.import_module(module), name)
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        path = Path(sys.argv[2], line.rstrip("\n"))
+        start, word, failure = time.monotonic(), "", ""
+        # Nobody handles the signal: it ends the process wherever that is.
+        signal.alarm(int(sys.argv[3]))
+        try:
+            word = check(path)
+        except BaseException:
+            failure = traceback.format_exc()
+        signal.alarm(0)
+        answer = [path.name, word, failure, time.monotonic() - start]
+        sys.stdout.write(f"{json.dumps(answer)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
