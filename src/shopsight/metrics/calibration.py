@@ -52,6 +52,12 @@ class ReliabilityBins:
     confidence: Float64[np.ndarray, "bins"]
     accuracy: Float64[np.ndarray, "bins"]
 
+    @property
+    def expected_error(self) -> float:
+        """The expected calibration error: the mean gap, weighted by images."""
+        gaps = np.abs(self.confidence - self.accuracy)
+        return float(np.nansum(gaps * self.count) / self.count.sum())
+
 
 def softmax(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
@@ -98,14 +104,22 @@ def reliability_bins(
     Source: Guo et al. 2017, "On calibration of modern neural networks", section 2.
     """
     index = bin_index(confidence, bins=bins)
-    count = np.bincount(index, minlength=bins)
-    divisor = np.where(count > 0, count, np.nan)
-    return ReliabilityBins(
-        edges=np.linspace(0.0, 1.0, bins + 1),
-        count=count,
-        confidence=np.bincount(index, confidence, minlength=bins) / divisor,
-        accuracy=np.bincount(index, correct, minlength=bins) / divisor,
+    return reliability_of_sums(
+        np.bincount(index, minlength=bins),
+        np.bincount(index, confidence, minlength=bins),
+        np.bincount(index, correct, minlength=bins),
     )
+
+
+def reliability_of_sums(
+    count: Int64[np.ndarray, "bins"],
+    confidence: Float64[np.ndarray, "bins"],
+    correct: Float64[np.ndarray, "bins"],
+) -> ReliabilityBins:
+    """Return the bins whose images, confidences and correct images were summed up piece by piece."""
+    divisor = np.where(count > 0, count, np.nan)
+    edges = np.linspace(0.0, 1.0, len(count) + 1)
+    return ReliabilityBins(edges, count, confidence / divisor, correct / divisor)
 
 
 def expected_calibration_error(
@@ -118,9 +132,7 @@ def expected_calibration_error(
 
     Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3.
     """
-    found = reliability_bins(confidence, correct, bins=bins)
-    gaps = np.abs(found.confidence - found.accuracy)
-    return float(np.nansum(gaps * found.count) / len(confidence))
+    return reliability_bins(confidence, correct, bins=bins).expected_error
 
 
 def fit_temperature(logits: Float[np.ndarray, "n c"], targets: Targets) -> float:

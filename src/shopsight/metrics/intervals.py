@@ -38,6 +38,9 @@ TAIL = (1 - LEVEL) / 2
 Z = 1.959964
 # A narrower spread is only rounding.
 NO_WIDTH = 1e-9
+FULL_UP_TO = 1_000_000
+"""Images up to which all resamples that are asked for are drawn."""
+FEWEST_RESAMPLES = 400
 # Weights held at once: 64 MB of float64.
 WEIGHTS_AT_ONCE = 8_000_000
 
@@ -59,6 +62,22 @@ class Interval:
     def to_json(self) -> dict[str, float]:
         """Return the three numbers by name."""
         return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def resamples_for(num_images: int, wanted: int) -> int:
+    """Return how many resamples a bootstrap of so many images takes.
+
+    Up to `FULL_UP_TO` images the wanted number; beyond, as many as keep the images that are drawn
+    in all the same, at least `FEWEST_RESAMPLES`. The end of an interval is a quantile of r
+    resampled values; where they are normal with standard deviation s, its own standard error is
+    sqrt(.025 .975 / r) / .0584 s = 2.67 s / sqrt(r). Of the interval's half width, 1.96 s, that is
+    3 % with 2,000 resamples and 7 % with 400.
+
+    Source: David & Nagaraja 2003, "Order statistics", section 10.2, for the quantile's variance.
+    """
+    if num_images <= FULL_UP_TO:
+        return wanted
+    return min(wanted, max(FEWEST_RESAMPLES, wanted * FULL_UP_TO // num_images))
 
 
 def bootstrap(
@@ -110,7 +129,7 @@ def bootstrap_all(
         proportions: The statistics that lie between 0 and 1. Where the interval of one has no
             width or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many
             images (or groups).
-        resamples: At least 100.
+        resamples: At least 100; above a million images fewer are drawn, see `resamples_for`.
         seed: Seed of the resamples.
 
     Raises:
@@ -125,6 +144,7 @@ def bootstrap_all(
     if resamples < 100:
         raise MetricError(f"{resamples} resamples are too few for a 95 % interval; use 100 or more")
     resampled: dict[str, list[Float64[np.ndarray, "r"]]] = {name: [] for name in statistics}
+    resamples = resamples_for(num_images, resamples)
     for weights in _resampled_weights(num_images, groups, resamples, seed):
         for name, statistic in statistics.items():
             resampled[name].append(statistic(weights))
@@ -133,8 +153,8 @@ def bootstrap_all(
         name: _percentiles(float(statistic(once)[0]), np.concatenate(resampled[name]))
         for name, statistic in statistics.items()
     }
-    units = _num_units(num_images, groups)
-    return found | {name: _widened_at_the_edges(found[name], units) for name in proportions}
+    units = num_units(num_images, groups)
+    return found | {name: widened_at_the_edges(found[name], units) for name in proportions}
 
 
 def paired_difference(
@@ -174,10 +194,17 @@ def paired_difference(
         resamples=resamples,
         seed=seed,
     )
-    if not _without_width(found):
-        return found
-    unseen = zero_events_bound(_num_units(num_images, groups))
-    value = found.value
+    return widened_without_spread(found, num_units(num_images, groups))
+
+
+def widened_without_spread(difference: Interval, units: int) -> Interval:
+    """Return a paired difference that has a width also where all units show the same one.
+
+    See `paired_difference`.
+    """
+    if not _without_width(difference):
+        return difference
+    unseen, value = zero_events_bound(units), difference.value
     return Interval(value, (1 - unseen) * value - unseen, (1 - unseen) * value + unseen)
 
 
@@ -208,7 +235,7 @@ def widened_by_signs(
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated
     proportions"; Clopper & Pearson 1934, "The use of confidence or fiducial limits".
     """
-    sums = gains if groups is None else np.bincount(_group_index(groups, len(gains)), weights=gains)
+    sums = gains if groups is None else np.bincount(group_index(groups, len(gains)), weights=gains)
     disagreeing = int(np.count_nonzero(sums))
     if not disagreeing:
         return difference
@@ -290,7 +317,7 @@ def _resampled_weights(
     num_images: int, groups: Shaped[np.ndarray, "n"] | None, resamples: int, seed: int
 ) -> Iterator[Weights]:
     """Yield the resamples in blocks of rows: how often each image is in each of them."""
-    group_of = None if groups is None else _group_index(groups, num_images)
+    group_of = None if groups is None else group_index(groups, num_images)
     units = num_images if group_of is None else int(group_of.max()) + 1
     rng = np.random.default_rng(seed)
     at_once = max(1, WEIGHTS_AT_ONCE // max(units, num_images))
@@ -304,13 +331,18 @@ def _resampled_weights(
         yield weights if group_of is None else weights[:, group_of]
 
 
-def _group_index(groups: Shaped[np.ndarray, "n"], num_images: int) -> Int64[np.ndarray, "n"]:
+def group_index(groups: Shaped[np.ndarray, "n"], num_images: int) -> Int64[np.ndarray, "n"]:
+    """Return the number of each image's group.
+
+    Raises:
+        MetricError: Groups of another length.
+    """
     if len(groups) != num_images:
         raise MetricError(f"{len(groups)} groups do not go with {num_images} images")
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _num_units(num_images: int, groups: Shaped[np.ndarray, "n"] | None) -> int:
+def num_units(num_images: int, groups: Shaped[np.ndarray, "n"] | None) -> int:
     """Return the number of what is resampled: images, or groups of them."""
     return num_images if groups is None else len(np.unique(groups))
 
@@ -319,7 +351,8 @@ def _without_width(found: Interval) -> bool:
     return found.high - found.low < NO_WIDTH
 
 
-def _widened_at_the_edges(found: Interval, units: int) -> Interval:
+def widened_at_the_edges(found: Interval, units: int) -> Interval:
+    """Return an interval of a proportion that holds Wilson's where it reaches 0, 1 or no width."""
     at_edge = found.low < NO_WIDTH or found.high > 1 - NO_WIDTH
     if not at_edge and not _without_width(found):
         return found
