@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import average_precision_score
 
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
-from shopsight.evaluation.predictions import Predictions, predict_catalog
+from shopsight.evaluation.predict_catalog import predict_catalog
+from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.score import score
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
-from shopsight.metrics.multilabel import average_precision
 from shopsight.runs.run_folder import RunFolder
 
 QUICK = EvaluationSettings(bootstrap_resamples=200)
@@ -141,7 +142,7 @@ def test_several_labels(several: Catalog, fitted_on: object) -> None:
     test = several.take(several.rows_of("test"))
     targets = test.targets(predictor.labels).toarray()
     assert found.headline == "mean_average_precision"
-    expected = np.nanmean(average_precision(targets, found.predictions.scores()))
+    expected = average_precision_score(targets, found.predictions.score_table(), average="macro")
     assert found.score.value == pytest.approx(expected)
     assert found.score.low <= expected <= found.score.high
     for row, said in zip(
@@ -151,7 +152,7 @@ def test_several_labels(several: Catalog, fitted_on: object) -> None:
         assert row["correct"] == (set(said.predicted_labels) == set(row["label"]))
     assert "average_precision" in found.per_class.columns
     assert found.confusion.is_empty()
-    scores = found.predictions.scores().ravel()
+    scores = found.predictions.score_table().ravel()
     error = expected_calibration_error(scores, targets.ravel() > 0, bins=15)
     assert found.metrics["calibration_error"] == pytest.approx(error)
     json.dumps(found.to_json(), allow_nan=False)

@@ -105,7 +105,7 @@ def test_several_labels_are_compared_by_average_precision(
 ) -> None:
     assert callable(fitted_on)
     predictions = evaluate(fitted_on(several), several, settings=SETTINGS).predictions
-    truth = predictions.label_table("label").astype(np.float32)
+    truth = predictions.label_table("label").toarray().astype(np.float32)
     perfect = predictions.table.with_columns(pl.Series("scores", truth))
     found = paired(predictions, replace(predictions, table=perfect))
     assert found.metric == "mean_average_precision"

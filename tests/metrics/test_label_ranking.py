@@ -46,7 +46,7 @@ class InMemory:
 def drawn(seed: int, n: int, classes: int, *, digits: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and scores that know something of them, many of them equal."""
     rng = np.random.default_rng(seed)
-    targets = rng.random((n, classes)) < rng.random(classes) * 0.6
+    targets = rng.random((n, classes)) < rng.uniform(0.05, 0.6, classes)
     scores = np.round(0.3 * targets + 0.7 * rng.random((n, classes)), digits)
     return targets, scores.astype(np.float32)
 

@@ -53,7 +53,7 @@ def slow_best_f1(wanted: np.ndarray, probabilities: np.ndarray) -> float:
 def test_thresholds_reach_the_best_f1_of_any_cut(seed: int, n: int) -> None:
     targets, probabilities = scored(seed, n=n)
     thresholds = best_thresholds(targets, probabilities, fewest=1)
-    reached = multilabel_scores(targets, probabilities >= thresholds).f1
+    reached = multilabel_scores(csr_array(targets), csr_array(probabilities >= thresholds)).f1
     for c in np.flatnonzero(targets.any(axis=0)):
         assert reached[c] == pytest.approx(slow_best_f1(targets[:, c], probabilities[:, c]))
     assert thresholds[-1] == 0.5, "no image carries the last class"

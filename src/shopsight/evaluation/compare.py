@@ -15,7 +15,7 @@ from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.alignment import align_predictions
 from shopsight.evaluation.paired_scores import paired_scores
-from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions import SCORE_ROW, Predictions
 from shopsight.metrics.intervals import Interval
 from shopsight.models.build import build_model
 from shopsight.profiling.profile import Profile
@@ -24,6 +24,8 @@ from shopsight.progress import task
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
+COMPARED = ("row", "image", "group", "label", "correct", "scores", SCORE_ROW)
+"""Columns of predictions that a comparison reads: of a million images half of the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +263,7 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
 def _predictions(run: RunFolder, split: str) -> Predictions:
     """With the files' hashes: names alone do not make images the same."""
     sha256 = run.audited_catalog().sha256
-    predictions = Predictions.read(run.predictions_file(split))
+    predictions = Predictions.read(run.predictions_file(split), COMPARED)
     table = predictions.table.with_columns(sha256=sha256.gather(predictions.table["row"]))
     return replace(predictions, table=table)
 

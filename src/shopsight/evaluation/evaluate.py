@@ -12,9 +12,11 @@ from jaxtyping import Float32
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
-from shopsight.evaluation.predictions import Predictions, predict_catalog
+from shopsight.evaluation.headline import headline_value
+from shopsight.evaluation.predict_catalog import predict_catalog
+from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_images import UNCHANGED, RunImages
-from shopsight.evaluation.score import Evaluation, headline_value, score
+from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
 from shopsight.files import write_json
 from shopsight.inference.features import run_logits

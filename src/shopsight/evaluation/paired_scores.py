@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float64
-
 from shopsight.config.sections import EvaluationSettings
+from shopsight.evaluation.headline import (
+    headline_difference,
+    headline_interval,
+    headline_name,
+)
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.score import headline, headline_interval
-from shopsight.metrics.intervals import Interval, paired_difference, widened_by_signs
+from shopsight.metrics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,8 @@ def paired_scores(
     scores = tuple(headline_interval(one, settings) for one in predictions)
     best = max(range(len(scores)), key=lambda index: scores[index].value)
     differences = tuple(
-        None if index == best else _difference(own, predictions[best], settings)
+        None if index == best else headline_difference(own, predictions[best], settings)
         for index, own in enumerate(predictions)
     )
-    metric, _ = headline(predictions[0])
-    return PairedScores(metric, scores, best, differences, predictions[0].groups() is not None)
-
-
-def _difference(own: Predictions, best: Predictions, settings: EvaluationSettings) -> Interval:
-    """Own score less the best one's; for accuracies never narrower than the sign test allows."""
-    metric, own_statistic = headline(own)
-    _, best_statistic = headline(best)
-    groups = own.groups()
-    difference = paired_difference(
-        own_statistic,
-        best_statistic,
-        len(own),
-        groups=groups,
-        resamples=settings.bootstrap_resamples,
-    )
-    if metric == "accuracy":
-        return widened_by_signs(difference, _gains(own, best), groups=groups)
-    return difference
-
-
-def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:
-    """1 where only the first is right, -1 where only the second is, else 0."""
-    right = [one.table["correct"].to_numpy().astype(np.float64) for one in (first, second)]
-    return right[0] - right[1]
+    metric, grouped = headline_name(predictions[0]), predictions[0].groups() is not None
+    return PairedScores(metric, scores, best, differences, grouped)

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Int64
+from scipy.sparse import csr_array
 
-from shopsight.catalog.catalog import METADATA_KEY, SPLITS, Catalog
-from shopsight.config.sections import CacheSettings
-from shopsight.errors import CatalogError, CompareError
+from shopsight.catalog.catalog import METADATA_KEY
+from shopsight.errors import CatalogError, CompareError, DamagedFileError
+from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
 from shopsight.files import atomic_file, damage_named
-from shopsight.inference.batches import batch_size_of, reads_pinned
-from shopsight.inference.best_labels import best_labels
-from shopsight.inference.predictor import Predictor
-from shopsight.loading.cache import PixelSource, open_cache
-from shopsight.loading.loader import OrderedBatches
-from shopsight.metrics.classification import negative_log, truth_rank
-from shopsight.progress import task
-from shopsight.runtime import retain_freed_memory
-from shopsight.targets import Targets, dense_rows, several_labels
+from shopsight.held_files import remove_file
+from shopsight.metrics.label_ranking import LabelRanking, LabelScores, rank_labels
 
 ALL_ROWS = "all"
-BATCH_IMAGES = 64
-# Labels named per image in the table, best first.
-NAMED = 5
+SCORE_ROW = "score_row"
+WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +40,15 @@ class Predictions:
     `label`, `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels`
     and `top_probabilities` (the best five). With one label per image also `rank` (of the true
     label, from 1); with several, `label` and `predicted` are lists, `correct` means the same
-    set, and `scores` holds the probability of every label in the order of `labels`. Of a K-fold
-    run also `fold`, whose network predicted the row.
+    set, and `scores` holds the probability of every label in the order of `labels`, or, where
+    there are too many, `score_row` its place in `score_files`. Of a K-fold run also `fold`, whose
+    network predicted the row.
 
     Attributes:
         split: the part of the catalog: "train", "val", "test", "all", or "out-of-fold".
         data: the catalog's name; synthetic: its images were rendered, not photographed.
+        score_files: hold the scores of many labels, see `shopsight.evaluation.score_files`; their
+            images are numbered on from file to file.
     """
 
     table: pl.DataFrame
@@ -58,6 +57,7 @@ class Predictions:
     split: str
     data: str
     synthetic: bool = False
+    score_files: tuple[ScoreFile, ...] = ()
 
     def __len__(self) -> int:
         return self.table.height
@@ -68,17 +68,41 @@ class Predictions:
         codes = self.table[column].replace_strict(pl.Series(self.labels), index)
         return codes.to_numpy().astype(np.int64)
 
-    def label_table(self, column: str) -> Bool[np.ndarray, "n c"]:
-        """Which labels `label` or `predicted` holds; for several labels per image."""
-        index_of = {label: index for index, label in enumerate(self.labels)}
-        hot = np.zeros((len(self), len(self.labels)), dtype=bool)
-        for row, names in enumerate(self.table[column].to_list()):
-            hot[row, [index_of[name] for name in names]] = True
+    def label_table(self, column: str) -> csr_array:
+        """Which labels `label` or `predicted` holds, 0/1 "n c"; for several labels per image."""
+        lists = self.table[column]
+        lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        names = lists.filter(pl.Series(lengths > 0)).explode()
+        index = pl.Series(range(len(self.labels)), dtype=pl.Int64)
+        codes = names.replace_strict(pl.Series(self.labels), index).to_numpy().astype(np.int64)
+        ends = np.append(0, np.cumsum(lengths))
+        shape = (len(self), len(self.labels))
+        hot = csr_array((np.ones(len(codes), np.uint8), codes, ends), shape=shape)
+        # A label that is named twice is one label.
+        hot.sum_duplicates()
+        hot.data[:] = 1
         return hot
 
-    def scores(self) -> Float32[np.ndarray, "n c"]:
-        """The probability of every label; for several labels per image."""
+    def scores(self) -> LabelScores:
+        """The probability of every label, to be read in pieces; for several labels per image."""
+        if self.score_files:
+            return FiledScores(self.score_files, self.table[SCORE_ROW].to_numpy())
+        return TableScores(self.score_table())
+
+    def score_table(self) -> Float32[np.ndarray, "n c"]:
+        """The same, all of them in memory."""
+        if self.score_files:
+            return np.ascontiguousarray(self.scores().of_labels(0, len(self.labels)).T)
         return self.table["scores"].to_numpy().astype(np.float32).reshape(len(self), -1)
+
+    @cached_property
+    def ranking(self) -> LabelRanking:
+        """How well the scores rank the images; for several labels per image.
+
+        Raises:
+            MetricError: there are no images.
+        """
+        return rank_labels(self.label_table("label"), self.scores())
 
     def groups(self) -> Int64[np.ndarray, "n"] | None:
         """A number per image, equal within a group; an image without a group is its own."""
@@ -94,7 +118,14 @@ class Predictions:
         return replace(self, table=self.table.with_columns(row))
 
     def write(self, path: Path | str) -> None:
-        """Write as Parquet, whole; `Predictions.read` gives it back."""
+        """Write as Parquet, whole; `Predictions.read` gives it back.
+
+        Files of scores are put beside it, before it; those of a former table go after it.
+        """
+        path = Path(path)
+        for file in self.score_files:
+            if file.path.parent != path.parent or not _is_of(file.path, path):
+                file.keep(path.with_name(f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}"))
         about = {
             "labels": self.labels,
             "multilabel": self.multilabel,
@@ -102,36 +133,69 @@ class Predictions:
             "data": self.data,
             "synthetic": self.synthetic,
         }
+        if self.score_files:
+            about["score_files"] = [[file.path.name, file.num_images] for file in self.score_files]
         with atomic_file(path) as part:
             self.table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
+        kept = {file.path for file in self.score_files}
+        for former in path.parent.glob(f"*{SUFFIX}"):
+            if _is_of(former, path) and former not in kept:
+                remove_file(former)
 
     @classmethod
-    def read(cls, path: Path | str) -> Predictions:
+    def read(cls, path: Path | str, columns: Collection[str] | None = None) -> Predictions:
         """Read what `write` wrote.
+
+        Args:
+            path: the file.
+            columns: those of the table to read, as far as they are there; None reads all.
 
         Raises:
             CatalogError: the file is missing, or no file of predictions.
+            DamagedFileError: it is damaged, or its scores are.
         """
         path = Path(path)
         if not path.is_file():
             raise CatalogError(
                 "no such predictions", where=str(path), fix="shopsight evaluate RUN writes them"
             )
-        with damage_named(path, fix="shopsight evaluate RUN   (writes them anew)"):
+        with damage_named(path, fix=WRITE_ANEW):
             # Bytes, as a file that is mapped cannot be replaced on Windows.
             data = io.BytesIO(path.read_bytes())
             noted = pl.read_parquet_metadata(data).get(METADATA_KEY)
             about = {} if noted is None else json.loads(noted)
             if "split" not in about or "labels" not in about:
                 raise CatalogError("not predictions that shopsight wrote", where=str(path))
-            return cls(
-                table=pl.read_parquet(data),
+            if columns is not None:
+                columns = [name for name in pl.read_parquet_schema(data) if name in columns]
+            found = cls(
+                table=pl.read_parquet(data, columns=columns),
                 labels=tuple(about["labels"]),
                 multilabel=about["multilabel"],
                 split=about["split"],
                 data=about["data"],
                 synthetic=about["synthetic"],
+                score_files=tuple(
+                    ScoreFile(path.with_name(Path(name).name), int(images), len(about["labels"]))
+                    for name, images in about.get("score_files", [])
+                ),
             )
+        found._check_scores(path)
+        return found
+
+    def _check_scores(self, path: Path) -> None:
+        """Compare the sizes of the files with what the table says, before anything is read."""
+        for file in self.score_files:
+            file.check()
+        if self.score_files and SCORE_ROW in self.table.columns and len(self):
+            images = sum(file.num_images for file in self.score_files)
+            rows = self.table[SCORE_ROW].to_numpy()
+            if not (rows.min() >= 0 and rows.max() < images):
+                raise DamagedFileError(
+                    f"{SCORE_ROW} names an image that its scores lack",
+                    where=str(path),
+                    fix=WRITE_ANEW,
+                )
 
     @classmethod
     def concat(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:
@@ -145,171 +209,21 @@ class Predictions:
         first = parts[0]
         if any(p.labels != first.labels or p.multilabel != first.multilabel for p in parts):
             raise CompareError("predictions over different labels cannot be put together")
-        numbered = [
-            part.table.with_columns(fold=pl.lit(number, pl.Int64))
-            for number, part in enumerate(parts)
-        ]
+        numbered, before = list[pl.DataFrame](), 0
+        for number, part in enumerate(parts):
+            table = part.table.with_columns(fold=pl.lit(number, pl.Int64))
+            if part.score_files:
+                table = table.with_columns(pl.col(SCORE_ROW) + before)
+                before += sum(file.num_images for file in part.score_files)
+            numbered.append(table)
         table = pl.concat(numbered).sort("row")
         twice = table.filter(pl.col("row").is_duplicated())["image"].unique(maintain_order=True)
         if len(twice):
             raise CompareError(f"{len(twice)} images are in two folds", details=twice.to_list())
-        return replace(first, table=table, split=split)
+        files = tuple(file for part in parts for file in part.score_files)
+        return replace(first, table=table, split=split, score_files=files)
 
 
-def predict_catalog(
-    predictor: Predictor,
-    catalog: Catalog,
-    *,
-    split: str,
-    source: PixelSource | None = None,
-    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
-    batch_size: int | None = None,
-) -> Predictions:
-    """Run the model over the images of one part, each once.
-
-    Args:
-        predictor: the model.
-        catalog: labeled images.
-        split: "train", "val", "test", or "all" for every row.
-        source: of the whole catalog's images; None decodes the files.
-        logits: of the part's images in their order, in batches, where they are already known;
-            None computes them.
-        batch_size: images predicted at once; None: as many as fill the engine.
-
-    Raises:
-        CatalogError: the part is empty, or a label is missing or unknown to the model.
-        ImageError: a file that cannot be decoded, by name; no other image takes its place.
-    """
-    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
-    if not len(rows):
-        parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
-        raise CatalogError(
-            f"there are no {split} images",
-            where=catalog.name,
-            fix=" or ".join(f"--split {part}" for part in SPLITS if part in parts) or None,
-        )
-    part = catalog.take(rows)
-    truth = _truth(part, predictor)
-    if logits is None:
-        logits = _computed(predictor, part, rows, source, batch_size)
-    table = _SeveralLabels(predictor) if predictor.info.multilabel else _OneLabel(predictor)
-    columns: list[pl.DataFrame] = []
-    done = 0
-    with retain_freed_memory(), task(f"Predicting {split}", total=len(rows)) as advance:
-        for some in logits:
-            probabilities = predictor.probabilities(some)
-            columns.append(table.columns(truth, slice(done, done + len(some)), probabilities))
-            done += len(some)
-            advance(len(some))
-    assert done == len(rows), "each image once"
-    known = [name for name in ("image", "group", "label") if name in part.table.columns]
-    head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
-    if predictor.info.multilabel and not part.multilabel:
-        head = head.with_columns(pl.concat_list("label"))
-    return Predictions(
-        table=pl.concat([head, pl.concat(columns)], how="horizontal"),
-        labels=predictor.labels,
-        multilabel=predictor.info.multilabel,
-        split=split,
-        data=catalog.name,
-        synthetic=catalog.synthetic,
-    )
-
-
-def _computed(
-    predictor: Predictor,
-    part: Catalog,
-    rows: Int64[np.ndarray, "n"],
-    source: PixelSource | None,
-    batch_size: int | None,
-) -> Iterator[Float32[np.ndarray, "b c"]]:
-    """Logits of the part, whose images are these rows of the source."""
-    if source is None:
-        source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
-        rows = np.arange(len(rows))
-    batches = OrderedBatches(
-        source,
-        rows,
-        batch_size=batch_size_of(predictor.engine, batch_size, default=BATCH_IMAGES),
-        pin_memory=reads_pinned(predictor.engine),
-    )
-    for _, logits in predictor.predict_batches(batch.images.numpy() for batch in batches):
-        yield logits
-
-
-def _truth(catalog: Catalog, predictor: Predictor) -> Targets:
-    truth = catalog.targets(predictor.labels)
-    if not predictor.info.multilabel and several_labels(truth):
-        raise CatalogError(
-            "images have several labels each, but the model gives one",
-            where=catalog.name,
-            fix="train with --set training.loss=bce",
-        )
-    return truth
-
-
-class _OneLabel:
-    """Columns for classes that exclude each other."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._labels = np.array(predictor.labels, dtype=object)
-
-    def columns(
-        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
-    ) -> pl.DataFrame:
-        truth = targets[rows]
-        ranks = truth_rank(truth, probabilities)
-        best = best_labels(probabilities, NAMED)
-        chosen = np.take_along_axis(probabilities, best, axis=1)
-        loss = negative_log(probabilities[np.arange(len(truth)), truth])
-        return pl.DataFrame(
-            {
-                "predicted": pl.Series(self._labels[best[:, 0]].tolist(), dtype=pl.String),
-                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
-                "correct": ranks == 1,
-                "rank": pl.Series(ranks, dtype=pl.Int32),
-                "loss": pl.Series(loss, dtype=pl.Float32),
-                **_named(self._labels, best, chosen),
-            }
-        )
-
-
-class _SeveralLabels:
-    """Columns for labels that may hold together."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._labels = np.array(predictor.labels, dtype=object)
-        self._thresholds = np.array(predictor.readout.thresholds)
-
-    def columns(
-        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
-    ) -> pl.DataFrame:
-        truth = dense_rows(targets, rows, num_classes=probabilities.shape[1])
-        given = probabilities >= self._thresholds
-        best = best_labels(probabilities, NAMED)
-        chosen = np.take_along_axis(probabilities, best, axis=1)
-        loss = negative_log(np.where(truth > 0, probabilities, 1.0 - probabilities)).mean(axis=1)
-        lists = [self._labels[row].tolist() for row in given]
-        return pl.DataFrame(
-            {
-                "predicted": pl.Series(lists, dtype=pl.List(pl.String)),
-                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
-                "correct": (given == (truth > 0)).all(axis=1),
-                "loss": pl.Series(loss, dtype=pl.Float32),
-                **_named(self._labels, best, chosen),
-                "scores": pl.Series(probabilities.astype(np.float32)),
-            }
-        )
-
-
-def _named(
-    labels: np.ndarray[tuple[int], np.dtype[np.object_]],
-    best: Int64[np.ndarray, "b k"],
-    chosen: Float64[np.ndarray, "b k"],
-) -> dict[str, pl.Series]:
-    return {
-        "top_labels": pl.Series(labels[best].tolist(), dtype=pl.List(pl.String)),
-        "top_probabilities": pl.Series(
-            chosen.astype(np.float32).tolist(), dtype=pl.List(pl.Float32)
-        ),
-    }
+def _is_of(scores: Path, path: Path) -> bool:
+    """Whether a file of scores has a name that `write` gives it beside `path`."""
+    return re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{8}}{SUFFIX}", scores.name) is not None

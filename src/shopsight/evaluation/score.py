@@ -12,26 +12,30 @@ import polars as pl
 
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
+from shopsight.evaluation.headline import (
+    ACCURACY,
+    MEAN_AVERAGE_PRECISION,
+    headline_interval,
+)
 from shopsight.evaluation.left_out import LeftOut
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import multilabel, weighted
-from shopsight.metrics.calibration import (
-    ReliabilityBins,
-    expected_calibration_error,
-    reliability_bins,
-)
+from shopsight.metrics.calibration import ReliabilityBins, reliability_bins
 from shopsight.metrics.classification import ClassScores, precision_recall_f1
 from shopsight.metrics.intervals import (
     Interval,
     Statistic,
-    bootstrap,
     bootstrap_all,
+    resamples_for,
     wilson,
 )
+from shopsight.metrics.label_ranking import label_reliability
 from shopsight.metrics.multilabel import MultilabelScores
 from shopsight.text import counted, listed
 
+MOST_CONFUSIONS = 10_000
+"""Pairs of classes in the JSON of an evaluation."""
 # Every other metric lies between 0 and 1.
 LOSSES = frozenset({"log_loss"})
 
@@ -56,6 +60,8 @@ class Evaluation:
         left_out: of other data than a run's, the files that could not be scored.
         folds: of a K-fold run, the score of each fold.
         report: the page that was written; None where none was.
+        resamples: of the images, behind the intervals; above a million images they are fewer than
+            the recipe's, see `shopsight.metrics.intervals.resamples_for`.
     """
 
     headline: str
@@ -70,6 +76,7 @@ class Evaluation:
     left_out: LeftOut | None = None
     folds: FoldScores | None = None
     report: Path | None = None
+    resamples: int = 0
 
     @property
     def split(self) -> str:
@@ -98,7 +105,11 @@ class Evaluation:
         return self.intervals[self.headline]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the rows of the predictions; NaN becomes None."""
+        """Plain values, without the rows of the predictions; NaN becomes None.
+
+        Of the confusion matrix the `MOST_CONFUSIONS` pairs with the most images, and how many there
+        are beside them: the predictions have them all.
+        """
         bins = self.calibration
         return {
             "data": self.predictions.data,
@@ -110,12 +121,14 @@ class Evaluation:
             "left_out": self.left_out and self.left_out.to_json(),
             "folds": self.folds and self.folds.to_json(),
             "not_measured": list(self.not_measured),
+            "resamples": self.resamples,
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
                 for name, value in self.metrics.items()
             },
             "per_class": [_plain(row) for row in self.per_class.to_dicts()],
-            "confusion": self.confusion.to_dicts(),
+            "confusion": self.confusion.head(MOST_CONFUSIONS).to_dicts(),
+            "confusion_left_out": self._confusion_left_out(),
             "calibration": {
                 "edges": bins.edges.tolist(),
                 "count": bins.count.tolist(),
@@ -123,6 +136,11 @@ class Evaluation:
                 "accuracy": [_number(value) for value in bins.accuracy.tolist()],
             },
         }
+
+    def _confusion_left_out(self) -> dict[str, int]:
+        """How many pairs are not in the JSON, and their images."""
+        left_out = self.confusion.slice(MOST_CONFUSIONS)
+        return {"pairs": left_out.height, "images": int(left_out["images"].sum())}
 
     def _interval_json(self, name: str) -> dict[str, float | None]:
         if name not in self.intervals:
@@ -139,42 +157,8 @@ def score(predictions: Predictions, settings: EvaluationSettings | None = None) 
     """
     settings = settings or EvaluationSettings()
     found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
-    return replace(found, folds=_fold_scores(predictions, settings))
-
-
-def headline(predictions: Predictions) -> tuple[str, Statistic]:
-    """The metric to quote, and how it is computed.
-
-    Returns:
-        "accuracy", or "mean_average_precision" where an image can have several labels; and its
-        statistic over resampled images, see `shopsight.metrics.intervals`.
-    """
-    if predictions.multilabel:
-        targets, scores = predictions.label_table("label"), predictions.scores()
-        return "mean_average_precision", weighted.mean_average_precision(targets, scores)
-    return "accuracy", weighted.mean(predictions.table["correct"].to_numpy())
-
-
-def headline_value(predictions: Predictions) -> float:
-    """The headline metric alone, without an interval."""
-    _, statistic = headline(predictions)
-    return float(statistic(np.ones((1, len(predictions))))[0])
-
-
-def headline_interval(predictions: Predictions, settings: EvaluationSettings) -> Interval:
-    """The headline metric with its interval, the same as `score` gives, and nothing else.
-
-    Raises:
-        MetricError: there are no predictions.
-    """
-    _, statistic = headline(predictions)
-    return bootstrap(
-        statistic,
-        len(predictions),
-        groups=predictions.groups(),
-        proportion=True,
-        resamples=settings.bootstrap_resamples,
-    )
+    resamples = resamples_for(len(predictions), settings.bootstrap_resamples)
+    return replace(found, folds=_fold_scores(predictions, settings), resamples=resamples)
 
 
 def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> FoldScores | None:
@@ -194,7 +178,7 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
     targets, predicted = predictions.label_index("label"), predictions.label_index("predicted")
     confidence, correct = table["confidence"].to_numpy(), table["correct"].to_numpy()
     bins = settings.calibration_bins
-    statistics: dict[str, Statistic] = {"accuracy": weighted.mean(correct)}
+    statistics: dict[str, Statistic] = {ACCURACY: weighted.mean(correct)}
     # Where k reaches all classes, top-k accuracy is 1 and says nothing.
     if (k := min(settings.top_k, classes - 1)) > 1:
         statistics[f"top_{k}_accuracy"] = weighted.mean(table["rank"].to_numpy() <= k)
@@ -217,7 +201,7 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         .sort("images", "label", "predicted", descending=[True, False, False])
     )
     return Evaluation(
-        headline="accuracy",
+        headline=ACCURACY,
         metrics=metrics,
         intervals=intervals,
         per_class=_per_class(labels, scores),
@@ -230,36 +214,32 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
 
 def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:
     targets, predicted = predictions.label_table("label"), predictions.label_table("predicted")
-    scores = predictions.scores()
-    exact = predictions.table["correct"].to_numpy()
-    bins = settings.calibration_bins
     statistics: dict[str, Statistic] = {
-        "mean_average_precision": weighted.mean_average_precision(targets, scores),
         "micro_f1": weighted.multilabel_micro_f1(targets, predicted),
         "macro_f1": weighted.multilabel_macro_f1(targets, predicted),
-        "subset_accuracy": weighted.mean(exact),
+        "subset_accuracy": weighted.mean(predictions.table["correct"].to_numpy()),
         "log_loss": weighted.mean(predictions.table["loss"].to_numpy()),
     }
-    intervals = _intervals(statistics, predictions, settings)
+    intervals = {MEAN_AVERAGE_PRECISION: headline_interval(predictions, settings)}
+    intervals |= _intervals(statistics, predictions, settings)
     found = multilabel.multilabel_scores(targets, predicted)
+    scores = predictions.scores()
+    calibration = label_reliability(targets, scores, bins=settings.calibration_bins)
     metrics = {name: interval.value for name, interval in intervals.items()}
     metrics["micro_precision"] = found.micro_precision
     metrics["micro_recall"] = found.micro_recall
-    metrics["calibration_error"] = expected_calibration_error(
-        scores.ravel(), targets.ravel(), bins=bins
-    )
-    precision = multilabel.average_precision(targets, scores)
+    metrics["calibration_error"] = calibration.expected_error
     return Evaluation(
-        headline="mean_average_precision",
+        headline=MEAN_AVERAGE_PRECISION,
         metrics=metrics,
         intervals=intervals,
         per_class=_per_class(predictions.labels, found).with_columns(
-            pl.Series("average_precision", precision)
+            pl.Series("average_precision", predictions.ranking.average_precision)
         ),
         confusion=pl.DataFrame(
             schema={"label": pl.String, "predicted": pl.String, "images": pl.Int64}
         ),
-        calibration=reliability_bins(scores.ravel(), targets.ravel(), bins=bins),
+        calibration=calibration,
         counts=_counts(predictions),
         predictions=predictions,
     )

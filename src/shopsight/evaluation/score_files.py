@@ -9,7 +9,6 @@ of each tile, and a tile is all that is held while the images stream.
 from __future__ import annotations
 
 import shutil
-import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,10 @@ from shopsight import progress
 from shopsight.cache_place import cache_folder
 from shopsight.errors import DamagedFileError, WriteError
 from shopsight.files import atomic_file
-from shopsight.held_files import free_bytes, remove_file
+from shopsight.held_files import free_bytes, remove_file, replace
+from shopsight.leftovers import part_beside, sweep_once
 from shopsight.text import human_bytes
+from shopsight.write_errors import write_errors_named
 
 TILE_IMAGES = 1024
 SUFFIX = ".scores"
@@ -47,7 +48,7 @@ class ScoreFile:
     num_labels: int
 
     def __post_init__(self) -> None:
-        self._removed_with_it: weakref.finalize | None = None
+        self._removed_with_it: weakref.finalize[[Path], ScoreFile] | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -59,12 +60,18 @@ class ScoreFile:
         self._removed_with_it = weakref.finalize(self, remove_file, self.path)
 
     def keep(self, path: Path) -> None:
-        """Make it the file `path`, which stays."""
-        if path == self.path:
-            return
-        # Another disk than the cache's takes a copy.
+        """Make it the file `path`, which stays.
+
+        Raises:
+            WriteError: as `atomic_file`.
+        """
         with atomic_file(path, keep=False, needed_bytes=self.num_bytes) as part:
-            shutil.move(self.path, part)
+            try:
+                replace(self.path, part)
+            except OSError:
+                # On another disk than the cache.
+                shutil.copyfile(self.path, part)
+                remove_file(self.path)
         if self._removed_with_it is not None:
             self._removed_with_it.detach()
         self.path = path
@@ -101,31 +108,33 @@ class ScoreFile:
 def new_score_file(num_images: int, num_labels: int) -> Iterator[ScoreWriter]:
     """Write a temporary file of scores in the cache, and say how much disk that takes.
 
+    The name is that of a temporary file, which is swept away should this process be killed.
+
     Yields:
         Takes the scores, batch by batch; its `file` is whole when the block has ended.
 
     Raises:
         WriteError: there is no room, or the cache cannot be written.
     """
-    path = cache_folder() / "scores" / f"{uuid.uuid4().hex}{SUFFIX}"
-    file = ScoreFile(path, num_images, num_labels)
+    folder = cache_folder() / "scores"
+    file = ScoreFile(part_beside(folder / SUFFIX), num_images, num_labels)
     needed = f"{num_labels:,} scores of {num_images:,} images take {human_bytes(file.num_bytes)}"
-    free = free_bytes(path)
+    free = free_bytes(folder)
     if free < file.num_bytes:
         raise WriteError(
             f"the disk is too full: {needed}, {human_bytes(free)} are free",
-            where=str(path.parent),
+            where=str(folder),
             fix="--cache-dir FOLDER on a disk with more room",
         )
-    progress.notify(f"{needed} of disk: {path.parent}")
-    with (
-        atomic_file(path, keep=False, needed_bytes=file.num_bytes) as part,
-        part.open("wb") as out,
-    ):
-        writer = ScoreWriter(out, file)
-        yield writer
-        writer.finish()
+    progress.notify(f"{needed} of disk: {folder}")
     file.remove_at_the_end()
+    with write_errors_named(file.path, needed_bytes=file.num_bytes):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_once(folder)
+        with file.path.open("wb") as out:
+            writer = ScoreWriter(out, file)
+            yield writer
+            writer.finish()
 
 
 class ScoreWriter:
@@ -205,12 +214,12 @@ class TableScores:
     @property
     def num_images(self) -> int:
         """How many images there are."""
-        return self.table.shape[0]
+        return len(self.table)
 
     @property
     def num_labels(self) -> int:
         """How many labels there are."""
-        return self.table.shape[1]
+        return int(self.table.shape[1])
 
     def of_labels(self, first: int, last: int) -> Float32[np.ndarray, "k n"]:
         """Probabilities of the labels first..last-1, a row each."""

@@ -116,7 +116,7 @@ def reliability_of_sums(
     confidence: Float64[np.ndarray, "bins"],
     correct: Float64[np.ndarray, "bins"],
 ) -> ReliabilityBins:
-    """Return the bins whose images, confidences and correct images were summed up piece by piece."""
+    """Return the bins of which the images, their confidences and the correct ones were summed."""
     divisor = np.where(count > 0, count, np.nan)
     edges = np.linspace(0.0, 1.0, len(count) + 1)
     return ReliabilityBins(edges, count, confidence / divisor, correct / divisor)

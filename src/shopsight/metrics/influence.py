@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from shopsight.metrics.intervals import (
-    Z,
     Interval,
+    Z,
     group_index,
     num_units,
     widened_at_the_edges,

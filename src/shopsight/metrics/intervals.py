@@ -39,7 +39,7 @@ Z = 1.959964
 # A narrower spread is only rounding.
 NO_WIDTH = 1e-9
 FULL_UP_TO = 1_000_000
-"""Images up to which all resamples that are asked for are drawn."""
+"""Images up to which as many resamples are made as are asked for."""
 FEWEST_RESAMPLES = 400
 # Weights held at once: 64 MB of float64.
 WEIGHTS_AT_ONCE = 8_000_000
@@ -129,7 +129,7 @@ def bootstrap_all(
         proportions: The statistics that lie between 0 and 1. Where the interval of one has no
             width or ends at 0 or 1, it is widened to hold Wilson's of the same value on as many
             images (or groups).
-        resamples: At least 100; above a million images fewer are drawn, see `resamples_for`.
+        resamples: At least 100; above a million images fewer are made, see `resamples_for`.
         seed: Seed of the resamples.
 
     Raises:

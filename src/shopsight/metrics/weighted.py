@@ -69,22 +69,17 @@ def macro_f1(
     return lambda weights: _mean_of_f1(weights @ hits, weights @ truth, weights @ assigned)
 
 
-def multilabel_macro_f1(
-    targets: Shaped[np.ndarray, "n c"], predicted: Bool[np.ndarray, "n c"]
-) -> Statistic:
+def multilabel_macro_f1(targets: csr_array, predicted: csr_array) -> Statistic:
     """As `multilabel.multilabel_scores(...).macro_f1`; see `macro_f1`."""
-    truth = csr_array(targets.astype(np.float64))
-    assigned = csr_array(predicted.astype(np.float64))
-    hits = csr_array((targets.astype(bool) & predicted).astype(np.float64))
+    truth, assigned = targets.astype(np.float64), predicted.astype(np.float64)
+    hits = truth.multiply(assigned).tocsr()
     return lambda weights: _mean_of_f1(weights @ hits, weights @ truth, weights @ assigned)
 
 
-def multilabel_micro_f1(
-    targets: Shaped[np.ndarray, "n c"], predicted: Bool[np.ndarray, "n c"]
-) -> Statistic:
+def multilabel_micro_f1(targets: csr_array, predicted: csr_array) -> Statistic:
     """As `multilabel.multilabel_scores(...).micro_f1`; see `macro_f1`."""
     both = (targets.astype(np.float64) + predicted).sum(axis=1)
-    hits = (targets.astype(bool) & predicted).sum(axis=1).astype(np.float64)
+    hits = targets.astype(np.float64).multiply(predicted).sum(axis=1)
     return lambda weights: ratio(2 * (weights @ hits), weights @ both)
 
 
@@ -109,7 +104,7 @@ def calibration_error(
 def mean_average_precision(
     targets: Shaped[np.ndarray, "n c"], scores: Float[np.ndarray, "n c"]
 ) -> Statistic:
-    """Mean of `multilabel.average_precision` over the classes that have images.
+    """Mean of `label_ranking.rank_labels(...).average_precision` over the classes with images.
 
     A class that a resample lacks does not count there; without any class the value is NaN.
     """

@@ -8,7 +8,8 @@
     checkpoints/             weights and training state
     features/                embeddings by a fine-tuned network, see shopsight.inference.features
     precision_images.npz     validation images to find a precision by
-    predictions/PART.parquet what the model predicted for each image of a part
+    predictions/PART.parquet what the model predicted for each image of a part; PART-*.scores
+                             beside it, see shopsight.evaluation.score_files
     metrics.json             the scores of each part
     report.html              the same, to read
     model/                   the bundle

@@ -1,0 +1,108 @@
+"""The metric to quote, with its interval and its difference between two models.
+
+Accuracy, or mean average precision where an image can have several labels. Its intervals are
+bootstrapped; where several labels on many images make `MOST_RESAMPLED` pairs and more, a resample
+takes seconds, and they are computed from the influence of each image instead, see
+`shopsight.metrics.influence`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from shopsight.config.sections import EvaluationSettings
+from shopsight.evaluation.predictions import Predictions
+from shopsight.metrics import weighted
+from shopsight.metrics.influence import influence_difference, influence_interval
+from shopsight.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    paired_difference,
+    widened_by_signs,
+)
+
+ACCURACY, MEAN_AVERAGE_PRECISION = "accuracy", "mean_average_precision"
+MOST_RESAMPLED = 10_000_000
+"""Pairs of an image and a label: their bootstrap takes about a minute."""
+
+
+def headline_name(predictions: Predictions) -> str:
+    """The metric to quote of such predictions."""
+    return MEAN_AVERAGE_PRECISION if predictions.multilabel else ACCURACY
+
+
+def is_ranked(predictions: Predictions) -> bool:
+    """Whether there are so many scores that they are ranked in pieces and never resampled."""
+    return predictions.multilabel and len(predictions) * len(predictions.labels) > MOST_RESAMPLED
+
+
+def headline_statistic(predictions: Predictions) -> Statistic:
+    """How the metric is computed from resampled images, unless `is_ranked`."""
+    if not predictions.multilabel:
+        return weighted.mean(predictions.table["correct"].to_numpy())
+    targets = predictions.label_table("label").toarray()
+    return weighted.mean_average_precision(targets, predictions.score_table())
+
+
+def headline_value(predictions: Predictions) -> float:
+    """The metric alone, without an interval."""
+    if is_ranked(predictions):
+        return predictions.ranking.mean_average_precision
+    return float(headline_statistic(predictions)(np.ones((1, len(predictions))))[0])
+
+
+def headline_interval(predictions: Predictions, settings: EvaluationSettings) -> Interval:
+    """The metric with its interval, the same as `score` gives, and nothing else.
+
+    Raises:
+        MetricError: there are no predictions.
+    """
+    groups = predictions.groups()
+    if is_ranked(predictions):
+        ranking = predictions.ranking
+        value = ranking.mean_average_precision
+        return influence_interval(value, ranking.influence, groups=groups)
+    return bootstrap(
+        headline_statistic(predictions),
+        len(predictions),
+        groups=groups,
+        proportion=True,
+        resamples=settings.bootstrap_resamples,
+    )
+
+
+def headline_difference(
+    own: Predictions, best: Predictions, settings: EvaluationSettings
+) -> Interval:
+    """The metric of one less that of another; of accuracies never narrower than the sign test's.
+
+    Args:
+        own: of one model.
+        best: of another, on the same images in the same order.
+        settings: resamples behind the interval.
+    """
+    groups = own.groups()
+    if is_ranked(own):
+        return influence_difference(
+            own.ranking.mean_average_precision - best.ranking.mean_average_precision,
+            own.ranking.influence - best.ranking.influence,
+            groups=groups,
+        )
+    difference = paired_difference(
+        headline_statistic(own),
+        headline_statistic(best),
+        len(own),
+        groups=groups,
+        resamples=settings.bootstrap_resamples,
+    )
+    if own.multilabel:
+        return difference
+    return widened_by_signs(difference, _gains(own, best), groups=groups)
+
+
+def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:
+    """1 where only the first is right, -1 where only the second is, else 0."""
+    right = [one.table["correct"].to_numpy().astype(np.float64) for one in (first, second)]
+    return right[0] - right[1]

@@ -1,0 +1,232 @@
+"""Run a model over the images of a catalog: the table of what it says about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Float64, Int64
+
+from shopsight.catalog.catalog import SPLITS, Catalog
+from shopsight.config.sections import CacheSettings
+from shopsight.errors import CatalogError
+from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions
+from shopsight.evaluation.score_files import ScoreWriter, new_score_file
+from shopsight.inference.batches import batch_size_of, reads_pinned
+from shopsight.inference.best_labels import best_labels
+from shopsight.inference.predictor import Predictor
+from shopsight.loading.cache import PixelSource, open_cache
+from shopsight.loading.loader import OrderedBatches
+from shopsight.metrics.classification import negative_log, truth_rank
+from shopsight.progress import task
+from shopsight.runtime import retain_freed_memory
+from shopsight.targets import Targets, dense_rows, several_labels
+
+BATCH_IMAGES = 64
+BATCHES_AT_ONCE = 128
+# Labels named per image in the table, best first.
+NAMED = 5
+MOST_SCORES_IN_TABLE = 1 << 26
+"""Of a catalog: 270 MB as fp32. More of them go into a file."""
+
+
+def predict_catalog(
+    predictor: Predictor,
+    catalog: Catalog,
+    *,
+    split: str,
+    source: PixelSource | None = None,
+    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
+    batch_size: int | None = None,
+) -> Predictions:
+    """Run the model over the images of one part, each once.
+
+    Args:
+        predictor: the model.
+        catalog: labeled images.
+        split: "train", "val", "test", or "all" for every row.
+        source: of the whole catalog's images; None decodes the files.
+        logits: of the part's images in their order, in batches, where they are already known;
+            None computes them.
+        batch_size: images predicted at once; None: as many as fill the engine.
+
+    Raises:
+        CatalogError: the part is empty, or a label is missing or unknown to the model.
+        ImageError: a file that cannot be decoded, by name; no other image takes its place.
+    """
+    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
+    if not len(rows):
+        parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
+        raise CatalogError(
+            f"there are no {split} images",
+            where=catalog.name,
+            fix=" or ".join(f"--split {part}" for part in SPLITS if part in parts) or None,
+        )
+    part = catalog.take(rows)
+    truth = _truth(part, predictor)
+    if logits is None:
+        logits = _computed(predictor, part, rows, source, batch_size)
+    multilabel = predictor.info.multilabel
+    # By the whole catalog, so that the parts of K folds are alike.
+    filed = multilabel and len(catalog) * len(predictor.labels) > MOST_SCORES_IN_TABLE
+    with ExitStack() as stack:
+        stack.enter_context(retain_freed_memory())
+        writer = None
+        if filed:
+            writer = stack.enter_context(new_score_file(len(rows), len(predictor.labels)))
+        advance = stack.enter_context(task(f"Predicting {split}", total=len(rows)))
+        answers = _joined(_answers(predictor, truth, logits, writer, advance))
+    assert len(answers) == len(rows), "each image once"
+    known = [name for name in ("image", "group", "label") if name in part.table.columns]
+    head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
+    if multilabel and not part.multilabel:
+        head = head.with_columns(pl.concat_list("label"))
+    if filed:
+        head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
+    return Predictions(
+        table=pl.concat([head, answers], how="horizontal"),
+        labels=predictor.labels,
+        multilabel=multilabel,
+        split=split,
+        data=catalog.name,
+        synthetic=catalog.synthetic,
+        score_files=() if writer is None else (writer.file,),
+    )
+
+
+def _answers(
+    predictor: Predictor,
+    truth: Targets,
+    logits: Iterable[Float32[np.ndarray, "b c"]],
+    writer: ScoreWriter | None,
+    advance: Callable[[int], None],
+) -> Iterator[pl.DataFrame]:
+    """What the model says of each batch; the scores of many labels go to the writer."""
+    if predictor.info.multilabel:
+        table: _SeveralLabels | _OneLabel = _SeveralLabels(predictor, with_scores=writer is None)
+    else:
+        table = _OneLabel(predictor)
+    done = 0
+    for some in logits:
+        probabilities = predictor.probabilities(some)
+        yield table.columns(truth, slice(done, done + len(some)), probabilities)
+        if writer is not None:
+            writer.add(probabilities)
+        done += len(some)
+        advance(len(some))
+
+
+def _joined(batches: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """All batches below one another.
+
+    Many at a time: thousands of tables of 64 rows take more memory than what is in them.
+    """
+    remaining = iter(batches)
+    pieces = []
+    while some := list(islice(remaining, BATCHES_AT_ONCE)):
+        pieces.append(pl.concat(some, rechunk=True))
+    return pl.concat(pieces, rechunk=True)
+
+
+def _computed(
+    predictor: Predictor,
+    part: Catalog,
+    rows: Int64[np.ndarray, "n"],
+    source: PixelSource | None,
+    batch_size: int | None,
+) -> Iterator[Float32[np.ndarray, "b c"]]:
+    """Logits of the part, whose images are these rows of the source."""
+    if source is None:
+        source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
+        rows = np.arange(len(rows))
+    batches = OrderedBatches(
+        source,
+        rows,
+        batch_size=batch_size_of(predictor.engine, batch_size, default=BATCH_IMAGES),
+        pin_memory=reads_pinned(predictor.engine),
+    )
+    for _, logits in predictor.predict_batches(batch.images.numpy() for batch in batches):
+        yield logits
+
+
+def _truth(catalog: Catalog, predictor: Predictor) -> Targets:
+    truth = catalog.targets(predictor.labels)
+    if not predictor.info.multilabel and several_labels(truth):
+        raise CatalogError(
+            "images have several labels each, but the model gives one",
+            where=catalog.name,
+            fix="train with --set training.loss=bce",
+        )
+    return truth
+
+
+class _OneLabel:
+    """Columns for classes that exclude each other."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._labels = np.array(predictor.labels, dtype=object)
+
+    def columns(
+        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
+    ) -> pl.DataFrame:
+        truth = targets[rows]
+        ranks = truth_rank(truth, probabilities)
+        best = best_labels(probabilities, NAMED)
+        chosen = np.take_along_axis(probabilities, best, axis=1)
+        loss = negative_log(probabilities[np.arange(len(truth)), truth])
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(self._labels[best[:, 0]].tolist(), dtype=pl.String),
+                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
+                "correct": ranks == 1,
+                "rank": pl.Series(ranks, dtype=pl.Int32),
+                "loss": pl.Series(loss, dtype=pl.Float32),
+                **_named(self._labels, best, chosen),
+            }
+        )
+
+
+class _SeveralLabels:
+    """Columns for labels that may hold together."""
+
+    def __init__(self, predictor: Predictor, *, with_scores: bool) -> None:
+        self._labels = np.array(predictor.labels, dtype=object)
+        self._with_scores = with_scores
+        self._thresholds = np.array(predictor.readout.thresholds)
+
+    def columns(
+        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
+    ) -> pl.DataFrame:
+        truth = dense_rows(targets, rows, num_classes=probabilities.shape[1])
+        given = probabilities >= self._thresholds
+        best = best_labels(probabilities, NAMED)
+        chosen = np.take_along_axis(probabilities, best, axis=1)
+        loss = negative_log(np.where(truth > 0, probabilities, 1.0 - probabilities)).mean(axis=1)
+        lists = [self._labels[row].tolist() for row in given]
+        scores = {"scores": pl.Series(probabilities.astype(np.float32))}
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(lists, dtype=pl.List(pl.String)),
+                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
+                "correct": (given == (truth > 0)).all(axis=1),
+                "loss": pl.Series(loss, dtype=pl.Float32),
+                **_named(self._labels, best, chosen),
+                **(scores if self._with_scores else {}),
+            }
+        )
+
+
+def _named(
+    labels: np.ndarray[tuple[int], np.dtype[np.object_]],
+    best: Int64[np.ndarray, "b k"],
+    chosen: Float64[np.ndarray, "b k"],
+) -> dict[str, pl.Series]:
+    return {
+        "top_labels": pl.Series(labels[best].tolist(), dtype=pl.List(pl.String)),
+        "top_probabilities": pl.Series(
+            chosen.astype(np.float32).tolist(), dtype=pl.List(pl.Float32)
+        ),
+    }
