@@ -23,6 +23,8 @@ class ShopsightError(Exception):
         fix: the next step, best as a command; a line each, where there are several.
     """
 
+    shown_details = SHOWN_DETAILS
+
     def __init__(
         self,
         what: str,
@@ -39,8 +41,8 @@ class ShopsightError(Exception):
 
     def _render(self) -> str:
         lines = [one_line(f"{self.where}: {self.what}" if self.where else self.what)]
-        lines += [f"  {one_line(detail)}" for detail in self.details[:SHOWN_DETAILS]]
-        if len(self.details) > SHOWN_DETAILS:
+        lines += [f"  {one_line(detail)}" for detail in self.details[: self.shown_details]]
+        if len(self.details) > self.shown_details:
             lines.append(f"  ... {len(self.details)} in all")
         if self.fix:
             first, *others = printable(self.fix).split("\n")
@@ -50,6 +52,12 @@ class ShopsightError(Exception):
 
 class ConfigError(ShopsightError):
     """A recipe or a setting that cannot be used."""
+
+
+class UntrustedRecipeError(ConfigError):
+    """A recipe that somebody else may have written, and what it reaches; all of it is shown."""
+
+    shown_details = 100
 
 
 class CatalogError(ShopsightError):

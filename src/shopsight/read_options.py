@@ -28,8 +28,15 @@ already; a single image or IDX file; a named data set."""
 _ALL: tuple[DataKind, ...] = get_args(DataKind)
 
 
-def _flag(metavar: str, help: str, *, of: tuple[DataKind, ...] = _ALL) -> dict[str, Any]:
-    return {"metavar": metavar, "help": help, "of": of}
+def _flag(
+    metavar: str,
+    help: str,
+    *,
+    of: tuple[DataKind, ...] = _ALL,
+    reaches: Literal["nothing", "reads", "allows"] = "nothing",
+) -> dict[str, Any]:
+    """What a field says of itself; `reaches` is that of `shopsight.config.reach`."""
+    return {"metavar": metavar, "help": help, "of": of, "reaches": reaches}
 
 
 def _choice(*choices: str, help: str, of: tuple[DataKind, ...] = _ALL) -> dict[str, Any]:
@@ -82,6 +89,7 @@ class ReadOptions:
             "FOLDER",
             "Look for the table's image names in this folder.",
             of=("table", "own table", "named"),
+            reaches="reads",
         ),
     )
     label_pattern: str | None = field(
@@ -121,7 +129,9 @@ class ReadOptions:
     )
     root: str | Path | None = field(
         default=None,
-        metadata=_flag("FOLDER", "Read a named data set from this local copy.", of=("named",)),
+        metadata=_flag(
+            "FOLDER", "Read a named data set from this local copy.", of=("named",), reaches="reads"
+        ),
     )
     label_map: str | Path | None = field(
         default=None,
@@ -129,6 +139,7 @@ class ReadOptions:
             "FILE",
             "Rename labels by this table with the columns `label` and `to`, or by a list of ids "
             "and names; many may become one.",
+            reaches="reads",
         ),
     )
     drop: tuple[str, ...] = field(
@@ -192,6 +203,7 @@ class ReadOptions:
         metadata=_flag(
             "",
             "Read a table's addresses that lead into a private network.",
+            reaches="allows",
         ),
     )
     allow_remote: bool = field(
@@ -199,6 +211,7 @@ class ReadOptions:
         metadata=_flag(
             "",
             "Read the object stores (s3, gs, az) that a table's cells name, with your credentials.",
+            reaches="allows",
         ),
     )
     allow_outside: bool = field(
@@ -206,6 +219,7 @@ class ReadOptions:
         metadata=_flag(
             "",
             "Read files outside the data's folder that a table or a link names.",
+            reaches="allows",
         ),
     )
 

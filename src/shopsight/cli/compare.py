@@ -17,6 +17,8 @@ from shopsight.cli.options import (
     FailOnOption,
     RecipeOption,
     SetOption,
+    TrustRecipeOption,
+    asked_about_recipe,
     names_in,
     takes_data,
 )
@@ -25,7 +27,7 @@ from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
 
 # These are about training, and change nothing for finished runs.
-TRAINING_FLAGS = ("--recipe", "--set", "--accept", "--exclude", "--fail-on")
+TRAINING_FLAGS = ("--recipe", "--set", "--trust-recipe", "--accept", "--exclude", "--fail-on")
 
 
 RunsArgument = Annotated[
@@ -61,6 +63,7 @@ def compare(
     backbones: BackbonesOption = None,
     recipe: RecipeOption = api.PROBE_RECIPE,
     settings: SetOption = None,
+    trust_recipe: TrustRecipeOption = False,
     out: OutOption = None,
     split: SplitOption = None,
     measure: MeasureOption = True,
@@ -83,20 +86,25 @@ def compare(
     else:
         if len(runs) != 1:
             raise typer.BadParameter("with --backbones, give one DATA")
-        out = out or Path("runs", "compare")
-        with shown_progress():
-            found = api.compare_backbones(
-                runs[0],
-                read=options.read,
-                backbones=names_in(backbones),
-                out=out,
-                recipe=recipe,
-                settings=settings or (),
-                device=device,
-                accept=accept or (),
-                exclude=exclude or (),
-                fail_on=fail_on or (),
-            )
+        folder = out = out or Path("runs", "compare")
+
+        def compared(trusted: bool) -> api.Comparison:
+            with shown_progress():
+                return api.compare_backbones(
+                    runs[0],
+                    read=options.read,
+                    backbones=names_in(backbones),
+                    out=folder,
+                    recipe=recipe,
+                    settings=settings or (),
+                    trust_recipe=trusted,
+                    device=device,
+                    accept=accept or (),
+                    exclude=exclude or (),
+                    fail_on=fail_on or (),
+                )
+
+        found = asked_about_recipe(compared, trusted=trust_recipe)
     if options.json:
         print_json(found.to_json())
         return

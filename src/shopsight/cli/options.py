@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import Field, dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from shopsight import api
 from shopsight.cli.output import INTERRUPTED, print_note
-from shopsight.errors import ConfigError
+from shopsight.control_characters import one_line
+from shopsight.errors import ConfigError, UntrustedRecipeError
 
 PANEL = "Data"
+
+Result = TypeVar("Result")
 
 DataArgument = Annotated[
     str,
@@ -54,6 +58,15 @@ SetOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change any setting of the recipe, such as optimizer.lr=3e-4. Repeat for more.",
+        rich_help_panel="Recipe",
+    ),
+]
+TrustRecipeOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-recipe",
+        help="Use a recipe file without asking about the files, addresses and trackers that it "
+        "names.",
         rich_help_panel="Recipe",
     ),
 ]
@@ -218,6 +231,29 @@ def _on_the_line(context: typer.Context) -> tuple[str, ...]:
 
 def _one_or_several(words: list[str] | None) -> str | tuple[str, ...] | None:
     return words[0] if words and len(words) == 1 else tuple(words or ()) or None
+
+
+def asked_about_recipe(work: Callable[[bool], Result], *, trusted: bool) -> Result:
+    """Do the work; where it stops at a recipe of somebody else, ask on a terminal whether to go on.
+
+    Args:
+        work: takes whether the recipe is trusted.
+        trusted: it is, by the command line.
+
+    Raises:
+        UntrustedRecipeError: it is not, and nobody can be asked, or the answer is no.
+    """
+    try:
+        return work(trusted)
+    except UntrustedRecipeError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        print_note(f"{error.where}: {error.what}")
+        for setting in error.details:
+            print_note(f"  {one_line(setting)}")
+        if not typer.confirm("Use it all the same?", default=False, err=True):
+            raise
+    return work(True)
 
 
 def names_in(text: str) -> list[str]:

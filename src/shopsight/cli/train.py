@@ -19,6 +19,8 @@ from shopsight.cli.options import (
     OptionalDataArgument,
     RecipeOption,
     SetOption,
+    TrustRecipeOption,
+    asked_about_recipe,
     parsed_seconds,
     takes_data,
 )
@@ -104,6 +106,7 @@ def train(
     folds: FoldsOption = None,
     fold: FoldOption = None,
     settings: SetOption = None,
+    trust_recipe: TrustRecipeOption = False,
     no_cache: NoCacheOption = False,
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,
@@ -120,23 +123,30 @@ def train(
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
-    with resumable(out), shown_progress():
-        result = api.train(
-            data,
-            out=out,
-            read=options.read,
-            recipe=recipe,
-            backbone=backbone,
-            epochs=epochs,
-            time_limit_s=limit_s,
-            seed=seed,
-            folds=folds,
-            fold=fold,
-            settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
-            accept=accept or (),
-            exclude=exclude or (),
-            fail_on=fail_on or (),
-        )
+    run = out
+
+    def trained(trusted: bool) -> api.TrainResult:
+        with shown_progress():
+            return api.train(
+                data,
+                out=run,
+                read=options.read,
+                recipe=recipe,
+                backbone=backbone,
+                epochs=epochs,
+                time_limit_s=limit_s,
+                seed=seed,
+                folds=folds,
+                fold=fold,
+                settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
+                trust_recipe=trusted,
+                accept=accept or (),
+                exclude=exclude or (),
+                fail_on=fail_on or (),
+            )
+
+    with resumable(out):
+        result = asked_about_recipe(trained, trusted=trust_recipe)
     _show(result, options)
 
 

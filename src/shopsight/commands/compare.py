@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shopsight.audit.gate import GateRules
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands.recipe_trust import check_recipe
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import resume, train_catalog, training_data
 from shopsight.config.defaults import PROBE_RECIPE
@@ -64,6 +65,7 @@ def compare_backbones(
     read: ReadOptions | None = None,
     recipe: str | Path | Recipe = PROBE_RECIPE,
     settings: Sequence[str] = (),
+    trust_recipe: bool = False,
     device: str = "auto",
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
@@ -81,6 +83,7 @@ def compare_backbones(
         read: how DATA is read, where the recipe does not say so; None adds nothing.
         recipe: for every run.
         settings: further leaves of the recipe, as "training.epochs=3".
+        trust_recipe: as for `train`.
         device: where the models are timed.
         accept: as for `train`.
         exclude: as for `train`.
@@ -91,6 +94,9 @@ def compare_backbones(
         TrainingError: several processes were started for it.
         ShopsightError: as `train` and `compare`.
     """
+    if not trust_recipe:
+        # Each backbone takes the place of the recipe's own.
+        check_recipe(recipe, ["model.backbone", *settings], read=read)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     catalog, common = training_data(data, recipe_with(recipe, settings), read)
     if world_of(common).size > 1:

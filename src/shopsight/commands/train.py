@@ -11,6 +11,7 @@ from typing import Any
 from shopsight.audit.gate import GateRules
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands.recipe_trust import check_recipe
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
@@ -81,6 +82,7 @@ def train(
     folds: int | None = None,
     fold: int | None = None,
     settings: Sequence[str] = (),
+    trust_recipe: bool = False,
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
     fail_on: Collection[str] = (),
@@ -103,6 +105,7 @@ def train(
         folds: train this many networks, each tested on the fold that it never saw.
         fold: train only the network that is tested on this fold, counted from 0.
         settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
+        trust_recipe: take a recipe file also where it names files, folders, addresses or a tracker.
         accept: kinds of audit findings to train in spite of.
         exclude: kinds of audit findings to fix by leaving images out; see `FIXABLE_KINDS`.
         fail_on: kinds of audit findings, or "warning", that stop training beside errors.
@@ -119,6 +122,8 @@ def train(
         "folds.count": folds,
     }
     flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
+    if not trust_recipe:
+        check_recipe(recipe, [*flags, *settings], read=read, needs_data=data is None)
     chosen = recipe_with(recipe, [*flags, *settings])
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     # Whatever does not fit the machines is an error before the data is read.

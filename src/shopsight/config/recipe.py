@@ -35,8 +35,13 @@ from shopsight.config.sections import (
     TrainingSettings,
 )
 from shopsight.errors import ConfigError
+from shopsight.io.local_files import read_file
 from shopsight.paths import is_file
 
+RECIPE_BYTES = 4 << 20
+"""The most that a recipe may have: weights of 10,000 classes have a quarter of a megabyte."""
+# Tables in tables, down to the values of a list.
+_DEEPEST = 12
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 
 
@@ -47,7 +52,7 @@ class Recipe(Section):
         seed: Decides the split, the order, the augmentation and new weights.
     """
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     about: About = About()
     data: DataSettings = DataSettings()
     folds: FoldSettings = FoldSettings()
@@ -96,15 +101,19 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml"))
 
 
+def is_shipped(name: str | Path) -> bool:
+    """Return whether a shipped recipe has this name."""
+    return str(name) in recipe_names()
+
+
 def recipe_path(name_or_file: str | Path) -> Path:
     """Return the file of a shipped recipe's name, or the path itself.
 
     Raises:
         ConfigError: Neither a shipped name nor a file.
     """
-    shipped = RECIPES_FOLDER / f"{name_or_file}.toml"
-    if is_file(shipped):
-        return shipped
+    if is_shipped(name_or_file):
+        return RECIPES_FOLDER / f"{name_or_file}.toml"
     path = Path(name_or_file)
     if is_file(path):
         return path
@@ -125,7 +134,7 @@ def load_recipe(name_or_file: str | Path = DEFAULT_RECIPE, overrides: Sequence[s
     path = recipe_path(name_or_file)
     try:
         # With or without a byte order mark.
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_file(path, most_bytes=RECIPE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"not UTF-8: byte {error.start:,} is {error.object[error.start]:#04x}",
@@ -147,8 +156,12 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}", where=where) from error
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=where) from None
     for override in overrides:
         set_leaf(tree, override)
+    if _is_deep(tree):
+        raise ConfigError("is nested too deeply", where=where)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -159,6 +172,19 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
             details=problems,
             fix="shopsight recipes balanced   (prints a recipe with its settings)",
         ) from error
+
+
+def _is_deep(tree: object) -> bool:
+    """Whether values lie deeper than any setting does."""
+    level = [tree]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+    return bool(level)
 
 
 def _merged(section: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:

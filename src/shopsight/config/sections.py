@@ -10,15 +10,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shopsight.config.reach import NOTHING, READS, SENDS
 from shopsight.head_settings import HeadSettings
-from shopsight.preprocess import Interpolation, PadColor, Preprocess, Resize
+from shopsight.preprocess import Interpolation, Mean, PadColor, Preprocess, Resize, Std
 from shopsight.read_options import ReadOptions
 
 Auto = Literal["auto"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+Positive = Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-Span = tuple[float, float]
+Bound = Annotated[float, Field(ge=0.0, le=1000.0)]
+Span = tuple[Bound, Bound]
+SizePx = Annotated[int, Field(ge=8, le=4096)]
+Text = Annotated[str, Field(max_length=10_000), NOTHING]
+"""Shown, and no more."""
 
 
 def _text(value: object) -> object:
@@ -45,13 +50,13 @@ class About(Section):
         notes: Faults of the original, and what is done differently here.
     """
 
-    title: str = ""
-    source: str = ""
-    data: str = ""
-    reported: str = ""
-    measured: str = ""
-    cost: str = ""
-    notes: str = ""
+    title: Text = ""
+    source: Text = ""
+    data: Annotated[str, READS] = ""
+    reported: Text = ""
+    measured: Text = ""
+    cost: Text = ""
+    notes: Text = ""
 
 
 # pydantic freezes it by the configuration of `Section`, which mypy does not see.
@@ -80,13 +85,13 @@ class PreprocessSettings(Section):
     The keys are those of `shopsight.preprocess.Preprocess`.
     """
 
-    size_px: int | Auto = "auto"
+    size_px: SizePx | Auto = "auto"
     resize: Resize | Auto = "auto"
-    crop_fraction: float | Auto = "auto"
+    crop_fraction: Annotated[float, Field(gt=0.0, le=1.0)] | Auto = "auto"
     pad_color: PadColor | Auto = "auto"
     interpolation: Interpolation | Auto = "auto"
-    mean: tuple[float, float, float] | Auto = "auto"
-    std: tuple[float, float, float] | Auto = "auto"
+    mean: tuple[Mean, Mean, Mean] | Auto = "auto"
+    std: tuple[Std, Std, Std] | Auto = "auto"
 
     def applied_to(self, base: Preprocess) -> Preprocess:
         """Return `base` with every setting that is not "auto"."""
@@ -105,8 +110,8 @@ class ModelSettings(Section):
         conv_dropout: Dropout after the convolutions of `shopsight:` networks; unset: their own.
     """
 
-    backbone: str = "embedded:tf_efficientnet_lite0"
-    weights: str = "pretrained"
+    backbone: Annotated[str, READS] = "embedded:tf_efficientnet_lite0"
+    weights: Annotated[str, READS] = "pretrained"
     head: HeadSettings = HeadSettings()
     drop_path: Fraction = 0.0
     conv_dropout: Fraction | None = None
@@ -119,7 +124,7 @@ class ProbeSettings(Section):
         penalties: L2 penalties to try; the one with the lowest validation log loss is kept.
     """
 
-    penalties: tuple[Positive, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+    penalties: Annotated[tuple[Positive, ...], Field(max_length=100)] = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
 class TrainingSettings(Section):
@@ -160,20 +165,22 @@ class TrainingSettings(Section):
     mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
         "probe-then-finetune"
     )
-    epochs: int = Field(default=8, ge=1)
+    epochs: int = Field(default=8, ge=1, le=1_000_000)
     time_limit_s: Positive | None = None
-    batch_size: Annotated[int, Field(ge=1)] | Auto = 32
-    grad_accumulation: int = Field(default=1, ge=1)
-    progressive_sizes_px: tuple[int, ...] = ()
-    frozen_stages: int = Field(default=0, ge=0)
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = 32
+    grad_accumulation: int = Field(default=1, ge=1, le=1_000_000)
+    progressive_sizes_px: Annotated[tuple[SizePx, ...], Field(max_length=1000)] = ()
+    frozen_stages: int = Field(default=0, ge=0, le=1_000_000)
     frozen_batchnorm: bool = False
     loss: Literal["cross-entropy", "focal", "bce"] = "cross-entropy"
     label_smoothing: Fraction = 0.0
-    focal_gamma: float = Field(default=2.0, ge=0.0)
-    class_weights: Literal["none", "balanced", "effective"] | dict[str, Positive] = "none"
+    focal_gamma: float = Field(default=2.0, ge=0.0, le=100.0)
+    class_weights: Annotated[
+        Literal["none", "balanced", "effective"] | dict[str, Positive], NOTHING
+    ] = "none"
     sampling: Literal["plain", "sqrt", "balanced"] = "plain"
     checkpoint: Literal["best", "last"] = "best"
-    patience: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=1, le=1_000_000)
     ema: Fraction = 0.0
     gradient_clip: Positive | None = None
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_text)] = "auto"
@@ -209,7 +216,7 @@ class OptimizerSettings(Section):
     lr_scaling: Literal["linear", "sqrt", "none"] | Auto = "auto"
     head_lr_factor: Positive = 1.0
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    weight_decay: float = Field(default=0.01, ge=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0, le=1e6)
     momentum: Fraction = 0.9
     nesterov: bool = False
 
@@ -227,10 +234,10 @@ class ScheduleSettings(Section):
     """
 
     name: Literal["constant", "cosine", "linear", "step", "exponential"] = "cosine"
-    warmup_epochs: float = Field(default=0.0, ge=0.0)
+    warmup_epochs: float = Field(default=0.0, ge=0.0, le=1e6)
     final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
     gamma: Positive = 0.1
-    step_epochs: int = Field(default=10, ge=1)
+    step_epochs: int = Field(default=10, ge=1, le=1_000_000)
     per: Literal["step", "epoch"] = "step"
 
 
@@ -274,7 +281,7 @@ class AugmentSettings(Section):
     scale: Span = (0.75, 1.0)
     rotate_deg: float = Field(default=8.0, ge=0.0, le=180.0)
     translate: Fraction = 0.05
-    aspect_jitter: float = Field(default=0.0, ge=0.0)
+    aspect_jitter: Bound = 0.0
     color_jitter_prob: Probability = 0.8
     color_kinds: tuple[
         Literal["jitter", "brightness-contrast", "hue-saturation", "clahe", "channel-shuffle"], ...
@@ -284,15 +291,15 @@ class AugmentSettings(Section):
     saturation: Span = (0.8, 1.2)
     hue: float = Field(default=0.0, ge=0.0, le=0.5)
     noise_prob: Probability = 0.0
-    noise_std: float = Field(default=10.0, ge=0.0)
+    noise_std: Bound = 10.0
     blur_prob: Probability = 0.0
     blur_kinds: tuple[Literal["box", "gaussian", "median"], ...] = ("gaussian",)
-    blur_px: int = Field(default=5, ge=3)
+    blur_px: int = Field(default=5, ge=3, le=255)
     random_erasing_prob: Probability = 0.0
     random_erasing_area: Span = (0.02, 0.2)
     mix_prob: Probability = 1.0
-    mixup: float = Field(default=0.0, ge=0.0)
-    cutmix: float = Field(default=0.0, ge=0.0)
+    mixup: Bound = 0.0
+    cutmix: Bound = 0.0
 
     @classmethod
     def none(cls) -> AugmentSettings:
@@ -312,9 +319,9 @@ class EvaluationSettings(Section):
     """
 
     tta_hflip: bool = False
-    bootstrap_resamples: int = Field(default=2000, ge=100)
-    top_k: int = Field(default=5, ge=1)
-    calibration_bins: int = Field(default=15, ge=2)
+    bootstrap_resamples: int = Field(default=2000, ge=100, le=1_000_000)
+    top_k: int = Field(default=5, ge=1, le=1_000_000)
+    calibration_bins: int = Field(default=15, ge=2, le=10_000)
 
 
 class CacheSettings(Section):
@@ -361,10 +368,10 @@ class HardwareSettings(Section):
             container and the user's limit give.
     """
 
-    accelerator: str = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
-    num_nodes: int = Field(default=1, ge=1)
+    accelerator: Text = "auto"
+    devices: Annotated[int | str, NOTHING] = 1
+    strategy: Text = "auto"
+    num_nodes: int = Field(default=1, ge=1, le=100_000)
     sync_batchnorm: bool = False
     matmul_precision: Literal["highest", "high"] = "high"
     deterministic: bool = False
@@ -381,6 +388,6 @@ class TrackingSettings(Section):
             run folder.
     """
 
-    tracker: Literal["none", "mlflow", "wandb"] = "none"
-    project: str = "shopsight"
-    location: str | None = None
+    tracker: Annotated[Literal["none", "mlflow", "wandb"], SENDS] = "none"
+    project: Annotated[str, SENDS] = "shopsight"
+    location: Annotated[str | None, SENDS] = None
