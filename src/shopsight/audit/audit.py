@@ -42,6 +42,7 @@ from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import SHOWN_DETAILS
 from shopsight.files import atomic_file, write_json
+from shopsight.spreadsheets import for_reading
 from shopsight.text import counted, human_bytes
 
 CHECKS: tuple[Check, ...] = (
@@ -183,7 +184,7 @@ class AuditReport:
         """Write audit.html, findings.csv and audit.json into `folder`."""
         folder = Path(folder)
         with atomic_file(folder / FINDINGS_FILE) as part:
-            self.findings_table().write_csv(part)
+            for_reading(self.findings_table()).write_csv(part)
         write_json(folder / SUMMARY_FILE, self.to_json())
         write_audit_page(
             folder / PAGE_FILE,

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 
 from shopsight import paths
 from shopsight.catalog.own_tables import (
+    GUARDED_KEY,
     SEPARATOR_KEY,
     TYPES_KEY,
     flat_columns,
@@ -58,6 +59,7 @@ _ABOUT_TYPES: dict[str, type | tuple[type, ...]] = {
     "access": dict,
     TYPES_KEY: dict,
     SEPARATOR_KEY: str,
+    GUARDED_KEY: bool,
 }
 LABEL_SEPARATORS = ("|", ";", "\x1f")
 
@@ -221,7 +223,7 @@ class Catalog:
             with atomic_file(path) as part:
                 table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
         else:
-            about[TYPES_KEY] = types_of(table)
+            about |= {TYPES_KEY: types_of(table), GUARDED_KEY: True}
             if self.multilabel:
                 about[SEPARATOR_KEY] = mark = _free_separator(self.labels, path)
                 table = table.with_columns(joined_labels(table["label"], mark))

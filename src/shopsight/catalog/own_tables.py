@@ -15,11 +15,12 @@ import polars as pl
 
 from shopsight.errors import CatalogError
 from shopsight.read_options import ReadOptions
+from shopsight.spreadsheets import guarded, unguarded
 from shopsight.tables.cell_numbers import decimal_numbers
 from shopsight.tables.split_names import split_of
 from shopsight.tables.table_files import read_table
 
-SEPARATOR_KEY, TYPES_KEY = "label_separator", "types"
+SEPARATOR_KEY, TYPES_KEY, GUARDED_KEY = "label_separator", "types", "guarded"
 _TYPES: dict[str, type[pl.DataType]] = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
 
 
@@ -43,7 +44,7 @@ def joined_labels(labels: pl.Series, separator: str) -> pl.Series:
 
 
 def flat_columns(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with nested columns as JSON text, and durations as text, which a CSV can hold."""
+    """The table as a CSV holds it: nested columns are JSON text, and no text is a formula."""
     flat = []
     for name, kind in table.schema.items():
         if kind.is_nested() or kind in {pl.Binary, pl.Object}:
@@ -52,7 +53,7 @@ def flat_columns(table: pl.DataFrame) -> pl.DataFrame:
             flat.append(pl.Series(name, texts, dtype=pl.String))
         elif kind == pl.Duration:
             flat.append(table[name].dt.to_string("polars"))
-    return table.with_columns(flat)
+    return guarded(table.with_columns(flat))
 
 
 def read_own_text(
@@ -73,6 +74,8 @@ def read_own_text(
         CatalogError: a cell is not the number that its column holds.
     """
     table, notes = read_table(str(path), read)
+    if about.get(GUARDED_KEY):
+        table = unguarded(table)
     kinds = about.get(TYPES_KEY, {})
     columns = [
         _typed(table[name], kind, str(path))

@@ -27,6 +27,7 @@ from shopsight.io.access import Access
 from shopsight.io.addresses import local_path
 from shopsight.labels.label_columns import read_labels
 from shopsight.read_options import NO_COLUMN, ReadOptions
+from shopsight.spreadsheets import unguarded
 from shopsight.tables.cell_text import as_text
 from shopsight.tables.embedded_images import with_image_files
 from shopsight.tables.table_files import read_table
@@ -52,6 +53,8 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     read = read or ReadOptions()
     path = local_path(path)
     table, notes = read_table(path, read, read_rows=read_rows)
+    if _is_predicted(table) and "labels" not in table.columns:
+        table = unguarded(table)
     if not len(table):
         raise CatalogError("the table has no rows", where=path)
     for column in read.image_columns:

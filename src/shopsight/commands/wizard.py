@@ -12,6 +12,7 @@ from shopsight.bundle.read import bundle_folder, read_info
 from shopsight.errors import BundleError
 from shopsight.runs import discover
 from shopsight.runs.run_folder import RunFolder
+from shopsight.spreadsheets import unguarded
 
 # A run or a bundle lies at most this deep below the folder where the search starts.
 SEARCH_DEPTH = 4
@@ -72,7 +73,8 @@ def learned_from(model: str | Path, images: str | Path) -> bool:
 
 def summarize_predictions(file: str | Path) -> PredictionSummary:
     """Count the labels of a .csv that `predict` wrote, and find what the model is least sure of."""
-    table = pl.read_csv(file, schema_overrides={"label": pl.String}, glob=False).drop_nulls("label")
+    table = unguarded(pl.read_csv(file, schema_overrides={"label": pl.String}, glob=False))
+    table = table.drop_nulls("label")
     doubtful = table.filter(pl.col("probability") < SURE).sort("probability").head(SHOWN_IMAGES)
     rows = doubtful.select("image", "label", "probability").rows()
     return PredictionSummary(dict(Counter(table["label"].to_list()).most_common()), tuple(rows))

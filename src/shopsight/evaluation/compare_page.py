@@ -15,6 +15,7 @@ from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.files import atomic_file, write_json
 from shopsight.metrics.intervals import Interval
 from shopsight.pages import write_page
+from shopsight.spreadsheets import for_reading
 from shopsight.text import count_text
 
 Cost = Callable[[Entry], float | None]
@@ -46,10 +47,10 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "compare.csv") as part:
-        comparison.table().write_csv(part)
+        for_reading(comparison.table()).write_csv(part)
     if not comparison.recall.is_empty():
         with atomic_file(folder / RECALL_FILE) as part:
-            comparison.recall.write_csv(part)
+            for_reading(comparison.recall).write_csv(part)
     write_json(folder / "compare.json", comparison.to_json())
     return write_page(folder / "compare.html", "compare", page_context(comparison))
 

@@ -16,6 +16,7 @@ from shopsight.control_characters import json_text
 from shopsight.errors import ShopsightError, WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.inference.predictor import Prediction
+from shopsight.spreadsheets import guarded_text
 from shopsight.text import as_unicode
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -44,8 +45,10 @@ def write_predictions(lines: Path, path: Path, *, top: int) -> None:
     CSV has the columns image, label, probability, label_2, probability_2, ... , predicted_labels
     (joined by "|"), error, damaged, row and name; Parquet and JSON lines have the lists labels and
     probabilities, best first, and predicted_labels. `row` and `name` are of a table: its row and
-    the image as it names it. Text is UTF-8 without a mark at its start, and lines end in a line
-    feed on every system. What UTF-8 cannot hold of a file's name is escaped (`caf\udce9.jpg`).
+    the image as it names it. Text in a CSV that a spreadsheet would run has an apostrophe in
+    front (`shopsight.spreadsheets`). Text is UTF-8 without a mark at its start, and lines end in a
+    line feed on every system. What UTF-8 cannot hold of a file's name is escaped
+    (`caf\udce9.jpg`).
 
     Args:
         lines: A `json_line` for each image.
@@ -76,7 +79,9 @@ def _to_csv(lines: Path, part: Path, top: int) -> None:
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "label", "probability", *names, "predicted_labels", *_LAST_CELLS])
-        writer.writerows(_cells(json.loads(line), top) for line in rows)
+        for line in rows:
+            cells = _cells(json.loads(line), top)
+            writer.writerow([guarded_text(c) if isinstance(c, str) else c for c in cells])
 
 
 def _cells(row: Mapping[str, Any], top: int) -> list[Any]:

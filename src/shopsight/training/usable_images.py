@@ -28,6 +28,7 @@ from shopsight.loading.loader import check_enough
 from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
+from shopsight.spreadsheets import for_reading, unguarded
 from shopsight.targets import count_classes
 from shopsight.text import listed
 from shopsight.training.finetune import check_hardware
@@ -111,7 +112,7 @@ def audited_images(
     bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
     left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])
     with atomic_file(run.left_out_file) as part:
-        left_out.write_csv(part)
+        for_reading(left_out).write_csv(part)
     if passed.excluded.height:
         counts, *lost = passed.notes()
         progress.notify(f"{counts}; by name in {run.left_out_file}")
@@ -154,9 +155,10 @@ def without_rare_classes(
     if len(settled.rows) < len(audited):
         gone = np.setdiff1d(np.arange(len(audited)), settled.rows)
         names = audited.catalog.take(gone).table.select("image")
-        before = pl.read_csv(run.left_out_file, infer_schema=False, glob=False)
+        before = unguarded(pl.read_csv(run.left_out_file, infer_schema=False, glob=False))
         with atomic_file(run.left_out_file) as part:
-            pl.concat([before, names.with_columns(reason=pl.lit("rare class"))]).write_csv(part)
+            rare = names.with_columns(reason=pl.lit("rare class"))
+            for_reading(pl.concat([before, rare])).write_csv(part)
     refuse_one_class(settled.catalog)
     return audited.take(settled.rows).with_catalog(settled.catalog), settled
 
