@@ -17,6 +17,7 @@ from shopsight.datasets.clothing import digest_of_images
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.datasets.registry import DATASETS, dataset, open_dataset
 from shopsight.errors import CatalogError, SourceError
+from shopsight.files import sha256_file
 
 # A folder with real data sets under their names, for those who have them.
 REAL_DATA = Path(os.environ.get("SHOPSIGHT_TEST_DATA", "no-such-folder"))
@@ -89,13 +90,13 @@ def test_clothing_small(tmp_path: Path) -> None:
     assert catalog.rows_of("val").tolist() == [3]
 
 
-def test_the_digest_of_images_sees_names_and_bytes(tmp_path: Path) -> None:
-    photos(tmp_path, "train/hat/1.jpg", "train/hat/2.jpg")
-    before = digest_of_images(tmp_path)
-    (tmp_path / "train/hat/2.jpg").rename(tmp_path / "train/hat/3.jpg")
-    renamed = digest_of_images(tmp_path)
-    photos(tmp_path, "train/hat/3.jpg")
-    assert len({before, renamed, digest_of_images(tmp_path)}) == 3
+def test_the_digest_of_images_sees_names_and_bytes() -> None:
+    before = digest_of_images({"train/hat/1.jpg": "aa", "train/hat/2.jpg": "bb"})
+    renamed = digest_of_images({"train/hat/1.jpg": "aa", "train/hat/3.jpg": "bb"})
+    changed = digest_of_images({"train/hat/1.jpg": "aa", "train/hat/3.jpg": "cc"})
+    assert len({before, renamed, changed}) == 3
+    other_order = {"train/hat/2.jpg": "bb", "README.md": "dd", "train/hat/1.jpg": "aa"}
+    assert digest_of_images(other_order) == before
 
 
 def products(folder: Path) -> None:
@@ -294,6 +295,11 @@ def test_competitions_ask_for_their_rules() -> None:
         fetch_from_kaggle("competitions", "products-10k")
 
 
+def hashes_in(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
 def small_archive(folder: Path) -> str:
     """The repository's archive as GitHub packs it, behind a file URL."""
     photos(folder / "repo-123", "train/hat/1.jpg", "train/dress/2.jpg", "test/hat/3.jpg")
@@ -314,7 +320,9 @@ def test_clothing_small_is_fetched_checked_and_kept(
     with pytest.raises(SourceError, match="not the published ones"):
         open_dataset("clothing-small")
     assert not (tmp_path / "cache" / "datasets" / "clothing-small").exists()
-    monkeypatch.setattr(clothing, "SMALL_SHA256", digest_of_images(tmp_path / "repo-123"))
+    monkeypatch.setattr(
+        clothing, "SMALL_SHA256", digest_of_images(hashes_in(tmp_path / "repo-123"))
+    )
     assert open_dataset("clothing-small").labels == ("dress", "hat")
     monkeypatch.setattr(clothing, "SMALL_REPOSITORY", "file:///absent")
     assert len(open_dataset("clothing-small")) == 3

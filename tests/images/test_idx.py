@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shopsight.errors import ImageError
+from shopsight.images import idx
 from shopsight.images.decode import Header, decode, header, read_bytes
+from shopsight.images.idx import idx_length, read_idx
 from tests.images.samples import HEIGHT, WIDTH, jpeg
 
 
@@ -38,3 +41,28 @@ def test_a_hash_in_an_ordinary_name(tmp_path: Path) -> None:
     path = tmp_path / "shirt#2.jpg"
     path.write_bytes(jpeg())
     assert decode(read_bytes(str(path))).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4_000_000_000,), (65_536, 65_536, 65_536), (1,) * 255, (5, 0, 3), (2**32 - 1, 2**32 - 1)],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_sizes_beyond_the_file(shape: tuple[int, ...], suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x-images-idx3-ubyte{suffix}"
+    head = bytes((0, 0, 8, len(shape))) + b"".join(one.to_bytes(4, "big") for one in shape)
+    path.write_bytes(gzip.compress(head) if suffix else head)
+    tracemalloc.start()
+    for read in (read_idx, idx_length):
+        with pytest.raises(ImageError, match=r"missing at the end|of the shape"):
+            read(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx, "IDX_BYTES", 1_000_000)
+    (tmp_path / "x-ubyte.gz").write_bytes(gzip.compress(bytes(20_000_000), 1))
+    with pytest.raises(ImageError, match="more than 1,000,000 bytes") as caught:
+        read_idx(tmp_path / "x-ubyte.gz")
+    assert caught.value.reason == "too large"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,20 @@ def test_access_is_added_up(data: Path) -> None:
     assert PUBLIC.within(str(data)).roots is None
     assert one.within(str(data)).roots == ("/a", real_root(str(data)))
     assert Access.from_json(both.to_json()) == both
+
+
+def test_what_may_be_read_costs_no_memory(data: Path) -> None:
+    tracemalloc.start()
+    assert read_location(str(data / "a.jpg"), most_bytes=1 << 40) == b"data/a.jpg"
+    assert tracemalloc.get_traced_memory()[1] < MEGABYTE
+    tracemalloc.stop()
+
+
+@pytest.mark.posix("a file whose size its system does not know")
+def test_files_of_no_known_size() -> None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("there is no /proc here")
+    assert b"VmSize" in read_location(str(status), most_bytes=MEGABYTE)
+    with pytest.raises(LocationError, match="more than 10 bytes"):
+        read_location(str(status), most_bytes=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import CatalogError
-from shopsight.images.idx import read_idx
+from shopsight.errors import CatalogError, ImageError
+from shopsight.images.idx import idx_length, read_idx
 from shopsight.text import counted
 
 IMAGES = re.compile(r"images?[-._]?idx[34][-._]?(ubyte)?(\.gz)?$|\.idx[34](\.gz)?$")
@@ -50,7 +49,10 @@ def container_catalog(
 
 
 def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:
-    count = _count(root / images)
+    try:
+        count = idx_length(root / images)
+    except ImageError as error:
+        raise CatalogError(error.what, where=error.where) from error
     columns: dict[str, object] = {"image": [f"{images}#{index}" for index in range(count)]}
     labels = _labels_of(root, images)
     if labels is not None:
@@ -70,15 +72,6 @@ def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:
     table = pl.DataFrame(columns)
     split = _split_of(images)
     return table.with_columns(split=pl.lit(split)) if split else table
-
-
-def _count(path: Path) -> int:
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            head = file.read(8)
-    except (OSError, EOFError) as error:
-        raise CatalogError(str(error), where=str(path)) from error
-    return int.from_bytes(head[4:8], "big")
 
 
 def _labels_of(root: Path, images: str) -> str | None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
-from shopsight.datasets.archives import unpack_zip
-from shopsight.datasets.download import download
 from shopsight.datasets.kaggle import fetch_from_kaggle
-from shopsight.errors import SourceError, first_line
-from shopsight.files import atomic_folder, sha256_file
+from shopsight.errors import ArchiveError, SourceError, first_line
+from shopsight.files import atomic_folder
 from shopsight.folders.folders import folder_catalog
 from shopsight.image_files.scan import list_images, scan_folder
+from shopsight.images.kinds import has_image_suffix
+from shopsight.io.archives import unpack_zip, zip_hashes
+from shopsight.io.download import download
 from shopsight.read_options import NO_COLUMN, ReadOptions
 
 KAGGLE_HANDLE = "agrigorev/clothing-dataset-full"
@@ -29,6 +31,8 @@ FETCH_BY_HAND = (
 )
 # sha256 of the lines "<sha256>  <path>", sorted by path, of all 3,781 images of that commit.
 SMALL_SHA256 = "f8667cfe4a397f1be854d7d6c56118e4eaf6e9654ac37940e443dec3b4e55721"
+SMALL_BYTES = 1 << 30
+"""The most that its archive may have; it has some 200 MB."""
 NETWORK_TIMEOUT_S = 30
 
 
@@ -94,12 +98,12 @@ def _fetched_small() -> Path:
     try:
         with TemporaryDirectory(ignore_cleanup_errors=True) as scratch, atomic_folder(kept) as part:
             archive = Path(scratch) / "small.zip"
-            download(url, archive, timeout_s=NETWORK_TIMEOUT_S)
-            unpack_zip(archive, part, rename=_image_in_repository)
-            if digest_of_images(part) != SMALL_SHA256:
+            download(url, archive, timeout_s=NETWORK_TIMEOUT_S, most_bytes=SMALL_BYTES)
+            if digest_of_images(zip_hashes(archive, rename=_image_in_repository)) != SMALL_SHA256:
                 raise SourceError("the images are not the published ones", where=url)
-    except (OSError, SourceError) as error:
-        what = error.what if isinstance(error, SourceError) else first_line(error)
+            unpack_zip(archive, part, rename=_image_in_repository)
+    except (OSError, SourceError, ArchiveError) as error:
+        what = first_line(error) if isinstance(error, OSError) else error.what
         raise SourceError(
             f"clothing-small is not on this machine, and its download failed: {what}",
             where=url,
@@ -108,9 +112,13 @@ def _fetched_small() -> Path:
     return kept
 
 
-def digest_of_images(folder: Path) -> str:
-    """sha256 over the sha256 and path of every image below `folder`, sorted by path."""
-    lines = [f"{sha256_file(folder / name)}  {name}\n" for name in scan_folder(str(folder)).images]
+def digest_of_images(hashes: Mapping[str, str]) -> str:
+    """sha256 over the sha256 and path of every image, sorted by path.
+
+    Args:
+        hashes: the sha256 of files by their paths; those that are no images do not count.
+    """
+    lines = [f"{hashes[name]}  {name}\n" for name in sorted(filter(has_image_suffix, hashes))]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

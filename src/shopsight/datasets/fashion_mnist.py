@@ -6,7 +6,6 @@ Machine Learning Algorithms".
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import subprocess
@@ -18,10 +17,12 @@ from tempfile import TemporaryDirectory
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
-from shopsight.datasets.archives import unpack_deb
-from shopsight.datasets.download import download
-from shopsight.errors import SourceError, first_line
+from shopsight.errors import ArchiveError, LocationError, ShopsightError, SourceError, first_line
 from shopsight.files import atomic_folder, sha256_bytes
+from shopsight.io.archives import unpack_deb
+from shopsight.io.compressed import gunzip
+from shopsight.io.download import download
+from shopsight.io.local_files import read_file
 from shopsight.progress import notify
 
 CLASS_NAMES = (
@@ -42,6 +43,8 @@ MIRRORS = (
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SUBFOLDERS = ("", "FashionMNIST/raw", "fashion-mnist", "data/fashion", "raw")
+FILE_BYTES = 64 << 20
+"""The most that a file of it may have, packed or not; the largest has 47 MB."""
 DOWNLOAD_TIMEOUT_S = 5.0
 APT_CONNECTION_TIMEOUT_S = 20
 APT_TIMEOUT_S = 240
@@ -80,9 +83,10 @@ def verify(folder: Path) -> None:
         if path is None:
             raise SourceError(f"{name} is missing", where=str(folder))
         try:
-            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        except (OSError, EOFError) as error:
-            raise SourceError(f"cannot be read: {error}", where=str(path)) from error
+            data = read_file(path, most_bytes=FILE_BYTES)
+            data = gunzip(data, most_bytes=FILE_BYTES) if path.suffix == ".gz" else data
+        except (OSError, LocationError, ArchiveError) as error:
+            raise SourceError(f"cannot be read: {first_line(error)}", where=str(path)) from error
         if sha256_bytes(data) != expected:
             raise SourceError(
                 "not the published file: its sha256 differs",
@@ -123,8 +127,8 @@ def _fetch(kept: Path) -> None:
                 fetch(part)
                 verify(part)
             return
-        except (SourceError, OSError, subprocess.SubprocessError) as error:
-            what = error.what if isinstance(error, SourceError) else first_line(error)
+        except (SourceError, ArchiveError, OSError, subprocess.SubprocessError) as error:
+            what = error.what if isinstance(error, ShopsightError) else first_line(error)
             failures.append(f"{name}: {what}")
     has_apt = shutil.which("apt-get") is not None
     raise SourceError(
@@ -146,7 +150,8 @@ def _file(folder: Path, name: str) -> Path | None:
 def _from_mirror(mirror: str, target: Path) -> None:
     for name in SHA256:
         file = f"{name}.gz"
-        download(f"{mirror}{file}", target / file, timeout_s=DOWNLOAD_TIMEOUT_S)
+        url, most = f"{mirror}{file}", FILE_BYTES
+        download(url, target / file, timeout_s=DOWNLOAD_TIMEOUT_S, most_bytes=most)
 
 
 def from_debian(target: Path) -> None:

@@ -8,10 +8,10 @@ import polars as pl
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.archives import unpack_zip
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import SourceError
 from shopsight.files import atomic_folder
+from shopsight.io.archives import unpack_zip
 from shopsight.progress import notify
 from shopsight.tables.table_files import read_table
 from shopsight.text import counted, listed

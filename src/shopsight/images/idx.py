@@ -8,10 +8,9 @@ Source: "The IDX file format" in Y. LeCun, C. Cortes, C. Burges, "The MNIST data
 
 from __future__ import annotations
 
-import gzip
+import math
 import re
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from shopsight.errors import ImageError, LocationError
+from shopsight.errors import ArchiveError, ImageError, LocationError
+from shopsight.io.compressed import gunzip
 from shopsight.io.confinement import place_of
+from shopsight.io.local_files import read_file
+from shopsight.memory import memory_budget_bytes
+from shopsight.paths import full
+
+IDX_BYTES = 8 << 30
+"""The most that a file of images may have, unpacked; half of the memory at most."""
 
 _MEMBER = re.compile(r"(?P<container>.*(?:ubyte|\.idx[134]?)(?:\.gz)?)#(?P<index>\d+)\Z", re.DOTALL)
 _UNSIGNED_BYTE = 0x08
+_MOST_DIMENSIONS = 4
 # Images and labels, for training and for testing: 55 MB for Fashion-MNIST.
 _KEPT_CONTAINERS = 4
 
@@ -50,23 +57,43 @@ def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
         ImageError: the file is missing, cut off, or not IDX of unsigned bytes.
     """
     path = Path(path)
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except FileNotFoundError:
-        raise ImageError("missing", "no such file", where=str(path)) from None
-    except EOFError:
-        raise ImageError("truncated", "the gzip stream ends early", where=str(path)) from None
-    except (OSError, zlib.error) as error:
-        raise ImageError("unreadable", str(error), where=str(path)) from error
+    data = _bytes_of(path)
     if len(data) < 4 or data[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
         raise ImageError("not an image", "not an IDX file of unsigned bytes", where=str(path))
-    dimensions = data[3]
-    start = 4 + 4 * dimensions
-    shape = np.frombuffer(data[:start], dtype=">u4", offset=4).astype(int)
-    missing = int(np.prod(shape)) - (len(data) - start)
+    start = 4 + 4 * data[3]
+    shape = tuple(int.from_bytes(data[at : at + 4], "big") for at in range(4, start, 4))
+    if len(shape) > _MOST_DIMENSIONS or (len(shape) > 1 and 0 in shape[1:]):
+        raise ImageError("not an image", f"IDX of the shape {shape}", where=str(path))
+    size = math.prod(shape)
+    missing = size - (len(data) - start)
     if missing > 0:
         raise ImageError("truncated", f"{missing} bytes are missing at the end", where=str(path))
-    return np.frombuffer(data, np.uint8, count=int(np.prod(shape)), offset=start).reshape(shape)
+    return np.frombuffer(data, np.uint8, count=size, offset=start).reshape(shape)
+
+
+def idx_length(path: Path | str) -> int:
+    """Number of items in an IDX file, all of whose bytes are there.
+
+    Raises:
+        ImageError: as `read_idx`.
+    """
+    return len(_container(full(str(path)), None))
+
+
+def _bytes_of(path: Path) -> bytes:
+    most_bytes = min(IDX_BYTES, memory_budget_bytes() // 2)
+    try:
+        data = read_file(path, most_bytes=most_bytes)
+        return gunzip(data, most_bytes=most_bytes) if path.suffix == ".gz" else data
+    except FileNotFoundError:
+        raise ImageError("missing", "no such file", where=str(path)) from None
+    except LocationError as error:
+        raise ImageError(error.reason, error.what, where=str(path)) from error
+    except ArchiveError as error:
+        reason = "truncated" if error.reason == "damaged" else error.reason
+        raise ImageError(reason, error.what, where=str(path)) from error
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or str(error), where=str(path)) from error
 
 
 def read_member(container: str, index: int, roots: Sequence[str] | None = None) -> bytes:

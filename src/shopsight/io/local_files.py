@@ -12,6 +12,8 @@ from typing import BinaryIO
 from shopsight.errors import LocationError
 from shopsight.io.confinement import place_of
 
+_BLOCK_BYTES = 1 << 16
+
 
 def read_file(path: Path | str, *, most_bytes: int, roots: Sequence[str] | None = None) -> bytes:
     """Read a whole file.
@@ -53,8 +55,15 @@ def read_all(file: BinaryIO, path: str, *, most_bytes: int) -> bytes:
         LocationError: "too large"; before anything is read, where the system knows its size.
     """
     size = os.fstat(file.fileno()).st_size
-    # One byte more than may be, of a file that grows and of one whose size is not known (/proc).
-    data = b"" if size > most_bytes else file.read(most_bytes + 1)
+    # Never asked for more than the file has: so much memory would be taken before it is read.
+    data = b"" if size > most_bytes else file.read(size + 1)
+    if size < len(data) <= most_bytes:
+        # It grows, or the system does not know its size (/proc).
+        blocks, length = [data], len(data)
+        while length <= most_bytes and (block := file.read(_BLOCK_BYTES)):
+            blocks.append(block)
+            length += len(block)
+        data = b"".join(blocks)
     if size > most_bytes or len(data) > most_bytes:
         raise LocationError("too large", f"the file has more than {most_bytes:,} bytes", where=path)
     return data

@@ -5,21 +5,21 @@ Everything that is read as a table comes through here: DATA, tables of shopsight
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
-from shopsight.errors import LocationError, RemoteError, TableError, first_line
+from shopsight.errors import ArchiveError, LocationError, RemoteError, TableError, first_line
 from shopsight.images.kinds import HEAD_BYTES, KINDS, kind_of_bytes
 from shopsight.io.access import PUBLIC, Access
+from shopsight.io.archives import zip_names
+from shopsight.io.compressed import GZIP_MARK, gunzip, gunzip_start
+from shopsight.io.local_files import open_file
 from shopsight.io.opening import TABLE_BYTES, read_location
+from shopsight.memory import memory_budget_bytes
 from shopsight.read_options import ReadOptions
 from shopsight.tables.delimited import as_delimited, to_frame
 from shopsight.tables.encodings import decode_table
@@ -34,10 +34,12 @@ RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
 """From the text of a table, its path and how to read it to its rows, and notes."""
 
 _PARQUET_MARK = b"PAR1"
-_GZIP_MARK = b"\x1f\x8b"
 _OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _START_BYTES = 65_536
+# In a workbook.
+_MOST_NAMES = 10_000
+_TOO_LARGE = "a machine with more memory, or a table of fewer columns or rows"
 _JSON_LOOKED_AT_BYTES = 1_000_000
 
 
@@ -85,36 +87,35 @@ def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
         TableError: there is no such file, or it cannot be read.
         RemoteError: its address cannot be read.
     """
+    # Its text and its rows are in memory with it.
+    most_bytes = min(TABLE_BYTES, memory_budget_bytes() // 4)
     try:
-        data = read_location(path, access.typed(path), most_bytes=TABLE_BYTES)
+        data = read_location(path, access.typed(path), most_bytes=most_bytes)
     except OSError as error:
         raise TableError(error.strerror or str(error), where=path) from error
     except RemoteError:
         raise
     except LocationError as error:
-        raise TableError(error.what, where=path, fix=error.fix) from error
-    if not data.startswith(_GZIP_MARK):
+        raise TableError(error.what, where=path, fix=error.fix or _TOO_LARGE) from error
+    if not data.startswith(GZIP_MARK):
         return data
     try:
-        return gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise TableError(
-            f"the gzip file is damaged or cut off: {first_line(error)}",
-            where=path,
-            fix="copy or download it again",
-        ) from error
+        return gunzip(data, most_bytes=most_bytes)
+    except ArchiveError as error:
+        fix = _TOO_LARGE if error.reason == "too large" else "copy or download it again"
+        raise TableError(error.what, where=path, fix=fix) from error
 
 
 def read_start(file: Path) -> str:
     """The first lines of a text file; nothing where it is no text."""
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             start = opened.read(_START_BYTES)
-        if start.startswith(_GZIP_MARK):
-            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _START_BYTES)
+        if start.startswith(GZIP_MARK):
+            start = gunzip_start(start, _START_BYTES)
         whole = start if len(start) < _START_BYTES else start[: start.rfind(b"\n") + 1]
         return read_text(whole, str(file), ReadOptions())[0]
-    except (OSError, zlib.error, TableError):
+    except (OSError, ArchiveError, TableError):
         return ""
 
 
@@ -190,9 +191,10 @@ def _kind_of_json(data: bytes) -> tuple[str, str] | None:
 
 def _kind_of_zip(data: bytes) -> tuple[str, str]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+        names = zip_names(data, most=_MOST_NAMES)
+    except ArchiveError as error:
+        if error.reason == "too large":
+            return "a zip archive", "unpack it, and name the table in it"
         return "a zip archive that is damaged or cut off", "copy or download it again"
     if any(name.startswith("xl/") for name in names):
         return "an Excel workbook", AS_CSV

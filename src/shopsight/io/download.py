@@ -1,4 +1,7 @@
-"""Files from the web, with a time limit, progress, and errors that name the reason."""
+"""Files of the data sets that shopsight knows: from fixed addresses, bounded in size and time.
+
+Who calls `download` compares what came with a hash; no address here comes from a file.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,18 @@ from shopsight.runtime import certificate_file
 _BLOCK_BYTES = 1 << 20
 
 
-def download(url: str, path: Path, *, timeout_s: float) -> None:
+def download(url: str, path: Path, *, timeout_s: float, most_bytes: int) -> None:
     """Write the content of a URL to a file.
 
     Args:
         url: an `https://`, `http://` or `file://` URL.
         path: the file; a partial one stays behind when the download fails.
         timeout_s: how long to wait for a connection, and for each block of data.
+        most_bytes: the file may have.
 
     Raises:
-        SourceError: no connection, a certificate that is not trusted, no such page, or no data
-            within the time limit; it says which.
+        SourceError: no connection, a certificate that is not trusted, no such page, no data
+            within the time limit, or too much of it; it says which.
         OSError: the file cannot be written.
     """
     try:
@@ -40,7 +44,12 @@ def download(url: str, path: Path, *, timeout_s: float) -> None:
     with reply:
         total = int(reply.headers.get("Content-Length") or 0) or None
         with task(f"Fetching {path.name}", total, "bytes") as advance, path.open("wb") as file:
+            size = 0
             for block in _blocks(url, reply):
+                size += len(block)
+                if size > most_bytes:
+                    what = f"the host sends more than the {most_bytes:,} bytes that may be"
+                    raise SourceError(what, where=url)
                 file.write(block)
                 advance(len(block))
 

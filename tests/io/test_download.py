@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from shopsight import runtime
-from shopsight.datasets.download import download
 from shopsight.errors import SourceError
+from shopsight.io.download import download
 
 
 @contextmanager
@@ -51,20 +51,26 @@ def page(tmp_path: Path) -> Path:
 
 def test_a_file_arrives(page: Path, tmp_path: Path, socket_enabled: None) -> None:
     with server(page) as url:
-        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5)
+        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5, most_bytes=100)
     assert (tmp_path / "file").read_bytes() == b"photos"
+
+
+def test_a_host_that_sends_too_much(page: Path, tmp_path: Path, socket_enabled: None) -> None:
+    with server(page) as url, pytest.raises(SourceError, match="more than the 5 bytes"):
+        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5, most_bytes=5)
+    assert not (tmp_path / "file").read_bytes()
 
 
 def test_a_page_that_is_not_there(page: Path, tmp_path: Path, socket_enabled: None) -> None:
     with server(page) as url, pytest.raises(SourceError, match="the host answers 404"):
-        download(f"{url}/absent.zip", tmp_path / "file", timeout_s=5)
+        download(f"{url}/absent.zip", tmp_path / "file", timeout_s=5, most_bytes=100)
 
 
 def test_nobody_answers(page: Path, tmp_path: Path, socket_enabled: None) -> None:
     with server(page) as url:
         pass
     with pytest.raises(SourceError, match=r"no answer, as without a network: .*refused"):
-        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5)
+        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5, most_bytes=100)
 
 
 def test_a_certificate_that_nobody_vouches_for(
@@ -72,7 +78,7 @@ def test_a_certificate_that_nobody_vouches_for(
 ) -> None:
     with server(page, certificate) as url:
         with pytest.raises(SourceError, match=r"certificate is not trusted: self.signed") as caught:
-            download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5)
+            download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5, most_bytes=100)
         assert "SSL_CERT_FILE" in str(caught.value)
 
 
@@ -86,5 +92,5 @@ def test_a_certificate_that_the_user_trusts(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert runtime.certificate_file() is None
     with server(page, certificate) as url:
-        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5)
+        download(f"{url}/photos.zip", tmp_path / "file", timeout_s=5, most_bytes=100)
     assert (tmp_path / "file").read_bytes() == b"photos"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import stat
 import tarfile
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.datasets.archives import ar_members, unpack_deb, unpack_zip
-from shopsight.errors import SourceError
+from shopsight.errors import ArchiveError
+from shopsight.io import archives
+from shopsight.io.archives import ar_members, unpack_deb, unpack_zip, zip_hashes, zip_names
 
 
 def zip_of(path: Path, *names: str) -> Path:
@@ -60,17 +62,17 @@ def test_a_path_out_of_the_folder_is_refused_before_anything_is_written(
     name: str, tmp_path: Path
 ) -> None:
     archive = zip_of(tmp_path / "a.zip", "good.jpg", name)
-    with pytest.raises(SourceError, match="refused: a path out of the folder") as caught:
+    with pytest.raises(ArchiveError, match="refused: a path out of the folder") as caught:
         unpack_zip(archive, tmp_path / "in" / "out")
-    assert caught.value.details == (name,)
+    assert caught.value.what.endswith(f": {name}")
     assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
 
 
 def test_a_skipped_member_with_such_a_path_is_refused_too(tmp_path: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", "../evil")
-    with pytest.raises(SourceError, match="refused"):
+    with pytest.raises(ArchiveError, match="refused"):
         unpack_zip(archive, tmp_path / "out", rename=lambda _: None)
-    with pytest.raises(SourceError, match="refused"):
+    with pytest.raises(ArchiveError, match="refused"):
         unpack_zip(zip_of(tmp_path / "b.zip", "x"), tmp_path / "out", rename=lambda _: "../x")
 
 
@@ -81,27 +83,27 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr(link, "/etc")
         packed.writestr("photos/passwd", "evil")
-    with pytest.raises(SourceError, match="refused: a link"):
+    with pytest.raises(ArchiveError, match="refused: a link"):
         unpack_zip(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", "train/1.jpg", "test/1.jpg")
-    with pytest.raises(SourceError, match=r"two files would be unpacked as 1\.jpg") as caught:
+    with pytest.raises(ArchiveError, match=r"two files would be unpacked as 1\.jpg") as caught:
         unpack_zip(archive, tmp_path / "out", rename=lambda name: Path(name).name)
-    assert caught.value.details == ("train/1.jpg", "test/1.jpg")
+    assert caught.value.what.endswith(": train/1.jpg, test/1.jpg")
 
 
 def test_other_files_and_cut_off_archives_are_errors(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK but not more")
-    with pytest.raises(SourceError, match="cannot be unpacked"):
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
         unpack_zip(tmp_path / "a.zip", tmp_path / "out")
     whole = zip_of(tmp_path / "b.zip", "1.jpg", "2.jpg").read_bytes()
     broken = bytearray(whole)
     broken[35] ^= 0xFF
     (tmp_path / "b.zip").write_bytes(broken)
-    with pytest.raises(SourceError, match=r"cannot be unpacked: (Bad CRC-32|File name in)"):
+    with pytest.raises(ArchiveError, match=r"cannot be unpacked: (Bad CRC-32|File name in)"):
         unpack_zip(tmp_path / "b.zip", tmp_path / "out")
 
 
@@ -141,7 +143,7 @@ def test_a_debian_package_does_not_leave_its_folder(
     package = tmp_path / "x.deb"
     package.write_bytes(ar_archive({"data.tar.xz": tar_xz({"../evil": b"x"})}))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(tarfile.FilterError):
+    with pytest.raises(ArchiveError, match="refused: a path out of the folder"):
         unpack_deb(package, tmp_path / "tree")
     assert not (tmp_path / "evil").exists()
 
@@ -149,5 +151,68 @@ def test_a_debian_package_does_not_leave_its_folder(
 def test_members_of_an_ar_archive() -> None:
     members = {"debian-binary": b"2.0\n", "odd": b"123", "last": b""}
     assert dict(ar_members(ar_archive(members))) == members
-    with pytest.raises(SourceError, match="not an ar archive"):
+    with pytest.raises(ArchiveError, match="not an ar archive"):
         list(ar_members(b"PK"))
+
+
+def test_a_cut_off_ar_archive() -> None:
+    whole = ar_archive({"debian-binary": b"2.0\n", "data": b"12345678"})
+    for broken in (whole[:-3], whole.replace(b"8         `", b"-8        `")):
+        with pytest.raises(ArchiveError, match="damaged or cut off"):
+            list(ar_members(broken))
+
+
+def test_bombs_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.jpg", bytes(40_000_000))
+    with pytest.raises(ArchiveError, match="for its size") as caught:
+        unpack_zip(tmp_path / "a.zip", tmp_path / "out")
+    assert caught.value.reason == "too large"
+    monkeypatch.setattr(archives, "UNPACKED_FILES", 3)
+    many = zip_of(tmp_path / "b.zip", "1", "2", "3", "4")
+    with pytest.raises(ArchiveError, match="more than 3 files"):
+        unpack_zip(many, tmp_path / "out")
+    package = tmp_path / "x.deb"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for number, files in enumerate(({"a": bytes(40_000_000)}, dict.fromkeys("1234", b""))):
+        package.write_bytes(ar_archive({"data.tar.xz": tar_xz(files)}))
+        with pytest.raises(ArchiveError, match=r"for its size|more than 3 files"):
+            unpack_deb(package, tmp_path / f"tree{number}")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "tree0" / "a").exists()
+
+
+def test_a_member_that_is_longer_than_it_says(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "long-name.jpg")
+    data = archive.read_bytes().replace((13).to_bytes(4, "little"), (5).to_bytes(4, "little"))
+    archive.write_bytes(data)
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
+        unpack_zip(archive, tmp_path / "out")
+
+
+def test_a_path_within_the_archive_that_is_full(tmp_path: Path) -> None:
+    """`repo//abs/path` is `/abs/path` without the folder that wraps everything."""
+    archive = zip_of(tmp_path / "a.zip", f"repo/{tmp_path}/evil")
+    with pytest.raises(ArchiveError, match="refused: a path out of the folder"):
+        unpack_zip(archive, tmp_path / "out", rename=lambda name: name.partition("/")[2])
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.posix("symbolic links need a privilege on Windows")
+def test_a_link_that_lies_there_already(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train").symlink_to(tmp_path)
+    with pytest.raises(ArchiveError, match="refused: a path out of the folder"):
+        unpack_zip(zip_of(tmp_path / "a.zip", "train/evil"), tmp_path / "out")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_hashes_before_anything_is_written(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", "repo/a.jpg", "repo/README.md")
+    jpegs = zip_hashes(archive, rename=lambda name: name[5:] if name.endswith(".jpg") else None)
+    assert jpegs == {"a.jpg": hashlib.sha256(b"repo/a.jpg").hexdigest()}
+    assert zip_names(archive.read_bytes(), most=2) == ["repo/a.jpg", "repo/README.md"]
+    with pytest.raises(ArchiveError, match="more than 1 files"):
+        zip_names(archive.read_bytes(), most=1)
