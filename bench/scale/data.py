@@ -152,9 +152,10 @@ def folds(catalog: Any) -> object:
 
 
 def photos(rows: int) -> np.ndarray:
-    """Thumbnails of unrelated products: smooth, with the energies that photos have, on white.
+    """Thumbnails of unrelated products, smooth as photos are.
 
-    Amplitudes fall with the frequency as those of photos do; a third of the frame is background.
+    Amplitudes fall with the frequency as those of photos do; around the product is a ground. The
+    principal axes have the standard deviations of 5,756 photos of clothes.
     """
     from shopsight.images.thumbnails import LUMA_PX, THUMB_BYTES
 
@@ -172,7 +173,9 @@ def photos(rows: int) -> np.ndarray:
         count = some.stop - start
         weights = rng.standard_normal((count, 64), dtype=np.float32)
         luma = 120 + weights @ basis
-        luma[frame > rng.uniform(0.35, 0.6, (count, 1))] = 250
+        ground = np.broadcast_to(rng.uniform(20, 255, (count, 1)), luma.shape)
+        outside = frame > rng.uniform(0.35, 0.6, (count, 1))
+        luma[outside] = ground[outside]
         thumbs[some, : luma.shape[1]] = np.clip(luma, 0, 255)
         thumbs[some, luma.shape[1] :] = rng.integers(90, 166, (count, 1))
     return thumbs
@@ -180,12 +183,17 @@ def photos(rows: int) -> np.ndarray:
 
 def photos_and_a_crowd(rows: int) -> np.ndarray:
     """The same, with a crowd of placeholders: different files that look alike."""
+    from shopsight.images.thumbnails import LUMA_BYTES, THUMB_BYTES
+
     thumbs = photos(rows)
     crowd = thumbs[: int(CROWD * rows)]
+    placeholder = np.full(THUMB_BYTES, 126, np.uint8)
+    placeholder[:LUMA_BYTES] = 225
+    placeholder[LUMA_BYTES // 3 : LUMA_BYTES // 2] = 150
     noise = np.random.default_rng(4)
     for start in range(0, len(crowd), 65_536):
         some = crowd[start : start + 65_536]
-        some[:] = np.clip(crowd[0] // 2 + 60 + noise.integers(0, 4, some.shape), 0, 255)
+        some[:] = placeholder + noise.integers(0, 4, some.shape)
     return thumbs
 
 

@@ -34,6 +34,7 @@ from shopsight.audit.class_counts import (
 )
 from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
 from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
+from shopsight.audit.near_duplicates import MOST_IN_GROUP
 from shopsight.audit.page import write_audit_page
 from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
@@ -56,8 +57,9 @@ CHECKS: tuple[Check, ...] = (
 """The checks that an audit makes."""
 
 FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE = "findings.csv", "audit.json", "audit.html"
-REPORT_FILES = (FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE)
-"""What `AuditReport.write` writes."""
+CROWDS_FILE = "crowds.csv"
+REPORT_FILES = (FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE, CROWDS_FILE)
+"""What `AuditReport.write` writes; the last one where there is a crowd."""
 
 # audit.json has this many findings of each kind; findings.csv has them all.
 _JSON_FINDINGS_PER_KIND = 200
@@ -180,9 +182,24 @@ class AuditReport:
             schema=dict.fromkeys(columns, pl.String),
         )
 
+    def crowds_table(self) -> pl.DataFrame:
+        """The images of each crowd, which is one finding: the columns crowd, image, sha256.
+
+        A crowd is a duplicate group of more than `MOST_IN_GROUP` images; the largest comes first.
+        """
+        group = pl.Series("group", self.duplicate_group)
+        members = self.files.select("image", "sha256").with_columns(group, pl.len().over(group))
+        crowds = members.filter(pl.col("len") > MOST_IN_GROUP)
+        crowds = crowds.sort("len", "group", descending=[True, False], maintain_order=True)
+        return crowds.select(pl.col("group").rle_id().alias("crowd") + 1, "image", "sha256")
+
     def write(self, folder: Path | str) -> None:
-        """Write audit.html, findings.csv and audit.json into `folder`."""
+        """Write audit.html, findings.csv and audit.json into `folder`, and crowds.csv."""
         folder = Path(folder)
+        crowds = self.crowds_table()
+        if len(crowds) or (folder / CROWDS_FILE).exists():
+            with atomic_file(folder / CROWDS_FILE) as part:
+                crowds.write_csv(part)
         with atomic_file(folder / FINDINGS_FILE) as part:
             for_reading(self.findings_table()).write_csv(part)
         write_json(folder / SUMMARY_FILE, self.to_json())

@@ -11,7 +11,8 @@ from jaxtyping import Int64, UInt8
 from shopsight.audit.audit_data import AuditData
 from shopsight.audit.check_labels import spelling_key
 from shopsight.audit.findings import Finding
-from shopsight.audit.near_duplicates import Pairs, connected_components, near_pairs
+from shopsight.audit.joined_rows import Pairs, connected_components
+from shopsight.audit.near_duplicates import MOST_IN_GROUP, near_pairs
 from shopsight.catalog.catalog import BOX_COLUMNS, SPLITS, Catalog
 
 ROW, FIRST, VALUE = "row", "first", "value"
@@ -44,21 +45,27 @@ def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
 
 
 def check_exact_duplicates(data: AuditData) -> Iterator[Finding]:
-    """Find equal files: each copy beside the first one, as leak or conflict where it is one."""
+    """Find equal files: each copy beside the first one, as leak or conflict where it is one.
+
+    More than `MOST_IN_GROUP` such copies of one file are one finding.
+    """
     rows = data.copies
     labels = _against_first(rows, key="crop", value="label")
     splits = _against_first(rows, key="file", value="split")
-    reported = set()
-    for pairs, kind in ((splits, "split-leak"), (labels, "label-conflict")):
-        for row, first in pairs.iter_rows():
-            reported.add(row)
-            yield _pair(rows, kind, row, first, "equal files")
     firsts = rows.filter(pl.col("crop").is_not_null()).select(
         ROW, pl.col(ROW).min().over("crop").alias(FIRST)
     )
-    for row, first in firsts.filter(pl.col(ROW) != pl.col(FIRST)).iter_rows():
-        if row not in reported:
-            yield _pair(rows, "exact-duplicate", row, first, "equal files")
+    reported = pl.concat([splits[ROW], labels[ROW]]).unique()
+    plain = firsts.filter((pl.col(ROW) != pl.col(FIRST)) & ~pl.col(ROW).is_in(reported.implode()))
+    kinds = {"split-leak": splits, "label-conflict": labels, "exact-duplicate": plain}
+    for kind, pairs in kinds.items():
+        count = pl.len().over(FIRST).alias("count")
+        shown = pairs.with_columns(count).filter(
+            (pl.col("count") <= MOST_IN_GROUP) | (pl.col(ROW) == pl.col(ROW).min().over(FIRST))
+        )
+        for row, first, copies in shown.iter_rows():
+            more = copies if copies > MOST_IN_GROUP else 0
+            yield _pair(rows, kind, row, first, "equal files", more=more)
 
 
 def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: pl.Series) -> Pairs:
@@ -70,7 +77,7 @@ def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: p
         compared: rows that take part; of equal files only the first is compared.
 
     Returns:
-        Pairs (earlier row, later row), sorted.
+        Pairs (earlier row, later row), sorted; of a crowd as many as connect it.
     """
     first = rows.filter(compared).group_by("file", maintain_order=True).agg(pl.col(ROW).first())
     chosen = first[ROW].to_numpy().astype(np.int64)
@@ -79,8 +86,15 @@ def near_edges(rows: pl.DataFrame, thumbs: UInt8[np.ndarray, "n t"], compared: p
 
 
 def check_near_duplicates(data: AuditData) -> Iterator[Finding]:
-    """Find near duplicates: per image at most one of a kind, beside the first match."""
+    """Find near duplicates: per image at most one of a kind, beside the first match.
+
+    A crowd of more than `MOST_IN_GROUP` files is one finding, or one of each kind.
+    """
     rows, edges = data.copies, data.near_duplicates
+    group = connected_components(len(rows), edges)
+    crowded = np.bincount(group, minlength=1)[group] > MOST_IN_GROUP
+    yield from _crowds(rows, np.where(crowded, group, -1))
+    edges = edges[~crowded[edges[:, 0]]]
     pairs = pl.DataFrame(
         {"a": edges[:, 0], "b": edges[:, 1]}, schema={"a": pl.UInt32, "b": pl.UInt32}
     )
@@ -93,6 +107,36 @@ def check_near_duplicates(data: AuditData) -> Iterator[Finding]:
     plain = pairs.join(leaks, on=["a", "b"], how="anti").join(conflicts, on=["a", "b"], how="anti")
     for first, row in plain.unique("b", keep="first", maintain_order=True).iter_rows():
         yield _pair(rows, "near-duplicate", row, first)
+
+
+def _crowds(rows: pl.DataFrame, crowd: Int64[np.ndarray, "n"]) -> Iterator[Finding]:
+    """The crowds: each as a leak, a conflict, or, where it is neither, as near duplicates.
+
+    Args:
+        rows: see `copy_rows`.
+        crowd: a number for each row, equal within a crowd; -1 outside. Of equal files the first
+            alone has one.
+    """
+    members = rows.with_columns(crowd=pl.Series(crowd)).with_columns(
+        pl.col("crowd").max().over("file")
+    )
+    members = members.filter((pl.col("crowd") >= 0) & pl.col("file").is_not_null())
+    plain = set(members["crowd"].unique().to_list())
+    count = pl.len().over("crowd").alias("count")
+    for kind, value in (("split-leak", "split"), ("near-label-conflict", "label")):
+        known = members.with_columns(count).filter(pl.col(value).is_not_null())
+        differing = known.filter(pl.col(value) != pl.col(value).first().over("crowd"))
+        firsts = known.group_by("crowd").agg(
+            pl.col(ROW).first().alias(FIRST), pl.col("count").first()
+        )
+        others = differing.group_by("crowd").agg(pl.col(ROW).first())
+        found = others.join(firsts, on="crowd").sort(ROW)
+        for one, row, first, images in found.iter_rows():
+            plain.discard(one)
+            yield _pair(rows, kind, row, first, "near duplicates", more=images)
+    for _, some in members.filter(pl.col("crowd").is_in(plain)).group_by("crowd"):
+        first, row = some[ROW].head(2)
+        yield _pair(rows, "near-duplicate", row, first, "near duplicates", more=len(some))
 
 
 def check_group_leaks(data: AuditData) -> Iterator[Finding]:
@@ -189,11 +233,24 @@ _SHOWN_COLUMN = {
 }
 
 
-def _pair(rows: pl.DataFrame, kind: str, row: int, other: int, how: str = "") -> Finding:
-    """A finding about two rows: `how` they are alike, and the two values that differ."""
+def _pair(
+    rows: pl.DataFrame, kind: str, row: int, other: int, how: str = "", *, more: int = 0
+) -> Finding:
+    """A finding about two rows: `how` they are alike, and the two values that differ.
+
+    Args:
+        rows: see `copy_rows`.
+        kind: of the finding.
+        row: the later of the two.
+        other: the earlier.
+        how: they are alike; "" says nothing.
+        more: number of images that the finding is about, where it is about more than the two.
+    """
     images = rows["image"]
     detail = how
     if kind in _SHOWN_COLUMN:
         values = rows[_SHOWN_COLUMN[kind]]
         detail = f"{how}: {values[row]} | {values[other]}"
+    if more:
+        detail = f"{more:,} images that look alike, such as these two; {detail}"
     return Finding(kind, images[row], images[other], detail, row, other)

@@ -117,19 +117,22 @@ def is_near_duplicate(
       which finds a small print on an otherwise equal shirt);
     - the difference of the chroma, which no gain excuses, in its mean and its largest value.
     """
-    luma_a, luma_b = luma(a), luma(b)
+    chroma = np.abs(a[:, LUMA_BYTES:].astype(np.int16) - b[:, LUMA_BYTES:])
+    alike = (chroma.max(axis=1) <= LARGEST_CHROMA_SPOT_LEVELS) & (
+        chroma.mean(axis=1) <= LARGEST_CHROMA_LEVELS
+    )
+    # Chroma is quick to compare and rules out most of what is not alike.
+    luma_a, luma_b = luma(a[alike]), luma(b[alike])
     contrast_a, contrast_b = luma_a.std(axis=1), luma_b.std(axis=1)
     flat = np.minimum(contrast_a, contrast_b) < LOWEST_CONTRAST_LEVELS
     product = np.where(flat, 1, contrast_a * contrast_b)
     correlation = (luma_a * luma_b).mean(axis=1) / product
     gain = np.clip(contrast_b / np.where(flat, 1, contrast_a), *GAIN_RANGE)
     residual = luma_b - gain[:, None] * luma_a
-    chroma = np.abs(a[:, LUMA_BYTES:].astype(np.int16) - b[:, LUMA_BYTES:])
-    return np.asarray(
+    alike[alike] = (
         ~flat
         & (correlation >= LOWEST_CORRELATION)
         & (np.sqrt((residual**2).mean(axis=1)) <= LARGEST_RESIDUAL_LEVELS)
         & (np.abs(residual).max(axis=1) <= LARGEST_SPOT_LEVELS)
-        & (chroma.mean(axis=1) <= LARGEST_CHROMA_LEVELS)
-        & (chroma.max(axis=1) <= LARGEST_CHROMA_SPOT_LEVELS)
     )
+    return np.asarray(alike)
