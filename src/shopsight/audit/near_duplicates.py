@@ -159,7 +159,7 @@ class _Pairing:
         group = self._joined.group(np.arange(start, end))
         if (group != group[0]).any() or not self._is_crowd(group[:1])[0]:
             return others
-        return others[self._joined.group(others) != group[0]]
+        return np.asarray(others[self._joined.group(others) != group[0]])
 
     def _is_crowd(self, groups: Int64[np.ndarray, "m"]) -> Bool[np.ndarray, "m"]:
         return np.asarray(self._joined.size(groups) > MOST_IN_GROUP)
@@ -271,4 +271,4 @@ def _radius(contrast: Float32[np.ndarray, "m"]) -> Float32[np.ndarray, "m"]:
     """How far a near duplicate of an image of this contrast can be; see the derivation above."""
     unexplained = np.minimum(LARGEST_RESIDUAL_LEVELS / contrast, 1.0).astype(np.float64)
     correlation = np.maximum(LOWEST_CORRELATION, np.sqrt(1 - unexplained**2))
-    return (np.sqrt(2 - 2 * correlation) + _RADIUS_MARGIN).astype(np.float32)
+    return np.asarray(np.sqrt(2 - 2 * correlation) + _RADIUS_MARGIN, np.float32)
