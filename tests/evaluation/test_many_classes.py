@@ -11,6 +11,7 @@ import pytest
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
+from shopsight.evaluation import score as score_module
 from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.evaluation.compare_page import RECALL_FILE, page_context, write_comparison
 from shopsight.evaluation.figures import confused_pairs, confusion_charts
@@ -102,3 +103,17 @@ def test_a_comparison_shows_the_labels_that_all_are_bad_at(
     few = replace(comparison, recall=recall.head(3))
     assert len(page_context(few)["recall"]) == 3
     assert page_context(few)["about_recall"].endswith("classifies correctly.")
+
+
+def test_the_json_holds_the_commonest_confusions_and_counts_the_others(
+    long_tail: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = long_tail.to_json()
+    assert whole["confusion_left_out"] == {"pairs": 0, "images": 0}
+    monkeypatch.setattr(score_module, "MOST_CONFUSIONS", 5)
+    found = long_tail.to_json()
+    assert found["confusion"] == whole["confusion"][:5]
+    left_out = found["confusion_left_out"]
+    assert left_out["pairs"] == long_tail.confusion.height - 5
+    assert left_out["images"] + sum(one["images"] for one in found["confusion"]) == 3000
+    assert found["resamples"] == 100

@@ -14,6 +14,7 @@ from PIL import Image
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.images.model_input import Box
+from shopsight.inference import image_stream
 from shopsight.inference.image_stream import ImageInput, NamedImage, open_images
 from shopsight.inference.inputs import prepare_inputs
 from shopsight.preprocess import Preprocess
@@ -172,3 +173,17 @@ def test_a_damaged_file_is_answered_and_marked(tmp_path: Path) -> None:
     found = list(prepare_inputs(given, Preprocess(size_px=32), window=4))  # type: ignore[arg-type]
     assert [one.damaged is not None for one in found] == [False, True, True]
     assert all(one.error is None and one.pixels is not None for one in found)
+
+
+def test_rows_of_a_large_table_are_taken_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_stream, "ROWS_AT_ONCE", 3)
+    boxes = {f"box_{side}": [float(row) for row in range(8)] for side in "xywh"}
+    table = pl.DataFrame({"image": [f"{row}.png" for row in range(8)], **boxes})
+    taken = named(Catalog(table, "many", root=str(tmp_path)))
+    assert [one.row for one in taken] == list(range(8))
+    assert [Path(one.source).name for one in taken] == table["image"].to_list()
+    assert [one.box and one.box.x for one in taken] == [float(row) for row in range(8)]
+    rows = Catalog(table.with_columns(source_row=pl.int_range(8) * 2), "some", root=str(tmp_path))
+    assert [one.row for one in named(rows)] == list(range(0, 16, 2))

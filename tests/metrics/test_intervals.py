@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from shopsight.errors import MetricError
-from shopsight.metrics import weighted
+from shopsight.metrics import intervals, weighted
 from shopsight.metrics.intervals import (
     WEIGHTS_AT_ONCE,
     Interval,
@@ -364,3 +364,28 @@ def test_many_disagreements_leave_a_difference_as_it_was() -> None:
     found = widened_by_signs(resampled, a - b)
     assert found.low == pytest.approx(resampled.low, abs=0.002)
     assert found.high == pytest.approx(resampled.high, abs=0.002)
+
+
+def test_above_a_million_images_fewer_resamples_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [intervals.resamples_for(images, 2000) for images in (10, 10**6, 2 * 10**6, 10**8)]
+    assert wanted == [2000, 2000, 1000, 400]
+    assert intervals.resamples_for(10**8, 200) == 200
+    monkeypatch.setattr(intervals, "FULL_UP_TO", 10)
+    blocks: list[int] = []
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        blocks.append(len(weights))
+        means: np.ndarray = weights.mean(axis=1)
+        return means
+
+    bootstrap(statistic, 40, resamples=2000)
+    assert sum(blocks) == 500 + 1, "and the images themselves"
+
+
+def test_the_ends_vary_by_as_much_as_is_said() -> None:
+    values = np.random.default_rng(0).random(300)
+    statistic = weighted.mean(values)
+    for resamples, share in ((400, 0.067), (2000, 0.030)):
+        found = [bootstrap(statistic, 300, resamples=resamples, seed=s) for s in range(60)]
+        half = np.mean([one.high - one.low for one in found]) / 2
+        assert np.std([one.high for one in found]) / half == pytest.approx(share * 1.02, rel=0.4)
