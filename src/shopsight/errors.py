@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shopsight.address_secrets import masked
 from shopsight.control_characters import one_line, printable
 
 SHOWN_DETAILS = 5
@@ -33,10 +34,10 @@ class ShopsightError(Exception):
         details: Sequence[str] = (),
         fix: str | None = None,
     ) -> None:
-        self.what = what
-        self.where = where
-        self.details = tuple(details)
-        self.fix = fix
+        self.what = masked(what)
+        self.where = None if where is None else masked(where)
+        self.details = tuple(map(masked, details))
+        self.fix = None if fix is None else masked(fix)
         super().__init__(self._render())
 
     def _render(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from shopsight.address_secrets import masked
 from shopsight.errors import DamagedFileError, LockedError, WriteError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
@@ -112,7 +113,7 @@ def _own_entry() -> dict[str, str | int]:
         "pid": os.getpid(),
         "host": platform.node(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": command_line(["shopsight", *sys.argv[1:]]),
+        "command": masked(command_line(["shopsight", *sys.argv[1:]])),
     }
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
+from shopsight.address_secrets import masked
 from shopsight.control_characters import one_line
 
 Advance = Callable[[int], None]
@@ -66,4 +67,4 @@ def notify(text: str) -> None:
     """Report one line: what was guessed, reused, left out or planned."""
     listener = _listener.get()
     if listener is not None:
-        listener.notify(one_line(text))
+        listener.notify(one_line(masked(text)))

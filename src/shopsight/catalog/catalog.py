@@ -20,6 +20,7 @@ from jaxtyping import Float64, Int64
 from scipy.sparse import csr_array
 
 from shopsight import paths
+from shopsight.address_secrets import LOGIN_PATTERN, masked, without_logins
 from shopsight.catalog.own_tables import (
     GUARDED_KEY,
     SEPARATOR_KEY,
@@ -34,6 +35,7 @@ from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import real_root
+from shopsight.io.logins import without_login
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
@@ -95,7 +97,11 @@ class Catalog:
     access: Access = PUBLIC
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", _checked(self.table, self.name))
+        # A name and password are kept nowhere that is written.
+        object.__setattr__(self, "root", without_login(self.root))
+        object.__setattr__(self, "name", without_logins(self.name))
+        object.__setattr__(self, "notes", tuple(map(masked, self.notes)))
+        object.__setattr__(self, "table", _without_logins(_checked(self.table, self.name)))
 
     def __len__(self) -> int:
         return self.table.height
@@ -395,6 +401,22 @@ def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
                 "unknown split names", where=name, details=sorted(odd), fix="use train, val, test"
             )
     return table
+
+
+def _without_logins(table: pl.DataFrame) -> pl.DataFrame:
+    """The table without names and passwords in addresses; those of images are remembered."""
+    found = [
+        name
+        for name, kind in table.schema.items()
+        if kind == pl.String
+        and table[name].str.contains("@", literal=True).any()
+        and table[name].str.contains(LOGIN_PATTERN).any()
+    ]
+    if "image" in found:
+        images = table["image"]
+        for address in images.filter(images.str.contains(LOGIN_PATTERN)):
+            without_login(address)
+    return table.with_columns(pl.col(found).str.replace_all(LOGIN_PATTERN, "${1}"))
 
 
 def _hash_column(digest: hashlib._Hash, column: pl.Series) -> None:

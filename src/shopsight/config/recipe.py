@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from shopsight.address_secrets import without_logins
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.overrides import explain, set_leaf
 from shopsight.config.sections import (
@@ -93,7 +94,8 @@ class Recipe(Section):
 
     def to_toml(self) -> str:
         """Return TOML that loads to an equal recipe. Unset values (None) are left out."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=False)
+        text = tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=False)
+        return without_logins(text)
 
 
 def recipe_names() -> list[str]:

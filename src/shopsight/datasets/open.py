@@ -25,6 +25,7 @@ from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
 from shopsight.io.addresses import local_path
+from shopsight.io.logins import without_login
 from shopsight.io.opening import check_readable
 from shopsight.labels.label_columns import read_labels
 from shopsight.labels.label_names import read_label_map
@@ -70,6 +71,9 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
         known = 0
         for given in (data, read.root, read.images_root):
             _refuse_not_unicode("" if given is None else str(given))
+        # What the user typed goes before what a table says.
+        for given in (data, read.images_root):
+            without_login("" if given is None else str(given))
         catalog = _open(local_path(str(data)), read)
         named = several_files(str(data)) or (data,)
         access = allowed(catalog.access, read).typed(*named, read.images_root)

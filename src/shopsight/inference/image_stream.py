@@ -23,6 +23,7 @@ from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
 from shopsight.images.model_input import Box
 from shopsight.io.access import PUBLIC, Access
+from shopsight.io.logins import without_login
 from shopsight.io.opening import list_folder
 from shopsight.paths import is_file, is_url, join, name_of
 from shopsight.progress import notify
@@ -142,7 +143,7 @@ def _images_of(
     if isinstance(one, Catalog):
         yield from _rows(one)
     elif isinstance(one, str | Path):
-        path = str(one)
+        path = without_login(str(one))
         if _is_folder(path):
             yield from _in_folder(path, read)
         elif is_container(path) and is_file(path):

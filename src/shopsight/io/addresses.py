@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from shopsight.address_secrets import masked
 from shopsight.errors import RemoteError
 from shopsight.paths import is_url
 
@@ -124,12 +125,8 @@ def host_of(location: str) -> str | None:
 
 
 def shown(location: str) -> str:
-    """The address without a user's name and password, for messages and reports."""
-    if not is_url(location) or "@" not in location:
-        return location
-    start, mark, rest = location.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{start}{mark}{place.rpartition('@')[2]}{slash}{path}"
+    """The address without secrets, for messages and reports."""
+    return masked(location)
 
 
 def joined(parts: SplitResult) -> str:

@@ -20,6 +20,7 @@ from shopsight.errors import RemoteError, first_line
 from shopsight.io.access import Access
 from shopsight.io.addresses import endpoint, host_of, joined, shown, web_parts
 from shopsight.io.connections import Connection, Host, connection, host_state
+from shopsight.io.logins import with_login
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
@@ -64,7 +65,7 @@ def fetch(address: str, access: Access, *, most_bytes: int) -> bytes:
     Raises:
         RemoteError: see `shopsight.io.reasons` for why.
     """
-    parts = web_parts(address)
+    parts = with_login(web_parts(address))
     host = host_state(parts)
     tries = 1 if host.failures >= GIVE_UP_AFTER else TRIES
     for number in range(1, tries + 1):

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from shopsight import progress
+from shopsight.address_secrets import masked
 from shopsight.audit.gate import GateRules
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
@@ -100,7 +101,7 @@ def prepare(
         audited = audited.with_catalog(folded)
         _write_split_report(run, report, made=made, train_only=settled.train_only)
     about = {
-        "command": command_line(["shopsight", *sys.argv[1:]]),
+        "command": masked(command_line(["shopsight", *sys.argv[1:]])),
         "notes": [*catalog.notes, *settled.notes],
         "rare": {"merged": list(settled.merged), "dropped": list(settled.dropped)},
         "weights": weights,

@@ -1,0 +1,42 @@
+"""Names and passwords that addresses came with: in the memory of this process, and nowhere else.
+
+Whatever keeps or shows an address has it without them; the client of web servers asks here for what
+goes with a host.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult
+
+from shopsight.address_secrets import without_logins
+from shopsight.io.addresses import endpoint, joined
+
+_logins: dict[tuple[str, int], str] = {}
+
+
+def without_login(address: str) -> str:
+    """The address without its name and password, which are remembered for its host.
+
+    The first ones hold, which are those that the user typed: a table's come later.
+    """
+    plain = without_logins(address)
+    if plain != address:
+        end = endpoint(address)
+        if end is not None:
+            _logins.setdefault(
+                end, address.partition("://")[2].partition("/")[0].rpartition("@")[0]
+            )
+    return plain
+
+
+def with_login(parts: SplitResult) -> SplitResult:
+    """The address with what is remembered for its host; its own name and password go before."""
+    login = _logins.get(endpoint(joined(parts)) or ("", 0))
+    if login is None or "@" in parts.netloc:
+        return parts
+    return parts._replace(netloc=f"{login}@{parts.netloc}")
+
+
+def forget_logins() -> None:
+    """Forget them all."""
+    _logins.clear()
