@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from shopsight.errors import ImageError
+from shopsight.images.damage import find_damage
 from shopsight.images.decode import Header, decode, header, read_bytes
 from shopsight.images.png import check_checksums
 from tests.images.samples import (
@@ -238,3 +239,12 @@ def test_many_threads_see_the_same() -> None:
         threaded = list(pool.map(decode, files * 20))
     for number, pixels in enumerate(threaded):
         assert (pixels == alone[number % len(files)]).all()
+
+
+def test_a_cmyk_jpeg_without_its_end_is_refused_as_the_audit_does() -> None:
+    whole = saved(Image.fromarray(smooth()).convert("CMYK"), "JPEG")
+    cut = whole[:-2] + b"\xff\xe0"
+    for verdict in (decode, find_damage):
+        with pytest.raises(ImageError) as caught:
+            verdict(cut)
+        assert caught.value.reason == "truncated"

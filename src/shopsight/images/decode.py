@@ -22,6 +22,7 @@ from shopsight.images.decode_room import decoding, take_room
 from shopsight.images.icc import array_to_srgb
 from shopsight.images.idx import idx_member, read_member
 from shopsight.images.jpeg import (
+    SHRINKS,
     JpegHeader,
     decode_jpeg,
     is_jpeg,
@@ -174,6 +175,8 @@ def decode_jpeg_upright(
     cost = jpeg_cost(jpeg, len(data), shrink=shrink)
     take_room(cost, size=(jpeg.width, jpeg.height), where=where)
     if jpeg.components == 4:
+        # Pillow goes on without a word where pixels are missing.
+        decode_jpeg(data, jpeg, shrink=SHRINKS[0], where=where)
         size = shrunk_size(jpeg.width, jpeg.height, shrink)
         return _decode_by_pillow(data, matte=WHITE, where=where, draft=size)
     gray_profile = jpeg.components == 1 and jpeg.profile is not None

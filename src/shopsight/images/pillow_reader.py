@@ -22,6 +22,7 @@ from shopsight.images import levels, png
 from shopsight.images.declared_size import is_cut_off, size_before_opening
 from shopsight.images.decode_cost import opening_cost, wide_tiff_cost
 from shopsight.images.decode_room import take_room
+from shopsight.images.gif import check_blocks
 from shopsight.images.image_modes import Opened, stored_values, to_srgb
 from shopsight.images.kinds import KINDS, is_image_kind, kind_of_bytes, no_image_message
 from shopsight.images.orientation import orientation_of
@@ -50,6 +51,8 @@ _HEIC_READER = "as_plugin.HeifImageFile"
 _HEADERLESS_BMP = "PIL.BmpImagePlugin.DibImageFile"
 # More make Pillow write to stderr, without the file's name.
 _MAX_CHANNELS = 8
+# Pillow takes 20 microseconds for each.
+_MAX_STRIPS = 200_000
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 # What Pillow's readers raise on damaged files, besides OSError.
 _PILLOW_FAULTS = (
@@ -79,11 +82,14 @@ def open_image(data: bytes, *, where: str | None) -> Opened:
             raise ImageError("truncated", what, where=where)
         if tiff.is_camera_raw:
             raise ImageError("unsupported", no_image_message("raw"), where=where)
-        if tiff.has_wide_planes or tiff.num_channels > _MAX_CHANNELS:
+        many = tiff.num_channels > _MAX_CHANNELS or tiff.num_strips > _MAX_STRIPS
+        if tiff.has_wide_planes or many:
             raise _unsupported_layout(tiff, where)
         data = tiff.quiet
     elif kind == "png":
         data = png.still(data, where=where)
+    elif kind == "gif":
+        check_blocks(data, where=where)
     size = size_before_opening(kind, data)
     if size is not None:
         check_pixels(*size, where)

@@ -30,6 +30,7 @@ _MOST_ENTRIES = 4096
 _MOST_VALUES = 64
 _STRIPS = ((273, 279), (324, 325))
 _STRIP_TAGS = frozenset(tag for pair in _STRIPS for tag in pair)
+_SIZE = (256, 257)
 _NAME_OF_SAMPLE_FORMAT = {1: "integers", 2: "signed integers", 3: "floats"}
 
 
@@ -63,6 +64,11 @@ class TiffDirectory:
     def num_channels(self) -> int:
         """Samples of a pixel."""
         return self.numbers.get(277, (1,))[0]
+
+    @property
+    def num_strips(self) -> int:
+        """Strips or tiles in which the pixels lie."""
+        return max(len(self.numbers.get(starts, ())) for starts, _ in _STRIPS)
 
     @property
     def white_is_zero(self) -> bool:
@@ -109,6 +115,7 @@ class TiffDirectory:
         bits, kind = self._all_bits, self.sample_format
         form = _NAME_OF_SAMPLE_FORMAT.get(kind, f"sample format {kind}")
         form += ", in planes" * self.has_wide_planes
+        form += f", {self.num_strips:,} strips" * (self.num_strips > 1)
         compression = self.numbers.get(_COMPRESSION, (1,))[0]
         return f"TIFF of {len(bits)} x {bits[0]} bits, {form}, compression {compression}"
 
@@ -139,7 +146,7 @@ def read_directory(data: bytes) -> TiffDirectory | None:
             is_whole = place + size <= len(data)
             if tag not in _PIXEL_TAGS:
                 struct.pack_into(order + "H", quiet, at + 2, 0)
-            elif not is_whole or size > unread_bytes:
+            elif not is_whole or size > unread_bytes or (tag in _SIZE and count != 1):
                 return None  # Entries that all name the same bytes, to make much of little.
             else:
                 unread_bytes -= size
