@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from scipy.sparse import csr_array
 
 Targets: TypeAlias = Int64[np.ndarray, "_"] | csr_array
@@ -56,3 +56,20 @@ def count_classes(targets: Targets, *, num_classes: int) -> Int64[np.ndarray, "{
     """The images of each class."""
     codes = targets.indices if isinstance(targets, csr_array) else targets
     return np.bincount(codes, minlength=num_classes).astype(np.int64)
+
+
+def stratified_sample(
+    classes: Int64[np.ndarray, "n"], most: int, *, seed: int = 0
+) -> Bool[np.ndarray, "n"]:
+    """Which images are of a sample of at most `most`, in which classes keep their share.
+
+    Images in the order of their classes, at random within each, of which every so many-th is taken:
+    a systematic sample, see `shopsight.loading.class_sampling`.
+    """
+    if len(classes) <= most:
+        return np.ones(len(classes), bool)
+    mixed = np.random.default_rng(seed).permutation(len(classes))
+    ordered = mixed[np.argsort(classes[mixed], kind="stable")]
+    chosen = np.zeros(len(classes), bool)
+    chosen[ordered[np.arange(most) * len(classes) // most]] = True
+    return chosen

@@ -24,7 +24,7 @@ from shopsight.devices import computes_bf16
 from shopsight.files import sha256_file
 from shopsight.head_settings import HeadSettings
 from shopsight.inference import features
-from shopsight.inference.features import FeatureStore, extract_features, feature_folder, run_logits
+from shopsight.inference.features import FeatureStore, compute_missing, feature_folder, run_logits
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
@@ -81,6 +81,14 @@ def store_in(folder: Path, keys: Any) -> FeatureStore:
     return FeatureStore(folder, keys, embedding_dim=network().head.classifier.in_features)
 
 
+def features_of(
+    engine: Any, source: PixelSource, rows: np.ndarray, *, store: FeatureStore
+) -> np.ndarray:
+    """Features of these rows, computed where the store lacks them."""
+    compute_missing(engine, source, rows, store=store)
+    return store.blobs(rows)[np.arange(len(rows))]
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_what_was_kept_before_changes_no_bit(
     photos: tuple[PixelSource, Any],
@@ -94,16 +102,16 @@ def test_what_was_kept_before_changes_no_bit(
     source, keys = photos
     engine = engine_of(network(), bf16=bf16)
     rows = np.arange(len(source))
-    plain = extract_features(
+    plain = features_of(
         engine, source, rows, store=store_in(tmp_path_factory.mktemp("plain"), keys)
     )
 
     @given(st.lists(st.integers(0, len(source) - 1), min_size=1, max_size=40))
     def check(before: list[int]) -> None:
         store = store_in(tmp_path_factory.mktemp("features"), keys)
-        first = extract_features(engine, source, np.array(before), store=store)
+        first = features_of(engine, source, np.array(before), store=store)
         assert np.array_equal(first, plain[before])
-        assert np.array_equal(extract_features(engine, source, rows, store=store), plain)
+        assert np.array_equal(features_of(engine, source, rows, store=store), plain)
 
     check()
 
@@ -117,8 +125,8 @@ def test_a_second_time_runs_no_network(photos: tuple[PixelSource, Any], tmp_path
 
     source, keys = photos
     store, rows = store_in(tmp_path, keys), np.array([5, 3, 3, 8])
-    first = extract_features(engine_of(network()), source, rows, store=store)
-    again = extract_features(Broken(), source, np.array([8, 5]), store=store)  # type: ignore[arg-type]
+    first = features_of(engine_of(network()), source, rows, store=store)
+    again = features_of(Broken(), source, np.array([8, 5]), store=store)
     assert np.array_equal(again, first[[3, 0]])
 
 
@@ -139,7 +147,7 @@ def test_an_interruption_keeps_what_was_computed(
 
     monkeypatch.setattr(engine, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        extract_features(engine, source, rows, store=store)
+        features_of(engine, source, rows, store=store)
     assert store.missing(rows).tolist() == list(range(16, 30))
 
 

@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from shopsight.config.sections import ProbeSettings
 from shopsight.progress import use_listener
 from shopsight.training import probe as module
-from shopsight.training.probe import StandardRows, fit_probe
+from shopsight.training import standard_rows
+from shopsight.training.probe import fit_probe
+from shopsight.training.standard_rows import StandardRows
 from tests.helpers import Recorder
 
 fit = partial(fit_probe, num_classes=3)
@@ -98,12 +100,12 @@ def test_without_validation_rows_the_strongest_penalty_is_kept() -> None:
 def test_rows_are_the_same_whether_they_are_kept_on_the_device(
     kept: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_AT_ONCE", 40)
+    monkeypatch.setattr(standard_rows, "ROWS_AT_ONCE", 40)
     x, y = blobs(100, 6)
     weight = torch.rand(100)
     rows = StandardRows(x, y, weight, num_classes=3)
     bytes_of_a_piece = 4 * 40 * (6 + 1)
-    most = None if kept is None else kept * bytes_of_a_piece
+    most = 1 << 40 if kept is None else kept * bytes_of_a_piece
     rows.move_to(torch.device("cpu"), most_bytes=most)
     for _ in range(2):
         pieces = list(rows.pieces())

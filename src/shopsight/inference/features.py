@@ -75,10 +75,6 @@ class FeatureStore:
         store = BlobStore.read(self.folder)
         return FixedBlobs(store, self.keys[rows], np.float32, (self.embedding_dim,))
 
-    def read(self, rows: Int64[np.ndarray, "n"]) -> Float32[np.ndarray, "n w"]:
-        """The features of these rows, all of which must be in the store."""
-        return self.blobs(rows).take(np.arange(len(rows)))
-
 
 def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) -> Path:
     """The folder for the features of one network, which need not exist.
@@ -128,14 +124,6 @@ def compute_missing(
         # With several training processes, the first one does this alone.
         with threads_of_waiting_processes(core_count()):
             store.add(_computed(engine, source, missing))
-
-
-def extract_features(
-    engine: Engine, source: PixelSource, rows: Int64[np.ndarray, "m"], *, store: FeatureStore
-) -> Float32[np.ndarray, "m w"]:
-    """Embeddings of the rows, in order: from the store, which keeps those that it lacked."""
-    compute_missing(engine, source, rows, store=store)
-    return store.read(rows)
 
 
 def stored_logits(

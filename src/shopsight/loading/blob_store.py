@@ -144,6 +144,10 @@ class FixedBlobs:
     def __len__(self) -> int:
         return len(self._index)
 
+    def __getitem__(self, rows: Int64[np.ndarray, "b"]) -> Shaped[np.ndarray, "b ..."]:
+        """As `take`."""
+        return self.take(rows)
+
     def take(self, rows: Int64[np.ndarray, "b"]) -> Shaped[np.ndarray, "b ..."]:
         """Return the arrays of these rows, copied into one."""
         out = np.empty((len(rows), *self._shape), self._dtype)

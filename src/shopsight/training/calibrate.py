@@ -12,20 +12,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64
 from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.inference.agreement import Readout
 from shopsight.metrics.calibration import doubt_after, fit_temperature
 from shopsight.metrics.thresholds import ThresholdSearch
-from shopsight.targets import Targets, count_classes, first_labels
+from shopsight.targets import Targets, count_classes, first_labels, stratified_sample
 
 MOST_IMAGES = 10_000
 """Images that the temperature is fitted on, at most."""
 MOST_LOGITS = 1 << 25
 """Their logits, at most: 134 MB."""
-SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -110,17 +109,6 @@ def _several_labels(
 
 
 def calibration_sample(targets: Targets, *, num_classes: int) -> Bool[np.ndarray, "n"]:
-    """Which images the temperature is fitted on: all, or a sample where classes keep their share.
-
-    Images in the order of their (first) classes, at random within each, of which every so many-th
-    is taken: a systematic sample, see `shopsight.loading.class_sampling`.
-    """
-    first: Int64[np.ndarray, "n"] = first_labels(targets)
+    """Which images the temperature is fitted on, see `stratified_sample`."""
     most = min(MOST_IMAGES, max(1, MOST_LOGITS // num_classes))
-    chosen = np.ones(len(first), bool)
-    if len(first) > most:
-        mixed = np.random.default_rng(SAMPLE_SEED).permutation(len(first))
-        ordered = mixed[np.argsort(first[mixed], kind="stable")]
-        chosen[:] = False
-        chosen[ordered[np.arange(most) * len(first) // most]] = True
-    return chosen
+    return stratified_sample(first_labels(targets), most)

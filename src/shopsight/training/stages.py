@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import lightning
 import numpy as np
@@ -23,8 +22,8 @@ from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (
     NUMBER_BYTES,
     FeatureStore,
+    compute_missing,
     create_feature_folder,
-    extract_features,
     feature_folder,
     stored_logits,
 )
@@ -66,7 +65,8 @@ from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import training_arithmetic
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample_rows
 from shopsight.training.rank_environment import WorkerRank
-from shopsight.training.time_budget import StepTimes, measure_steps, plan_epochs
+from shopsight.training.standard_rows import Features
+from shopsight.training.time_budget import RESERVE, StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
 from shopsight.training.training_data import TrainingData
 from shopsight.training.usable_images import class_counts
@@ -164,20 +164,30 @@ class Training:
             engine = fastest_embedding(engine, golden, model.preprocess)
         rows = np.concatenate([train, val])
         store = self._feature_store(model, backbone, rows, engine=engine.name)
-        features = torch.from_numpy(extract_features(engine, self.source, rows, store=store))
-        features, val_features = features[: len(train)], features[len(train) :]
+        compute_missing(engine, self.source, rows, store=store)
+        features = store.blobs(train)
         probe = fit_probe(
             features,
             self.targets[train],
-            val_features,
+            store.blobs(val),
             self.targets[val],
             settings=self.recipe.probe,
             weights=self.class_weights,
             row_weights=torch.from_numpy(self.sampling(train).expected).float(),
             num_classes=self.num_classes,
             device=self.device,
+            seconds=self._probe_seconds(clock),
         )
         self._keep_probe(probe, features, train, clock)
+
+    def _probe_seconds(self, clock: Clock) -> float | None:
+        """What a time limit leaves for the probe; half of it where fine-tuning follows."""
+        limit = self.recipe.training.time_limit_s
+        if limit is None:
+            return None
+        left_s = limit - self.run.spent_s() - clock.elapsed()[0]
+        share = 1.0 if self.recipe.training.mode == "probe" else 0.5
+        return max(0.0, share * (1.0 - RESERVE) * left_s)
 
     def _feature_store(
         self,
@@ -201,7 +211,9 @@ class Training:
                 root = cache_folder()
         return FeatureStore(create_feature_folder(root, **place), keys, dim)
 
-    def _keep_probe(self, probe: Probe, features: torch.Tensor, rows: Any, clock: Clock) -> None:
+    def _keep_probe(
+        self, probe: Probe, features: Features, rows: Int64[np.ndarray, "m"], clock: Clock
+    ) -> None:
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.run.probe_file) as part:
             save_file({"weight": probe.weight, "bias": probe.bias}, part)
