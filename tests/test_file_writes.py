@@ -36,6 +36,8 @@ ALLOWED = {
     ("io/download.py", "download"): "its callers give a file in a part or scratch folder",
     ("datasets/huggingface.py", "_written"): "its caller gives a part folder",
     ("datasets/synthetic.py", "_write_jpeg"): "its caller gives a part folder",
+    ("evaluation/score_files.py", "new_score_file"): "a temporary file, which is swept",
+    ("evaluation/score_files.py", "finish"): "writes to that file",
     ("inference/answer_journal.py", "_new"): "appended to, with a journal of what is whole",
     ("inference/answer_journal.py", "_begin"): "cuts off what is behind the last whole piece",
     ("inference/answer_journal.py", "_record"): "the order of its flushes is its format",

@@ -21,11 +21,10 @@ from shopsight.files import (
     atomic_file,
     atomic_folder,
     damage_named,
-    read_json,
-    read_json_table,
     write_json,
     write_text,
 )
+from shopsight.io.json_files import read_json, read_json_table
 from tests.helpers import set_home, windows_refuses
 
 

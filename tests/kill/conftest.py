@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import make_products
+from tests.kill.commands import COMMANDS, TINY, Command, Ended, Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Runs commands, with faults where there is a compiler to build them."""
+    faults, compiler = None, shutil.which("cc")
+    if sys.platform == "linux" and compiler is not None:
+        faults = tmp_path_factory.mktemp("faults") / "faults.so"
+        source = Path(__file__).with_name("faults.c")
+        words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(faults), str(source), "-ldl"]
+        subprocess.run(words, check=True, capture_output=True)
+    server = Server(faults)
+    yield server
+    server.close()
+
+
+@dataclass
+class Kill:
+    """Runs commands in folders of their own, and knows what each must leave.
+
+    Attributes:
+        server: runs them.
+        base: holds the photos, the runs that commands read, and the folders.
+    """
+
+    server: Server
+    base: Path
+    _whole: dict[str, tuple[Ended, Any]] = field(default_factory=dict)
+    _count: int = 0
+
+    def begin(self, command: Command) -> tuple[Path, dict[str, str]]:
+        """A new folder, with what the command needs in it, and the places of its words."""
+        self._count += 1
+        folder = self.base / "work" / str(self._count)
+        (folder / "out").mkdir(parents=True)
+        places = {"PHOTOS": str(self.base / "photos"), "OUT": str(folder / "out")}
+        for name, settings in (("OTHER_RUN", ("--seed", "7")), ("RUN", ())):
+            if name in command.words:
+                places[name] = str(self._run(name, settings))
+        if command.before:
+            self.succeed(Command(command.before, command.result).line(places), folder)
+        return folder, places
+
+    def _run(self, name: str, settings: tuple[str, ...]) -> Path:
+        run = self.base / name.lower()
+        if not run.exists():
+            words = ["train", str(self.base / "split.csv"), "--out", str(run), *TINY, *settings]
+            if not (self.base / "split.csv").exists():
+                split = ["split", str(self.base / "photos"), "--out", str(self.base / "split.csv")]
+                self.succeed(split, self.base / "made")
+            self.succeed(words, self.base / "made")
+        return run
+
+    def succeed(self, words: list[str], folder: Path, **fault: float) -> Ended:
+        """Run a command that must succeed."""
+        ended = self.server.run(words, folder, **fault)
+        assert ended.code == 0, f"{words}: {ended.code}\n{ended.printed}"
+        return ended
+
+    def whole(self, name: str) -> tuple[Ended, Any]:
+        """How the uninterrupted command ends, and its result; it is run once."""
+        if name not in self._whole:
+            command = COMMANDS[name]
+            folder, places = self.begin(command)
+            ended = self.succeed(command.line(places), folder)
+            self._whole[name] = ended, command.result(folder / "out")
+            self.forget(folder)
+        return self._whole[name]
+
+    def forget(self, folder: Path) -> None:
+        """Remove the folder of a command that passed."""
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def kill(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kill:
+    base = tmp_path_factory.mktemp("kill")
+    make_products(base / "photos", per_class=8)
+    (base / "made").mkdir()
+    return Kill(server, base)

@@ -1,0 +1,88 @@
+"""Runs commands in forked processes, so that the libraries are loaded once.
+
+Reads a job a line from stdin, as JSON: the words of the command, the folder below which changes
+count, the cache, the file for what is printed, and a fault: `kill_after_s`, `kill_at` or `full_at`
+(see faults.c). Answers with the exit code (negative: the signal), the seconds and the number of
+changes that were seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LOADED = (
+    *("torch", "lightning", "polars", "cv2", "torchvision", "shopsight.cli.app"),
+    *(f"shopsight.commands.{verb}" for verb in ("audit", "compare", "evaluate", "predict")),
+    *("shopsight.commands.split", "shopsight.commands.train", "shopsight.training.worker"),
+)
+OFF, COUNT, KILL, FULL = range(4)
+
+
+def main() -> None:
+    for name in LOADED:
+        importlib.import_module(name)
+    importlib.import_module("torch").set_num_threads(1)
+    faults = ctypes.CDLL(os.environ["LD_PRELOAD"]) if "LD_PRELOAD" in os.environ else None
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_done(json.loads(line), faults)) + "\n")
+        sys.stdout.flush()
+
+
+def _done(job: dict[str, Any], faults: ctypes.CDLL | None) -> dict[str, Any]:
+    reader, writer = os.pipe()
+    started = time.monotonic()
+    pid = os.fork()
+    if not pid:
+        os.close(reader)
+        os._exit(_work(job, faults, writer))
+    os.close(writer)
+    ended = 0
+    while not ended:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            late = time.monotonic() - started
+            if late > job.get("kill_after_s", job["limit_s"]):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+    with os.fdopen(reader, encoding="ascii") as told:
+        changes = int(told.read() or 0)
+    seconds = time.monotonic() - started
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "changes": changes}
+
+
+def _work(job: dict[str, Any], faults: ctypes.CDLL | None, writer: int) -> int:
+    """The command, in its own process; the exit code."""
+    from shopsight.cli.app import main as run
+
+    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdin.close()
+    os.environ["SHOPSIGHT_CACHE"] = job["cache"]
+    if faults is not None:
+        mode = KILL if "kill_at" in job else FULL if "full_at" in job else COUNT
+        at = job.get("kill_at", job.get("full_at", 0))
+        faults.faults_arm(mode, ctypes.c_long(at), os.fsencode(Path(job["root"])))
+    try:
+        run(job["words"])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    if faults is not None:
+        os.write(writer, str(faults.faults_seen()).encode())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+if __name__ == "__main__":
+    main()
