@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
-from shopsight.audit import file_info
+from shopsight.audit import file_info, thumb_rows
 from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
 from shopsight.files import sha256_file
 from shopsight.io.access import Access
@@ -146,12 +150,119 @@ def test_facts_are_kept_until_the_file_changes(
     assert seen == []
 
 
+def pieces(kept: Path) -> list[Path]:
+    return sorted(kept.glob("*.parquet"))
+
+
 def test_kept_facts_that_cannot_be_read_are_made_anew(photo: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "files.parquet"
+    kept = tmp_path / "files"
     first = inspect_all([str(photo)], kept=kept)
-    kept.write_bytes(b"half a file")
+    (piece,) = pieces(kept)
+    piece.write_bytes(b"half a file")
     assert same(inspect_all([str(photo)], kept=kept), first)
     assert same(inspect_all([str(photo)], kept=kept), first)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, *, most: int = 10_000) -> list[str]:
+    """The files that are inspected from here on; after `most` of them it is as if Ctrl-C came."""
+    seen: list[str] = []
+
+    def noted(ref: str, access: Access) -> FileInfo:
+        if len(seen) >= most:
+            raise KeyboardInterrupt
+        seen.append(ref)
+        return inspect(ref, access)
+
+    monkeypatch.setattr(file_info, "inspect", noted)
+    return seen
+
+
+def photos(folder: Path, count: int) -> list[str]:
+    for number in range(count):
+        color = (number % 256, number // 256, 99)
+        Image.new("RGB", (70, 70), color).save(folder / f"{number}.png")
+    return [str(folder / f"{number}.png") for number in range(count)]
+
+
+def test_an_interrupted_audit_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs, kept = photos(tmp_path, 300), tmp_path / "kept"
+    monkeypatch.setattr(file_info, "_FILES_PER_CHUNK", 10)
+    monkeypatch.setattr(file_info, "_FILES_PER_PIECE", 40)
+    seen = counting(monkeypatch, most=155)
+    with pytest.raises(KeyboardInterrupt):
+        inspect_all(refs, threads=1, kept=kept)
+    # The chunk in which it came is lost.
+    assert len(seen) == 155
+    assert sum(len(pl.read_parquet(piece)) for piece in pieces(kept)) == 150
+    seen = counting(monkeypatch)
+    whole = inspect_all(refs, threads=1, kept=kept)
+    assert seen == refs[150:]
+    assert same(whole, inspect_all(refs, threads=1))
+
+
+def test_what_was_kept_before_kill_9_is_not_inspected_again(tmp_path: Path) -> None:
+    refs, kept = photos(tmp_path, 400), tmp_path / "kept"
+    killed = f"""
+import os, signal
+from shopsight.audit import file_info, thumb_rows
+file_info._FILES_PER_CHUNK, file_info._FILES_PER_PIECE = 10, 20
+keep, done = file_info.keep, []
+def keep_and_die(*given):
+    keep(*given)
+    done.append(1)
+    if len(done) == 3:
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+file_info.keep = keep_and_die
+file_info.inspect_all({refs!r}, threads=2, kept=file_info.Path({str(kept)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", killed], check=False)
+    assert done.returncode not in (0, 1)
+    assert [len(pl.read_parquet(piece)) for piece in pieces(kept)] == [20] * 3
+    with pytest.MonkeyPatch.context() as patch:
+        seen = counting(patch)
+        inspect_all(refs, threads=1, kept=kept)
+        assert len(seen) == 340
+
+
+def test_audits_side_by_side_keep_pieces_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs, kept = photos(tmp_path, 120), tmp_path / "kept"
+    monkeypatch.setattr(file_info, "_FILES_PER_CHUNK", 10)
+    monkeypatch.setattr(file_info, "_FILES_PER_PIECE", 20)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: inspect_all(refs, threads=2, kept=kept), range(2)))
+    seen = counting(monkeypatch)
+    assert same(both[0], both[1])
+    assert same(inspect_all(refs, kept=kept), both[0])
+    assert seen == []
+
+
+def test_what_an_earlier_version_kept_in_one_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs, kept = photos(tmp_path, 5), tmp_path / "kept"
+    first = inspect_all(refs, kept=kept)
+    (piece,) = pieces(kept)
+    piece.replace(tmp_path / "kept.parquet")
+    seen = counting(monkeypatch)
+    assert same(inspect_all(refs, kept=kept), first)
+    assert seen == []
+
+
+def test_thumbnails_beyond_a_share_of_the_budget_are_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = photos(tmp_path, 20)
+    refs += refs[:7]
+    first = inspect_all(refs)
+    assert not isinstance(first.thumbs, np.memmap)
+    monkeypatch.setattr(thumb_rows, "_MAPPED_SHARE", 0)
+    mapped = inspect_all(refs)
+    assert isinstance(mapped.thumbs, np.memmap)
+    assert same(mapped, first)
 
 
 def test_members_of_a_container(tmp_path: Path) -> None:
@@ -160,7 +271,7 @@ def test_members_of_a_container(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(content, 1))
     refs = [f"{path}#{index}" for index in range(300)] + [f"{path}#300"]
-    kept = tmp_path / "files.parquet"
+    kept = tmp_path / "files"
     first = inspect_all(refs, threads=2, kept=kept)
     assert first.files["status"].to_list() == ["ok"] * 300 + ["missing"]
     assert first.files["sha256"].n_unique() == 301

@@ -1,15 +1,16 @@
 """What an audit needs to know of each file, by reading it once.
 
 A JPEG is decoded strictly at 1/8 of its size: all its entropy-coded data is read, so damage is
-noticed, but few pixels are computed. The results are kept by (path, size, modification time), so
-that a second audit reads only files that changed.
+noticed, but few pixels are computed. The results are kept by (path, size, modification time) while
+they are made, so that an interrupted audit goes on where it was, and a second one reads only files
+that changed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,9 +20,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, UInt8
 
-from shopsight.cache_place import cache_folder, unless_unwritable
-from shopsight.errors import HeldFileError, ImageError, LocationError
-from shopsight.files import atomic_file, sha256_bytes
+from shopsight.audit.kept_info import STAMP, keep, read_known
+from shopsight.audit.thumb_rows import empty_thumbs
+from shopsight.errors import ImageError, LocationError
+from shopsight.files import sha256_bytes
 from shopsight.images.damage import check_whole
 from shopsight.images.decode import (
     Header,
@@ -34,10 +36,9 @@ from shopsight.images.decode_room import decoding, take_room
 from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
-from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, THUMB_BYTES, thumb, unpacked
+from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, thumb, unpacked
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import place_of
-from shopsight.paths import is_url
 from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
 
@@ -49,9 +50,14 @@ STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
 ThumbBytes = bytes
 
 FILE_INFO_VERSION = 2
-"""Version of the cache file; raised when the same file would get other results."""
+"""Version of what is kept; raised when the same file would get other results."""
 
 _FILES_PER_CHUNK = 128
+_FILES_PER_PIECE = 8192
+# What a killed audit loses at most.
+_SECONDS_PER_PIECE = 10.0
+# Number of a file among those that are inspected.
+_FILE = "file"
 # Twice the thumbnail's side, so that each of its pixels is a mean of several, whatever the scale.
 _SMALL_PX = 48
 
@@ -69,7 +75,8 @@ _SCHEMA = pl.Schema(
         "thumb": pl.Binary,
     }
 )
-_STAMP = {"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64}
+_FACTS = {name: kind for name, kind in _SCHEMA.items() if name != "thumb"}
+_NO_STAMP = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +167,63 @@ def inspect_all(
         refs: paths or URLs, one per row.
         access: which hosts in private networks may be asked.
         threads: None takes one per core.
-        kept: a Parquet file with the results of earlier audits; it is read and updated.
+        kept: a folder with the results of earlier audits, which is read and added to.
     """
     rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
-    files = _stamped(rows["ref"].unique(maintain_order=True).to_list(), access)
-    known = _known(files, kept)
-    new = files.join(known, on="ref", how="anti")
-    found = _inspect_files(new, access, threads or core_count())
-    if kept is not None and found.height:
-        _keep(pl.concat([known, found]), kept)
-    everything = rows.join(pl.concat([known, found]), on="ref", how="left", maintain_order="left")
-    has_thumb = everything["thumb"].is_not_null().to_numpy()
-    thumbs = np.zeros((len(refs), THUMB_BYTES), np.uint8)
-    thumbs[has_thumb] = unpacked(everything["thumb"].drop_nulls())
-    files = everything.select(name for name in _SCHEMA if name != "thumb")
-    return Inspection(files, thumbs, has_thumb)
+    distinct = rows["ref"].unique(maintain_order=True)
+    files = _stamped(distinct, access).with_row_index(_FILE)
+    seen = _Seen(len(files))
+    if kept is not None:
+        for known in read_known(kept, files, pl.DataFrame(schema=_SCHEMA)):
+            seen.add(known)
+    _inspect_files(
+        files.filter(~pl.Series(seen.has_file)), access, threads or core_count(), seen, kept
+    )
+    if len(files) == len(rows):
+        return Inspection(seen.files(), seen.thumbs, seen.has_thumb)
+    file = rows.join(files.select("ref", _FILE), on="ref", how="left", maintain_order="left")[_FILE]
+    thumbs = empty_thumbs(len(rows))
+    for some in np.array_split(np.arange(len(rows)), 1 + len(rows) // _FILES_PER_PIECE):
+        thumbs[some] = seen.thumbs[file[some].to_numpy()]
+    return Inspection(seen.files()[file], thumbs, seen.has_thumb[file.to_numpy()])
 
 
 def file_info_path(folder: Path, root: str) -> Path:
-    """The file in a cache folder that keeps the results for the images under `root`."""
+    """The folder in a cache folder that keeps the results for the images under `root`."""
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
-    return folder / "audit" / f"files-{FILE_INFO_VERSION}-{name}.parquet"
+    return folder / "audit" / f"files-{FILE_INFO_VERSION}-{name}"
+
+
+class _Seen:
+    """What is known of the files so far.
+
+    Args:
+        count: number of files.
+
+    Attributes:
+        thumbs: thumbnail of each file, zeros where there is none.
+        has_thumb: where there is one.
+        has_file: which files are known.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.thumbs = empty_thumbs(count)
+        self.has_thumb, self.has_file = np.zeros(count, bool), np.zeros(count, bool)
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Add what is known of some files; what is known already stays."""
+        part = part.filter(~pl.Series(self.has_file[part[_FILE].to_numpy()]))
+        with_thumb = part.filter(pl.col("thumb").is_not_null())
+        file = with_thumb[_FILE].to_numpy()
+        self.thumbs[file] = unpacked(with_thumb["thumb"])
+        self.has_thumb[file] = self.has_file[part[_FILE].to_numpy()] = True
+        self._parts.append(part.select(_FILE, *_FACTS).rechunk())
+
+    def files(self) -> pl.DataFrame:
+        """The facts of all files, without thumbnails, in order."""
+        empty = pl.DataFrame(schema={_FILE: pl.UInt32, **_FACTS})
+        return pl.concat([empty, *self._parts], rechunk=True).sort(_FILE).drop(_FILE)
 
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
@@ -217,79 +260,68 @@ def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo)
     )
 
 
-def _inspect_files(files: pl.DataFrame, access: Access, threads: int) -> pl.DataFrame:
-    refs = files["ref"].to_list()
+def _inspect_files(
+    files: pl.DataFrame, access: Access, threads: int, seen: _Seen, kept: Path | None
+) -> None:
+    """Inspect files, and keep what is learned piece by piece."""
     # A server is waited for, not computed: more threads than cores, and a few images each.
-    remote = any(map(is_url, refs))
+    remote = bool(files["ref"].str.contains("://", literal=True).any())
     each, threads = (1, max(threads, MAX_THREADS)) if remote else (_FILES_PER_CHUNK, threads)
-    starts = range(0, len(refs), each)
 
-    def inspect_chunk(number: int) -> pl.DataFrame:
-        chunk = refs[starts[number] : starts[number] + each]
-        infos = [inspect(ref, access) for ref in chunk]
+    def inspect_chunk(start: int) -> pl.DataFrame:
+        infos = [inspect(ref, access) for ref in files["ref"][start : start + each]]
         columns = {name: [getattr(info, name) for info in infos] for name in _SCHEMA}
-        return pl.DataFrame(columns, schema=_SCHEMA)
+        found = pl.DataFrame(columns, schema=_SCHEMA)
+        return pl.concat([files[start : start + each], found], how="horizontal")
 
-    chunks = []
-    with task("Reading images", total=len(refs)) as advance:
-        for done in prefetch(inspect_chunk, range(len(starts)), threads=threads):
-            chunks.append(done)
-            advance(done.height)
-    return pl.concat([files, pl.concat([pl.DataFrame(schema=_SCHEMA), *chunks])], how="horizontal")
+    waiting: list[pl.DataFrame] = []
+
+    def settle() -> None:
+        piece = pl.concat(waiting, rechunk=True)
+        waiting.clear()
+        seen.add(piece)
+        if kept is not None:
+            keep(kept, piece.drop(_FILE))
+
+    settled_at_s = time.monotonic()
+    try:
+        with task("Reading images", total=len(files)) as advance:
+            for done in prefetch(inspect_chunk, range(0, len(files), each), threads=threads):
+                waiting.append(done)
+                advance(len(done))
+                late = time.monotonic() - settled_at_s > _SECONDS_PER_PIECE
+                if late or sum(map(len, waiting)) >= _FILES_PER_PIECE:
+                    settle()
+                    settled_at_s = time.monotonic()
+    finally:
+        if waiting:
+            settle()
 
 
-def _stamped(refs: Sequence[str], access: Access) -> pl.DataFrame:
+def _stamped(refs: pl.Series, access: Access) -> pl.DataFrame:
     """Each file with its size and modification time, null for URLs and missing files.
 
     Members of a container get the size and time of the container. Null as well for files that may
     not be read: what an audit with another access learned of them is not known to this one.
     """
-    stamps: dict[str, tuple[int | None, int | None]] = {}
-
-    def stamp(ref: str) -> tuple[int | None, int | None]:
+    containers: dict[str, tuple[int, int]] = {}
+    stamps = np.full((len(refs), 2), _NO_STAMP, np.int64)
+    for number, ref in enumerate(refs):
         member = idx_member(ref)
-        path = member[0] if member is not None else ref
-        if path not in stamps:
-            try:
-                stat = Path(place_of(path, access.roots)).stat()
-                stamps[path] = (stat.st_size, stat.st_mtime_ns)
-            except (OSError, ValueError, LocationError):
-                stamps[path] = (None, None)
-        return stamps[path]
-
-    found = [stamp(ref) for ref in refs]
-    columns = (refs, [size for size, _ in found], [time_ns for _, time_ns in found])
-    return pl.DataFrame(dict(zip(_STAMP, columns, strict=True)), schema=_STAMP)
+        if member is None:
+            stamps[number] = _stamp(ref, access)
+            continue
+        if member[0] not in containers:
+            containers[member[0]] = _stamp(member[0], access)
+        stamps[number] = containers[member[0]]
+    columns = {"ref": refs, "stamp_bytes": stamps[:, 0], "stamp_ns": stamps[:, 1]}
+    known = pl.col("stamp_bytes", "stamp_ns").replace(_NO_STAMP, None)
+    return pl.DataFrame(columns, schema=STAMP).with_columns(known)
 
 
-def _known(files: pl.DataFrame, kept: Path | None) -> pl.DataFrame:
-    """The files whose results were kept and that have not changed since."""
-    nothing = pl.DataFrame(schema={**_STAMP, **_SCHEMA})
+def _stamp(path: str, access: Access) -> tuple[int, int]:
     try:
-        if kept is None or not kept.is_file():
-            return nothing
-        before = pl.read_parquet(kept, glob=False)
-    except (pl.exceptions.PolarsError, OSError):
-        return nothing  # The user cannot fix it: the file is written again.
-    if before.schema != nothing.schema:
-        return nothing
-    # Nulls match nothing: files without size and time are read again.
-    return files.join(before, on=list(_STAMP), how="inner", maintain_order="left")
-
-
-def _keep(files: pl.DataFrame, kept: Path) -> None:
-    """Write the results; those of other files under the same root stay.
-
-    What is too large for one memory budget may fit another.
-    """
-    files = files.filter(pl.col("stamp_ns").is_not_null(), pl.col("reason") != "too large")
-    try:
-        before = pl.read_parquet(kept, glob=False) if kept.is_file() else files.clear()
-    except (pl.exceptions.PolarsError, OSError):
-        before = files.clear()
-    if before.schema == files.schema:
-        files = pl.concat([files, before.join(files, on="ref", how="anti")])
-    # Another audit may have it open: the next one keeps its results, or reads the files again.
-    with unless_unwritable(cache_folder()), suppress(HeldFileError):  # noqa: SIM117 - in this order
-        with atomic_file(kept, keep=False) as part:
-            files.write_parquet(part)
+        stat = Path(place_of(path, access.roots)).stat()
+    except (OSError, ValueError, LocationError):
+        return _NO_STAMP, _NO_STAMP
+    return stat.st_size, stat.st_mtime_ns
