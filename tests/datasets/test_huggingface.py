@@ -86,3 +86,45 @@ def test_folders_of_one_name_share_no_cache(
     monkeypatch.chdir(tmp_path / "one")
     assert cache_name("sets") == cache_name(str(tmp_path / "one" / "sets"))
     assert split_handle(str(tmp_path / "one:two" / "sets"))[1] == ""
+
+
+def test_rows_that_name_files_of_this_machine(tmp_path: Path) -> None:
+    """A Parquet file may hold `{bytes: null, path: /...}`: the path is a stranger's."""
+    for name in ("set/train/1.jpg", "private/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    roots = huggingface._roots(str(tmp_path / "set"))
+
+    def read(path: object, data: bytes | None = None) -> bytes:
+        row = {"bytes": data, "path": path}
+        return huggingface._image_bytes(row, "train, row 1", roots)
+
+    assert read(None, b"bytes") == b"bytes"
+    assert read("/etc/passwd", b"bytes") == b"bytes"
+    assert read(str(tmp_path / "set/train/1.jpg")) == b"set/train/1.jpg"
+    for path in (tmp_path / "private/2.jpg", tmp_path / "set/../private/2.jpg"):
+        with pytest.raises(SourceError, match="names a file of this machine") as caught:
+            read(str(path))
+        assert caught.value.where == "train, row 1"
+    for nothing in (None, "", "hf://datasets/a/b@main/1.jpg", str(tmp_path / "set/absent.jpg")):
+        with pytest.raises(SourceError, match=r"a row has no image|names a file"):
+            read(nothing)
+
+
+def test_the_hubs_client_keeps_a_token_beside_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimpleNamespace(
+        HF_DATASETS_CACHE=tmp_path / "datasets",
+        DOWNLOADED_DATASETS_PATH=str(tmp_path / "datasets" / "downloads"),
+        HF_HUB_CACHE=None,
+    )
+    monkeypatch.setattr(huggingface, "require", lambda _: SimpleNamespace(config=config))
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "token").write_text("hf_secret", encoding="utf-8")
+    (tmp_path / "datasets" / "1.jpg").write_bytes(b"1")
+    roots = huggingface._roots("owner/name")
+    row = {"bytes": None, "path": str(tmp_path / "datasets" / "1.jpg")}
+    assert huggingface._image_bytes(row, "here", roots) == b"1"
+    with pytest.raises(SourceError, match="names a file"):
+        huggingface._image_bytes(row | {"path": str(tmp_path / "token")}, "here", roots)

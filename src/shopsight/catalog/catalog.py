@@ -31,10 +31,11 @@ from shopsight.catalog.own_tables import (
     types_of,
 )
 from shopsight.catalog.seal import is_sealed, sealed
-from shopsight.errors import CatalogError
+from shopsight.errors import CatalogError, LocationError
 from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import real_root
+from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
@@ -53,6 +54,8 @@ FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
 METADATA_KEY = "shopsight"
 """Key of what shopsight adds to the metadata of a Parquet file."""
 
+ABOUT_BYTES = 4 << 20
+"""The most that the record beside a table may have."""
 ABOUT_KEYS = frozenset({"name", "root", "synthetic"})
 _ABOUT_TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -351,8 +354,8 @@ def read_about(path: Path) -> dict[str, Any] | None:
         return _about(_parquet_metadata(path).get(METADATA_KEY, ""))
     beside = about_path(path)
     try:
-        return _about(beside.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return _about(read_file(beside, most_bytes=ABOUT_BYTES).decode())
+    except (OSError, UnicodeDecodeError, LocationError):
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,18 @@ from PIL import Image, UnidentifiedImageError
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import CatalogError, ExtraMissingError, SourceError
+from shopsight.errors import (
+    CatalogError,
+    ExtraMissingError,
+    LocationError,
+    SourceError,
+    first_line,
+)
 from shopsight.extras import require
 from shopsight.files import atomic_folder, sha256_bytes
+from shopsight.io.confinement import real_root
+from shopsight.io.local_files import read_file
+from shopsight.io.opening import IMAGE_BYTES
 from shopsight.progress import task
 from shopsight.runtime import fail_fast_offline
 from shopsight.safe_names import safe_name
@@ -51,10 +60,11 @@ def open_huggingface(name: str) -> Catalog:
     handle = name.removeprefix(PREFIX)
     kept = cache_folder() / "datasets" / cache_name(handle)
     if not (kept / TABLE).is_file():
-        parts = _load(handle)
+        parts, roots = _load(handle), _roots(handle)
         with atomic_folder(kept) as folder:
             table = pl.concat(
-                [_written(split, part, folder) for split, part in parts.items()], how="diagonal"
+                [_written(split, part, folder, roots) for split, part in parts.items()],
+                how="diagonal",
             )
             table.write_parquet(folder / TABLE)
     table = pl.read_parquet(kept / TABLE, glob=False)
@@ -141,7 +151,38 @@ def _image_column(features: Mapping[str, Any], datasets: Any, handle: str) -> st
     return found[0]
 
 
-def _written(split: str, part: Any, folder: Path) -> pl.DataFrame:
+def _roots(handle: str) -> tuple[str, ...]:
+    """The folders in which the files of a data set lie: its own, or those of the Hub's client.
+
+    Not the one around them, in which the client keeps the user's token.
+    """
+    path, _ = split_handle(handle)
+    if Path(path).exists():
+        return (real_root(path),)
+    config = require("datasets").config
+    names = ("HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH", "HF_HUB_CACHE")
+    return tuple(real_root(str(place)) for name in names if (place := getattr(config, name, None)))
+
+
+def _image_bytes(value: Mapping[str, Any], where: str, roots: Sequence[str]) -> bytes:
+    """The image of a row; one that is a file of the data set, as folders of images have them.
+
+    Raises:
+        SourceError: the row names a file elsewhere, or the image is too large.
+    """
+    try:
+        data = value["bytes"] or read_file(value["path"], most_bytes=IMAGE_BYTES, roots=roots)
+    except LocationError as error:
+        what = f"a row names a file of this machine: {error.what}"
+        raise SourceError(what, where=where) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise SourceError(f"a row has no image: {first_line(error)}", where=where) from error
+    if len(data) > IMAGE_BYTES:
+        raise SourceError(f"an image has more than {IMAGE_BYTES:,} bytes", where=where)
+    return bytes(data)
+
+
+def _written(split: str, part: Any, folder: Path, roots: Sequence[str]) -> pl.DataFrame:
     """Write the images of one split; returns its rows."""
     datasets = require("datasets")
     features = part.features
@@ -152,7 +193,7 @@ def _written(split: str, part: Any, folder: Path) -> pl.DataFrame:
     with task(f"Writing {split}", total=len(part)) as advance:
         for index, row in enumerate(part):
             value = row[image_column]
-            data = value["bytes"] or Path(value["path"]).read_bytes()
+            data = _image_bytes(value, f"{PREFIX}{split}, row {index + 1:,}", roots)
             name = f"{split}/{index // PER_FOLDER:04d}/{index:07d}{_suffix(data)}"
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)

@@ -25,6 +25,7 @@ from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
 from shopsight.io.addresses import local_path
+from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.io.opening import check_readable
 from shopsight.labels.label_columns import read_labels
@@ -224,7 +225,7 @@ def _open_file(path: Path) -> Catalog:
         return Catalog(pl.DataFrame({"image": [path.name]}), path.name, str(path.parent))
     try:
         if path.stat().st_size < _LOOKED_AT_BYTES:
-            refuse_other_kinds(path.read_bytes(), str(path))
+            refuse_other_kinds(read_file(path, most_bytes=_LOOKED_AT_BYTES), str(path))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         raise CatalogError(reason, where=str(path)) from error
