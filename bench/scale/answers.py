@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -160,13 +161,13 @@ def two_files(rows: int) -> list[Path]:
 
 
 def compared(paths: list[Path]) -> object:
-    from shopsight.evaluation import compare
     from shopsight.evaluation.alignment import align_predictions
     from shopsight.evaluation.paired_scores import paired_scores
     from shopsight.evaluation.predictions import Predictions
 
-    columns = [getattr(compare, "COMPARED", None)] if hasattr(compare, "COMPARED") else []
-    read = [Predictions.read(path, *columns) for path in paths]
+    # Another state of the source may read all columns.
+    columns = getattr(import_module("shopsight.evaluation.compare"), "COMPARED", None)
+    read = [Predictions.read(path, *([columns] if columns else [])) for path in paths]
     return paired_scores(align_predictions(read, ["a", "b"]))
 
 
