@@ -169,7 +169,7 @@ def test_many_pairs_are_never_resampled(both: Both, monkeypatch: pytest.MonkeyPa
         raise AssertionError("resampled")
 
     monkeypatch.setattr(headline, "bootstrap", refuse)
-    monkeypatch.setattr(headline, "paired_difference", refuse)
+    monkeypatch.setattr(headline, "bootstrap_all", refuse)
     fast = paired_scores([both.table, both.file], QUICK)
     assert fast.metric == slow.metric
     for one, other in zip(fast.scores, slow.scores, strict=True):

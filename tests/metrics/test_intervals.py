@@ -15,11 +15,14 @@ from shopsight.metrics import intervals, weighted
 from shopsight.metrics.intervals import (
     WEIGHTS_AT_ONCE,
     Interval,
+    Statistic,
     bootstrap,
     bootstrap_all,
+    difference_of,
     mean_interval,
-    paired_difference,
+    num_units,
     widened_by_signs,
+    widened_without_spread,
     wilson,
     zero_events_bound,
 )
@@ -27,6 +30,20 @@ from shopsight.metrics.intervals import (
 
 def numbers(interval: Interval) -> list[float]:
     return list(interval.to_json().values())
+
+
+def paired_difference(
+    a: Statistic,
+    b: Statistic,
+    images: int,
+    *,
+    groups: np.ndarray | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    both = difference_of(a, b)
+    found = bootstrap(both, images, groups=groups, resamples=resamples, seed=seed)
+    return widened_without_spread(found, num_units(images, groups))
 
 
 def test_the_interval_of_a_mean_is_the_textbooks() -> None:

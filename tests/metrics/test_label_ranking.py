@@ -17,7 +17,7 @@ from shopsight.memory import use_memory_budget
 from shopsight.metrics import weighted
 from shopsight.metrics.calibration import reliability_bins
 from shopsight.metrics.influence import influence_difference, influence_interval
-from shopsight.metrics.intervals import Interval, bootstrap, paired_difference
+from shopsight.metrics.intervals import Interval, bootstrap, difference_of
 from shopsight.metrics.label_ranking import label_reliability, rank_labels
 
 seeds = st.integers(0, 10_000)
@@ -104,7 +104,7 @@ def test_the_interval_is_as_wide_as_the_bootstraps(grouped: bool) -> None:
         groups=groups,
     )
     second = weighted.mean_average_precision(targets, other.astype(np.float32))
-    paired = paired_difference(second, statistic, 600, groups=groups, resamples=1000)
+    paired = bootstrap(difference_of(second, statistic), 600, groups=groups, resamples=1000)
     assert difference.value == pytest.approx(paired.value)
     assert width(difference) == pytest.approx(width(paired), rel=0.12)
 

@@ -8,8 +8,10 @@ takes seconds, and they are computed from the influence of each image instead, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions
@@ -19,8 +21,11 @@ from shopsight.metrics.intervals import (
     Interval,
     Statistic,
     bootstrap,
-    paired_difference,
+    bootstrap_all,
+    difference_of,
+    num_units,
     widened_by_signs,
+    widened_without_spread,
 )
 
 ACCURACY, MEAN_AVERAGE_PRECISION = "accuracy", "mean_average_precision"
@@ -73,33 +78,68 @@ def headline_interval(predictions: Predictions, settings: EvaluationSettings) ->
     )
 
 
-def headline_difference(
-    own: Predictions, best: Predictions, settings: EvaluationSettings
-) -> Interval:
-    """The metric of one less that of another; of accuracies never narrower than the sign test's.
+def headline_comparison(
+    predictions: Sequence[Predictions], best: int, settings: EvaluationSettings
+) -> tuple[list[Interval], list[Interval | None]]:
+    """The metric of each model with its interval, and less that of the best model.
+
+    All are over the same resamples, made once. Differences of accuracies are never narrower than
+    the sign test's.
 
     Args:
-        own: of one model.
-        best: of another, on the same images in the same order.
-        settings: resamples behind the interval.
+        predictions: of each model, on the same images in the same order.
+        best: the index of the best model.
+        settings: resamples behind the intervals.
+
+    Returns:
+        The scores, and the differences, None for the best itself.
     """
-    groups = own.groups()
-    if is_ranked(own):
-        return influence_difference(
-            own.ranking.mean_average_precision - best.ranking.mean_average_precision,
-            own.ranking.influence - best.ranking.influence,
-            groups=groups,
-        )
-    difference = paired_difference(
-        headline_statistic(own),
-        headline_statistic(best),
-        len(own),
+    if is_ranked(predictions[0]):
+        ranked = [headline_interval(one, settings) for one in predictions]
+        return ranked, [_ranked_difference(one, predictions[best]) for one in predictions]
+    statistics = [headline_statistic(one) for one in predictions]
+    scores = {f"score {index}": own for index, own in enumerate(statistics)}
+    differences = {
+        f"difference {index}": difference_of(own, statistics[best])
+        for index, own in enumerate(statistics)
+        if index != best
+    }
+    groups = predictions[best].groups()
+    found = bootstrap_all(
+        scores | differences,
+        len(predictions[best]),
         groups=groups,
+        proportions=list(scores),
         resamples=settings.bootstrap_resamples,
     )
+    return [found[name] for name in scores], [
+        None
+        if index == best
+        else _widened(found[f"difference {index}"], one, predictions[best], groups)
+        for index, one in enumerate(predictions)
+    ]
+
+
+def _widened(
+    difference: Interval,
+    own: Predictions,
+    best: Predictions,
+    groups: Int64[np.ndarray, "n"] | None,
+) -> Interval:
+    difference = widened_without_spread(difference, num_units(len(own), groups))
     if own.multilabel:
         return difference
     return widened_by_signs(difference, _gains(own, best), groups=groups)
+
+
+def _ranked_difference(own: Predictions, best: Predictions) -> Interval | None:
+    if own is best:
+        return None
+    return influence_difference(
+        own.ranking.mean_average_precision - best.ranking.mean_average_precision,
+        own.ranking.influence - best.ranking.influence,
+        groups=own.groups(),
+    )
 
 
 def _gains(first: Predictions, second: Predictions) -> Float64[np.ndarray, "n"]:

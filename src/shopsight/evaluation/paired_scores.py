@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shopsight.config.sections import EvaluationSettings
-from shopsight.evaluation.headline import (
-    headline_difference,
-    headline_interval,
-    headline_name,
-)
+from shopsight.evaluation.headline import headline_comparison, headline_name, headline_value
 from shopsight.evaluation.predictions import Predictions
 from shopsight.metrics.intervals import Interval
 
@@ -48,11 +44,8 @@ def paired_scores(
         MetricError: there are no images.
     """
     settings = settings or EvaluationSettings()
-    scores = tuple(headline_interval(one, settings) for one in predictions)
-    best = max(range(len(scores)), key=lambda index: scores[index].value)
-    differences = tuple(
-        None if index == best else headline_difference(own, predictions[best], settings)
-        for index, own in enumerate(predictions)
-    )
+    values = [headline_value(one) for one in predictions]
+    best = max(range(len(values)), key=values.__getitem__)
+    scores, differences = headline_comparison(predictions, best, settings)
     metric, grouped = headline_name(predictions[0]), predictions[0].groups() is not None
-    return PairedScores(metric, scores, best, differences, grouped)
+    return PairedScores(metric, tuple(scores), best, tuple(differences), grouped)

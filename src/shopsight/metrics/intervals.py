@@ -157,50 +157,27 @@ def bootstrap_all(
     return found | {name: widened_at_the_edges(found[name], units) for name in proportions}
 
 
-def paired_difference(
-    a: Statistic,
-    b: Statistic,
-    num_images: int,
-    *,
-    groups: Shaped[np.ndarray, "n"] | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Return the value of a less the value of b with its 95 % interval, over the same resamples.
+def difference_of(a: Statistic, b: Statistic) -> Statistic:
+    """Return the statistic "a less b" of two models on the same images.
 
-    What both find hard or easy cancels, so this is far narrower than the distance of two
-    intervals. The difference is clear when the interval excludes 0.
-
-    Where every image (or group) shows the same difference d, the bootstrap has no width. A
-    fraction u of all images that look otherwise may have been missed, u at most
-    `zero_events_bound`; their own difference lies between -1 and 1. The difference over all is
-    then between (1 - u) d - u and (1 - u) d + u, which is the interval returned.
-
-    Args:
-        a: A statistic between 0 and 1.
-        b: Another one, of the same images.
-        num_images: n.
-        groups: One value per image; whole groups are resampled.
-        resamples: At least 100.
-        seed: Seed of the resamples.
-
-    Raises:
-        MetricError: As `bootstrap_all`.
+    Both are computed from the same resample, so that what both find hard or easy cancels: its
+    interval is far narrower than the distance of two intervals. The difference is clear when the
+    interval excludes 0, see `widened_without_spread` and `widened_by_signs`.
     """
-    found = bootstrap(
-        lambda weights: a(weights) - b(weights),
-        num_images,
-        groups=groups,
-        resamples=resamples,
-        seed=seed,
-    )
-    return widened_without_spread(found, num_units(num_images, groups))
+    return lambda weights: a(weights) - b(weights)
 
 
 def widened_without_spread(difference: Interval, units: int) -> Interval:
-    """Return a paired difference that has a width also where all units show the same one.
+    """Return the interval of a paired difference, which has a width whatever was seen.
 
-    See `paired_difference`.
+    Where every image (or group) shows the same difference d, a bootstrap has no width. A fraction u
+    of all images that look otherwise may have been missed, u at most `zero_events_bound`; their own
+    difference lies between -1 and 1. The difference over all is then between (1 - u) d - u and
+    (1 - u) d + u, which is the interval returned.
+
+    Args:
+        difference: Of two statistics between 0 and 1.
+        units: Number of images, or of groups where whole groups are resampled.
     """
     if not _without_width(difference):
         return difference
