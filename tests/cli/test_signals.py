@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shopsight import api
+from shopsight.errors import WriteError
 from tests.helpers import Shopsight
 
 SAID = "interrupted; the same command goes on from what was kept\n"
@@ -17,6 +18,7 @@ SAID = "interrupted; the same command goes on from what was kept\n"
 WAITING = """
 import sys, time
 from shopsight import api
+from shopsight.errors import WriteError
 def work(*_given, **_named):
     try:
         print("works", flush=True)
@@ -65,3 +67,16 @@ def test_a_closed_terminal_that_is_ignored_ends_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"put down\n")
+
+
+def test_a_full_disk_names_the_run_that_continues(
+    shopsight: Shopsight, monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    def filled(*_given: object, **_named: object) -> None:
+        raise WriteError("the disk is full: 0 B are free", where=str(own_run / "run.json"))
+
+    monkeypatch.setattr(api, "train", filled)
+    outcome = shopsight("train", own_run, "--out", own_run)
+    assert outcome.code == 2
+    assert f"resume with: shopsight train --resume {own_run}\n" in outcome.err
+    assert "error: " in outcome.err

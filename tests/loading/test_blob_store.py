@@ -133,3 +133,14 @@ os._exit(9)  # as if killed: nothing is flushed or closed
     store = BlobStore.read(tmp_path)
     assert store.counts == [20]
     assert read_back(store, *range(20)) == [blob(number) for number in range(20)]
+
+
+def test_a_disk_that_is_full_before_the_first_blob_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _mode: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(WriteError, match="the disk is full"):
+        BlobWriter(tmp_path)

@@ -26,6 +26,7 @@ from shopsight.cli.options import (
 )
 from shopsight.cli.output import INTERRUPTED, print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
+from shopsight.errors import LockedError, WriteError
 
 RECIPE = "Recipe"
 # What may be given anew with a run that is resumed.
@@ -185,9 +186,14 @@ def _interrupted(run: Path) -> str:
 
 @contextmanager
 def resumable(run: Path) -> Iterator[None]:
-    """Where Ctrl-C ends the block, print how to resume the run."""
+    """Where Ctrl-C or a full disk ends the block, print how to resume the run."""
     try:
         yield
+    except WriteError as error:
+        # A run that another process trains is not to be resumed.
+        if not isinstance(error, LockedError) and api.RunFolder(run).exists():
+            print_note(f"what was done is kept; resume with: {_resume_command(run)}")
+        raise
     except KeyboardInterrupt as interrupt:
         # Of several processes, the first one says it.
         if type(interrupt) is KeyboardInterrupt:

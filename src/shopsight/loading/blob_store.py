@@ -168,12 +168,16 @@ class BlobWriter:
 
     Args:
         folder: Folder of the store; it exists.
+
+    Raises:
+        WriteError: The disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"{uuid.uuid4().hex[:12]}.blobs"
-        self._blobs = self._path.open("xb")
-        self._index = self._path.with_suffix(".index").open("xb")
+        with write_errors_named(self._path):
+            self._blobs = self._path.open("xb")
+            self._index = self._path.with_suffix(".index").open("xb")
         self._unrecorded: list[tuple[bytes, int]] = []
         self._end = 0
         self._recorded_at_s = time.monotonic()
