@@ -21,7 +21,6 @@ from shopsight.config.sections import CacheSettings
 from shopsight.loading.cache import open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training import probe_plan
 from shopsight.training.probe import fit_probe, loss_and_accuracy
 from shopsight.training.probe_plan import ProbePlan, plan_probe
 
@@ -52,7 +51,7 @@ def main() -> None:
             most_products=share * whole,
         )
         began = time.perf_counter()
-        with mock.patch.dict(probe_plan.MOST_PRODUCTS, cpu=share * whole):
+        with mock.patch.dict("shopsight.training.probe_plan.MOST_PRODUCTS", cpu=share * whole):
             probe = fit_probe(
                 features[train],
                 targets[train],
