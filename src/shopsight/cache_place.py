@@ -1,12 +1,15 @@
 """Where decoded images, features and downloads are kept, and what happens where they cannot be.
 
 The cache only saves work. Where it cannot be written (a read-only system, a folder of somebody
-else, no home, a full disk) that is said once, and the work is done without it.
+else, no home, a full disk) that is said once, and the work is done without it. So it is where
+others could change what is read from it.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +17,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from shopsight.errors import WriteError, first_line
+from shopsight.files import make_folder
 from shopsight.held_files import free_bytes, remove_file
 from shopsight.output_paths import check_output_name
 from shopsight.progress import notify
@@ -25,6 +29,9 @@ LONGEST_CACHED_NAME = 80
 """Characters of the longest path of decoded images and features within the cache, and some more."""
 NO_HOME = Path(os.devnull) / "no-home"
 """The cache of a user without a home: a folder that cannot be made."""
+UNTRUSTED = Path(os.devnull) / "untrusted"
+"""The cache in place of one that is not used: a folder that cannot be made, like `NO_HOME`."""
+ROOT = 0
 
 _chosen_cache: ContextVar[Path | None] = ContextVar("shopsight_cache_dir", default=None)
 _said: set[Path] = set()
@@ -50,18 +57,57 @@ def cache_folder() -> Path:
     ~/.cache/shopsight.
     """
     chosen = _chosen_cache.get()
-    return usual_cache_folder() if chosen is None else chosen
+    return usual_cache_folder() if chosen is None else _trusted(chosen, is_named=True)
 
 
 def usual_cache_folder() -> Path:
     """The folder that `cache_folder` gives where no `--cache-dir` names another."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named)
+        return _trusted(Path(named), is_named=True)
     try:
-        return Path.home() / ".cache" / "shopsight"
+        return _trusted(Path.home() / ".cache" / "shopsight", is_named=False)
     except RuntimeError:
         return NO_HOME
+
+
+def _trusted(folder: Path, *, is_named: bool) -> Path:
+    """The folder, or `UNTRUSTED` where somebody else could have put other pixels into it."""
+    reason = _distrust(folder, is_named=is_named)
+    if reason is None:
+        return folder
+    if folder not in _said:
+        _said.add(folder)
+        notify(
+            f"Cache: {folder} is not used: {reason}; the work goes on without, --cache-dir FOLDER "
+            "names another place"
+        )
+    return UNTRUSTED
+
+
+def _distrust(folder: Path, *, is_named: bool) -> str | None:
+    """Why what is in a folder cannot be trusted; None where it can.
+
+    Decoded pixels, embeddings and data sets that were unpacked are taken as they are found there.
+
+    Args:
+        folder: it need not exist.
+        is_named: the user named it, perhaps to share it with a group.
+    """
+    # Windows has users' folders closed to others, and no such numbers.
+    if sys.platform == "win32":
+        return None
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write in it"
+    if found.st_uid not in {os.geteuid(), ROOT} and not is_named:
+        return "it belongs to another user"
+    if found.st_mode & stat.S_IWGRP and not is_named:
+        return "others may write in it"
+    return None
 
 
 def check_cache_path() -> None:
@@ -88,7 +134,7 @@ def can_keep(folder: Path, num_bytes: int) -> bool:
         num_bytes: What is to be written.
     """
     with unless_unwritable(cache_folder()):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor, probe = mkstemp(prefix=PART_PREFIX, suffix=PART_SUFFIX, dir=folder)
         os.close(descriptor)
         remove_file(Path(probe))
@@ -110,7 +156,7 @@ def unless_unwritable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, WriteError) as error:
-        if folder in _said:
+        if folder in _said or folder == UNTRUSTED:
             return
         _said.add(folder)
         reason = error.what if isinstance(error, WriteError) else error.strerror

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from shopsight.control_characters import json_text
 from shopsight.errors import DamagedFileError, ShopsightError, WriteError, first_line
 from shopsight.held_files import (
+    ON_WINDOWS,
     flush,
     flush_tree,
     remove_empty_folder,
@@ -22,6 +24,10 @@ from shopsight.leftovers import aside_of, bring_back, part_beside, sweep_once
 from shopsight.output_paths import check_path
 from shopsight.safe_names import KEPT_SUFFIX
 from shopsight.write_errors import folder_not_made, not_replaced, write_errors_named
+
+PRIVATE = 0o700
+"""Permissions of folders that shopsight makes, which have no meaning on Windows."""
+_PERMISSIONS = 0o777
 
 
 @contextmanager
@@ -78,6 +84,7 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
     try:
         with write_errors_named(path):
             flush(part)
+        _keep_mode(path, part)
         replace(part, path)
     except WriteError:
         remove_file(part)
@@ -88,6 +95,14 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
             remove_file(part)
         raise not_replaced(path, kept, error) from error
     flush(path.parent)
+
+
+def _keep_mode(before: Path, after: Path) -> None:
+    """Let those read what takes a place who could read what was there."""
+    # A Windows folder hands its permissions down; a file's mode there is its read-only mark.
+    if not ON_WINDOWS:
+        with suppress(OSError):
+            after.chmod(stat.S_IMODE(before.lstat().st_mode) & _PERMISSIONS)
 
 
 def _kept(part: Path) -> Path:
@@ -124,11 +139,12 @@ def atomic_folder(path: Path | str, *, needed_bytes: int | None = None) -> Itera
     written = False
     try:
         with write_errors_named(path, needed_bytes=needed_bytes):
-            part.mkdir()
+            part.mkdir(mode=PRIVATE)
             yield part
             flush_tree(part)
             if old is not None:
-                old.parent.mkdir()
+                old.parent.mkdir(mode=PRIVATE)
+                _keep_mode(path, part)
         written = True
         _swap_in(part, path, old)
     except BaseException as error:
@@ -196,13 +212,19 @@ def discard_folder(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder, and those above it that are not there, for this user alone.
+
+    Folders that are there stay as they are: who else may read is their owner's to say.
 
     Raises:
         WriteError: It cannot be made.
     """
+    missing = [folder, *folder.parents]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        while missing and missing[-1].is_dir():
+            missing.pop()
+        for each in reversed(missing):
+            each.mkdir(mode=PRIVATE, exist_ok=True)
     except OSError as error:
         raise folder_not_made(folder, error) from error
 

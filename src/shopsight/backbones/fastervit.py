@@ -14,6 +14,7 @@ from shopsight.backbones.stages import stages_of
 from shopsight.backbones.weights import StateDict, load_state_dict_strict
 from shopsight.errors import ConfigError
 from shopsight.extras import require
+from shopsight.files import make_folder
 from shopsight.io.weights import read_weights
 from shopsight.progress import notify
 from shopsight.runtime import trusted_certificates
@@ -58,7 +59,7 @@ def fastervit_backbone(request: Request) -> Backbone:
 def _download(request: Request, url: str) -> StateDict:
     path = torch_cache() / url.rpartition("/")[2]
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             with trusted_certificates():
                 torch.hub.download_url_to_file(url, str(path), progress=False)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from shopsight.charts.scatter import Point, scatter_chart
 from shopsight.evaluation.compare import Comparison, Entry
-from shopsight.files import atomic_file, write_json
+from shopsight.files import atomic_file, make_folder, write_json
 from shopsight.metrics.intervals import Interval
 from shopsight.pages import write_page
 from shopsight.spreadsheets import for_reading
@@ -45,7 +45,7 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> Path:
         The page's path.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with atomic_file(folder / "compare.csv") as part:
         for_reading(comparison.table()).write_csv(part)
     if not comparison.recall.is_empty():

@@ -22,7 +22,7 @@ from jaxtyping import Float, Float32, Int64
 from shopsight import progress
 from shopsight.cache_place import cache_folder
 from shopsight.errors import DamagedFileError, WriteError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, make_folder
 from shopsight.held_files import free_bytes, remove_file, replace
 from shopsight.leftovers import part_beside, sweep_once
 from shopsight.text import human_bytes
@@ -129,7 +129,7 @@ def new_score_file(num_images: int, num_labels: int) -> Iterator[ScoreWriter]:
     progress.notify(f"{needed} of disk: {folder}")
     file.remove_at_the_end()
     with write_errors_named(file.path, needed_bytes=file.num_bytes):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         sweep_once(folder)
         with file.path.open("wb") as out:
             writer = ScoreWriter(out, file)

@@ -25,7 +25,7 @@ from jaxtyping import Float32, Int64, UInt8
 from shopsight import progress
 from shopsight.bundle.fingerprint import embedding_fingerprint
 from shopsight.cache_place import cache_folder
-from shopsight.files import sha256_bytes, write_json
+from shopsight.files import make_folder, sha256_bytes, write_json
 from shopsight.inference.batches import batch_size_of, reads_pinned, run_batches
 from shopsight.inference.engine import Engine
 from shopsight.inference.predictor import Predictor
@@ -65,7 +65,7 @@ class FeatureStore:
 
     def add(self, features: Iterator[tuple[int, Float32[np.ndarray, "w"]]]) -> None:
         """Keep features, given with their rows; those that came before an exception stay."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with BlobWriter(self.folder) as writer:
             for row, feature in features:
                 writer.add(self.keys[row].ljust(KEY_BYTES, b"\0"), feature.tobytes())

@@ -23,11 +23,11 @@ import simplejpeg
 from filelock import FileLock, Timeout
 from jaxtyping import Float64, Int64, UInt8
 
-from shopsight.cache_place import cache_folder, unless_unwritable
+from shopsight.cache_place import UNTRUSTED, cache_folder, unless_unwritable
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import ConfigError
-from shopsight.files import write_json
+from shopsight.files import make_folder, write_json
 from shopsight.held_files import free_bytes
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
@@ -97,6 +97,8 @@ def open_cache(
     assert len(shas) == len(images.refs), "one hash for each row"
     keys = image_keys(shas, images.boxes)
     root = cache_folder()
+    if root == UNTRUSTED:
+        return DecodingSource(images, shas)
     mode = _mode_that_fits(settings, root, images, keys)
     if mode is None:
         return DecodingSource(images, shas)
@@ -183,7 +185,7 @@ def _complete(
     """Add the images that the folder's store lacks."""
     if not len(_missing(BlobStore.read(folder), keys)):
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     about = folder / "about.json"
     if not about.exists():
         write_json(about, {"geometry": _geometry(images.preprocess, mode)})

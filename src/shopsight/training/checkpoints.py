@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from shopsight.errors import HeldFileError, TrainingError, WriteError
-from shopsight.files import put_in_place, sha256_bytes, sha256_file, write_text
+from shopsight.files import make_folder, put_in_place, sha256_bytes, sha256_file, write_text
 from shopsight.held_files import remove_file
 from shopsight.progress import notify
 from shopsight.text import command_line
@@ -52,7 +52,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     tree = _to_json(state, (), tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # The same name each time: a killed process leaves one such file behind, not many.
     part = path.with_suffix(".part")
     try:

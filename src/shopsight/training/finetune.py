@@ -23,6 +23,7 @@ from shopsight import progress
 from shopsight.config.recipe import Recipe
 from shopsight.devices import pick_device, supports_channels_last
 from shopsight.errors import ConfigError, HeldFileError, TrainingError
+from shopsight.files import make_folder
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, write_history
@@ -180,7 +181,7 @@ def finetune(module: ClassifierTraining, run: RunFolder, own: WorkerRank | None 
         torch.OutOfMemoryError: the batch does not fit; see `shopsight.runtime.is_out_of_memory`.
     """
     recipe = module.recipe
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    make_folder(run.checkpoints)
     own = own or WorkerRank()
     device = training_device(recipe)
     precision = pick_precision(recipe.training.precision, device)

@@ -20,7 +20,7 @@ from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
 from shopsight.errors import HeldFileError, TrainingError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, make_folder
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import EpochRow, write_history
@@ -384,7 +384,7 @@ class ClassifierTraining(lightning.LightningModule):
     def write_weights(self, path: Path) -> None:
         """Write the model's present weights; the first process does."""
         if self.trainer.is_global_zero:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Each tensor by itself: some networks (FasterViT) use one under two names.
             state = {
                 key: value.clone(memory_format=torch.contiguous_format)

@@ -23,6 +23,7 @@ from torch import distributed
 
 from shopsight import progress
 from shopsight.errors import ShopsightError, TrainingError, first_line
+from shopsight.files import make_folder
 from shopsight.held_files import remove_empty_folder, remove_file
 from shopsight.training.distributed import World
 
@@ -326,7 +327,7 @@ def check_shared_folder(folder: Path, peers: Peers) -> None:
 
 
 def _leave_mark(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     mark = folder / f".seen-{uuid4().hex[:8]}"
     mark.touch()
     return mark.name

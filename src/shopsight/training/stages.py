@@ -17,7 +17,7 @@ from shopsight.bundle.format import Golden
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
-from shopsight.files import atomic_file, sha256_file
+from shopsight.files import atomic_file, make_folder, sha256_file
 from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (
     NUMBER_BYTES,
@@ -214,7 +214,7 @@ class Training:
     def _keep_probe(
         self, probe: Probe, features: Features, rows: Int64[np.ndarray, "m"], clock: Clock
     ) -> None:
-        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        make_folder(self.run.checkpoints)
         with atomic_file(self.run.probe_file) as part:
             save_file({"weight": probe.weight, "bias": probe.bias}, part)
         loss, accuracy = loss_and_accuracy(features, self.targets[rows], probe.weight, probe.bias)
