@@ -339,3 +339,19 @@ def test_a_connection_that_the_server_closed_meanwhile(server: WebServer) -> Non
 )
 def test_what_is_no_address(address: str) -> None:
     assert refused(address).reason == "bad address"
+
+
+def test_servers_that_nobody_typed_are_not_asked_for_a_run(server: WebServer) -> None:
+    """What others wrote about a run names no server, public or not, without a flag."""
+    server.routes |= {"/a": reply(b"a")}
+    with serving() as other:
+        other.routes |= {"/b": redirect(f"{server.url}/a"), "/c": reply(b"c")}
+        none = Access(private=True, web=False)
+        assert refused(f"{server.url}/a", none).reason == "not allowed"
+        assert refused(f"{server.url}/a", none).fix == "--allow-remote"
+        typed = none.typed(f"{other.url}/table.csv")
+        assert get(f"{other.url}/c", typed) == b"c"
+        # A redirect of a server that was typed leads to no other one.
+        assert refused(f"{other.url}/b", typed).reason == "not allowed"
+        assert not server.asked
+        assert get(f"{other.url}/b", Access(private=True, web=False, remote=True)) == b"a"

@@ -27,7 +27,8 @@ _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/%:@!$&'()*+,;=~?"
 # `zip://a.jpg::http://host/b.zip`, `simplecache::s3://bucket/a.jpg`; not `http://[::1]/a.jpg`.
 _CHAINED = re.compile(r"^[\w+.-]+::|::[A-Za-z][\w+.-]*:/")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Networks of IPv6 whose last 32 bits are an address of IPv4.
+_HOLD_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
 
 
 def protocol_of(location: str) -> str | None:
@@ -145,11 +146,12 @@ def is_private(ip: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address.teredo is not None:
             inner = address.teredo[1]
-        if inner is None and address in _NAT64:
+        if inner is None and any(address in network for network in _HOLD_IPV4):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_private(str(inner))
-    return not address.is_global or address.is_multicast
+    is_of_site = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return not address.is_global or address.is_multicast or is_of_site
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:

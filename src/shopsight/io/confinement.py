@@ -55,6 +55,18 @@ def place_of(path: str, roots: Sequence[str] | None) -> str:
     )
 
 
+def place_of_name(path: str, roots: Sequence[str]) -> str | None:
+    """`place_of` of a path whose last name is no link, which only opening it will tell.
+
+    Asks the system nothing, mostly. None where more has to be asked.
+    """
+    folder, name = os.path.split(path)
+    if os.name == "nt" or name in {"", ".", ".."} or not os.path.isabs(path):  # noqa: PTH117
+        return None
+    place = os.path.join(_real_folder(folder), name)  # noqa: PTH118
+    return place if any(_is_below(place, root) for root in roots) else None
+
+
 def is_inside(path: str, roots: Sequence[str] | None) -> bool:
     """Whether a path leads to a place below one of the folders, be there a file or not."""
     if roots is None:

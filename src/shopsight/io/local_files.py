@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shopsight.errors import LocationError
-from shopsight.io.confinement import place_of
+from shopsight.io.confinement import place_of, place_of_name
 
 _BLOCK_BYTES = 1 << 16
+# What opening a link without following it gives, on most systems and on BSD's.
+_IS_LINK = {errno.ELOOP, errno.EMLINK}
 
 
 def read_file(path: Path | str, *, most_bytes: int, roots: Sequence[str] | None = None) -> bytes:
@@ -44,6 +46,13 @@ def open_file(path: Path | str, roots: Sequence[str] | None = None) -> BinaryIO:
     """
     if roots is None:
         return open(path, "rb", opener=_open_regular)
+    place = place_of_name(str(path), roots)
+    if place is not None:
+        try:
+            return open(place, "rb", opener=_open_no_link)
+        except OSError as error:
+            if error.errno not in _IS_LINK:
+                raise
     # What was judged is what is opened: a link that was put there meanwhile is an error.
     return open(place_of(str(path), roots), "rb", opener=_open_no_link)
 
