@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from shopsight.inference.writers import as_row as as_row
     from shopsight.memory import use_memory_budget as use_memory_budget
     from shopsight.profiling.profile import Profile as Profile
+    from shopsight.read_options import RUN_OPTIONS as RUN_OPTIONS
     from shopsight.read_options import ReadOptions as ReadOptions
     from shopsight.read_options import flag_of as flag_of
     from shopsight.runs.run_folder import RunFolder as RunFolder

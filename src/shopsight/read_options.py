@@ -25,6 +25,9 @@ DataKind = Literal["folder", "table", "own table", "opened", "file", "named"]
 """A folder of images; a table or list; a table that shopsight wrote; a catalog that is open
 already; a single image or IDX file; a named data set."""
 
+RUN_OPTIONS = ("images_root", "allow_private", "allow_remote", "allow_outside")
+"""What may be said of the images of a run, which are otherwise read as the run says."""
+
 _ALL: tuple[DataKind, ...] = get_args(DataKind)
 
 

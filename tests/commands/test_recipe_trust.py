@@ -114,7 +114,7 @@ def test_shipped_recipes_and_those_of_the_caller_are_trusted() -> None:
 def test_without_a_terminal_it_is_refused_before_any_work(
     verb: tuple[str, ...], recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_products(tmp_path / "data", per_class=2)
+    data = make_products(tmp_path / "data", per_class=2).folder
     out = tmp_path / "out"
     done = run_command(capsys, (*verb, out, data, "--recipe", recipe))
     assert done.code == 2

@@ -235,7 +235,7 @@ def test_resuming_compares_before_the_first_epoch(
         api.resume(begun.path)
     assert f"shopsight train --resume {begun.path} --images-root" in str(raised.value)
     assert begun.metrics_file.read_bytes() == history
-    done = api.resume(begun.path, images_root=tmp_path / "moved")
+    done = api.resume(begun.path, read=ReadOptions(images_root=tmp_path / "moved"))
     assert set(done.evaluations) == {"val", "test"}
 
 

@@ -11,6 +11,7 @@ import typer
 from shopsight import api
 from shopsight.cli.options import (
     READ_FLAGS,
+    RUN_FLAGS,
     DataOptions,
     DeviceOption,
     OptionalDataArgument,
@@ -55,7 +56,7 @@ def evaluate(
     """
     if data is None:
         options.refuse(
-            [flag for flag in READ_FLAGS if flag != "--images-root"],
+            [flag for flag in READ_FLAGS if flag not in RUN_FLAGS],
             why="without DATA the run's own images are scored, as it read them",
             fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
         )

@@ -170,6 +170,8 @@ def _read_flag(option: Field[Any]) -> inspect.Parameter:
 REPEATABLE = frozenset({"image", "label", "drop", "skip_folder"})
 READ_PARAMETERS = [_read_flag(option) for option in fields(api.ReadOptions)]
 READ_FLAGS = [api.flag_of(option.name) for option in fields(api.ReadOptions)]
+RUN_FLAGS = tuple(api.flag_of(name) for name in api.RUN_OPTIONS)
+"""What may be said of the images of a run, which are read as the run says."""
 SHARED_PARAMETERS = [
     inspect.Parameter(
         "cache_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheDirOption

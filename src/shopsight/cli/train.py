@@ -12,6 +12,7 @@ import typer
 from shopsight import api
 from shopsight.cli.evaluate import headline_table
 from shopsight.cli.options import (
+    RUN_FLAGS,
     AcceptOption,
     DataOptions,
     ExcludeOption,
@@ -30,7 +31,15 @@ from shopsight.errors import LockedError, WriteError
 
 RECIPE = "Recipe"
 # What may be given anew with a run that is resumed.
-USED_BY_RESUME = ("--resume", "--json", "--cache-dir", "--memory-gb", "--images-root", "--accept")
+USED_BY_RESUME = (
+    "--resume",
+    "--json",
+    "--cache-dir",
+    "--memory-gb",
+    "--accept",
+    "--trust-recipe",
+    *RUN_FLAGS,
+)
 
 
 OutOption = Annotated[
@@ -119,7 +128,7 @@ def train(
     A run that was interrupted continues with --resume, to the same result.
     """
     if resume is not None:
-        _show(_resumed(resume, options, accept or ()), options)
+        _show(_resumed(resume, options, accept or (), trust_recipe=trust_recipe), options)
         return
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
@@ -151,7 +160,9 @@ def train(
     _show(result, options)
 
 
-def _resumed(run: Path, options: DataOptions, accept: Sequence[str]) -> api.TrainResult:
+def _resumed(
+    run: Path, options: DataOptions, accept: Sequence[str], *, trust_recipe: bool
+) -> api.TrainResult:
     ignored = [given for given in options.given if given not in USED_BY_RESUME]
     options.refuse(
         ignored,
@@ -160,8 +171,13 @@ def _resumed(run: Path, options: DataOptions, accept: Sequence[str]) -> api.Trai
         f"{_resume_command(run)} --images-root FOLDER   (continues it; its images moved there)\n"
         "shopsight train DATA --out ANOTHER_RUN ...   (starts a new one)",
     )
-    with resumable(run), shown_progress():
-        return api.resume(run, images_root=options.read.images_root, accept=accept)
+
+    def resumed(trusted: bool) -> api.TrainResult:
+        with shown_progress():
+            return api.resume(run, read=options.read, trust_recipe=trusted, accept=accept)
+
+    with resumable(run):
+        return asked_about_recipe(resumed, trusted=trust_recipe)
 
 
 def _show(result: api.TrainResult, options: DataOptions) -> None:

@@ -23,11 +23,13 @@ from shopsight.evaluation.report import write_evaluation_report, write_run_evalu
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
 from shopsight.inference.load import load
+from shopsight.io.own_folder import refuse_links_out
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
-from shopsight.read_options import ReadOptions, flag_of
+from shopsight.read_options import RUN_OPTIONS, ReadOptions, flag_of
 from shopsight.runs.discover import run_of
+from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 
@@ -56,7 +58,8 @@ def evaluate(
         data: None takes the run's own catalog; of a K-fold run each image by the network that
             never saw it, whatever `split` says. All rows of other data count when it is not split.
         read: how DATA is read; None guesses everything. Without `data` only `images_root`: where
-            the run's images lie now, which the run keeps.
+            the run's images lie now, which the run keeps; and what else may be read for them:
+            `allow_outside`, `allow_remote`, `allow_private`.
         split: "train", "val", "test", or "all".
         out: the .html file for the report. With None, DATA gets none, and a run's own report is
             written into its folder, with its predictions and scores, unless that is read-only.
@@ -114,38 +117,41 @@ def _evaluate_own(
             fix=command_line(["shopsight", "evaluate", run.path, "DATA"]),
         )
     read = read or ReadOptions()
-    ignored = [flag_of(name) for name in read.given() if name != "images_root"]
+    ignored = [flag_of(name) for name in read.given() if name not in RUN_OPTIONS]
     if ignored:
         raise ConfigError(
             f"{', '.join(ignored)} would change nothing: without DATA the run's own images are "
             "scored, as it read them",
             fix=command_line(["shopsight", "evaluate", run.path, "DATA"]),
         )
+    if not run.is_own():
+        refuse_links_out(run.path)
     command = ["shopsight", "evaluate", run.path]
-    images = check_run_images(run, command=command, accept=accept, images_root=read.images_root)
-    try:
-        evaluations = evaluate_run(run, splits=(split,), device=device, images=images)
-    except ImageError as error:
-        if error.reason != "changed":
-            raise
-        # A file of the same size and time: only its hash gives it away.
-        raise ChangedFilesError(
-            error.what,
-            where=error.where,
-            fix=f"bring it back\n{command_line([*command, '--accept', CHANGED_FILE])}",
-        ) from error
-    (evaluation,) = evaluations.values()
-    try:
-        report = write_run_evaluations(run, evaluations, out=out)
-    except ReadOnlyError as error:
-        if out is not None:
-            raise
-        # A share that others may read: the scores are worth having all the same.
-        notify(
-            f"nothing was written: {error.where}: {error.what}; --out FILE writes the report "
-            "elsewhere"
-        )
-        return evaluation
+    with use_run_access(RunAccess.by_flags(read)):
+        images = check_run_images(run, command=command, accept=accept, images_root=read.images_root)
+        try:
+            evaluations = evaluate_run(run, splits=(split,), device=device, images=images)
+        except ImageError as error:
+            if error.reason != "changed":
+                raise
+            # A file of the same size and time: only its hash gives it away.
+            raise ChangedFilesError(
+                error.what,
+                where=error.where,
+                fix=f"bring it back\n{command_line([*command, '--accept', CHANGED_FILE])}",
+            ) from error
+        (evaluation,) = evaluations.values()
+        try:
+            report = write_run_evaluations(run, evaluations, out=out)
+        except ReadOnlyError as error:
+            if out is not None:
+                raise
+            # A share that others may read: the scores are worth having all the same.
+            notify(
+                f"nothing was written: {error.where}: {error.what}; --out FILE writes the report "
+                "elsewhere"
+            )
+            return evaluation
     return replace(evaluation, report=report)
 
 

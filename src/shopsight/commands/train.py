@@ -11,7 +11,7 @@ from typing import Any
 from shopsight.audit.gate import GateRules
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.commands.recipe_trust import check_recipe
+from shopsight.commands.recipe_trust import check_recipe, refuse_reaching
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
@@ -22,12 +22,15 @@ from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
 from shopsight.evaluation.score import Evaluation, score
+from shopsight.io.own_folder import refuse_links_out
 from shopsight.memory import memory_budget_is_chosen, use_memory_budget
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
+from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 from shopsight.runtime import sigterm_interrupts
+from shopsight.text import command_line
 from shopsight.training.finetune import world_of
 from shopsight.training.fit import fit
 from shopsight.training.fit import resume as resume_stages
@@ -151,7 +154,8 @@ def train_catalog(
 
     Only rank 0 of several processes needs one.
     """
-    with _only_training(out):
+    # What was read to make the run is read on while it is trained and scored.
+    with _only_training(out), use_run_access(RunAccess(made_here=True)):
         if recipe.folds.count and fold is None:
             fit_folds(catalog, recipe, out, rules=rules)
         else:
@@ -165,7 +169,11 @@ def _only_training(run: str | Path) -> AbstractContextManager[None]:
 
 
 def resume(
-    run: str | Path, *, images_root: str | Path | None = None, accept: Collection[str] = ()
+    run: str | Path,
+    *,
+    read: ReadOptions | None = None,
+    trust_recipe: bool = False,
+    accept: Collection[str] = (),
 ) -> TrainResult:
     """Continue a run that was interrupted, to the same result.
 
@@ -175,7 +183,10 @@ def resume(
 
     Args:
         run: the run folder.
-        images_root: where the run's images lie now, which the run keeps.
+        read: `images_root`: where the run's images lie now, which the run keeps; and what may be
+            read for a run that somebody else made: `allow_outside`, `allow_remote`,
+            `allow_private`.
+        trust_recipe: resume also a run of somebody else whose recipe names files or a tracker.
         accept: "changed-file" goes on with images that changed as they are now, and without those
             that vanished; the result is then another one.
 
@@ -183,11 +194,18 @@ def resume(
         TrainingError: the folder holds no run that began.
         ChangedFilesError: images of the run changed or vanished.
         LockedError: another process trains it.
+        UntrustedRecipeError: somebody else made the run, and its recipe names files or a tracker.
+        CatalogError: somebody else made the run, and nothing says which images may be read.
     """
     folder = RunFolder(Path(run))
+    is_own = folder.exists() and folder.is_own()
+    if folder.exists() and not is_own:
+        _check_stranger(folder, trust_recipe=trust_recipe)
+    images_root = None if read is None else read.images_root
     with (
         sigterm_interrupts(),
-        use_cache_dir(_cache_of(folder)),
+        use_run_access(RunAccess.by_flags(read, made_here=is_own)),
+        use_cache_dir(_cache_of(folder) if is_own else None),
         use_memory_budget(_memory_of(folder.recipe())),
         joined(world_of(folder.recipe())) as peers,
     ):
@@ -200,6 +218,20 @@ def resume(
             else:
                 resume_stages(run)
             return _evaluated(folder)
+
+
+def _check_stranger(run: RunFolder, *, trust_recipe: bool) -> None:
+    """Refuse what a run that somebody else made would reach when it is trained on.
+
+    Raises:
+        LocationError: a link in it leads out of it.
+        UntrustedRecipeError: its recipe names weights or a tracker.
+    """
+    refuse_links_out(run.path)
+    if not trust_recipe:
+        # How DATA was read, and which, says nothing any more: the catalog has the images.
+        command = command_line(["shopsight", "train", "--resume", run.path, "--trust-recipe"])
+        refuse_reaching(run.recipe(), run.recipe_file, own=("data", "about"), fix=command)
 
 
 def _check_images(run: RunFolder, images_root: str | Path | None, accept: Collection[str]) -> None:

@@ -26,6 +26,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError, ChangedFilesError, ReadOnlyError
 from shopsight.held_files import remove_file
 from shopsight.image_files.scan import scan_folder
+from shopsight.io.addresses import shown
 from shopsight.progress import notify
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
@@ -98,7 +99,8 @@ def check_run_images(
 
     Raises:
         ChangedFilesError: images changed or vanished.
-        CatalogError: `images_root` holds none of the run's images.
+        CatalogError: `images_root` holds none of the run's images; or the run is somebody else's,
+            or its images are remote, and nothing says that they may be read.
         ConfigError: `accept` holds another kind.
     """
     check_kinds("--accept", accept, {CHANGED_FILE})
@@ -107,6 +109,7 @@ def check_run_images(
     if images_root is not None:
         moved = _moved(audited, str(images_root))
         audited = audited.with_catalog(moved)
+    _refuse_unnamed(run, audited.catalog, command)
     # What is accepted is looked at in full: no file passes by its time alone.
     found = _compared(audited, remember=CHANGED_FILE not in accept)
     if not found.as_they_were:
@@ -141,6 +144,32 @@ def accept_changes(run: RunFolder, found: RunImages) -> None:
     run.update_state(
         changed_files={"changed": sorted(found.changed), "vanished": sorted(found.vanished)}
     )
+
+
+def _refuse_unnamed(run: RunFolder, catalog: Catalog, command: Sequence[object]) -> None:
+    """Refuse images that are not read on a run's word; see `shopsight.runs.run_access`."""
+    access, refs = catalog.access, catalog.refs()
+    asking = command_line(command)
+    remote = sorted(
+        {shown(ref) for ref in refs if paths.is_url(ref) and not access.allows_url(ref)}
+    )
+    if remote:
+        raise CatalogError(
+            f"{counted(len(remote), 'image')} of the run are at addresses, which are not asked on "
+            "a run's word",
+            where=str(run.path),
+            details=remote,
+            fix=f"{asking} --allow-remote   (asks them)",
+        )
+    if access.roots == () and not all(map(paths.is_url, refs)):
+        raise CatalogError(
+            "this run was not made by your shopsight on this machine: of its images, those are "
+            "read that you name",
+            where=str(run.path),
+            details=[f"the run says: {catalog.root or refs[0]}"],
+            fix=f"{asking} --images-root FOLDER   (reads those in this folder)\n"
+            f"{asking} --allow-outside   (reads each file that the run names)",
+        )
 
 
 def _compared(audited: AuditedCatalog, *, remember: bool = True, remote: bool = False) -> RunImages:

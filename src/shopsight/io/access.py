@@ -49,6 +49,12 @@ class Access:
         """Whether this web server, as `endpoint` gives it, may be asked if it is public."""
         return self.web or self.remote or end in self.hosts
 
+    def allows_url(self, address: str) -> bool:
+        """Whether this address of a public web server, or of an object store, may be read."""
+        if protocol_of(address) in _WEB:
+            return self.allows_web(endpoint(address))
+        return self.allows_store(address)
+
     def allows_store(self, address: str) -> bool:
         """Whether this address of an object store may be read."""
         return self.remote or host_of(address) in self.stores

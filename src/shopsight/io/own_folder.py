@@ -8,6 +8,19 @@ from pathlib import Path
 from shopsight.errors import LocationError
 
 
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a folder in which a link leads out of it.
+
+    Raises:
+        LocationError: "not allowed": one does.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                file_within(folder, str(path.relative_to(folder)))
+
+
 def file_within(folder: Path, name: str) -> Path:
     """The file `name` of a folder, which no link may lead out of.
 

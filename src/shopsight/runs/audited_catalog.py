@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
+from shopsight.runs.run_access import is_own_catalog, run_access
 
 SHA256, DUPLICATE_GROUP = "sha256", "duplicate_group"
 
@@ -59,12 +60,14 @@ class AuditedCatalog:
 
     @classmethod
     def read(cls, path: Path | str) -> AuditedCatalog:
-        """Read what `write` wrote.
+        """Read what `write` wrote; its `access` is by `shopsight.runs.run_access`.
 
         Raises:
             CatalogError: the file is missing, or holds no audited catalog.
         """
         catalog = Catalog.read(path, with_access=True)
+        access = run_access().of(catalog.access, is_own=is_own_catalog(Path(path)))
+        catalog = replace(catalog, access=access)
         missing = [name for name in (SHA256, DUPLICATE_GROUP) if name not in catalog.table.columns]
         if missing:
             raise CatalogError(

@@ -39,6 +39,7 @@ from shopsight.io.json_files import read_json_table
 from shopsight.output_paths import check_output_path
 from shopsight.paths import is_file, is_folder
 from shopsight.runs.audited_catalog import AuditedCatalog
+from shopsight.runs.run_access import is_own_catalog
 from shopsight.text import command_line
 
 RunStage = Literal["prepared", "probed", "finetuned", "bundled"]
@@ -266,6 +267,10 @@ class RunFolder:
             TrainingError: the folder holds no run that this version reads.
         """
         return self.audited_catalog().catalog
+
+    def is_own(self) -> bool:
+        """Whether this user's shopsight made the run, on a machine with the same home."""
+        return is_own_catalog(self.catalog_file)
 
     def state(self) -> dict[str, Any]:
         """The content of `run.json`.

@@ -21,6 +21,7 @@ from shopsight.cache_place import use_cache_dir
 from shopsight.config.recipe import parse_recipe
 from shopsight.errors import ShopsightError
 from shopsight.memory import use_memory_budget
+from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
 from shopsight.training.precision import reproducible, training_arithmetic
@@ -43,6 +44,7 @@ def main() -> None:
         with (
             progress.use_listener(listener),
             use_cache_dir(Path(job.cache)),
+            use_run_access(RunAccess.from_json(job.access)),
             use_memory_budget(job.memory_gb),
             retain_freed_memory(),
             single_threaded_opencv(),

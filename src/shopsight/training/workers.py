@@ -30,6 +30,7 @@ from shopsight.cache_place import cache_folder
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.memory import memory_budget_bytes
+from shopsight.runs.run_access import run_access
 from shopsight.training.memory import OutOfMemoryElsewhereError
 from shopsight.training.peers import POLL_S, Peers, open_store
 from shopsight.training.rank_environment import WorkerRank, worker_variables
@@ -53,6 +54,7 @@ class Job:
         memory_gb: Its part of the node's memory, 10^9 bytes.
         spent_s: Seconds of the time limit that are over.
         rank: Fields of `WorkerRank`.
+        access: `RunAccess.to_json` of the process that starts it.
     """
 
     run: str
@@ -61,6 +63,7 @@ class Job:
     memory_gb: float
     spent_s: float
     rank: dict[str, Any]
+    access: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def train_in_workers(run: Path, recipe: Recipe, peers: Peers, *, spent_s: float)
             cache=str(cache_folder().absolute()),
             memory_gb=memory_budget_bytes() / 1e9 / len(world.workers),
             spent_s=spent_s,
+            access=run_access().to_json(),
             rank=asdict(
                 WorkerRank(
                     rank=rank,
