@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 
+from shopsight.backbones import efficientnet_lite
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.efficientnet_lite import lite_file
-from shopsight.errors import ExtraMissingError
+from shopsight.errors import ExtraMissingError, WeightsError
 from shopsight.io.weights import read_weights
 from shopsight.preprocess import Preprocess
 
@@ -38,3 +41,12 @@ def test_larger_embedded_ones(number: str, size_px: int) -> None:
     assert torch.equal(
         backbone.module.state_dict()["conv_stem.weight"], published["_conv_stem.weight"]
     )
+
+
+def test_another_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "package" / "models" / "efficientnet-lite0-57934424.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(lite_file("tf_efficientnet_lite0").read_bytes() + b"\0")
+    monkeypatch.setattr(efficientnet_lite, "lite_file", lambda _name: path)
+    with pytest.raises(WeightsError, match="its SHA-256 is another"):
+        create_backbone("embedded:tf_efficientnet_lite0")

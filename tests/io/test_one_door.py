@@ -59,7 +59,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("runtime.py", "ssl"): "where certificates are",
     ("tables/table_files.py", "pl.read_parquet"): "of bytes",
     ("training/checkpoints.py", "load_file"): "checkpoints of a run",
-    ("training/stages.py", "load_file"): "checkpoints of a run",
 }
 """File and what is used in it: why."""
 

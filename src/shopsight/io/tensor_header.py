@@ -16,6 +16,8 @@ from typing import Any
 from shopsight.errors import WeightsError, first_line
 from shopsight.io.json_files import parse_json
 from shopsight.io.local_files import open_file
+from shopsight.memory import memory_budget_bytes
+from shopsight.text import human_bytes
 
 HEADER_BYTES = 16 << 20
 """The most that a header may have; that of a network of ten thousand tensors has one megabyte."""
@@ -67,6 +69,21 @@ def read_tensor_header(path: Path | str) -> dict[str, StoredTensor]:
         ) from error
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, f"its header cannot be read ({first_line(error)})") from error
+
+
+def check_fits_in_memory(stored: Mapping[str, StoredTensor], path: Path | str) -> None:
+    """Refuse a file whose tensors take more memory than the work may take.
+
+    Raises:
+        WeightsError: they do.
+    """
+    size, most = sum(tensor.num_bytes for tensor in stored.values()), memory_budget_bytes()
+    if size > most:
+        raise WeightsError(
+            f"has {human_bytes(size)} of tensors; {human_bytes(most)} of memory may be taken",
+            where=str(path),
+            fix="open it where there is more memory",
+        )
 
 
 def _checked(header: Any, num_bytes: int, path: Path | str) -> dict[str, StoredTensor]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from shopsight.errors import WeightsError, first_line
 from shopsight.io.local_files import open_file
-from shopsight.io.tensor_header import read_tensor_header
+from shopsight.io.tensor_header import check_fits_in_memory, read_tensor_header
 from shopsight.paths import is_file
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_weights(path: str | Path, *, unwrap: bool = True) -> dict[str, Tensor]:
 def _safetensors(path: Path) -> object:
     import safetensors.torch
 
-    read_tensor_header(path)
+    check_fits_in_memory(read_tensor_header(path), path)
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

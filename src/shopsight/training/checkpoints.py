@@ -24,9 +24,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from shopsight.errors import HeldFileError, TrainingError, WriteError
+from shopsight.errors import (
+    HeldFileError,
+    LocationError,
+    TrainingError,
+    WeightsError,
+    WriteError,
+    first_line,
+)
 from shopsight.files import make_folder, put_in_place, sha256_bytes, sha256_file, write_text
 from shopsight.held_files import remove_file
+from shopsight.io.json_files import JSON_BYTES, parse_json
+from shopsight.io.local_files import read_file
+from shopsight.io.tensor_header import check_fits_in_memory, read_tensor_header
 from shopsight.progress import notify
 from shopsight.text import command_line
 from shopsight.write_errors import write_errors_named
@@ -90,11 +100,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         TrainingError: a file is missing or damaged, or was written by something else.
     """
     try:
-        header = json.loads(path.read_bytes())
+        header = parse_json(read_file(path, most_bytes=JSON_BYTES))
     except FileNotFoundError:
         raise _unusable(path, "there is no such file") from None
     except ValueError as error:
         raise _unusable(path, f"it is not JSON ({error})") from error
+    except LocationError as error:
+        raise _unusable(path, error.what) from error
     if not isinstance(header, dict) or header.get("format") != CHECKPOINT_FORMAT:
         raise _unusable(path, "shopsight did not write it")
     if header.get("version") != CHECKPOINT_VERSION:
@@ -106,14 +118,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     tensor_file = path.with_name(Path(str(header.get("tensors"))).name)
     if not tensor_file.is_file():
         raise _unusable(path, f"its tensor file {tensor_file.name} is missing")
+    try:
+        check_fits_in_memory(read_tensor_header(tensor_file), tensor_file)
+    except WeightsError as error:
+        raise _unusable(path, f"its tensor file {tensor_file.name} {error.what}") from error
     if sha256_file(tensor_file) != header.get("tensors_sha256"):
         raise _unusable(path, f"its tensor file {tensor_file.name} does not match its SHA-256")
     try:
         state: dict[str, Any] = _from_json(tree, load_file(tensor_file))
     except SafetensorError as error:
         raise _unusable(path, f"its tensor file {tensor_file.name}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unusable(path, f"its content cannot be read ({error!r})") from error
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        # A RecursionError is a RuntimeError, as is an order of axes that are not there.
+        raise _unusable(path, f"its content cannot be read ({first_line(error)})") from error
     return state
 
 

@@ -412,15 +412,20 @@ class ClassifierTraining(lightning.LightningModule):
         """Take back what `on_save_checkpoint` added.
 
         Raises:
-            TrainingError: the checkpoint is of another network, or of another number of processes.
+            TrainingError: the checkpoint is of another network, or of another number of processes;
+                or it is none of ours.
         """
-        self._check_shapes(checkpoint["state_dict"])
-        own = checkpoint["shopsight"]
-        self._check_world(len(own["random"]["torch"]))
-        self.history = [EpochRow(**row) for row in own["history"]]
-        self.best, self.best_epoch = own["best"], own["best_epoch"]
-        if self.average is not None:
-            self.average.load_state_dict(own["average"])
+        try:
+            self._check_shapes(checkpoint["state_dict"])
+            self._check_optimizers(checkpoint["optimizer_states"])
+            own = checkpoint["shopsight"]
+            self._check_world(len(own["random"]["torch"]))
+            self.history = [EpochRow(**row) for row in own["history"]]
+            self.best, self.best_epoch = own["best"], own["best_epoch"]
+            if self.average is not None:
+                self.average.load_state_dict(own["average"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise self._not_of_this_run() from error
         self._resumed = own
 
     def on_train_start(self) -> None:
@@ -454,10 +459,21 @@ class ClassifierTraining(lightning.LightningModule):
 
     def _check_shapes(self, found: dict[str, Tensor]) -> None:
         wanted = {name: value.shape for name, value in self.state_dict().items()}
-        if wanted == {name: value.shape for name, value in found.items()}:
-            return
+        if wanted != {name: value.shape for name, value in found.items()}:
+            raise self._not_of_this_run()
+
+    def _check_optimizers(self, found: list[dict[str, Any]]) -> None:
+        """Refuse averages of gradients that have no parameter's shape; torch compares none."""
+        shapes = {(), (1,), *(tuple(value.shape) for value in self.parameters())}
+        kept = [
+            value for one in found for state in one["state"].values() for value in state.values()
+        ]
+        if not {tuple(value.shape) for value in kept if isinstance(value, Tensor)} <= shapes:
+            raise self._not_of_this_run()
+
+    def _not_of_this_run(self) -> TrainingError:
         folder = self.run_folder.checkpoints
-        raise TrainingError(
+        return TrainingError(
             f"the checkpoint is not of this run, which trains {self.recipe.model.backbone} on "
             f"{self.data.num_classes} labels",
             where=str(self.run_folder.last_checkpoint),

@@ -8,11 +8,12 @@ import lightning
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
+from shopsight.backbones.weights import load_state_dict_strict
 from shopsight.bundle.format import Golden
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
@@ -36,6 +37,7 @@ from shopsight.inference.pick_precision import (
 )
 from shopsight.inference.precision_images import choose_rows, write_precision_images
 from shopsight.inference.torch_engine import TorchEngine
+from shopsight.io.weights import read_weights
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.offline_augment import offline_samples
@@ -238,9 +240,9 @@ class Training:
         progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
 
     def _with_probe(self, model: ProductModel) -> ProductModel:
-        probe = load_file(self.run.probe_file)
+        probe, where = read_weights(self.run.probe_file, unwrap=False), str(self.run.probe_file)
         assert isinstance(model.head, LinearHead)
-        model.head.classifier.load_state_dict(probe)
+        load_state_dict_strict(model.head.classifier, probe, where=where)
         return model
 
     # -- fine-tuning -----------------------------------------------------------------------
@@ -379,7 +381,8 @@ class Training:
         model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         finetuned = self.run.reached("finetuned")
         if finetuned:
-            model.load_state_dict(load_file(selected_checkpoint(self.run, self.recipe)))
+            file = selected_checkpoint(self.run, self.recipe)
+            load_state_dict_strict(model, read_weights(file, unwrap=False), where=str(file))
         else:
             self._with_probe(model)
         golden = golden_outputs(model, self.catalog)
