@@ -134,8 +134,9 @@ def test_resume_refuses_what_it_would_ignore_by_name(
 @pytest.fixture
 def titled(product_photos: ProductPhotos, tmp_path: Path) -> Path:
     """The product photos in a Windows-1252 table with two columns that could be the text."""
+    photos = shutil.copytree(product_photos.folder, tmp_path / "photos")
     lines = ["image;label;title;Angebot"]
-    for number, photo in enumerate(sorted(product_photos.folder.rglob("*.jpg"))):
+    for number, photo in enumerate(sorted(photos.rglob("*.jpg"))):
         label = "Stra\u00dfenschuh" if photo.parent.name == "shoe" else photo.parent.name
         lines.append(f"{photo};{label};title {number};ab 5 \u20ac, Nr. {number}")
     table = tmp_path / "shop.csv"

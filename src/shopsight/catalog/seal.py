@@ -16,28 +16,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from shopsight.cache_place import usual_cache_folder
+from shopsight.cache_place import cache_folder, usual_cache_folder
 from shopsight.errors import LocationError, WriteError
 from shopsight.files import atomic_file
 from shopsight.io.local_files import read_file
 
 SEAL_KEY = "seal"
 _SEALED_KEYS = ("root", "root_from_here", "access")
+_KEY_FILE = "tables.key"
 _KEY_BYTES = 32
 
 
 def sealed(about: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a table with this user's mark; without one where no key can be kept."""
-    key = _key() or _new_key()
+    key = _key(cache_folder()) or _new_key()
     return {**about} if key is None else {**about, SEAL_KEY: _mark(about, key)}
 
 
 def is_sealed(about: Mapping[str, Any]) -> bool:
     """Whether the record has this user's mark, and is as it was when that was made."""
-    key, mark = _key(), about.get(SEAL_KEY)
-    if key is None or not isinstance(mark, str):
+    mark = about.get(SEAL_KEY)
+    if not isinstance(mark, str):
         return False
-    return hmac.compare_digest(mark.encode(), _mark(about, key).encode())
+    # A table that was written with `--cache-dir`, or without.
+    keys = [_key(folder) for folder in {cache_folder(), usual_cache_folder()}]
+    return any(
+        key is not None and hmac.compare_digest(mark.encode(), _mark(about, key).encode())
+        for key in keys
+    )
 
 
 def _mark(about: Mapping[str, Any], key: bytes) -> str:
@@ -45,13 +51,9 @@ def _mark(about: Mapping[str, Any], key: bytes) -> str:
     return hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
 
 
-def _key_file() -> Path:
-    return usual_cache_folder() / "tables.key"
-
-
-def _key() -> bytes | None:
+def _key(folder: Path) -> bytes | None:
     try:
-        key = read_file(_key_file(), most_bytes=_KEY_BYTES)
+        key = read_file(folder / _KEY_FILE, most_bytes=_KEY_BYTES)
     except (OSError, LocationError):
         return None
     return key if len(key) == _KEY_BYTES else None
@@ -60,9 +62,9 @@ def _key() -> bytes | None:
 def _new_key() -> bytes | None:
     """Make a key that only this user reads; None where it cannot be kept."""
     with suppress(OSError, WriteError):
-        with atomic_file(_key_file(), keep=False) as part:
+        with atomic_file(cache_folder() / _KEY_FILE, keep=False) as part:
             part.touch(mode=0o600)
             part.write_bytes(os.urandom(_KEY_BYTES))
         # Another process may have made one at the same moment: that of the last one counts.
-        return _key()
+        return _key(cache_folder())
     return None
