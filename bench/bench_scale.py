@@ -1,11 +1,12 @@
-"""Seconds and memory of what shopsight does with a catalog, from ten thousand rows to a million.
+"""Time and memory of what shopsight does with a catalog, from ten thousand rows to a million.
 
     python bench/bench_scale.py [--only NAME] [--sizes 10k 100k 1m 10m] [--limit-s 600] [--plot]
 
 A million rows have 10,000 classes of 100 images, smaller catalogs fewer (`scaling.classes_of`).
 Each function runs in a process of its own on an input that is drawn, not photographed: what is
-measured is the work with rows, not the decoding. `e` is the exponent: the slope of the time at the
-last three sizes, 1 for work in proportion to the rows. "16 GB" says whether a million rows fit.
+measured is the work with rows, not the decoding. Seconds are processor time, of all threads
+together; the records have the other, too. `e` is the exponent: the slope of the time at the last
+three sizes, 1 for work in proportion to the rows. "16 GB" says whether a million rows fit.
 
 Results are added to bench/results/scale.jsonl; what is there under the same `--state` is not
 measured again (`--again` does). Another state of the source is measured with
@@ -112,7 +113,7 @@ def print_table(
     """One line for each function: seconds and MB of each size, exponent, budget."""
     records = [record for record in records if record["state"] == state]
     sizes = sorted({record["rows"] for record in records})
-    print(f"\n{state}: seconds, MB of growth")
+    print(f"\n{state}: seconds of processor time, MB of growth")
     print(
         f"| {'function':<34} |" + "".join(f" {size:>17,} |" for size in sizes) + "    e | 16 GB |"
     )
@@ -132,12 +133,12 @@ def cell(record: Record | None) -> str:
         return ""
     if record["status"] != "ok":
         return str(record["reason"])[:60]
-    return f"{record['seconds']:.2f} s {record['growth_mb']:,.0f} MB"
+    return f"{record['cpu_seconds']:.2f} s {record['growth_mb']:,.0f} MB"
 
 
 def slope(records: Sequence[Record], function: Function) -> str:
     done = sorted((r for r in records if r["status"] == "ok"), key=lambda r: r["rows"])
-    found = exponent([r["rows"] for r in done], [r["seconds"] for r in done])
+    found = exponent([r["rows"] for r in done], [r["cpu_seconds"] for r in done])
     if found is None:
         return "   -"
     mark = "" if found <= N_LOG_N else "*" if function.why else "!"

@@ -34,7 +34,7 @@ STYLE = """<style>
 
 def write_plots(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write scale-AREA.svg of each area; times below 10 ms are start-up and are not drawn."""
-    done = [r for r in records if r["status"] == "ok" and r["seconds"] >= 0.01]
+    done = [r for r in records if r["status"] == "ok" and r["cpu_seconds"] >= 0.01]
     for area in sorted({record["area"] for record in done}):
         mine = [record for record in done if record["area"] == area]
         path = folder / f"scale-{area}.svg"
@@ -46,7 +46,7 @@ def plot(records: Sequence[Mapping[str, Any]]) -> str:
     """Seconds over rows, both axes logarithmic, beside the slope of n log n."""
     names = dict.fromkeys(record["name"] for record in records)
     curves = {
-        name: sorted((r["rows"], r["seconds"]) for r in records if r["name"] == name)
+        name: sorted((r["rows"], r["cpu_seconds"]) for r in records if r["name"] == name)
         for name in names
     }
     points = [point for curve in curves.values() for point in curve]
@@ -59,7 +59,7 @@ def plot(records: Sequence[Mapping[str, Any]]) -> str:
         svg.Scale(min(sizes), max(*sizes, 10 * min(sizes)), LEFT_PX, WIDTH_PX - RIGHT_PX, log=True),
         svg.Scale(low, high, HEIGHT_PX - BOTTOM_PX, TOP_PX, log=True),
         "rows",
-        "seconds",
+        "seconds of processor time",
     )
     parts = [STYLE, *axes.parts(), *_n_log_n(axes)]
     ends = []

@@ -45,7 +45,7 @@ def test_the_plot_is_an_image_of_its_own() -> None:
 
     names = ("split", "fold <b>")
     records = [
-        {"name": name, "rows": rows, "seconds": rows / 1e5}
+        {"name": name, "rows": rows, "cpu_seconds": rows / 1e5}
         for name in names
         for rows in (10_000, 100_000)
     ]

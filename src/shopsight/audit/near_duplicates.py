@@ -79,7 +79,7 @@ def near_pairs(thumbs: UInt8[np.ndarray, "n t"]) -> Pairs:
 
     Returns:
         Pairs (i < j) of rows, sorted; of a group of more than `MOST_IN_GROUP` rows as many as
-        connect it. Two cores take a minute or two for a million rows.
+        connect it.
     """
     rows, points, radius = _Projection.of(thumbs).points(thumbs)
     if len(rows) < 2:
