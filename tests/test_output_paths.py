@@ -8,6 +8,7 @@ import pytest
 from shopsight.errors import WriteError
 from shopsight.files import atomic_file
 from shopsight.output_paths import check_output_path
+from shopsight.safe_names import PART_LENGTH
 
 
 def test_paths_that_windows_cannot_open_are_refused_before_work(
@@ -31,7 +32,7 @@ def test_a_short_name_needs_room_for_its_temporary_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shopsight.output_paths.longest_path", lambda: 259)
-    folder = tmp_path / ("d" * (230 - len(str(tmp_path)) - 1))
+    folder = tmp_path / ("d" * (258 - PART_LENGTH - len(str(tmp_path)) - 1))
     check_output_path(folder / "a.csv")
     with pytest.raises(WriteError, match="would have paths of 260 characters"):
         check_output_path(folder.with_name(folder.name + "d") / "a.csv")

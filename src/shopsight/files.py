@@ -217,8 +217,9 @@ def make_folder(folder: Path) -> None:
     Folders that are there stay as they are: who else may read is their owner's to say.
 
     Raises:
-        WriteError: It cannot be made.
+        WriteError: It cannot be made, or the system takes no such path: then none of them is made.
     """
+    check_path(folder)
     missing = [folder, *folder.parents]
     try:
         while missing and missing[-1].is_dir():

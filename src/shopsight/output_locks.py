@@ -23,6 +23,7 @@ from shopsight.errors import DamagedFileError, LockedError, WriteError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
 from shopsight.io.json_files import read_json_table
+from shopsight.paths import is_folder
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
 from shopsight.text import command_line
 
@@ -38,7 +39,7 @@ def only_writer_of_folder(folder: Path | str) -> Iterator[None]:
         WriteError: It cannot be made.
     """
     folder = Path(folder)
-    made = not folder.is_dir()
+    made = not is_folder(folder)
     make_folder(folder)
     try:
         with _locked(folder / _FOLDER_LOCK, folder):

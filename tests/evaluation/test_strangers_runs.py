@@ -36,7 +36,7 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """The run as a stranger's: the key of its seal is not that of this user."""
     copied = Path(shutil.copytree(own_run, tmp_path / "run"))
-    monkeypatch.setattr(seal, "_key_file", lambda: tmp_path / "another.key")
+    monkeypatch.setattr(seal, "_key_file", lambda folder: tmp_path / "another.key")
     return RunFolder(copied)
 
 
