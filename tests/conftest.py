@@ -32,6 +32,7 @@ jaxtyping.install_import_hook(
 )
 
 from shopsight.progress import use_listener  # noqa: E402
+from shopsight.user_key import STATE_VARIABLE  # noqa: E402
 from tests import windows  # noqa: E402
 from tests.helpers import ProductPhotos, Recorder, make_products, train_small  # noqa: E402
 
@@ -71,15 +72,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or fills the user's cache."""
-    before = os.environ.get("SHOPSIGHT_CACHE")
-    os.environ["SHOPSIGHT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["SHOPSIGHT_CACHE"]
-    else:
-        os.environ["SHOPSIGHT_CACHE"] = before
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache, nor has the user's key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOPSIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

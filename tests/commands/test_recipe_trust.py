@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from shopsight.catalog.seal import sealed_recipe
 from shopsight.cli import options
 from shopsight.cli.options import asked_about_recipe
 from shopsight.commands.recipe_trust import check_recipe
-from shopsight.config.recipe import Recipe, recipe_names
+from shopsight.config.recipe import Recipe, load_recipe, recipe_names
 from shopsight.errors import UntrustedRecipeError
 from shopsight.read_options import ReadOptions
 from tests.helpers import make_products, run_command
@@ -108,6 +109,25 @@ def test_shipped_recipes_and_those_of_the_caller_are_trusted() -> None:
     for name in recipe_names():
         check_recipe(name, needs_data=True)
     check_recipe(Recipe().replace(tracking={"tracker": "mlflow", "location": "http://x"}))
+
+
+def test_that_of_ones_own_run_is_trusted_as_it_was_written(recipe: Path) -> None:
+    own = sealed_recipe(load_recipe(recipe))
+    recipe.write_text(own, encoding="utf-8")
+    check_recipe(recipe, needs_data=True)
+    # What reaches nothing may be edited.
+    recipe.write_text(own.replace("seed = 0", "seed = 7"), encoding="utf-8")
+    check_recipe(recipe, needs_data=True)
+    assert load_recipe(recipe).seed == 7
+    changed = (
+        own.replace("http://evil.example", "http://worse.example"),
+        own.replace("# sealed: ", "# sealed: 0"),
+        own.partition("# sealed")[0],
+    )
+    for text in changed:
+        recipe.write_text(text, encoding="utf-8")
+        with pytest.raises(UntrustedRecipeError):
+            check_recipe(recipe, needs_data=True)
 
 
 @pytest.mark.parametrize("verb", [("train", "--out"), ("compare", "--backbones", "a,b", "--out")])

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from shopsight import api
-from shopsight.catalog import seal
 from shopsight.errors import (
     CatalogError,
     ChangedFilesError,
@@ -22,6 +21,7 @@ from shopsight.io.access import Access
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_access import NOTHING, RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
+from shopsight.user_key import STATE_VARIABLE
 from tests.helpers import edit_json, make_products, train_small
 from tests.web_server import WebServer, serving
 
@@ -36,7 +36,7 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """The run as a stranger's: the key of its seal is not that of this user."""
     copied = Path(shutil.copytree(own_run, tmp_path / "run"))
-    monkeypatch.setattr(seal, "_key_file", lambda folder: tmp_path / "another.key")
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "another"))
     return RunFolder(copied)
 
 
@@ -73,7 +73,7 @@ def test_files_outside_of_the_named_folder_are_not_read(
     (photos / names[0]).rename(secret)
     table = audited.catalog.table.with_columns(image=pl.Series([str(secret), *names[1:]]))
     audited.with_catalog(audited.catalog.with_table(table)).write(run.catalog_file)
-    (tmp_path / "another.key").unlink()
+    shutil.rmtree(tmp_path / "another")
     with pytest.raises(ChangedFilesError, match="1 vanished") as caught:
         api.evaluate(run.path, read=ReadOptions(images_root=photos))
     assert str(secret) in str(caught.value)
@@ -98,7 +98,7 @@ def test_nothing_remote_is_asked_on_a_runs_word(
     catalog = replace(audited.catalog, table=table, access=Access(private=True))
     audited.with_catalog(catalog).write(run.catalog_file)
     if not own:
-        (run.path.parent / "another.key").unlink()
+        shutil.rmtree(run.path.parent / "another")
     assert run.is_own() == own
     for read in (None, ReadOptions(allow_private=True), ReadOptions(allow_outside=True)):
         with pytest.raises(CatalogError, match="--allow-remote"):
@@ -109,10 +109,12 @@ def test_nothing_remote_is_asked_on_a_runs_word(
 def test_a_strangers_run_is_resumed_by_permission_alone(run: RunFolder, own_run: Path) -> None:
     run.report_file.unlink()
     recipe = run.recipe()
-    run.write_recipe(recipe.replace(tracking={"tracker": "mlflow", "location": "http://evil"}))
+    evil = recipe.replace(tracking={"tracker": "mlflow", "location": "http://evil"})
+    run.recipe_file.write_text(evil.to_toml(), encoding="utf-8")
     with pytest.raises(UntrustedRecipeError, match=r"tracking\.location = 'http://evil'"):
         api.resume(run.path)
-    run.write_recipe(recipe.replace(model={"weights": "/etc/passwd"}))
+    evil = recipe.replace(model={"weights": "/etc/passwd"})
+    run.recipe_file.write_text(evil.to_toml(), encoding="utf-8")
     with pytest.raises(UntrustedRecipeError, match=r"model\.weights"):
         api.resume(run.path)
     run.write_recipe(recipe)
@@ -143,6 +145,31 @@ def test_links_out_of_a_strangers_run(run: RunFolder, tmp_path: Path) -> None:
         with pytest.raises(LocationError, match="leads out of the folder"):
             work(run.path, read=ReadOptions(allow_outside=True))
     assert not any(elsewhere.iterdir())
+
+
+def test_names_that_were_put_into_ones_own_catalog(own_run: Path, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(own_run, tmp_path / "run")))
+    assert run.is_own()
+    metadata = pl.read_parquet_metadata(run.catalog_file)
+    table = pl.read_parquet(run.catalog_file)
+    table = table.with_columns(image=pl.col("image").reverse())
+    table.write_parquet(run.catalog_file, metadata={"shopsight": metadata["shopsight"]})
+    assert not run.is_own()
+    with pytest.raises(CatalogError, match="not made by your shopsight"):
+        api.evaluate(run.path)
+
+
+def test_a_recipe_that_was_put_into_ones_own_run(own_run: Path, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(own_run, tmp_path / "run")))
+    run.report_file.unlink()
+    text = run.recipe_text()
+    sends = text.replace('tracker = "none"', 'tracker = "mlflow"\nlocation = "http://evil"')
+    assert sends != text
+    run.recipe_file.write_text(sends, encoding="utf-8")
+    with pytest.raises(UntrustedRecipeError, match=r"tracking\.location = 'http://evil'"):
+        api.resume(run.path)
+    run.recipe_file.write_text(text, encoding="utf-8")
+    assert api.resume(run.path).report.is_file()
 
 
 def test_what_each_kind_of_run_may_read() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from shopsight.backbones.create import create_backbone
@@ -20,7 +21,7 @@ from shopsight.inference.torch_engine import TorchEngine
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
-from shopsight.training import probe
+from shopsight.training import probe, standard_rows
 from shopsight.training.probe import fit_probe
 from tests.fake_devices import CUDA, CudaRules, fake_cuda
 
@@ -146,22 +147,22 @@ def test_the_stream_that_computes_waits_for_the_copy_of_each_batch(
     assert Event.waits == 3
 
 
-def test_the_probe_touches_one_device_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(probe, "ROWS_AT_ONCE", 8)
+def test_the_probe_touches_one_device_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standard_rows, "ROWS_AT_ONCE", 8)
+    one_label = np.arange(20, dtype=np.int64) % CLASSES
+    several_labels = csr_array(np.eye(CLASSES, dtype=np.uint8)[one_label])
     for free in (1 << 30, 0):
         monkeypatch.setattr(probe, "_free_bytes", lambda _device, free=free: free)
-        for several_labels in (False, True):
+        for target in (one_label, several_labels):
             with fake_cuda(monkeypatch):
                 found = fit_probe(
                     torch.zeros(20, 6),
-                    torch.zeros(20, CLASSES),
+                    target,
                     torch.zeros(10, 6),
-                    torch.zeros(10, CLASSES),
+                    target[:10],
+                    num_classes=CLASSES,
                     settings=ProbeSettings(penalties=(0.1, 0.01)),
                     weights=torch.ones(CLASSES),
-                    several_labels=several_labels,
                     device=CUDA,
                 )
             assert (found.weight.device.type, found.bias.device.type) == ("cpu", "cpu")

@@ -33,6 +33,7 @@ OF_STRANGERS = (
 )  # fmt: skip
 
 ALLOWED: dict[tuple[str, str], str] = {
+    ("audit/thumb_rows.py", "np.memmap"): "a temporary file that it has just made",
     ("backbones/downloads.py", "huggingface_hub.constants"): "asks where its cache is",
     ("backbones/downloads.py", "torch.hub.get_dir"): "asks where its cache is",
     ("backbones/fastervit.py", "torch.hub.download_url_to_file"): "fixed addresses",

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 
 from shopsight import paths
 from shopsight.address_secrets import LOGIN_PATTERN, masked, without_logins
+from shopsight.catalog.column_hash import hash_column
 from shopsight.catalog.own_tables import (
     GUARDED_KEY,
     SEPARATOR_KEY,
@@ -205,7 +206,7 @@ class Catalog:
         for name in FINGERPRINT_COLUMNS:
             if name in self.table.columns:
                 digest.update(name.encode())
-                _hash_column(digest, self.table[name])
+                hash_column(digest, self.table[name])
         return digest.hexdigest()
 
     def write(self, path: Path | str) -> None:
@@ -227,7 +228,7 @@ class Catalog:
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
         about |= _root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
-        about = sealed(about)
+        about = sealed(about, sealed_images(table, path))
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
                 table.write_parquet(part, metadata={METADATA_KEY: json.dumps(about)})
@@ -273,11 +274,12 @@ class Catalog:
         root = _root_from_record(about, path)
         with damage_named(path):
             access = Access.from_json(about.get("access"))
-        if not with_access and is_sealed(about):
+        is_own = not with_access and is_sealed(about, sealed_images(table, path))
+        if is_own:
             access = Access(stores=access.stores, remote=access.remote, roots=access.roots)
         elif not with_access:
             access = Access(roots=(real_root(str(path.parent)),))
-        if root and not paths.is_url(root) and (with_access or is_sealed(about)):
+        if root and not paths.is_url(root) and (with_access or is_own):
             # It was moved with its images.
             access = access.within(root)
         return cls(
@@ -346,6 +348,11 @@ def check_catalog_file(path: Path | str) -> Path:
 def about_path(csv: Path) -> Path:
     """The file beside a CSV in which `Catalog.write` keeps its name and root."""
     return csv.with_name(f"{csv.stem}.about.json")
+
+
+def sealed_images(table: pl.DataFrame, path: Path) -> pl.Series | None:
+    """What the mark of a file covers of its rows: of Parquet the names of the images."""
+    return table["image"] if is_parquet(path.name) and "image" in table.columns else None
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -420,17 +427,6 @@ def _without_logins(table: pl.DataFrame) -> pl.DataFrame:
         for address in images.filter(images.str.contains(LOGIN_PATTERN)):
             without_login(address)
     return table.with_columns(pl.col(found).str.replace_all(LOGIN_PATTERN, "${1}"))
-
-
-def _hash_column(digest: hashlib._Hash, column: pl.Series) -> None:
-    if isinstance(column.dtype, pl.List):
-        digest.update(column.list.len().fill_null(0).cast(pl.Int64).to_numpy().tobytes())
-        column = column.explode()
-    text = column.cast(pl.String)
-    # Lengths keep "ab","c" apart from "a","bc"; -1 keeps a null apart from an empty string.
-    lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1)
-    digest.update(np.ascontiguousarray(lengths.to_numpy()).tobytes())
-    digest.update("".join(text.drop_nulls().to_list()).encode())
 
 
 def _free_separator(labels: Sequence[str], path: Path) -> str:

@@ -1,92 +1,83 @@
-"""A mark on the tables that this user's shopsight wrote, by which they differ from a stranger's.
+"""A mark on the tables and recipes that this user's shopsight wrote.
 
-Such a table says in which folder its images lie, wherever that is, and is read again without a
-question. A table that somebody else made could say so too, and name any folder of this machine. The
-mark is a keyed hash of what the table says of its images; the key is this user's alone.
+By it they differ from a stranger's. A table says in which folder its images lie, and a run's recipe
+where data was read and results were sent, wherever that is; one's own are believed without a
+question. What somebody else made could say so too, and name any folder of this machine. The mark is
+a keyed hash of what is believed; the key is this user's alone (`shopsight.user_key`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
-import os
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from shopsight.cache_place import cache_folder, usual_cache_folder
-from shopsight.errors import LocationError, WriteError
-from shopsight.files import atomic_file
-from shopsight.held_files import remove_file
-from shopsight.io.local_files import open_file, read_all
+import polars as pl
+
+from shopsight.catalog.column_hash import hash_column
+from shopsight.config.reach import reaching
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.user_key import is_marked, mark_of
 
 SEAL_KEY = "seal"
-_SEALED_KEYS = ("root", "root_from_here", "access")
-_KEY_BYTES = 32
+_IMAGES_KEY = "images_sha256"
+_SEALED_KEYS = ("root", "root_from_here", "access", _IMAGES_KEY)
+_RECIPE_LINE = "# sealed: "
 
 
-def sealed(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a table with this user's mark; without one where no key can be kept."""
-    usual, chosen = usual_cache_folder(), cache_folder()
-    # The usual place first: a later command may name no `--cache-dir`.
-    key = _key(usual) or _new_key(usual) or _key(chosen) or _new_key(chosen)
-    return {**about} if key is None else {**about, SEAL_KEY: _mark(about, key)}
+def sealed(about: Mapping[str, Any], images: pl.Series | None) -> dict[str, Any]:
+    """The record of a table with this user's mark; without one where no key can be kept.
+
+    Args:
+        about: what is said of the table.
+        images: names of the images, in the order of the rows; None of a text table, whose rows
+            its user may edit.
+    """
+    marked = {**about} if images is None else {**about, _IMAGES_KEY: _hash(images)}
+    mark = mark_of(_believed(marked))
+    return marked if mark is None else {**marked, SEAL_KEY: mark}
 
 
-def is_sealed(about: Mapping[str, Any]) -> bool:
-    """Whether the record has this user's mark, and is as it was when that was made."""
-    mark = about.get(SEAL_KEY)
-    if not isinstance(mark, str):
+def is_sealed(about: Mapping[str, Any], images: pl.Series | None) -> bool:
+    """Whether the record has this user's mark, and all is as it was when that was made.
+
+    Args:
+        about: what is said of the table.
+        images: as of `sealed`.
+    """
+    if not is_marked(_believed(about), about.get(SEAL_KEY)):
         return False
-    keys = [_key(folder) for folder in {usual_cache_folder(), cache_folder()}]
-    return any(
-        key is not None and hmac.compare_digest(mark.encode(), _mark(about, key).encode())
-        for key in keys
-    )
+    return about.get(_IMAGES_KEY) == (None if images is None else _hash(images))
 
 
-def _mark(about: Mapping[str, Any], key: bytes) -> str:
-    said = json.dumps({name: about.get(name) for name in _SEALED_KEYS}, sort_keys=True)
-    return hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
+def sealed_recipe(recipe: Recipe) -> str:
+    """A recipe as TOML that ends with this user's mark on what it reaches."""
+    mark = mark_of(_reached(recipe))
+    return recipe.to_toml() + ("" if mark is None else f"\n{_RECIPE_LINE}{mark}\n")
 
 
-def _key_file(folder: Path) -> Path:
-    """Where a cache, which users may share, has this user's key."""
-    user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
-    return folder / f"tables{user}.key"
+def is_sealed_recipe(recipe: Recipe, text: str) -> bool:
+    """Whether this user's shopsight wrote what a recipe reaches; other settings may be edited.
+
+    Args:
+        recipe: what the text says, and no more.
+        text: of the file.
+    """
+    marks = [line for line in text.splitlines() if line.startswith(_RECIPE_LINE)]
+    return any(is_marked(_reached(recipe), line.removeprefix(_RECIPE_LINE)) for line in marks[-1:])
 
 
-def _key(folder: Path) -> bytes | None:
-    """The key that is kept there; None where there is none that this user alone knows."""
-    path = _key_file(folder)
-    try:
-        with open_file(path) as file:
-            if not _is_private(os.fstat(file.fileno())):
-                return None
-            key = read_all(file, str(path), most_bytes=_KEY_BYTES)
-    except (OSError, LocationError):
-        return None
-    return key if len(key) == _KEY_BYTES else None
+def _believed(about: Mapping[str, Any]) -> list[Any]:
+    return ["table", {name: about.get(name) for name in _SEALED_KEYS}]
 
 
-def _is_private(found: os.stat_result) -> bool:
-    """Whether a file is this user's, and closed to others; Windows says it of the folder."""
-    if not hasattr(os, "geteuid"):
-        return True
-    return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+def _reached(recipe: Recipe) -> list[Any]:
+    # As it is written: names and passwords in addresses are not.
+    kept = parse_recipe(recipe.to_toml())
+    return ["recipe", [[key, str(value)] for key, value, _mark in reaching(kept)]]
 
 
-def _new_key(folder: Path) -> bytes | None:
-    """Make a key that only this user reads; None where it cannot be kept."""
-    with suppress(OSError, WriteError):
-        # A file that is replaced hands on who may read it.
-        remove_file(_key_file(folder))
-        with atomic_file(_key_file(folder), keep=False) as part:
-            part.touch(mode=0o600)
-            part.write_bytes(os.urandom(_KEY_BYTES))
-        # Another process may have made one at the same moment: that of the last one counts.
-        return _key(folder)
-    return None
+def _hash(images: pl.Series) -> str:
+    digest = hashlib.sha256()
+    hash_column(digest, images)
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """A recipe from somebody else: what it reaches is shown and asked about before it is used.
 
-Shipped recipes are trusted, and so is what the user sets on the command line.
+Shipped recipes are trusted, and so are those of the user's own runs, and what is set on the command
+line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from shopsight.catalog.seal import is_sealed_recipe
 from shopsight.config.reach import Reach, reaching
 from shopsight.config.recipe import Recipe, is_shipped, load_recipe, recipe_path
 from shopsight.datasets.registry import DATASETS
@@ -45,11 +47,13 @@ def check_recipe(
     """
     if isinstance(recipe, Recipe) or is_shipped(recipe):
         return
-    path = recipe_path(recipe)
+    path, loaded = recipe_path(recipe), load_recipe(recipe)
+    if is_sealed_recipe(loaded, path.read_text(encoding="utf-8-sig")):
+        return
     own = {setting.partition("=")[0].strip() for setting in settings}
     own |= {f"data.{name}" for name in (read or ReadOptions()).given()}
     refuse_reaching(
-        load_recipe(recipe),
+        loaded,
         path,
         own=own if needs_data else {*own, "about.data"},
         fix="read these lines; if they are as you want them, the same command with --trust-recipe",

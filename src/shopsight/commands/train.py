@@ -11,6 +11,7 @@ from typing import Any
 from shopsight.audit.gate import GateRules
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.seal import is_sealed_recipe
 from shopsight.commands.recipe_trust import check_recipe, refuse_reaching
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -194,13 +195,15 @@ def resume(
         TrainingError: the folder holds no run that began.
         ChangedFilesError: images of the run changed or vanished.
         LockedError: another process trains it.
-        UntrustedRecipeError: somebody else made the run, and its recipe names files or a tracker.
+        UntrustedRecipeError: somebody else wrote its recipe, which names files or a tracker.
         CatalogError: somebody else made the run, and nothing says which images may be read.
     """
     folder = RunFolder(Path(run))
     is_own = folder.exists() and folder.is_own()
     if folder.exists() and not is_own:
-        _check_stranger(folder, trust_recipe=trust_recipe)
+        refuse_links_out(folder.path)
+    if folder.exists() and not trust_recipe:
+        _check_recipe_of(folder)
     images_root = None if read is None else read.images_root
     with (
         sigterm_interrupts(),
@@ -220,18 +223,17 @@ def resume(
             return _evaluated(folder)
 
 
-def _check_stranger(run: RunFolder, *, trust_recipe: bool) -> None:
-    """Refuse what a run that somebody else made would reach when it is trained on.
+def _check_recipe_of(run: RunFolder) -> None:
+    """Refuse what the recipe of a run would reach, unless this user's shopsight wrote it so.
 
     Raises:
-        LocationError: a link in it leads out of it.
-        UntrustedRecipeError: its recipe names weights or a tracker.
+        UntrustedRecipeError: it names weights or a tracker.
     """
-    refuse_links_out(run.path)
-    if not trust_recipe:
+    recipe = run.recipe()
+    if not is_sealed_recipe(recipe, run.recipe_text()):
         # How DATA was read, and which, says nothing any more: the catalog has the images.
         command = command_line(["shopsight", "train", "--resume", run.path, "--trust-recipe"])
-        refuse_reaching(run.recipe(), run.recipe_file, own=("data", "about"), fix=command)
+        refuse_reaching(recipe, run.recipe_file, own=("data", "about"), fix=command)
 
 
 def _check_images(run: RunFolder, images_root: str | Path | None, accept: Collection[str]) -> None:

@@ -87,7 +87,7 @@ def read_run(run: RunFolder) -> RunFacts:
         name=run.path.absolute().name,
         catalog=audited.catalog,
         recipe=recipe,
-        recipe_text=run.recipe_file.read_text(encoding="utf-8"),
+        recipe_text=run.recipe_text(),
         info=info_of(run.model),
         history=tuple(mean_history(folds) if folds else read_history(run.metrics_file)),
         trainings=max(1, len(folds)),

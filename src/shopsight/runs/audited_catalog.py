@@ -66,8 +66,8 @@ class AuditedCatalog:
             CatalogError: the file is missing, or holds no audited catalog.
         """
         catalog = Catalog.read(path, with_access=True)
-        access = run_access().of(catalog.access, is_own=is_own_catalog(Path(path)))
-        catalog = replace(catalog, access=access)
+        is_own = is_own_catalog(Path(path), catalog.table["image"])
+        catalog = replace(catalog, access=run_access().of(catalog.access, is_own=is_own))
         missing = [name for name in (SHA256, DUPLICATE_GROUP) if name not in catalog.table.columns]
         if missing:
             raise CatalogError(

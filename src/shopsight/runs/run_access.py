@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from shopsight.catalog.catalog import read_about
 from shopsight.catalog.seal import is_sealed
 from shopsight.io.access import Access
@@ -90,7 +92,7 @@ def run_access() -> RunAccess:
     return _access.get()
 
 
-def is_own_catalog(path: Path) -> bool:
-    """Whether this user's shopsight wrote the catalog."""
+def is_own_catalog(path: Path, images: pl.Series) -> bool:
+    """Whether this user's shopsight wrote a run's catalog, and for these images."""
     about = read_about(path)
-    return about is not None and is_sealed(about)
+    return about is not None and is_sealed(about, images)

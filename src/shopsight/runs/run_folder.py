@@ -32,10 +32,12 @@ from typing import Any, Literal
 
 from shopsight.bundle.format import BUNDLE_FOLDER, INFO_FILE, library_versions
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.catalog.seal import sealed_recipe
+from shopsight.config.recipe import RECIPE_BYTES, Recipe, parse_recipe
 from shopsight.errors import TrainingError
 from shopsight.files import damage_named, write_json, write_text
 from shopsight.io.json_files import read_json_table
+from shopsight.io.local_files import read_file
 from shopsight.output_paths import check_output_path
 from shopsight.paths import is_file, is_folder
 from shopsight.runs.audited_catalog import AuditedCatalog
@@ -243,13 +245,20 @@ class RunFolder:
             TrainingError: the folder holds no run that this version reads.
         """
         self.state()
+        return parse_recipe(self.recipe_text(), where=str(self.recipe_file))
+
+    def recipe_text(self) -> str:
+        """The content of `recipe.toml`.
+
+        Raises:
+            DamagedFileError: it cannot be read.
+        """
         with damage_named(self.recipe_file, fix=_TRAIN_ANEW):
-            text = self.recipe_file.read_text(encoding="utf-8")
-        return parse_recipe(text, where=str(self.recipe_file))
+            return read_file(self.recipe_file, most_bytes=RECIPE_BYTES).decode()
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Write `recipe.toml`."""
-        write_text(self.recipe_file, recipe.to_toml())
+        """Write `recipe.toml`, with this user's mark on what it reaches."""
+        write_text(self.recipe_file, sealed_recipe(recipe))
 
     def audited_catalog(self) -> AuditedCatalog:
         """The images that training uses, with the audit's facts about them.
@@ -270,7 +279,8 @@ class RunFolder:
 
     def is_own(self) -> bool:
         """Whether this user's shopsight made the run, on a machine with the same home."""
-        return is_own_catalog(self.catalog_file)
+        images = Catalog.read(self.catalog_file, with_access=True).table["image"]
+        return is_own_catalog(self.catalog_file, images)
 
     def state(self) -> dict[str, Any]:
         """The content of `run.json`.
