@@ -155,6 +155,7 @@ def ways(root: str, name: str) -> tuple[str | None, tuple[str, ...]]:
         ("hat\\a.jpg", "hat/a.jpg", ("slashes",)),
         ("HAT/a.jpg", "hat/a.jpg", ("case",)),
         ("./hat//a.jpg", "hat/a.jpg", ()),
+        ("train-images-idx3-ubyte?v=1", "train-images-idx3-ubyte", ("query",)),
     ],
 )
 def test_names_that_are_nearly_those_of_files(
@@ -166,6 +167,15 @@ def test_names_that_are_nearly_those_of_files(
         assert hit is None
     else:
         assert (Path(hit or "") == Path(file), how) == (True, differs)
+
+
+def test_images_of_an_idx_file_are_names_of_their_own(tmp_path: Path) -> None:
+    root = lay(tmp_path, "hat/train-images-idx3-ubyte", "images.idx3", "images.idx3#1")
+    names = ["hat/train-images-idx3-ubyte#17", "HAT/train-images-idx3-ubyte#0", "images.idx3#1"]
+    result = find_files([*names, "other-ubyte#1"], root)
+    folder = "hat/train-images-idx3-ubyte"
+    assert result.files == [f"{folder}#17", f"{folder}#0", "images.idx3#1", None]
+    assert result.ways == {1: ("case",)}
 
 
 def test_the_suffix_of_the_same_kind_goes_first(tmp_path: Path) -> None:

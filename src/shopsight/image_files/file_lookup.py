@@ -17,6 +17,7 @@ from functools import cached_property
 from shopsight.errors import RemoteError
 from shopsight.image_files.name_spellings import number_of, plain, spellings, stem_of
 from shopsight.image_files.scan import is_litter
+from shopsight.images.idx import idx_member
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.io import opening
 from shopsight.io.access import PUBLIC
@@ -77,9 +78,17 @@ class Listing:
         return _by(plain, self.folders)
 
     def find_file(self, name: str) -> Match:
-        """The file of this name, else the nearest: by form, case, suffix, and digits of an id."""
+        """The file of this name, else the nearest: by form, case, suffix, and digits of an id.
+
+        An image of an IDX file, `train-images-idx3-ubyte#17`, is found by the name of that file.
+        """
         if name in self.files:
             return Match((name,))
+        member = idx_member(name)
+        if member is not None:
+            container, index = member
+            match = self.find_file(container)
+            return Match(tuple(f"{file}#{index}" for file in match.files), match.ways)
         same = self.files_by_plain.get(plain(name))
         if same:
             return _narrowed(same, name, whole)
@@ -238,7 +247,9 @@ class Folders:
         return is_url(root) or is_inside(join(root, folder), self._roots_of(root, folder))
 
     def _is_there(self, root: str, name: str) -> bool:
-        return is_there_outside(join(root, name), self._roots_of(root, name) or ())
+        member = idx_member(name)
+        file = member[0] if member else name
+        return is_there_outside(join(root, file), self._roots_of(root, file) or ())
 
     def _roots_of(self, root: str, name: str) -> tuple[str, ...] | None:
         if self.roots is None or is_full(name):
