@@ -5,9 +5,11 @@ import ntpath
 import posixpath
 from pathlib import Path, PureWindowsPath
 
+import polars as pl
 import pytest
 
 from shopsight import paths
+from shopsight.catalog.catalog import Catalog
 
 
 def test_examples() -> None:
@@ -85,3 +87,21 @@ def test_full_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths.name_of("photos/shoes/") == "shoes"
     assert paths.name_of("s3://bucket/shoes/") == "shoes"
     assert paths.name_of("/") == "/"
+
+
+@pytest.mark.parametrize("root", ["", "/photos", "/", "C:/", "s3://bucket/photos/"])
+def test_the_images_of_a_catalog_are_joined_as_single_ones(root: str) -> None:
+    names = [
+        "a.jpg",
+        "a/b.jpg",
+        "/a",
+        "C:\\a",
+        "C:a",
+        "\\\\server\\a",
+        "\\a",
+        "s3://b/a",
+        "x::y://a",
+    ]
+    catalog = Catalog(pl.DataFrame({"image": names}), "shop", root)
+    base = paths.full(catalog.root)
+    assert catalog.refs() == [paths.join(base, name) for name in names]

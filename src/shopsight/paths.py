@@ -12,8 +12,14 @@ from pathlib import Path, PurePath
 from types import ModuleType
 
 # A scheme has two letters or more: `C:` is a drive.
-_URL = re.compile(r"[A-Za-z][\w+.-]+(::[A-Za-z][\w+.-]+)*://")
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_URL_PATTERN = r"[A-Za-z][\w+.-]+(::[A-Za-z][\w+.-]+)*://"
+_DRIVE_PATTERN = r"[A-Za-z]:[\\/]"
+FULL_PATTERN = rf"^(/|\\\\|{_DRIVE_PATTERN}|{_URL_PATTERN})"
+"""What `is_full` asks, for the columns of a table."""
+
+_URL = re.compile(_URL_PATTERN)
+_DRIVE = re.compile(_DRIVE_PATTERN)
+_FULL = re.compile(FULL_PATTERN)
 
 
 def is_url(location: str) -> bool:
@@ -27,7 +33,7 @@ def is_full(location: str) -> bool:
     >>> [is_full(one) for one in ("/a", r"C:\a", "C:/a", r"\\server\share\a", "s3://b/a", "a/b")]
     [True, True, True, True, True, False]
     """
-    return location.startswith(("/", "\\\\")) or bool(_DRIVE.match(location)) or is_url(location)
+    return _FULL.match(location) is not None
 
 
 def exists(path: str | Path) -> bool:

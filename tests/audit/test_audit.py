@@ -103,6 +103,24 @@ def test_file_problems(photos: Path) -> None:
     ]
 
 
+def test_suffixes_that_are_wrong(tmp_path: Path) -> None:
+    names = ["a.JPG", "b.jpg", "c.jpg.png", ".jpg", "d.jpg", "e.PNG", "shop.jpg/f"]
+    (tmp_path / "shop.jpg").mkdir()
+    for number, name in enumerate(names):
+        photo(number).save(
+            tmp_path / name, "PNG" if name in {"b.jpg", ".jpg", "shop.jpg/f"} else "JPEG"
+        )
+    report = look(catalog_of(tmp_path, names))
+    wrong = [
+        (one.image, one.row, one.detail) for one in report.findings if one.kind == "wrong-extension"
+    ]
+    assert wrong == [
+        ("b.jpg", 1, "holds png"),
+        ("c.jpg.png", 2, "holds jpeg"),
+        ("e.PNG", 5, "holds jpeg"),
+    ]
+
+
 def test_small_images_are_not_tiny_among_their_like(tmp_path: Path) -> None:
     for number in range(4):
         photo(number, width=28, height=28).save(tmp_path / f"{number}.png")

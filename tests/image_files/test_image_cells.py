@@ -92,3 +92,20 @@ def test_a_name_keeps_what_is_its_own() -> None:
     assert read_name("it's.jpg") == "it's.jpg"
     assert read_name("100% wool.jpg") == "100% wool.jpg"
     assert read_name("a<b.jpg") == "a<b.jpg"
+
+
+def test_cells_between_ordinary_ones_are_counted_by_row() -> None:
+    cells = [
+        "a.jpg",
+        "b.jpg|c.jpg",
+        None,
+        URL,
+        "b.jpg|c.jpg",
+        "é/ü 1.jpg",
+        "[]",
+        f"{URL};",
+        "x.jpg",
+    ]
+    found = read_image_cells(pl.Series("image", cells))
+    assert found.names == ["a.jpg", "b.jpg", "", URL, "b.jpg", "é/ü 1.jpg", "", URL, "x.jpg"]
+    assert (found.num_several, found.example) == (2, "b.jpg|c.jpg")

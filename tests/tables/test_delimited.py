@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from shopsight.errors import TableError
+from shopsight.tables import long_texts
 from shopsight.tables.delimited import as_delimited, to_frame
 
 
@@ -177,3 +178,31 @@ def test_a_title_above_the_names_of_the_columns(title: str) -> None:
 )
 def test_a_first_row_of_names_or_of_two_cells_is_no_title(text: str) -> None:
     assert as_delimited(text, "t.csv").text == text
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "7,,", "7, x ,#", ",,7", "\ufeff7,x,y", "NA,null,\\N", "7,a\rb,y",
+        '7,"a, b",y', '7,"a\n\nb",y', '"7","a ""b""",y', '7,"""a""",""', '"","",y', '7,5" disc,y',
+        '7, "a",y', "", "7,x", "7,x,y,z", "7,x,y,z\n8,x", "id,title,end", '"id","title",end',
+        '7,"x"y,z', '7,"x,y', '7,"a,b"', '7,x,"y","z"',
+    ],
+)  # fmt: skip
+def test_long_texts_are_read_as_short_ones(
+    odd: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f'{row},"hat, {row}",é' if row % 3 else f"{row},hat {row},é" for row in range(40)]
+    text = end.join(["id,title,end", *rows[:20], odd, *rows[20:], ""])
+    whole = cells_or_error(text)
+    for length in (1, 100, 270):
+        monkeypatch.setattr(long_texts, "PIECE_CHARACTERS", length)
+        assert cells_or_error(text) == whole
+
+
+def cells_or_error(text: str) -> object:
+    try:
+        return cells(text)
+    except TableError as error:
+        return str(error)

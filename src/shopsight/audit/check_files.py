@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -29,6 +28,8 @@ MISSING_FRACTION = 0.5
 """When more than this fraction of the files is missing, the folder is the wrong one; of a host's,
 the host is not reached."""
 
+# Of `shop/a.JPG` the `.JPG`; `.jpg` alone is a hidden file without a suffix.
+_SUFFIX = r"[^/](\.[^./]+)/*$"
 _KIND_OF_STATUS = {"unreadable": "unreadable", "missing": "missing-file", "damaged": "damaged"}
 
 
@@ -102,7 +103,14 @@ def _odd_aspect(decoded: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _wrong_extension(decoded: pl.DataFrame) -> Iterator[Finding]:
-    for row, image, kind in decoded.select("row", "image", "format").iter_rows():
-        suffix = PurePosixPath(image).suffix.lower()
-        if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES_OF_FORMAT[kind]:
-            yield Finding("wrong-extension", image, detail=f"holds {kind}", row=row)
+    named = decoded.with_columns(suffix=pl.col("image").str.extract(_SUFFIX).str.to_lowercase())
+    pairs = named.select("suffix", "format").unique().drop_nulls()
+    wrong = pairs.filter(
+        [
+            suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES_OF_FORMAT[kind]
+            for suffix, kind in pairs.iter_rows()
+        ]
+    )
+    odd = named.join(wrong, on=["suffix", "format"], how="semi", maintain_order="left")
+    for row, image, kind in odd.select("row", "image", "format").iter_rows():
+        yield Finding("wrong-extension", image, detail=f"holds {kind}", row=row)

@@ -112,8 +112,10 @@ class Catalog:
 
     def refs(self) -> list[str]:
         """Absolute paths or URLs, one per row, as `images.decode.read_bytes` takes them."""
-        base = paths.full(self.root)
-        return [paths.join(base, image) for image in self.table["image"].to_list()]
+        images = self.table["image"]
+        joined = pl.lit(paths.join(paths.full(self.root), "")) + images
+        is_full = images.str.contains(paths.FULL_PATTERN)
+        return pl.select(pl.when(is_full).then(images).otherwise(joined)).to_series().to_list()
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from jaxtyping import Int64
 
 from shopsight.catalog.box_columns import read_boxes
 from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
@@ -65,11 +67,12 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     named = _named(table, read, path)
     located = find_image_paths(table, path, read)
     # One row for each image from here on.
-    whole, table = table, table[located.rows]
+    whole, table = table, _rows(table, located.rows)
     named_rows = table
     on_bad_row = read.choice("on_bad_row")
     boxes = read_boxes(table, path, rows=located.rows, on_bad_row=on_bad_row)
-    table, located = table[boxes.kept], located.take(boxes.kept)
+    if len(boxes.kept) < len(table):
+        table, located = table[boxes.kept], located.take(boxes.kept)
     chosen = _choose(table, named, path, taken=[*located.columns, *boxes.sources])
     columns, column_notes = chosen.read(table, read, path)
     if {*chosen.label.columns} & {"label", "predicted_labels"} and _is_predicted(table):
@@ -159,8 +162,15 @@ def _is_predicted(table: pl.DataFrame) -> bool:
     return {"image", "probability", "predicted_labels", "error"} <= set(table.columns)
 
 
+def _rows(table: pl.DataFrame, rows: Int64[np.ndarray, "n"]) -> pl.DataFrame:
+    """Rows of a table; the table itself, and no copy of it, where that are all in their order."""
+    return table if np.array_equal(rows, np.arange(len(table))) else table[rows]
+
+
 def _labels_without_image(whole: pl.DataFrame, kept: pl.DataFrame, label: str) -> str:
     """A note on the labels that are lost with the rows that name no image; empty without any."""
+    if kept is whole:
+        return ""
     before, after = (as_text(table[label]).drop_nulls() for table in (whole, kept))
     lost = sorted(set(before.unique()) - set(after.unique()))
     return f"labels of which no row names an image: {listed(lost)}" if lost else ""

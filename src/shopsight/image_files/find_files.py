@@ -111,7 +111,9 @@ def find_files(
     folders = folders or Folders()
     found = FoundFiles(names, [None] * len(names))
     for row, name in enumerate(names):
-        if name:
+        if is_url(name) and "\\" not in name:
+            found.files[row] = name
+        elif name:
             _keep(found, row, folders.find(root, name))
     elsewhere = _elsewhere(found)
     if elsewhere:
@@ -143,6 +145,8 @@ def _keep(found: FoundFiles, row: int, match: Match) -> None:
 
 def _elsewhere(found: FoundFiles) -> list[int]:
     """Rows whose start leads nowhere here, so that they may be names of another place."""
+    if None not in found.files:
+        return []
     starts: set[tuple[str, ...]] = set()
     relative = False
     missing = []

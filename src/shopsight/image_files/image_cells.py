@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -29,8 +28,14 @@ MIN_LONG = 60
 NOTHING = frozenset(
     {"", "-", "--", "?", "nan", "null", "none", "nil", "na", "n/a", "#n/a", "<na>", "undefined"}
 )
-# What needs no closer look: a path of any system without anything around it.
-_ORDINARY = re.compile(r"(?:[A-Za-z]:)?[\w/\\](?:[\w /\\.-]*\w)?")
+# What needs no closer look, in the regular expressions of polars: a path of any system, or an
+# address, without anything around it and without what may stand between several.
+_ORDINARY_PATH = r"^(?:[A-Za-z]:)?[\w/\\](?:[\w /\\.-]*\w)?$"
+_ORDINARY_ADDRESS = (
+    r"^(?i:https?|s3|gs|gcs|az|abfss?)://[^\s\x00-\x1f\x7f\x{200b}\x{feff}<]*"
+    r"[^\s\x00-\x1f\x7f\x{200b}\x{feff}<|;,]$"
+)
+_TWO_ADDRESSES = r"://.*://"
 _BLANKS = "\ufeff\u200b\u00a0 \t\r\n"
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`"}
 _NEXT_URL = re.compile(r"[\s|;,]+(?=[A-Za-z][\w+.-]+://)")
@@ -57,23 +62,22 @@ class ImageNames:
 def read_image_cells(column: pl.Series) -> ImageNames:
     """Read the cells of an image column: text, numbers (ids), or lists."""
     if isinstance(column.dtype, pl.List | pl.Array):
-        inner = column.cast(pl.List(pl.String), strict=False)
-        cells: list[Any] = inner.to_list()
-    else:
-        cells = as_text(column).to_list()
-    names: list[str] = []
-    num_several, example = 0, ""
-    for cell in cells:
-        found = cell or "" if isinstance(cell, str | None) else [one for one in cell if one]
-        if isinstance(found, str) and len(found) < MIN_LONG and _ORDINARY.fullmatch(found):
-            names.append(found)
-            continue
-        several = _several(found) if isinstance(found, str) else found
-        names.append(read_name(several[0]) if several else "")
-        if len(several) > 1:
-            num_several += 1
-            example = example or str(cell)
-    return ImageNames(names, num_several, example)
+        lists = column.cast(pl.List(pl.String), strict=False).to_list()
+        named = [[one for one in cell or () if one] for cell in lists]
+        several = [row for row, these in enumerate(named) if len(these) > 1]
+        names = [read_name(these[0]) if these else "" for these in named]
+        return ImageNames(names, len(several), str(lists[several[0]]) if several else "")
+    text = as_text(column).fill_null("")
+    odd = text.filter(~_is_ordinary(text))
+    cells = odd.unique(maintain_order=True)
+    read = [_several(cell) for cell in cells]
+    first = pl.Series([read_name(these[0]) if these else "" for these in read], dtype=pl.String)
+    several_cells = cells.filter(pl.Series([len(these) > 1 for these in read], dtype=pl.Boolean))
+    return ImageNames(
+        text.replace(cells, first).to_list() if len(cells) else text.to_list(),
+        int(odd.is_in(several_cells.implode()).sum()),
+        several_cells[0] if len(several_cells) else "",
+    )
 
 
 def read_name(text: str) -> str:
@@ -103,6 +107,13 @@ def names_a_file(name: str) -> bool:
 def stands_for_nothing(name: str) -> bool:
     """Whether a text that leads to no file is a way to write that there is none."""
     return name.lower() in NOTHING
+
+
+def _is_ordinary(text: pl.Series) -> pl.Series:
+    """Which cells are names as they stand: of a million, all but a few."""
+    path = (text.str.len_bytes() <= MAX_NAME_LENGTH) & text.str.contains(_ORDINARY_PATH)
+    address = text.str.contains(_ORDINARY_ADDRESS) & ~text.str.contains(_TWO_ADDRESSES)
+    return path | address
 
 
 def _is_too_long(name: str) -> bool:

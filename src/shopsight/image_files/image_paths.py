@@ -17,7 +17,7 @@ from shopsight.image_files.image_cells import ImageNames, read_image_cells, stan
 from shopsight.image_files.image_columns import ImageColumns, choose_image_columns
 from shopsight.image_files.image_roots import MAX_FOLDERS, table_roots, with_chosen_root
 from shopsight.images.kinds import has_image_suffix, suffix_of
-from shopsight.paths import is_full, is_url, join
+from shopsight.paths import is_full, join
 from shopsight.read_options import ReadOptions
 from shopsight.text import as_unicode, counted
 
@@ -93,7 +93,7 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
     pairs = zip(names, found.files, strict=True)
     named = np.array([_names_an_image(name, file) for name, file in pairs], dtype=bool)
     rows = np.repeat(np.arange(len(table)), len(choice.columns))
-    without = np.setdiff1d(np.arange(len(table)), rows[named])
+    without = np.flatnonzero(np.bincount(rows[named], minlength=len(table)) == 0)
     if len(without) == len(table):
         raise CatalogError("no row names an image", where=path, fix="--image COLUMN")
     if read.choice("on_missing_image") == "error":
@@ -102,8 +102,9 @@ def find_image_paths(table: pl.DataFrame, path: str, read: ReadOptions) -> Image
     notes = [choice.note(), *_about_cells(cells), *found.notes()]
     notes += _about_rows(table, choice, found, named, without)
     kept = [images[place] for place in np.flatnonzero(named)]
-    if len(set(kept)) < len(kept):
-        notes.append(f"rows that name an image again: {len(kept) - len(set(kept)):,}")
+    again = len(kept) - len(set(kept))
+    if again:
+        notes.append(f"rows that name an image again: {again:,}")
     unlisted = _unlisted(folders, choice.root, [file for file in found.files if file])
     if roots is not None:
         roots = with_chosen_root(roots, path, choice.root)
@@ -224,12 +225,11 @@ def _shortened(text: str, length: int) -> str:
 def _unlisted(folders: Folders, root: str, used: list[str]) -> tuple[str, ...]:
     by_folder: dict[str, set[str]] = defaultdict(set)
     for name in used:
-        head, slash, base = name.rpartition("/")
-        by_folder[head + slash].add(base)
+        if not is_full(name):
+            head, slash, base = name.rpartition("/")
+            by_folder[head + slash].add(base)
     left: list[str] = []
     for head, names in by_folder.items():
-        if is_full(head) or is_url(head):
-            continue
         files = filter(has_image_suffix, folders.listing(join(root, head)).files - names)
         left += [as_unicode(head + name) for name in files]
     return tuple(sorted(left))

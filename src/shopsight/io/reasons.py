@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import polars as pl
 
 from shopsight.io.addresses import host_of
 
@@ -27,6 +29,11 @@ REASONS: Mapping[str, str] = {
     "no driver": "needs a driver that is not installed for",
 }
 """Each reason of a `RemoteError`, and what is said of a host: "host H refused 24 of 24"."""
+
+
+_TEXTS = {"start": pl.String, "reason": pl.String}
+# `https://host:8080` of an address, all that `host_of` looks at.
+_UP_TO_HOST = "^([^/]+://[^/]*)"
 
 
 @dataclass
@@ -53,7 +60,7 @@ class HostCount:
         return f"host {self.host} {', '.join(parts)}"
 
 
-def count_by_host(refs: Iterable[str], reasons: Iterable[str]) -> list[HostCount]:
+def count_by_host(refs: Sequence[str], reasons: Sequence[str] | pl.Series) -> list[HostCount]:
     """What each host gave and did not give, in the order of the hosts; paths are passed over.
 
     >>> [one.line for one in count_by_host(["http://a.b/1", "http://a.b/2"], ["refused", ""])]
@@ -63,13 +70,15 @@ def count_by_host(refs: Iterable[str], reasons: Iterable[str]) -> list[HostCount
         refs: addresses and paths.
         reasons: why each was not given; empty, or none of `REASONS`, where it was.
     """
+    asked = pl.DataFrame({"start": refs, "reason": reasons}, schema=_TEXTS)
+    starts = pl.col("start").str.extract(_UP_TO_HOST)
+    counts = asked.group_by(starts, "reason", maintain_order=True).len().drop_nulls("start")
     hosts: dict[str, HostCount] = {}
-    for ref, reason in zip(refs, reasons, strict=True):
-        host = host_of(ref)
+    for start, reason, images in counts.iter_rows():
+        host = host_of(start)
         if host is not None:
             count = hosts.setdefault(host, HostCount(host))
-            count.asked += 1
-            count.failed[reason] += reason in REASONS
-    for count in hosts.values():
-        count.failed = +count.failed
+            count.asked += images
+            if reason in REASONS:
+                count.failed[reason] += images
     return list(hosts.values())

@@ -51,7 +51,8 @@ def as_text(column: pl.Series) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         raise _not_plain(column) from error
     # Spreadsheets are kept from changing 050 by writing it as a formula.
-    text = text.str.replace(r'^="([^"]*)"$', "${1}")
+    if text.str.starts_with('="').any():
+        text = text.str.replace(r'^="([^"]*)"$', "${1}")
     text = text.set(text.str.strip_chars() == "", None)
     return whole_numbers(text)
 

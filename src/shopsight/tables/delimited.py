@@ -1,18 +1,18 @@
 """The text of a table becomes rows and columns: strictly, with the line of what does not fit.
 
-Python's csv module reads it, not polars, which fills up rows of too few cells without a word: a
-million rows take 2.0 s instead of .2 s (`bench/bench_reading.py`), less than the look-up of their
-images.
+Python's csv module reads it, not polars, which fills up rows of too few cells without a word and
+passes over quotes that are wrong. Of a long text, polars reads the parts that have no quotes, once
+the separators have been counted.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,7 @@ import polars as pl
 from shopsight.errors import TableError
 from shopsight.tables.column_names import IMAGE_NAMES, ranked
 from shopsight.tables.encodings import NAME_IT, has_escapes
+from shopsight.tables.long_texts import lines_of_text, read_well_formed, whole_rows
 from shopsight.tables.row_check import (
     NEVER_CLOSED,
     ROWS_AT_ONCE,
@@ -63,12 +64,23 @@ class Delimited:
     def reader(self) -> Any:
         """Every row, blank ones as empty lists; `csv.Error` where quotes cannot be read."""
         return csv.reader(
-            io.StringIO(self.text, newline=""),
+            lines_of_text(self.text),
             delimiter=self.separator,
             # Blanks are a part of the cell, unless a quote follows.
-            skipinitialspace=f'{self.separator} "' in self.text,
+            skipinitialspace=self.has_blanks_before_quotes,
             strict=True,
         )
+
+    @cached_property
+    def has_blanks_before_quotes(self) -> bool:
+        """Whether blanks stand between a separator and a quote."""
+        return f'{self.separator} "' in self.text
+
+    def part(self, text: str) -> Delimited:
+        """A part of the text, laid out as the whole."""
+        part = Delimited(text, self.separator)
+        part.has_blanks_before_quotes = self.has_blanks_before_quotes
+        return part
 
     def records(self) -> Iterator[tuple[int, Row, str]]:
         """Each row that is not blank: the line in which it begins, its cells, and what is wrong.
@@ -188,12 +200,29 @@ def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> Row
 
 def _all_that_fit(table: Delimited, check: RowCheck) -> pl.DataFrame | None:
     """All rows, read without a look at each; None when one of them does not fit."""
-    reader = table.reader()
-    frames = [frame_of([], check.width)]
     if check.escaped:
         return None
+    frames = [frame_of([], check.width)]
+    is_first = True
+    for piece in whole_rows(table.text):
+        frame = None
+        if not is_first and not table.has_blanks_before_quotes and table.separator.isascii():
+            frame = read_well_formed(piece, table.separator, check)
+        if frame is None:
+            frame = _quoted(table.part(piece), check, has_header=is_first)
+        if frame is None:
+            return None
+        frames.append(frame)
+        is_first = False
+    return pl.concat(frames)
+
+
+def _quoted(table: Delimited, check: RowCheck, *, has_header: bool) -> pl.DataFrame | None:
+    """The rows of a part of the text by the csv module; None when one of them does not fit."""
+    frames = [frame_of([], check.width)]
+    reader = table.reader()
     try:
-        if check.header is not None:
+        if has_header and check.header is not None:
             next(reader, None)
         while rows := list(islice(reader, ROWS_AT_ONCE)):
             if not set(map(len, rows)) <= {check.width, 0} or check.header in rows:

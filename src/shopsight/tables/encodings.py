@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
+from contextlib import suppress
 from encodings.aliases import aliases
 
 import numpy as np
@@ -56,12 +57,13 @@ def decode_table(data: bytes, encoding: str | None, where: str) -> tuple[str, li
         text = _decode_as(unicode, data, where, fix=f"copy or download it again, or {NAME_IT}")
         return text, [f"the table is {unicode.upper()} text"]
     data = data.removeprefix(codecs.BOM_UTF8)
+    with suppress(UnicodeDecodeError):
+        return data.decode("utf-8"), []
     text = data.decode("utf-8", "surrogateescape")
     broken = sum(1 for _ in _ESCAPED.finditer(text))
-    if not broken:
-        return text, []
     # Two bytes of another encoding are UTF-8 by chance only once in a while.
-    if sum(not letter.isascii() for letter in text) - broken > broken:
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    if beyond_ascii - broken > broken:
         return text, []
     return _decode_likeliest(data, where)
 

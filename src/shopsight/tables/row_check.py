@@ -151,6 +151,11 @@ def frame_of(rows: list[Row], width: int) -> pl.DataFrame:
     frame = pl.DataFrame(
         [pl.Series(str(at), cells, dtype=pl.String) for at, cells in enumerate(columns)]
     )
+    return empty_as_null(frame)
+
+
+def empty_as_null(frame: pl.DataFrame) -> pl.DataFrame:
+    """The cells of text, null where one is empty."""
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 

@@ -66,6 +66,7 @@ def read_table(
         table, notes = with_class_names(_read_parquet(data, path), data)
         return _stripped(table, path), notes
     text, notes = read_text(data, path, read)
+    del data  # Its text is as large, and its rows are larger.
     if is_json_lines(path):
         return _stripped(_read_json_lines(text, path), path), notes
     table, row_notes = (read_rows or _read_rows)(text, path, read)
