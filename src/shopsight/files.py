@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from shopsight.held_files import (
 )
 from shopsight.leftovers import aside_of, bring_back, part_beside, sweep_once
 from shopsight.output_paths import check_path
-from shopsight.safe_names import KEPT_SUFFIX
+from shopsight.safe_names import KEPT_SUFFIX, folded_name
 from shopsight.write_errors import folder_not_made, not_replaced, write_errors_named
 
 PRIVATE = 0o700
 """Permissions of folders that shopsight makes, which have no meaning on Windows."""
 _PERMISSIONS = 0o777
+FLUSHES = 16
+"""Files that the disk is asked to hold side by side."""
 
 
 @contextmanager
@@ -81,9 +84,14 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
         HeldFileError: Another program has `path` open.
         WriteError: The disk is full, or `path` cannot be replaced for another reason.
     """
+    _take_place(part, path, lambda: flush(part), keep=keep)
+    flush(path.parent)
+
+
+def _take_place(part: Path, path: Path, flushed: Callable[[], None], *, keep: bool) -> None:
     try:
         with write_errors_named(path):
-            flush(part)
+            flushed()
         _keep_mode(path, part)
         replace(part, path)
     except WriteError:
@@ -94,7 +102,71 @@ def put_in_place(part: Path, path: Path, *, keep: bool = True) -> None:
         if not keep:
             remove_file(part)
         raise not_replaced(path, kept, error) from error
-    flush(path.parent)
+
+
+class FileGroup:
+    """New files that take their places together, so that the disk confirms many at a time.
+
+    Side by side, a disk confirms sixteen files in little more time than one. Until `settle`, a
+    file lies under a temporary name; it never appears half-written.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[Path, Path] = {}
+        self._folded: set[tuple[Path, str]] = set()
+        self._errors: list[WriteError] = []
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file that takes its place later; its folder is made.
+
+        Raises:
+            WriteError: As `atomic_file`'s.
+        """
+        check_path(path)
+        make_folder(path.parent)
+        sweep_once(path.parent)
+        part = part_beside(path)
+        try:
+            with write_errors_named(path):
+                part.write_bytes(content)
+        except BaseException:
+            remove_file(part)
+            raise
+        self._parts[path] = part
+        self._folded.add((path.parent, folded_name(path.name)))
+
+    def where(self, path: Path) -> Path:
+        """Where a file of this group is now, and any other file."""
+        if path not in self._parts and (path.parent, folded_name(path.name)) in self._folded:
+            # Only the file system knows whether `A.jpg` is `a.jpg`.
+            self._take_places()
+        return self._parts.get(path, path)
+
+    def settle(self) -> list[WriteError]:
+        """Let all files take their places.
+
+        Returns:
+            Why files could not: the disk is full, or another program made a file of that name.
+        """
+        self._take_places()
+        errors, self._errors = self._errors, []
+        return errors
+
+    def _take_places(self) -> None:
+        parts, self._parts = self._parts, {}
+        self._folded.clear()
+        with ThreadPoolExecutor(FLUSHES) as pool:
+            flushes = [pool.submit(flush, part) for part in parts.values()]
+        for (path, part), flushed in zip(parts.items(), flushes, strict=True):
+            try:
+                if path.exists():
+                    remove_file(part)
+                    raise WriteError("a file of this name appeared meanwhile", where=str(path))
+                _take_place(part, path, flushed.result, keep=False)
+            except WriteError as error:
+                self._errors.append(error)
+        for folder in {path.parent for path in parts}:
+            flush(folder)
 
 
 def _keep_mode(before: Path, after: Path) -> None:

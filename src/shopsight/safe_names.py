@@ -77,13 +77,13 @@ def unique_names(texts: Iterable[str]) -> dict[str, str]:
     ordered = sorted(set(texts))
     first: dict[str, str] = {}
     for text in ordered:
-        first.setdefault(_key(safe_name(text)), text)
+        first.setdefault(folded_name(safe_name(text)), text)
     names, used = {}, set(first)
     for text in ordered:
         name = safe_name(text)
-        if first[_key(name)] != text:
+        if first[folded_name(name)] != text:
             name = _numbered(name, used)
-            used.add(_key(name))
+            used.add(folded_name(name))
         names[text] = name
     return names
 
@@ -109,12 +109,12 @@ def is_windows_name(name: str) -> bool:
 
 def _numbered(name: str, used: set[str]) -> str:
     number = 2
-    while _key(f"{name} ({number})") in used:
+    while folded_name(f"{name} ({number})") in used:
         number += 1
     return f"{name} ({number})"
 
 
-def _key(name: str) -> str:
+def folded_name(name: str) -> str:
     """Equal for names that some file system takes for one: Unicode's canonical caseless match."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 

@@ -69,6 +69,10 @@ class Model:
                 )
 
 
+def nothing() -> None:
+    """What is done before a piece is recorded."""
+
+
 def answered(
     folder: Path,
     images: list[NamedImage],
@@ -76,7 +80,7 @@ def answered(
     about: dict[str, Any] = ABOUT,
 ) -> list[Prediction]:
     with AnswerJournal(folder / "p.csv", folder, about) as journal:
-        found = [one for one, _ in journal.predictions(iter(images), model)]
+        found = [one for one, _ in journal.predictions(iter(images), model, nothing)]
         assert len(journal.answers.read_bytes().splitlines()) == len(images)
         journal.remove()
     assert list(folder.glob(".shopsight-*")) == []
@@ -88,7 +92,7 @@ def interrupted(folder: Path, images: list[NamedImage], at: int) -> None:
         pytest.raises(_KilledError),
         AnswerJournal(folder / "p.csv", folder, ABOUT) as journal,
     ):
-        list(journal.predictions(iter(images), Model(at)))
+        list(journal.predictions(iter(images), Model(at), nothing))
 
 
 @pytest.mark.parametrize("at", range(10))
@@ -180,7 +184,7 @@ def test_pieces_behind_an_image_that_was_not_copied_are_not_recorded(
 ) -> None:
     def copied() -> None:
         with AnswerJournal(tmp_path / "p.csv", tmp_path, ABOUT) as journal:
-            for prediction, _ in journal.predictions(iter(photos), Model(9)):
+            for prediction, _ in journal.predictions(iter(photos), Model(9), nothing):
                 if prediction.row == 5:
                     journal.stop_recording()
 
@@ -206,3 +210,18 @@ def test_it_says_after_how_many_images_it_continues(
 ) -> None:
     interrupted(tmp_path, photos, 9)
     assert said == ["the same command continues after 8 images that are labeled"]
+
+
+def test_a_piece_is_recorded_after_what_the_caller_completes(
+    photos: list[NamedImage], tmp_path: Path
+) -> None:
+    recorded: list[int] = []
+    with AnswerJournal(tmp_path / "p.csv", tmp_path, ABOUT) as journal:
+        file = journal.answers.with_suffix(".done")
+
+        def complete() -> None:
+            recorded.append(len(file.read_text(encoding="utf-8").splitlines()) - 1)
+
+        list(journal.predictions(iter(photos), Model(), complete))
+        journal.remove()
+    assert recorded == [0, 1, 2]

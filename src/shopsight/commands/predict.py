@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +46,8 @@ def predict(
     """Label images, folders, tables, bytes, PIL images or arrays, while they stream.
 
     Order is kept. The model is opened at once, and so are tables; images are read, and `out` and
-    `sort_into` written, as the predictions are taken from the iterator.
+    `sort_into` written, as the predictions are taken from the iterator: copies appear by the
+    thousand, the last ones at the end.
 
     Args:
         model: a run folder, a bundle, or one that `load` opened.
@@ -142,31 +144,51 @@ def _written(
 
     Those that an interrupted command of the same kind recorded are not made again.
     """
-    failed, shown = 0, list[str]()
+    failed = _Failures()
     with ExitStack() as stack:
         journal = stack.enter_context(_journal(about, out, copies))
-        answers = stack.enter_context(closing(journal.predictions(images, label)))
+
+        def settle() -> None:
+            for error in copies.settle() if copies is not None else ():
+                failed.add(f"{error.where}: {error.what}")
+                journal.stop_recording()
+
+        # What was copied stays when the command is interrupted.
+        stack.callback(settle)
+        answers = stack.enter_context(closing(journal.predictions(images, label, settle)))
         for prediction, is_new in answers:
             if copies is not None and is_new:
                 try:
                     copies.add(prediction)
                 except (ShopsightError, OSError) as error:
                     # One image must not cost the predictions of all others.
-                    failed += 1
-                    shown += [_why_not_copied(prediction, error)][: SHOWN_DETAILS - len(shown)]
+                    failed.add(_why_not_copied(prediction, error))
                     journal.stop_recording()
             yield prediction
         if out is not None:
             write_predictions(journal.answers, out, top=about["top"])
         journal.remove()
-    if failed:
+    if failed.count:
         assert copies is not None
         raise WriteError(
-            f"{counted(failed, 'image')} could not be copied",
+            f"{counted(failed.count, 'image')} could not be copied",
             where=str(copies.folder),
-            details=shown,
+            details=failed.shown,
             fix="run the same command again when that is settled; copies that are there stay",
         )
+
+
+@dataclass
+class _Failures:
+    """Images that could not be copied: how many, and why the first could not."""
+
+    count: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, why: str) -> None:
+        self.count += 1
+        if self.count <= SHOWN_DETAILS:
+            self.shown.append(why)
 
 
 @contextmanager

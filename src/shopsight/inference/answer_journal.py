@@ -117,12 +117,14 @@ class AnswerJournal:
         self,
         images: Iterator[NamedImage],
         predict: Callable[[Iterator[NamedImage]], Iterator[Prediction]],
+        before_record: Callable[[], None],
     ) -> Generator[tuple[Prediction, bool], None, None]:
         """Give what was answered before, then what `predict` answers, one for each image.
 
         Args:
             images: All images.
             predict: Gives one prediction for each image, in order.
+            before_record: Completes what the caller did with the predictions of a piece.
 
         Yields:
             A prediction for each image, and whether it is a new one.
@@ -139,7 +141,7 @@ class AnswerJournal:
             yield from ((prediction, False) for prediction in self._recorded(piece, start, rest))
             kept, rest = kept + 1, []
         self._pieces = self._pieces[:kept]
-        for prediction in self._new(chain(rest, images), predict):
+        for prediction in self._new(chain(rest, images), predict, before_record):
             yield prediction, True
 
     def _recorded(self, piece: _Piece, start: int, images: list[NamedImage]) -> list[Prediction]:
@@ -156,6 +158,7 @@ class AnswerJournal:
         self,
         images: Iterator[NamedImage],
         predict: Callable[[Iterator[NamedImage]], Iterator[Prediction]],
+        before_record: Callable[[], None],
     ) -> Iterator[Prediction]:
         with write_errors_named(self._place):
             self._begin()
@@ -172,8 +175,10 @@ class AnswerJournal:
                 # When the caller comes back, it has copied the image too.
                 yield prediction
                 if piece.count == PIECE_IMAGES or time.monotonic() - since_s > PIECE_S:
+                    before_record()
                     self._record(piece, stamps, file)
                     piece, stamps, since_s = _Piece(), [], time.monotonic()
+            before_record()
             self._record(piece, stamps, file)
             with write_errors_named(self._place):
                 file.close()

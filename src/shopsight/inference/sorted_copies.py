@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from shopsight.files import atomic_file
+from shopsight.errors import WriteError
+from shopsight.files import FileGroup
 from shopsight.images.decode import read_bytes
 from shopsight.inference.predictor import Prediction
 from shopsight.paths import is_url
@@ -20,7 +21,8 @@ class SortedCopies:
 
     Nothing is ever overwritten: a file of the same name and content stays, and beside one of the
     same name and other content the new one gets a number. The same images in the same order get
-    the same names, also when an earlier command was interrupted.
+    the same names, also when an earlier command was interrupted. Copies appear under their names
+    with `settle`.
 
     A shop's photos may all be called `1.jpg`, each in a folder of its own. Of a name that was taken
     by another image, the contents of its numbered files are remembered by their digests, so that
@@ -38,13 +40,14 @@ class SortedCopies:
     def __init__(self, folder: Path | str, folder_names: Mapping[str, str]) -> None:
         self.folder = Path(folder)
         self._folder_names = folder_names
+        self._files = FileGroup()
         self._taken: dict[Path, _TakenName] = {}
 
     def add(self, prediction: Prediction) -> Path | None:
         """Copy one image.
 
         Returns:
-            Where the image is now; None when it could not be read.
+            Where the image is after `settle`; None when it could not be read.
 
         Raises:
             ImageError: The image was there and cannot be read any more.
@@ -56,13 +59,18 @@ class SortedCopies:
         plain = self.folder / self._folder_names[prediction.labels[0]] / _name(prediction.source)
         taken = self._taken.get(plain)
         if taken is None:
-            if not plain.exists():
-                _write(plain, content)
+            now = self._files.where(plain)
+            if not now.exists():
+                self._files.write(plain, content)
                 return plain
-            if plain.read_bytes() == content:
+            if now.read_bytes() == content:
                 return plain
-            taken = self._taken[plain] = _TakenName(plain)
+            taken = self._taken[plain] = _TakenName(plain, self._files)
         return taken.add(content)
+
+    def settle(self) -> list[WriteError]:
+        """Let all copies appear under their names, held by the disk; errors are of single ones."""
+        return self._files.settle()
 
 
 @dataclass
@@ -71,11 +79,13 @@ class _TakenName:
 
     Attributes:
         plain: The file without a number.
+        files: What was written and has not taken its place yet.
         number: Of the first file that was not looked at; the plain one is 1.
         number_of: The number of a content, by its digest.
     """
 
     plain: Path
+    files: FileGroup
     number: int = 1
     number_of: dict[int, int] = field(default_factory=dict)
 
@@ -85,14 +95,15 @@ class _TakenName:
         if digest in self.number_of:
             known = self._file(self.number_of[digest])
             # Digests may agree, and files vanish.
-            if known.exists() and known.read_bytes() == content:
+            now = self.files.where(known)
+            if now.exists() and now.read_bytes() == content:
                 return known
-        while (file := self._file(self.number)).exists():
-            found = file.read_bytes()
+        while (now := self.files.where(file := self._file(self.number))).exists():
+            found = now.read_bytes()
             self._note(_digest(found))
             if found == content:
                 return file
-        _write(file, content)
+        self.files.write(file, content)
         self._note(digest)
         return file
 
@@ -117,8 +128,3 @@ def _name(source: str) -> str:
 
 def _digest(content: bytes) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_file(path, keep=False) as temporary:
-        temporary.write_bytes(content)
