@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from shopsight.audit import file_info, thumb_rows
+from shopsight.audit import file_info, kept_info, thumb_rows
 from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
 from shopsight.files import sha256_file
 from shopsight.io.access import Access
@@ -237,6 +237,23 @@ def test_audits_side_by_side_keep_pieces_of_their_own(
     seen = counting(monkeypatch)
     assert same(both[0], both[1])
     assert same(inspect_all(refs, kept=kept), both[0])
+    assert seen == []
+
+
+def test_many_small_pieces_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refs, kept = photos(tmp_path, 30), tmp_path / "kept"
+    monkeypatch.setattr(kept_info, "MANY_PIECES", 6)
+    for first in range(0, 25, 5):
+        inspect_all(refs[first : first + 5], kept=kept)
+    other = pl.DataFrame({"ref": ["of another version"]})
+    other.write_parquet(kept / "0.parquet")
+    (kept / "00.parquet").write_bytes(b"half a file")
+    assert len(pieces(kept)) == 7
+    whole = inspect_all(refs, threads=1, kept=kept)
+    found = [pl.read_parquet(piece) for piece in pieces(kept) if piece.name != "00.parquet"]
+    assert sorted(map(len, found)) == [1, 30]
+    seen = counting(monkeypatch)
+    assert same(inspect_all(refs, kept=kept), whole)
     assert seen == []
 
 

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import Catalog, about_path, read_about
 from shopsight.errors import CatalogError
-from shopsight.files import write_json
+from shopsight.files import sha256_bytes, write_json
 from shopsight.paths import join
 from shopsight.read_options import ReadOptions
 from shopsight.tables.cell_numbers import decimal_numbers
@@ -170,6 +170,13 @@ def test_the_fingerprint_is_of_content_not_of_location() -> None:
     assert catalog.fingerprint() == full_catalog("/moved").fingerprint()
     other = catalog.with_table(catalog.table.with_columns(price=pl.lit(0)))
     assert catalog.fingerprint() == other.fingerprint()
+
+
+def test_the_fingerprint_of_many_rows_is_that_of_all_at_once() -> None:
+    names = [f"{row}é.jpg" for row in range(100_001)]
+    lengths = np.array([len(name.encode()) for name in names])
+    whole = sha256_bytes(b"image" + lengths.tobytes() + "".join(names).encode())
+    assert Catalog(pl.DataFrame({"image": names}), "x").fingerprint() == whole
 
 
 @pytest.mark.parametrize("column", ["image", "label", "group", "split", "box_w"])

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, UInt8
 
-from shopsight.audit.kept_info import STAMP, keep, read_known
+from shopsight.audit.kept_info import STAMP, join_small_pieces, keep, read_known
 from shopsight.audit.thumb_rows import empty_thumbs
 from shopsight.errors import ImageError, LocationError
 from shopsight.files import sha256_bytes
@@ -179,6 +179,8 @@ def inspect_all(
     _inspect_files(
         files.filter(~pl.Series(seen.has_file)), access, threads or core_count(), seen, kept
     )
+    if kept is not None:
+        join_small_pieces(kept, pl.DataFrame(schema=_SCHEMA))
     if len(files) == len(rows):
         return Inspection(seen.files(), seen.thumbs, seen.has_thumb)
     file = rows.join(files.select("ref", _FILE), on="ref", how="left", maintain_order="left")[_FILE]

@@ -3,8 +3,8 @@
 A folder holds what is known of the files under one root, in Parquet files of random names. Each is
 written beside and renamed, so it is whole or not there, and none is ever changed: audits side by
 side add pieces of their own. A line holds for a file of the same path, size and modification time;
-lines of files that have changed since match nothing. What earlier versions kept, one file beside
-the folder, is read as another piece.
+lines of files that have changed since match nothing. Many small pieces, as short audits leave them,
+are joined. What earlier versions kept, one file beside the folder, is read as another piece.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ import polars as pl
 from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.errors import HeldFileError
 from shopsight.files import atomic_file
+from shopsight.held_files import remove_file
 
 STAMP = pl.Schema({"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64})
 """What a file is known by."""
+MANY_PIECES = 64
+"""So many small pieces are joined."""
+
 _FEWEST_JOINED = 65_536
+_SMALL_BYTES = 1_000_000
+_MOST_JOINED = 256
 
 
 def read_known(folder: Path, files: pl.DataFrame, like: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -50,11 +56,18 @@ def read_known(folder: Path, files: pl.DataFrame, like: pl.DataFrame) -> Iterato
 def _pieces(folder: Path, *, like: pl.DataFrame) -> Iterator[pl.DataFrame]:
     earlier = folder.with_name(f"{folder.name}.parquet")
     for path in [earlier, *sorted(folder.glob("*.parquet"))]:
-        # What cannot be read the user cannot fix: its files are inspected again.
-        with suppress(pl.exceptions.PolarsError, OSError):
-            piece = pl.read_parquet(path, glob=False)
-            if piece.schema == like.schema:
-                yield piece
+        piece = _read(path, like=like)
+        if piece is not None:
+            yield piece
+
+
+def _read(path: Path, *, like: pl.DataFrame) -> pl.DataFrame | None:
+    # What cannot be read the user cannot fix: its files are inspected again.
+    with suppress(pl.exceptions.PolarsError, OSError):
+        piece = pl.read_parquet(path, glob=False)
+        if piece.schema == like.schema:
+            return piece
+    return None
 
 
 def _of_files(files: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -74,8 +87,43 @@ def keep(folder: Path, known: pl.DataFrame) -> None:
     """
     # What is too large for one memory budget may fit another.
     known = known.filter(pl.col("stamp_ns").is_not_null(), pl.col("reason") != "too large")
-    if not len(known):
+    if len(known):
+        _write(folder, known)
+
+
+def join_small_pieces(folder: Path, like: pl.DataFrame) -> None:
+    """Join the small pieces of a folder, where there are many of them.
+
+    The joined one is there before the others go: an audit that reads them at this moment inspects
+    their files again at worst.
+
+    Args:
+        folder: of the pieces; it need not exist.
+        like: see `read_known`.
+    """
+    small = [path for path in sorted(folder.glob("*.parquet")) if _is_small(path)][:_MOST_JOINED]
+    if len(small) < MANY_PIECES:
         return
-    with unless_unwritable(cache_folder()), suppress(HeldFileError):  # noqa: SIM117 - in this order
-        with atomic_file(folder / f"{uuid.uuid4().hex[:12]}.parquet", keep=False) as part:
-            known.write_parquet(part)
+    empty = pl.DataFrame(schema={**STAMP, **like.schema})
+    read = ((path, _read(path, like=empty)) for path in small)
+    pieces = [(path, piece) for path, piece in read if piece is not None]
+    joined = pl.concat([empty, *(piece for _, piece in pieces)]).unique(list(STAMP), keep="any")
+    if len(pieces) > 1 and _write(folder, joined):
+        for path, _ in pieces:
+            remove_file(path)
+
+
+def _is_small(path: Path) -> bool:
+    with suppress(OSError):
+        return path.stat().st_size < _SMALL_BYTES
+    return False
+
+
+def _write(folder: Path, piece: pl.DataFrame) -> bool:
+    """Add a piece; whether it is there."""
+    path = folder / f"{uuid.uuid4().hex[:12]}.parquet"
+    with unless_unwritable(cache_folder()), suppress(HeldFileError):
+        with atomic_file(path, keep=False) as part:
+            piece.write_parquet(part)
+        return True
+    return False

@@ -7,6 +7,8 @@ import hashlib
 import numpy as np
 import polars as pl
 
+_CELLS_AT_ONCE = 100_000
+
 
 def hash_column(digest: hashlib._Hash, column: pl.Series) -> None:
     """Add the values of a column, in their order, to a hash."""
@@ -17,4 +19,5 @@ def hash_column(digest: hashlib._Hash, column: pl.Series) -> None:
     # Lengths keep "ab","c" apart from "a","bc"; -1 keeps a null apart from an empty string.
     lengths = text.str.len_bytes().cast(pl.Int64).fill_null(-1)
     digest.update(np.ascontiguousarray(lengths.to_numpy()).tobytes())
-    digest.update("".join(text.drop_nulls().to_list()).encode())
+    for some in text.drop_nulls().to_frame().iter_slices(_CELLS_AT_ONCE):
+        digest.update("".join(some.to_series()).encode())

@@ -103,8 +103,10 @@ def _keys(images: Sequence[str], salt: str) -> UInt64[np.ndarray, "n"]:
     """A 64-bit hash of each name; two of a million names collide with probability 3e-8."""
     salted = hashlib.blake2b(salt.encode(), digest_size=16).digest()
     blake2b = hashlib.blake2b
-    digests = [blake2b(name.encode(), digest_size=8, key=salted).digest() for name in images]
-    return np.frombuffer(b"".join(digests), np.uint64)
+    keys = bytearray()
+    for name in images:
+        keys += blake2b(name.encode(), digest_size=8, key=salted).digest()
+    return np.frombuffer(keys, np.uint64)
 
 
 def _connected(num_rows: int, links: Sequence[Int64[np.ndarray, "n"]]) -> Int64[np.ndarray, "n"]:
