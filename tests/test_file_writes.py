@@ -26,7 +26,6 @@ FSYNC = {"fsync", "fdatasync"}
 # Functions that are given a path within a block of their callers, and two with a rule of their own.
 ALLOWED = {
     ("bundle/write.py", "_golden_bytes"): "writes to memory",
-    ("cache_place.py", "can_keep"): "a file without bytes, removed at once",
     ("catalog/label_spelling.py", "unify_labels"): "labels, no files",
     ("tables/table_files.py", "_stripped"): "columns, no files",
     ("charts/matrix.py", "_png"): "writes to memory",

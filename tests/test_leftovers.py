@@ -14,7 +14,7 @@ from shopsight import leftovers, processes
 from shopsight.files import atomic_folder, write_json
 from shopsight.leftovers import aside_of, bring_back, part_beside, sweep
 
-OTHER_MACHINE = "0123456789ab00"
+OTHER_MACHINE = "0123456789ab000000"
 
 
 def ended_mark() -> str:
@@ -41,6 +41,22 @@ def test_a_process_that_ended_is_known_and_others_are_not(dead: str) -> None:
     assert processes.has_ended(dead)
     assert not processes.has_ended(processes.own_mark())
     assert not processes.has_ended(OTHER_MACHINE)
+
+
+def test_an_earlier_process_of_the_same_number_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first process of a container that was killed and is started anew."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(processes, "_START", "0000")
+        before = processes.own_mark()
+        old = aside_of(tmp_path / "model")
+        part = part_beside(tmp_path / "a.json")
+    assert processes.has_ended(before)
+    old.mkdir(parents=True)
+    part.touch()
+    bring_back(tmp_path / "model")
+    assert names(tmp_path) == ["model"]
 
 
 def test_parts_of_ended_processes_are_removed(
@@ -129,3 +145,41 @@ def test_a_folder_that_a_living_process_moves_is_left_to_it(tmp_path: Path) -> N
     aside_of(tmp_path / "model").mkdir(parents=True)
     bring_back(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            ".shopsight-backup.old",
+            ".shopsight-notes.part",
+            ".shopsight-lock",
+            ".shopsight-0123.old",
+        ),
+        *(".shopsight-0123456789abcdef01234567.kept", ".shopsight-0123456789AB.part"),
+        *("shopsight-0123456789ab.part", ".shopsight-0123456789ab.old.zip"),
+    ],
+)
+def test_what_others_named_alike_stays(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / name
+    mine.mkdir()
+    (mine / "a.txt").write_text("mine", encoding="utf-8")
+    years_ago = time.time() - 3 * 365 * 24 * 3600
+    for path in (mine / "a.txt", mine):
+        os.utime(path, (years_ago, years_ago))
+    sweep(tmp_path)
+    bring_back(tmp_path / "a.txt")
+    assert names(tmp_path) == [name, f"{name}/a.txt"]
+
+
+def test_silence_is_told_by_the_clock_that_stamps_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of this machine may be wrong by years, or jump."""
+    with monkeypatch.context() as other:
+        as_process(other, OTHER_MACHINE)
+        part = part_beside(tmp_path / "a.json")
+        part.touch()
+    monkeypatch.setattr(time, "time", lambda: 1e11)
+    sweep(tmp_path)
+    assert names(tmp_path) == [part.name]

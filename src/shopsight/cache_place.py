@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from tempfile import mkstemp
 
 from shopsight.errors import WriteError, first_line
 from shopsight.files import make_folder
 from shopsight.held_files import free_bytes, remove_file
+from shopsight.leftovers import part_beside
 from shopsight.output_paths import check_output_name
 from shopsight.progress import notify
-from shopsight.safe_names import PART_PREFIX, PART_SUFFIX
 from shopsight.text import human_bytes
 
 CACHE_VARIABLE = "SHOPSIGHT_CACHE"
@@ -135,9 +134,9 @@ def can_keep(folder: Path, num_bytes: int) -> bool:
     """
     with unless_unwritable(cache_folder()):
         make_folder(folder)
-        descriptor, probe = mkstemp(prefix=PART_PREFIX, suffix=PART_SUFFIX, dir=folder)
-        os.close(descriptor)
-        remove_file(Path(probe))
+        probe = part_beside(folder / "probe")
+        probe.touch()
+        remove_file(probe)
         free = free_bytes(folder)
         if free < num_bytes:
             needed = f"{human_bytes(num_bytes)} are needed, {human_bytes(free)} are free"

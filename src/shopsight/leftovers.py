@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +23,11 @@ from shopsight.safe_names import ASIDE_SUFFIX, PART_DIGITS, PART_PREFIX, PART_SU
 SILENT_S = 2 * 24 * 3600.0
 # Between two renames of a living process pass milliseconds.
 ASIDE_S = 60.0
-_MARKED = re.compile(rf"([0-9a-f]{{{MARK_DIGITS}}})[0-9a-f]{{{PART_DIGITS - MARK_DIGITS}}}\.[a-z]+")
+# Anything else that begins with the prefix is somebody else's. Earlier versions had fewer digits.
+_MADE = re.compile(
+    rf"{re.escape(PART_PREFIX)}([0-9a-f]{{{PART_DIGITS}}}|[0-9a-f]{{12}}|[0-9a-f]{{20}})"
+    rf"({re.escape(PART_SUFFIX)}|{re.escape(ASIDE_SUFFIX)})"
+)
 
 _swept: set[Path] = set()
 
@@ -83,7 +86,7 @@ def bring_back(path: Path) -> None:
 def _leftovers(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(PART_PREFIX):
+            if _MADE.fullmatch(entry.name):
                 yield Path(entry.path)
 
 
@@ -91,7 +94,7 @@ def _clear(path: Path) -> None:
     if path.suffix == ASIDE_SUFFIX:
         if _is_ended(path, after_s=ASIDE_S):
             _bring_back(path)
-    elif path.suffix == PART_SUFFIX and _is_ended(path, after_s=SILENT_S):
+    elif _is_ended(path, after_s=SILENT_S):
         if path.is_dir():
             remove_folder(path)
         else:
@@ -113,10 +116,23 @@ def _is_ended(path: Path, *, after_s: float) -> bool:
         path: A file or folder with a temporary name.
         after_s: How long it was silent, where its process cannot be asked.
     """
-    marked = _MARKED.fullmatch(path.name.removeprefix(PART_PREFIX))
-    if marked is not None and marked[1] == own_mark():
-        return False
-    if marked is not None and has_ended(marked[1]):
-        return True
+    digits = path.stem.removeprefix(PART_PREFIX)
+    if len(digits) == PART_DIGITS:
+        mark = digits[:MARK_DIGITS]
+        if mark == own_mark():
+            return False
+        if has_ended(mark):
+            return True
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    return time.time() - max(file.stat().st_mtime for file in files) > after_s
+    last_s = max(file.lstat().st_mtime for file in files)
+    return _clock_s(path.parent) - last_s > after_s
+
+
+def _clock_s(folder: Path) -> float:
+    """The time by the clock that stamps the files of a folder: that of a server may differ."""
+    stamp = part_beside(folder / "stamp")
+    stamp.touch()
+    try:
+        return stamp.stat().st_mtime
+    finally:
+        remove_file(stamp)

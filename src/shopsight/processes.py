@@ -6,20 +6,23 @@ import hashlib
 import os
 import platform
 import sys
+import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_MACHINE_DIGITS, _PID_DIGITS = 6, 8
-MARK_DIGITS = _MACHINE_DIGITS + _PID_DIGITS
+_MACHINE_DIGITS, _PID_DIGITS, _START_DIGITS = 6, 8, 4
+MARK_DIGITS = _MACHINE_DIGITS + _PID_DIGITS + _START_DIGITS
 """Hexadecimal digits of a mark."""
+# Numbers come again: the first process of a container that is started anew has its old one.
+_START = uuid.uuid4().hex[:_START_DIGITS]
 # Windows: asking how a process ended, and its answers.
 _QUERY, _STILL_ACTIVE, _ACCESS_DENIED = 0x1000, 259, 5
 
 
 def own_mark() -> str:
-    """The mark of this process: its machine and its number, in `MARK_DIGITS` digits."""
-    return f"{_machine()}{os.getpid():0{_PID_DIGITS}x}"
+    """The mark of this process: its machine, its number and its start, in `MARK_DIGITS` digits."""
+    return f"{_machine()}{os.getpid():0{_PID_DIGITS}x}{_START}"
 
 
 def has_ended(mark: str) -> bool:
@@ -28,8 +31,10 @@ def has_ended(mark: str) -> bool:
     Not of a process on another machine, in another container, or before this machine was started
     anew: of these nothing is known.
     """
-    machine, pid = mark[:_MACHINE_DIGITS], mark[_MACHINE_DIGITS:]
-    return machine == _machine() and not _runs(int(pid, 16))
+    machine, pid = mark[:_MACHINE_DIGITS], int(mark[_MACHINE_DIGITS:-_START_DIGITS], 16)
+    if machine != _machine():
+        return False
+    return mark != own_mark() if pid == os.getpid() else not _runs(pid)
 
 
 @cache

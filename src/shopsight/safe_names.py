@@ -24,7 +24,7 @@ OTHER_NAME = (
 # one; what could not take its place and is the user's. Scans skip hidden names.
 PART_PREFIX, PART_SUFFIX = ".shopsight-", ".part"
 ASIDE_SUFFIX, KEPT_SUFFIX = ".old", ".kept"
-PART_DIGITS = 20
+PART_DIGITS = 24
 PART_LENGTH = len(PART_PREFIX) + PART_DIGITS + len(PART_SUFFIX)
 
 # What some file system refuses in a name or at its ends, and the escape character itself.
