@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from shopsight import output_locks
-from shopsight.errors import LockedError
+from shopsight.errors import LockedError, WriteError
 from shopsight.files import write_json
 from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
 from tests.helpers import Shopsight, read_only, run_command
@@ -125,6 +125,33 @@ def test_where_nothing_may_be_written_the_work_goes_on(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("error", [AssertionError("no key"), FileNotFoundError(2, "a"), None])
+@pytest.mark.parametrize("kind", ["only_writer_of_folder", "only_writer_of_file"])
+def test_a_folder_that_is_taken_away_is_said(
+    kind: str, error: Exception | None, tmp_path: Path
+) -> None:
+    """Whatever fails for that reason, or nothing: what is made anew then is not all there was."""
+    target = tmp_path / "folder" / "run"
+    moved = tmp_path / "moved"
+
+    def work() -> None:
+        with getattr(output_locks, kind)(target):
+            os.replace(tmp_path / "folder", moved)  # noqa: PTH105
+            if error is not None:
+                raise error
+            target.mkdir(parents=True)
+
+    with pytest.raises(WriteError, match="moved or removed while it was written") as told:
+        work()
+    assert told.value.where == str(target)
+    assert told.value.__cause__ is error
+
+
+def test_other_failures_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="no key"), only_writer_of_folder(tmp_path):
+        raise AssertionError("no key")
+
+
 def test_of_many_that_ask_at_once_one_has_it(tmp_path: Path) -> None:
     """Also while the one before removes its lock."""
     inside, most, refused = [0], [0], [0]
@@ -160,11 +187,18 @@ def commands(run: Path, photos: Path, folder: Path) -> dict[str, tuple[object, .
         "compare": ("compare", run, run, "--out", folder),
         "sort": ("predict", run, photos, "--sort-into", folder),
         "predict": ("predict", run, photos, "--out", folder / "p.csv"),
+        "split": ("split", photos, "--out", folder / "split.csv"),
+        "report": ("evaluate", run, "--out", folder / "report.html"),
+        "data-report": ("evaluate", run, photos, "--out", folder / "report.html"),
     }
 
 
+FILES = {"predict": "p.csv", "split": "split.csv", "report": "report.html"}
+FILES["data-report"] = FILES["report"]
+
+
 @pytest.mark.parametrize(
-    "verb", ["train", "resume", "evaluate", "audit", "compare", "sort", "predict"]
+    "verb", ["train", "resume", "evaluate", "audit", "compare", "sort", *FILES]
 )
 def test_each_command_refuses_what_another_writes(
     verb: str, own_run: Path, product_photos: object, tmp_path: Path, shopsight: Shopsight
@@ -172,8 +206,8 @@ def test_each_command_refuses_what_another_writes(
     photos, folder = product_photos.folder, tmp_path / "out"  # type: ignore[attr-defined]
     if verb == "resume":
         (own_run / "report.html").unlink()
-    target = {"resume": own_run, "evaluate": own_run, "predict": folder / "p.csv"}.get(verb, folder)
-    kind = only_writer_of_file if verb == "predict" else only_writer_of_folder
+    target = own_run if verb in ("resume", "evaluate") else folder / FILES.get(verb, "")
+    kind = only_writer_of_file if verb in FILES else only_writer_of_folder
     folder.mkdir()
     with kind(target):
         outcome = shopsight(*commands(own_run, photos, folder)[verb])

@@ -60,18 +60,13 @@ def remove_file(path: Path) -> bool:
     """Remove a file, if there is one.
 
     Returns:
-        Whether it is gone. A file that stays held is left behind, which must be harmless.
+        Whether it is gone. One that stays (held, or on a disk that turned read-only) is left
+        behind, which must be harmless: mostly another error is on its way.
     """
-    try:
+    with suppress(OSError):
         _patiently(lambda: path.unlink(missing_ok=True))
-    except OSError as error:
-        if not path.exists():
-            # A disk that is read-only refuses to remove what was never there.
-            return True
-        if not is_held(error):
-            raise
-        return False
-    return True
+    # Unlike Path.exists, also of a link that leads nowhere.
+    return not os.path.lexists(path)
 
 
 def remove_folder(path: Path) -> bool:

@@ -19,13 +19,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shopsight.address_secrets import masked
-from shopsight.errors import DamagedFileError, LockedError, WriteError
+from shopsight.errors import DamagedFileError, LockedError, ShopsightError, WriteError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
 from shopsight.io.json_files import read_json_table
 from shopsight.paths import is_folder
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
 from shopsight.text import command_line
+from shopsight.write_errors import taken_away
 
 _FOLDER_LOCK = f"{PART_PREFIX}lock"
 
@@ -36,7 +37,7 @@ def only_writer_of_folder(folder: Path | str) -> Iterator[None]:
 
     Raises:
         LockedError: Another process writes it.
-        WriteError: It cannot be made.
+        WriteError: It cannot be made, or somebody took it away within the block.
     """
     folder = Path(folder)
     made = not is_folder(folder)
@@ -74,7 +75,8 @@ def _locked(lock_file: Path, target: Path) -> Iterator[None]:
     try:
         with suppress(WriteError):
             write_json(owner_file, _own_entry())
-        yield
+        with _unless_taken_away(lock_file, target):
+            yield
     finally:
         remove_file(owner_file)
         if ON_WINDOWS:
@@ -82,6 +84,22 @@ def _locked(lock_file: Path, target: Path) -> Iterator[None]:
         # Elsewhere before the release: whoever waits for this very file finds out in `_taken`.
         remove_file(lock_file)
         lock.release()
+
+
+@contextmanager
+def _unless_taken_away(lock_file: Path, target: Path) -> Iterator[None]:
+    """Refuse to end well when the lock went with its folder: results may be in two places then."""
+    reason: Exception | None = None
+    try:
+        yield
+    except ShopsightError:
+        raise
+    except Exception as error:
+        if lock_file.exists():
+            raise
+        reason = error
+    if not lock_file.exists():
+        raise taken_away(target) from reason
 
 
 def _taken(lock_file: Path, target: Path) -> FileLock | None:

@@ -18,6 +18,8 @@ from shopsight.text import human_bytes
 # Windows' answers to a name that it does not take: its syntax, its length, its folder.
 _NAME_WINERRORS = {123, 206, 267}
 _OTHER_FOLDER = "give another folder, or one that you may write in"
+_TAKEN_AWAY = "its folder was moved or removed while it was written"
+_AGAIN = "run the same command again; what was written is where the folder went"
 # A full disk, a spent quota.
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 # What Windows calls a full disk, access that is denied, and a disk that is write-protected.
@@ -39,7 +41,8 @@ def write_errors_named(path: Path, *, needed_bytes: int | None = None) -> Iterat
         needed_bytes: What it writes in all, where that is known.
 
     Raises:
-        WriteError: The disk is full or read-only, or the user may not write there.
+        WriteError: The disk is full or read-only, the user may not write there, or somebody took
+            the folder away.
     """
     try:
         yield
@@ -51,6 +54,8 @@ def write_errors_named(path: Path, *, needed_bytes: int | None = None) -> Iterat
             raise _full_disk(path, needed_bytes) from error
         # Libraries in Rust name the file in their text.
         about_part = PART_PREFIX in f"{getattr(error, 'filename', '')} {error}"
+        if code == errno.ENOENT and (about_part or not path.parent.is_dir()):
+            raise taken_away(path) from error
         if code in _BY_WRITING_ALONE or (code in _NOT_ALLOWED and about_part):
             kind = ReadOnlyError if code in _READ_ONLY else WriteError
             what = f"it cannot be written: {os.strerror(code)}"
@@ -77,6 +82,11 @@ def _full_disk(path: Path, needed_bytes: int | None) -> WriteError:
     )
 
 
+def taken_away(path: Path) -> WriteError:
+    """The error for a user whose folder somebody moved or removed while a command wrote there."""
+    return WriteError(_TAKEN_AWAY, where=str(path), fix=_AGAIN)
+
+
 def folder_not_made(folder: Path, error: OSError) -> WriteError:
     """The error for a user whose folder the system refused to make."""
     if error.errno in _FULL_DISK:
@@ -92,6 +102,8 @@ def folder_not_made(folder: Path, error: OSError) -> WriteError:
 def not_replaced(path: Path, part: Path | None, error: OSError) -> WriteError:
     """The error for a user; a kind of its own where the same may succeed later."""
     kind, reason, first = _obstacle(path, error)
+    if part is not None and not part.exists():
+        part = None
     return kind(
         f"it could not be replaced: {reason}",
         where=str(path),
@@ -118,6 +130,8 @@ def _obstacle(path: Path, error: OSError) -> tuple[type[WriteError], str, str]:
     """The class of the error, why `path` was not replaced, and what to do about it."""
     if _is_about_name(error):
         return WriteError, "this system takes no such name", OTHER_NAME
+    if error.errno == errno.ENOENT:
+        return WriteError, _TAKEN_AWAY, _AGAIN
     if not is_held(error):
         return WriteError, error.strerror or type(error).__name__, "move it away"
     if path.is_file() and not path.stat().st_mode & stat.S_IWUSR:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
 from shopsight.inference.load import load
 from shopsight.io.own_folder import refuse_links_out
-from shopsight.output_locks import only_writer_of_folder
+from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
 from shopsight.read_options import RUN_OPTIONS, ReadOptions, flag_of
@@ -70,7 +70,7 @@ def evaluate(
 
     Raises:
         ChangedFilesError: images of the run changed or vanished; nothing is written.
-        LockedError: another process trains or scores the run.
+        LockedError: another process trains or scores the run, or writes `out`.
         ShopsightError: `out` is no name of a page; a bundle without data; a label that the model
             does not know; a file that cannot be read.
     """
@@ -81,12 +81,19 @@ def evaluate(
         raise ConfigError(f"{split!r} is not a part of a split", where="--split", fix=known)
     if out is not None:
         check_output_path(_check_suffix(Path(out)))
-    if data is not None:
+    run = RunFolder(Path(model))
+    with _only_writer(run if data is None else None, out):
+        if data is None:
+            return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
         check_kinds("--accept", accept, {DAMAGED})
         return _evaluate_on(data, read, model, split=split, out=out, accept=accept, device=device)
-    run = RunFolder(Path(model))
-    with only_writer_of_folder(run.path) if out is None and run.exists() else nullcontext():
-        return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
+
+
+def _only_writer(run: RunFolder | None, out: str | Path | None) -> AbstractContextManager[None]:
+    """Have this process alone write `out`, or the run that gets its own scores without it."""
+    if out is not None:
+        return only_writer_of_file(out)
+    return only_writer_of_folder(run.path) if run is not None and run.exists() else nullcontext()
 
 
 def _check_suffix(out: Path) -> Path:

@@ -21,14 +21,16 @@ from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
 from shopsight.catalog.split_report import SplitReport
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog, refuse_output_over_data
+from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 
 
 class _SplitOptions(TypedDict):
+    val: float
+    test: float
+    folds: int
     seed: int
-    duplicate_group: Int64[np.ndarray, "n"]
-    train_only: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,28 @@ def split(
         AuditError: a class loses its files.
         SplitError: the parts would measure too few classes, or there are rare ones and
             `read.on_rare` is "error".
+        LockedError: another process writes `out`.
     """
     check_kinds("--accept", accept, KINDS)
-    if out is not None:
-        check_catalog_file(out)
-        refuse_output_over_data(data, out)
+    options = _SplitOptions(val=val, test=test, folds=folds, seed=seed)
+    if out is None:
+        return _split(data, read, options, accept=accept)
+    check_catalog_file(out)
+    refuse_output_over_data(data, out)
+    # The table and the record beside it belong together.
+    with only_writer_of_file(out):
+        result = _split(data, read, options, accept=accept)
+        result.catalog.write(out)
+    return result
+
+
+def _split(
+    data: str | Path | Catalog,
+    read: ReadOptions | None,
+    options: _SplitOptions,
+    *,
+    accept: Collection[str],
+) -> SplitResult:
     catalog = open_catalog(data, read)
     labeled = only_labeled(catalog, read)
     report = audit(catalog)
@@ -92,23 +111,25 @@ def split(
         notify(line)
     labeled_rows = np.intersect1d(labeled.rows, passed.rows)
     duplicate_group = report.duplicate_group[labeled_rows]
-    scarce = partial(scarce_labels, val=val, test=test, folds=folds, seed=seed)
+    scarce = partial(scarce_labels, **options)
     settled = settle_rare_classes(
         catalog.take(labeled_rows),
         read or ReadOptions(),
         duplicate_group=duplicate_group,
         scarce=scarce,
     )
-    options: _SplitOptions = {
-        "seed": seed,
-        "duplicate_group": duplicate_group[settled.rows],
-        "train_only": settled.train_only,
-    }
-    if folds:
-        done, counted = fold_catalog(settled.catalog, folds=folds, **options)
+    assign = partial(
+        fold_catalog if options["folds"] else split_catalog,
+        settled.catalog,
+        seed=options["seed"],
+        duplicate_group=duplicate_group[settled.rows],
+        train_only=settled.train_only,
+    )
+    if options["folds"]:
+        done, counted = assign(folds=options["folds"])
     else:
-        done, counted = split_catalog(settled.catalog, val=val, test=test, **options)
-    made = not settled.catalog.has("fold" if folds else "split")
+        done, counted = assign(val=options["val"], test=options["test"])
+    made = not settled.catalog.has("fold" if options["folds"] else "split")
     about_split = split_notes(counted, made=made, train_only=settled.train_only)
     for line in (*settled.notes, *about_split):
         notify(line)
@@ -116,8 +137,6 @@ def split(
     whole = np.setdiff1d(passed.rows, np.setdiff1d(labeled_rows, usable))
     if len(usable) < len(whole):
         done = _with_unlabeled(done, usable, catalog.take(whole), whole)
-    if out is not None:
-        done.write(out)
     return SplitResult(done, counted)
 
 
