@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Server:
         Args:
             words: of the command line.
             folder: holds the cache too.
-            fault: `kill_after_s`, `kill_at` or `full_at`.
+            fault: `kill_after_s`, or one of `tests.kill.server.MODES`.
         """
         if self._process is None:
             return self._run_alone(words, folder, fault.get("kill_after_s", LONGEST_S))
@@ -119,12 +119,12 @@ class Command:
     Attributes:
         words: PHOTOS, RUN and OTHER_RUN stand for what is there, OUT for the folder of results.
         result: gives what is compared of the folder of results.
-        before: a command that is run first, uninterrupted.
+        copies_run: whether RUN is copied to OUT/run first.
     """
 
     words: tuple[str, ...]
     result: Callable[[Path], Any]
-    before: tuple[str, ...] = field(default=())
+    copies_run: bool = False
 
     def line(self, places: dict[str, str]) -> list[str]:
         """The words of the command."""
@@ -194,9 +194,7 @@ COMMANDS = {
     "probe": Command(("train", "PHOTOS", "--out", "OUT/run", *PROBE), trained),
     "offline": Command(("train", "PHOTOS", "--out", "OUT/run", *TINY, *OFFLINE), trained),
     "folds": Command(("train", "PHOTOS", "--out", "OUT/run", *TINY, "--folds", "2"), trained),
-    "evaluate": Command(
-        ("evaluate", "OUT/run"), trained, before=("train", "PHOTOS", "--out", "OUT/run", *TINY)
-    ),
+    "evaluate": Command(("evaluate", "OUT/run"), trained, copies_run=True),
     "evaluate-data": Command(
         ("evaluate", "RUN", "PHOTOS", "--out", "OUT/report.html"), lambda out: sorted(tree(out))
     ),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import make_products
-from tests.kill.commands import COMMANDS, TINY, Command, Ended, Server
+from tests.kill.commands import COMMANDS, Command, Ended, Server, trained
 
 
 @pytest.fixture(scope="session")
@@ -48,21 +48,23 @@ class Kill:
         folder = self.base / "work" / str(self._count)
         (folder / "out").mkdir(parents=True)
         places = {"PHOTOS": str(self.base / "photos"), "OUT": str(folder / "out")}
-        for name, settings in (("OTHER_RUN", ("--seed", "7")), ("RUN", ())):
+        for name in ("OTHER_RUN", "RUN"):
             if name in command.words:
-                places[name] = str(self._run(name, settings))
-        if command.before:
-            self.succeed(Command(command.before, command.result).line(places), folder)
+                places[name] = str(self._run(name))
+        if command.copies_run:
+            shutil.copytree(self._run("RUN"), folder / "out" / "run")
         return folder, places
 
-    def _run(self, name: str, settings: tuple[str, ...]) -> Path:
+    def _run(self, name: str) -> Path:
+        """What the command `train` leaves, and another run on the same parts."""
         run = self.base / name.lower()
-        if not run.exists():
-            words = ["train", str(self.base / "split.csv"), "--out", str(run), *TINY, *settings]
-            if not (self.base / "split.csv").exists():
-                split = ["split", str(self.base / "photos"), "--out", str(self.base / "split.csv")]
-                self.succeed(split, self.base / "made")
-            self.succeed(words, self.base / "made")
+        if name == "RUN":
+            self.whole("train")
+        elif not run.exists():
+            other = (*COMMANDS["train"].words, "--set", "optimizer.lr=2e-3")
+            folder, places = self.begin(Command(other, trained))
+            self.succeed(Command(other, trained).line(places), folder)
+            (folder / "out" / "run").rename(run)
         return run
 
     def succeed(self, words: list[str], folder: Path, **fault: float) -> Ended:
@@ -78,6 +80,8 @@ class Kill:
             folder, places = self.begin(command)
             ended = self.succeed(command.line(places), folder)
             self._whole[name] = ended, command.result(folder / "out")
+            if name == "train":
+                (folder / "out" / "run").rename(self.base / "run")
             self.forget(folder)
         return self._whole[name]
 
@@ -90,5 +94,4 @@ class Kill:
 def kill(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kill:
     base = tmp_path_factory.mktemp("kill")
     make_products(base / "photos", per_class=8)
-    (base / "made").mkdir()
     return Kill(server, base)

@@ -1,9 +1,11 @@
 /* Faults of the disk and of the process, at the K-th change below a folder.
 
 Loaded by LD_PRELOAD into a Python, so that it sees what libraries in Rust and C write too. A change
-is what creates, writes, cuts, flushes, renames or removes. Mode 1 counts them; mode 2 ends the
-process by SIGKILL before the K-th; mode 3 answers "no space left" to it and to all later ones that
-need space (the disk is full from then on), while renames and removals go on to work. */
+is what creates, writes, cuts, flushes, renames or removes. COUNT counts them; KILL ends the process
+by SIGKILL before the K-th; FULL answers "no space left" to it and to all later ones that need space
+(the disk is full from then on), while renames and removals go on to work; READ_ONLY refuses all of
+them from then on, as a disk does that was remounted after an error; MOVED renames the folder "out"
+in the folder to "moved" before the K-th, as if somebody else had. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,11 +24,13 @@ need space (the disk is full from then on), while renames and removals go on to 
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { OFF, COUNT, KILL, FULL };
+enum { OFF, COUNT, KILL, FULL, READ_ONLY, MOVED };
 static int mode = OFF;
 static long at = 0;
 static char root[PATH_MAX];
 static atomic_long seen = 0;
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 void faults_arm(int new_mode, long new_at, const char *new_root) {
     strncpy(root, new_root, sizeof root - 1);
@@ -36,6 +40,13 @@ void faults_arm(int new_mode, long new_at, const char *new_root) {
 }
 
 long faults_seen(void) { return atomic_load(&seen); }
+
+static void move_out(void) {
+    char out[PATH_MAX + 8], moved[PATH_MAX + 8];
+    snprintf(out, sizeof out, "%s/out", root);
+    snprintf(moved, sizeof moved, "%s/moved", root);
+    REAL(rename)(out, moved);
+}
 
 /* Whether the change fails; does not return where the process ends. */
 static int fails(int needs_space) {
@@ -48,6 +59,11 @@ static int fails(int needs_space) {
         errno = ENOSPC;
         return 1;
     }
+    if (mode == READ_ONLY && number >= at) {
+        errno = EROFS;
+        return 1;
+    }
+    if (mode == MOVED && number == at) move_out();
     return 0;
 }
 
@@ -70,8 +86,6 @@ static int counts_fd(int fd) {
     return is_below(path);
 }
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
 #define OPEN(name, given, path, ...)                                       \
     int name given {                                                        \
         mode_t bits = 0;                                                    \
@@ -81,7 +95,8 @@ static int counts_fd(int fd) {
             bits = va_arg(rest, mode_t);                                    \
             va_end(rest);                                                   \
         }                                                                   \
-        int changes = (flags & O_TRUNC) || ((flags & O_CREAT) && access(path, F_OK)); \
+        int changes = (flags & O_TRUNC) || ((flags & O_CREAT) && access(path, F_OK)) || \
+                      (mode == READ_ONLY && (flags & O_ACCMODE) != O_RDONLY);       \
         if (changes && counts_path(path) && fails(flags & O_CREAT)) return -1; \
         return REAL(name)(__VA_ARGS__, flags, bits);                        \
     }

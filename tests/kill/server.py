@@ -1,14 +1,15 @@
 """Runs commands in forked processes, so that the libraries are loaded once.
 
 Reads a job a line from stdin, as JSON: the words of the command, the folder below which changes
-count, the cache, the file for what is printed, and a fault: `kill_after_s`, `kill_at` or `full_at`
-(see faults.c). Answers with the exit code (negative: the signal), the seconds and the number of
-changes that were seen.
+count, the cache, the file for what is printed, and a fault: `kill_after_s`, or the change at which
+one of faults.c comes. Answers with the exit code (negative: the signal), the seconds and the number
+of changes that were seen.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -23,13 +24,18 @@ LOADED = (
     *(f"shopsight.commands.{verb}" for verb in ("audit", "compare", "evaluate", "predict")),
     *("shopsight.commands.split", "shopsight.commands.train", "shopsight.training.worker"),
 )
-OFF, COUNT, KILL, FULL = range(4)
+COUNT = 1
+# As in faults.c.
+MODES = {"kill_at": 2, "full_at": 3, "read_only_at": 4, "moved_at": 5}
 
 
 def main() -> None:
     for name in LOADED:
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
+    # What the forks do not touch, they do not copy.
+    gc.collect()
+    gc.freeze()
     faults = ctypes.CDLL(os.environ["LD_PRELOAD"]) if "LD_PRELOAD" in os.environ else None
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -70,8 +76,8 @@ def _work(job: dict[str, Any], faults: ctypes.CDLL | None, writer: int) -> int:
     sys.stdin.close()
     os.environ["SHOPSIGHT_CACHE"] = job["cache"]
     if faults is not None:
-        mode = KILL if "kill_at" in job else FULL if "full_at" in job else COUNT
-        at = job.get("kill_at", job.get("full_at", 0))
+        name = next((name for name in MODES if name in job), None)
+        mode, at = (COUNT, 0) if name is None else (MODES[name], job[name])
         faults.faults_arm(mode, ctypes.c_long(at), os.fsencode(Path(job["root"])))
     try:
         run(job["words"])
@@ -86,3 +92,5 @@ def _work(job: dict[str, Any], faults: ctypes.CDLL | None, writer: int) -> int:
 
 if __name__ == "__main__":
     main()
+    # Libraries take seconds to put down what the forks had no use for.
+    os._exit(0)
