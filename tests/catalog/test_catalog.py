@@ -295,6 +295,9 @@ OTHERS = [
     '{"name": {}, "root": "", "synthetic": false}',
     '{"name": "x", "root": "", "synthetic": "no"}',
     '{"name": "x", "root": "", "synthetic": false, "types": []}',
+    '{"name": "x", "root": "", "root": "/etc", "synthetic": false}',
+    '{"name": "x", "root": "\\ud800", "synthetic": false}',
+    '{"name": "x", "root": "", "synthetic": false, "x": ' + "[" * 100_000,
 ]
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 
 import fsspec
@@ -133,6 +134,22 @@ def test_a_store_that_nobody_typed_is_not_asked(bucket: Bucket) -> None:
                 ask("s3://bucket", access)
     for access in (Access(remote=True), PUBLIC.typed("S3://bucket/other/place")):
         assert read_bytes("s3://bucket/a.jpg", access) == b"bytes"
+
+
+def test_a_store_that_does_not_answer(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = Event(), Event()
+
+    def cat(*_: object, **__: object) -> None:
+        asked.set()
+        answered.wait(10)
+
+    monkeypatch.setattr("shopsight.io.stores.ANSWER_S", 0.1)
+    monkeypatch.setattr(Bucket, "open", cat)
+    with pytest.raises(ImageError, match="did not answer in time") as caught:
+        read_bytes("s3://bucket/a.jpg", PUBLIC.typed("s3://bucket"))
+    answered.set()
+    assert asked.is_set()
+    assert caught.value.reason == "timed out"
 
 
 def test_a_folder_in_a_store(bucket: Bucket) -> None:

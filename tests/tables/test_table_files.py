@@ -87,6 +87,8 @@ def test_ways_to_store_one_table(tmp_path: Path, name: str, data: bytes) -> None
             "gzip file is damaged or cut off",
         ),
         ("t.jsonl", b'{"file": 1}\n{"file": ', "line 2 is not JSON"),
+        ("t.jsonl", b'{"file": ' + b"[" * 100_000, "line 1 is not JSON"),
+        ("t.jsonl", b'{"file": ' + b"[" * 40 + b"]" * 40 + b"}", "nested more than 16 levels"),
         ("t.jsonl", b'{"file": 1}\n[2]\n', "line 2 is not a JSON object"),
         ("t.jsonl", b'{"file": 1}\n{"file": {"a": [1]}}\n', "not of the same kind"),
         ("t.csv", b"file,label\n\0\0\n", "zero bytes in line 2"),

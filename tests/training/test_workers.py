@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
+from dataclasses import asdict
 
 import pytest
 
 from shopsight.errors import TrainingError
+from shopsight.io.logins import forget_logins, kept_logins, without_login
 from shopsight.training.memory import OutOfMemoryElsewhereError
+from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.workers import (
     Failure,
+    Job,
     WorkerBugError,
+    Workers,
     describe_death,
     raise_first,
     worker_command,
@@ -46,3 +52,33 @@ def test_how_a_process_ended() -> None:
     assert describe_death(-signal.SIGTERM).endswith("ended by SIGTERM")
     assert describe_death(-200).endswith("ended by signal 200")
     assert describe_death(3) == "its process ended with exit code 3"
+
+
+SEES = """
+import json, os, sys
+from shopsight.io.logins import keep_logins, kept_logins
+job = json.loads(sys.stdin.readline())
+keep_logins(job["logins"])
+kept = kept_logins() == [("shop.example", 443, "me:hunter2")]
+open_to_others = "hunter2" in str(os.environ) + str(sys.argv)
+print(json.dumps({"kind": "result", "finetuned": kept and not open_to_others}), flush=True)
+"""
+
+
+def test_a_login_goes_to_workers_by_their_pipe_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_logins()
+    without_login("https://me:hunter2@shop.example/photos")
+    monkeypatch.setattr(
+        "shopsight.training.workers.worker_command", lambda: [sys.executable, "-c", SEES]
+    )
+    ranks = [WorkerRank(rank, 2, rank, 0, "127.0.0.1", 1, "x") for rank in range(2)]
+    jobs = [
+        Job("run", "", "cache", 1.0, 0.0, asdict(rank), {}, logins=kept_logins()) for rank in ranks
+    ]
+    forget_logins()
+    assert "hunter2" not in repr(jobs)
+    with Workers(jobs) as workers:
+        while not workers.ended():
+            time.sleep(0.01)
+        workers.show_progress()
+        assert workers.result is True

@@ -41,6 +41,7 @@ from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import place_of
 from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
+from shopsight.text import fix_in_line
 
 Status = Literal["ok", "damaged", "unreadable", "missing"]
 STATUSES: tuple[Status, ...] = ("ok", "damaged", "unreadable", "missing")
@@ -134,7 +135,7 @@ def inspect(ref: str, access: Access = PUBLIC) -> FileInfo:
         data = read_bytes(ref, access)
     except ImageError as error:
         status: Status = "missing" if error.reason == "missing" else "unreadable"
-        way_out = f" ({error.fix})" if error.fix else ""
+        way_out = f" ({fix_in_line(error.fix)})" if error.fix else ""
         return FileInfo(status, error.reason, error.what + way_out)
     size, sha256 = len(data), sha256_bytes(data)
     status, reason, problem = "ok", "", ""

@@ -36,6 +36,7 @@ from shopsight.errors import CatalogError, LocationError
 from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import real_root
+from shopsight.io.json_files import parse_json
 from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.output_paths import check_output_path
@@ -371,7 +372,9 @@ def read_about(path: Path) -> dict[str, Any] | None:
 def _about(text: str) -> dict[str, Any] | None:
     """The record, when it is one of ours: a user's file may have its name."""
     try:
-        about = json.loads(text)
+        about = parse_json(text)
+        # Text that is no Unicode, escaped, is a ValueError here, and nowhere else one of ours.
+        json.dumps(about, ensure_ascii=False).encode()
     except ValueError:
         return None
     if not isinstance(about, dict) or not set(about) >= ABOUT_KEYS:

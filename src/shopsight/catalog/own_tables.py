@@ -80,7 +80,7 @@ def read_own_text(
     columns = [
         _typed(table[name], kind, str(path))
         for name, kind in kinds.items()
-        if kind in _TYPES and name in table.columns
+        if isinstance(kind, str) and kind in _TYPES and name in table.columns
     ]
     table = table.with_columns(columns)
     if "split" in table.columns:

@@ -14,7 +14,7 @@ from shopsight.io.access import Access
 from shopsight.io.confinement import is_inside, is_there_outside, real_root
 from shopsight.paths import is_url
 from shopsight.read_options import ReadOptions
-from shopsight.text import counted
+from shopsight.text import counted, fix_in_line
 
 _LOOKED_AT = 1_000
 
@@ -58,7 +58,7 @@ def with_outside_noted(catalog: Catalog, fix: str) -> Catalog:
             details=outside,
             fix=fix,
         )
-    flags = " or ".join(line.partition("   ")[0] for line in fix.splitlines())
+    flags = fix_in_line(fix)
     return catalog.with_notes(
         f"outside the data, not read: {few} of {len(catalog):,}, below {folder} ({flags})"
     )

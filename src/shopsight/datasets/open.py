@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
-from shopsight.io.addresses import local_path
+from shopsight.io.addresses import host_of, local_path
 from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.io.opening import check_readable
@@ -35,7 +36,7 @@ from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
 from shopsight.tables.cell_text import as_text, plain_label
 from shopsight.tables.table_files import refuse_other_kinds
 from shopsight.tables.table_names import is_table, may_be_list
-from shopsight.text import as_unicode, counted, is_unicode
+from shopsight.text import as_unicode, counted, is_unicode, listed
 
 MOST_UNREAD = 0.5
 """When more than this fraction of the images has addresses that nothing here reads, it is no
@@ -107,7 +108,10 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
     images = catalog.table["image"]
     if paths.is_url(catalog.root):
         check_readable(catalog.root, catalog.access)
-    starts = images.filter(images.str.contains("://", literal=True)).str.split("://").list.first()
+    addresses = images.filter(images.str.contains("://", literal=True))
+    if len(addresses):
+        catalog = catalog.with_notes(_about_hosts(addresses, len(images)))
+    starts = addresses.str.split("://").list.first()
     for start, count in starts.value_counts(sort=True).iter_rows():
         example = images.filter(images.str.starts_with(f"{start}://"))[0]
         try:
@@ -124,6 +128,15 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
                 f"{lacking} cannot be read, e.g. {error.where}: {error.what}"
             )
     return catalog
+
+
+def _about_hosts(addresses: pl.Series, num_images: int) -> str:
+    """Which hosts and stores a table's cells name, and how often; those of most images first."""
+    counts: Counter[str] = Counter()
+    for place, count in addresses.str.extract("^([^:]+://[^/?#]*)").value_counts().iter_rows():
+        counts[host_of(place or "") or "this machine"] += count
+    hosts = [f"{host} ({count:,})" for host, count in counts.most_common()]
+    return f"at addresses: {len(addresses):,} of {counted(num_images, 'image')}: {listed(hosts)}"
 
 
 def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:

@@ -114,10 +114,13 @@ def choose_image_columns(
     if named:
         root = _best_root(scores, roots, table, path, columns)
         return ImageColumns(named, root)
+    of_column: dict[str, list[_Score]] = {}
+    for score in scores:
+        of_column.setdefault(score.column, []).append(score)
     best = {
-        column: max(these, key=lambda score: score.fraction)
+        column: max(of_column[column], key=lambda score: score.fraction)
         for column in samples
-        if (these := [score for score in scores if score.column == column])
+        if column in of_column
     }
     chosen, others = _choose(best, scores, roots, table, path)
     return ImageColumns((chosen,), _best_root(scores, roots, table, path, [chosen]), others)

@@ -156,9 +156,8 @@ def is_private(ip: str) -> bool:
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     host = (parts.hostname or "").rstrip(".")
-    if not host.isascii():
-        # Also a UnicodeError is a ValueError.
-        host = host.encode("idna").decode()
+    # Names that are too long are an error too; also a UnicodeError is a ValueError.
+    host = host.encode("idna").decode()
     return host, parts.port or _PORTS.get(parts.scheme.lower(), 0)
 
 

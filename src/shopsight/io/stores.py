@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from shopsight.errors import ExtraMissingError, RemoteError, first_line
 from shopsight.extras import require
 from shopsight.io.addresses import protocol_of, shown
+from shopsight.io.connections import ANSWER_S
 
 DRIVERS: Mapping[str, str] = {
     **dict.fromkeys(("s3",), "s3fs"),
@@ -24,9 +27,14 @@ def read_object(address: str, *, most_bytes: int) -> bytes:
         RemoteError: the driver is not installed, there is no such object, or the store refuses.
     """
     system = _system(address)
-    try:
+
+    def read() -> bytes:
         with system.open(address, "rb") as file:
             data: bytes = file.read(most_bytes + 1)
+        return data
+
+    try:
+        data = _in_time(read)
     except Exception as error:
         # Each driver has exceptions of its own.
         raise _why(error, address) from error
@@ -80,6 +88,24 @@ def check_driver(address: str) -> None:
     except ExtraMissingError as error:
         what = f"{driver}, which reads {protocol_of(address)}://, is not installed"
         raise RemoteError("no driver", what, where=shown(address), fix=error.fix) from None
+
+
+def _in_time(work: Callable[[], bytes]) -> bytes:
+    """What `work` gives within `ANSWER_S`; the drivers' own limits are for parts of an answer.
+
+    Raises:
+        TimeoutError: It takes longer; the thread that waits ends with the process.
+    """
+    done: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result(ANSWER_S)
 
 
 def _system(address: str) -> Any:

@@ -29,7 +29,7 @@ def parse_tree(text: str, where: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         try:
             # Literals alone: nothing is run.
             return ast.literal_eval(text.strip())

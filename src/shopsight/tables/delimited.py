@@ -36,6 +36,8 @@ from shopsight.text import counted
 SEPARATORS = (",", "\t", ";", "|")
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+# Of all characters; text of two bytes a character, read as one byte each, has far more.
+_MOST_ZEROS = 0.05
 _SAMPLED_ROWS = 200
 _SAMPLED_CHARACTERS = 200_000
 _LONGEST_CELL = 2**31 - 1
@@ -112,9 +114,9 @@ def as_delimited(text: str, where: str) -> Delimited:
     before the first row are passed over, and a title above the names of the columns.
 
     Raises:
-        TableError: the text is empty, or has zero bytes.
+        TableError: the text is empty, or has zero bytes in more than single cells.
     """
-    if "\0" in text:
+    if text.count("\0") > _MOST_ZEROS * len(text):
         line = text.count("\n", 0, text.index("\0")) + 1
         raise TableError(
             f"zero bytes in line {line:,}: this is not text",

@@ -43,7 +43,10 @@ def _class_names(data: bytes) -> dict[str, list[str]]:
         features = json.loads(metadata)["info"]["features"]
         found = {name: _names_in(feature) for name, feature in features.items()}
     # Without our kind of metadata, or damaged: there are no names.
-    except (pl.exceptions.PolarsError, ValueError, TypeError, LookupError, AttributeError):
+    except (
+        pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, LookupError,
+        AttributeError, RecursionError,
+    ):  # fmt: skip
         return {}
     return {name: names for name, names in found.items() if names}
 

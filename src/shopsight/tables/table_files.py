@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,7 +27,7 @@ from shopsight.tables.delimited import as_delimited, to_frame
 from shopsight.tables.encodings import decode_table
 from shopsight.tables.hub_features import with_class_names
 from shopsight.tables.table_names import is_json_lines, is_parquet
-from shopsight.text import command_line, lines_of
+from shopsight.text import as_unicode, command_line, lines_of
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
 _TO_CSV = "import polars as pl; pl.read_json('FILE').write_csv('table.csv')"
@@ -33,9 +35,14 @@ _JSON_AS_CSV = f"{command_line(['python', '-c', _TO_CSV])}   (writes its rows as
 RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
 """From the text of a table, its path and how to read it to its rows, and notes."""
 
+MOST_LEVELS = 16
+"""Of lists and objects within one another in JSON lines; types of a hundred take minutes."""
+
 _PARQUET_MARK = b"PAR1"
 _OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# Half of a character beyond the BMP, escaped alone or within a pair.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _START_BYTES = 65_536
 # In a workbook.
 _MOST_NAMES = 10_000
@@ -225,8 +232,14 @@ def _read_json_lines(text: str, path: str) -> pl.DataFrame:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TableError(f"line {number:,} is not JSON: {error}", where=path) from error
+        if _is_deeper(row, MOST_LEVELS):
+            raise TableError(
+                f"line {number:,} is nested more than {MOST_LEVELS} levels deep", where=path
+            )
+        if _SURROGATE.search(line):
+            row = _as_unicode(row)
         if not isinstance(row, dict):
             raise TableError(
                 f"line {number:,} is not a JSON object",
@@ -236,16 +249,38 @@ def _read_json_lines(text: str, path: str) -> pl.DataFrame:
         rows.append(row)
     try:
         return pl.DataFrame(rows, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+    except (
+        pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError,
+        OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise TableError(
             f"a value is not of the same kind in every line: {first_line(error)}", where=path
         ) from error
 
 
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a value of JSON is nested more than so many levels deep."""
+    if not isinstance(value, dict | list):
+        return False
+    within = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in within)
+
+
+def _as_unicode(value: Any) -> Any:
+    """A value of JSON in which texts have escapes where they are no Unicode."""
+    if isinstance(value, str):
+        return as_unicode(value)
+    if isinstance(value, list):
+        return [_as_unicode(one) for one in value]
+    if isinstance(value, dict):
+        return {as_unicode(key): _as_unicode(one) for key, one in value.items()}
+    return value
+
+
 def _stripped(table: pl.DataFrame, path: str) -> pl.DataFrame:
     """The table with names of columns without blanks around them."""
     names = [name.strip() for name in table.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise TableError(
             f"two columns are named {twice[0]!r}",

@@ -20,6 +20,7 @@ from shopsight import progress
 from shopsight.cache_place import use_cache_dir
 from shopsight.config.recipe import parse_recipe
 from shopsight.errors import ShopsightError
+from shopsight.io.logins import keep_logins
 from shopsight.memory import use_memory_budget
 from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
@@ -38,6 +39,7 @@ def main() -> None:
     send = _take_stdout()
     job = Job(**json.loads(_first_line()))
     own = WorkerRank(**job.rank)
+    keep_logins(job.logins)
     Thread(target=_end_with_parent, daemon=True).start()
     try:
         listener = Messages(send) if own.rank == 0 else None

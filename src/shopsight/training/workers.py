@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -29,6 +29,7 @@ from shopsight import progress
 from shopsight.cache_place import cache_folder
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
+from shopsight.io.logins import kept_logins
 from shopsight.memory import memory_budget_bytes
 from shopsight.runs.run_access import run_access
 from shopsight.training.memory import OutOfMemoryElsewhereError
@@ -64,6 +65,7 @@ class Job:
     spent_s: float
     rank: dict[str, Any]
     access: dict[str, Any]
+    logins: list[tuple[str, int, str]] = field(default_factory=list, repr=False)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def train_in_workers(run: Path, recipe: Recipe, peers: Peers, *, spent_s: float)
             memory_gb=memory_budget_bytes() / 1e9 / len(world.workers),
             spent_s=spent_s,
             access=run_access().to_json(),
+            logins=kept_logins(),
             rank=asdict(
                 WorkerRank(
                     rank=rank,
