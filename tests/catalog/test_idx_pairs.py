@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from jaxtyping import UInt8
 
 from shopsight.catalog.idx_pairs import container_catalog
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError, ImageError
 from shopsight.images.decode import decode, read_bytes
+from shopsight.read_options import ReadOptions
 
 
 def write_idx(path: Path, values: UInt8[np.ndarray, "..."]) -> None:
@@ -83,3 +86,24 @@ def test_damaged_files(tmp_path: Path) -> None:
 def test_no_images_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no IDX file of images"):
         container_catalog(["train-labels-idx1-ubyte.gz"], name="x", root=str(tmp_path))
+
+
+@pytest.mark.posix("symbolic links need a privilege on Windows")
+def test_labels_that_are_a_link_to_the_outside(tmp_path: Path) -> None:
+    """The bytes of any other file of this machine would be shown as labels."""
+    shop, private = tmp_path / "shop", tmp_path / "private"
+    for folder in (shop, private):
+        folder.mkdir()
+        write_pair(folder, "train-", 5)
+    labels = shop / "train-labels-idx1-ubyte.gz"
+    labels.unlink()
+    labels.symlink_to(private / labels.name)
+    for data in (shop, shop / "train-images-idx3-ubyte.gz"):
+        with pytest.raises(CatalogError, match="leads out of the folder") as caught:
+            open_catalog(data)
+        assert caught.value.fix == "--allow-outside"
+        assert len(open_catalog(data, ReadOptions(allow_outside=True)).labels) == 3
+    labels.unlink()
+    shutil.copy(private / labels.name, shop / "kept.gz")
+    labels.symlink_to("kept.gz")
+    assert len(open_catalog(shop).labels) == 3

@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import CatalogError, ImageError
+from shopsight.errors import CatalogError, ImageError, LocationError
 from shopsight.images.idx import idx_length, read_idx
+from shopsight.io.own_folder import file_within
 from shopsight.text import counted
 
 IMAGES = re.compile(r"images?[-._]?idx[34][-._]?(ubyte)?(\.gz)?$|\.idx[34](\.gz)?$")
@@ -18,7 +19,12 @@ SPLIT_OF_PREFIX = {"train": "train", "val": "val", "valid": "val", "test": "test
 
 
 def container_catalog(
-    files: Sequence[str], *, name: str, root: str, class_names: Sequence[str] = ()
+    files: Sequence[str],
+    *,
+    name: str,
+    root: str,
+    class_names: Sequence[str] = (),
+    follow_outside: bool = False,
 ) -> Catalog:
     """Read IDX images with their labels; names such as `train-...`, `t10k-...` give the splits.
 
@@ -27,9 +33,11 @@ def container_catalog(
         name: name of the catalog.
         root: folder of the files.
         class_names: names of the label numbers 0, 1, ...; without them the numbers are the labels.
+        follow_outside: labels may be a link to a file outside the folder.
 
     Raises:
-        CatalogError: there is no file of images, or images and labels differ in number.
+        CatalogError: there is no file of images, images and labels differ in number, or the labels
+            lie outside.
         ImageError: a file is truncated or not IDX.
     """
     images = sorted(file for file in files if IMAGES.search(file))
@@ -39,7 +47,12 @@ def container_catalog(
             where=root,
             details=list(files),
         )
-    tables = [_pair(Path(root), file, class_names) for file in images]
+    tables = []
+    for file in images:
+        labels = _labels_of(Path(root), file)
+        if labels is not None and not follow_outside:
+            _refuse_outside(Path(root), labels)
+        tables.append(_pair(Path(root), file, labels, class_names))
     table = pl.concat(tables, how="diagonal")
     splits = [split for file in images if (split := _split_of(file))]
     if len(set(splits)) < len(images) or len(images) == 1:
@@ -48,13 +61,19 @@ def container_catalog(
     return Catalog(table, name, root, notes=(note,))
 
 
-def _pair(root: Path, images: str, class_names: Sequence[str]) -> pl.DataFrame:
+def _refuse_outside(root: Path, labels: str) -> None:
+    try:
+        file_within(root, labels)
+    except LocationError as error:
+        raise CatalogError(error.what, where=error.where, fix="--allow-outside") from error
+
+
+def _pair(root: Path, images: str, labels: str | None, class_names: Sequence[str]) -> pl.DataFrame:
     try:
         count = idx_length(root / images)
     except ImageError as error:
         raise CatalogError(error.what, where=error.where) from error
     columns: dict[str, object] = {"image": [f"{images}#{index}" for index in range(count)]}
-    labels = _labels_of(root, images)
     if labels is not None:
         codes = read_idx(root / labels)
         if codes.shape != (count,):

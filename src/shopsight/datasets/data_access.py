@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -11,10 +12,11 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.images.idx import idx_member
 from shopsight.io.access import Access
+from shopsight.io.addresses import host_of
 from shopsight.io.confinement import is_inside, is_there_outside, real_root
 from shopsight.paths import is_url
 from shopsight.read_options import ReadOptions
-from shopsight.text import counted, fix_in_line
+from shopsight.text import counted, fix_in_line, listed
 
 _LOOKED_AT = 1_000
 
@@ -34,6 +36,15 @@ def folder_access(folder: str, read: ReadOptions) -> Access:
     """What may be read in a folder that the user named: what lies in it, links followed."""
     roots = () if is_url(folder) else (real_root(folder),)
     return allowed(Access(roots=roots), read).typed(folder)
+
+
+def about_hosts(addresses: pl.Series, num_images: int) -> str:
+    """Which hosts and stores a table's cells name, and how often; those of most images first."""
+    counts: Counter[str] = Counter()
+    for place, count in addresses.str.extract("^([^:]+://[^/?#]*)").value_counts().iter_rows():
+        counts[host_of(place or "") or "this machine"] += count
+    hosts = [f"{host} ({count:,})" for host, count in counts.most_common()]
+    return f"at addresses: {len(addresses):,} of {counted(num_images, 'image')}: {listed(hosts)}"
 
 
 def with_outside_noted(catalog: Catalog, fix: str) -> Catalog:

@@ -67,7 +67,12 @@ def open_fashion_mnist(root: Path | None) -> Catalog:
     # A folder may hold both forms of a file; one is enough.
     chosen = [name for name in files if f"{name}.gz" not in files]
     catalog = container_catalog(
-        chosen, name="fashion-mnist", root=str(folder), class_names=CLASS_NAMES
+        chosen,
+        name="fashion-mnist",
+        root=str(folder),
+        class_names=CLASS_NAMES,
+        # The files are those that were published, wherever they lie.
+        follow_outside=True,
     )
     return catalog.with_notes("fashion-mnist: files match the published checksums")
 

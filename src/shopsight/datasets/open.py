@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,12 @@ from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.tables import table_catalog
-from shopsight.datasets.data_access import allowed, folder_access, with_outside_noted
+from shopsight.datasets.data_access import (
+    about_hosts,
+    allowed,
+    folder_access,
+    with_outside_noted,
+)
 from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import open_parts, several_files
@@ -25,7 +29,7 @@ from shopsight.errors import CatalogError, RemoteError, WriteError
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
-from shopsight.io.addresses import host_of, local_path
+from shopsight.io.addresses import local_path
 from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.io.opening import check_readable
@@ -36,7 +40,7 @@ from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
 from shopsight.tables.cell_text import as_text, plain_label
 from shopsight.tables.table_files import refuse_other_kinds
 from shopsight.tables.table_names import is_table, may_be_list
-from shopsight.text import as_unicode, counted, is_unicode, listed
+from shopsight.text import as_unicode, counted, is_unicode
 
 MOST_UNREAD = 0.5
 """When more than this fraction of the images has addresses that nothing here reads, it is no
@@ -110,7 +114,7 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
         check_readable(catalog.root, catalog.access)
     addresses = images.filter(images.str.contains("://", literal=True))
     if len(addresses):
-        catalog = catalog.with_notes(_about_hosts(addresses, len(images)))
+        catalog = catalog.with_notes(about_hosts(addresses, len(images)))
     starts = addresses.str.split("://").list.first()
     for start, count in starts.value_counts(sort=True).iter_rows():
         example = images.filter(images.str.starts_with(f"{start}://"))[0]
@@ -128,15 +132,6 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
                 f"{lacking} cannot be read, e.g. {error.where}: {error.what}"
             )
     return catalog
-
-
-def _about_hosts(addresses: pl.Series, num_images: int) -> str:
-    """Which hosts and stores a table's cells name, and how often; those of most images first."""
-    counts: Counter[str] = Counter()
-    for place, count in addresses.str.extract("^([^:]+://[^/?#]*)").value_counts().iter_rows():
-        counts[host_of(place or "") or "this machine"] += count
-    hosts = [f"{host} ({count:,})" for host, count in counts.most_common()]
-    return f"at addresses: {len(addresses):,} of {counted(num_images, 'image')}: {listed(hosts)}"
 
 
 def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
@@ -203,7 +198,7 @@ def _open(data: str, read: ReadOptions) -> Catalog:
         return _open_table(data, read)
     if is_file:
         _refuse(read, "file", data)
-        return _with_columns(_open_file(Path(data)), read)
+        return _with_columns(_open_file(Path(data), read), read)
     return _open_folder(data, read)
 
 
@@ -231,9 +226,14 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
     return _with_columns(catalog, read)
 
 
-def _open_file(path: Path) -> Catalog:
+def _open_file(path: Path, read: ReadOptions) -> Catalog:
     if is_container(path.name):
-        return container_catalog([path.name], name=path.name, root=str(path.parent))
+        return container_catalog(
+            [path.name],
+            name=path.name,
+            root=str(path.parent),
+            follow_outside=read.allow_outside,
+        )
     if is_image_file(path):
         return Catalog(pl.DataFrame({"image": [path.name]}), path.name, str(path.parent))
     try:
@@ -256,7 +256,9 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     if read.label_pattern is not None:
         catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
     elif not scan.images and scan.containers:
-        catalog = container_catalog(scan.containers, name=name, root=folder)
+        catalog = container_catalog(
+            scan.containers, name=name, root=folder, follow_outside=read.allow_outside
+        )
     else:
         if not scan.images and scan.tables:
             # Images within Parquet files, or elsewhere.
