@@ -9,9 +9,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
+EXTRAS := lite heic clip fastervit kaggle huggingface s3 gs az track
+COMMA := ,
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
 
 # Nothing needs make: CONTRIBUTING.md has the same commands without it.
-.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels format docs bench clean
+.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels audit-dependencies sbom format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
@@ -21,6 +25,8 @@ help:
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
+	@echo "make audit-dependencies  whether the newest or the lowest versions of dependencies have published holes"
+	@echo "make sbom       build/sbom.json: the bill of materials of shopsight with all extras"
 	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
 	@echo "make bench      the benchmarks of docs/benchmarks.md"
 	@echo "make clean      remove .venv and caches"
@@ -51,6 +57,19 @@ check: $(INSTALLED_DEV)
 
 check-wheels: $(INSTALLED_DEV)
 	$(BIN)/python .ci/check_wheels.py
+
+audit-dependencies: $(INSTALLED_DEV)
+	mkdir -p build
+	$(BIN)/python -m uv pip compile --quiet --all-extras pyproject.toml --output-file build/newest.txt
+	$(BIN)/python -m uv pip compile --quiet --all-extras pyproject.toml --output-file build/lowest.txt --resolution lowest-direct
+	$(BIN)/python -m uv tool run pip-audit --strict --no-deps --disable-pip --requirement build/newest.txt
+	$(BIN)/python -m uv tool run pip-audit --strict --no-deps --disable-pip --requirement build/lowest.txt
+
+# In an environment of its own, as the tests run without most extras.
+sbom:
+	bash .ci/make-venv build/sbom-venv
+	build/sbom-venv/bin/python -m pip install --quiet ".[$(subst $(SPACE),$(COMMA),$(EXTRAS))]"
+	build/sbom-venv/bin/python .ci/sbom.py build/sbom.json --extras all --hashes
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff format
