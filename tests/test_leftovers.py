@@ -59,6 +59,28 @@ def test_an_earlier_process_of_the_same_number_has_ended(
     assert names(tmp_path) == ["model"]
 
 
+@pytest.mark.posix("not everybody may make links on Windows")
+def test_what_somebody_else_named_so_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str
+) -> None:
+    """Links to others' folders, and files in a folder that was moved aside."""
+    documents, out = tmp_path / "documents", tmp_path / "out"
+    (documents / "letters").mkdir(parents=True)
+    (documents / "letters" / "mine.txt").touch()
+    out.mkdir()
+    with monkeypatch.context() as killed:
+        as_process(killed, dead)
+        forged = aside_of(out / "x").parent
+        part_beside(out / "x").symlink_to(documents)
+        aside_of(out / "x").parent.symlink_to(documents)
+        aside_of(out / "x").parent.symlink_to(documents / "letters")
+    forged.mkdir()
+    (forged / ".profile").touch()
+    before = names(tmp_path)
+    sweep(out)
+    assert names(tmp_path) == before
+
+
 def test_parts_of_ended_processes_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str
 ) -> None:

@@ -213,3 +213,15 @@ def test_each_command_refuses_what_another_writes(
         outcome = shopsight(*commands(own_run, photos, folder)[verb])
     assert outcome.code == 2
     assert f"{target}: another process is writing it: {os.getpid()} on" in outcome.err
+
+
+@pytest.mark.posix("not everybody may make links on Windows")
+def test_a_link_in_place_of_the_lock(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    folder.mkdir()
+    with only_writer_of_folder(folder):
+        (lock,) = folder.glob("*lock")
+    lock.symlink_to(elsewhere)
+    with only_writer_of_folder(folder):
+        assert not elsewhere.exists()
+        assert not lock.is_symlink()

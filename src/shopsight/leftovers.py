@@ -91,6 +91,9 @@ def _leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _clear(path: Path) -> None:
+    # We make no links: what this one leads to is somebody's.
+    if path.is_symlink():
+        return
     if path.suffix == ASIDE_SUFFIX:
         if _is_ended(path, after_s=ASIDE_S):
             _bring_back(path)
@@ -102,7 +105,11 @@ def _clear(path: Path) -> None:
 
 
 def _bring_back(aside: Path) -> None:
-    for old in list(aside.iterdir()):
+    """Bring back the one folder that lies in there; anything else was not put there by us."""
+    held = list(aside.iterdir())
+    if any(old.is_symlink() or not old.is_dir() for old in held) or len(held) > 1:
+        return
+    for old in held:
         target = aside.parent / old.name
         if not target.exists():
             replace(old, target)

@@ -111,6 +111,9 @@ def _taken(lock_file: Path, target: Path) -> FileLock | None:
     while True:
         lock = FileLock(lock_file)
         try:
+            # A link that somebody put there would have a file made elsewhere.
+            if lock_file.is_symlink():
+                remove_file(lock_file)
             lock_file.touch()
             before = lock_file.stat().st_ino
             lock.acquire(timeout=0)

@@ -36,7 +36,7 @@ def _flag(
     help: str,
     *,
     of: tuple[DataKind, ...] = _ALL,
-    reaches: Literal["nothing", "reads", "allows"] = "nothing",
+    reaches: Literal["nothing", "reads", "allows", "searches"] = "nothing",
 ) -> dict[str, Any]:
     """What a field says of itself; `reaches` is that of `shopsight.config.reach`."""
     return {"metavar": metavar, "help": help, "of": of, "reaches": reaches}
@@ -102,6 +102,7 @@ class ReadOptions:
             'Read the class from file names: "*_{label}.jpg", or a regular expression with '
             "(?P<label>...).",
             of=("folder",),
+            reaches="searches",
         ),
     )
     skip_folder: tuple[str, ...] = field(

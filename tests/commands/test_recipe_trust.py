@@ -23,6 +23,7 @@ data = "http://evil.example/table.csv"
 images_root = "/home/somebody"
 label_map = "../../secret\u001b[2J.csv"
 root = "C:\\Users"
+label_pattern = '(?P<label>(a+)+)b'
 allow_private = true
 [model]
 backbone = "local:/home/somebody/run"
@@ -51,6 +52,7 @@ def test_each_setting_is_shown_on_a_line(recipe: Path) -> None:
     assert _keys(caught.value) == [
         "about.data",
         "data.images_root",
+        "data.label_pattern",
         "data.root",
         "data.label_map",
         "data.allow_private",
@@ -62,13 +64,19 @@ def test_each_setting_is_shown_on_a_line(recipe: Path) -> None:
     ]
     text = str(caught.value)
     assert "\x1b" not in text
-    assert len(text.splitlines()) == 12
+    assert len(text.splitlines()) == 13
     assert "tracking.location = 'http://evil.example'   (says where results are sent)" in text
     assert "--trust-recipe" in text
 
 
 def test_what_the_user_sets_is_not_asked_about(recipe: Path) -> None:
-    own = ReadOptions(images_root="photos", label_map="names.csv", root="copy", allow_private=True)
+    own = ReadOptions(
+        images_root="photos",
+        label_map="names.csv",
+        root="copy",
+        allow_private=True,
+        label_pattern="{label}/*",
+    )
     settings = ["model.backbone=timm:resnet18", "model.weights=a.pth", "tracking={}"]
     check_recipe(recipe, settings, read=own)
     with pytest.raises(UntrustedRecipeError) as caught:
@@ -84,6 +92,7 @@ def test_what_the_user_sets_is_not_asked_about(recipe: Path) -> None:
         "",
         "[about]\ndata = 'fashion-mnist'",
         "[data]\nlabel = 'class'",
+        "[data]\nlabel_pattern = '{split}/*_{label}.jpg'",
         "[model]\nbackbone = 'timm:resnet18'\nweights = 'random'",
         # A tracker that is off sends nothing.
         "[tracking]\nlocation = 'http://evil.example'",

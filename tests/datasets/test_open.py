@@ -275,3 +275,14 @@ def test_a_column_that_is_called_none(tmp_path: Path) -> None:
         open_catalog(catalog, ReadOptions(label="none"))
     found = open_catalog(catalog, ReadOptions(label=("none", "hat")))
     assert found.table["label"].to_list() == ["hat", "none"]
+
+
+def test_labels_that_no_bundle_takes(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "photos", per_class=2)
+    text = photos.table.read_text(encoding="utf-8").replace(",hat,", f",{'h' * 4097},")
+    photos.table.write_text(text, encoding="utf-8")
+    with pytest.raises(CatalogError, match="1 label has more than 4,096 characters") as caught:
+        open_catalog(photos.table)
+    assert "hhh... (4,097 characters)" in str(caught.value)
+    photos.table.write_text(text.replace("h" * 4097, "h" * 4096), encoding="utf-8")
+    assert len(open_catalog(photos.table).labels) == 3

@@ -225,3 +225,15 @@ def test_a_piece_is_recorded_after_what_the_caller_completes(
         list(journal.predictions(iter(photos), Model(), complete))
         journal.remove()
     assert recorded == [0, 1, 2]
+
+
+@pytest.mark.posix("not everybody may make links on Windows")
+def test_links_that_somebody_put_in_its_place(photos: list[NamedImage], tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("years of work", encoding="utf-8")
+    journal = AnswerJournal(tmp_path / "out.csv", tmp_path, ABOUT)
+    journal.answers.symlink_to(thesis)
+    journal.answers.with_suffix(".done").symlink_to(thesis)
+    with journal:
+        assert len(list(journal.predictions(iter(photos), Model()))) == len(photos)
+    assert thesis.read_text(encoding="utf-8") == "years of work"

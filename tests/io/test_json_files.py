@@ -46,3 +46,10 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert read_json(path, most_bytes=102) == 1
     with pytest.raises(LocationError, match="more than 101 bytes"):
         read_json(path, most_bytes=101)
+
+
+def test_a_key_that_stands_twice_is_found_in_linear_time() -> None:
+    """The square of so many keys would take minutes."""
+    keys = ", ".join(f'"{number}": 1' for number in range(300_000))
+    with pytest.raises(ValueError, match="'last' stands twice"):
+        parse_json(f'{{{keys}, "last": 1, "last": 2}}')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shopsight.errors import DamagedFileError
 from shopsight.runs.history import (
     EpochRow,
     best_epoch,
@@ -67,3 +68,12 @@ def test_the_file_gives_the_rows_back(tmp_path: Path) -> None:
     assert set(blind.figures()) == {"train_loss", "train_accuracy", "lr"}
     assert "val" not in blind.line()
     assert read_history(tmp_path / "absent.csv") == []
+
+
+@pytest.mark.parametrize("change", [("0.6", "=1+1"), ("0.6", ""), ("finetune,1", "finetune,x")])
+def test_figures_that_are_none(change: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write_history(path, [ROW])
+    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"metrics\.csv"):
+        read_history(path)

@@ -15,6 +15,7 @@ from shopsight.config.reach import Reach, reaching
 from shopsight.config.recipe import Recipe, is_shipped, load_recipe, recipe_path
 from shopsight.datasets.registry import DATASETS
 from shopsight.errors import UntrustedRecipeError
+from shopsight.folders.label_patterns import may_be_slow
 from shopsight.paths import full, is_url
 from shopsight.read_options import ReadOptions
 
@@ -23,6 +24,7 @@ _WHY = {
     "reads": "is read",
     "allows": "allows more to be read than usual",
     "sends": "says where results are sent",
+    "searches": "is searched for in names; on some it may take for ever",
 }
 
 
@@ -94,6 +96,8 @@ def _asked_about(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Any, Reach
             asked = sends and value is not None
         elif mark.what == "allows":
             asked = bool(value)
+        elif key == "data.label_pattern":
+            asked = value is not None and may_be_slow(value)
         elif key == "model.backbone":
             asked = value.startswith("local:")
         elif key == "model.weights":

@@ -21,10 +21,10 @@ class Reach:
 
     Attributes:
         what: "reads" a file, a folder or an address; "sends" results somewhere; "allows" more to be
-            read than usual; or reaches "nothing".
+            read than usual; "searches" names for what may take for ever; or reaches "nothing".
     """
 
-    what: Literal["reads", "sends", "allows", "nothing"]
+    what: Literal["reads", "sends", "allows", "searches", "nothing"]
 
 
 READS, SENDS, NOTHING = Reach("reads"), Reach("sends"), Reach("nothing")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from shopsight import paths
+from shopsight.bundle.format import LONGEST_LABEL
 from shopsight.catalog.catalog import Catalog, read_about
 from shopsight.catalog.columns import Choice, given
 from shopsight.catalog.idx_pairs import container_catalog
@@ -92,6 +93,7 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     if read.choice("on_missing_image") == "error":
         refuse_missing_images(catalog, catalog.name)
     catalog = _apply_label_options(unify_labels(catalog), read)
+    _refuse_long_labels(catalog)
     for line in catalog.notes[known:]:
         notify(line)
     return catalog
@@ -282,6 +284,19 @@ def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:
             f"{', '.join(ignored)} would change nothing here",
             where=where,
             fix=f"leave out {', '.join(ignored)}",
+        )
+
+
+def _refuse_long_labels(catalog: Catalog) -> None:
+    """Refuse labels that no bundle takes; they are texts of another column."""
+    long = [label for label in catalog.labels if len(label) > LONGEST_LABEL]
+    if long:
+        raise CatalogError(
+            f"{counted(len(long), 'label')} {'has' if len(long) == 1 else 'have'} more than "
+            f"{LONGEST_LABEL:,} characters",
+            where=catalog.name,
+            details=[f"{label[:60]}... ({len(label):,} characters)" for label in long],
+            fix="--label COLUMN names the column of the labels, --label-map FILE others for them",
         )
 
 

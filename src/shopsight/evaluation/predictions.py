@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,17 @@ from shopsight.metrics.label_ranking import LabelRanking, LabelScores, rank_labe
 
 ALL_ROWS = "all"
 SCORE_ROW = "score_row"
+_TEXT, _TEXTS = (pl.String,), (pl.List(pl.String),)
+_NUMBERS = (pl.Float32, pl.Float64)
+_COUNTS = (pl.Int64, pl.Int32, pl.UInt32)
+_KINDS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("image", "label", "predicted"), _TEXT),
+    **dict.fromkeys(("row", "rank", SCORE_ROW), _COUNTS),
+    **dict.fromkeys(("confidence", "loss"), _NUMBERS),
+    "correct": (pl.Boolean,),
+    "top_labels": _TEXTS,
+    "top_probabilities": tuple(pl.List(kind) for kind in _NUMBERS),
+}
 WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
 
 
@@ -180,8 +192,25 @@ class Predictions:
                     for name, images in about.get("score_files", [])
                 ),
             )
+        found._check_types(path)
         found._check_scores(path)
         return found
+
+    def _check_types(self, path: Path) -> None:
+        """Refuse columns of another kind than they are written in."""
+        several = {"label", "predicted"} if self.multilabel else set()
+        wrong = [
+            f"{name}: {kind}"
+            for name, kind in self.table.schema.items()
+            if name in _KINDS and kind not in (_TEXTS if name in several else _KINDS[name])
+        ]
+        if wrong or not all(isinstance(label, str) for label in self.labels):
+            raise DamagedFileError(
+                "is damaged: columns are of another kind than predictions have",
+                where=str(path),
+                details=wrong,
+                fix=WRITE_ANEW,
+            )
 
     def _check_scores(self, path: Path) -> None:
         """Compare the sizes of the files with what the table says, before anything is read."""

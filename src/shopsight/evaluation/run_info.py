@@ -120,6 +120,8 @@ def _findings(path: Path) -> tuple[FindingCount, ...] | None:
     table = _table(path)
     if table.is_empty():
         return ()
+    with damage_named(path):
+        table = table.filter(pl.col("severity").is_in(SEVERITIES))
     counted = table.group_by("kind", "severity").len()
     rows = [FindingCount(row["kind"], row["severity"], row["len"]) for row in counted.to_dicts()]
     order = [str(severity) for severity in SEVERITIES]
@@ -130,4 +132,4 @@ def _table(path: Path) -> pl.DataFrame:
     if not path.is_file() or not path.stat().st_size:
         return pl.DataFrame()
     with damage_named(path):
-        return pl.read_csv(path, infer_schema_length=None, glob=False)
+        return pl.read_csv(path, infer_schema=False, glob=False)

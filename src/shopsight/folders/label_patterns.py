@@ -15,6 +15,8 @@ from shopsight.tables.split_names import Role, role_within, roles_of
 from shopsight.text import command_line, counted
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*\*/?)|(\*)|(\?)")
+_EXPRESSION = "(?P<"
+_MOST_WILDCARDS = 6
 _MOST_WRAPPERS = 3
 _MOST_EXCLUDED = 5
 
@@ -81,6 +83,11 @@ def roles_within(names: Collection[str]) -> dict[str, Role]:
     return within | roles_of(names)
 
 
+def may_be_slow(pattern: str) -> bool:
+    """Whether some names could be searched for ages: by an expression, or by many wildcards."""
+    return _EXPRESSION in pattern or len(PLACEHOLDER.findall(pattern)) > _MOST_WILDCARDS
+
+
 def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
     """Turn a label pattern into a regular expression.
 
@@ -90,7 +97,7 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
     Raises:
         CatalogError: the pattern has no label, or is not a valid expression.
     """
-    is_expression = "(?P<" in pattern
+    is_expression = _EXPRESSION in pattern
     try:
         expression = re.compile(pattern if is_expression else _from_glob(pattern))
     except re.error as error:

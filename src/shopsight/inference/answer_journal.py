@@ -58,6 +58,11 @@ class _Piece:
     images: str = ""
     reasons: list[str | None] = field(default_factory=list)
 
+    def follows(self, start: int, written: int) -> bool:
+        """Whether it can be a piece whose answers begin there, in a file of so many bytes."""
+        numbers = type(self.count) is int and type(self.end) is int
+        return numbers and self.count > 0 and start < self.end <= written
+
 
 class AnswerJournal:
     """The answers of one command, and of an interrupted one before it.
@@ -86,6 +91,10 @@ class AnswerJournal:
 
     def __enter__(self) -> AnswerJournal:
         make_folder(self.answers.parent)
+        for file in (self.answers, self._file):
+            # A link that somebody put there: what it leads to is neither read nor cut off.
+            if file.is_symlink():
+                remove_file(file)
         self._pieces = self._read_pieces()
         return self
 
@@ -231,7 +240,7 @@ class AnswerJournal:
                 piece = _Piece(**json.loads(line))
             except (ValueError, TypeError):
                 break
-            if piece.end > written:
+            if not piece.follows(pieces[-1].end if pieces else 0, written):
                 break
             pieces.append(piece)
         return pieces

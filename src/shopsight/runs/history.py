@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -12,7 +12,10 @@ from typing import Literal
 import polars as pl
 
 from shopsight.files import atomic_file, damage_named
+from shopsight.io.local_files import read_file
 
+HISTORY_BYTES = 16 << 20
+"""The most that a history may have: an epoch has about a hundred."""
 PROBE = "probe"
 """The stage of the row that a linear probe leaves; all others are epochs of fine-tuning."""
 
@@ -115,6 +118,10 @@ def _mean(rows: Sequence[EpochRow]) -> EpochRow:
     )
 
 
+_KINDS = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
+_TYPES = {field.name: _KINDS[str(field.type)] for field in fields(EpochRow)}
+
+
 def write_history(path: Path, rows: list[EpochRow]) -> None:
     """Write one line per epoch as CSV.
 
@@ -131,4 +138,8 @@ def read_history(path: Path) -> list[EpochRow]:
     if not path.is_file():
         return []
     with damage_named(path):
-        return [EpochRow(**row) for row in pl.read_csv(path, glob=False).to_dicts()]
+        data = read_file(path, most_bytes=HISTORY_BYTES)
+        table = pl.read_csv(data, schema_overrides=_TYPES)
+        if sum(table.null_count().row(0)):
+            raise ValueError("a figure is missing")
+        return [EpochRow(**row) for row in table.to_dicts()]
