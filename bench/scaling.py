@@ -109,7 +109,7 @@ def measure_here(area: str, name: str, rows: int, *, limit_s: float, memory_gb: 
     given = function.build(rows)
     gc.collect()
     _give_memory_back()
-    with _peak_memory() as peak:
+    with peak_memory() as peak:
         # A thread of C that needs no lock of the interpreter: it ends also what never gives it up.
         faulthandler.dump_traceback_later(limit_s, exit=True)
         start, cpu_start = time.perf_counter(), time.process_time()
@@ -170,7 +170,7 @@ def _give_memory_back() -> None:
 
 
 @contextmanager
-def _peak_memory() -> Iterator[list[float]]:
+def peak_memory() -> Iterator[list[float]]:
     """Fill a list with the resident memory before the block and the most within it, in bytes."""
     found: list[float] = []
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -9,11 +9,12 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 from shopsight.config.sections import ProbeSettings
+from shopsight.memory import use_memory_budget
 from shopsight.progress import use_listener
 from shopsight.training import probe as module
 from shopsight.training import standard_rows
 from shopsight.training.probe import fit_probe
-from shopsight.training.standard_rows import StandardRows
+from shopsight.training.standard_rows import StandardRows, rows_at_once
 from tests.helpers import Recorder
 
 fit = partial(fit_probe, num_classes=3)
@@ -117,6 +118,18 @@ def test_rows_are_the_same_whether_they_are_kept_on_the_device(
     again = [piece[0].data_ptr() for piece in rows.pieces()]
     same = sum(one[0].data_ptr() == other for one, other in zip(pieces, again, strict=True))
     assert same >= (3 if kept is None else kept)
+
+
+def test_the_logits_of_a_piece_follow_the_memory_budget() -> None:
+    with use_memory_budget(16.0):
+        assert rows_at_once(10_000) == 3355
+        assert rows_at_once(10) == 8192
+    with use_memory_budget(0.32):
+        # An eighth of 320 MB, of 20 bytes each: two million logits.
+        assert rows_at_once(10_000) == 200
+        assert rows_at_once(10) == 8192
+    with use_memory_budget(0.001):
+        assert rows_at_once(10_000) == 1
 
 
 def test_a_probe_that_does_not_fit_on_the_gpu_is_fitted_on_the_cpu(

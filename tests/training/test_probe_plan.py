@@ -39,23 +39,37 @@ def fitted(**changes: object) -> Probe:
 
 def test_what_is_affordable_is_not_spared() -> None:
     assert plan(most_products=1000 * A_PASS) == ProbePlan(60)
-    assert plan(most_products=100 * A_PASS) == ProbePlan(19)
-    assert plan(most_products=37 * A_PASS) == ProbePlan(6)
+    assert plan(most_products=150 * A_PASS) == ProbePlan(29)
+    assert plan(most_products=105 * A_PASS) == ProbePlan(20)
 
 
 def test_then_images_are_spared() -> None:
-    found = plan(most_products=15.6 * A_PASS)
-    assert found == ProbePlan(6, sample_rows=86_956, on_all=True)
-    assert found.passes(500_000, 4) == pytest.approx(15.6, abs=0.01)
-    assert plan(most_products=9 * A_PASS) == ProbePlan(6, sample_rows=122_282, on_all=False)
-    assert plan(most_products=0.1 * A_PASS) == ProbePlan(6, sample_rows=20_000, on_all=False)
+    found = plan(most_products=46.81 * A_PASS)
+    assert found == ProbePlan(20, sample_rows=100_048, last_iterations=20)
+    assert found.passes(500_000, 4) == pytest.approx(46.81, abs=0.01)
+
+
+def test_then_steps_of_all_images_and_last_all_images() -> None:
+    """Under a time limit, where the smallest sample and few steps are what fits."""
+    found = plan(most_products=20 * A_PASS)
+    assert found == ProbePlan(20, sample_rows=20_000, last_iterations=11)
+    assert found.passes(500_000, 4) < 20
+    found = plan(most_products=12 * A_PASS)
+    assert found == ProbePlan(20, sample_rows=57_692, last_iterations=0)
+    assert found.passes(500_000, 4) < 12
+    assert plan(most_products=0.1 * A_PASS) == ProbePlan(20, sample_rows=20_000)
+
+
+def test_two_images_of_each_class_are_no_sample() -> None:
+    found = plan(num_rows=20_000, most_products=20 * A_PASS / 25)
+    assert found == ProbePlan(6)
 
 
 def test_a_probe_of_a_sample_is_nearly_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted()
     recorder = Recorder()
     products = 2.0 * 3000 * CLASSES * WIDTH
-    monkeypatch.setitem(module.MOST_PRODUCTS, "cpu", 16 * products)
+    monkeypatch.setitem(module.MOST_PRODUCTS, "cpu", 46 * products)
     monkeypatch.setattr(module, "MEASURED_FROM_PRODUCTS", 0)
     with use_listener(recorder):
         spared = fitted()
@@ -63,11 +77,16 @@ def test_a_probe_of_a_sample_is_nearly_as_good(monkeypatch: pytest.MonkeyPatch) 
     assert spared.val_loss == pytest.approx(whole.val_loss, rel=0.05)
     (line,) = recorder.lines
     assert line.startswith("probe: about ")
-    assert "for 3,000 images and 20 classes, of which 554 of the images choose the penalty" in line
+    assert "for 3,000 images and 20 classes, of which 576 of the images choose the penalty" in line
 
 
 def test_a_probe_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fitted(seconds=0.0).penalty == max(PENALTIES.penalties)
+    recorder = Recorder()
+    with use_listener(recorder):
+        untrained = fitted(seconds=0.0)
+    assert untrained.penalty == max(PENALTIES.penalties)
+    assert not untrained.weight.any()
+    assert recorder.lines == [probe_module.NO_STEP]
     now, steps = time.monotonic(), iter(range(10_000))
     # Each look at the clock is a second later: the time is up within the second penalty.
     monkeypatch.setattr(probe_module.time, "monotonic", lambda: now + next(steps))

@@ -27,9 +27,13 @@ FEWEST_POSITIVES = 10
 RANKS_PER_POSITIVE = 9
 """r above: exact where a label's best F1 is at least .2."""
 LEAST_RANKS_PER_POSITIVE = 2
-"""r where there are so many labels that more would not be kept: exact from F1 = .67."""
+"""r where there are so many labels that more would not be kept: exact from F1 = .67.
+
+Above 10 million labels of the images, what is kept grows with them: by 18 bytes for each, and more
+while it is sorted.
+"""
 MOST_KEPT = 20_000_000
-"""Logits of all labels together, of 9 bytes."""
+"""Logits of all labels together, of 9 bytes, as long as `LEAST_RANKS_PER_POSITIVE` are fewer."""
 FEWEST_WAITING = 4_000_000
 """Logits that are sorted in at once, at least."""
 

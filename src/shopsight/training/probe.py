@@ -45,6 +45,11 @@ MEMORY_SHARE = 0.5
 # Of the memory that the work may take on the CPU; what is not kept is read in each pass.
 CPU_MEMORY_SHARE = 0.25
 
+NO_STEP = (
+    "probe: the time was up before its first step: all classes are equally likely to it; "
+    "a longer --time-limit trains it"
+)
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -166,13 +171,13 @@ class _ProbeFit:
             sample = rows.sampled(self._sample(plan))
             sample.move_to(device, most_bytes=most_bytes)
             best, solution = self._best_of(penalties, start, sample, plan.iterations, bar)
-            if not plan.on_all:
+            if not plan.last_iterations or self._time_is_up():
                 return best
             del sample
             rows.move_to(device, most_bytes=most_bytes)
             # The more images, the less penalty: the next weaker one.
             weaker = penalties[penalties.index(best.penalty) :][:2][-1:]
-            last, _ = self._best_of(weaker, solution, rows, plan.iterations, bar)
+            last, _ = self._best_of(weaker, solution, rows, plan.last_iterations, bar)
             # Without validation images both losses are NaN, and what saw all images is taken.
             return best if last.val_loss > best.val_loss else last
 
@@ -204,10 +209,13 @@ class _ProbeFit:
             probe = Probe(weight.contiguous().to(CPU), bias.to(CPU), penalty, loss, accuracy)
             if best is None or probe.val_loss < best.val_loss:
                 best, kept = probe, solution
-            if self._deadline is not None and time.monotonic() > self._deadline:
+            if self._time_is_up():
                 break
         assert best is not None
         return best, kept
+
+    def _time_is_up(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
 
 class _Passes:
@@ -291,6 +299,8 @@ def _minimize(
         try:
             optimizer.step(closure)  # type: ignore[no-untyped-call]
         except _TimeIsUpError:
+            if not best.any():
+                progress.notify(NO_STEP)
             return best
     return solution.detach()
 

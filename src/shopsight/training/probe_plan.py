@@ -2,10 +2,10 @@
 
 A pass over n images of w features and c classes is 2 n w c products: the logits, and the gradient.
 L-BFGS takes up to `LBFGS_ITERATIONS` steps for each penalty, which for half a million images of
-10,000 classes would be a day on a CPU. What is spared costs the least accuracy (measured by
-`bench/bench_probe.py`): steps first, down to `FEWEST_ITERATIONS` for each penalty, since each
-begins at the solution of the one before; then images, of which a sample chooses the penalty, and
-all of which take the last steps from the sample's solution.
+10,000 classes would be half a day on two cores. What is spared is what costs the least by
+`bench/bench_probe.py`, on 81 kinds of groceries and 18 of clothes: first steps, down to
+`ENOUGH_ITERATIONS` for each penalty, below which accuracy falls; then images, of which a sample
+chooses the penalty, before all of them take as many steps from the sample's solution.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from shopsight.text import duration_text
 from shopsight.training.standard_rows import StandardRows
 
 LBFGS_ITERATIONS = 60
+ENOUGH_ITERATIONS = 20
 FEWEST_ITERATIONS = 6
+"""Where a time limit leaves no more; after a sample, all images take at least these or none."""
 FEWEST_ROWS_PER_CLASS = 2
-MOST_PRODUCTS = {"cpu": 2e14}
-"""Of all passes together: about an hour on two cores, minutes on sixteen."""
+MOST_PRODUCTS = {"cpu": 4.2e14}
+"""Of all passes together: hours on two cores, see docs/benchmarks.md."""
 MOST_PRODUCTS_ELSEWHERE = 2e16
 """A GPU is faster by a hundred times: there nothing is spared."""
 MEASURED_FROM_PRODUCTS = 2e11
@@ -37,19 +39,20 @@ class ProbePlan:
     Attributes:
         iterations: steps for each penalty, at most.
         sample_rows: images that the penalties are tried on; None: all.
-        on_all: whether all images take the last steps, where penalties are tried on a sample.
+        last_iterations: steps of all images from the solution of the sample; 0: they take none.
     """
 
     iterations: int = LBFGS_ITERATIONS
     sample_rows: int | None = None
-    on_all: bool = True
+    last_iterations: int = 0
 
     def passes(self, num_rows: int, num_penalties: int) -> float:
         """Passes over all images, at most or so."""
         each = passes_of(self.iterations)
         if self.sample_rows is None:
             return num_penalties * each
-        return num_penalties * each * self.sample_rows / num_rows + (each if self.on_all else 0.0)
+        last = passes_of(self.last_iterations) if self.last_iterations else 0.0
+        return num_penalties * each * self.sample_rows / num_rows + last
 
 
 def passes_of(iterations: int) -> float:
@@ -95,7 +98,7 @@ def _line(plan: ProbePlan, rows: StandardRows, seconds: float) -> str:
     if plan.sample_rows is None:
         return line
     sampled = f"{plan.sample_rows:,} of the images"
-    if plan.on_all:
+    if plan.last_iterations:
         return f"{line}, of which {sampled} choose the penalty"
     return f"{line}; fitted on {sampled}"
 
@@ -113,11 +116,20 @@ def plan_probe(
         most_products: see `MOST_PRODUCTS`.
     """
     passes = most_products / (2.0 * num_rows * num_classes * width)
-    iterations = int((passes / num_penalties - passes_of(0)) / (passes_of(1) - passes_of(0)))
-    if iterations >= FEWEST_ITERATIONS:
+    iterations = int(_steps_of(passes / num_penalties))
+    if iterations >= ENOUGH_ITERATIONS:
         return ProbePlan(min(iterations, LBFGS_ITERATIONS))
-    last = passes_of(FEWEST_ITERATIONS)
-    on_all = passes > 1.5 * last
-    share = (passes - last * on_all) / (num_penalties * last)
-    least = min(num_rows, FEWEST_ROWS_PER_CLASS * num_classes)
-    return ProbePlan(FEWEST_ITERATIONS, max(least, int(share * num_rows)), on_all)
+    on_sample, on_all = num_penalties * passes_of(ENOUGH_ITERATIONS), passes_of(ENOUGH_ITERATIONS)
+    least = FEWEST_ROWS_PER_CLASS * num_classes
+    if least >= num_rows:
+        return ProbePlan(max(iterations, FEWEST_ITERATIONS))
+    sample = max(least, int((passes - on_all) / on_sample * num_rows))
+    last = int(_steps_of(passes - on_sample * sample / num_rows))
+    if last >= FEWEST_ITERATIONS:
+        return ProbePlan(ENOUGH_ITERATIONS, sample, min(last, ENOUGH_ITERATIONS))
+    return ProbePlan(ENOUGH_ITERATIONS, max(least, int(passes / on_sample * num_rows)))
+
+
+def _steps_of(passes: float) -> float:
+    """Steps that so many passes are enough for, see `passes_of`."""
+    return (passes - passes_of(0)) / (passes_of(1) - passes_of(0))

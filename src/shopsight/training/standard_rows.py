@@ -12,11 +12,16 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
+from shopsight.memory import memory_budget_bytes
 from shopsight.targets import Targets
 
 ROWS_AT_ONCE = 8192
-CELLS_AT_ONCE = 1 << 25
-"""Logits that are computed at once; with their gradients they take some 600 MB."""
+MOST_CELLS_AT_ONCE = 1 << 25
+"""Logits that are computed at once: larger products are no faster."""
+BYTES_OF_A_CELL = 20
+"""Of a logit with its gradient and what lies between them, by `bench/bench_probe_pass.py`."""
+PIECE_SHARE = 0.125
+"""Of the memory that the work may take, for the logits of a piece."""
 SMALLEST_SCALE = 1e-6
 CPU = torch.device("cpu")
 
@@ -126,7 +131,8 @@ class StandardRows:
 
 def rows_at_once(num_classes: int) -> int:
     """Rows whose logits are computed at once."""
-    return max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // num_classes))
+    affordable = int(PIECE_SHARE * memory_budget_bytes()) // BYTES_OF_A_CELL
+    return max(1, min(ROWS_AT_ONCE, min(MOST_CELLS_AT_ONCE, affordable) // num_classes))
 
 
 def _mean_and_scale(features: Features, step: int) -> tuple[Tensor, Tensor]:
