@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shopsight.address_secrets import masked
-from shopsight.errors import DamagedFileError, LockedError, ShopsightError, WriteError
+from shopsight.errors import DamagedFileError, LockedError, WriteError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
 from shopsight.io.json_files import read_json_table
@@ -92,8 +92,6 @@ def _unless_taken_away(lock_file: Path, target: Path) -> Iterator[None]:
     reason: Exception | None = None
     try:
         yield
-    except ShopsightError:
-        raise
     except Exception as error:
         if lock_file.exists():
             raise

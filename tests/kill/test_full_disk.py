@@ -13,7 +13,8 @@ from tests.kill.commands import COMMANDS
 from tests.kill.conftest import Kill
 from tests.kill.faults import changes, filled
 
-pytestmark = pytest.mark.slow
+# Forty trainings and their continuations, on machines that are busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 MOST, FEW = 40, 12
 

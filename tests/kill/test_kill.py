@@ -15,7 +15,8 @@ from tests.kill.commands import COMMANDS, check_whole, leftovers
 from tests.kill.conftest import Kill
 from tests.kill.faults import changes, killed, moments
 
-pytestmark = pytest.mark.slow
+# Twenty trainings and their continuations, on machines that are busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TIMES = 20
 
