@@ -113,6 +113,7 @@ class FileGroup:
 
     def __init__(self) -> None:
         self._parts: dict[Path, Path] = {}
+        self._written: set[Path] = set()
         self._folded: set[tuple[Path, str]] = set()
         self._errors: list[WriteError] = []
 
@@ -126,6 +127,9 @@ class FileGroup:
         make_folder(path.parent)
         sweep_once(path.parent)
         part = part_beside(path)
+        # Among a thousand names by chance two are now and then the same.
+        while part in self._written:
+            part = part_beside(path)
         try:
             with write_errors_named(path):
                 part.write_bytes(content)
@@ -133,6 +137,7 @@ class FileGroup:
             remove_file(part)
             raise
         self._parts[path] = part
+        self._written.add(part)
         self._folded.add((path.parent, folded_name(path.name)))
 
     def where(self, path: Path) -> Path:
@@ -154,6 +159,7 @@ class FileGroup:
 
     def _take_places(self) -> None:
         parts, self._parts = self._parts, {}
+        self._written.clear()
         self._folded.clear()
         with ThreadPoolExecutor(FLUSHES) as pool:
             flushes = [pool.submit(flush, part) for part in parts.values()]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shopsight import files
 from shopsight.inference import sorted_copies
 from shopsight.inference.predictor import Prediction
 from shopsight.inference.sorted_copies import SortedCopies
@@ -169,3 +170,16 @@ def test_a_file_that_appeared_meanwhile_stays(tmp_path: Path) -> None:
         str(folder / "1.jpg"),
     )
     assert contents_of(folder) == {"1.jpg": b"of the user", "1-2.jpg": b"two"}
+
+
+def test_temporary_names_that_chance_makes_equal_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([1, 1, 2, 1, 2, 3])
+    monkeypatch.setattr(
+        files, "part_beside", lambda path: path.with_name(f".shopsight-{next(drawn)}.part")
+    )
+    contents = [b"one", b"two", b"three"]
+    add_all(SortedCopies(tmp_path / "out", NAMES), same_name(tmp_path / "data", contents))
+    found = contents_of(tmp_path / "out" / "%61ux")
+    assert found == {"1.jpg": b"one", "1-2.jpg": b"two", "1-3.jpg": b"three"}
