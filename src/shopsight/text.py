@@ -83,7 +83,7 @@ def is_unicode(text: str) -> bool:
 def fix_in_line(fix: str) -> str:
     r"""The fixes of an error within a line: the commands or flags, without what is said of them.
 
-    >>> fix_in_line("--drop LABEL   (drops it)\\n--label-map FILE")
+    >>> fix_in_line("--drop LABEL   (drops it)\n--label-map FILE")
     '--drop LABEL or --label-map FILE'
     """
     return " or ".join(line.partition("   ")[0] for line in fix.splitlines())

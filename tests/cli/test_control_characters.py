@@ -18,6 +18,7 @@ from shopsight import api, progress
 from shopsight.cli import streams, wizard
 from shopsight.cli.output import Column, print_line, print_note, print_table
 from shopsight.cli.progress import shown_progress
+from shopsight.read_options import ReadOptions
 from tests.helpers import HOSTILE, SMALL, ProductPhotos, Shopsight, sent_raw
 
 # A slash divides folders, and NUL ends a name.
@@ -57,6 +58,7 @@ def run(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         out=runs / "one\x1b[7m",
         recipe="fashion-mnist-cnn",
         settings=["training.epochs=1", "evaluation.bootstrap_resamples=100"],
+        read=ReadOptions(allow_outside=True),
     )
     shutil.copytree(runs / "one\x1b[7m", runs / "two\u202e")
     return runs / "one\x1b[7m"
@@ -108,7 +110,7 @@ def test_every_verb_shows_them(
         "OTHER": run.with_name("two\u202e"),
     }
     filled = [str(places.get(word, word)).replace("OUT", str(tmp_path / "out")) for word in words]
-    ended = shopsight(*filled)
+    ended = shopsight(*filled, *["--allow-outside"] * ("TABLE" in words))
     assert sent_raw(ended.out + ended.err) == set()
     assert ended.code in {0, 1, 2}
     if "--json" in words and ended.code != 2:
@@ -119,7 +121,7 @@ def test_every_verb_shows_them(
 
 
 def test_what_is_found_is_shown(hostile: Path, shopsight: Shopsight) -> None:
-    ended = shopsight("audit", hostile.parent / "table\x07.parquet")
+    ended = shopsight("audit", hostile.parent / "table\x07.parquet", "--allow-outside")
     assert r"table\x07.parquet" in ended.out
     assert r"title\x1b]0;owned\x07" in ended.err
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shopsight import api
-from shopsight.errors import AuditError, CatalogError, RemoteError
+from shopsight.errors import AuditError, CatalogError, RemoteError, ShopsightError
 from shopsight.io import web
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
@@ -105,11 +105,16 @@ def test_some_that_fail_are_counted(
     assert "HTML" in next(f.detail for f in report.findings if f.image.endswith(third))
 
 
-def test_a_run_keeps_the_permission(table: Path, tmp_path: Path, server: WebServer) -> None:
+def test_a_run_asks_for_the_permission_again(
+    table: Path, tmp_path: Path, server: WebServer
+) -> None:
     catalog = api.open_catalog(table, PRIVATE)
     run = train_small(catalog, tmp_path / "run", "cache.mode=off")
-    assert RunFolder(run).catalog().access.private
-    assert api.evaluate(run).predictions.table.height
+    assert not RunFolder(run).catalog().access.private
+    with pytest.raises(ShopsightError, match="--allow-remote"):
+        api.evaluate(run)
+    asked = ReadOptions(allow_private=True, allow_remote=True)
+    assert api.evaluate(run, read=asked).predictions.table.height
     # What somebody sent grants itself nothing.
     split = tmp_path / "split.csv"
     catalog.write(split)

@@ -235,5 +235,5 @@ def test_links_that_somebody_put_in_its_place(photos: list[NamedImage], tmp_path
     journal.answers.symlink_to(thesis)
     journal.answers.with_suffix(".done").symlink_to(thesis)
     with journal:
-        assert len(list(journal.predictions(iter(photos), Model()))) == len(photos)
+        assert len(list(journal.predictions(iter(photos), Model(), lambda: None))) == len(photos)
     assert thesis.read_text(encoding="utf-8") == "years of work"

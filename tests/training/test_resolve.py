@@ -45,7 +45,6 @@ VIT = ("model.backbone=timm:vit_tiny_patch16_224", "model.weights=random")
             "model.conv_dropout",
             "--set model.conv_dropout=0",
         ),
-        (("preprocess.size_px=4",), "preprocess.size_px", "--set preprocess.size_px=auto"),
         (("model.drop_path=0.1",), "model.drop_path", "--set model.drop_path=0"),
         ((*VIT, "preprocess.size_px=65"), "preprocess.size_px", "--set preprocess.size_px=auto"),
         (

@@ -199,7 +199,7 @@ class AuditReport:
         crowds = self.crowds_table()
         if len(crowds) or (folder / CROWDS_FILE).exists():
             with atomic_file(folder / CROWDS_FILE) as part:
-                crowds.write_csv(part)
+                for_reading(crowds).write_csv(part)
         with atomic_file(folder / FINDINGS_FILE) as part:
             for_reading(self.findings_table()).write_csv(part)
         write_json(folder / SUMMARY_FILE, self.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -139,7 +140,7 @@ def read_history(path: Path) -> list[EpochRow]:
         return []
     with damage_named(path):
         data = read_file(path, most_bytes=HISTORY_BYTES)
-        table = pl.read_csv(data, schema_overrides=_TYPES)
+        table = pl.read_csv(io.BytesIO(data), schema_overrides=_TYPES)
         if sum(table.null_count().row(0)):
             raise ValueError("a figure is missing")
         return [EpochRow(**row) for row in table.to_dicts()]

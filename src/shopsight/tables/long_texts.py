@@ -60,7 +60,9 @@ def read_well_formed(piece: str, separator: str, check: RowCheck) -> pl.DataFram
     if (np.diff(np.searchsorted(marks, ends), prepend=0) != check.width - 1).any():
         return None
     columns = {str(at): pl.String for at in range(check.width)}
-    frame = pl.read_csv(text.encode(), has_header=False, separator=separator, schema=columns)
+    frame = pl.read_csv(
+        io.BytesIO(text.encode()), has_header=False, separator=separator, schema=columns
+    )
     frame = empty_as_null(frame) if '""' in text else frame
     if check.header is not None and frame["0"].eq_missing(check.header[0] or None).any():
         return None  # The header may be there again.
