@@ -21,7 +21,7 @@ help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
 	@echo "make test       install, then the tests (some minutes)"
 	@echo "make test-slow  the long tests; make test-all: both"
-	@echo "make test-fuzz  2,000 generated inputs through every verb, 20,000 broken images (a part of make test-slow)"
+	@echo "make test-fuzz  2,000 generated inputs through every verb, 20,000 broken images, 18,000 other broken files (a part of make test-slow)"
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"

@@ -88,3 +88,40 @@ def test_recipes_are_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
     file.write_bytes("seed = 7\n".encode("utf-16"))
     with pytest.raises(ConfigError, match="not UTF-8: byte 0 is 0xff"):
         load_recipe(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"seed = {'9' * 5000}", "not valid TOML"),
+        (f"seed = 0x{'f' * 5000}", "more than 64 bits"),
+        (f"a{'.a' * 5000} = 1", "nested too deeply"),
+        (f"['#'{'.a' * 3000}]", "nested too deeply"),
+        (f"x = {{{chr(34)}a,b{chr(34)}{'.a' * 3000} = 1}}", "nested too deeply"),
+        (f"x = {'[' * 10_000}", "nested too deeply"),
+    ],
+)
+def test_what_would_take_a_parser_long(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_recipe(text)
+
+
+def test_points_in_strings_and_numbers_part_no_key() -> None:
+    texts = "# a.b.c" + ".d" * 200 + "\n[about]\ntitle = 'x" + ".x" * 200 + "'\n"
+    weights = ", ".join(f"k{number} = {number}.5" for number in range(1, 200))
+    recipe = parse_recipe(f"{texts}[training]\nclass_weights = {{ {weights} }}\n")
+    assert recipe.about.title.count(".") == 200
+
+
+def test_of_thousands_of_problems_some_are_explained() -> None:
+    with pytest.raises(ConfigError, match="more than 100 settings cannot be used") as caught:
+        parse_recipe("\n".join(f"k{number} = 1" for number in range(20_000)))
+    assert len(caught.value.details) == 100
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe(f"[about]\ntitle = '{'x' * 100_000}'")
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_override_of_thousands_of_digits_is_text() -> None:
+    with pytest.raises(ConfigError, match=r"training\.epochs"):
+        parse_recipe("", overrides=[f"training.epochs={'9' * 5000}"])

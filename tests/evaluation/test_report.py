@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
-from shopsight.errors import CatalogError, TrainingError
+from shopsight.errors import CatalogError, DamagedFileError, TrainingError
 from shopsight.evaluation.evaluate import evaluate, evaluate_run
 from shopsight.evaluation.examples import low_confidence_correct, mistakes, row_thumbnail
 from shopsight.evaluation.figures import (
@@ -37,7 +37,7 @@ from shopsight.inference.predictor import Predictor
 from shopsight.pages import percent_text
 from shopsight.runs.history import EpochRow, read_history
 from shopsight.runs.run_folder import RunFolder
-from tests.helpers import ProductPhotos, train_small
+from tests.helpers import ProductPhotos, edit_json, train_small
 
 QUICK = EvaluationSettings(bootstrap_resamples=200)
 VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path", "image"}
@@ -351,3 +351,18 @@ def test_what_cannot_be_reported_is_refused(run: RunFolder, tmp_path: Path) -> N
 def test_metrics_have_titles() -> None:
     assert title_of("top_5_accuracy") == "Top-5 accuracy"
     assert title_of("macro_f1") == "F1, macro"
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "kind\nx\n"])
+def test_findings_of_others_are_named_as_damaged(text: str, own_run: Path) -> None:
+    findings = RunFolder(own_run).audit / "findings.csv"
+    findings.write_text(text, encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"findings\.csv"):
+        read_run(RunFolder(own_run))
+
+
+@pytest.mark.parametrize("seconds", ["x", ["x"], {"probe": 1}, {"probe": {"wall": "x", "cpu": 1}}])
+def test_seconds_of_others_are_named_as_damaged(seconds: object, own_run: Path) -> None:
+    edit_json(RunFolder(own_run).state_file, seconds=seconds)
+    with pytest.raises(DamagedFileError, match=r"run\.json"):
+        read_run(RunFolder(own_run))

@@ -7,7 +7,7 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from shopsight.images.model_input import preprocess_image
 from shopsight.images.png import SIGNATURE, chunks
 from shopsight.memory import use_memory_budget
 from shopsight.preprocess import Preprocess
+from tests.fuzz import mutations
 from tests.fuzz.file_bytes import GOOD, HEIGHT, WIDTH, contents
 from tests.images.built_files import png_chunk, tiff_file
 from tests.images.samples import profile_with_swapped_primaries, saved, smooth
@@ -27,7 +28,6 @@ from tests.images.samples import profile_with_swapped_primaries, saved, smooth
 # Less than the process may have: libraries take some, and end it where they get none.
 BUDGET_GB = 1.0
 SIZE_PX = 32
-EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 def decoded(path: Path) -> str:
@@ -110,59 +110,9 @@ def seeds() -> dict[str, bytes]:
 def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """So many broken files with their names, the same for the same seed."""
     rng = random.Random(seed)
-    files = list(seeds().items())
-    for number in range(count):
-        name, data = files[number % len(files)]
-        for _ in range(rng.choice((1, 1, 1, 2, 4))):
-            data = rng.choice(_MUTATIONS)(data, rng)
-        if data.startswith(SIGNATURE) and rng.random() < 0.7:
-            data = _with_right_checksums(data)
-        yield f"{seed}-{number}-{name.replace(' ', '-')}", data
-
-
-def _flip_bits(data: bytes, rng: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 2, 8, 40))):
-        if changed:
-            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
-    return bytes(changed)
-
-
-def _cut(data: bytes, rng: random.Random) -> bytes:
-    return data[: rng.randrange(len(data) + 1)]
-
-
-def _set_number(data: bytes, rng: random.Random) -> bytes:
-    """Write an extreme number into a field, mostly of the header."""
-    code = rng.choice(("B", "<H", ">H", "<I", ">I"))
-    size = struct.calcsize(code)
-    end = min(len(data), rng.choice((32, 128, 512, len(data) + 1)))
-    if end < size:
-        return data
-    at = rng.randrange(end - size + 1)
-    value = rng.choice(EXTREMES) % (1 << 8 * size)
-    return data[:at] + struct.pack(code, value) + data[at + size :]
-
-
-def _repeat(data: bytes, rng: random.Random) -> bytes:
-    start = rng.randrange(len(data) + 1)
-    part = data[start : start + rng.choice((4, 12, 64, 400))]
-    return data[:start] + part * rng.choice((2, 3, 50)) + data[start:]
-
-
-def _remove(data: bytes, rng: random.Random) -> bytes:
-    start = rng.randrange(len(data) + 1)
-    return data[:start] + data[start + rng.choice((1, 2, 8, 100)) :]
-
-
-def _splice(data: bytes, rng: random.Random) -> bytes:
-    other = rng.choice(list(seeds().values()))
-    return data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other) + 1) :]
-
-
-_MUTATIONS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _flip_bits, _flip_bits, _cut, _set_number, _set_number, _set_number, _repeat, _remove, _splice,
-)  # fmt: skip
+    for name, data in mutations.mutants(seeds(), count, seed):
+        is_to_pass = data.startswith(SIGNATURE) and rng.random() < 0.7
+        yield name, _with_right_checksums(data) if is_to_pass else data
 
 
 def _with_right_checksums(data: bytes) -> bytes:

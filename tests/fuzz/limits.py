@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shopsight.errors import ShopsightError
+
 ADDRESS_BYTES = 2 << 30
 LONGEST_S = 10
 
@@ -89,6 +91,12 @@ def _by_one_process(
         why = f"the process ended by {done.returncode}\n{done.stderr[-2000:]}"
         answers[stopped[0]] = Answer("", why, 0.0)
     return answers
+
+
+def named(error: ShopsightError) -> str:
+    """The word for an input that is refused as it should be: in words."""
+    assert error.what
+    return type(error).__name__
 
 
 def main() -> None:

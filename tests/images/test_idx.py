@@ -66,3 +66,10 @@ def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImageError, match="more than 1,000,000 bytes") as caught:
         read_idx(tmp_path / "x-ubyte.gz")
     assert caught.value.reason == "too large"
+
+
+def test_a_file_of_no_dimension(tmp_path: Path) -> None:
+    path = tmp_path / "a-idx0-ubyte"
+    path.write_bytes(bytes((0, 0, 8, 0, 1)))
+    with pytest.raises(ImageError, match=r"IDX of the shape \(\)"):
+        idx_length(path)

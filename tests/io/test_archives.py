@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import stat
@@ -146,6 +147,22 @@ def test_a_debian_package_does_not_leave_its_folder(
     with pytest.raises(ArchiveError, match="refused: a path out of the folder"):
         unpack_deb(package, tmp_path / "tree")
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_debian_package_whose_checksum_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+    # The tar ends early, so that all of it is read.
+    data = gzip.compress(out.getvalue()[:700], mtime=0)
+    package = tmp_path / "x.deb"
+    package.write_bytes(ar_archive({"data.tar.gz": data[:-8] + bytes(4) + data[-4:]}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ArchiveError, match="cannot be unpacked: CRC check failed") as caught:
+        unpack_deb(package, tmp_path / "tree")
+    assert caught.value.reason == "damaged"
 
 
 def test_members_of_an_ar_archive() -> None:

@@ -38,11 +38,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("backbones/downloads.py", "torch.hub.get_dir"): "asks where its cache is",
     ("backbones/fastervit.py", "torch.hub.download_url_to_file"): "fixed addresses",
     ("bundle/read.py", "safetensors.numpy.load_file"): "after `io.weights` has compared the sizes",
-    ("catalog/catalog.py", "pl.read_parquet_metadata"): "a file that the user named",
     ("datasets/registry.py", "found.open"): "opens a named data set",
-    ("evaluation/predictions.py", "pl.read_parquet"): "of bytes",
-    ("evaluation/predictions.py", "pl.read_parquet_metadata"): "of bytes",
-    ("evaluation/predictions.py", "pl.read_parquet_schema"): "of bytes",
     ("evaluation/score_files.py", "np.fromfile"): "its own scratch files",
     ("images/png.py", "zlib"): "checksums",
     ("inference/answer_journal.py", "self._file.read_text"): "its own journal",
@@ -56,7 +52,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("runtime.py", "huggingface_hub.constants"): "asks where its cache is",
     ("runtime.py", "socket"): "which address to listen at, and time-outs",
     ("runtime.py", "ssl"): "where certificates are",
-    ("tables/table_files.py", "pl.read_parquet"): "of bytes",
     ("training/checkpoints.py", "load_file"): "checkpoints of a run",
 }
 """File and what is used in it: why."""

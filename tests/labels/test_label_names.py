@@ -154,3 +154,25 @@ def test_a_map_of_whole_numbers_with_decimals(tmp_path: Path) -> None:
 def test_the_examples_of_files_of_names() -> None:
     found = doctest.testmod(label_name_files)
     assert (found.failed, found.attempted > 0) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"0": ' + "9" * 5000 + "}"])
+def test_json_that_no_parser_takes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CatalogError, match="not JSON"):
+        read_label_map(path, ["0"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 " + "9" * 200_000 + "x", "a line of 200,003 characters"),
+        ("item {id: 0 " * 30_000, "a line of 359,999 characters"),
+    ],
+)
+def test_lines_without_an_end(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CatalogError, match=said):
+        read_label_map(path, ["0"])

@@ -152,3 +152,17 @@ def test_an_array_of_json_under_the_name_of_json_lines(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="line 1 is not a JSON object") as caught:
         read_table(str(path))
     assert "pl.read_json" in str(caught.value)
+
+
+def test_json_lines_that_are_nested_too_deeply(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"image": "a.jpg"}\n' + '{"a":' * 100_000, encoding="utf-8")
+    with pytest.raises(TableError, match="line 2 is not JSON: nested too deeply"):
+        read_table(str(path))
+
+
+def test_more_columns_than_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image" + ",x" * 50_000 + "\n", encoding="utf-8")
+    with pytest.raises(TableError, match="50,001 columns; 50,000 may be"):
+        read_table(str(path))

@@ -17,9 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.cache_place import cache_folder, unless_unwritable
-from shopsight.errors import HeldFileError
+from shopsight.errors import HeldFileError, LocationError
 from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
+from shopsight.io.parquet import read_parquet
 
 STAMP = pl.Schema({"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64})
 """What a file is known by."""
@@ -63,8 +64,8 @@ def _pieces(folder: Path, *, like: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def _read(path: Path, *, like: pl.DataFrame) -> pl.DataFrame | None:
     # What cannot be read the user cannot fix: its files are inspected again.
-    with suppress(pl.exceptions.PolarsError, OSError):
-        piece = pl.read_parquet(path, glob=False)
+    with suppress(OSError, ValueError, LocationError):
+        piece = read_parquet(path)
         if piece.schema == like.schema:
             return piece
     return None

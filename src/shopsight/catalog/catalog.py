@@ -39,6 +39,7 @@ from shopsight.io.confinement import real_root
 from shopsight.io.json_files import parse_json
 from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
+from shopsight.io.parquet import parquet_metadata
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
@@ -385,9 +386,9 @@ def _about(text: str) -> dict[str, Any] | None:
 
 def _parquet_metadata(path: Path) -> dict[str, str]:
     try:
-        return pl.read_parquet_metadata(path)
+        return parquet_metadata(path)
     # Whoever reads the rows says what is wrong with the file.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+    except (ValueError, OSError):
         return {}
 
 

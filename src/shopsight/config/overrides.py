@@ -11,6 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from shopsight.errors import ConfigError
 
+MOST_PROBLEMS = 100
+"""Of a recipe, that are explained."""
+_LONGEST_SHOWN = 200
+
 # What settings were once called, for the suggestion only: a recipe with one of them is refused.
 FORMER_NAMES = {
     "data.offline_share": "data.offline_fraction",
@@ -80,13 +84,15 @@ def leaves(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def explain(error: ValidationError, defaults: BaseModel) -> list[str]:
     """Return one line per problem: the key, what is wrong, the value or what was meant.
 
+    Of thousands, the first `MOST_PROBLEMS` are explained.
+
     Args:
         error: What validation said about a tree.
         defaults: A valid tree, which knows the names of all settings.
     """
     names = [name for name, _ in leaves(defaults)]
     problems: dict[tuple[str, str], Any] = {}
-    for problem in error.errors():
+    for problem in error.errors()[:MOST_PROBLEMS]:
         if problem["type"] == "path_type":
             # Pydantic names Python's class.
             problem["msg"] = "Input should be a path"
@@ -105,7 +111,8 @@ def _toml_value(text: str) -> Any:
     # `--set model.backbone=timm:resnet18` must work without TOML's quotes.
     try:
         found = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    # Python's own error is raised for an integer of thousands of digits.
+    except (ValueError, RecursionError):
         return None if text.lower() == "none" else text
     # After a line end there may be more than a value.
     return found["value"] if len(found) == 1 else text
@@ -117,11 +124,16 @@ def _explain(problem: Any, names: Sequence[str]) -> str:
         return _explain_unknown(path, names)
     key = _setting(path, names)
     value = problem.get("input")
-    shown = "" if isinstance(value, dict) else f" (got {value!r})"
+    shown = "" if isinstance(value, dict) else f" (got {_shown(value)})"
     if problem["type"] == "model_type":
         first = next(name for name in names if name.startswith(f"{key}."))
         return f"{key}: is a section, not a value{shown}; did you mean {first}?"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _setting(path: Sequence[str], names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ with `section.key=value`. What a run stores is the resolved recipe: nothing in i
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shopsight.address_secrets import without_logins
 from shopsight.config.defaults import DEFAULT_RECIPE
-from shopsight.config.overrides import explain, set_leaf
+from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf
 from shopsight.config.sections import (
     About,
     AugmentSettings,
@@ -35,7 +36,7 @@ from shopsight.config.sections import (
     TrackingSettings,
     TrainingSettings,
 )
-from shopsight.errors import ConfigError
+from shopsight.errors import ConfigError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.paths import is_file
 
@@ -43,6 +44,13 @@ RECIPE_BYTES = 4 << 20
 """The most that a recipe may have: weights of 10,000 classes have a quarter of a megabyte."""
 # Tables in tables, down to the values of a list.
 _DEEPEST = 12
+_INTEGER_BITS = 64
+_MOST_KEY_PARTS = 100
+# Comments and strings, in which points part nothing.
+_NOT_BARE = re.compile(
+    r"""#[^\n]*|"{3}[\s\S]*?"{3}|'{3}[\s\S]*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'(?!')"""
+)
+_BETWEEN_KEYS = re.compile(r"[=,\n{}\[\]]")
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 
 
@@ -154,39 +162,51 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
         where: What errors call the text.
         overrides: `section.key=value` strings, set after the text.
     """
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not valid TOML: {error}", where=where) from error
-    except RecursionError:
-        raise ConfigError("is nested too deeply", where=where) from None
+    tree = _parsed(text, where)
     for override in overrides:
         set_leaf(tree, override)
-    if _is_deep(tree):
-        raise ConfigError("is nested too deeply", where=where)
+    _check_leaves(tree, where)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         problems = explain(error, Recipe())
+        more = "more than " * (len(problems) == MOST_PROBLEMS < error.error_count())
         raise ConfigError(
-            f"{len(problems)} setting{'s' * (len(problems) > 1)} cannot be used",
+            f"{more}{len(problems)} setting{'s' * (len(problems) > 1)} cannot be used",
             where=where,
             details=problems,
             fix="shopsight recipes balanced   (prints a recipe with its settings)",
         ) from error
 
 
-def _is_deep(tree: object) -> bool:
-    """Whether values lie deeper than any setting does."""
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    # The parser takes a time that grows with the square of the parts of a key.
+    bare = _NOT_BARE.sub(lambda found: "" if found[0].startswith("#") else "x", text)
+    if max(part.count(".") for part in _BETWEEN_KEYS.split(bare)) > _MOST_KEY_PARTS:
+        raise ConfigError("is nested too deeply", where=where)
+    try:
+        return tomllib.loads(text)
+    # It has one of its own; Python's is raised for an integer of thousands of digits.
+    except ValueError as error:
+        raise ConfigError(f"not valid TOML: {first_line(error)}", where=where) from error
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=where) from None
+
+
+def _check_leaves(tree: object, where: str) -> None:
+    """Refuse values that lie deeper than any setting does, and integers that TOML does not have."""
     level = [tree]
     for _ in range(_DEEPEST):
+        if any(isinstance(node, int) and node.bit_length() > _INTEGER_BITS for node in level):
+            raise ConfigError(f"an integer has more than {_INTEGER_BITS} bits", where=where)
         level = [
             item
             for node in level
             if isinstance(node, dict | list)
             for item in (node.values() if isinstance(node, dict) else node)
         ]
-    return bool(level)
+    if level:
+        raise ConfigError("is nested too deeply", where=where)
 
 
 def _merged(section: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from shopsight.files import atomic_folder, sha256_bytes
 from shopsight.io.confinement import real_root
 from shopsight.io.local_files import read_file
 from shopsight.io.opening import IMAGE_BYTES
+from shopsight.io.parquet import read_parquet
 from shopsight.progress import task
 from shopsight.runtime import fail_fast_offline
 from shopsight.safe_names import safe_name
@@ -67,7 +68,7 @@ def open_huggingface(name: str) -> Catalog:
                 how="diagonal",
             )
             table.write_parquet(folder / TABLE)
-    table = pl.read_parquet(kept / TABLE, glob=False)
+    table = read_parquet(kept / TABLE)
     notes = [f"{name}: {counted(len(table), 'image')}, kept under {kept}"]
     if "split" in table.columns and table["split"].n_unique() == 1:
         table = table.drop("split")

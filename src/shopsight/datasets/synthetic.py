@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, UInt8
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.files import atomic_folder
+from shopsight.io.parquet import read_parquet
 from shopsight.progress import task
 
 SIZE_PX = 128
@@ -46,7 +47,7 @@ def open_synthetic(root: Path | None = None, *, seed: int = 0) -> Catalog:
     kept = folder / "images.parquet"
     if not kept.is_file():
         draw_catalog(folder, products_per_class=PRODUCTS_PER_CLASS, seed=seed)
-    return _catalog(pl.read_parquet(kept, glob=False), folder)
+    return _catalog(read_parquet(kept), folder)
 
 
 def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Catalog:

@@ -6,7 +6,6 @@ together, or of a run from last year, are scored by the same code.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import uuid
@@ -26,6 +25,10 @@ from shopsight.errors import CatalogError, CompareError, DamagedFileError
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
 from shopsight.files import atomic_file, damage_named
 from shopsight.held_files import remove_file
+from shopsight.io.json_files import parse_json
+from shopsight.io.local_files import read_file
+from shopsight.io.parquet import parquet_metadata, parquet_schema, read_parquet
+from shopsight.memory import memory_budget_bytes
 from shopsight.metrics.label_ranking import LabelRanking, LabelScores, rank_labels
 
 ALL_ROWS = "all"
@@ -173,15 +176,15 @@ class Predictions:
             )
         with damage_named(path, fix=WRITE_ANEW):
             # Bytes, as a file that is mapped cannot be replaced on Windows.
-            data = io.BytesIO(path.read_bytes())
-            noted = pl.read_parquet_metadata(data).get(METADATA_KEY)
-            about = {} if noted is None else json.loads(noted)
+            data = read_file(path, most_bytes=memory_budget_bytes())
+            noted = parquet_metadata(data).get(METADATA_KEY)
+            about = {} if noted is None else parse_json(noted)
             if "split" not in about or "labels" not in about:
                 raise CatalogError("not predictions that shopsight wrote", where=str(path))
             if columns is not None:
-                columns = [name for name in pl.read_parquet_schema(data) if name in columns]
+                columns = [name for name in parquet_schema(data) if name in columns]
             found = cls(
-                table=pl.read_parquet(data, columns=columns),
+                table=read_parquet(data, columns=columns),
                 labels=tuple(about["labels"]),
                 multilabel=about["multilabel"],
                 split=about["split"],

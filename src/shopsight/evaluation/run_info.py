@@ -120,12 +120,13 @@ def _findings(path: Path) -> tuple[FindingCount, ...] | None:
     table = _table(path)
     if table.is_empty():
         return ()
+    order = [str(severity) for severity in SEVERITIES]
+    # Somebody else may have written it, with other columns and words.
     with damage_named(path):
         table = table.filter(pl.col("severity").is_in(SEVERITIES))
-    counted = table.group_by("kind", "severity").len()
-    rows = [FindingCount(row["kind"], row["severity"], row["len"]) for row in counted.to_dicts()]
-    order = [str(severity) for severity in SEVERITIES]
-    return tuple(sorted(rows, key=lambda r: (order.index(r.severity), -r.count, r.kind)))
+        counted = table.group_by("kind", "severity").len().to_dicts()
+        rows = [FindingCount(row["kind"], row["severity"], row["len"]) for row in counted]
+        return tuple(sorted(rows, key=lambda r: (order.index(r.severity), -r.count, r.kind)))
 
 
 def _table(path: Path) -> pl.DataFrame:

@@ -62,7 +62,7 @@ def read_idx(path: Path | str) -> UInt8[np.ndarray, "..."]:
         raise ImageError("not an image", "not an IDX file of unsigned bytes", where=str(path))
     start = 4 + 4 * data[3]
     shape = tuple(int.from_bytes(data[at : at + 4], "big") for at in range(4, start, 4))
-    if len(shape) > _MOST_DIMENSIONS or (len(shape) > 1 and 0 in shape[1:]):
+    if not 0 < len(shape) <= _MOST_DIMENSIONS or (len(shape) > 1 and 0 in shape[1:]):
         raise ImageError("not an image", f"IDX of the shape {shape}", where=str(path))
     size = math.prod(shape)
     missing = size - (len(data) - start)

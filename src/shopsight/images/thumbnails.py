@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Float32, UInt8
 
 from shopsight.files import atomic_file, damage_named
+from shopsight.io.parquet import read_rows
 
 LUMA_PX, CHROMA_PX = 24, 8
 LUMA_BYTES = LUMA_PX * LUMA_PX
@@ -93,7 +94,7 @@ def read_thumbs(path: Path, sha256: pl.Series) -> UInt8[np.ndarray, "m t"]:
     """
     wanted = pl.col("sha256").is_in(sha256.unique().implode())
     with damage_named(path):
-        return unpacked(pl.scan_parquet(path, glob=False).filter(wanted).collect()["thumb"])
+        return unpacked(read_rows(path, wanted)["thumb"])
 
 
 def unpacked(thumbs: pl.Series) -> UInt8[np.ndarray, "n t"]:

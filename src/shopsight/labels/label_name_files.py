@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from shopsight.errors import CatalogError
+from shopsight.io.json_files import parse_json
 
-_ITEM = re.compile(r"item\s*\{([^}]*)\}")
+_ITEM = re.compile(r"item\s*\{([^{}]*)\}")
 _ITEM_ID = re.compile(r"\bid\s*:\s*(\d+)")
 _ITEM_NAMES = (
     re.compile(r"\bdisplay_name\s*:\s*['\"]([^'\"]+)['\"]"),
@@ -28,8 +28,8 @@ def parse_tree(text: str, where: str) -> Any:
         CatalogError: it is neither.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         try:
             # Literals alone: nothing is run.
             return ast.literal_eval(text.strip())

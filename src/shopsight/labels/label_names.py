@@ -30,6 +30,7 @@ _ID_FIRST = re.compile(r"([^\s,:;=]+)\s*[,:;=\s]\s*(\S.*)")
 _ID_LAST = re.compile(r"(.*\S)\s*[,:;=\s]\s*([^\s,:;=]+)")
 # What the names of a column of ids and of its column of names do not share.
 _KIND_WORDS = frozenset({"id", "ids", "name", "names", "int", "str", "index", "number", "code"})
+_LONGEST_LINE = 10_000
 _WRITE_IDS = "write the id before each name, a line each: 0 disc"
 
 
@@ -207,6 +208,13 @@ def _lines(text: str, where: str) -> list[str]:
     lines = [line.strip() for line in lines_of(text.rstrip())]
     if where.lower().endswith((".yaml", ".yml")):
         lines = _yaml_names(text, where)
+    longest = max(map(len, lines), default=0)
+    if longest > _LONGEST_LINE:
+        raise CatalogError(
+            f"a line of {longest:,} characters is no name",
+            where=where,
+            fix=f"one name on each line, of at most {_LONGEST_LINE:,} characters",
+        )
     bare = next((number for number, line in enumerate(lines, start=1) if not line), None)
     if bare is not None or not lines:
         what = "no names in it" if bare is None else f"line {bare} is empty"

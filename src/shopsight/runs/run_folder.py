@@ -302,7 +302,11 @@ class RunFolder:
         return state
 
     def _written_state(self) -> dict[str, Any]:
-        return read_json_table(self.state_file, fix=_TRAIN_ANEW)
+        state = read_json_table(self.state_file, fix=_TRAIN_ANEW)
+        with damage_named(self.state_file, fix=_TRAIN_ANEW):
+            for spent in state.get("seconds", {}).values():
+                float(spent["wall"]), float(spent["cpu"])
+        return state
 
     def update_state(self, **changes: Any) -> None:
         """Set top-level keys of `run.json`, atomically."""

@@ -25,7 +25,7 @@ BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes
 """Cells of yes and no, in lower case, and what they mean."""
 
 _WHOLE = r"^[+-]?\d+(\.0*)?$"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 # Python strips neither of them: the byte order mark, and the blanks of no width.
 _NO_WIDTH = "\ufeff\u200b\u200c\u200d\u2060"
 

@@ -34,6 +34,8 @@ from shopsight.tables.row_check import (
 from shopsight.text import counted
 
 SEPARATORS = (",", "\t", ";", "|")
+MOST_COLUMNS = 50_000
+"""Of a text table: 10,000 labels as columns of 0 and 1 are read in some seconds."""
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 # Of all characters; text of two bytes a character, read as one byte each, has far more.
@@ -181,6 +183,12 @@ def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> Row
     header = sample[0] if headed else None
     width = _width(sample, has_header=headed)
     shown = "a tab" if table.separator == "\t" else f"'{table.separator}'"
+    if width > MOST_COLUMNS:
+        raise TableError(
+            f"{width:,} columns; {MOST_COLUMNS:,} may be",
+            where=where,
+            fix="write it as Parquet; labels in one column, parted by |, instead of a column each",
+        )
     check = RowCheck(
         where,
         width,

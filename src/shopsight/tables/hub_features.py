@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 import polars as pl
+
+from shopsight.io.json_files import parse_json
+from shopsight.io.parquet import parquet_metadata
 
 _KEY = "huggingface"
 
@@ -39,14 +40,10 @@ def with_class_names(table: pl.DataFrame, data: bytes) -> tuple[pl.DataFrame, li
 
 def _class_names(data: bytes) -> dict[str, list[str]]:
     try:
-        metadata = pl.read_parquet_metadata(io.BytesIO(data)).get(_KEY, "")
-        features = json.loads(metadata)["info"]["features"]
+        features = parse_json(parquet_metadata(data).get(_KEY, ""))["info"]["features"]
         found = {name: _names_in(feature) for name, feature in features.items()}
     # Without our kind of metadata, or damaged: there are no names.
-    except (
-        pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, LookupError,
-        AttributeError, RecursionError,
-    ):  # fmt: skip
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return {}
     return {name: names for name, names in found.items() if names}
 

@@ -21,6 +21,7 @@ from shopsight.io.archives import zip_names
 from shopsight.io.compressed import GZIP_MARK, gunzip, gunzip_start
 from shopsight.io.local_files import open_file
 from shopsight.io.opening import TABLE_BYTES, read_location
+from shopsight.io.parquet import PARQUET_MARK, read_parquet
 from shopsight.memory import memory_budget_bytes
 from shopsight.read_options import ReadOptions
 from shopsight.tables.delimited import as_delimited, to_frame
@@ -38,7 +39,6 @@ RowReader = Callable[[str, str, ReadOptions], tuple[pl.DataFrame, list[str]]]
 MOST_LEVELS = 16
 """Of lists and objects within one another in JSON lines; types of a hundred take minutes."""
 
-_PARQUET_MARK = b"PAR1"
 _OLD_OFFICE_MARK = b"\xd0\xcf\x11\xe0"
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 # Half of a character beyond the BMP, escaped alone or within a pair.
@@ -129,7 +129,7 @@ def read_start(file: Path) -> str:
 
 def _is_parquet(path: str, data: bytes) -> bool:
     """Whether a table is to be read as Parquet: by its bytes, else by its name."""
-    if data.startswith(_PARQUET_MARK):
+    if data.startswith(PARQUET_MARK):
         return True
     if not is_parquet(path):
         return False
@@ -213,10 +213,11 @@ def _kind_of_zip(data: bytes) -> tuple[str, str]:
 
 def _read_parquet(data: bytes, path: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(data)
-    # Polars' Rust reports damage as errors of several kinds, and panics (a BaseException) at some.
-    except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
-        is_whole = data.endswith(_PARQUET_MARK)
+        return read_parquet(data)
+    except LocationError as error:
+        raise TableError(error.what, where=path, fix=_TOO_LARGE) from error
+    except (OSError, ValueError) as error:
+        is_whole = data.endswith(PARQUET_MARK)
         raise TableError(
             f"the Parquet file is {'damaged' if is_whole else 'cut off'}: {first_line(error)}",
             where=path,
@@ -233,7 +234,8 @@ def _read_json_lines(text: str, path: str) -> pl.DataFrame:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise TableError(f"line {number:,} is not JSON: {error}", where=path) from error
+            why = first_line(error) if isinstance(error, ValueError) else "nested too deeply"
+            raise TableError(f"line {number:,} is not JSON: {why}", where=path) from error
         if _is_deeper(row, MOST_LEVELS):
             raise TableError(
                 f"line {number:,} is nested more than {MOST_LEVELS} levels deep", where=path

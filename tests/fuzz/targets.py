@@ -1,0 +1,77 @@
+"""Every reader of files of others, beside the decoding of images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fuzz import packed_bytes, run_bytes, table_bytes
+from tests.fuzz.mutations import Mutation, mutants
+
+_MARK = "~"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        check: reads a file, and gives `word`, or the kind of error of ours.
+        seeds: whole files by name.
+        word: what `check` says of a whole file.
+        own: mutations of this format.
+    """
+
+    check: Callable[[Path], str]
+    seeds: Callable[[], Mapping[str, bytes]]
+    word: str
+    own: tuple[Mutation, ...] = ()
+
+
+_IN_TEXT, _IN_PARQUET = table_bytes.IN_TEXT, table_bytes.IN_PARQUET
+TARGETS = {
+    "text tables": Target(
+        table_bytes.read_as_table, table_bytes.tables, "catalog", _IN_TEXT
+    ),
+    "Parquet": Target(
+        table_bytes.read_as_table, table_bytes.parquet_files, "catalog", _IN_PARQUET
+    ),
+    "names of labels": Target(
+        table_bytes.read_as_labels, table_bytes.label_files, "labels", _IN_TEXT
+    ),
+    "IDX": Target(packed_bytes.read_as_idx, packed_bytes.idx_files, "images"),
+    "archives": Target(packed_bytes.unpack, packed_bytes.archive_files, "files"),
+    "arrays": Target(packed_bytes.read_as_arrays, packed_bytes.array_files, "arrays"),
+    "weights": Target(
+        packed_bytes.read_as_tensors, packed_bytes.tensor_files, "tensors", _IN_TEXT
+    ),
+    "recipes": Target(
+        run_bytes.read_as_recipe, run_bytes.recipes, "recipe", run_bytes.IN_RECIPES
+    ),
+    "runs and bundles": Target(
+        run_bytes.read_in_run, run_bytes.run_files, "run", (*_IN_TEXT, *_IN_PARQUET)
+    ),
+}  # fmt: skip
+
+
+def read(path: Path) -> str:
+    """Read a file by the target that its name begins with."""
+    return TARGETS[path.name.partition(_MARK)[0]].check(path)
+
+
+def target_of(name: str) -> str:
+    """The target of an input."""
+    return name.partition(_MARK)[0]
+
+
+def whole(target: str) -> dict[str, bytes]:
+    """The whole files of a target, by their names as inputs."""
+    return {f"{target}{_MARK}{name}": data for name, data in TARGETS[target].seeds().items()}
+
+
+@functools.cache
+def broken(target: str, count: int, seed: int) -> dict[str, bytes]:
+    """So many broken files of a target."""
+    return dict(mutants(whole(target), count, seed, own=TARGETS[target].own))
