@@ -17,6 +17,7 @@ from shopsight.memory import (
 )
 
 
+@pytest.mark.posix("Windows is asked in its own way, below")
 def test_this_machine_has_memory() -> None:
     physical, limit = physical_memory_bytes(), memory_limit_bytes()
     assert physical is not None

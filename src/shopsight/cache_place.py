@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -94,7 +93,7 @@ def _distrust(folder: Path, *, is_named: bool) -> str | None:
         is_named: the user named it, perhaps to share it with a group.
     """
     # Windows has users' folders closed to others, and no such numbers.
-    if sys.platform == "win32":
+    if not hasattr(os, "geteuid"):
         return None
     try:
         found = folder.stat()

@@ -84,10 +84,11 @@ def physical_memory_bytes() -> int | None:
 
 def _address_space_bytes() -> int | None:
     """`ulimit -v`."""
-    if sys.platform == "win32":
+    try:
+        import resource
+    except ModuleNotFoundError:
+        # Windows has no such limit.
         return None
-    import resource
-
     soft = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if soft == resource.RLIM_INFINITY else int(soft)
 

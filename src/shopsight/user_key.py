@@ -85,7 +85,7 @@ def _key() -> bytes | None:
 
 def _is_private(found: os.stat_result) -> bool:
     """Whether a file is this user's, and closed to others; Windows says it of the folder."""
-    if sys.platform == "win32":
+    if not hasattr(os, "geteuid"):
         return True
     return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
 
