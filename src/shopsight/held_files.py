@@ -69,6 +69,17 @@ def remove_file(path: Path) -> bool:
     return not os.path.lexists(path)
 
 
+def remove_unless_held(path: Path) -> bool:
+    """Remove a file at once, or not at all: no second try.
+
+    Returns:
+        Whether it is gone. Windows refuses while any process, this one included, has it open.
+    """
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    return not path.exists()
+
+
 def remove_folder(path: Path) -> bool:
     """Remove a folder and what is in it, as far as nothing of it is held.
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from shopsight.address_secrets import masked
 from shopsight.errors import DamagedFileError, LockedError, WriteError
 from shopsight.files import make_folder, write_json
-from shopsight.held_files import ON_WINDOWS, remove_empty_folder, remove_file
+from shopsight.held_files import remove_empty_folder, remove_file, remove_unless_held
 from shopsight.io.json_files import read_json_table
 from shopsight.paths import is_folder
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
@@ -79,11 +79,12 @@ def _locked(lock_file: Path, target: Path) -> Iterator[None]:
             yield
     finally:
         remove_file(owner_file)
-        if ON_WINDOWS:
-            lock.release()
-        # Elsewhere before the release: whoever waits for this very file finds out in `_taken`.
-        remove_file(lock_file)
+        # Before the release, where that can be: whoever waits for this very file finds out in
+        # `_taken`, and no lock that another process took meanwhile is removed.
+        is_gone = remove_unless_held(lock_file)
         lock.release()
+        if not is_gone:
+            remove_file(lock_file)
 
 
 @contextmanager
