@@ -109,3 +109,12 @@ def test_cells_between_ordinary_ones_are_counted_by_row() -> None:
     found = read_image_cells(pl.Series("image", cells))
     assert found.names == ["a.jpg", "b.jpg", "", URL, "b.jpg", "é/ü 1.jpg", "", URL, "x.jpg"]
     assert (found.num_several, found.example) == (2, "b.jpg|c.jpg")
+
+
+@pytest.mark.parametrize("mark", [",", "\n", "|", ", "])
+@pytest.mark.timeout(10)
+def test_a_cell_of_separators_without_an_end(mark: str) -> None:
+    cells = [f"a.jpg{mark * 100_000}b", f"{URL}{mark * 1000}{URL}"]
+    found = read_image_cells(pl.Series("image", cells))
+    assert found.names == ["", URL]
+    assert found.num_several == 1

@@ -165,6 +165,22 @@ def test_a_debian_package_whose_checksum_is_wrong(
     assert caught.value.reason == "damaged"
 
 
+def test_a_zero_byte_in_a_name_of_a_debian_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"path": "a\0b"}
+        archive.addfile(member)
+    package = tmp_path / "x.deb"
+    package.write_bytes(ar_archive({"data.tar": out.getvalue()}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ArchiveError, match="cannot be unpacked") as caught:
+        unpack_deb(package, tmp_path / "tree")
+    assert caught.value.reason == "damaged"
+
+
 def test_members_of_an_ar_archive() -> None:
     members = {"debian-binary": b"2.0\n", "odd": b"123", "last": b""}
     assert dict(ar_members(ar_archive(members))) == members

@@ -87,3 +87,9 @@ def test_files_without_a_footer(data: bytes, tmp_path: Path) -> None:
     for source in (data, path):
         with pytest.raises(ValueError, match="no footer"):
             read_parquet(source)
+
+
+def test_a_footer_of_lists_within_lists() -> None:
+    footer = b"\x19" * 5000
+    with pytest.raises(ValueError, match="nested too deeply"):
+        check_parquet(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")

@@ -24,6 +24,8 @@ def test_values_by_the_numbers_of_their_fields() -> None:
         (b"", "ends early"),
         (b"\x15", "ends early"),
         (b"\x1c" * 1000, "nested"),
+        (b"\x19" * 5000, "nested"),
+        (b"\x1b" + b"\x01\xbb" * 5000, "nested"),
         (b"\x15" + b"\xff" * 1000, "without an end"),
         (b"\x19\xf5\xff\xff\xff\xff\x0f", "longer than the bytes"),
         (b"\x18\xff\xff\xff\x7f", "ends early"),

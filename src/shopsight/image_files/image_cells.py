@@ -38,7 +38,8 @@ _ORDINARY_ADDRESS = (
 _TWO_ADDRESSES = r"://.*://"
 _BLANKS = "\ufeff\u200b\u00a0 \t\r\n"
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`"}
-_NEXT_URL = re.compile(r"[\s|;,]+(?=[A-Za-z][\w+.-]+://)")
+# Only where such characters begin: each of a hundred thousand would be a beginning otherwise.
+_NEXT_URL = re.compile(r"(?<![\s|;,])[\s|;,]+(?=[A-Za-z][\w+.-]+://)")
 _TAG = re.compile(r"<[A-Za-z!/][^<>]*>")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_KEYS = ("url", "src", "path", "image", "file", "filename", "file_name", "href", "link")

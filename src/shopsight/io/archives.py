@@ -189,8 +189,11 @@ def _unpack_tar(data: bytes, folder: Path, package: Path) -> None:
                 archive.extract(member, folder, filter="data")
     except tarfile.FilterError as error:
         raise _refused("a path out of the folder", str(error), package) from error
-    # What gzip and bzip2 refuse are errors of the system that have no number.
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    # What gzip and bzip2 refuse are errors of the system that have no number; a zero byte in a
+    # name is a ValueError.
+    except (
+        tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError,
+    ) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
             raise
         what = f"cannot be unpacked: {first_line(error)}"

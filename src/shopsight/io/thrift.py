@@ -44,8 +44,6 @@ class ThriftReader:
         Raises:
             ValueError: it is none, is nested too deeply, or ends behind the end.
         """
-        if depth > _DEEPEST:
-            raise ValueError("it is nested too deeply")
         fields: Fields = {}
         number = 0
         while head := self._byte():
@@ -55,6 +53,9 @@ class ThriftReader:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        # Of structs, and of lists and maps within one another as well.
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
         if kind in _INTEGERS:
             return self._integer()
         if kind == _STRUCT:
