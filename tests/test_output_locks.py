@@ -125,6 +125,7 @@ def test_where_nothing_may_be_written_the_work_goes_on(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.posix("Windows moves no folder with an open file in it")
 @pytest.mark.parametrize("error", [AssertionError("no key"), FileNotFoundError(2, "a"), None])
 @pytest.mark.parametrize("kind", ["only_writer_of_folder", "only_writer_of_file"])
 def test_a_folder_that_is_taken_away_is_said(

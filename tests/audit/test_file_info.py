@@ -202,6 +202,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(
     assert same(whole, inspect_all(refs, threads=1))
 
 
+@pytest.mark.posix("kill -9")
 def test_what_was_kept_before_kill_9_is_not_inspected_again(tmp_path: Path) -> None:
     refs, kept = photos(tmp_path, 400), tmp_path / "kept"
     killed = f"""
@@ -269,6 +270,7 @@ def test_what_an_earlier_version_kept_in_one_file_is_read(
     assert seen == []
 
 
+@pytest.mark.posix("files without a name; elsewhere they are in memory")
 def test_thumbnails_beyond_a_share_of_the_budget_are_mapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
