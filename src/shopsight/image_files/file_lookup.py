@@ -16,7 +16,7 @@ from functools import cached_property
 
 from shopsight.errors import RemoteError
 from shopsight.image_files.name_spellings import number_of, plain, spellings, stem_of
-from shopsight.image_files.scan import is_litter
+from shopsight.image_files.scan import is_litter, leads_to_folder
 from shopsight.images.idx import idx_member
 from shopsight.images.kinds import SUFFIXES_OF_FORMAT, has_image_suffix, suffix_of
 from shopsight.io import opening
@@ -289,7 +289,7 @@ def list_folder(folder: str) -> Listing:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    (folders if _is_folder(entry) else files).append(entry.name)
+                    (folders if leads_to_folder(entry) else files).append(entry.name)
         except (OSError, ValueError):
             # No such folder, none that may be read, or no name of a folder at all.
             return Listing(frozenset())
@@ -306,14 +306,6 @@ def _list_store(folder: str) -> tuple[list[str], list[str]]:
         if error.reason == "missing":
             return [], []
         raise
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        # A link that leads to itself.
-        return False
 
 
 def whole(name: str) -> str:

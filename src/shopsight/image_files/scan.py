@@ -241,7 +241,7 @@ def _scan_local(folder: str, found: Scan, left_out: LeftOut, roots: tuple[str, .
                 name = entry.name
                 if _is_skipped(name, found):
                     continue
-                if not _is_folder(entry):
+                if not leads_to_folder(entry):
                     _add_entry(found, prefix, entry, roots)
                     unreported += 1
                 elif left_out.has(f"{prefix}{name}"):
@@ -279,7 +279,8 @@ def _is_skipped(name: str, found: Scan) -> bool:
     return name.startswith(".")
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:
