@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 AREAS = sorted(path.stem for path in (Path(__file__).parent / "scale").glob("[!_]*.py"))
 BUDGET_GB = 16.0
@@ -180,8 +181,6 @@ def peak_memory() -> Iterator[list[float]]:
         yield found
         found += [before, _status_bytes(status, "VmHWM")]
         return
-    import psutil  # pip install "shopsight[bench]"
-
     process, ended = psutil.Process(), threading.Event()
     seen = [process.memory_info().rss]
 

@@ -37,7 +37,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-@pytest.mark.posix("Windows is asked for its processes in another way, not run by us")
 def test_a_process_that_ended_is_known_and_others_are_not(dead: str) -> None:
     assert processes.has_ended(dead)
     assert not processes.has_ended(processes.own_mark())
@@ -82,7 +81,6 @@ def test_what_somebody_else_named_so_is_not_touched(
     assert names(tmp_path) == before
 
 
-@pytest.mark.posix("Windows is asked for its processes in another way, not run by us")
 def test_parts_of_ended_processes_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str
 ) -> None:
@@ -116,7 +114,6 @@ def test_parts_of_living_and_of_unknown_processes_stay(
     assert names(tmp_path) == [own.name]
 
 
-@pytest.mark.posix("Windows is asked for its processes in another way, not run by us")
 @pytest.mark.parametrize("reader", ["bring_back", "write", "sweep"])
 def test_a_folder_moved_aside_by_a_killed_process_is_brought_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str, reader: str
@@ -151,7 +148,6 @@ def test_a_folder_moved_aside_by_a_killed_process_is_brought_back(
     assert names(tmp_path) == ["model", "model/old"]
 
 
-@pytest.mark.posix("Windows is asked for its processes in another way, not run by us")
 def test_a_folder_that_was_replaced_is_not_brought_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str
 ) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import threading
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from shopsight import memory
 from shopsight.memory import (
     BUDGET_SHARE,
-    MemoryStatus,
     memory_budget_bytes,
     memory_limit_bytes,
     physical_memory_bytes,
@@ -73,11 +71,5 @@ def test_the_limit_of_a_user_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory_limit_bytes() == 1 << 29
 
 
-def test_memory_status_is_laid_out_as_windows_has_it() -> None:
-    assert ctypes.sizeof(MemoryStatus) == 64
-    assert MemoryStatus.total_physical.offset == 8
-
-
-@pytest.mark.windows
-def test_windows_says_how_much_memory_there_is() -> None:
-    assert physical_memory_bytes()
+def test_the_machine_says_how_much_memory_it_has() -> None:
+    assert (physical_memory_bytes() or 0) > 1 << 29

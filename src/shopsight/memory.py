@@ -7,14 +7,13 @@ without a word. What is kept at once (images that are being decoded, pieces of a
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+import psutil
 
 BUDGET_SHARE = 0.75
 """Of what this process may have: the rest is for the interpreter, libraries and the page cache."""
@@ -73,12 +72,10 @@ def memory_limit_bytes() -> int | None:
 
 
 def physical_memory_bytes() -> int | None:
-    """Memory of the machine."""
-    if sys.platform == "win32":
-        return _windows_memory_bytes()
+    """Memory of the machine; None where the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+        return int(psutil.virtual_memory().total)
+    except (OSError, RuntimeError):
         return None
 
 
@@ -116,28 +113,3 @@ def _limit_in(file: Path) -> Iterator[int]:
     with suppress(OSError, ValueError):
         # "max" is no number: there is no limit.
         yield int(file.read_text(encoding="utf-8"))
-
-
-class MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows' <sysinfoapi.h>."""
-
-    _fields_ = [
-        ("length", ctypes.c_uint32),
-        ("load_percent", ctypes.c_uint32),
-        ("total_physical", ctypes.c_uint64),
-        ("free_physical", ctypes.c_uint64),
-        ("total_page_file", ctypes.c_uint64),
-        ("free_page_file", ctypes.c_uint64),
-        ("total_virtual", ctypes.c_uint64),
-        ("free_virtual", ctypes.c_uint64),
-        ("free_extended_virtual", ctypes.c_uint64),
-    ]
-
-
-def _windows_memory_bytes() -> int | None:
-    if sys.platform != "win32":
-        return None
-    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return None
-    return int(status.total_physical)
