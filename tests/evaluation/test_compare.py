@@ -120,7 +120,7 @@ def test_the_page_names_the_models_that_may_be_as_good(comparison: Comparison) -
     assert context["lead"].startswith("1,234 test images")
     assert context["lead"].endswith("; the images are rendered, not photographed.")
     assert context["tied"] == [second.backbone]
-    assert context["unit"] == "groups"
+    assert context["unit"] == "families"
     row = context["models"][1]
     assert row.verdict == ("note", "not clear")
     assert row.difference == ("-1.0", "-3.0 to +2.0")

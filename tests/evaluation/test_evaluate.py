@@ -54,7 +54,7 @@ def test_scores_are_those_of_a_count(catalog: Catalog, predictor: Predictor) -> 
         "images": len(catalog.rows_of("test")),
         "correct": sum(hits),
         "labels": 3,
-        "groups": 9,
+        "families": 9,
     }
     for row in found.per_class.to_dicts():
         own = [r for r in rows if r["label"] == row["label"]]
@@ -91,7 +91,7 @@ def test_groups_widen_the_interval(catalog: Catalog, predictor: Predictor) -> No
     alone = Predictions(
         shared.table.drop("group"), found.labels, found.multilabel, "all", found.data
     )
-    assert alone.groups() is None
+    assert alone.families().are_images
     wide, narrow = score(shared).score, score(alone).score
     assert wide.high - wide.low > 1.15 * (narrow.high - narrow.low)
 
@@ -111,10 +111,22 @@ def test_all_right_is_no_certainty(catalog: Catalog, predictor: Predictor) -> No
 def test_images_without_a_group_stand_alone(catalog: Catalog, predictor: Predictor) -> None:
     group = pl.when(pl.int_range(pl.len()) < 4).then(pl.lit("one")).otherwise(None)
     some = catalog.with_table(catalog.table.with_columns(group.alias("group")))
-    groups = predict_catalog(predictor, some, split="all").groups()
-    assert groups is not None
-    assert len(set(groups.tolist())) == len(catalog) - 3
-    assert len(set(groups[:4].tolist())) == 1
+    families = predict_catalog(predictor, some, split="all").families()
+    assert families.count == len(catalog) - 3
+    assert len(set(families.of_image[:4].tolist())) == 1
+
+
+def test_a_copy_joins_the_groups_of_both(catalog: Catalog, predictor: Predictor) -> None:
+    rows = np.arange(len(catalog))
+    paired = catalog.with_table(
+        catalog.table.with_columns(pl.Series("group", [f"g{row // 2}" for row in rows]))
+    )
+    copies = rows.copy()
+    copies[3] = copies[4]
+    found = predict_catalog(predictor, paired, split="all", duplicate_group=copies)
+    families = found.families().of_image
+    assert families[:8].tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
+    assert found.families().count == -(-len(catalog) // 2) - 1
 
 
 def test_a_file_that_cannot_be_decoded_is_named(

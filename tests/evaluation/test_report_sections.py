@@ -110,14 +110,16 @@ def test_rendered_images_and_a_leak_have_a_banner_each(
 
 
 def test_the_hero_counts_what_is_right(found: Evaluation, several_found: Evaluation) -> None:
-    hero = report_score.hero(replace(found, counts=found.counts | {"images": 1234, "groups": 0}))
+    hero = report_score.hero(
+        replace(found, counts=found.counts | {"images": 1234, "families": 1234})
+    )
     assert hero.label == "Accuracy on test images"
     assert hero.percent == round(100 * found.score.value, 1)
     assert hero.note == (
         f"{found.counts['correct']} of 1,234 images are right. The interval says where the score "
         "on other images like these would lie."
     )
-    assert f"it resamples whole groups ({found.counts['groups']})" in report_score.hero(found).note
+    assert f"it counts {found.counts['families']} families" in report_score.hero(found).note
     assert "images have exactly their labels." in report_score.hero(several_found).note
 
 

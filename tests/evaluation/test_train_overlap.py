@@ -53,19 +53,20 @@ def page_of(found: Evaluation, catalog: Catalog, run: RunFolder) -> str:
 
 
 def test_files_are_known_by_their_content(run: RunFolder, photos: Catalog, moved: Catalog) -> None:
-    seen = seen_in_training([*moved.refs(), moved.refs()[0]], run)
+    seen = seen_in_training(moved.take([*range(len(moved)), 0]), run)
     fitted = [split != "test" for split in photos.table["split"]]
     assert seen.files.tolist() == [*fitted[::-1], fitted[-1]]
     assert not seen.copies.any()
 
 
 def test_copies_are_known_by_their_looks(run: RunFolder, photos: Catalog, tmp_path: Path) -> None:
-    copies = []
+    rows = []
     for number, ref in enumerate(photos.refs()):
-        copies.append(str(tmp_path / f"{number}.webp"))
+        rows.append({"image": f"{number}.webp"})
         with Image.open(ref) as image:
             half = image.resize((image.width // 2, image.height // 2))
-            half.save(copies[-1], quality=80)
+            half.save(tmp_path / f"{number}.webp", quality=80)
+    copies = Catalog(pl.DataFrame(rows), name="copies", root=str(tmp_path))
     seen = seen_in_training(copies, run)
     fitted = [split != "test" for split in photos.table["split"]]
     assert seen.copies.tolist() == fitted
@@ -115,7 +116,7 @@ def test_the_score_is_that_of_the_unseen(
 def test_all_seen_and_none_seen(
     run: RunFolder, photos: Catalog, moved: Catalog, predictor: Predictor
 ) -> None:
-    seen = seen_in_training(moved.refs(), run)
+    seen = seen_in_training(moved, run)
     known = moved.take(seen.either.nonzero()[0])
     found = evaluate(predictor, known, split="all", settings=QUICK, run=run)
     assert found.counts["images"] == len(known)
@@ -135,9 +136,9 @@ def test_all_seen_and_none_seen(
 
 def test_every_image_of_the_folds_was_trained_on(tiny_folds_run: Path) -> None:
     run = RunFolder(tiny_folds_run)
-    refs = run.catalog().refs()
-    assert seen_in_training(refs, run).files.all()
+    photos = run.catalog()
+    assert seen_in_training(photos, run).files.all()
     # One of its trainings has not seen its own test part.
     fold = run.fold(0)
-    unseen = ~seen_in_training(refs, fold).either
+    unseen = ~seen_in_training(photos, fold).either
     assert unseen.sum() == len(fold.catalog().rows_of("test"))

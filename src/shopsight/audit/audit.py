@@ -32,14 +32,13 @@ from shopsight.audit.class_counts import (
     leave_out_reasons,
     shown_classes,
 )
-from shopsight.audit.file_info import STATUSES, file_info_path, inspect_all
+from shopsight.audit.file_info import STATUSES, inspect_catalog
 from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
 from shopsight.audit.near_duplicates import MOST_IN_GROUP
 from shopsight.audit.page import write_audit_page
 from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
 from shopsight.audit.verdict import Verdict
-from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import SHOWN_DETAILS
 from shopsight.files import atomic_file, write_json
@@ -229,13 +228,7 @@ def audit(
             reads only files that changed.
         checks: the checks to make.
     """
-    cached = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
-    inspected = inspect_all(
-        catalog.refs(),
-        access=catalog.access,
-        threads=threads,
-        kept=cached if remember else None,
-    )
+    inspected = inspect_catalog(catalog, threads=threads, remember=remember)
     files = with_box_verdicts(inspected.files, catalog.boxes())
     files = files.insert_column(0, catalog.table["image"])
     classes = class_table(catalog, leave_out_reasons(files))

@@ -22,6 +22,8 @@ from jaxtyping import Bool, UInt8
 
 from shopsight.audit.kept_info import STAMP, join_small_pieces, keep, read_known
 from shopsight.audit.thumb_rows import empty_thumbs
+from shopsight.cache_place import cache_folder
+from shopsight.catalog.catalog import Catalog
 from shopsight.errors import ImageError, LocationError
 from shopsight.files import sha256_bytes
 from shopsight.images.damage import check_whole
@@ -189,6 +191,23 @@ def inspect_all(
     for some in np.array_split(np.arange(len(rows)), 1 + len(rows) // _FILES_PER_PIECE):
         thumbs[some] = seen.thumbs[file[some].to_numpy()]
     return Inspection(seen.files()[file], thumbs, seen.has_thumb[file.to_numpy()])
+
+
+def inspect_catalog(
+    catalog: Catalog, *, threads: int | None = None, remember: bool = True
+) -> Inspection:
+    """Inspect the files of all rows.
+
+    Args:
+        catalog: the images.
+        threads: None takes one per core.
+        remember: keep what is learned of each file in the cache folder, so that only files that
+            changed are read again.
+    """
+    kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
+    return inspect_all(
+        catalog.refs(), access=catalog.access, threads=threads, kept=kept if remember else None
+    )
 
 
 def file_info_path(folder: Path, root: str) -> Path:

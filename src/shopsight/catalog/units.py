@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int64, UInt64
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from shopsight.metrics.families import connected
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def gather_units(
         salt: another salt gives another order.
     """
     keys = _keys(images, salt)
-    component = _connected(len(images), links)
+    component = connected(len(images), links)
     # A unit is known by the smallest key among its rows, so its index does not depend on their
     # order.
     smallest = np.full(int(component.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
@@ -107,19 +107,3 @@ def _keys(images: Sequence[str], salt: str) -> UInt64[np.ndarray, "n"]:
     for name in images:
         keys += blake2b(name.encode(), digest_size=8, key=salted).digest()
     return np.frombuffer(keys, np.uint64)
-
-
-def _connected(num_rows: int, links: Sequence[Int64[np.ndarray, "n"]]) -> Int64[np.ndarray, "n"]:
-    """Connected components of the graph of rows and link codes, numbered from 0."""
-    sources, targets, nodes = [], [], num_rows
-    for codes in links:
-        linked = np.flatnonzero(codes >= 0)
-        sources.append(linked)
-        targets.append(codes[linked] + nodes)
-        nodes += int(codes.max(initial=-1)) + 1
-    source = np.concatenate([*sources, np.empty(0, np.int64)])
-    target = np.concatenate([*targets, np.empty(0, np.int64)])
-    ones = np.ones(len(source), np.int8)
-    graph = coo_array((ones, (source, target)), shape=(nodes, nodes))
-    _, component = connected_components(graph, directed=False)
-    return np.unique(component[:num_rows], return_inverse=True)[1].astype(np.int64)

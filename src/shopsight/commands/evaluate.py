@@ -15,6 +15,7 @@ from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
 from shopsight.errors import ChangedFilesError, ConfigError, ImageError, ReadOnlyError
+from shopsight.evaluation.copies import duplicate_groups
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.left_out import DAMAGED, without_bad_files
@@ -177,7 +178,8 @@ def _evaluate_on(
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
     catalog, left_out = without_bad_files(catalog, split=part, accept=accept)
-    scored = score_catalog(predictor, catalog, split=part, run=run)
+    copies = duplicate_groups(catalog, split=part)
+    scored = score_catalog(predictor, catalog, split=part, run=run, duplicate_group=copies)
     evaluation = replace(scored, left_out=left_out)
     if out is None:
         return evaluation

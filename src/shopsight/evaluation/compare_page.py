@@ -102,7 +102,7 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
         "recall": recall.to_dicts(),
         "about_recall": _about_recall(comparison.recall.height, recall.height),
         "resampled": "images (whole groups are resampled)" if comparison.grouped else "images",
-        "unit": "groups" if comparison.grouped else "images",
+        "unit": "families" if comparison.grouped else "images",
     }
 
 

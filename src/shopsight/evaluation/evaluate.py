@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
@@ -39,6 +39,7 @@ def evaluate(
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     run: RunFolder | None = None,
     batch_size: int | None = None,
+    duplicate_group: Int64[np.ndarray, "n"] | None = None,
 ) -> Evaluation:
     """Predict every image of one part of the catalog and score the predictions.
 
@@ -54,13 +55,21 @@ def evaluate(
             trained on are looked up in it, reported, and left out of the score if there are
             others.
         batch_size: images predicted at once, see `predict_catalog`.
+        duplicate_group: likewise; copies of one image count as one in the intervals, see
+            `shopsight.evaluation.copies`.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
         ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
     predictions = predict_catalog(
-        predictor, catalog, split=split, source=source, logits=logits, batch_size=batch_size
+        predictor,
+        catalog,
+        split=split,
+        source=source,
+        logits=logits,
+        batch_size=batch_size,
+        duplicate_group=duplicate_group,
     )
     if run is None:
         return score(predictions, settings)
@@ -147,7 +156,14 @@ def _run_predictions(
         logits = None
         if cached:
             logits = run_logits(run, predictor, source, catalog.rows_of(split), keys=keys)
-        found = predict_catalog(predictor, catalog, split=split, source=source, logits=logits)
+        found = predict_catalog(
+            predictor,
+            catalog,
+            split=split,
+            source=source,
+            logits=logits,
+            duplicate_group=audited.duplicate_group,
+        )
         # Rows are counted in the run's own catalog, whatever vanished.
         return found.with_rows(there)
 
@@ -158,7 +174,7 @@ def _score_of_unseen(
     predictions: Predictions, catalog: Catalog, run: RunFolder, settings: EvaluationSettings | None
 ) -> Evaluation:
     rows = predictions.table["row"].to_numpy()
-    seen = seen_in_training(catalog.take(rows).refs(), run, access=catalog.access)
+    seen = seen_in_training(catalog.take(rows), run)
     either = seen.either
     scored = predictions
     if either.any() and not either.all():

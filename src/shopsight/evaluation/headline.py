@@ -64,7 +64,7 @@ def headline_interval(predictions: Predictions, settings: EvaluationSettings) ->
     Raises:
         MetricError: there are no predictions.
     """
-    groups = predictions.groups()
+    groups = predictions.families().of_image
     if is_ranked(predictions):
         ranking = predictions.ranking
         value = ranking.mean_average_precision
@@ -104,7 +104,7 @@ def headline_comparison(
         for index, own in enumerate(statistics)
         if index != best
     }
-    groups = predictions[best].groups()
+    groups = predictions[best].families().of_image
     found = bootstrap_all(
         scores | differences,
         len(predictions[best]),
@@ -138,7 +138,7 @@ def _ranked_difference(own: Predictions, best: Predictions) -> Interval | None:
     return influence_difference(
         own.ranking.mean_average_precision - best.ranking.mean_average_precision,
         own.ranking.influence - best.ranking.influence,
-        groups=own.groups(),
+        groups=own.families().of_image,
     )
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from shopsight.audit.check_files import MISSING_FRACTION
-from shopsight.audit.file_info import file_info_path, inspect_all
+from shopsight.audit.file_info import inspect_catalog
 from shopsight.audit.row_verdict import with_box_verdicts
-from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.evaluation.predictions import ALL_ROWS
@@ -82,9 +80,7 @@ def without_bad_files(
     """
     rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
     part = catalog.take(rows)
-    kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
-    files = inspect_all(part.refs(), access=part.access, kept=kept).files
-    files = with_box_verdicts(files, part.boxes())
+    files = with_box_verdicts(inspect_catalog(part).files, part.boxes())
     fine = ["ok", DAMAGED] if DAMAGED in accept else ["ok"]
     bad = files.with_columns(part.table["image"]).filter(~pl.col("status").is_in(fine))
     reasons = dict(Counter(bad["status"].to_list()))

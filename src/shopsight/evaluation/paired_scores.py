@@ -47,5 +47,5 @@ def paired_scores(
     values = [headline_value(one) for one in predictions]
     best = max(range(len(values)), key=values.__getitem__)
     scores, differences = headline_comparison(predictions, best, settings)
-    metric, grouped = headline_name(predictions[0]), predictions[0].groups() is not None
+    metric, grouped = headline_name(predictions[0]), not predictions[0].families().are_images
     return PairedScores(metric, tuple(scores), best, tuple(differences), grouped)

@@ -22,6 +22,7 @@ from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
+from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 from shopsight.runtime import retain_freed_memory
 from shopsight.targets import Targets, dense_rows, several_labels
 
@@ -41,6 +42,7 @@ def predict_catalog(
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     batch_size: int | None = None,
+    duplicate_group: Int64[np.ndarray, "n"] | None = None,
 ) -> Predictions:
     """Run the model over the images of one part, each once.
 
@@ -52,6 +54,8 @@ def predict_catalog(
         logits: of the part's images in their order, in batches, where they are already known;
             None computes them.
         batch_size: images predicted at once; None: as many as fill the engine.
+        duplicate_group: of each row of the whole catalog, equal for copies of one another; None
+            where they were not searched for.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -82,6 +86,8 @@ def predict_catalog(
     assert len(answers) == len(rows), "each image once"
     known = [name for name in ("image", "group", "label") if name in part.table.columns]
     head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
+    if duplicate_group is not None:
+        head = head.with_columns(pl.Series(DUPLICATE_GROUP, duplicate_group[rows]))
     if multilabel and not part.multilabel:
         head = head.with_columns(pl.concat_list("label"))
     if filed:

@@ -29,7 +29,9 @@ from shopsight.io.json_files import parse_json
 from shopsight.io.local_files import read_file
 from shopsight.io.parquet import parquet_metadata, parquet_schema, read_parquet
 from shopsight.memory import memory_budget_bytes
+from shopsight.metrics.families import Families
 from shopsight.metrics.label_ranking import LabelRanking, LabelScores, rank_labels
+from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 
 ALL_ROWS = "all"
 SCORE_ROW = "score_row"
@@ -38,7 +40,7 @@ _NUMBERS = (pl.Float32, pl.Float64)
 _COUNTS = (pl.Int64, pl.Int32, pl.UInt32)
 _KINDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("image", "label", "predicted"), _TEXT),
-    **dict.fromkeys(("row", "rank", SCORE_ROW), _COUNTS),
+    **dict.fromkeys(("row", "rank", SCORE_ROW, DUPLICATE_GROUP), _COUNTS),
     **dict.fromkeys(("confidence", "loss"), _NUMBERS),
     "correct": (pl.Boolean,),
     "top_labels": _TEXTS,
@@ -52,8 +54,9 @@ class Predictions:
     """One row per image, in the catalog's order.
 
     Columns of `table`: `row` (of the catalog), `image`, `group` (where the catalog has it),
-    `label`, `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels`
-    and `top_probabilities` (the best five). With one label per image also `rank` (of the true
+    `duplicate_group` (equal for copies of one another, where copies were searched for), `label`,
+    `predicted`, `confidence` (of the best label), `correct`, `loss` (nats), `top_labels` and
+    `top_probabilities` (the best five). With one label per image also `rank` (of the true
     label, from 1); with several, `label` and `predicted` are lists, `correct` means the same
     set, and `scores` holds the probability of every label in the order of `labels`, or, where
     there are too many, `score_row` its place in `score_files`. Of a K-fold run also `fold`, whose
@@ -119,13 +122,16 @@ class Predictions:
         """
         return rank_labels(self.label_table("label"), self.scores())
 
-    def groups(self) -> Int64[np.ndarray, "n"] | None:
-        """A number per image, equal within a group; an image without a group is its own."""
-        if "group" not in self.table.columns or self.table["group"].null_count() == len(self):
-            return None
-        alone = pl.format("\x00{}", pl.int_range(pl.len()))
-        named = self.table.select(pl.coalesce(pl.col("group"), alone)).to_series()
-        return named.rank("dense").to_numpy().astype(np.int64)
+    def families(self) -> Families:
+        """Which images vary together: those of a group, and copies of one another."""
+        links = []
+        if "group" in self.table.columns:
+            names = self.table["group"]
+            codes = names.rank("dense").cast(pl.Int64) - 1
+            links.append(codes.fill_null(-1).to_numpy())
+        if DUPLICATE_GROUP in self.table.columns:
+            links.append(np.unique(self.table[DUPLICATE_GROUP].to_numpy(), return_inverse=True)[1])
+        return Families.linked(len(self), links)
 
     def with_rows(self, rows: Int64[np.ndarray, "n"]) -> Predictions:
         """The same of a catalog whose row `rows[i]` was row i of the one that was predicted."""

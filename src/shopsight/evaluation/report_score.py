@@ -155,10 +155,10 @@ def _hero_note(main: Evaluation) -> str:
         f"{count_text(counts['correct'])} of {count_text(counts['images'])} images {verb}. "
         "The interval says where the score on other images like these would lie"
     )
-    if groups := counts["groups"]:
+    if counts["families"] < counts["images"]:
         note += (
-            f"; it resamples whole groups ({count_text(groups)}), because images of one group "
-            "succeed and fail together"
+            f"; it counts {count_text(counts['families'])} families, because images of one group, "
+            "and copies of one image, succeed and fail together"
         )
     return f"{note}."
 

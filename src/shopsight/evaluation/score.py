@@ -54,7 +54,7 @@ class Evaluation:
             f1, and with several labels average_precision; NaN where a class has no images.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
         calibration: confidence against accuracy in bins; with several labels of every yes.
-        counts: images, correct, labels, groups (0 when there are none).
+        counts: images, correct, labels, families.
         seen: which of the images the model was trained on; None where that was not looked up.
             Those that it was trained on are left out of all else, unless there are no others.
         left_out: of other data than a run's, the files that could not be scored.
@@ -251,7 +251,7 @@ def _intervals(
     return bootstrap_all(
         statistics,
         len(predictions),
-        groups=predictions.groups(),
+        groups=predictions.families().of_image,
         proportions=[name for name in statistics if name not in LOSSES],
         resamples=settings.bootstrap_resamples,
     )
@@ -276,14 +276,13 @@ def _per_class(labels: tuple[str, ...], scores: ClassScores | MultilabelScores) 
 
 
 def _counts(predictions: Predictions) -> dict[str, int]:
-    groups = predictions.groups()
     column = predictions.table["label"]
     present = column.explode() if predictions.multilabel else column
     return {
         "images": len(predictions),
         "correct": int(predictions.table["correct"].sum()),
         "labels": present.drop_nulls().n_unique(),
-        "groups": 0 if groups is None else len(np.unique(groups)),
+        "families": predictions.families().count,
     }
 
 

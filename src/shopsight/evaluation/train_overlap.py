@@ -7,17 +7,16 @@ image of the same product is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from shopsight.audit.file_info import inspect_all
+from shopsight.audit.file_info import inspect_catalog
 from shopsight.audit.near_duplicates import has_near_duplicate
+from shopsight.catalog.catalog import Catalog
 from shopsight.images.thumbnails import read_thumbs
-from shopsight.io.access import PUBLIC, Access
 from shopsight.runs.run_folder import RunFolder
 
 FITTED_ON = ("train", "val")
@@ -95,15 +94,14 @@ class SeenImages:
         return np.asarray(self.files | self.copies, bool)
 
 
-def seen_in_training(refs: Sequence[str], run: RunFolder, *, access: Access = PUBLIC) -> SeenImages:
+def seen_in_training(catalog: Catalog, run: RunFolder) -> SeenImages:
     """Which of the images were in the training or validation part of the run.
 
     Every image of a K-fold run was trained on by some of its networks.
 
     Args:
-        refs: paths or URLs of the images, see `Catalog.refs`.
+        catalog: the images.
         run: the model's own.
-        access: which hosts in private networks may be asked for the images.
 
     Raises:
         TrainingError: the run was written by another version.
@@ -113,9 +111,9 @@ def seen_in_training(refs: Sequence[str], run: RunFolder, *, access: Access = PU
     sha256 = audited.sha256
     if "split" in table.columns:
         sha256 = sha256.filter(table["split"].is_in(FITTED_ON))
-    inspected = inspect_all(refs, access=access)
+    inspected = inspect_catalog(catalog)
     files = inspected.files["sha256"].is_in(sha256.implode()).fill_null(False).to_numpy()
-    copies = np.zeros(len(refs), bool)
+    copies = np.zeros(len(catalog), bool)
     # A fold has no audit of its own: only the K-fold run that it belongs to.
     if run.thumbs_file.is_file():
         thumbs = read_thumbs(run.thumbs_file, sha256)
