@@ -34,7 +34,7 @@ BANNED = SPELLINGS | {
 # elsewhere: they are refused only as the name of a module, function or class.
 RENAMED = {
     *("words", "draws", "draw", "locate", "facts", "shots", "seen", "reach_rules", "warp_file"),
-    *("as_they_are", "together", "alike", "like_any", "families", "twin_ids", "prove"),
+    *("as_they_are", "together", "alike", "like_any", "twin_ids", "prove"),
     *("split_proof", "leave_out", "fit_weights", "write_model", "lay_out", "go_on", "_settled"),
     *("half_the_batch", "weights_to_keep", "make_fast", "ranks", "weight_average"),
     *("narrow_hits", "on_the_same_images", "leaner", "depthwise_as_before"),

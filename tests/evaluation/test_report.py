@@ -117,7 +117,7 @@ def test_the_report_holds_the_runs_numbers(run: RunFolder) -> None:
         f"{100 * accuracy:.1f}%",
         "Accuracy on test images",
         f"{test['correct'].sum()} of {test.height} images are right",
-        f"it resamples whole groups ({test['group'].n_unique()})",
+        f"it counts {test['group'].n_unique()} families",
         "Accuracy, validation",
         "no leak",
         "no training image shows up among them, nor a copy of one",
