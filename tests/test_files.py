@@ -3,7 +3,10 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from shopsight.files import (
     atomic_file,
     atomic_folder,
     damage_named,
+    scratch_folder,
     write_json,
     write_text,
 )
@@ -49,6 +53,43 @@ def test_a_folder_is_swapped_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_scratch_folder_is_gone_before_the_result_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "kept"
+    with atomic_folder(target) as part:
+        with scratch_folder(target) as scratch:
+            assert (scratch.parent, part.parent) == (tmp_path, tmp_path)
+            (scratch / "archive").write_text("packed", encoding="utf-8")
+            (part / "a").write_text("unpacked", encoding="utf-8")
+        assert list(tmp_path.iterdir()) == [part]
+    with pytest.raises(RuntimeError), scratch_folder(target):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "a"]
+
+
+def test_a_scratch_folder_that_is_held_does_not_undo_the_work(tmp_path: Path) -> None:
+    """On Windows a scanner may hold a file in it when it is removed."""
+    with atomic_folder(tmp_path / "kept") as part, ExitStack() as held:
+        with scratch_folder(tmp_path / "kept") as scratch:
+            held.enter_context((scratch / "archive").open("wb"))
+        (part / "a").write_text("unpacked", encoding="utf-8")
+    assert (tmp_path / "kept" / "a").exists()
+
+
+def test_what_a_killed_process_left_in_a_scratch_folder_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from shopsight.files import scratch_folder\n"
+        "with scratch_folder(sys.argv[1]) as scratch:\n"
+        "    (scratch / 'archive').write_text('packed', encoding='utf-8'); os._exit(9)"
+    )
+    target = tmp_path / "kept"
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert (left / "archive").exists()
+    with scratch_folder(target) as scratch:
+        assert list(tmp_path.iterdir()) == [scratch]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_are_cut_at_five_details_with_their_total() -> None:

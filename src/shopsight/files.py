@@ -234,6 +234,31 @@ def atomic_folder(path: Path | str, *, needed_bytes: int | None = None) -> Itera
     flush(path.parent)
 
 
+@contextmanager
+def scratch_folder(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder beside `path` for what is not kept, such as a download.
+
+    What a killed process leaves in it, `shopsight.leftovers` removes; in the system's folder for
+    temporary files it would stay. Within an `atomic_folder` of the same path, it is removed before
+    that one takes its place: where the result is there, nothing else is.
+
+    Args:
+        path: Beside which; its folder is made.
+
+    Raises:
+        WriteError: The folder cannot be made, or the disk is full.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    sweep_once(path.parent)
+    scratch = part_beside(path)
+    try:
+        make_folder(scratch)
+        yield scratch
+    finally:
+        remove_folder(scratch)
+
+
 def _swap_in(part: Path, path: Path, old: Path | None) -> None:
     """Rename the folder `part` to `path`; on an error both are what they were.
 

@@ -63,6 +63,25 @@ def write_errors_named(path: Path, *, needed_bytes: int | None = None) -> Iterat
         raise
 
 
+def is_of_disk(error: Exception) -> bool:
+    """Whether the disk takes nothing, whatever it is: full, with a spent quota, or read-only."""
+    return _system_code(error) in _FULL_DISK | _BY_WRITING_ALONE
+
+
+def check_room(path: Path, needed_bytes: int) -> None:
+    """Refuse to begin what has no room: for what other programs write, whose errors say less.
+
+    Args:
+        path: What is written; its folder is there.
+        needed_bytes: What it takes while it is made.
+
+    Raises:
+        WriteError: Less is free.
+    """
+    if free_bytes(path.parent) < needed_bytes:
+        raise _full_disk(path, needed_bytes)
+
+
 def _system_code(error: Exception) -> int:
     """The system's error number, which libraries in Rust write into their text; 0 without one."""
     if isinstance(error, OSError) and error.errno is not None:

@@ -65,7 +65,8 @@ def test_predictions_that_do_not_become_parquet_are_kept(
         raise pl.exceptions.ComputeError("No space left on device (os error 28)")
 
     monkeypatch.setattr(pl.LazyFrame, "sink_parquet", fail)
-    with pytest.raises(WriteError, match="cannot be written as Parquet: No space left") as raised:
+    said = "cannot be written as Parquet: the disk is full: "
+    with pytest.raises(WriteError, match=said) as raised:
         written(tmp_path / "out.parquet")
     (kept,) = tmp_path.iterdir()
     assert raised.value.details == (f"as JSON lines, they are in {kept}",)

@@ -15,6 +15,7 @@ import pytest
 from shopsight.errors import ArchiveError
 from shopsight.io import archives
 from shopsight.io.archives import ar_members, unpack_deb, unpack_zip, zip_hashes, zip_names
+from tests.io.packages import ar_archive, tar_xz
 
 
 def zip_of(path: Path, *names: str) -> Path:
@@ -106,24 +107,6 @@ def test_other_files_and_cut_off_archives_are_errors(tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(broken)
     with pytest.raises(ArchiveError, match=r"cannot be unpacked: (Bad CRC-32|File name in)"):
         unpack_zip(tmp_path / "b.zip", tmp_path / "out")
-
-
-def ar_archive(members: dict[str, bytes]) -> bytes:
-    parts = [b"!<arch>\n"]
-    for name, data in members.items():
-        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
-        parts += [head.encode(), data, b"\n" * (len(data) % 2)]
-    return b"".join(parts)
-
-
-def tar_xz(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:xz") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def test_a_debian_package_is_unpacked_without_dpkg(

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.files import sha256_file
 from shopsight.safe_names import ASIDE_SUFFIX, KEPT_SUFFIX, PART_PREFIX, PART_SUFFIX
+from tests.kill.sources import Sources
 
 LONGEST_S = 120.0
 TINY = ("--recipe", "fashion-mnist-cnn", "--epochs", "3")
@@ -49,10 +50,12 @@ class Server:
 
     Args:
         faults: The library of faults, if it could be built.
+        sources: What commands find in place of hosts; by themselves they do not.
     """
 
-    def __init__(self, faults: Path | None) -> None:
+    def __init__(self, faults: Path | None, sources: Sources) -> None:
         self.faults = faults
+        self._sources = sources
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if faults is not None:
             environment["LD_PRELOAD"] = str(faults)
@@ -70,6 +73,15 @@ class Server:
             assert self._process.stdout is not None
             assert self._process.stdout.readline() == "ready\n"
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether commands find the stand-ins for hosts."""
+        return self._process is not None
+
+    def temp(self, folder: Path) -> Path:
+        """The system's folder for temporary files, as commands that change `folder` find it."""
+        return folder.parent / f"temp-{folder.name}"
+
     def run(self, words: list[str], folder: Path, **fault: float) -> Ended:
         """Run a command whose changes below `folder` count.
 
@@ -84,7 +96,8 @@ class Server:
         job = {"words": words, "root": str(folder), "log": str(log), "limit_s": LONGEST_S}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        job |= {"cache": str(folder / "cache"), **fault}
+        job |= {"cache": str(folder / "cache"), "temp": str(self.temp(folder)), **fault}
+        job |= {"constants": self._sources.constants, "programs": str(self._sources.programs)}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         done = json.loads(self._process.stdout.readline())
@@ -120,11 +133,13 @@ class Command:
         words: PHOTOS, RUN and OTHER_RUN stand for what is there, OUT for the folder of results.
         result: gives what is compared of the folder of results.
         copies_run: whether RUN is copied to OUT/run first.
+        fetches: whether a data set is fetched, from its stand-in.
     """
 
     words: tuple[str, ...]
     result: Callable[[Path], Any]
     copies_run: bool = False
+    fetches: bool = False
 
     def line(self, places: dict[str, str]) -> list[str]:
         """The words of the command."""
@@ -187,9 +202,18 @@ def split_rows(out: Path) -> list[dict[str, Any]]:
     return pl.read_csv(out / "split.csv").to_dicts()
 
 
+def fetched(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The rows of a split, and all that the cache has of data sets."""
+    kept = out.parent / "cache" / "datasets"
+    assert not [path for path in kept.rglob("*") if path.name.startswith(PART_PREFIX)]
+    return split_rows(out), tree(kept)
+
+
 COMMANDS = {
     "audit": Command(("audit", "PHOTOS", "--out", "OUT/audit"), audited),
     "split": Command(("split", "PHOTOS", "--out", "OUT/split.csv"), split_rows),
+    "zip": Command(("split", "clothing-small", "--out", "OUT/split.csv"), fetched, fetches=True),
+    "deb": Command(("split", "fashion-mnist", "--out", "OUT/split.csv"), fetched, fetches=True),
     "train": Command(("train", "PHOTOS", "--out", "OUT/run", *TINY), trained),
     "probe": Command(("train", "PHOTOS", "--out", "OUT/run", *PROBE), trained),
     "offline": Command(("train", "PHOTOS", "--out", "OUT/run", *TINY, *OFFLINE), trained),

@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers import make_products
 from tests.kill.commands import COMMANDS, Command, Ended, Server, trained
+from tests.kill.sources import make_sources
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         source = Path(__file__).with_name("faults.c")
         words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(faults), str(source), "-ldl"]
         subprocess.run(words, check=True, capture_output=True)
-    server = Server(faults)
+    server = Server(faults, make_sources(tmp_path_factory.mktemp("sources")))
     yield server
     server.close()
 
@@ -44,6 +45,8 @@ class Kill:
 
     def begin(self, command: Command) -> tuple[Path, dict[str, str]]:
         """A new folder, with what the command needs in it, and the places of its words."""
+        if command.fetches and not self.server.has_sources:
+            pytest.skip("commands by themselves would fetch from the host")
         self._count += 1
         folder = self.base / "work" / str(self._count)
         (folder / "out").mkdir(parents=True)
@@ -86,8 +89,10 @@ class Kill:
         return self._whole[name]
 
     def forget(self, folder: Path) -> None:
-        """Remove the folder of a command that passed."""
+        """Remove the folders of a command that passed."""
         shutil.rmtree(folder)
+        if self.server.has_sources:
+            self.server.temp(folder).rmdir()
 
 
 @pytest.fixture(scope="session")

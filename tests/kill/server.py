@@ -1,9 +1,9 @@
 """Runs commands in forked processes, so that the libraries are loaded once.
 
 Reads a job a line from stdin, as JSON: the words of the command, the folder below which changes
-count, the cache, the file for what is printed, and a fault: `kill_after_s`, or the change at which
-one of faults.c comes. Answers with the exit code (negative: the signal), the seconds and the number
-of changes that were seen.
+count, the cache, the folder for temporary files, the stand-ins for hosts, the file for what is
+printed, and a fault: `kill_after_s`, or the change at which one of faults.c comes. Answers with the
+exit code (negative: the signal), the seconds and the number of changes that were seen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,10 @@ def _work(job: dict[str, Any], faults: ctypes.CDLL | None, writer: int) -> int:
     os.dup2(log, 2)
     sys.stdin.close()
     os.environ["SHOPSIGHT_CACHE"] = job["cache"]
+    os.environ["PATH"] = job["programs"] + os.pathsep + os.environ["PATH"]
+    _replace(job["constants"])
+    Path(job["temp"]).mkdir(exist_ok=True)
+    tempfile.tempdir = job["temp"]
     if faults is not None:
         name = next((name for name in MODES if name in job), None)
         mode, at = (COUNT, 0) if name is None else (MODES[name], job[name])
@@ -88,6 +93,13 @@ def _work(job: dict[str, Any], faults: ctypes.CDLL | None, writer: int) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def _replace(constants: dict[str, dict[str, Any]]) -> None:
+    for name, values in constants.items():
+        module = importlib.import_module(name)
+        for key, value in values.items():
+            setattr(module, key, type(getattr(module, key))(value))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ pytestmark = pytest.mark.posix("forks; on Windows among the slow tests")
 TIMES = 2
 
 
-@pytest.mark.parametrize("name", ["train", "audit", "evaluate", "csv", "sort"])
+@pytest.mark.parametrize("name", ["train", "audit", "evaluate", "csv", "sort", "zip", "deb"])
 def test_killed_at_a_change(name: str, kill: Kill) -> None:
     """The cache of decoded images is built by `train`, and again by `evaluate`."""
     for number in changes(kill, name, TIMES):
         killed(kill, name, kill_at=number)
 
 
-def test_full_at_a_write(kill: Kill) -> None:
-    filled(kill, "audit", kill.whole("audit")[0].changes * 2 // 3)
+@pytest.mark.parametrize("name", ["audit", "zip"])
+def test_full_at_a_write(name: str, kill: Kill) -> None:
+    (last,) = changes(kill, name, 1)
+    filled(kill, name, last * 2 // 3)

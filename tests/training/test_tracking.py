@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ExtraMissingError
+from shopsight.errors import ExtraMissingError, WriteError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit
+from shopsight.training.tensorboard_events import EventLogger
 from tests.helpers import ProductPhotos
 
 # The trackers' own, on import and in their file formats.
@@ -57,6 +60,39 @@ def test_tensorboard_holds_the_figures_of_a_probe(
     (row,) = read_history(run.metrics_file)
     (logged,) = events.Scalars("val_accuracy")
     assert (logged.step, logged.value) == (0, pytest.approx(row.val_accuracy))
+
+
+def test_tensorboard_reads_each_epoch_from_a_file_that_nobody_closed(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = EventLogger(tmp_path / "tensorboard")
+    for epoch in range(3):
+        logger.log_metrics({"val_loss": 1.0 / (epoch + 1), "val_accuracy": math.nan}, step=epoch)
+        events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+        assert events.file_version == 2.0
+        losses = [(logged.step, logged.value) for logged in events.Scalars("val_loss")]
+        assert losses == [(step, pytest.approx(1.0 / (step + 1))) for step in range(epoch + 1)]
+        assert all(math.isnan(logged.value) for logged in events.Scalars("val_accuracy"))
+    # TensorBoard goes by the name.
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert re.fullmatch(r"events\.out\.tfevents\.\d{10,}\.\d+", file.name)
+
+
+@pytest.mark.posix("symbolic links need a privilege on Windows")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_one_error_that_names_the_events(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logger = EventLogger(tmp_path / "tensorboard")
+    logger.log_metrics({"val_loss": 1.0}, step=0)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    file.unlink()
+    file.symlink_to("/dev/full")
+    with pytest.raises(WriteError, match="the disk is full") as caught:
+        logger.log_metrics({"val_loss": 0.5}, step=1)
+    assert caught.value.where == str(file)
+    logger.finalize("failed")
+    # No thread prints its stack.
+    assert capfd.readouterr() == ("", "")
 
 
 def test_mlflow_holds_the_settings_and_every_epoch(

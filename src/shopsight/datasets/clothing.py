@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.errors import ArchiveError, SourceError, first_line
-from shopsight.files import atomic_folder
+from shopsight.files import atomic_folder, scratch_folder
 from shopsight.folders.folders import folder_catalog
 from shopsight.image_files.scan import list_images, scan_folder
 from shopsight.images.kinds import has_image_suffix
@@ -96,8 +95,8 @@ def _fetched_small() -> Path:
         return kept
     url = f"{SMALL_REPOSITORY}/archive/{SMALL_COMMIT}.zip"
     try:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch, atomic_folder(kept) as part:
-            archive = Path(scratch) / "small.zip"
+        with atomic_folder(kept) as part, scratch_folder(kept) as scratch:
+            archive = scratch / "small.zip"
             download(url, archive, timeout_s=NETWORK_TIMEOUT_S, most_bytes=SMALL_BYTES)
             if digest_of_images(zip_hashes(archive, rename=_image_in_repository)) != SMALL_SHA256:
                 raise SourceError("the images are not the published ones", where=url)

@@ -12,18 +12,18 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.errors import ArchiveError, LocationError, ShopsightError, SourceError, first_line
-from shopsight.files import atomic_folder, sha256_bytes
+from shopsight.files import atomic_folder, scratch_folder, sha256_bytes
 from shopsight.io.archives import unpack_deb
 from shopsight.io.compressed import gunzip
 from shopsight.io.download import download
 from shopsight.io.local_files import read_file
 from shopsight.progress import notify
+from shopsight.write_errors import check_room
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -45,6 +45,8 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SUBFOLDERS = ("", "FashionMNIST/raw", "fashion-mnist", "data/fashion", "raw")
 FILE_BYTES = 64 << 20
 """The most that a file of it may have, packed or not; the largest has 47 MB."""
+DEBIAN_BYTES = 200_000_000
+"""What its package, the files in it, their copies and apt-get's lists take together, at most."""
 DOWNLOAD_TIMEOUT_S = 5.0
 APT_CONNECTION_TIMEOUT_S = 20
 APT_TIMEOUT_S = 240
@@ -164,11 +166,12 @@ def from_debian(target: Path) -> None:
 
     Raises:
         SourceError: there is no apt-get, or it has no such package.
+        WriteError: the disk has no room for the package and its files.
     """
     if shutil.which("apt-get") is None:
         raise SourceError("there is no apt-get on this machine")
-    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        work = Path(scratch)
+    check_room(target, DEBIAN_BYTES)
+    with scratch_folder(target) as work:
         package = _download_package(work)
         unpack_deb(package, work / "tree")
         for name in SHA256:

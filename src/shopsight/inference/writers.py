@@ -18,6 +18,7 @@ from shopsight.files import atomic_file
 from shopsight.inference.predictor import Prediction
 from shopsight.spreadsheets import guarded_text
 from shopsight.text import as_unicode
+from shopsight.write_errors import write_errors_named
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 _LAST_CELLS = ("error", "damaged", "row", "name")
@@ -96,11 +97,13 @@ def _cells(row: Mapping[str, Any], top: int) -> list[Any]:
 def _to_parquet(lines: Path, part: Path, path: Path) -> None:
     """Turn JSON lines into the Parquet file `part`, which will be `path`."""
     try:
-        # polars streams from disk to disk: ten million rows need no more memory than ten.
-        pl.scan_ndjson(escape(str(lines)), schema=_PARQUET_SCHEMA).sink_parquet(part)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        with write_errors_named(path, needed_bytes=lines.stat().st_size):
+            # polars streams from disk to disk: ten million rows need no more memory than ten.
+            pl.scan_ndjson(escape(str(lines)), schema=_PARQUET_SCHEMA).sink_parquet(part)
+    except (OSError, WriteError, pl.exceptions.PolarsError) as error:
+        reason = error.what if isinstance(error, WriteError) else first_line(error)
         raise WriteError(
-            f"the predictions cannot be written as Parquet: {first_line(error)}",
+            f"the predictions cannot be written as Parquet: {reason}",
             where=str(path),
             details=[f"as JSON lines, they are in {lines}"],
             fix="1. the same command again, when that is settled   (nothing is labeled anew)\n"

@@ -23,6 +23,7 @@ from typing import IO
 from shopsight.errors import ArchiveError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.progress import task
+from shopsight.write_errors import is_of_disk
 
 UNPACKED_BYTES = 64 << 30
 """The most that an archive may hold."""
@@ -93,6 +94,7 @@ def unpack_zip(
         ArchiveError: it is not a readable zip file, holds too much, two files would get one name,
             or a member is a link or has a path that leads out of the folder (`../x`, `/x`,
             `C:\x`).
+        OSError: the disk is full or read-only.
     """
     home = folder.resolve()
     with _zip_errors_named(archive):
@@ -111,6 +113,8 @@ def _zip_errors_named(archive: Path | None) -> Iterator[None]:
     try:
         yield
     except _ZIP_ERRORS as error:
+        if is_of_disk(error):
+            raise
         what = f"cannot be unpacked: {first_line(error)}"
         where = None if archive is None else str(archive)
         raise ArchiveError("damaged", what, where=where) from error

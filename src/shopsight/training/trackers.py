@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from shopsight.config.recipe import Recipe
 from shopsight.extras import require
 from shopsight.runs.history import EpochRow
 from shopsight.runs.run_folder import RunFolder
+from shopsight.training.tensorboard_events import EventLogger
 
 
 def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
@@ -20,7 +21,7 @@ def loggers(recipe: Recipe, run: RunFolder) -> list[Logger]:
     Raises:
         ExtraMissingError: the tracker is not installed.
     """
-    made: list[Logger] = [TensorBoardLogger(run.path, name="tensorboard", version="")]
+    made: list[Logger] = [EventLogger(run.path / "tensorboard")]
     tracking = recipe.tracking
     if tracking.tracker == "mlflow":
         require("mlflow")
