@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from shopsight.errors import MetricError
 from shopsight.metrics import intervals, weighted
+from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import (
     WEIGHTS_AT_ONCE,
     Interval,
@@ -360,14 +361,16 @@ def test_few_disagreements_make_no_clear_difference() -> None:
     assert found.low == resampled.low
     # Four images of one product are one disagreement.
     groups = np.array([0, 0, 0, 0, *range(1, 57)])
-    assert widened_by_signs(resampled, worse - better, groups=groups).high >= found.high
+    assert (
+        widened_by_signs(resampled, worse - better, families=Families.by(groups)).high >= found.high
+    )
 
 
 def test_a_group_counts_once_by_the_sum_of_its_gains() -> None:
     # Groups: three wins; a win and a loss, which cancel; one loss; no disagreement.
     gains = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 0.0, 0.0])
     groups = np.array(["a", "a", "a", "b", "b", "c", "d", "d"])
-    found = widened_by_signs(Interval(0.25, 0.25, 0.25), gains, groups=groups)
+    found = widened_by_signs(Interval(0.25, 0.25, 0.25), gains, families=Families.by(groups))
     to_first = binomtest(1, 2).proportion_ci(0.95, "exact")
     weight = (3 + 1) / 8
     assert found.low == pytest.approx(weight * (2 * to_first.low - 1))

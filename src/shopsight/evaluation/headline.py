@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.predictions import Predictions
 from shopsight.metrics import weighted
+from shopsight.metrics.estimates import Estimate
 from shopsight.metrics.influence import influence_difference, influence_interval
 from shopsight.metrics.intervals import (
     Interval,
@@ -56,6 +57,18 @@ def headline_value(predictions: Predictions) -> float:
     if is_ranked(predictions):
         return predictions.ranking.mean_average_precision
     return float(headline_statistic(predictions)(np.ones((1, len(predictions))))[0])
+
+
+def headline_estimate(predictions: Predictions) -> Estimate:
+    """The metric with the influence of each image, for intervals and paired differences.
+
+    Raises:
+        MetricError: there are no predictions.
+    """
+    if not predictions.multilabel:
+        return Estimate.share(predictions.table["correct"].to_numpy())
+    ranking = predictions.ranking
+    return Estimate(ranking.mean_average_precision, ranking.influence)
 
 
 def headline_interval(predictions: Predictions, settings: EvaluationSettings) -> Interval:
@@ -129,7 +142,7 @@ def _widened(
     difference = widened_without_spread(difference, num_units(len(own), groups))
     if own.multilabel:
         return difference
-    return widened_by_signs(difference, _gains(own, best), groups=groups)
+    return widened_by_signs(difference, _gains(own, best), families=own.families())
 
 
 def _ranked_difference(own: Predictions, best: Predictions) -> Interval | None:

@@ -20,14 +20,17 @@ groups) decides: `wilson` for a metric between 0 and 1, `zero_events_bound` for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64, Shaped
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from shopsight.errors import MetricError
+from shopsight.metrics.families import Families
 
 Weights = Float64[np.ndarray, "r n"]
 Statistic = Callable[[Weights], Float64[np.ndarray, "r"]]
@@ -35,7 +38,7 @@ Statistic = Callable[[Weights], Float64[np.ndarray, "r"]]
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 # The standard normal quantile at 1 - TAIL.
-Z = 1.959964
+Z = float(ndtri(1 - TAIL))
 # A narrower spread is only rounding.
 NO_WIDTH = 1e-9
 FULL_UP_TO = 1_000_000
@@ -51,17 +54,36 @@ class Interval:
 
     Attributes:
         value: On the images themselves.
-        low: Lower end.
-        high: Upper end.
+        low: Lower end; NaN where no interval can be had.
+        high: Upper end; likewise.
+        reason: Why no interval can be had, e.g. "4 families: 5 are needed"; else empty.
+        note: What weakens an interval that is given, e.g. "12 families: wide and rough".
     """
 
     value: float
     low: float
     high: float
+    reason: str = ""
+    note: str = ""
 
-    def to_json(self) -> dict[str, float]:
-        """Return the three numbers by name."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    @classmethod
+    def unknown(cls, value: float, reason: str) -> Interval:
+        """A value without an interval, and why."""
+        return cls(value, float("nan"), float("nan"), reason=reason)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers by name, NaN as None, and the reason and the note where there are."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        words = {"reason": self.reason, "note": self.note}
+        return {
+            **{name: None if math.isnan(number) else number for name, number in numbers.items()},
+            **{name: text for name, text in words.items() if text},
+        }
 
 
 def resamples_for(num_images: int, wanted: int) -> int:
@@ -189,7 +211,8 @@ def widened_by_signs(
     difference: Interval,
     gains: Float64[np.ndarray, "n"],
     *,
-    groups: Shaped[np.ndarray, "n"] | None = None,
+    families: Families | None = None,
+    level: float = LEVEL,
 ) -> Interval:
     """Return the interval of a difference of two accuracies, not narrower than the sign test's.
 
@@ -207,23 +230,28 @@ def widened_by_signs(
     Args:
         difference: The bootstrap's.
         gains: For each image 1 (only the first is right), -1 (only the second) or 0.
-        groups: One value per image; a group counts once, by the sum of its gains.
+        families: Of the images; a family counts once, by the sum of its gains. None: each image
+            is its own.
+        level: Of confidence.
 
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated
     proportions"; Clopper & Pearson 1934, "The use of confidence or fiducial limits".
     """
-    sums = gains if groups is None else np.bincount(group_index(groups, len(gains)), weights=gains)
+    sums = gains if families is None else families.sums(gains)
+    # Gains that were computed back from means are whole numbers up to rounding.
+    sums = np.where(np.abs(sums) < 0.5, 0.0, sums)
     disagreeing = int(np.count_nonzero(sums))
     if not disagreeing:
         return difference
+    tail = (1 - level) / 2
     for_first = int(np.count_nonzero(sums > 0))
     for_second = disagreeing - for_first
-    least = betaincinv(for_first, for_second + 1, TAIL) if for_first else 0.0
-    most = betaincinv(for_first + 1, for_second, 1 - TAIL) if for_second else 1.0
+    least = betaincinv(for_first, for_second + 1, tail) if for_first else 0.0
+    most = betaincinv(for_first + 1, for_second, 1 - tail) if for_second else 1.0
     # (d / n) with groups: a disagreement weighs what one weighs on average.
     weight = float(np.abs(sums).sum()) / len(gains)
     low, high = weight * (2 * float(least) - 1), weight * (2 * float(most) - 1)
-    return Interval(difference.value, min(difference.low, low), max(difference.high, high))
+    return replace(difference, low=min(difference.low, low), high=max(difference.high, high))
 
 
 def zero_events_bound(num_units: int) -> float:

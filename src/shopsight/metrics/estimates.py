@@ -1,0 +1,325 @@
+"""Scores as estimates: a value, how far it may lie from the long-run one, and a 95 % interval.
+
+The images are a sample, and the score of another sample would differ. A score is a function of how
+often each image counts; its derivative by the count of image i is the image's *influence* L_i. To
+first order another sample of families changes the score by the sum of their influences, so that
+
+    var = sum over families g of (sum of L_i in g)^2                    (infinitesimal jackknife).
+
+Four things make that honest on few families, few images of a class and few mistakes:
+
+1. **Leverage.** A family pulls the score to itself, and its own deviation looks smaller than it is:
+   of a mean, by the factor 1 - m_g / n in variance for a family of m_g of n images. Each family's
+   sum is divided by sqrt(1 - m_g / n) (Bell & McCaffrey 2002).
+2. **Degrees of freedom.** The variance is itself an estimate, of G squared family sums u_g. A
+   chi-squared variable of nu degrees of freedom has the relative variance 2 / nu; a sum of squares
+   has (sum u^4 - (sum u^2)^2 / G) / (sum u^2)^2 by the spread of the squares that were seen
+   (Satterthwaite 1946). Student's t of nu degrees takes the place of the normal quantile 1.96. No
+   more degrees count than Kish's effective number of families, n^2 / sum m_g^2, less 1.
+3. **Design effect at least 1.** Families never make a score more certain than as many independent
+   images would: var is not below the sum of L_i^2.
+4. **Wilson's form.** The variance of a proportion p is p (1 - p) / n_eff, and its interval holds
+   every p that explains the score (Wilson 1927), with the n_eff that the estimated variance stands
+   for. So it stays within 0..1 and has a width at 0 and at 1. For a share of images n_eff is at
+   least the effective number of families: full agreement within families.
+
+Source: Jaeckel 1972, "The infinitesimal jackknife"; Bell & McCaffrey 2002, "Bias reduction in
+standard errors for linear regression with multi-stage samples"; Satterthwaite 1946, "An approximate
+distribution of estimates of variance components"; Korn & Graubard 1998, "Confidence intervals for
+proportions with small expected number of positive counts estimated from survey data".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+from scipy.special import ndtr, ndtri, stdtrit
+
+from shopsight.errors import MetricError
+from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import (
+    LEVEL,
+    Interval,
+    widened_by_signs,
+    zero_events_bound,
+)
+
+Kind = Literal["share", "proportion", "loss"]
+FEWEST_FAMILIES = 5
+"""Below, the spread over families says nothing: there is no interval."""
+FEW_FAMILIES = 20
+"""Below, an interval is wide and rough, and says so."""
+DRAWS = 20_000
+"""Of the joint distribution: its quantile .95 is then within .5 % of itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A score on n images, and what it takes to say how sure it is.
+
+    Attributes:
+        value: The score.
+        influence: Its derivative by how often each image counts; sums to 0.
+        kind: "share": a mean over the images of 0 and 1; "proportion": another function between 0
+            and 1; "loss": a mean that is not below 0.
+        extra_variance: What classes of few images hide: added to the variance.
+        center: Of a proportion, the value that its variance belongs to where it is not `value`: a
+            class of two images that are both right is not certain to be right.
+        reason: Why there is no interval, whatever the families; empty where there may be one.
+        note: What weakens the interval.
+    """
+
+    value: float
+    influence: Float64[np.ndarray, "n"]
+    kind: Kind = "proportion"
+    extra_variance: float = 0.0
+    center: float | None = None
+    reason: str = ""
+    note: str = ""
+
+    @classmethod
+    def share(cls, hits: Shaped[np.ndarray, "n"]) -> Estimate:
+        """The share of images that are hits: accuracy, top-k accuracy.
+
+        A further image i moves the mean v of n values to (n v + x_i) / (n + 1): its influence is
+        (x_i - v) / n.
+        """
+        return cls(*_mean(hits), kind="share")
+
+    @classmethod
+    def loss(cls, losses: Shaped[np.ndarray, "n"]) -> Estimate:
+        """The mean of a loss of each image, e.g. log loss."""
+        return cls(*_mean(losses), kind="loss")
+
+
+def _mean(values: Shaped[np.ndarray, "n"]) -> tuple[float, Float64[np.ndarray, "n"]]:
+    if not len(values):
+        raise MetricError("there are no images to measure on")
+    exact = np.asarray(values, dtype=np.float64)
+    mean = float(exact.mean())
+    return mean, (exact - mean) / len(exact)
+
+
+def interval_of(estimate: Estimate, families: Families, *, level: float = LEVEL) -> Interval:
+    """The interval of a score.
+
+    Args:
+        estimate: The score.
+        families: Of its images; whole families vary together.
+        level: Of confidence.
+
+    Returns:
+        An interval without ends, and its reason, where there are too few families or mistakes.
+
+    Raises:
+        MetricError: Families of another number of images.
+    """
+    if reason := estimate.reason or _too_few(families):
+        return Interval.unknown(estimate.value, reason)
+    spread = _Spread.of(estimate.influence, families, estimate.extra_variance)
+    note = "; ".join(filter(None, (_few_note(families), estimate.note)))
+    if estimate.kind == "loss":
+        low, high = _log_interval(estimate.value, spread, level)
+    else:
+        low, high = _proportion_interval(estimate, spread, families, level)
+    return Interval(estimate.value, low, high, note=note)
+
+
+def difference_of(
+    a: Estimate, b: Estimate, families: Families, *, level: float = LEVEL
+) -> Interval:
+    """The interval of "a less b" of two scores on the same images.
+
+    What both find hard or easy cancels image by image, so that it is far narrower than the
+    distance of two intervals. The difference is clear where the interval excludes 0.
+
+    Args:
+        a: A score.
+        b: The same score of another model.
+        families: Of the images.
+        level: Of confidence.
+
+    Raises:
+        MetricError: Estimates or families of different numbers of images.
+    """
+    if len(a.influence) != len(b.influence):
+        raise MetricError(
+            f"scores on {len(a.influence)} and {len(b.influence)} images have no paired difference"
+        )
+    value = a.value - b.value
+    if reason := a.reason or b.reason or _too_few(families):
+        return Interval.unknown(value, reason)
+    spread = _Spread.of(a.influence - b.influence, families, 0.0)
+    half = spread.quantile(level) * spread.error
+    found = Interval(value, value - half, value + half, note=_few_note(families))
+    if half == 0:
+        # Each family shows the same difference; a fraction may have been missed that does not,
+        # and whose own difference lies between -1 and 1.
+        unseen = zero_events_bound(families.count)
+        middle = (1 - unseen) * value
+        found = Interval(value, middle - unseen, middle + unseen, note=found.note)
+    if a.kind == b.kind == "share":
+        # Of a mean of x_i the influence is (x_i - value) / n.
+        gains = len(a.influence) * (a.influence - b.influence) + value
+        found = widened_by_signs(found, gains, families=families, level=level)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Scores of several models on the same images, and how they vary together.
+
+    Attributes:
+        estimates: Of k models.
+        families: Of the images.
+        level: The confidence of all intervals together.
+    """
+
+    estimates: tuple[Estimate, ...]
+    families: Families
+    level: float = LEVEL
+
+    @cached_property
+    def covariance(self) -> Float64[np.ndarray, "k k"]:
+        """Of the scores, over families."""
+        sums = np.stack([_corrected(one.influence, self.families) for one in self.estimates])
+        product: Float64[np.ndarray, "k k"] = sums @ sums.T
+        return product
+
+    @cached_property
+    def pair_level(self) -> float:
+        """The level that each difference of a pair needs for all of them to hold at `level`.
+
+        With equal models the largest of all standardized differences |d| / se(d) exceeds 1.96
+        far more often than in 5 % of samples. Its distribution is drawn from the scores' own
+        covariance; the quantile c of it stands for a single level 2 Phi(c) - 1.
+
+        Source: Westfall & Young 1993, "Resampling-based multiple testing"; Hothorn, Bretz &
+        Westfall 2008, "Simultaneous inference in general parametric models".
+        """
+        return max(self.level, float(2 * ndtr(self.critical_value()) - 1))
+
+    def critical_value(self) -> float:
+        """The quantile `level` of the largest |d| / se(d) over all pairs, were all equal."""
+        k = len(self.estimates)
+        if k < 2:
+            return float(ndtri((1 + self.level) / 2))
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        drawn = np.random.default_rng(0).standard_normal((DRAWS, k)) @ root.T
+        variance = np.diag(self.covariance)
+        largest = np.zeros(DRAWS)
+        for i in range(k - 1):
+            squared = variance[i] + variance[i + 1 :] - 2 * self.covariance[i, i + 1 :]
+            # Models that answer alike on every image have no difference to standardize.
+            other = i + 1 + np.flatnonzero(squared > 1e-12 * variance.max(initial=0.0))
+            error = np.sqrt(squared[other - i - 1])
+            gaps = np.abs(drawn[:, [i]] - drawn[:, other]) / error
+            np.maximum(largest, gaps.max(axis=1, initial=0.0), out=largest)
+        return max(float(np.quantile(largest, self.level)), float(ndtri((1 + self.level) / 2)))
+
+    def difference(self, a: int, b: int) -> Interval:
+        """Interval of "a less b"; all pairs' intervals hold together at `level`."""
+        return difference_of(
+            self.estimates[a], self.estimates[b], self.families, level=self.pair_level
+        )
+
+
+def simultaneous(
+    estimates: Sequence[Estimate], families: Families, *, level: float = LEVEL
+) -> Joint:
+    """Scores of several models on the same images, for differences that hold together."""
+    return Joint(tuple(estimates), families, level)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """The variance of a score, and how well it is known."""
+
+    variance: float
+    degrees: float
+
+    @classmethod
+    def of(cls, influence: Float64[np.ndarray, "n"], families: Families, extra: float) -> _Spread:
+        sums = _corrected(influence, families)
+        squares = float((sums**2).sum())
+        variance = max(squares, float((influence**2).sum())) + extra
+        degrees = max(families.effective_count - 1, 1.0)
+        excess = float((sums**4).sum()) - squares**2 / families.count
+        if excess > 0:
+            degrees = min(degrees, max(2 * squares**2 / excess, 1.0))
+        return cls(variance, degrees)
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return float(np.sqrt(self.variance))
+
+    def quantile(self, level: float) -> float:
+        """Of Student's distribution: what the normal's is for a known variance."""
+        return float(stdtrit(self.degrees, (1 + level) / 2))
+
+
+def _corrected(influence: Float64[np.ndarray, "n"], families: Families) -> Float64[np.ndarray, "g"]:
+    """Sums of the influence over families, corrected for their leverage."""
+    leverage = families.sizes / families.num_images
+    return families.sums(influence) / np.sqrt(np.maximum(1 - leverage, 1e-9))
+
+
+def _too_few(families: Families) -> str:
+    if families.count >= FEWEST_FAMILIES:
+        return ""
+    return f"{_counted(families)}: {FEWEST_FAMILIES} are needed"
+
+
+def _few_note(families: Families) -> str:
+    return f"{_counted(families)}: wide and rough" if families.count < FEW_FAMILIES else ""
+
+
+def _counted(families: Families) -> str:
+    one, several = ("image", "images") if families.are_images else ("family", "families")
+    return f"{families.count} {one if families.count == 1 else several}"
+
+
+def _wilson_ends(value: float, n: float, t: float) -> tuple[float, float]:
+    middle = (value + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * np.sqrt(value * (1 - value) / n + t**2 / (4 * n**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def _proportion_interval(
+    estimate: Estimate, spread: _Spread, families: Families, level: float
+) -> tuple[float, float]:
+    value = estimate.value
+    center = value if estimate.center is None else estimate.center
+    z = float(ndtri((1 + level) / 2))
+    fewest = families.effective_count
+    worst = _wilson_ends(
+        value, fewest, z if families.are_images else _widest_quantile(fewest, level)
+    )
+    if spread.variance <= 0 or not 0 < center < 1:
+        return worst
+    t = z if families.are_images and estimate.kind == "share" else spread.quantile(level)
+    n = center * (1 - center) / spread.variance
+    if estimate.kind == "share":
+        n = min(n, float(families.num_images))
+    low, high = _wilson_ends(value, n, t)
+    return (max(low, worst[0]), min(high, worst[1])) if estimate.kind == "share" else (low, high)
+
+
+def _widest_quantile(count: float, level: float) -> float:
+    """Student's quantile for so many families, where none of their spread is known."""
+    return float(stdtrit(max(count - 1, 1.0), (1 + level) / 2))
+
+
+def _log_interval(value: float, spread: _Spread, level: float) -> tuple[float, float]:
+    """Of a loss: its logarithm is nearly symmetric, and d ln(v) = dv / v."""
+    if value <= 0 or spread.variance <= 0:
+        return value, value
+    factor = float(np.exp(spread.quantile(level) * spread.error / value))
+    return value / factor, value * factor
