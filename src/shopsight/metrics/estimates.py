@@ -196,7 +196,7 @@ class Joint:
         """The level that each difference of a pair needs for all of them to hold at `level`.
 
         With equal models the largest of all standardized differences |d| / se(d) exceeds 1.96
-        far more often than in 5 % of samples. Its distribution is drawn from the scores' own
+        far more often than in 5 % of samples. Its distribution is sampled from the scores' own
         covariance; the quantile c of it stands for a single level 2 Phi(c) - 1.
 
         Source: Westfall & Young 1993, "Resampling-based multiple testing"; Hothorn, Bretz &
@@ -211,7 +211,7 @@ class Joint:
             return float(ndtri((1 + self.level) / 2))
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        drawn = np.random.default_rng(0).standard_normal((DRAWS, k)) @ root.T
+        samples = np.random.default_rng(0).standard_normal((DRAWS, k)) @ root.T
         variance = np.diag(self.covariance)
         largest = np.zeros(DRAWS)
         for i in range(k - 1):
@@ -219,7 +219,7 @@ class Joint:
             # Models that answer alike on every image have no difference to standardize.
             other = i + 1 + np.flatnonzero(squared > 1e-12 * variance.max(initial=0.0))
             error = np.sqrt(squared[other - i - 1])
-            gaps = np.abs(drawn[:, [i]] - drawn[:, other]) / error
+            gaps = np.abs(samples[:, [i]] - samples[:, other]) / error
             np.maximum(largest, gaps.max(axis=1, initial=0.0), out=largest)
         return max(float(np.quantile(largest, self.level)), float(ndtri((1 + self.level) / 2)))
 
