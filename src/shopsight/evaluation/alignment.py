@@ -11,6 +11,7 @@ import polars as pl
 
 from shopsight.errors import CompareError
 from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.united_groups import with_united_groups
 
 # An image can be there more than once (several boxes): its occurrences are numbered.
 KEY = ("image", "occurrence")
@@ -19,32 +20,35 @@ KEY = ("image", "occurrence")
 def align_predictions(
     predictions: Sequence[Predictions], names: Sequence[str]
 ) -> list[Predictions]:
-    """The same predictions, all in the row order of the first.
+    """The same predictions, all in the order of the images' names, with the same groups.
 
-    Where two tables have a column `sha256` (of the files), it must agree as well.
+    Neither the order nor the groups depend on which of them comes first: groups are those that
+    any of them knows, see `with_united_groups`. Where two tables have a column `sha256` (of the
+    files), it must agree as well.
 
     Args:
         predictions: at least one.
         names: of the models, for messages.
 
     Raises:
-        CompareError: labels, images, or the images' true labels differ; it says which.
+        CompareError: labels, images, the images' true labels or their groups differ; it says
+            which.
     """
     first = predictions[0]
     numbered = [_numbered(part) for part in predictions]
-    out = [replace(first, table=numbered[0])]
     for part, table, name in zip(predictions[1:], numbered[1:], names[1:], strict=True):
         _check_labels(first, part, names[0], name)
         _check_images(numbered[0], table, names[0], name)
-        aligned = numbered[0].select(KEY).join(table, on=KEY, how="left", maintain_order="left")
-        _check_truth(numbered[0], aligned, names[0], name)
-        out.append(replace(part, table=aligned))
-    return out
+        _check_truth(numbered[0], table, names[0], name)
+    tables = with_united_groups(numbered, names)
+    return [replace(part, table=table) for part, table in zip(predictions, tables, strict=True)]
 
 
 def _numbered(predictions: Predictions) -> pl.DataFrame:
+    """By image and occurrence, so that tables of the same images have the same order."""
     table = predictions.table.sort("row")
-    return table.with_columns(pl.int_range(pl.len()).over("image").alias("occurrence"))
+    table = table.with_columns(pl.int_range(pl.len()).over("image").alias("occurrence"))
+    return table.sort(KEY)
 
 
 def _check_labels(first: Predictions, other: Predictions, first_name: str, name: str) -> None:

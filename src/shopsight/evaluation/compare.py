@@ -21,6 +21,7 @@ from shopsight.models.build import build_model
 from shopsight.profiling.profile import Profile
 from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task
+from shopsight.runs.audited_catalog import DUPLICATE_GROUP, SHA256
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
@@ -261,10 +262,14 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _predictions(run: RunFolder, split: str) -> Predictions:
-    """With the files' hashes: names alone do not make images the same."""
-    sha256 = run.audited_catalog().sha256
+    """With the files' hashes, as names alone do not make images the same, and with the copies."""
+    audited = run.audited_catalog()
     predictions = Predictions.read(run.predictions_file(split), COMPARED)
-    table = predictions.table.with_columns(sha256=sha256.gather(predictions.table["row"]))
+    rows = predictions.table["row"]
+    table = predictions.table.with_columns(
+        audited.sha256.gather(rows).alias(SHA256),
+        pl.Series(DUPLICATE_GROUP, audited.duplicate_group[rows.to_numpy()]),
+    )
     return replace(predictions, table=table)
 
 
