@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float64, Int64
 
-from shopsight.catalog.stratify import COVER_ATTEMPTS, divide
+from shopsight.catalog.part_assignment import COVER_ATTEMPTS
+from shopsight.catalog.stratify import divide, divide_with_repairs
 from shopsight.catalog.units import Units, gather_units
 from shopsight.splitmix import mix64
 
@@ -154,6 +155,33 @@ def test_the_best_of_all_assignments_is_often_found() -> None:
     assert np.mean(np.array(excesses) < 1e-9) >= 0.5
     # Measured: 0.9505.
     assert np.mean(excesses) < 0.951
+
+
+def test_repairs_bring_every_label_that_is_not_named_into_every_part() -> None:
+    found = []
+    for seed in range(200):
+        fractions = [[0.5, 0.5], [0.6, 0.2, 0.2]][seed % 2]
+        units = random_units(seed, rows=30 + seed % 40, labels=12, groups=14 + seed % 10)
+        part, lacking = divide_with_repairs(units, fractions)
+        found.append(len(lacking))
+        if part is not None:
+            assert lacking == []
+            assert covers(units, part, len(fractions))
+            assert set(part.tolist()) == set(range(len(fractions)))
+            continue
+        # Some of the labels that it names are in the way in every one of the orders, too.
+        assert lacking
+        assert divide(units, fractions) is None
+    assert 0 < found.count(0) < 200
+
+
+def test_a_unit_moves_for_a_label_and_leaves_another_one_in_its_place() -> None:
+    # Three units of label 0, two of them taken for val and test by the rarer labels 1 and 2.
+    units = units_of([0, 0, 0, 1, 1, 1, 1], [[0, 1, 2, 0, 1, 3, 4]])
+    part, lacking = divide_with_repairs(units, [0.6, 0.2, 0.2])
+    assert lacking == []
+    assert part is not None
+    assert covers(units, part, 3)
 
 
 @given(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int64
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split_report import DuplicateGroup, label_rows
-from shopsight.catalog.stratify import divide
+from shopsight.catalog.stratify import divide, divide_with_repairs
 from shopsight.catalog.units import Units, gather_units
 from shopsight.errors import SplitError
 from shopsight.text import counted, listed
@@ -66,13 +66,7 @@ def divide_rows(
     given = np.zeros(units.num_labels, bool)
     given[: len(catalog.labels)] = [label in wanted for label in catalog.labels]
     tries = _Tries(units, list(fractions), given)
-    of_unit = np.full(len(units.size), -1, np.int64)
-    while tries.num_measured() or not catalog.labels:
-        part = divide(units.only(~tries.trains), list(fractions.values()), covered=tries.covered())
-        if part is not None:
-            of_unit[~tries.trains] = part
-            break
-        tries.give_up_rarest()
+    of_unit = _divide_free(units, tries, list(fractions.values()))
     if refuse:
         _refuse_unmeasured(catalog, units, tries, list(fractions))
     code = pl.Series(of_unit[units.of_row])
@@ -84,6 +78,20 @@ def divide_rows(
         scarce=tuple(label for code, label in enumerate(catalog.labels) if scarce[code]),
         alone=tuple(label for code, label in enumerate(catalog.labels) if few[code]),
     )
+
+
+def _divide_free(units: Units, tries: _Tries, fractions: Sequence[float]) -> Int64[np.ndarray, "u"]:
+    """The part of each unit, -1 of those that only train: as many more as it takes."""
+    of_unit = np.full(len(units.size), -1, np.int64)
+    part = divide(units.only(~tries.trains), fractions, covered=tries.covered())
+    while part is None and tries.num_measured():
+        free, covered = units.only(~tries.trains), tries.covered()
+        part, lacking = divide_with_repairs(free, fractions, covered=covered)
+        if part is None:
+            tries.give_up(lacking)
+    if part is not None:
+        of_unit[~tries.trains] = part
+    return of_unit
 
 
 class _Tries:
@@ -102,7 +110,6 @@ class _Tries:
         self._units, self._parts = units, parts
         self._owner = np.repeat(np.arange(len(units.size)), np.diff(units.start))
         self.rare = rare.copy()
-        self._failures = 0
         self._settle()
 
     def covered(self) -> Bool[np.ndarray, "p l"]:
@@ -114,11 +121,9 @@ class _Tries:
         found[:, self.rare] = True
         return found
 
-    def give_up_rarest(self) -> None:
-        """Let the labels with the fewest free units only train: 1 of them, then 2, 4, ..."""
-        order = np.argsort(np.where(self._measurable(), self._free, np.inf), kind="stable")
-        self.rare[order[: min(2**self._failures, int(self._measurable().sum()))]] = True
-        self._failures += 1
+    def give_up(self, lacking: Sequence[int]) -> None:
+        """Let labels that some part lacked only train."""
+        self.rare[lacking] = True
         self._settle()
 
     def num_measured(self) -> int:
@@ -136,10 +141,10 @@ class _Tries:
             self.trains = np.zeros(len(units.size), bool)
             self.trains[self._owner[self.rare[units.label]]] = True
             inside = self.trains[self._owner]
-            self._free = np.bincount(units.label[~inside], minlength=units.num_labels)
+            self.free = np.bincount(units.label[~inside], minlength=units.num_labels)
             self._trained = np.bincount(units.label[inside], minlength=units.num_labels) > 0
             needed = len(self._parts) - (self._trained if "train" in self._parts else 0)
-            few = self._measurable() & (self._free < needed)
+            few = self._measurable() & (self.free < needed)
             if not few.any():
                 return
             self.rare |= few
@@ -154,9 +159,12 @@ def _refuse_unmeasured(catalog: Catalog, units: Units, tries: _Tries, parts: Seq
     names = [label for code, label in enumerate(catalog.labels) if tries.rare[code]]
     occurrences = units.units_of_label()
     images = np.bincount(units.label, weights=units.count, minlength=units.num_labels)
+    # A label of many images may be in the way of none, and lose them to rarer labels of theirs.
     details = [
         f"{label!r}: {counted(int(images[code]), 'image')}, "
-        f"{counted(int(occurrences[code]), 'independent unit')}, needs {len(parts)}"
+        f"{counted(int(occurrences[code]), 'independent unit')}"
+        + f", {tries.free[code]:,} without rarer labels" * catalog.multilabel
+        + f", needs {len(parts)}"
         for code, label in enumerate(catalog.labels)
         if tries.rare[code]
     ]
@@ -164,6 +172,8 @@ def _refuse_unmeasured(catalog: Catalog, units: Units, tries: _Tries, parts: Seq
         "add images of them, merge them with --label-map or --on-rare merge, or make fewer parts "
         "(no val part, fewer folds)"
     )
+    if catalog.multilabel:
+        fix += "\n--on-rare drop   (leaves the rarest out; their images keep their other labels)"
     if catalog.has("group"):
         fix += "\n--group none   (images of one group may be in several parts)"
     raise SplitError(
