@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,23 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="the folder cannot be made") as raised:
         write_json(tmp_path / "file" / "below" / "a.json", 1)
     assert raised.value.where == str(tmp_path / "file" / "below")
+
+
+def test_a_folder_that_somebody_takes_away_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what is there and the folder that is made in it."""
+    shop, real = tmp_path / "shop", Path.mkdir
+    shop.mkdir()
+
+    def late(folder: Path, **how: Any) -> None:
+        shop.rmdir()
+        real(folder, **how)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with pytest.raises(WriteError, match="moved or removed while it was written") as raised:
+        write_json(shop / "run" / "a.json", 1)
+    assert raised.value.where == str(shop / "run")
 
 
 @pytest.mark.posix("limits of a process")

@@ -110,6 +110,10 @@ def folder_not_made(folder: Path, error: OSError) -> WriteError:
     """The error for a user whose folder the system refused to make."""
     if error.errno in _FULL_DISK:
         return _full_disk(folder, None)
+    # Those above it were there, or were made; on Windows there may be no such drive at all.
+    is_gone = error.errno == errno.ENOENT and Path(folder.absolute().anchor).is_dir()
+    if is_gone and not _is_about_name(error):
+        return taken_away(folder)
     kind = ReadOnlyError if error.errno in _READ_ONLY else WriteError
     return kind(
         f"the folder cannot be made: {error.strerror or type(error).__name__}",

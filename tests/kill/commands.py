@@ -173,7 +173,7 @@ def trained(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted((out / "run").rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.name.startswith("last") or "features" in path.parts:
+        if path.name.startswith(("last", PART_PREFIX)) or "features" in path.parts:
             continue
         if path.suffix == ".safetensors":
             found[name] = sha256_file(path)
