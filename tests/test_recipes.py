@@ -47,6 +47,7 @@ SIZE_PX = {"fastervit": 224, "shopsight": 28}
 # Large networks, and those that train as another one here does.
 SLOW = {name for name in PUBLISHED if name.startswith("product650-")}
 SLOW |= {"best", "clothing-resnet18-folds", "garment-resnet18", "garment-resnet34"}
+SLOW |= {"garment-efficientnet-b0"}
 
 
 def reduced(name: str) -> Recipe:

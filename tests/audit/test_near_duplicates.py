@@ -182,9 +182,9 @@ def each_with_each(thumbs: UInt8[np.ndarray, "n t"]) -> Int64[np.ndarray, "m 2"]
 
 def test_pairs_at_the_edges_of_nodes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "MOST_IN_GROUP", 1000)
-    thumbs = turning(np.random.default_rng(0).uniform(0, np.pi, 400))
+    thumbs = turning(np.random.default_rng(0).uniform(0, np.pi, 250))
     expected = each_with_each(thumbs)
-    assert 0.05 < len(expected) / (400 * 399 / 2) < 0.25
+    assert 0.05 < len(expected) / (250 * 249 / 2) < 0.25
     assert near_pairs(thumbs).tolist() == expected.tolist()
 
 
@@ -205,7 +205,7 @@ def of_contrasts(count: int, seed: int) -> UInt8[np.ndarray, "n t"]:
 @pytest.mark.parametrize("seed", range(4))
 def test_pairs_of_every_contrast_are_found(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "MOST_IN_GROUP", 1000)
-    thumbs = of_contrasts(300, seed)
+    thumbs = of_contrasts(220, seed)
     expected = each_with_each(thumbs)
     assert 1000 < len(expected) < 20_000
     assert near_pairs(thumbs).tolist() == expected.tolist()
@@ -222,12 +222,12 @@ def test_groups_are_those_of_comparing_each_with_each_in_crowds_too() -> None:
     rng = np.random.default_rng(0)
     centers = thumbs_of(*(product(seed) for seed in range(4)))
     pairs = thumbs_of(*(product(seed) for seed in range(10, 40)))
-    around = turning(np.sort(rng.uniform(1.0, 1.6, 150)))
+    around = turning(np.sort(rng.uniform(1.0, 1.6, 110)))
     thumbs = np.concatenate(
         [
-            *(crowd(center, 110 + 40 * seed, seed) for seed, center in enumerate(centers)),
+            *(crowd(center, 104 + 8 * seed, seed) for seed, center in enumerate(centers)),
             around,
-            crowd(around[70], 120, 9),
+            crowd(around[50], 110, 9),
             pairs,
             pairs,
             rng.integers(0, 256, (50, THUMB_BYTES), dtype=np.uint8),

@@ -14,7 +14,7 @@ from shopsight import api
 from shopsight.errors import CatalogError, ChangedFilesError, ConfigError
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
-from tests.helpers import Outcome, ProductPhotos, run_command, train_small
+from tests.helpers import Outcome, ProductPhotos, run_command
 
 CHANGED = ("changed-file",)
 
@@ -214,9 +214,8 @@ def test_without_data_other_options_are_refused(run: RunFolder) -> None:
 
 
 @pytest.fixture
-def begun(photos: Path, tmp_path: Path) -> RunFolder:
+def begun(run: RunFolder) -> RunFolder:
     """A run that was stopped after the first of two epochs."""
-    run = RunFolder(train_small(photos, tmp_path / "begun"))
     run.write_recipe(run.recipe().replace(training={"epochs": 2}))
     state = json.loads(run.state_file.read_text(encoding="utf-8"))
     run.state_file.write_text(json.dumps(state | {"stage": "probed"}), encoding="utf-8")
