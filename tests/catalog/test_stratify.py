@@ -153,8 +153,8 @@ def test_the_best_of_all_assignments_is_often_found() -> None:
             excesses.append(chi_square(units, part, fractions) - best)
     assert min(excesses) > -1e-9
     assert np.mean(np.array(excesses) < 1e-9) >= 0.5
-    # Measured: 0.9505.
-    assert np.mean(excesses) < 0.951
+    # Measured: 0.9655.
+    assert np.mean(excesses) < 0.966
 
 
 def test_repairs_bring_every_label_that_is_not_named_into_every_part() -> None:
@@ -227,6 +227,40 @@ def test_sizes_are_right_as_a_whole_and_labels_within_two_images() -> None:
     assert np.mean(distances) < 2.703
 
 
+def test_units_of_each_size_are_in_each_part() -> None:
+    """Ten classes of 20 images, 30 % in threes: a tenth of the classes is less than one three."""
+    labels, link = [], []
+    for label in range(10):
+        labels += [label] * 20
+        link += [2 * label] * 3 + [2 * label + 1] * 3 + [-1] * 14
+    fractions, lone = [0.8, 0.1, 0.1], np.zeros(3)
+    for seed in range(100):
+        units = units_of(labels, [link], salt=str(seed))
+        part = divide(units, fractions)
+        assert part is not None
+        assert np.bincount(part, units.size).tolist() == [160, 20, 20]
+        alone = units.size == 1
+        lone += np.bincount(part[alone], minlength=3) / [160, 20, 20] / 100
+        for row, fraction in zip(parts_of_labels(units, part), fractions, strict=True):
+            assert np.abs(np.array(row[:-1]) - 20 * fraction).max() <= 2
+    # 70 % of the images, within three standard errors: of a part about .06 by seed.
+    assert np.abs(lone - 0.7).max() < 0.022
+
+
+def test_a_unit_is_in_a_part_by_its_fraction() -> None:
+    """200 products of 1 to 6 photos: whatever their size, a tenth of them is tested."""
+    sizes = [1 + unit % 6 for unit in range(200)]
+    link = np.repeat(np.arange(200), sizes).tolist()
+    tested = np.zeros(7)
+    for seed in range(100):
+        units = units_of([0] * len(link), [link], salt=str(seed))
+        part = divide(units, [0.8, 0.1, 0.1])
+        assert part is not None
+        tested += np.bincount(units.size[part == 2], minlength=7) / 100
+    each = np.bincount(sizes)
+    assert np.abs(tested[1:] / each[1:] - 0.1).max() < 0.02
+
+
 def mixed_sizes(seed: int) -> Units:
     """400 images of 6 labels: a third in groups of about four, of one label or several."""
     rng = np.random.default_rng(seed)
@@ -244,8 +278,8 @@ def test_groups_of_several_sizes_and_labels_come_close_to_the_fractions() -> Non
         have = np.bincount(part, units.size, len(fractions))
         assert np.abs(have - 400 * np.array(fractions)).max() < 1.0
         distances.append(chi_square(units, part, fractions))
-    # Measured: 0.1532.
-    assert np.mean(distances) < 0.1535
+    # Measured: 0.1733. Without quotas, which keep sizes apart, 0.1532.
+    assert np.mean(distances) < 0.1734
 
 
 def test_the_order_of_the_units_is_the_same_in_every_release() -> None:
@@ -261,6 +295,7 @@ def test_the_order_of_the_units_is_the_same_in_every_release() -> None:
     ]
     number = [int.from_bytes(key, "little") for key in keys]
     smallest = [min(number[0:2])] * 2 + [min(number[2:4])] * 2 + number[4:]
+    smallest = mix64(np.array(smallest, np.uint64)).tolist()
     ranks = {value: rank for rank, value in enumerate(sorted(set(smallest)))}
     assert units.of_row.tolist() == [ranks[value] for value in smallest]
     assert units.size[units.of_row].tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
@@ -279,6 +314,8 @@ class PlainAssignment:
         self.table[owner, units.label] = units.count
         self.fractions = fractions
         self.part = np.full(len(units.size), -1)
+        self.small = max(1.0, min(fractions) * float(units.size.sum()) / 4)
+        self.random = np.random.default_rng(units.seed)
 
     def lack(self, part: int) -> tuple[Float64[np.ndarray, "l"], float]:
         """How much the part is short of each label, and of rows."""
@@ -290,6 +327,8 @@ class PlainAssignment:
         order = np.random.default_rng(attempt).permutation(len(self.size))
         rank = order if attempt else np.arange(len(self.size))
         size = self.size if attempt < COVER_ATTEMPTS // 2 else 0 * self.size
+        if not attempt:
+            size = np.where(size <= self.small, 0, size)
         num_units = (self.table > 0).sum(axis=0)
         for label in sorted(range(self.table.shape[1] - 1), key=lambda label: num_units[label]):
             for part in sorted(self.parts, key=lambda part: self.fractions[part]):
@@ -310,17 +349,62 @@ class PlainAssignment:
             mixed = int(mix64(code.astype(np.uint64)).sum(dtype=np.uint64))
             return -int(self.size[unit]), float(totals[labels].min()), mixed
 
-        for _, alike in groupby(sorted(np.flatnonzero(self.part < 0).tolist(), key=kind), key=kind):
-            units = list(alike)
-            if len(units) >= len(self.parts):
-                count = self.table[units[0]]
-                lacks = [float(count @ np.maximum(self.lack(part)[0], 0)) for part in self.parts]
-                numbers = [int(len(units) * lack / sum(lacks) + 1e-9) for lack in lacks]
-                for part, number in enumerate(numbers):
-                    self.part[units[:number]] = part
-                    units = units[number:]
-            for unit in units:
-                self.part[unit] = min(self.parts, key=lambda part: self.growth(unit, part))
+        rest = sorted(np.flatnonzero(self.part < 0).tolist(), key=kind)
+        for size, equal in groupby(rest, key=lambda unit: int(self.size[unit])):
+            several = list(equal)
+            room = self.quota(size, len(several))
+            left = []
+            for _, alike in groupby(several, key=kind):
+                units = self.in_bulk(list(alike), room)
+                if room is None:
+                    for unit in units:
+                        self.part[unit] = min(self.parts, key=lambda p: self.growth(unit, p))
+                left += units
+            if room is not None:
+                self.within(left, room)
+
+    def in_bulk(self, units: list[int], room: list[int] | None) -> list[int]:
+        if len(units) < len(self.parts):
+            return units
+        count = self.table[units[0]]
+        lacks = [float(count @ np.maximum(self.lack(p)[0], 0)) for p in self.parts]
+        numbers = [int(len(units) * lack / sum(lacks) + 1e-9) for lack in lacks]
+        for part, share in enumerate(numbers):
+            number = share if room is None else min(share, room[part])
+            if room is not None:
+                room[part] -= number
+            self.part[units[:number]] = part
+            units = units[number:]
+        return units
+
+    def within(self, units: list[int], room: list[int]) -> None:
+        *choosing, largest = sorted(self.parts, key=lambda part: self.fractions[part])
+        for part in choosing:
+            for _ in range(room[part]):
+                gain = {
+                    unit: self.growth(unit, part) - self.growth(unit, largest) for unit in units
+                }
+                best = min(units, key=lambda unit: (round(gain[unit], 7), unit))
+                units = [unit for unit in units if unit != best]
+                self.part[best] = part
+        self.part[units] = largest
+
+    def quota(self, size: int, number: int) -> list[int] | None:
+        """Units that each part takes: of the rows in units at least so large its fraction."""
+        if size > self.small or size == min(self.size):
+            return None
+        large = self.size >= size
+        wanted = [
+            max(0.0, fraction * self.size[large].sum() - self.size[large & (self.part == p)].sum())
+            for p, fraction in enumerate(self.fractions)
+        ]
+        wanted = [number * one / sum(wanted) for one in wanted]
+        room = [int(one + 1e-9) for one in wanted]
+        reached = self.random.uniform()
+        for p, one in enumerate(wanted):
+            before, reached = reached, reached + one - int(one + 1e-9)
+            room[p] += int(reached + 1e-9) - int(before + 1e-9)
+        return room
 
     def growth(self, unit: int, part: int) -> float:
         """By how much X grows when the part gets the unit."""
@@ -402,8 +486,8 @@ def test_labels_that_are_equally_rare_are_taken_in_their_order() -> None:
 
 def test_a_covering_that_the_first_order_misses_is_found_by_another() -> None:
     attempts = set()
-    # Of the seeds below 400, only 72 and 255 need a later order: the ninth and the third.
-    for seed in [*range(20), 72, 255]:
+    # Of the seeds below 500, only 72, 453 and 481 need a later order.
+    for seed in [*range(20), 72, 453]:
         units = random_units(seed, rows=10 + seed % 10, labels=3, groups=6 + seed % 3)
         plain = plain_divide(units, [0.5, 0.25, 0.25])
         part = divide(units, [0.5, 0.25, 0.25])
@@ -411,7 +495,7 @@ def test_a_covering_that_the_first_order_misses_is_found_by_another() -> None:
         if part is not None and plain is not None:
             assert part.tolist() == plain[1]
             attempts.add(plain[0])
-    assert attempts == {0, 2, 8}
+    assert attempts == {0, 8, 11}
 
 
 def test_no_rows_are_no_units() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from heapq import heapify, heappop, heapreplace
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
+from shopsight.catalog.size_quotas import SizeQuotas, small_rows
 from shopsight.catalog.units import Units
 from shopsight.splitmix import mix64
 
@@ -59,8 +61,9 @@ class Assignment:
         """Bring every label into every part.
 
         Args:
-            attempt: 0 takes the units by size; later ones shuffle units of equal size, and the
-                second half of the attempts shuffles all.
+            attempt: 0 takes small units in their random order and the others by size; the next
+                take all by size, those of equal size shuffled, and the second half of the attempts
+                shuffles all.
 
         Returns:
             False when a label finds no free unit for a part; another attempt may.
@@ -78,7 +81,12 @@ class Assignment:
         units = self.units
         owner = np.repeat(np.arange(len(units.size)), np.diff(units.start))
         shuffled = np.random.default_rng(attempt).permutation(len(units.size))
-        first = units.size[owner] if attempt < COVER_ATTEMPTS // 2 else np.zeros(len(owner))
+        size = units.size[owner]
+        if attempt == 0:
+            small = small_rows(sum(self.want_rows), self.fractions)
+            first = np.where(size <= small, 0, size)
+        else:
+            first = size if attempt < COVER_ATTEMPTS // 2 else np.zeros(len(owner), np.int64)
         second = owner if attempt == 0 else shuffled[owner]
         order = np.lexsort((second, first, units.label))
         by_label, owners = units.label[order], owner[order]
@@ -157,10 +165,17 @@ class Assignment:
         )[rest]
         # Units of a kind stand together, in their random order.
         order = np.lexsort((rest, kind, rarest, -size))
-        ranked, kinds = rest[order], kind[order]
-        edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(ranked)]
-        for begin, end in itertools.pairwise(edges):
-            self._assign(ranked[begin:end])
+        quotas = SizeQuotas(self.units.size, self.part, self.fractions, seed=self.units.seed)
+        for equal in _runs(rest[order], size[order]):
+            quota = quotas.of(self.size[int(equal[0])], len(equal), self.have_rows)
+            kinds = list(_runs(equal, kind[np.searchsorted(rest, equal)]))
+            if quota is None:
+                for alike in kinds:
+                    for unit in self._assign_in_bulk(alike, None):
+                        self._put(unit, min(self.parts, key=partial(self._growth, unit)))
+            else:
+                left = [unit for alike in kinds for unit in self._assign_in_bulk(alike, quota)]
+                self._assign_within(left, quota)
 
     def rebalance(self) -> None:
         """Move single images from parts that are too large to parts that are too small.
@@ -208,19 +223,57 @@ class Assignment:
         kinds: UInt64[np.ndarray, "r"] = of_unit[rest]
         return kinds
 
-    def _assign(self, alike: Int64[np.ndarray, "m"]) -> None:
-        """Assign units of one kind: most of them in bulk, the remainder one by one."""
+    def _assign_in_bulk(self, alike: Int64[np.ndarray, "m"], quota: list[int] | None) -> list[int]:
+        """Assign most of the units of one kind; gives the others.
+
+        Args:
+            alike: the units.
+            quota: how many units of their size each part may still take; it is counted down.
+        """
         labels, size = self._labels_of(int(alike[0])), self.size[int(alike[0])]
         done = 0
         if len(alike) >= len(self.parts):
-            for part, number in enumerate(self._bulk(labels, len(alike))):
+            for part, share in enumerate(self._bulk(labels, len(alike))):
+                number = share if quota is None else min(share, quota[part])
+                if quota is not None:
+                    quota[part] -= number
                 self.part[alike[done : done + number]] = part
                 for label, count in labels:
                     self.have[part][label] += count * number
                 self.have_rows[part] += size * number
                 done += number
-        for unit in alike[done:].tolist():
-            self._put(unit, min(self.parts, key=lambda part: self._cost(part, labels, size)))
+        rest: list[int] = alike[done:].tolist()
+        return rest
+
+    def _assign_within(self, units: list[int], quota: list[int]) -> None:
+        """Assign units of one size, as many to each part as it may take.
+
+        The smaller parts choose first, and the largest takes what is left: a part chooses the unit
+        by which X grows least in comparison with the largest part. Its growth in a part only rises
+        while that part fills, so that a unit that is still the first of the heap after its growth
+        was computed anew is the best of all.
+        """
+        *choosing, largest = sorted(self.parts, key=lambda part: self.fractions[part])
+        left = dict.fromkeys(units)
+        for part in choosing:
+            heap = [(self._preference(unit, part, largest), unit) for unit in left]
+            heapify(heap)
+            for _ in range(quota[part]):
+                while True:
+                    unit = heap[0][1]
+                    preference = self._preference(unit, part, largest)
+                    if preference <= heap[0][0]:
+                        break
+                    heapreplace(heap, (preference, unit))
+                heappop(heap)
+                self._put(unit, part)
+                del left[unit]
+        for unit in left:
+            self._put(unit, largest)
+
+    def _preference(self, unit: int, part: int, largest: int) -> float:
+        # Rounded, so that equals are taken in their random order.
+        return round(self._growth(unit, part) - self._growth(unit, largest), 7)
 
     def _bulk(self, labels: list[tuple[int, int]], number: int) -> list[int]:
         """How many of `number` alike units each part gets at least, in proportion to its lack."""
@@ -236,17 +289,18 @@ class Assignment:
         # The tolerance keeps 10 * (3 / 10) from becoming 2.
         return [int(number * lack / total + 1e-9) for lack in lacking]
 
-    def _cost(self, part: int, labels: list[tuple[int, int]], size: int) -> float:
-        """By how much X grows when the part gets a unit of these labels.
+    def _growth(self, unit: int, part: int) -> float:
+        """By how much X grows when the part gets the unit.
 
         (h + c - w)^2 - (h - w)^2 = c (2 (h - w) + c), divided by w.
         """
+        size = self.size[unit]
         have, want = self.have[part], self.want[part]
         rows, wanted = self.have_rows[part], self.want_rows[part]
-        cost = TOTAL_WEIGHT * size * (2.0 * (rows - wanted) + size) / wanted
-        for label, count in labels:
-            cost += count * (2.0 * (have[label] - want[label]) + count) / want[label]
-        return cost
+        growth = TOTAL_WEIGHT * size * (2.0 * (rows - wanted) + size) / wanted
+        for label, count in self._labels_of(unit):
+            growth += count * (2.0 * (have[label] - want[label]) + count) / want[label]
+        return growth
 
     def _move(
         self,
@@ -285,3 +339,12 @@ class Assignment:
                 self.have[source][code] -= count
             self.have_rows[source] -= 1
             self._put(unit, target)
+
+
+def _runs(
+    units: Int64[np.ndarray, "m"], value: Int64[np.ndarray, "m"] | UInt64[np.ndarray, "m"]
+) -> Iterator[Int64[np.ndarray, "k"]]:
+    """Neighbors of equal value."""
+    edges = [0, *(np.flatnonzero(np.diff(value)) + 1).tolist(), len(units)]
+    for begin, end in itertools.pairwise(edges):
+        yield units[begin:end]

@@ -20,7 +20,8 @@ are assigned greedily, in three steps.
 
 1. `cover`: every label into every part, rarest label first. The units that can serve a rare label
    are few; were a common label to take them first, the rare one could go without, while a common
-   label finds other units. Small units first: they use up the least of a part.
+   label finds other units. Small units in random order; where that finds no covering, by size,
+   since the smallest use up the least of a part.
 2. `fill`: the rest, from large units to small, each to the part where X grows least. What a large
    unit spoils, the small ones after it repair (as in Graham's longest-processing-time rule, 1969).
 3. `rebalance`: single images move between parts whose sizes are still off by rounding.
@@ -30,13 +31,18 @@ for one label to a part that another one lacks, if their old part has the label 
 free unit instead. Of 20,000 images with three of 10,000 labels each, 606 labels are in training
 only then, 604 of which have one or two images.
 
+**Every size in every part.** X alone would fill small parts with lone images: three photos of one
+product overshoot what a class lacks there, one does not. So each part has a quota of the units of
+each size, see `shopsight.catalog.size_quotas`, and X decides which of them it gets.
+
 **How far a part can be off.** Of m units that are alike (same labels, same counts), each part
 first gets a number in proportion to what it lacks of their label, rounded down. What the parts lack
 together is at least the m * s rows to be assigned, so none gets more of the label than it lacks.
 
-The remainder goes unit by unit. Let there be one label, and let a unit of s rows bring part p above
-its wanted w_p = f_p N. The unit went where (2 (h_p - w_p) + s) / w_p was least. Before it, at least
-s rows were still unassigned, so some part q had (h_q - w_q) / w_q <= -s / N. Therefore
+The remainder goes unit by unit. Let there be one label and no quotas, and let a unit of s rows
+bring part p above its wanted w_p = f_p N. The unit went where (2 (h_p - w_p) + s) / w_p was least.
+Before it, at least s rows were still unassigned, so some part q had (h_q - w_q) / w_q <= -s / N.
+Therefore
 
     (2 (h_p - w_p) + s) / w_p  <=  (2 (h_q - w_q) + s) / w_q  <=  s / w_q - 2 s / N,
 

@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Bool, Int64, UInt64
 
 from shopsight.metrics.families import connected
+from shopsight.splitmix import mix64
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Units:
         count: number of rows of the unit that have the label.
         num_labels: number of label codes; the last code means "no label" and need not be in every
             part.
+        seed: of whatever else is drawn for these units; the salt decides it.
     """
 
     of_row: Int64[np.ndarray, "n"]
@@ -33,6 +35,7 @@ class Units:
     label: Int64[np.ndarray, "e"]
     count: Int64[np.ndarray, "e"]
     num_labels: int
+    seed: int
 
     def units_of_label(self) -> Int64[np.ndarray, "c"]:
         """Number of units in which each label occurs."""
@@ -51,6 +54,7 @@ class Units:
             label=self.label[inside],
             count=self.count[inside],
             num_labels=self.num_labels,
+            seed=self.seed,
         )
 
 
@@ -80,7 +84,8 @@ def gather_units(
     smallest = np.full(int(component.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(smallest, component, keys)
     index = np.empty(len(smallest), np.int64)
-    index[np.argsort(smallest, kind="stable")] = np.arange(len(smallest))
+    # Mixed: of many rows one is likely to have a small key, and large units would come first.
+    index[np.argsort(mix64(smallest), kind="stable")] = np.arange(len(smallest))
     of_row = index[component]
     pairs = (
         pl.DataFrame({"unit": of_row[row_of_label], "label": label})
@@ -96,6 +101,7 @@ def gather_units(
         label=pairs["label"].to_numpy().astype(np.int64),
         count=pairs["count"].to_numpy().astype(np.int64),
         num_labels=num_labels,
+        seed=int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest()),
     )
 
 
