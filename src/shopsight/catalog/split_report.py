@@ -10,7 +10,9 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import SPLITS, Catalog
+from shopsight.catalog.split_shares import Shares, compare_shares, size_kinds
 from shopsight.errors import SHOWN_DETAILS, SplitError
+from shopsight.metrics.families import Families
 from shopsight.text import counted, listed
 
 DuplicateGroup = Int64[np.ndarray, "n"]
@@ -37,6 +39,9 @@ class SplitReport:
             searched for duplicates.
         num_shared_duplicate_groups: duplicate groups with images in more than one part.
         num_shared_files: files that rows of more than one part name.
+        class_shares: whether the parts hold the classes in equal shares; None where there is too
+            little to compare.
+        size_shares: the same of families by their size.
         examples: a few of the shared things, one line each.
     """
 
@@ -50,6 +55,8 @@ class SplitReport:
     num_duplicate_groups: int | None
     num_shared_duplicate_groups: int
     num_shared_files: int
+    class_shares: Shares | None
+    size_shares: Shares | None
     examples: tuple[str, ...]
 
     @property
@@ -75,6 +82,10 @@ class SplitReport:
             shared = f"{self.num_shared_duplicate_groups} of {self.num_duplicate_groups:,}"
             lines.append(f"duplicate groups in more than one part: {shared}")
         lines.append(f"files in more than one part: {self.num_shared_files}")
+        if self.class_shares is not None:
+            lines.append(self.class_shares.line("classes"))
+        if self.size_shares is not None:
+            lines.append(self.size_shares.line("sizes of families"))
         return lines + [f"  {example}" for example in self.examples]
 
     def _class_line(self) -> str:
@@ -135,6 +146,7 @@ def check_leakage(catalog: Catalog, duplicate_group: DuplicateGroup | None = Non
         num_duplicate_groups = int(ids.value_counts()["count"].gt(1).sum())
         shared_duplicate_groups, more = _shared(table, ids, "duplicates of", by_image=True)
         examples = [*more, *examples]
+    class_shares, size_shares = _shares(catalog, parts, table["part"], duplicate_group)
     return SplitReport(
         num_images={part: counts[part] for part in parts},
         num_classes={part: len(in_part.get(part, ())) for part in parts},
@@ -150,8 +162,40 @@ def check_leakage(catalog: Catalog, duplicate_group: DuplicateGroup | None = Non
         num_duplicate_groups=num_duplicate_groups,
         num_shared_duplicate_groups=shared_duplicate_groups,
         num_shared_files=shared_files,
+        class_shares=class_shares,
+        size_shares=size_shares,
         examples=tuple(examples[:SHOWN_DETAILS]),
     )
+
+
+def _shares(
+    catalog: Catalog, names: list[str], part: pl.Series, duplicate_group: DuplicateGroup | None
+) -> tuple[Shares | None, Shares | None]:
+    """How the parts share classes, and families by size; images that always train are in none."""
+    compared = [name for name in names if name != str(EVERY_TRAINING)]
+    index = part.replace_strict(compared, list(range(len(compared))), default=-1)
+    of_image = index.cast(pl.Int64).to_numpy()
+    links = [_codes(catalog.table["image"])]
+    if catalog.has("group"):
+        links.append(_codes(catalog.table["group"]))
+    if duplicate_group is not None:
+        links.append(_codes(pl.Series(duplicate_group)))
+    families = Families.linked(len(catalog), links)
+    sizes, size_of = size_kinds(families)
+    pairs, labels = label_rows(catalog), list(catalog.labels)
+    codes = pairs["label"].replace_strict(labels, list(range(len(labels))), return_dtype=pl.Int64)
+    rows = pairs["row"].to_numpy().astype(np.int64)
+    return (
+        compare_shares(
+            compared, of_image, families, labels, rows, codes.to_numpy().astype(np.int64)
+        ),
+        compare_shares(compared, of_image, families, sizes, np.arange(len(catalog)), size_of),
+    )
+
+
+def _codes(values: pl.Series) -> Int64[np.ndarray, "n"]:
+    """Equal values as equal codes; -1 where there is none."""
+    return (values.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
 
 
 def label_rows(catalog: Catalog) -> pl.DataFrame:
