@@ -33,7 +33,7 @@ ALLOWED = {
     ("cli/reference.py", ""): "writes docs/cli.md, for developers",
     ("cli/streams.py", "open_missing"): "writes to nowhere",
     ("io/archives.py", "unpack_zip"): "its callers give a part folder",
-    ("io/download.py", "download"): "its callers give a file in a part or scratch folder",
+    ("io/web.py", "download"): "its callers give a file in a part or scratch folder",
     ("datasets/huggingface.py", "_written"): "its caller gives a part folder",
     ("datasets/synthetic.py", "_write_jpeg"): "its caller gives a part folder",
     ("evaluation/score_files.py", "new_score_file"): "a temporary file, which is swept",

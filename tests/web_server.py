@@ -45,6 +45,15 @@ def raw(data: bytes) -> Route:
     return answer
 
 
+def files_below(folder: Path) -> dict[str, Route | list[Route]]:
+    """Routes to all files of a folder."""
+    return {
+        f"/{path.relative_to(folder).as_posix()}": reply(path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 @dataclass
 class WebServer:
     """What is served, and what was asked for.

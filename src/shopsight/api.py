@@ -11,6 +11,7 @@ from shopsight.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from shopsight.audit.audit import AuditReport as AuditReport
+    from shopsight.audit.gate import GateRules as GateRules
     from shopsight.cache_place import use_cache_dir as use_cache_dir
     from shopsight.catalog.catalog import Catalog as Catalog
     from shopsight.commands.audit import FINDING_KINDS as FINDING_KINDS

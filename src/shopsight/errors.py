@@ -12,6 +12,7 @@ from shopsight.address_secrets import masked
 from shopsight.control_characters import one_line, printable
 
 SHOWN_DETAILS = 5
+_LONGEST_LINE = 500
 
 
 class ShopsightError(Exception):
@@ -182,4 +183,5 @@ class DamagedFileError(ShopsightError):
 
 def first_line(error: BaseException) -> str:
     """The first line of another library's error, short enough for one of our details."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."

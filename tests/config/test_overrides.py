@@ -71,6 +71,25 @@ def test_a_value_that_does_not_fit_is_shown_with_its_setting(override: str, mess
     with pytest.raises(ConfigError) as caught:
         parse_recipe("", overrides=[override])
     assert f"\n  {message}" in str(caught.value)
+    assert caught.value.where == override
+
+
+def test_the_error_names_whose_setting_is_wrong() -> None:
+    digits = f"seed={10**20}"
+    for text, overrides, where in (
+        ("", [digits], digits),
+        ("", ["seed=10**20"], "seed=10**20"),
+        ("", ["seed=x", "training.epochs=8", "training.epochs=0"], "seed=x, training.epochs=0"),
+        ("[data]\nroot = 1", ["seed=x"], "my.toml"),
+        (f"seed = {10**20}", ["seed=1"], "my.toml"),
+        ("seed = 'x'", ["seed=1"], None),
+    ):
+        if where is None:
+            assert parse_recipe(text, where="my.toml", overrides=overrides).seed == 1
+            continue
+        with pytest.raises(ConfigError) as caught:
+            parse_recipe(text, where="my.toml", overrides=overrides)
+        assert caught.value.where == where
 
 
 def test_a_path_of_another_type_and_a_value_with_more_after_it() -> None:

@@ -19,10 +19,12 @@ from shopsight.datasets.fashion_mnist import (
     open_fashion_mnist,
     verify,
 )
-from shopsight.errors import SourceError
+from shopsight.errors import RemoteError, SourceError
 from shopsight.files import sha256_bytes
 from shopsight.images.decode import decode, read_bytes
-from shopsight.io.download import download
+from shopsight.io import connections
+from shopsight.io.web import download
+from tests.web_server import files_below, serving
 
 installed = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed here"
@@ -105,6 +107,7 @@ def idx_files(folder: Path) -> dict[str, str]:
     return hashes
 
 
+@pytest.mark.enable_socket
 def test_the_first_mirror_that_has_the_files_is_used(
     tmp_path: Path, nothing_local: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
@@ -112,9 +115,11 @@ def test_the_first_mirror_that_has_the_files_is_used(
     wrong = tmp_path / "wrong"
     shutil.copytree(tmp_path / "mirror", wrong)
     (wrong / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"shuffled"))
-    mirrors = [f"file://{tmp_path}/{name}/" for name in ("absent", "wrong", "mirror")]
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
-    assert len(open_fashion_mnist(None)) == 4
+    with serving() as server:
+        server.routes = files_below(tmp_path)
+        mirrors = [f"{server.url}/{name}/" for name in ("absent", "wrong", "mirror")]
+        monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
+        assert len(open_fashion_mnist(None)) == 4
     assert sorted(path.name for path in nothing_local.iterdir()) == sorted(
         f"{name}.gz" for name in SHA256
     )
@@ -125,23 +130,27 @@ def test_a_silent_mirror_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, socket_enabled: None
 ) -> None:
     """A server that accepts the connection and never answers."""
+    monkeypatch.setattr(connections, "SILENCE_S", 0.2)
+    monkeypatch.setattr(connections, "CONNECT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         began = time.perf_counter()
-        with pytest.raises(SourceError, match="timed out"):
-            download(url, tmp_path / "file", timeout_s=0.2, most_bytes=100)
+        with pytest.raises(RemoteError, match="did not answer in time"):
+            download(url, tmp_path / "file", most_bytes=100, answer_s=9.0)
         assert time.perf_counter() - began < 5.0
     assert socket.getdefaulttimeout() is None
 
 
+@pytest.mark.enable_socket
 def test_without_any_source_every_attempt_is_named(
     nothing_local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", ["file:///absent/"])
+    with serving() as server:
+        monkeypatch.setattr(fashion_mnist, "MIRRORS", [f"{server.url}/"])
     with pytest.raises(SourceError) as caught:
         open_fashion_mnist(None)
     assert [detail.partition(": ")[0] for detail in caught.value.details] == [
-        "download from file:///absent/",
+        f"download from {server.url}/",
         "apt-get download dataset-fashion-mnist",
     ]
     assert "there is no apt-get" in caught.value.details[1]

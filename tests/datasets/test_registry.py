@@ -18,6 +18,7 @@ from shopsight.datasets.kaggle import fetch_from_kaggle
 from shopsight.datasets.registry import DATASETS, dataset, open_dataset
 from shopsight.errors import CatalogError, SourceError
 from shopsight.files import sha256_file
+from tests.web_server import files_below, serving
 
 # A folder with real data sets under their names, for those who have them.
 REAL_DATA = Path(os.environ.get("SHOPSIGHT_TEST_DATA", "no-such-folder"))
@@ -300,8 +301,8 @@ def hashes_in(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
 
-def small_archive(folder: Path) -> str:
-    """The repository's archive as GitHub packs it, behind a file URL."""
+def small_archive(folder: Path) -> Path:
+    """The repository's archive as GitHub packs it; the folder to serve."""
     photos(folder / "repo-123", "train/hat/1.jpg", "train/dress/2.jpg", "test/hat/3.jpg")
     (folder / "repo-123" / "README.md").write_text("read me", encoding="utf-8")
     archive = folder / "archive" / f"{clothing.SMALL_COMMIT}.zip"
@@ -309,29 +310,34 @@ def small_archive(folder: Path) -> str:
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted((folder / "repo-123").rglob("*")):
             packed.write(path, path.relative_to(folder))
-    return f"file://{folder}"
+    return folder
 
 
+@pytest.mark.enable_socket
 def test_clothing_small_is_fetched_checked_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(clothing, "SMALL_REPOSITORY", small_archive(tmp_path))
-    with pytest.raises(SourceError, match="not the published ones"):
-        open_dataset("clothing-small")
-    assert not (tmp_path / "cache" / "datasets" / "clothing-small").exists()
-    monkeypatch.setattr(
-        clothing, "SMALL_SHA256", digest_of_images(hashes_in(tmp_path / "repo-123"))
-    )
-    assert open_dataset("clothing-small").labels == ("dress", "hat")
-    monkeypatch.setattr(clothing, "SMALL_REPOSITORY", "file:///absent")
+    with serving() as server:
+        server.routes = files_below(small_archive(tmp_path))
+        monkeypatch.setattr(clothing, "SMALL_REPOSITORY", server.url)
+        with pytest.raises(SourceError, match="not the published ones"):
+            open_dataset("clothing-small")
+        assert not (tmp_path / "cache" / "datasets" / "clothing-small").exists()
+        monkeypatch.setattr(
+            clothing, "SMALL_SHA256", digest_of_images(hashes_in(tmp_path / "repo-123"))
+        )
+        assert open_dataset("clothing-small").labels == ("dress", "hat")
+    # Nobody is asked again.
     assert len(open_dataset("clothing-small")) == 3
 
 
+@pytest.mark.enable_socket
 def test_clothing_small_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPSIGHT_CACHE", str(tmp_path))
-    monkeypatch.setattr(clothing, "SMALL_REPOSITORY", "file:///absent")
-    with pytest.raises(SourceError, match="its download failed") as caught:
+    with serving() as server:
+        monkeypatch.setattr(clothing, "SMALL_REPOSITORY", server.url)
+    with pytest.raises(SourceError, match=r"its download failed: .* refused the conn") as caught:
         open_dataset("clothing-small")
     assert "git clone" in str(caught.value)
 

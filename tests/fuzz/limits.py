@@ -18,9 +18,11 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from shopsight.errors import ShopsightError
 
@@ -46,7 +48,12 @@ class Answer:
 
 
 def within_limits(
-    check: str, inputs: Mapping[str, bytes], folder: Path, *, longest_s: int = LONGEST_S
+    check: str,
+    inputs: Mapping[str, bytes],
+    folder: Path,
+    *,
+    longest_s: int = LONGEST_S,
+    libraries: Sequence[str] = (),
 ) -> dict[str, Answer]:
     """Hand each input to a function in a process that has `ADDRESS_BYTES` of memory.
 
@@ -57,6 +64,7 @@ def within_limits(
         inputs: bytes by the name of the file that they become.
         folder: where the files are written; it is made.
         longest_s: seconds for each input.
+        libraries: modules that are imported first; `ADDRESS_BYTES` come on top of theirs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in inputs.items():
@@ -64,17 +72,17 @@ def within_limits(
     answers: dict[str, Answer] = {}
     while len(answers) < len(inputs):
         left = [name for name in inputs if name not in answers]
-        answers |= _by_one_process(check, folder, left, longest_s)
+        answers |= _by_one_process(check, folder, left, [str(longest_s), *libraries])
     return answers
 
 
 def _by_one_process(
-    check: str, folder: Path, names: list[str], longest_s: int
+    check: str, folder: Path, names: list[str], limits: list[str]
 ) -> dict[str, Answer]:
     # One thread of a library takes as many addresses as the largest image.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", __name__, check, str(folder), str(longest_s)],
+        [sys.executable, "-m", __name__, check, str(folder), *limits],
         input="\n".join(names),
         capture_output=True,
         text=True,
@@ -106,7 +114,10 @@ def main() -> None:
 
     module, _, name = sys.argv[1].partition(":")
     check: Check = getattr(importlib.import_module(module), name)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
+    for library in sys.argv[4:]:
+        importlib.import_module(library)
+    most = ADDRESS_BYTES + (psutil.Process().memory_info().vms if sys.argv[4:] else 0)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         path = Path(sys.argv[2], line.rstrip("\n"))

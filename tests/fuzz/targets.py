@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import packed_bytes, run_bytes, table_bytes
+from tests.fuzz import kept_bytes, packed_bytes, run_bytes, table_bytes, web_answers
 from tests.fuzz.mutations import Mutation, mutants
 
 _MARK = "~"
@@ -22,12 +22,14 @@ class Target:
         seeds: whole files by name.
         word: what `check` says of a whole file.
         own: mutations of this format.
+        libraries: large ones that it takes, see `within_limits`.
     """
 
     check: Callable[[Path], str]
     seeds: Callable[[], Mapping[str, bytes]]
     word: str
     own: tuple[Mutation, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 _IN_TEXT, _IN_PARQUET = table_bytes.IN_TEXT, table_bytes.IN_PARQUET
@@ -52,6 +54,17 @@ TARGETS = {
     ),
     "runs and bundles": Target(
         run_bytes.read_in_run, run_bytes.run_files, "run", (*_IN_TEXT, *_IN_PARQUET)
+    ),
+    "checkpoints": Target(
+        kept_bytes.read_as_checkpoint, kept_bytes.checkpoint_files, "checkpoint",
+        kept_bytes.IN_CHECKPOINTS, ("shopsight.training.checkpoints",),
+    ),
+    "images of a run": Target(
+        kept_bytes.read_as_precision_images, kept_bytes.precision_files, "images",
+        libraries=("torch",),
+    ),
+    "answers of servers": Target(
+        web_answers.read_from_server, web_answers.whole_answers, "file", web_answers.IN_ANSWERS
     ),
 }  # fmt: skip
 

@@ -18,19 +18,24 @@ CHECK = "tests.fuzz.targets:read"
 QUICK, THOROUGH, BATCH = 15, 2_000, 1_000
 
 
-def read_all(inputs: dict[str, bytes], folder: Path) -> dict[str, Answer]:
-    """What became of each input; none may fail."""
-    answers = within_limits(CHECK, inputs, folder)
+def read_all(inputs: dict[str, bytes], folder: Path, *targets: str) -> dict[str, Answer]:
+    """What became of each input of these targets; none may fail."""
+    libraries = dict.fromkeys(name for one in targets for name in TARGETS[one].libraries)
+    answers = within_limits(CHECK, inputs, folder, libraries=[*libraries])
     failures = {name: answer.failure for name, answer in answers.items() if answer.failure}
     assert not failures, f"{len(failures)} in {folder}: {list(failures.items())[:3]}"
     return answers
 
 
 def test_whole_files_and_some_broken_ones(tmp_path: Path) -> None:
-    inputs = dict[str, bytes]()
-    for target in TARGETS:
-        inputs |= whole(target) | broken(target, QUICK, 0)
-    answers = read_all(inputs, tmp_path)
+    answers = dict[str, Answer]()
+    # Those that take the same libraries in one process.
+    for kind in dict.fromkeys(about.libraries for about in TARGETS.values()):
+        targets = [name for name, about in TARGETS.items() if about.libraries == kind]
+        inputs = dict[str, bytes]()
+        for target in targets:
+            inputs |= whole(target) | broken(target, QUICK, 0)
+        answers |= read_all(inputs, tmp_path, *targets)
     for target, about in TARGETS.items():
         assert {answers[name].word for name in whole(target)} == {about.word}
         words = {answer.word for name, answer in answers.items() if target_of(name) == target}
@@ -43,7 +48,7 @@ def test_many_broken_files(target: str, tmp_path: Path, capsys: pytest.CaptureFi
     first, start = 1 if SEED is None else int(SEED), time.monotonic()
     words = list[str]()
     for number in range(max(1, round(THOROUGH * SCALE / BATCH))):
-        answers = read_all(broken(target, BATCH, first + number), tmp_path / str(number))
+        answers = read_all(broken(target, BATCH, first + number), tmp_path / str(number), target)
         words += [answer.word for answer in answers.values()]
     refused = sum(word != TARGETS[target].word for word in words)
     with capsys.disabled():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from shopsight.inference.precision_images import (
 )
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet
 from shopsight.preprocess import Preprocess
+from tests.fuzz.kept_bytes import hostile_precision_files, read_as_precision_images
 from tests.helpers import ProductPhotos
 
 
@@ -39,6 +41,17 @@ def test_what_is_kept_is_what_the_network_sees(
     read = read_precision_images(tmp_path / "images.npz", size_px=96)
     assert read is not None
     np.testing.assert_array_equal(read, kept)
+
+
+@pytest.mark.parametrize("kind", hostile_precision_files())
+def test_what_somebody_else_made_counts_as_none(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "images.npz").write_bytes(hostile_precision_files()[kind])
+    tracemalloc.start()
+    assert read_as_precision_images(tmp_path / "images.npz") == "none"
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The file three times, whatever it says.
+    assert most < 3 * (tmp_path / "images.npz").stat().st_size + 2_000_000
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no archive"])

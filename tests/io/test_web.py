@@ -16,7 +16,8 @@ import pytest
 from shopsight.errors import RemoteError
 from shopsight.io import connections, web
 from shopsight.io.access import PUBLIC, Access
-from shopsight.io.web import GIVE_UP_AFTER, TRIES, fetch
+from shopsight.io.web import GIVE_UP_AFTER, TRIES, download, fetch
+from tests.fuzz.web_answers import hostile_answers, read_from_server
 from tests.web_server import Route, WebServer, raw, redirect, reply, serving
 
 pytestmark = pytest.mark.enable_socket
@@ -355,3 +356,72 @@ def test_servers_that_nobody_typed_are_not_asked_for_a_run(server: WebServer) ->
         assert refused(f"{other.url}/b", typed).reason == "not allowed"
         assert not server.asked
         assert get(f"{other.url}/b", Access(private=True, web=False, remote=True)) == b"a"
+
+
+def saved(address: str, path: Path, *, most_bytes: int = MEGABYTE, answer_s: float = 9.0) -> bytes:
+    download(address, path, most_bytes=most_bytes, answer_s=answer_s)
+    return path.read_bytes()
+
+
+def test_a_file_of_a_data_set_is_written(server: WebServer, tmp_path: Path) -> None:
+    server.routes["/photos.zip"] = reply(b"photos" * 100_000)
+    assert saved(f"{server.url}/photos.zip", tmp_path / "file") == b"photos" * 100_000
+
+
+def test_a_file_of_a_data_set_has_limits_of_its_own(
+    server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_S", 0.0)
+    server.routes |= {"/a": reply(b"photos"), "/b": reply(b"", status=500)}
+    assert saved(f"{server.url}/a", tmp_path / "file") == b"photos"
+    for address, said, limits in (
+        ("/a", "more than 5 bytes", {"most_bytes": 5}),
+        ("/a", "more than 0 s", {"answer_s": 0.0}),
+        ("/b", "answers 500", {}),
+        ("/c", "answers 404", {}),
+    ):
+        with pytest.raises(RemoteError, match=said):
+            saved(f"{server.url}{address}", tmp_path / "other", **limits)
+    # It has other sources, which are asked instead.
+    assert server.asked.count("/b") == 1
+
+
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_server(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.routes["/a"] = reply(b"photos")
+    with pytest.raises(FileNotFoundError):
+        saved(f"{server.url}/a", tmp_path / "no folder" / "file")
+    with pytest.raises(IsADirectoryError):
+        saved(f"{server.url}/a", tmp_path)
+
+
+def test_who_drips_until_the_time_is_over_is_not_asked_again(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_S", 0.1)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(20):
+            time.sleep(0.02)
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+
+    server.routes["/a"] = drip
+    assert refused(f"{server.url}/a").reason == "timed out"
+    assert server.asked == ["/a"]
+
+
+@pytest.mark.parametrize("kind", hostile_answers())
+def test_a_hostile_answer_is_refused_in_words(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "answer").write_bytes(hostile_answers()[kind])
+    assert read_from_server(tmp_path / "answer") == "RemoteError"
+
+
+def test_what_follows_the_end_of_a_packed_file_is_no_part_of_it(server: WebServer) -> None:
+    packed = gzip.compress(b"a") + gzip.compress(b"b")
+    server.routes["/a"] = reply(packed, headers={"Content-Encoding": "gzip"})
+    found = refused(f"{server.url}/a")
+    assert (found.reason, "more follows" in found.what) == ("bad answer", True)

@@ -446,3 +446,24 @@ def test_a_tensor_file_that_says_more_than_it_has(tmp_path: Path) -> None:
     edit_json(path, tensors_sha256=sha256_file(file), state=header["state"])
     with pytest.raises(TrainingError, match="by its shape"):
         read_checkpoint(path)
+
+
+def test_a_tensor_that_is_named_many_times_is_no_checkpoint(tmp_path: Path) -> None:
+    """A file of 1 MB could ask for terabytes."""
+    write_checkpoint(tmp_path / "last.json", {"a": torch.ones(1000)})
+
+    state = json.loads((tmp_path / "last.json").read_text(encoding="utf-8"))["state"]
+    state["b"] = [state["a"]] * 3
+    digest = sha256_bytes(json.dumps(state, sort_keys=True).encode())
+    edit_json(tmp_path / "last.json", state=state, state_sha256=digest)
+    with pytest.raises(TrainingError, match="its content cannot be read"):
+        read_checkpoint(tmp_path / "last.json")
+
+
+@pytest.mark.parametrize("name", ["", ".", "../last-1.safetensors", "/etc/passwd", "a\0b", 3, None])
+def test_tensors_lie_beside_their_checkpoint(tmp_path: Path, name: Any) -> None:
+    write_checkpoint(tmp_path / "run" / "last.json", {"a": torch.ones(3)})
+    (tmp_path / "last-1.safetensors").write_bytes(b"x")
+    edit_json(tmp_path / "run" / "last.json", tensors=name)
+    with pytest.raises(TrainingError, match="is missing"):
+        read_checkpoint(tmp_path / "run" / "last.json")

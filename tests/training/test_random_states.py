@@ -32,6 +32,26 @@ def test_restored_generators_draw_the_same_numbers(before: int) -> None:
     assert [numbers() for _ in range(3)] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("numpy", torch.tensor([*range(624), 1_000_000])),
+        ("numpy", torch.tensor([*range(624), -5])),
+        ("numpy", torch.tensor([*range(5), 3])),
+        ("numpy", torch.tensor(3)),
+        ("torch", torch.full((5056,), 255, dtype=torch.uint8)),
+        ("torch", torch.zeros(3, dtype=torch.uint8)),
+        ("python", torch.tensor([*range(624), 1_000_000])),
+    ],
+)
+def test_what_is_no_state_is_refused(name: str, state: torch.Tensor) -> None:
+    """NumPy would read the memory behind its words."""
+    states = random_states(CPU)
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        restore_random_states(states | {name: state}, CPU)
+    restore_random_states(states, CPU)
+
+
 def test_states_have_the_same_shapes_in_every_process() -> None:
     """They are gathered over processes, whose generators may differ in what they hold."""
     first = {name: (state.shape, state.dtype) for name, state in random_states(CPU).items()}

@@ -19,7 +19,7 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import HeldFileError, TrainingError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.checkpoints import tensor_files
+from shopsight.training.checkpoints import read_checkpoint, tensor_files, write_checkpoint
 from shopsight.training.finetune import finetune
 from shopsight.training.fit import fit, resume
 from shopsight.training.module import ClassifierTraining
@@ -195,3 +195,36 @@ def test_a_history_that_stays_open_is_written_by_resuming(
     resume(run.path)
     assert [row.epoch for row in read_history(run.metrics_file)] == [1, 2, 3]
     assert run.reached("bundled")
+
+
+# What is put where into a checkpoint, which then gets a new hash: that anybody can do.
+EDITS: tuple[tuple[tuple[str | int, ...], Any], ...] = (
+    (("optimizer_states", 0, "param_groups", 0, "lr"), "x"),
+    (("loops", "fit_loop", "epoch_loop.state_dict", "_batches_that_stepped"), {}),
+    (("lr_schedulers", 0, "base_lrs"), [[]]),
+    (("pytorch-lightning_version",), "x"),
+    (("shopsight", "history", 0, "stage"), "=cmd"),
+    (("shopsight", "history", 0, "epoch"), 1 << 70),
+    (("shopsight", "random", "numpy"), torch.full((1, 625), 1_000_000)),
+    (("shopsight", "best"), None),
+    (("state_dict",), []),
+)
+
+
+@pytest.mark.slow
+def test_an_edited_checkpoint_is_named(
+    product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_in(monkeypatch, open_catalog(product_photos.folder), recipe(), tmp_path / "run", epoch=1)
+    file = RunFolder(tmp_path / "run").last_checkpoint
+    for (*place, key), value in EDITS:
+        state = node = read_checkpoint(file)
+        for part in place:
+            node = node[part]
+        node[key] = value
+        copy = shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        write_checkpoint(RunFolder(copy).last_checkpoint, state)
+        with pytest.raises(TrainingError, match="is not of this run") as caught:
+            resume(copy)
+        assert "--resume" in str(caught.value)
+        shutil.rmtree(copy)

@@ -127,6 +127,8 @@ def train(
     Without DATA, the data set that the recipe names is read.
     A run that was interrupted continues with --resume, to the same result.
     """
+    # Before torch is imported, which takes seconds.
+    api.GateRules(accept=accept or (), exclude=exclude or (), fail_on=fail_on or ())
     if resume is not None:
         _show(_resumed(resume, options, accept or (), trust_recipe=trust_recipe), options)
         return

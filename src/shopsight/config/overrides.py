@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from shopsight.address_secrets import masked
 from shopsight.errors import ConfigError
 
 MOST_PROBLEMS = 100
@@ -69,6 +70,12 @@ def set_leaf(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"{parent!r} in {key!r} is a value, not a section", where="--set")
     node[leaf] = _toml_value(text.strip())
+
+
+def shown_override(override: str) -> str:
+    """A `key=value` from outside as errors name it."""
+    shown = masked(override)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
 def leaves(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:

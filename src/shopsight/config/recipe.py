@@ -10,6 +10,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shopsight.address_secrets import without_logins
 from shopsight.config.defaults import DEFAULT_RECIPE
-from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf
+from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf, shown_override
 from shopsight.config.sections import (
     About,
     AugmentSettings,
@@ -36,7 +37,7 @@ from shopsight.config.sections import (
     TrackingSettings,
     TrainingSettings,
 )
-from shopsight.errors import ConfigError, first_line
+from shopsight.errors import SHOWN_DETAILS, ConfigError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.paths import is_file
 
@@ -163,9 +164,10 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
         overrides: `section.key=value` strings, set after the text.
     """
     tree = _parsed(text, where)
+    _check_leaves(tree, where)
     for override in overrides:
         set_leaf(tree, override)
-    _check_leaves(tree, where)
+        _check_leaves(tree, shown_override(override))
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -173,10 +175,23 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Sequence[str] =
         more = "more than " * (len(problems) == MOST_PROBLEMS < error.error_count())
         raise ConfigError(
             f"{more}{len(problems)} setting{'s' * (len(problems) > 1)} cannot be used",
-            where=where,
+            where=_where_of(error, overrides) or where,
             details=problems,
             fix="shopsight recipes balanced   (prints a recipe with its settings)",
         ) from error
+
+
+def _where_of(error: ValidationError, overrides: Sequence[str]) -> str | None:
+    """The settings from outside that all problems are about; None where the text has some too."""
+    keys = {override.partition("=")[0].strip(): override for override in overrides}
+    wrong = dict[str, None]()
+    for problem in error.errors():
+        path = ".".join(map(str, problem["loc"]))
+        found = [key for key in keys if f"{path}.".startswith(f"{key}.")]
+        if not found:
+            return None
+        wrong[max(found, key=len)] = None
+    return ", ".join(shown_override(keys[key]) for key in islice(wrong, SHOWN_DETAILS))
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

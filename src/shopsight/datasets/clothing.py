@@ -10,13 +10,13 @@ from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.tables import table_catalog
 from shopsight.datasets.kaggle import fetch_from_kaggle
-from shopsight.errors import ArchiveError, SourceError, first_line
+from shopsight.errors import ArchiveError, LocationError, SourceError, first_line
 from shopsight.files import atomic_folder, scratch_folder
 from shopsight.folders.folders import folder_catalog
 from shopsight.image_files.scan import list_images, scan_folder
 from shopsight.images.kinds import has_image_suffix
 from shopsight.io.archives import unpack_zip, zip_hashes
-from shopsight.io.download import download
+from shopsight.io.web import download
 from shopsight.read_options import NO_COLUMN, ReadOptions
 
 KAGGLE_HANDLE = "agrigorev/clothing-dataset-full"
@@ -32,7 +32,8 @@ FETCH_BY_HAND = (
 SMALL_SHA256 = "f8667cfe4a397f1be854d7d6c56118e4eaf6e9654ac37940e443dec3b4e55721"
 SMALL_BYTES = 1 << 30
 """The most that its archive may have; it has some 200 MB."""
-NETWORK_TIMEOUT_S = 30
+DOWNLOAD_S = 3600.0
+"""How long it may take in all, however steadily it comes."""
 
 
 def open_clothing(root: Path | None, images_root: str | None = None) -> Catalog:
@@ -97,11 +98,11 @@ def _fetched_small() -> Path:
     try:
         with atomic_folder(kept) as part, scratch_folder(kept) as scratch:
             archive = scratch / "small.zip"
-            download(url, archive, timeout_s=NETWORK_TIMEOUT_S, most_bytes=SMALL_BYTES)
+            download(url, archive, most_bytes=SMALL_BYTES, answer_s=DOWNLOAD_S)
             if digest_of_images(zip_hashes(archive, rename=_image_in_repository)) != SMALL_SHA256:
                 raise SourceError("the images are not the published ones", where=url)
             unpack_zip(archive, part, rename=_image_in_repository)
-    except (OSError, SourceError, ArchiveError) as error:
+    except (OSError, SourceError, ArchiveError, LocationError) as error:
         what = first_line(error) if isinstance(error, OSError) else error.what
         raise SourceError(
             f"clothing-small is not on this machine, and its download failed: {what}",

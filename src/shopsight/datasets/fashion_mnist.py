@@ -20,8 +20,8 @@ from shopsight.errors import ArchiveError, LocationError, ShopsightError, Source
 from shopsight.files import atomic_folder, scratch_folder, sha256_bytes
 from shopsight.io.archives import unpack_deb
 from shopsight.io.compressed import gunzip
-from shopsight.io.download import download
 from shopsight.io.local_files import read_file
+from shopsight.io.web import download
 from shopsight.progress import notify
 from shopsight.write_errors import check_room
 
@@ -47,7 +47,8 @@ FILE_BYTES = 64 << 20
 """The most that a file of it may have, packed or not; the largest has 47 MB."""
 DEBIAN_BYTES = 200_000_000
 """What its package, the files in it, their copies and apt-get's lists take together, at most."""
-DOWNLOAD_TIMEOUT_S = 5.0
+DOWNLOAD_S = 600.0
+"""How long a file may take in all, however steadily it comes."""
 APT_CONNECTION_TIMEOUT_S = 20
 APT_TIMEOUT_S = 240
 
@@ -57,7 +58,7 @@ def open_fashion_mnist(root: Path | None) -> Catalog:
 
     Args:
         root: the folder of the four files. None takes the first of: the cache, the folder of
-            Debian's package where it is installed, the public download (given up after 5 s without
+            Debian's package where it is installed, the public download (given up after 10 s without
             a connection), and Debian's package, which apt-get downloads without root rights.
 
     Raises:
@@ -134,7 +135,13 @@ def _fetch(kept: Path) -> None:
                 fetch(part)
                 verify(part)
             return
-        except (SourceError, ArchiveError, OSError, subprocess.SubprocessError) as error:
+        except (
+            SourceError,
+            ArchiveError,
+            LocationError,
+            OSError,
+            subprocess.SubprocessError,
+        ) as error:
             what = error.what if isinstance(error, ShopsightError) else first_line(error)
             failures.append(f"{name}: {what}")
     has_apt = shutil.which("apt-get") is not None
@@ -158,7 +165,7 @@ def _from_mirror(mirror: str, target: Path) -> None:
     for name in SHA256:
         file = f"{name}.gz"
         url, most = f"{mirror}{file}", FILE_BYTES
-        download(url, target / file, timeout_s=DOWNLOAD_TIMEOUT_S, most_bytes=most)
+        download(url, target / file, most_bytes=most, answer_s=DOWNLOAD_S)
 
 
 def from_debian(target: Path) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import CatalogError
+from shopsight.errors import CatalogError, first_line
+from shopsight.folders.name_search import search_in_time, search_linear
 from shopsight.image_files.scan import Scan
 from shopsight.tables.split_names import Role, role_within, roles_of
-from shopsight.text import command_line, counted
+from shopsight.text import command_line, counted, is_unicode
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*\*/?)|(\*)|(\?)")
 _EXPRESSION = "(?P<"
-_MOST_WILDCARDS = 6
 _MOST_WRAPPERS = 3
+_LONGEST_SHOWN = 200
+_NOTHING = r"[^\s\S]"
 _MOST_EXCLUDED = 5
 
 
@@ -43,14 +45,11 @@ def pattern_catalog(scan: Scan, pattern: str, *, name: str, root: str) -> Catalo
     if not scan.images:
         raise scan.no_images(root)
     targets = scan.rows if whole else [image.rpartition("/")[2] for image in scan.rows]
-    found = [expression.search(target) for target in targets]
-    columns = {
-        part: [None if match is None else match[part] for match in found]
-        for part in expression.groupindex
-    }
-    table = pl.DataFrame(
-        {"image": scan.rows, **columns}, schema_overrides=dict.fromkeys(columns, pl.String)
-    )
+    if _EXPRESSION in pattern:
+        columns = search_in_time(expression, targets)
+    else:
+        columns = search_linear(_from_glob(pattern, engine="rust"), _names_of(pattern), targets)
+    table = pl.DataFrame({"image": pl.Series(scan.rows, dtype=pl.String)}).hstack(columns)
     missed = table.filter(pl.col("label").is_null())["image"]
     if len(missed) == len(table):
         raise CatalogError(
@@ -84,8 +83,8 @@ def roles_within(names: Collection[str]) -> dict[str, Role]:
 
 
 def may_be_slow(pattern: str) -> bool:
-    """Whether some names could be searched for ages: by an expression, or by many wildcards."""
-    return _EXPRESSION in pattern or len(PLACEHOLDER.findall(pattern)) > _MOST_WILDCARDS
+    """Whether some names are searched for until the time is over: by an expression."""
+    return _EXPRESSION in pattern
 
 
 def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
@@ -100,8 +99,10 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
     is_expression = _EXPRESSION in pattern
     try:
         expression = re.compile(pattern if is_expression else _from_glob(pattern))
-    except re.error as error:
-        raise CatalogError(f"{pattern!r} is not a valid pattern: {error}") from error
+    # A count of repetitions of twenty digits, and thousands of brackets.
+    except (re.error, OverflowError, RecursionError) as error:
+        what = f"{pattern[:_LONGEST_SHOWN]!r} is not a valid pattern: {first_line(error)}"
+        raise CatalogError(what) from error
     if "label" not in expression.groupindex:
         raise CatalogError(
             f"the label pattern {pattern!r} has no label",
@@ -110,19 +111,37 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], bool]:
     return expression, is_expression or "/" in pattern
 
 
-def _from_glob(pattern: str) -> str:
+def _from_glob(pattern: str, *, engine: Literal["python", "rust"] = "python") -> str:
+    """A pattern of wildcards as an expression of `re`, or of polars, where its parts are numbered.
+
+    The engine of polars, written in Rust, takes a time that grows with the length of a name alone;
+    that of `re` grows with its power of the number of wildcards.
+    """
+    quoted = re.escape if engine == "python" else _quoted_for_rust
     out, end = [], 0
     for found in PLACEHOLDER.finditer(pattern):
-        out.append(re.escape(pattern[end : found.start()]))
+        out.append(quoted(pattern[end : found.start()]))
         name, deep, star, _ = found.groups()
         if name:
-            out.append(f"(?P<{name}>[^/]+)")
+            out.append(f"(?P<{name}>[^/]+)" if engine == "python" else "([^/]+)")
         elif deep:
             out.append("(?:.*/)?" if deep.endswith("/") else ".*")
         else:
             out.append("[^/]*" if star else "[^/]")
         end = found.end()
-    return "^" + "".join(out) + re.escape(pattern[end:]) + "$"
+    return "^" + "".join(out) + quoted(pattern[end:]) + "$"
+
+
+def _quoted_for_rust(text: str) -> str:
+    # By its number, since neither engine takes all that the other one quotes.
+    return "".join(
+        one if one.isalnum() else f"\\x{{{ord(one):x}}}" if is_unicode(one) else _NOTHING
+        for one in text
+    )
+
+
+def _names_of(pattern: str) -> list[str]:
+    return [name for name, *_ in PLACEHOLDER.findall(pattern) if name]
 
 
 class Reading(NamedTuple):

@@ -14,8 +14,9 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Int64, UInt8
 
-from shopsight.errors import ArchiveError, LocationError
+from shopsight.errors import ArchiveError, ImageError, LocationError
 from shopsight.files import atomic_file
+from shopsight.images.jpeg import jpeg_header
 from shopsight.io.arrays import read_arrays
 from shopsight.loading.cache import PixelSource
 from shopsight.loading.loader import OrderedBatches
@@ -67,11 +68,15 @@ def read_precision_images(path: Path, *, size_px: int) -> UInt8[np.ndarray, "m s
     try:
         # Nothing in it is compressed: unpacked, it is no larger than it is.
         arrays = read_arrays(path, most_bytes=path.stat().st_size)
-        data, ends = arrays["bytes"].tobytes(), arrays["ends"].tolist()
-        begins = [0, *ends[:-1]]
-        encoded = [data[first:end] for first, end in zip(begins, ends, strict=True)]
-        images = _decoded(encoded[:MOST_IMAGES], size_px)
-    except (OSError, ValueError, KeyError, TypeError, ArchiveError, LocationError):
+        data, ends = arrays["bytes"], arrays["ends"][:MOST_IMAGES]
+        if ends.dtype.kind not in "iu":
+            return None
+        # One after the other: overlapping ones would take many times what the file has.
+        edges = np.concatenate([[0], ends, [data.size]])
+        if data.dtype != np.uint8 or data.ndim != 1 or (np.diff(edges) < 0).any():
+            return None
+        images = _decoded([part.tobytes() for part in np.split(data, ends)[:-1]], size_px)
+    except (OSError, ValueError, KeyError, ImageError, ArchiveError, LocationError):
         return None
     return images if len(images) else None
 
@@ -80,7 +85,8 @@ def _decoded(encoded: list[bytes], size_px: int) -> UInt8[np.ndarray, "m s s 3"]
     count = min(len(encoded), int(_MEMORY_SHARE * memory_budget_bytes()) // (3 * size_px**2))
     images = np.empty((count, size_px, size_px, 3), np.uint8)
     for image, data in zip(images, encoded, strict=False):
-        if simplejpeg.decode_jpeg_header(data)[:2] != (size_px, size_px):
+        header = jpeg_header(data)
+        if (header.height, header.width) != (size_px, size_px):
             raise ValueError("an image that is not the network's input")
         image[:] = simplejpeg.decode_jpeg(data)
     return images

@@ -45,11 +45,12 @@ class _BeforeDeadline(io.RawIOBase):
     would hold a thread forever.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, answer_s: float | None) -> None:
         self._sock = sock
         # It keeps the socket open until the answer is read.
         self._file = sock.makefile("rb", buffering=0)
-        self._deadline_s = time.monotonic() + ANSWER_S
+        self._answer_s = ANSWER_S if answer_s is None else answer_s
+        self._deadline_s = time.monotonic() + self._answer_s
 
     def readable(self) -> bool:
         return True
@@ -57,7 +58,7 @@ class _BeforeDeadline(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
-            raise TimeoutError(f"it takes more than {ANSWER_S:.0f} s")
+            raise TimeoutError(f"it takes more than {self._answer_s:.0f} s")
         self._sock.settimeout(min(SILENCE_S, left_s))
         return self._file.readinto(buffer)
 
@@ -72,8 +73,10 @@ class _BeforeDeadline(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
-    def __init__(self, sock: socket.socket, method: str | None = None) -> None:
-        super().__init__(_BeforeDeadline(sock), method=method)  # type: ignore[arg-type]
+    def __init__(
+        self, sock: socket.socket, method: str | None = None, *, answer_s: float | None = None
+    ) -> None:
+        super().__init__(_BeforeDeadline(sock, answer_s), method=method)  # type: ignore[arg-type]
 
 
 class Connection(HTTPConnection):
@@ -86,9 +89,8 @@ class Connection(HTTPConnection):
     Attributes:
         private: whether it leads into a private network; known once it is connected.
         used: number of answers that came over it.
+        answer_s: how long the next answer may take; None: `ANSWER_S`.
     """
-
-    response_class = _Response
 
     def __init__(self, parts: SplitResult, access: Access) -> None:
         end = endpoint(joined(parts))
@@ -98,9 +100,14 @@ class Connection(HTTPConnection):
         self.proxy = _proxy_for(parts.scheme, end[0])
         self.private = False
         self.used = 0
+        self.answer_s: float | None = None
+        self.response_class = self._response  # type: ignore[assignment]
         super().__init__(*(self.proxy or end), timeout=CONNECT_S)
         if self.proxy and self.secure:
             self.set_tunnel(*end)
+
+    def _response(self, sock: socket.socket, method: str | None = None) -> _Response:
+        return _Response(sock, method, answer_s=self.answer_s)
 
     def connect(self) -> None:
         """Connect to an address of the host that was checked.

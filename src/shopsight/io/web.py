@@ -11,16 +11,21 @@ import email.utils
 import socket
 import ssl
 import time
-import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, responses
 from importlib.metadata import version
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urljoin
 
 from shopsight.errors import RemoteError, first_line
-from shopsight.io.access import Access
+from shopsight.io import connections
+from shopsight.io.access import PUBLIC, Access
 from shopsight.io.addresses import endpoint, host_of, joined, shown, web_parts
 from shopsight.io.connections import Connection, Host, connection, host_state
 from shopsight.io.logins import with_login
+from shopsight.io.web_content import BLOCK_BYTES, content_blocks
+from shopsight.progress import task
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
@@ -33,7 +38,8 @@ GIVE_UP_AFTER = 3
 RECOVERY_S = 60.0
 """How long a host is left alone that did not answer the last `GIVE_UP_AFTER` requests in time."""
 
-_BLOCK_BYTES = 1 << 16
+# Of what a server says in words, and of an address that it redirects to.
+_LONGEST_REASON, _LONGEST_ADDRESS = 100, 4096
 # Requests that may succeed later.
 _PASSING = {"timed out", "interrupted", "too many requests", "server error"}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -42,7 +48,6 @@ _REASON_OF_STATUS = {
     **dict.fromkeys((401, 403, 407, 451), "forbidden"),
     429: "too many requests",
 }
-_DECODERS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class _BusyError(RemoteError):
@@ -65,15 +70,82 @@ def fetch(address: str, access: Access, *, most_bytes: int) -> bytes:
     Raises:
         RemoteError: see `shopsight.io.reasons` for why.
     """
+    request = _Request(access, most_bytes, take=lambda _total, blocks: b"".join(blocks))
+    return _tried(address, request, tries=TRIES)
+
+
+def download(address: str, path: Path, *, most_bytes: int, answer_s: float) -> None:
+    """Write a file of a web server whose address is a part of shopsight; it is asked once.
+
+    Args:
+        address: http or https. Who calls compares what came with a hash.
+        path: the file; a partial one stays behind when the download fails.
+        most_bytes: the file may have.
+        answer_s: how long it may take in all.
+
+    Raises:
+        RemoteError: see `shopsight.io.reasons` for why.
+        OSError: the file cannot be written.
+    """
+    with path.open("wb") as file:
+
+        def write(total: int | None, blocks: Iterator[bytes]) -> bytes:
+            with task(f"Fetching {path.name}", total, "bytes") as advance:
+                for block in blocks:
+                    try:
+                        file.write(block)
+                    except OSError as error:
+                        raise _NotWrittenError(error) from error
+                    advance(len(block))
+            return b""
+
+        request = _Request(PUBLIC.typed(address), most_bytes, take=write, answer_s=answer_s)
+        try:
+            _tried(address, request, tries=1)
+        except _NotWrittenError as failed:
+            raise failed.error from None
+
+
+class _NotWrittenError(Exception):
+    """What came cannot be kept; an `OSError` itself would count as one of the connection."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How a file is asked for, and what becomes of it.
+
+    Attributes:
+        access: which hosts may be asked.
+        most_bytes: the file may have.
+        take: gets the number of bytes, where it is known, and the blocks; returns what `fetch`
+            does.
+        answer_s: how long an answer may take; None: `connections.ANSWER_S`.
+    """
+
+    access: Access
+    most_bytes: int
+    take: Callable[[int | None, Iterator[bytes]], bytes]
+    answer_s: float | None = None
+
+
+def _tried(address: str, request: _Request, *, tries: int) -> bytes:
+    """Ask for a file up to so many times; a host that failed again and again is asked once."""
     parts = with_login(web_parts(address))
     host = host_state(parts)
-    tries = 1 if host.failures >= GIVE_UP_AFTER else TRIES
+    tries = 1 if host.failures >= GIVE_UP_AFTER else tries
+    began_s = time.monotonic()
     for number in range(1, tries + 1):
         _wait_for(host, address)
         try:
-            data = _follow(parts, access, most_bytes=most_bytes, fresh=number > 1)
+            data = _follow(parts, request, fresh=number > 1)
         except RemoteError as error:
-            pause_s = _pause_s(error, number) if number < tries else None
+            # Who drips until the time is over would else do so each time.
+            is_last = number == tries or time.monotonic() - began_s > connections.ANSWER_S
+            pause_s = None if is_last else _pause_s(error, number)
             if pause_s is None:
                 _note_failure(host, error)
                 tried = f" ({number} tries)" if number > 1 else ""
@@ -132,12 +204,12 @@ def _note_failure(host: Host, error: RemoteError) -> None:
         host.silent_until_s = time.monotonic() + RECOVERY_S
 
 
-def _follow(parts: SplitResult, access: Access, *, most_bytes: int, fresh: bool) -> bytes:
+def _follow(parts: SplitResult, request: _Request, *, fresh: bool) -> bytes:
     """Read the file that an address leads to, over redirects; each is checked like the first."""
     first = parts
     for _ in range(MOST_REDIRECTS + 1):
-        check_web(joined(parts), access)
-        found = _ask(parts, access, most_bytes=most_bytes, fresh=fresh, login_of=first)
+        check_web(joined(parts), request.access)
+        found = _ask(parts, request, fresh=fresh, login_of=first)
         if isinstance(found, bytes):
             return found
         parts = web_parts(found)
@@ -145,11 +217,12 @@ def _follow(parts: SplitResult, access: Access, *, most_bytes: int, fresh: bool)
 
 
 def _ask(
-    parts: SplitResult, access: Access, *, most_bytes: int, fresh: bool, login_of: SplitResult
+    parts: SplitResult, request: _Request, *, fresh: bool, login_of: SplitResult
 ) -> bytes | str:
     """Ask a server once: the file, or the address that it is redirected to."""
     try:
-        with connection(parts, access, fresh=fresh) as lent:
+        with connection(parts, request.access, fresh=fresh) as lent:
+            lent.answer_s = request.answer_s
             try:
                 response = _head(lent, parts, login_of)
             except (ConnectionError, HTTPException) as error:
@@ -161,7 +234,7 @@ def _ask(
             lent.used += 1
             with response:
                 try:
-                    return _content(response, parts, most_bytes)
+                    return _content(response, parts, request)
                 finally:
                     if not response.isclosed() or response.will_close:
                         lent.close()
@@ -182,79 +255,58 @@ def _head(lent: Connection, parts: SplitResult, login_of: SplitResult) -> HTTPRe
     return lent.answer(parts, headers)
 
 
-def _content(response: HTTPResponse, parts: SplitResult, most_bytes: int) -> bytes | str:
+def _content(response: HTTPResponse, parts: SplitResult, request: _Request) -> bytes | str:
     status = response.status
-    if status != 200 and response.length is not None and response.length < _BLOCK_BYTES:
+    if status != 200 and response.length is not None and response.length < BLOCK_BYTES:
         # A short page, which must be read before the next request.
         response.read()
     if status in _REDIRECTS and response.headers.get("Location"):
-        there = str(urljoin(joined(parts), response.headers["Location"].strip()))
-        if there.partition(":")[0].lower() not in {"http", "https"}:
-            raise RemoteError("bad answer", f"it redirects to {shown(there)}")
-        return there
+        return _there(parts, response.headers["Location"].strip())
     if status == 200:
-        return _body(response, most_bytes)
-    said = f"the host answers {status} {response.reason or responses.get(status, '')}".rstrip()
+        return request.take(response.length, content_blocks(response, request.most_bytes))
+    raise _refusal(response)
+
+
+def _there(parts: SplitResult, location: str) -> str:
+    """The address that a redirect leads to, which may say only the path."""
+    if len(location) > _LONGEST_ADDRESS:
+        what = f"it redirects to an address of {len(location):,} characters"
+        raise RemoteError("bad answer", what)
+    try:
+        there = str(urljoin(joined(parts), location))
+    except ValueError as error:
+        what = f"it redirects to what is no address: {shown(location)}"
+        raise RemoteError("bad answer", what) from error
+    if there.partition(":")[0].lower() not in {"http", "https"}:
+        raise RemoteError("bad answer", f"it redirects to {shown(there)}")
+    return there
+
+
+def _refusal(response: HTTPResponse) -> RemoteError:
+    """The error of an answer that is neither a file nor leads to one."""
+    status = response.status
+    said_reason = (response.reason or responses.get(status, ""))[:_LONGEST_REASON]
+    said = f"the host answers {status} {said_reason}".rstrip()
     reason = _REASON_OF_STATUS.get(status, "server error" if status >= 500 else "bad answer")
     asked_s = _retry_after_s(response.headers.get("Retry-After"))
     if asked_s is None or status not in {429, 503}:
-        raise RemoteError(reason, said)
+        return RemoteError(reason, said)
     busy = _BusyError(reason, f"{said} and asks to wait {asked_s:.0f} s")
     busy.pause_s = asked_s
-    raise busy
+    return busy
 
 
 def _retry_after_s(value: str | None) -> float | None:
     """Seconds to wait: given as such, or as a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    # Also a raised 2 is a digit to Python, and in Latin 1, which heads are in.
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _body(response: HTTPResponse, most_bytes: int) -> bytes:
-    """The content, unpacked where the server packed it unasked."""
-    announced = response.length
-    if announced is not None and announced > most_bytes:
-        raise _too_large(most_bytes)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    unpack = None
-    if encoding in _DECODERS:
-        unpack = zlib.decompressobj(_DECODERS[encoding])
-    elif encoding not in {"identity", ""}:
-        raise RemoteError("bad answer", f"the host packs the file as {encoding}, unasked")
-    blocks, size = list[bytes](), 0
-    while block := response.read1(_BLOCK_BYTES):
-        if unpack is not None:
-            block = _unpacked(unpack, block, most_bytes - size)
-        size += len(block)
-        if size > most_bytes:
-            raise _too_large(most_bytes)
-        blocks.append(block)
-    if response.length or (unpack is not None and not unpack.eof):
-        raise RemoteError("interrupted", f"the answer breaks off after {size:,} bytes")
-    response.close()
-    return b"".join(blocks)
-
-
-def _unpacked(unpack: zlib._Decompress, block: bytes, most_bytes: int) -> bytes:
-    try:
-        made = unpack.decompress(block, most_bytes + 1)
-    except zlib.error as error:
-        raise RemoteError(
-            "bad answer", f"what the host packed cannot be unpacked: {error}"
-        ) from error
-    if unpack.unconsumed_tail:
-        raise _too_large(most_bytes)
-    return made
-
-
-def _too_large(most_bytes: int) -> RemoteError:
-    return RemoteError("too large", f"the file has more than {most_bytes:,} bytes")
 
 
 def _why(error: Exception, parts: SplitResult) -> RemoteError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -17,8 +17,8 @@ from shopsight.io.local_files import read_file
 
 HISTORY_BYTES = 16 << 20
 """The most that a history may have: an epoch has about a hundred."""
-PROBE = "probe"
-"""The stage of the row that a linear probe leaves; all others are epochs of fine-tuning."""
+PROBE, FINETUNE = "probe", "finetune"
+"""The stage of the row that a linear probe leaves, and that of an epoch of fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,18 @@ class EpochRow:
         names = ["train_loss", "train_accuracy", "lr"]
         names += ["val_loss", "val_accuracy"] if self.validated else []
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> EpochRow:
+        """The row of what `vars` gives of one, as somebody else may have written it.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: it is none.
+        """
+        row = {name: _plain(kept[name], kind) for name, kind in _FIELDS.items()}
+        if row["stage"] not in {PROBE, FINETUNE}:
+            raise ValueError(f"a stage {str(row['stage'])[:40]!r}")
+        return cls(**row)
 
     def line(self) -> str:
         """The epoch as a line of the log."""
@@ -119,8 +131,19 @@ def _mean(rows: Sequence[EpochRow]) -> EpochRow:
     )
 
 
+_FIELDS = {field.name: str(field.type) for field in fields(EpochRow)}
 _KINDS = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
-_TYPES = {field.name: _KINDS[str(field.type)] for field in fields(EpochRow)}
+_TYPES = {name: _KINDS[kind] for name, kind in _FIELDS.items()}
+
+
+def _plain(value: object, kind: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(f"a {type(value).__name__} for a figure")
+    if isinstance(value, str) != (kind == "str"):
+        raise TypeError(f"{str(value)[:40]!r} for a figure")
+    if kind == "int" and not (isinstance(value, int) and abs(value) < 1 << 63):
+        raise ValueError(f"{str(value)[:40]} for a count")
+    return float(value) if kind == "float" else value
 
 
 def write_history(path: Path, rows: list[EpochRow]) -> None:

@@ -114,10 +114,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     tree = header.get("state")
     if _sha256_of(tree) != header.get("state_sha256"):
         raise _unusable(path, "its content does not match its SHA-256")
-    # The name alone: a checkpoint reads nothing outside its folder.
-    tensor_file = path.with_name(Path(str(header.get("tensors"))).name)
-    if not tensor_file.is_file():
-        raise _unusable(path, f"its tensor file {tensor_file.name} is missing")
+    # One that lies beside it: a checkpoint reads nothing outside its folder.
+    name = header.get("tensors")
+    tensor_file = next((one for one in tensor_files(path) if one.name == name), None)
+    if tensor_file is None or not tensor_file.is_file():
+        raise _unusable(path, f"its tensor file {str(name)[:80]} is missing")
     try:
         check_fits_in_memory(read_tensor_header(tensor_file), tensor_file)
     except WeightsError as error:
@@ -125,12 +126,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if sha256_file(tensor_file) != header.get("tensors_sha256"):
         raise _unusable(path, f"its tensor file {tensor_file.name} does not match its SHA-256")
     try:
-        state: dict[str, Any] = _from_json(tree, load_file(tensor_file))
+        state = _from_json(tree, load_file(tensor_file))
     except SafetensorError as error:
         raise _unusable(path, f"its tensor file {tensor_file.name}: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         # A RecursionError is a RuntimeError, as is an order of axes that are not there.
         raise _unusable(path, f"its content cannot be read ({first_line(error)})") from error
+    if not isinstance(state, dict):
+        raise _unusable(path, "its content is no table")
     return state
 
 
@@ -171,7 +174,8 @@ def _to_json(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> 
     raise TypeError(f"{'.'.join(where)}: a checkpoint cannot hold a {type(value).__name__}")
 
 
-def _from_json(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _from_json(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_to_json` made the value of; each tensor is taken out, since it stands there once."""
     if isinstance(value, list):
         return [_from_json(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -205,9 +209,10 @@ def _put(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
     return noted
 
 
-def _take(noted: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
+def _take(noted: Mapping[str, Any], tensors: dict[str, Tensor]) -> Tensor:
     # A copy: what is read is a view of the file, which is removed when the next one is written.
-    tensor = tensors[noted[TENSOR]].clone()
+    # Only one: a file could name one tensor a million times.
+    tensor = tensors.pop(noted[TENSOR]).clone()
     order: list[int] | None = noted.get("order")
     return tensor if order is None else tensor.permute([order.index(n) for n in range(len(order))])
 

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from lightning.pytorch.callbacks import Callback
 from shopsight import progress
 from shopsight.config.recipe import Recipe
 from shopsight.devices import pick_device, supports_channels_last
-from shopsight.errors import ConfigError, HeldFileError, TrainingError
+from shopsight.errors import ConfigError, HeldFileError, ShopsightError, TrainingError
 from shopsight.files import make_folder
 from shopsight.models.depthwise import depthwise_in_fp32, restore_depthwise
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, write_history
 from shopsight.runs.run_folder import RunFolder
+from shopsight.runtime import is_out_of_memory
 from shopsight.text import command_line
 from shopsight.training.checkpoints import (
     CheckpointFiles,
@@ -195,7 +196,8 @@ def finetune(module: ClassifierTraining, run: RunFolder, own: WorkerRank | None 
         if resume is not None:
             progress.notify(f"resuming from {resume}")
         try:
-            trainer.fit(module, ckpt_path=resume)
+            with _taken_up(module) if resume is not None else nullcontext():
+                trainer.fit(module, ckpt_path=resume)
         except SystemExit:
             if not trainer.interrupted:
                 raise
@@ -206,6 +208,24 @@ def finetune(module: ClassifierTraining, run: RunFolder, own: WorkerRank | None 
             module.close_progress()
         _keep_final(module, run)
     restore_depthwise(module.model)
+
+
+@contextmanager
+def _taken_up(module: ClassifierTraining) -> Iterator[None]:
+    """Name the checkpoint in the error of what fails before the second epoch.
+
+    Lightning and torch take what it holds (counters, learning rates, averages of gradients) as it
+    comes. Where somebody has edited it, each fails in its own way: while it is taken up, in a step,
+    at the end of the epoch.
+    """
+    try:
+        yield
+    except (ShopsightError, OSError):
+        raise
+    except Exception as error:
+        if module.epochs_begun > 1 or is_out_of_memory(error):
+            raise
+        raise module.not_of_this_run(error) from error
 
 
 def optimize_network(

@@ -19,7 +19,7 @@ from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
-from shopsight.errors import HeldFileError, TrainingError
+from shopsight.errors import HeldFileError, ShopsightError, TrainingError, first_line
 from shopsight.files import atomic_file, make_folder
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.models.product_model import ProductModel
@@ -60,6 +60,7 @@ class ClassifierTraining(lightning.LightningModule):
         average: the average of the weights, or None.
         best: validation accuracy and loss of the best epoch so far.
         best_epoch: its number, counted from 0.
+        epochs_begun: by this process.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class ClassifierTraining(lightning.LightningModule):
         self._bars = ExitStack()
         self._epoch_began = 0.0
         self._resumed: dict[str, Any] | None = None
+        self.epochs_begun = 0
         self.freeze_parameters()
 
     # -- what is trained -------------------------------------------------------------------
@@ -223,6 +225,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums and the progress bar of the epoch."""
+        self.epochs_begun += 1
         self._totals = self._no_sums()
         self._epoch_began = time.perf_counter()
         epoch, epochs = self.current_epoch, self.recipe.training.epochs
@@ -420,12 +423,16 @@ class ClassifierTraining(lightning.LightningModule):
             self._check_optimizers(checkpoint["optimizer_states"])
             own = checkpoint["shopsight"]
             self._check_world(len(own["random"]["torch"]))
-            self.history = [EpochRow(**row) for row in own["history"]]
-            self.best, self.best_epoch = own["best"], own["best_epoch"]
+            self.history = [EpochRow.from_json(row) for row in own["history"]]
+            accuracy, loss = own["best"]
+            self.best = float(accuracy), float(loss)
+            self.best_epoch = int(own["best_epoch"])
             if self.average is not None:
                 self.average.load_state_dict(own["average"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise self._not_of_this_run() from error
+        except ShopsightError:
+            raise
+        except Exception as error:
+            raise self.not_of_this_run(error) from error
         self._resumed = own
 
     def on_train_start(self) -> None:
@@ -460,7 +467,7 @@ class ClassifierTraining(lightning.LightningModule):
     def _check_shapes(self, found: dict[str, Tensor]) -> None:
         wanted = {name: value.shape for name, value in self.state_dict().items()}
         if wanted != {name: value.shape for name, value in found.items()}:
-            raise self._not_of_this_run()
+            raise self.not_of_this_run()
 
     def _check_optimizers(self, found: list[dict[str, Any]]) -> None:
         """Refuse averages of gradients that have no parameter's shape; torch compares none."""
@@ -469,14 +476,20 @@ class ClassifierTraining(lightning.LightningModule):
             value for one in found for state in one["state"].values() for value in state.values()
         ]
         if not {tuple(value.shape) for value in kept if isinstance(value, Tensor)} <= shapes:
-            raise self._not_of_this_run()
+            raise self.not_of_this_run()
 
-    def _not_of_this_run(self) -> TrainingError:
+    def not_of_this_run(self, error: Exception | None = None) -> TrainingError:
+        """The error of a checkpoint that is not this training's, or that somebody has edited.
+
+        Args:
+            error: what taking it up raised.
+        """
         folder = self.run_folder.checkpoints
         return TrainingError(
             f"the checkpoint is not of this run, which trains {self.recipe.model.backbone} on "
-            f"{self.data.num_classes} labels",
+            f"{self.data.num_classes} labels, or was edited",
             where=str(self.run_folder.last_checkpoint),
+            details=[] if error is None else [f"{type(error).__name__}: {first_line(error)}"],
             fix=f"delete the files last* in {folder}, then repeat the fine-tuning from its first "
             f"epoch: {command_line(['shopsight', 'train', '--resume', self.run_folder.path])}",
         )

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_MT19937_WORDS = 624
+
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
     """States of torch's, NumPy's and Python's global generators, and of the CUDA device's.
@@ -35,10 +37,17 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set the generators to what `random_states` found."""
+    """Set the generators to what `random_states` found.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: they are no states of these generators.
+    """
     # A copy: torch reads from the start of the storage, a row of a table would crash it.
     torch.set_rng_state(states["torch"].clone())
     *words, position = states["numpy"].tolist()
+    # NumPy compares neither, and reads its next words from wherever the position says.
+    if len(words) != _MT19937_WORDS or not 0 <= position <= _MT19937_WORDS:
+        raise ValueError(f"no state of NumPy's generator: {len(words)} words, at {position}")
     gauss = _value(states["numpy_gauss"])
     np.random.set_state(
         ("MT19937", np.array(words, np.uint32), position, int(gauss is not None), gauss or 0.0)
