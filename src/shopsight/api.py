@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from shopsight.text import count_text as count_text
     from shopsight.text import counted as counted
     from shopsight.text import duration_text as duration_text
+    from shopsight.text import one_of as one_of
     from shopsight.text import percent_text as percent_text
 else:
     __getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -31,6 +31,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}s"
 
 
+def one_of(nouns: str) -> str:
+    """What one of several is called.
+
+    >>> one_of("images"), one_of("batches"), one_of("passes"), one_of("sizes")
+    ('image', 'batch', 'pass', 'size')
+    """
+    return nouns[:-2] if nouns.endswith(("sses", "xes", "ches", "shes")) else nouns[:-1]
+
+
 def listed(names: Sequence[str], *, most: int = 5) -> str:
     """Write names in a row, the first few of a long list with its total.
 

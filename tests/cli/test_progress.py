@@ -37,7 +37,11 @@ def test_lines_for_a_log(
     monkeypatch.setattr(shown, "SHORTEST_LOGGED_S", 0.0)
     with shown.shown_progress():
         _work()
-    assert "Decoding: 3 files in 0 s\n" in capsys.readouterr().err
+        with task("Measuring", total=1, unit="batches") as advance:
+            advance(1)
+    err = capsys.readouterr().err
+    assert "Decoding: 3 files in 0 s\n" in err
+    assert "Measuring: 1 batch in 0 s\n" in err
 
 
 def test_bars_for_a_terminal(

@@ -8,10 +8,11 @@ import pytest
 
 from shopsight import api
 from shopsight.commands.recipes import recipe_with
-from shopsight.commands.train import training_data
+from shopsight.commands.train import _cache_of, training_data
 from shopsight.errors import CatalogError, ConfigError
 from shopsight.memory import memory_budget_bytes, use_memory_budget
 from shopsight.read_options import ReadOptions
+from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos
 
 
@@ -92,3 +93,19 @@ def test_the_recipe_says_how_much_memory_unless_a_flag_does(
     with use_memory_budget(flag), pytest.raises(CatalogError, match="seen"):
         api.train("photos", out=tmp_path / "run", settings=["hardware.memory_gb=3"])
     assert budgets == [expected * 10**9]
+
+
+def test_the_cache_folder_of_a_run_is_taken_from_this_users_word_alone(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody to whom a run was lent could name a folder of images that they prepared."""
+    run = RunFolder(own_run)
+    kept = Path(run.state()["cache"])
+    monkeypatch.delenv("SHOPSIGHT_CACHE", raising=False)
+    assert _cache_of(run) == kept
+    (tmp_path / "other").mkdir()
+    run.update_state(cache=str(tmp_path / "other"))
+    assert run.is_own()
+    assert _cache_of(run) is None
+    run.update_state(cache=str(kept), cache_seal=None)
+    assert _cache_of(run) is None

@@ -152,6 +152,52 @@ def test_a_store_that_does_not_answer(bucket: Bucket, monkeypatch: pytest.Monkey
     assert caught.value.reason == "timed out"
 
 
+def test_a_list_of_a_store_has_limits(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed, answered = PUBLIC.typed("s3://bucket"), Event()
+    for number in range(4):
+        bucket.pipe(f"/bucket/{number}.jpg", b"bytes")
+    monkeypatch.setattr("shopsight.io.stores.MOST_LISTED", 3)
+    for ask in (list_all, list_folder):
+        with pytest.raises(RemoteError, match="more than 3 files") as caught:
+            ask("s3://bucket", typed)
+        assert caught.value.reason == "too large"
+    monkeypatch.setattr("shopsight.io.stores.MOST_LISTED", 4)
+    assert len(list_all("s3://bucket", typed)) == len(list_folder("s3://bucket", typed)[0]) == 4
+
+    def silent(*_: object, **__: object) -> None:
+        answered.wait(10)
+
+    for limit, method, ask in (("LISTING_S", "find", list_all), ("ANSWER_S", "ls", list_folder)):
+        monkeypatch.setattr(f"shopsight.io.stores.{limit}", 0.1)
+        monkeypatch.setattr(Bucket, method, silent)
+        with pytest.raises(RemoteError, match="did not answer in time"):
+            ask("s3://bucket", typed)
+    answered.set()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "driver", "options"),
+    [
+        ("gs", "gcsfs", {"requests_timeout": 20.0}),
+        ("az", "adlfs", {"connection_timeout": 10, "read_timeout": 20}),
+    ],
+)
+def test_drivers_without_limits_are_given_some(
+    protocol: str, driver: str, options: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, ModuleType(driver))
+    asked = dict[str, object]()
+
+    def filesystem(name: str, **given: object) -> Bucket:
+        asked.update(given, name=name)
+        return Bucket()
+
+    monkeypatch.setattr(fsspec, "filesystem", filesystem)
+    with pytest.raises(RemoteError, match="no such file"):
+        read_location(f"{protocol}://b/a.jpg", Access(remote=True), most_bytes=1)
+    assert asked == options | {"name": protocol}
+
+
 def test_a_folder_in_a_store(bucket: Bucket) -> None:
     for label in ("hat", "shoe"):
         for number in range(2):

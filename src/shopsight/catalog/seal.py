@@ -67,6 +67,16 @@ def is_sealed_recipe(recipe: Recipe, text: str) -> bool:
     return any(is_marked(_reached(recipe), line.removeprefix(_RECIPE_LINE)) for line in marks[-1:])
 
 
+def mark_of_cache(folder: str) -> str | None:
+    """This user's mark on the cache folder that a run names; None where no key can be kept."""
+    return mark_of(["cache", folder])
+
+
+def is_marked_cache(folder: str, mark: Any) -> bool:
+    """Whether this user's shopsight wrote that a run uses this cache folder."""
+    return is_marked(["cache", folder], mark)
+
+
 def _believed(about: Mapping[str, Any]) -> list[Any]:
     return ["table", {name: about.get(name) for name in _SEALED_KEYS}]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shopsight import api
 from shopsight.cli import streams
 from shopsight.progress import Advance, ProgressListener, use_listener
 
@@ -53,7 +54,8 @@ class LineListener:
         yield advance
         took_s = time.monotonic() - started
         if took_s >= SHORTEST_LOGGED_S:
-            self.notify(f"{title}: {done:,} {unit} in {took_s:.0f} s")
+            counted = f"1 {api.one_of(unit)}" if done == 1 else f"{done:,} {unit}"
+            self.notify(f"{title}: {counted} in {took_s:.0f} s")
 
     def notify(self, text: str) -> None:
         sys.stderr.write(text + "\n")

@@ -11,7 +11,7 @@ from typing import Any
 from shopsight.audit.gate import GateRules
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.seal import is_sealed_recipe
+from shopsight.catalog.seal import is_marked_cache, is_sealed_recipe
 from shopsight.commands.recipe_trust import check_recipe, refuse_reaching
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -260,8 +260,12 @@ def _stored(run: RunFolder) -> TrainResult:
 
 
 def _cache_of(run: RunFolder) -> Path | None:
-    kept = Path(run.state().get("cache", ""))
-    return kept if kept.name and kept.is_dir() and not cache_folder_is_chosen() else None
+    state = run.state()
+    named = str(state.get("cache", ""))
+    # A run that was lent to somebody may come back with another folder.
+    if cache_folder_is_chosen() or not is_marked_cache(named, state.get("cache_seal")):
+        return None
+    return Path(named) if Path(named).is_dir() else None
 
 
 def _memory_of(recipe: Recipe) -> float | None:

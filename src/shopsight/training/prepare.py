@@ -18,6 +18,7 @@ from shopsight.backbones.spec import Backbone
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.rare_classes import split_notes
+from shopsight.catalog.seal import mark_of_cache
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
@@ -100,6 +101,7 @@ def prepare(
         made = not audited.catalog.has("fold")
         audited = audited.with_catalog(folded)
         _write_split_report(run, report, made=made, train_only=settled.train_only)
+    cache = str(cache_folder().absolute())
     about = {
         "command": masked(command_line(["shopsight", *sys.argv[1:]])),
         "notes": [*catalog.notes, *settled.notes],
@@ -107,7 +109,8 @@ def prepare(
         "weights": weights,
         "accepted": sorted(rules.accept),
         "lost_classes": list(lost_classes),
-        "cache": str(cache_folder().absolute()),
+        "cache": cache,
+        "cache_seal": mark_of_cache(cache),
     }
     if recipe.folds.count and fold is None:
         _write_run(run, audited, resolved, about)

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 
 import torch
 
@@ -18,8 +19,13 @@ from shopsight.training.finetune import optimize_network
 from shopsight.training.module import ClassifierTraining
 from shopsight.training.precision import autocast
 
-# Training steps that are timed at least, where there are so many.
-LEAST_STEPS = 4
+# Steps that are timed one by one at least, and blocks of steps where they are fast. Another program
+# that takes the processor for a while can only make steps slower, so the mean follows it: one stall
+# of ten seconds among five steps of one second plans a third of the epochs. The median is the time
+# of a step as long as fewer than half of them were disturbed. The fastest third would be too good
+# where the machine is busy all the time, as it then is in training too.
+LEAST_STEPS = 5
+STEADY_BLOCKS = 3
 # Slow steps are few; loading, which the first of them hide, is then hardly what they wait for.
 DRAIN_S = 1.0
 # Fraction of the time that is left for the bundle, the calibration and noise of the measurement.
@@ -130,7 +136,7 @@ def _measure(
     module.model.eval()
     ordered = module.val_dataloader()
     batch_s, first_s = time_batches(
-        ordered, lambda batch: _validate(module, batch, device, precision), device, least=1
+        ordered, lambda batch: _validate(module, batch, device, precision), device, least=3
     )
     compiled = module.recipe.training.compile is True
     return StepTimes(
@@ -168,13 +174,14 @@ def time_batches(
 
     The loader makes batches ahead: while the first step warms up, its window fills, and the steps
     after it find theirs ready. Only when the window is used up does the loader's rate show. A
-    device is waited for at the ends of a block of steps alone: in training nothing waits either.
+    device is waited for at the ends of a block of steps: in training nothing waits either, and what
+    a wait takes is nothing beside a step that is slow enough to be timed alone.
 
     Args:
         batches: of the loader, which has its window of `shopsight.prefetch`.
         step: what is done with a batch.
         device: where.
-        least: steps after the first one that are timed however long they take.
+        least: steps after the first one that are timed, however long they take.
 
     Returns:
         Seconds of a step, and of the first one, which may compile; zeros without batches.
@@ -183,16 +190,21 @@ def time_batches(
     remaining = iter(batches)
     first, first_s = _time_block(remaining, step, device, most=1)
     window = threads + FINISHED_WAITING
-    drained, drained_s = _time_block(remaining, step, device, most=window, least=least)
-    # Threads that began together finish together: two rounds of them even out.
-    steady, steady_s = 0, 0.0
-    if drained_s < DRAIN_S:
-        steady, steady_s = _time_block(remaining, step, device, most=2 * threads)
-    count, seconds = next(
-        (block for block in ((steady, steady_s), (drained, drained_s)) if block[0]),
-        (first, first_s),
-    )
-    return seconds / max(1, count), first_s
+    drained, steady = list[float](), list[float]()
+    while len(drained) < window and (len(drained) < least or sum(drained) < DRAIN_S):
+        count, seconds = _time_block(remaining, step, device, most=1)
+        if not count:
+            break
+        drained.append(seconds)
+    if sum(drained) < DRAIN_S:
+        # Threads that began together finish together: two rounds of them even out.
+        for _ in range(STEADY_BLOCKS):
+            count, seconds = _time_block(remaining, step, device, most=2 * threads)
+            # Of a part of a block there is no rate to tell, unless there is nothing else.
+            if count == 2 * threads or (count and not steady):
+                steady.append(seconds / count)
+    measured = steady or drained or [first_s] * first
+    return median(measured) if measured else 0.0, first_s
 
 
 def _time_block(
@@ -201,15 +213,14 @@ def _time_block(
     device: torch.device,
     *,
     most: int,
-    least: int = 1,
 ) -> tuple[int, float]:
-    """Steps until there are `most`, or at least `least` have taken `DRAIN_S`; their time."""
+    """Steps until there are `most`, or they have taken `DRAIN_S`; their time."""
     count = 0
     began = time.perf_counter()
     for batch in islice(batches, most):
         step(batch)
         count += 1
-        if count >= least and time.perf_counter() - began > DRAIN_S:
+        if time.perf_counter() - began > DRAIN_S:
             break
     synchronize(device)
     return count, time.perf_counter() - began
