@@ -69,6 +69,12 @@ def test_the_limit_of_a_user_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 29, resource.RLIM_INFINITY))
     assert memory_limit_bytes() == 1 << 29
+    # More addresses are taken already.
+    assert memory.address_space_left_bytes() == 0
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 50, resource.RLIM_INFINITY))
+    assert (1 << 49) < (memory.address_space_left_bytes() or 0) < 1 << 50
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert memory.address_space_left_bytes() is None
 
 
 def test_the_machine_says_how_much_memory_it_has() -> None:

@@ -87,6 +87,16 @@ def test_numbers_are_left_alone() -> None:
     assert guarded(named).rows() == [("'=1", -1.5)]
 
 
+def test_guarded_cells_are_among_others_and_the_table_stays_as_it_is() -> None:
+    cells = ["hat", "=1", None, "cap;=2", "-3", "", "7", "é", "shoe\t@x", *["coat"] * 50]
+    table = pl.DataFrame({"kind": cells})
+    given = table.clone()
+    expected = [None if cell is None else guarded_text(cell) for cell in cells]
+    assert guarded(table)["kind"].to_list() == expected
+    assert expected[:4] == ["hat", "'=1", None, "cap;'=2"]
+    assert_frame_equal(table, given)
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "\r\n"])
 def test_a_table_that_is_opened_with_another_separator(separator: str) -> None:
     cell = guarded_text(f"shoe{separator}=cmd|' /C calc'!A0")

@@ -58,4 +58,7 @@ def json_text(
         default: What of a value that JSON does not hold is written instead.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=default)
+    if text.isascii() and text.isprintable():
+        # Most lines; for a million of them it counts.
+        return text
     return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], text)

@@ -79,6 +79,14 @@ def physical_memory_bytes() -> int | None:
         return None
 
 
+def address_space_left_bytes() -> int | None:
+    """What `ulimit -v` leaves of addresses to this process; None without such a limit."""
+    limit = _address_space_bytes()
+    if limit is None:
+        return None
+    return max(limit - int(psutil.Process().memory_info().vms), 0)
+
+
 def _address_space_bytes() -> int | None:
     """`ulimit -v`."""
     try:

@@ -27,6 +27,9 @@ _FORMULA = rf"^{_SKIPPED}{_BEGINS}|^'*[\t\r\n]"
 _WITHIN = rf"([;\t\r\n])({_SKIPPED}{_BEGINS})"
 _WITHIN_GUARDED = rf"([;\t\r\n])'({_SKIPPED}{_BEGINS})"
 _NUMBER = "[-+]?[0-9.,]*"
+# What other text has: most cells begin with a letter or a digit, and hold no such separator.
+_MAYBE = "^[^0-9A-Za-z]|[;\\t\\r\\n]"
+_MAYBE_PATTERN = re.compile(_MAYBE)
 
 
 def guarded(table: pl.DataFrame) -> pl.DataFrame:
@@ -36,9 +39,13 @@ def guarded(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _guarded(column: pl.Series) -> pl.Series:
-    within = column.cast(pl.String).str.replace_all(_WITHIN, "${1}'${2}")
+    text = column.cast(pl.String)
+    maybe = text.str.contains(_MAYBE).fill_null(False)
+    if not maybe.any():
+        return text
+    within = text.filter(maybe).str.replace_all(_WITHIN, "${1}'${2}")
     formula = within.str.contains(_FORMULA) & ~within.str.contains(f"^{_NUMBER}$")
-    return _chosen(formula, "'" + within, within)
+    return text.clone().scatter(maybe.arg_true(), _chosen(formula, "'" + within, within))
 
 
 def guarded_text(text: str) -> str:
@@ -47,6 +54,8 @@ def guarded_text(text: str) -> str:
     >>> guarded_text("=1+1"), guarded_text("-3.5"), guarded_text("T-shirt")
     ("'=1+1", '-3.5', 'T-shirt')
     """
+    if not _MAYBE_PATTERN.search(text):
+        return text
     text = re.sub(_WITHIN, r"\1'\2", text)
     return f"'{text}" if _is_formula(text) else text
 

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from shopsight.errors import TableError
+from shopsight.memory import use_memory_budget
 from shopsight.read_options import ReadOptions
+from shopsight.tables import table_room
 from shopsight.tables.table_files import read_table
 from shopsight.tables.table_names import is_table, may_be_list
 
@@ -166,3 +168,28 @@ def test_more_columns_than_may_be(tmp_path: Path) -> None:
     path.write_text("image" + ",x" * 50_000 + "\n", encoding="utf-8")
     with pytest.raises(TableError, match="50,001 columns; 50,000 may be"):
         read_table(str(path))
+
+
+def test_a_table_that_does_not_fit_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"file,label\n" + b"a.jpg,x\n" * 20_000))
+    needed = 2 * (11 + 8 * 20_000) + 32 * 2 * 20_001
+    monkeypatch.setattr(table_room, "SMALL_BYTES", 0)
+    with use_memory_budget(needed / 1e9):
+        assert len(read_table(str(path))[0]) == 20_000
+    with use_memory_budget((needed - 1) / 1e9), pytest.raises(TableError) as caught:
+        read_table(str(path))
+    assert caught.value.what == "its table takes 1.6 MB of memory; 1.6 MB may be taken"
+    assert caught.value.where == str(path)
+    # Six addresses for each byte.
+    monkeypatch.setattr(table_room, "address_space_left_bytes", lambda: 6 * needed - 1)
+    with pytest.raises(TableError) as caught:
+        read_table(str(path))
+    assert "a higher `ulimit -v`" in str(caught.value.fix)
+    monkeypatch.setattr(table_room, "address_space_left_bytes", lambda: 6 * needed)
+    assert len(read_table(str(path))[0]) == 20_000
+    monkeypatch.setattr(table_room, "SMALL_BYTES", needed)
+    monkeypatch.setattr(table_room, "address_space_left_bytes", lambda: 0)
+    assert len(read_table(str(path))[0]) == 20_000

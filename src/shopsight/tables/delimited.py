@@ -31,6 +31,7 @@ from shopsight.tables.row_check import (
     named_frame,
     shown_row,
 )
+from shopsight.tables.table_room import check_table_room
 from shopsight.text import counted
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -157,9 +158,10 @@ def to_frame(
         The table, and notes on what was left out.
 
     Raises:
-        TableError: rows do not fit, or two columns have one name.
+        TableError: rows do not fit, two columns have one name, or there is no memory for all.
     """
     check = _check_of(table, where, has_header)
+    check_table_room(table.text, check.width, where)
     # The limit is the process's: it guards against files that end within a quote, as `strict` does.
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:

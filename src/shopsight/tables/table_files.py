@@ -28,6 +28,7 @@ from shopsight.tables.delimited import as_delimited, to_frame
 from shopsight.tables.encodings import decode_table
 from shopsight.tables.hub_features import with_class_names
 from shopsight.tables.table_names import is_json_lines, is_parquet
+from shopsight.tables.table_room import TOO_LARGE
 from shopsight.text import as_unicode, command_line, lines_of
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"
@@ -46,7 +47,6 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _START_BYTES = 65_536
 # In a workbook.
 _MOST_NAMES = 10_000
-_TOO_LARGE = "a machine with more memory, or a table of fewer columns or rows"
 _JSON_LOOKED_AT_BYTES = 1_000_000
 
 
@@ -104,13 +104,13 @@ def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
     except RemoteError:
         raise
     except LocationError as error:
-        raise TableError(error.what, where=path, fix=error.fix or _TOO_LARGE) from error
+        raise TableError(error.what, where=path, fix=error.fix or TOO_LARGE) from error
     if not data.startswith(GZIP_MARK):
         return data
     try:
         return gunzip(data, most_bytes=most_bytes)
     except ArchiveError as error:
-        fix = _TOO_LARGE if error.reason == "too large" else "copy or download it again"
+        fix = TOO_LARGE if error.reason == "too large" else "copy or download it again"
         raise TableError(error.what, where=path, fix=fix) from error
 
 
@@ -215,7 +215,7 @@ def _read_parquet(data: bytes, path: str) -> pl.DataFrame:
     try:
         return read_parquet(data)
     except LocationError as error:
-        raise TableError(error.what, where=path, fix=_TOO_LARGE) from error
+        raise TableError(error.what, where=path, fix=TOO_LARGE) from error
     except (OSError, ValueError) as error:
         is_whole = data.endswith(PARQUET_MARK)
         raise TableError(
