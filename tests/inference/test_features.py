@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopsight.api import evaluate, train
@@ -106,6 +106,7 @@ def test_what_was_kept_before_changes_no_bit(
         engine, source, rows, store=store_in(tmp_path_factory.mktemp("plain"), keys)
     )
 
+    @settings(max_examples=20)
     @given(st.lists(st.integers(0, len(source) - 1), min_size=1, max_size=40))
     def check(before: list[int]) -> None:
         store = store_in(tmp_path_factory.mktemp("features"), keys)

@@ -76,22 +76,23 @@ def assert_same_run(whole: Path, resumed: Path) -> None:
 
 
 @pytest.mark.parametrize("sections", [{}, EVERYTHING], ids=["sgd", "everything"])
-@pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
     product_photos: ProductPhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    epoch: int,
     sections: dict[str, Any],
 ) -> None:
+    """Of three epochs: in the first, where there is no checkpoint, and in the others."""
     catalog = open_catalog(product_photos.folder)
     fit(catalog, recipe(**sections), tmp_path / "whole")
-    stop_in(monkeypatch, catalog, recipe(**sections), tmp_path / "cut", epoch=epoch)
-    assert RunFolder(tmp_path / "cut").last_checkpoint.is_file() == (epoch > 0)
-    spent_s = RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"]
-    resume(tmp_path / "cut")
-    assert RunFolder(tmp_path / "cut").state()["seconds"]["finetune"]["wall"] > spent_s > 0
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    for epoch in range(3):
+        cut = RunFolder(tmp_path / f"cut-{epoch}")
+        stop_in(monkeypatch, catalog, recipe(**sections), cut.path, epoch=epoch)
+        assert cut.last_checkpoint.is_file() == (epoch > 0)
+        spent_s = cut.state()["seconds"]["finetune"]["wall"]
+        resume(cut.path)
+        assert cut.state()["seconds"]["finetune"]["wall"] > spent_s > 0
+        assert_same_run(tmp_path / "whole", cut.path)
 
 
 def test_stopped_after_early_stopping_trains_no_further(
