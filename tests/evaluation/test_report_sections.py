@@ -116,8 +116,9 @@ def test_the_hero_counts_what_is_right(found: Evaluation, several_found: Evaluat
     assert hero.label == "Accuracy on test images"
     assert hero.percent == round(100 * found.score.value, 1)
     assert hero.note == (
-        f"{found.counts['correct']} of 1,234 images are right. The interval says where the score "
-        "on other images like these would lie."
+        f"{found.counts['correct']} of 1,234 images are right. The interval (95 %) holds the "
+        "plausible values of this model's score over all images like these: other samples of them, "
+        "not another training, another shop or later photos."
     )
     assert f"it counts {found.counts['families']} families" in report_score.hero(found).note
     assert "images have exactly their labels." in report_score.hero(several_found).note
@@ -126,7 +127,7 @@ def test_the_hero_counts_what_is_right(found: Evaluation, several_found: Evaluat
 def test_tiles_are_the_other_metrics_and_the_other_parts(found: Evaluation) -> None:
     titles = [title for title, _, _ in report_score.tiles(found, [with_split(found, "val")])]
     assert "Accuracy" not in titles
-    assert titles[-1] == "Accuracy, validation"
+    assert titles[-1] == "Accuracy, validation (origin not known)"
     assert len(titles) == len(found.intervals)
 
 

@@ -73,12 +73,14 @@ def _doubt(info: BundleInfo) -> str:
 def _score(metrics: Mapping[str, Any]) -> str:
     if "val_accuracy" in metrics:
         return (
-            f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images."
+            f"Validation accuracy {metrics['val_accuracy']:.2%} on {metrics['val_images']} images, "
+            "on which the checkpoint and settings were chosen: a little too high."
         )
     folds = [fold["val_accuracy"] for fold in metrics.get("folds", []) if "val_accuracy" in fold]
     if folds:
         return (
             f"Validation accuracy of the models of {len(folds)} folds: {min(folds):.2%} to "
-            f"{max(folds):.2%}."
+            f"{max(folds):.2%}, on images on which their checkpoints and settings were chosen: a "
+            "little too high."
         )
     return "No validation score."

@@ -91,6 +91,8 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
         title=", ".join(sorted(data)),
     )
     for part in parts:
+        if not part.decisions.nothing:
+            print_line(f"{part.split}: {part.decisions.note}")
         if part.not_measured:
             print_line(f"{part.split}: {part.not_measured_note}")
 

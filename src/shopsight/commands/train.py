@@ -18,11 +18,11 @@ from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.open import open_catalog, refuse_output_among_images, unused_options
 from shopsight.errors import ConfigError
-from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.evaluate import evaluate_run, score_of_run
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
-from shopsight.evaluation.score import Evaluation, score
+from shopsight.evaluation.score import Evaluation
 from shopsight.io.own_folder import refuse_links_out
 from shopsight.memory import memory_budget_is_chosen, use_memory_budget
 from shopsight.output_locks import only_writer_of_folder
@@ -253,9 +253,10 @@ def _stored(run: RunFolder) -> TrainResult:
     if rank > 0:
         return TrainResult(run.path, {}, {}, run.report_file, rank=rank)
     notify(f"{run.path}: this run is finished; nothing is left to resume")
-    settings = run.recipe().evaluation
     parts = [part for part in ("val", "test", OUT_OF_FOLD) if run.predictions_file(part).is_file()]
-    found = {part: score(Predictions.read(run.predictions_file(part)), settings) for part in parts}
+    found = {
+        part: score_of_run(run, Predictions.read(run.predictions_file(part))) for part in parts
+    }
     return TrainResult(run.path, run.seconds(), found, run.report_file)
 
 

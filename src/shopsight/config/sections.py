@@ -48,6 +48,7 @@ class About(Section):
         measured: What we measured with this file, with its data, or why nothing was measured yet.
         cost: Epochs and images, or the time on a named machine.
         notes: Faults of the original, and what is done differently here.
+        chosen_on: Data sets whose scores decided about the recipe; on them its scores are too high.
     """
 
     title: Text = ""
@@ -57,6 +58,7 @@ class About(Section):
     measured: Text = ""
     cost: Text = ""
     notes: Text = ""
+    chosen_on: Annotated[tuple[Text, ...], Field(max_length=100), NOTHING] = ()
 
 
 # pydantic freezes it by the configuration of `Section`, which mypy does not see.

@@ -12,6 +12,11 @@ from jaxtyping import Float32, Int64
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
+from shopsight.evaluation.decisions import (
+    Decisions,
+    decisions_of_run,
+    decisions_on_other_data,
+)
 from shopsight.evaluation.headline import headline_value
 from shopsight.evaluation.predict_catalog import predict_catalog
 from shopsight.evaluation.predictions import Predictions
@@ -108,15 +113,27 @@ def evaluate_run(
         CatalogError: a part is empty.
         ImageError: a file that cannot be decoded, or is not the one that the run was made with.
     """
-    settings = run.recipe().evaluation
     if run.is_folds_run():
         predictions = out_of_fold_predictions(run, device=device, cached=cached, images=images)
-        return {predictions.split: score(predictions, settings)}
+        return {predictions.split: score_of_run(run, predictions)}
     if splits is None:
         parts = set(run.catalog().table["split"])
         splits = [split for split in ("val", "test") if split in parts]
     found = _run_predictions(run, splits, device=device, cached=cached, images=images)
-    return {split: score(predictions, settings) for split, predictions in found.items()}
+    return {split: score_of_run(run, predictions) for split, predictions in found.items()}
+
+
+def score_of_run(run: RunFolder, predictions: Predictions) -> Evaluation:
+    """Score what a run predicted of its own images.
+
+    Raises:
+        MetricError: there are no predictions.
+    """
+    recipe = run.recipe()
+    decisions = decisions_of_run(
+        recipe, predictions.split, predictions.data, multilabel=predictions.multilabel
+    )
+    return score(predictions, recipe.evaluation, decisions=decisions)
 
 
 def out_of_fold_predictions(
@@ -187,7 +204,11 @@ def _score_of_unseen(
     )
     if overlap.note:
         progress.notify(overlap.note)
-    return replace(score(scored, settings), seen=overlap)
+    if either.all():
+        decisions = Decisions(fitted=True)
+    else:
+        decisions = decisions_on_other_data(run.recipe(), predictions.data)
+    return replace(score(scored, settings, decisions=decisions), seen=overlap)
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation import figures, report_classes, report_data, report_score
-from shopsight.evaluation.evaluate import write_evaluation
+from shopsight.evaluation.evaluate import score_of_run, write_evaluation
 from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.metric_names import title_of
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
-from shopsight.evaluation.score import Evaluation, score
+from shopsight.evaluation.score import Evaluation
 from shopsight.pages import write_page
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 from shopsight.text import command_line
@@ -77,11 +76,10 @@ def write_report(
         CatalogError: there are no predictions.
     """
     facts = read_run(run)
-    settings = facts.recipe.evaluation if facts.recipe else EvaluationSettings()
     found = dict(evaluations or {})
     for file in sorted(run.predictions.glob("*.parquet")):
         if file.stem not in found:
-            found[file.stem] = score(Predictions.read(file), settings)
+            found[file.stem] = score_of_run(run, Predictions.read(file))
     if not found:
         raise CatalogError(
             "there are no predictions to report on",

@@ -50,6 +50,7 @@ class Hero:
         range: the 95 % interval.
         strip: the interval on an axis.
         note: how many images are right, and what the interval means.
+        decisions: what the images decided about the model.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Hero:
     range: str
     strip: Markup
     note: str
+    decisions: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def hero(main: Evaluation) -> Hero:
         range=f"{percent_text(score.low)} to {percent_text(score.high)}",
         strip=interval_strip(score.value, score.low, score.high),
         note=_hero_note(main),
+        decisions=main.decisions.note,
     )
 
 
@@ -153,7 +156,8 @@ def _hero_note(main: Evaluation) -> str:
     verb = "have exactly their labels" if main.predictions.multilabel else "are right"
     note = (
         f"{count_text(counts['correct'])} of {count_text(counts['images'])} images {verb}. "
-        "The interval says where the score on other images like these would lie"
+        "The interval (95 %) holds the plausible values of this model's score over all images like "
+        "these: other samples of them, not another training, another shop or later photos"
     )
     if counts["families"] < counts["images"]:
         note += (
@@ -181,8 +185,9 @@ def tiles(main: Evaluation, others: Sequence[Evaluation]) -> list[tuple[str, str
 
 def _headline_tile(evaluation: Evaluation) -> tuple[str, str, str]:
     name = evaluation.headline
+    marked = f" ({evaluation.decisions.short})" if evaluation.decisions.short else ""
     return (
-        f"{title_of(name)}, {split_title(evaluation.split)}",
+        f"{title_of(name)}, {split_title(evaluation.split)}{marked}",
         value_text(name, evaluation.score.value),
         range_text(name, evaluation.score),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from shopsight.config.sections import EvaluationSettings
+from shopsight.evaluation.decisions import UNKNOWN, Decisions
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.headline import (
     ACCURACY,
@@ -60,6 +61,7 @@ class Evaluation:
         left_out: of other data than a run's, the files that could not be scored.
         folds: of a K-fold run, the score of each fold.
         report: the page that was written; None where none was.
+        decisions: what these images decided about the model.
         resamples: of the images, behind the intervals; above a million images they are fewer than
             the recipe's, see `shopsight.metrics.intervals.resamples_for`.
     """
@@ -76,6 +78,7 @@ class Evaluation:
     left_out: LeftOut | None = None
     folds: FoldScores | None = None
     report: Path | None = None
+    decisions: Decisions = UNKNOWN
     resamples: int = 0
 
     @property
@@ -120,6 +123,7 @@ class Evaluation:
             "seen": self.seen and self.seen.to_json(),
             "left_out": self.left_out and self.left_out.to_json(),
             "folds": self.folds and self.folds.to_json(),
+            "decisions": self.decisions.to_json(),
             "not_measured": list(self.not_measured),
             "resamples": self.resamples,
             "metrics": {
@@ -149,8 +153,18 @@ class Evaluation:
         return {"low": _number(interval.low), "high": _number(interval.high)}
 
 
-def score(predictions: Predictions, settings: EvaluationSettings | None = None) -> Evaluation:
+def score(
+    predictions: Predictions,
+    settings: EvaluationSettings | None = None,
+    *,
+    decisions: Decisions = UNKNOWN,
+) -> Evaluation:
     """Every metric of these predictions.
+
+    Args:
+        predictions: of one part of a catalog.
+        settings: None takes the defaults of a recipe.
+        decisions: what the images decided about the model.
 
     Raises:
         MetricError: there are no predictions.
@@ -158,7 +172,9 @@ def score(predictions: Predictions, settings: EvaluationSettings | None = None) 
     settings = settings or EvaluationSettings()
     found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
     resamples = resamples_for(len(predictions), settings.bootstrap_resamples)
-    return replace(found, folds=_fold_scores(predictions, settings), resamples=resamples)
+    return replace(
+        found, folds=_fold_scores(predictions, settings), decisions=decisions, resamples=resamples
+    )
 
 
 def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> FoldScores | None:
