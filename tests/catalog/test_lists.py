@@ -7,6 +7,8 @@ import pytest
 from shopsight.catalog.lists import is_list
 from shopsight.catalog.tables import table_catalog
 from shopsight.errors import CatalogError
+from shopsight.image_files import image_roots
+from shopsight.image_files.file_lookup import Folders, Match
 from shopsight.read_options import ReadOptions
 
 NAMES = [f"img/{kind}/{i}.jpg" for i in range(6) for kind in ("hat", "shoe")]
@@ -169,3 +171,23 @@ def test_numbers_of_the_rows_before_paths_are_no_labels(tmp_path: Path) -> None:
     assert table_catalog(write(tmp_path / "cub", numbered)).labels == ()
     classes = "".join(f"{row % 2} {name}\n" for row, name in enumerate(NAMES))
     assert table_catalog(write(tmp_path / "first", classes)).labels == ("0", "1")
+
+
+def test_of_a_very_wide_line_some_cells_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[str]()
+    find = Folders.find
+
+    def counted(self: Folders, root: str, name: str) -> Match:
+        asked.append(name)
+        return find(self, root, name)
+
+    monkeypatch.setattr(Folders, "find", counted)
+    monkeypatch.setattr(image_roots, "_MOST_NAMES", 50)
+    write(tmp_path, "")
+    wide = ",".join(f"c{number}" for number in range(60_000))
+    table = write(tmp_path, f"{wide}\n{wide}\n", [], name="wide.csv")
+    with pytest.raises(CatalogError, match="60,000 columns; 50,000 may be"):
+        table_catalog(table)
+    assert set(asked) <= {f"c{number}" for number in range(50)}

@@ -94,12 +94,12 @@ def test_an_expression_that_takes_for_ever_is_given_up(
 
 
 def test_wildcards_take_no_longer_the_more_there_are(tmp_path: Path) -> None:
-    """The engine of `re` takes 3e11 steps for these."""
+    """The engine of `re` takes 1e9 steps for these."""
     pattern = "{label}" + "a*" * 6 + "b"
     assert not may_be_slow(pattern)
     began = time.perf_counter()
     with pytest.raises(CatalogError, match="matches none"):
-        read_by_pattern(tmp_path, pattern, f"{'a' * 200}.jpg")
+        read_by_pattern(tmp_path, pattern, f"{'a' * 100}.jpg")
     assert time.perf_counter() - began < 5
 
 

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 
 from shopsight.errors import ArchiveError
+from shopsight.io import compressed
 from shopsight.io.compressed import gunzip, gunzip_start
 
 TEXT = b"image,label\n" * 1000
@@ -75,3 +76,13 @@ def test_the_start_alone() -> None:
     assert gunzip_start(whole[:-9], 5) == b"image"
     with pytest.raises(ArchiveError):
         gunzip_start(b"image", 5)
+
+
+def test_a_small_file_does_not_become_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed, "FREE_BYTES", 1_000_000)
+    packed = gzip.compress(bytes(3_000_000))
+    with pytest.raises(ArchiveError, match="more than 1,000,000 bytes"):
+        gunzip(packed, most_bytes=1 << 32)
+    # The parts of a table that repeats itself a hundred times are read.
+    text = random.Random(0).randbytes(30_000) * 100
+    assert gunzip(gzip.compress(text), most_bytes=1 << 32) == text

@@ -45,7 +45,8 @@ def read_rows(text: str, path: str, read: ReadOptions) -> tuple[pl.DataFrame, li
     on_bad_row = read.choice("on_bad_row")
     root = None if read.images_root is None else str(read.images_root)
     sample = table.sample(_SAMPLED_LINES)
-    found = names_of_files({cell.strip() for row in sample for cell in row}, path, root)
+    cells = dict.fromkeys(cell.strip() for row in sample for cell in row)
+    found = names_of_files(cells, path, root)
     leading = sum(any(cell.strip() in found for cell in row) for row in sample)
     # A broken line of a list may be a path alone.
     is_unclear = leading <= len(sample) / 2
@@ -66,7 +67,7 @@ def is_list(text: str, path: str) -> bool:
         table = as_delimited(text, path)
     except TableError:
         return False
-    cells = {cell.strip() for row in table.sample(_SAMPLED_LINES) for cell in row}
+    cells = dict.fromkeys(cell.strip() for row in table.sample(_SAMPLED_LINES) for cell in row)
     if any(map(has_image_suffix, names_of_files(cells, path, None))):
         return True
     lines = _lines_of(table, path, ReadOptions())

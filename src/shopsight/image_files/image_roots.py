@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import islice
 from pathlib import Path
 
 from shopsight.errors import CatalogError
@@ -23,18 +24,21 @@ MAX_FOLDERS = 20_000
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "jpg", "jpegimages")
 MOST_FAR_ROOTS = 50
 _LONGEST_NAME = 1000
+# Each is looked for in several folders: a line of a million cells would take minutes.
+_MOST_NAMES = 20_000
 
 
 def names_of_files(names: Collection[str], path: str, images_root: str | None) -> set[str]:
     """Those of the names that lead to files from a table, before its columns are known.
 
     Args:
-        names: cells, or pieces of lines.
+        names: cells, or pieces of lines; the first `_MOST_NAMES` are looked for.
         path: the table.
         images_root: the folder of the images, if the user named it.
     """
     folders = Folders(table_roots(path, images_root))
-    usable = [name for name in names if name and len(name) <= _LONGEST_NAME and "\n" not in name]
+    fitting = (name for name in names if name and len(name) <= _LONGEST_NAME and "\n" not in name)
+    usable = list(islice(fitting, _MOST_NAMES))
     roots = Roots(folders, path, images_root, {"": usable})
     for some in (roots.near, roots.far):
         places = some()

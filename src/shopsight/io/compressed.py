@@ -9,6 +9,12 @@ from shopsight.errors import ArchiveError, first_line
 GZIP_MARK = b"\x1f\x8b"
 _WITH_HEADER = zlib.MAX_WBITS | 16
 _BLOCK_BYTES = 1 << 16
+MOST_TIMES, FREE_BYTES = 200, 256 << 20
+"""Content may have `FREE_BYTES`, and beyond them so many times the bytes of its file.
+
+Tables of paths have 10 to 50 times; gzip reaches 1,032 with what says nothing, so that a megabyte
+would take a gigabyte.
+"""
 
 
 def gunzip(data: bytes, *, most_bytes: int) -> bytes:
@@ -16,11 +22,12 @@ def gunzip(data: bytes, *, most_bytes: int) -> bytes:
 
     Args:
         data: the file.
-        most_bytes: the content may have.
+        most_bytes: the content may have, and no more than `MOST_TIMES` says.
 
     Raises:
         ArchiveError: "damaged" (also cut off), or "too large".
     """
+    most_bytes = min(most_bytes, max(FREE_BYTES, MOST_TIMES * len(data)))
     if not data.startswith(GZIP_MARK):
         raise ArchiveError("damaged", "not a gzip file")
     blocks, size, unpacker = list[bytes](), 0, zlib.decompressobj(_WITH_HEADER)
