@@ -77,7 +77,8 @@ def main() -> None:
     for state in dict.fromkeys(key[0] for key in known):
         print_table(state, chosen, known.values())
     if given.plot:
-        write_plots(PLOTS, [record for record in known.values() if record["state"] == given.state])
+        mine = [one for one in known.values() if one["state"] == given.state]
+        write_plots(PLOTS, [one for one in mine if one["area"] in AREAS])
 
 
 def rows(text: str) -> int:
