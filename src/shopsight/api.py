@@ -49,8 +49,12 @@ if TYPE_CHECKING:
     from shopsight.config.recipe import Recipe as Recipe
     from shopsight.config.sections import About as About
     from shopsight.datasets.open import open_catalog as open_catalog
-    from shopsight.evaluation.compare import Comparison as Comparison
-    from shopsight.evaluation.compare import Entry as Entry
+    from shopsight.evaluation.compare_words import about_choice as about_choice
+    from shopsight.evaluation.compare_words import about_report as about_report
+    from shopsight.evaluation.compare_words import images_text as images_text
+    from shopsight.evaluation.compare_words import verdict as verdict
+    from shopsight.evaluation.comparison import Comparison as Comparison
+    from shopsight.evaluation.comparison import Entry as Entry
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
     from shopsight.inference.load import load as load
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from shopsight.inference.predictor import Predictor as Predictor
     from shopsight.inference.writers import as_row as as_row
     from shopsight.memory import use_memory_budget as use_memory_budget
+    from shopsight.metrics.intervals import Interval as Interval
     from shopsight.profiling.profile import Profile as Profile
     from shopsight.read_options import RUN_OPTIONS as RUN_OPTIONS
     from shopsight.read_options import ReadOptions as ReadOptions

@@ -40,7 +40,7 @@ def test_compare_runs(shopsight: Shopsight, tiny_run: Path, own_run: Path) -> No
     out = own_run.parent / "compared"
     done = shopsight("compare", tiny_run, own_run, "--out", out)
     assert done.code == 0, done.err
-    assert "not clearly worse" in done.out
+    assert "cannot tell 2 models apart" in done.out
     assert "0.14 M" in done.out
     assert (out / "compare.html").is_file()
     found = shopsight("compare", tiny_run, own_run, "--no-measure", "--json").json

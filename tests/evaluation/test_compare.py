@@ -9,16 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, TrainingError, WeightsError
-from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
+from shopsight.evaluation.compare import compare_runs, unbuildable
 from shopsight.evaluation.compare_page import page_context, write_comparison
+from shopsight.evaluation.comparison import Comparison
 from shopsight.evaluation.predictions import Predictions
 from shopsight.io.json_files import read_json
 from shopsight.metrics.intervals import Interval
 from shopsight.runs.run_folder import RunFolder
-
-SETTINGS = EvaluationSettings(bootstrap_resamples=400)
 
 
 def run_with(run: Path, folder: Path, *, correct: bool) -> Path:
@@ -42,7 +40,7 @@ def runs(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
 
 @pytest.fixture(scope="module")
 def comparison(runs: list[Path]) -> Comparison:
-    return compare_runs(runs, device="cpu", settings=SETTINGS)
+    return compare_runs(runs, device="cpu")
 
 
 def test_runs_are_ordered_and_measured(comparison: Comparison, runs: list[Path]) -> None:
@@ -66,7 +64,7 @@ def test_runs_are_ordered_and_measured(comparison: Comparison, runs: list[Path])
     assert good.images_per_s is not None
     # The best run stands first, wherever it was named.
     reversed_runs = compare_runs(
-        [entry.run for entry in reversed(comparison.entries)], measure=False, settings=SETTINGS
+        [entry.run for entry in reversed(comparison.entries)], measure=False
     )
     assert reversed_runs.best.name == "good"
     assert reversed_runs.best.score == good.score
@@ -94,7 +92,12 @@ def test_the_page_says_which_differences_are_clear(comparison: Comparison) -> No
     context = page_context(comparison)
     assert context["title"].startswith("2 models on ")
     assert context["lead"] == f"{comparison.images} test images, the same for every model."
-    assert context["tied"] == []
+    assert context["verdict"] == "good is better than the others by more than chance."
+    assert context["clear"]
+    assert context["about_choice"] == (
+        "good was chosen on these images, as the best of 2: the best looks better than it is, "
+        "but little, as it is clear of the others."
+    )
     best, worse = context["models"]
     assert (best.difference, best.verdict) == (None, ("good", "best"))
     assert worse.verdict == ("error", "worse")
@@ -115,14 +118,25 @@ def test_the_page_names_the_models_that_may_be_as_good(comparison: Comparison) -
         training_s=None,
     )
     context = page_context(
-        replace(comparison, entries=(first, unclear), synthetic=True, grouped=True, images=1234)
+        replace(
+            comparison,
+            entries=(first, unclear),
+            synthetic=True,
+            grouped=True,
+            images=1234,
+            optimism=0.015,
+        )
     )
     assert context["lead"].startswith("1,234 test images")
     assert context["lead"].endswith("; the images are rendered, not photographed.")
-    assert context["tied"] == [second.backbone]
+    assert not context["clear"]
+    assert context["verdict"] == (
+        "These 1,234 test images cannot tell 2 models apart: good, shopsight:fashion_cnn."
+    )
+    assert "by 1.5 points on average if the 2 are equally good" in context["about_choice"]
     assert context["unit"] == "families"
     row = context["models"][1]
-    assert row.verdict == ("note", "not clear")
+    assert row.verdict == ("note", "may be the best")
     assert row.difference == ("-1.0", "-3.0 to +2.0")
     assert row.backbone == ""
     assert row.parameters is None
@@ -134,7 +148,7 @@ def test_a_run_without_its_bundle_is_compared_without_its_cost(
     runs: list[Path], own_run: Path
 ) -> None:
     shutil.rmtree(RunFolder(own_run).model)
-    found = compare_runs([runs[0], own_run], device="cpu", settings=SETTINGS)
+    found = compare_runs([runs[0], own_run], device="cpu")
     assert [entry.profile is None for entry in found.entries] == [False, True]
 
 
@@ -162,7 +176,7 @@ def test_what_cannot_be_compared(runs: list[Path], own_run: Path, tmp_path: Path
 
 def test_k_fold_runs_are_compared_out_of_fold(tiny_folds_run: Path, tmp_path: Path) -> None:
     other = shutil.copytree(tiny_folds_run, tmp_path / "other")
-    found = compare_runs([tiny_folds_run, other], measure=False, settings=SETTINGS)
+    found = compare_runs([tiny_folds_run, other], measure=False)
     run = RunFolder(tiny_folds_run)
     assert found.split == "out-of-fold"
     assert found.images == len(run.catalog())
@@ -175,13 +189,13 @@ def test_a_k_fold_run_beside_another_is_refused(
     tiny_folds_run: Path, runs: list[Path], split: str | None
 ) -> None:
     with pytest.raises(CompareError, match="run is a K-fold run and good is not") as caught:
-        compare_runs([runs[0], tiny_folds_run], split=split, measure=False, settings=SETTINGS)
+        compare_runs([runs[0], tiny_folds_run], split=split, measure=False)
     assert "train good again with --folds 2, or run without --folds" in str(caught.value)
 
 
 def test_equal_folder_names_get_their_parents(tiny_run: Path, tmp_path: Path) -> None:
     runs = [shutil.copytree(tiny_run, tmp_path / which / "model-a") for which in ("x", "y")]
-    names = {entry.name for entry in compare_runs(runs, measure=False, settings=SETTINGS).entries}
+    names = {entry.name for entry in compare_runs(runs, measure=False).entries}
     assert names == {"x/model-a", "y/model-a"}
 
 

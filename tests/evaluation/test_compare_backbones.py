@@ -9,7 +9,7 @@ import pytest
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CompareError, ConfigError, WeightsError
-from shopsight.evaluation.compare import Comparison
+from shopsight.evaluation.comparison import Comparison
 from shopsight.io.json_files import read_json
 from shopsight.runs.run_folder import RunFolder
 

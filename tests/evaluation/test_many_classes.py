@@ -12,8 +12,8 @@ import pytest
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation import score as score_module
-from shopsight.evaluation.compare import Comparison, Entry
 from shopsight.evaluation.compare_page import RECALL_FILE, page_context, write_comparison
+from shopsight.evaluation.comparison import Comparison, Entry
 from shopsight.evaluation.figures import confused_pairs, confusion_charts
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_evaluation_report

@@ -37,7 +37,7 @@ def some_predictions(correct: Sequence[bool], *, groups: list[str] | None = None
 
 def paired(*predictions: Predictions) -> PairedScores:
     names = [f"model {number}" for number in range(len(predictions))]
-    return paired_scores(align_predictions(predictions, names), SETTINGS)
+    return paired_scores(align_predictions(predictions, names))
 
 
 def clearly_worse(found: PairedScores, index: int) -> bool:

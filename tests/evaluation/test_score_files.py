@@ -162,7 +162,7 @@ def test_folds_with_files_are_put_together(
 
 
 def test_many_pairs_are_never_resampled(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = paired_scores([both.table, both.file], QUICK)
+    slow = paired_scores([both.table, both.file])
     monkeypatch.setattr(headline, "MOST_RESAMPLED", 1)
 
     def refuse(*_: object, **__: object) -> None:
@@ -170,7 +170,7 @@ def test_many_pairs_are_never_resampled(both: Both, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(headline, "bootstrap", refuse)
     monkeypatch.setattr(headline, "bootstrap_all", refuse)
-    fast = paired_scores([both.table, both.file], QUICK)
+    fast = paired_scores([both.table, both.file])
     assert fast.metric == slow.metric
     for one, other in zip(fast.scores, slow.scores, strict=True):
         assert one.value == pytest.approx(other.value)

@@ -110,7 +110,7 @@ def test_the_order_of_the_runs_changes_no_number() -> None:
     runs["copied"] = replace(runs["copied"], table=turned)
     found = []
     for order in permutations(runs):
-        paired = paired_scores(align_predictions([runs[name] for name in order], order))
+        paired = paired_scores(align_predictions([runs[name] for name in order], order), order)
         found.append(
             {
                 name: (score, difference)

@@ -13,6 +13,8 @@ from shopsight.charts.curves import Axes
 WIDTH_PX, HEIGHT_PX = 900.0, 440.0
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 60.0, 24.0, 34.0, 46.0
 
+DOT_PX = 5.0
+
 Box = tuple[float, float, float, float]
 
 
@@ -33,6 +35,20 @@ class Point:
     high: float | None = None
 
 
+@dataclass(frozen=True)
+class Band:
+    """A range of quality in which points belong together.
+
+    Attributes:
+        low, high: its ends on the y axis.
+        name: written at its left end.
+    """
+
+    low: float
+    high: float
+    name: str
+
+
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in quality at the same or a lower cost, cheapest first."""
     front: list[Point] = []
@@ -50,6 +66,7 @@ def scatter_chart(
     log_x: bool = False,
     percent: bool = True,
     x_text: Callable[[float], str] = svg.number,
+    band: Band | None = None,
 ) -> Markup:
     """Points with names, intervals and the Pareto front (lower x and higher y are better).
 
@@ -60,6 +77,7 @@ def scatter_chart(
         log_x: a logarithmic x axis; needs every x > 0.
         percent: y is a fraction of 1 and is written in percent.
         x_text: how values on the x axis are written.
+        band: a shaded range of y behind the points.
     """
     if not points:
         return Markup("")
@@ -76,7 +94,8 @@ def scatter_chart(
         y_text=svg.percent if percent else svg.number,
     )
     front = pareto_front(points)
-    parts = [*axes.parts(), _front(front, axes)]
+    shade = [] if band is None else _band(band, axes)
+    parts = [*axes.parts(), *shade, _front(front, axes)]
     for point in points:
         parts += _point(point, axes, best=point in front, write=axes.y_text)
     parts += _names(points, axes)
@@ -87,6 +106,16 @@ def scatter_chart(
         description=f"{y_title} against {x_title}",
         css="chart wide",
     )
+
+
+def _band(band: Band, axes: Axes) -> list[str]:
+    """At least as high as a dot, so that equal points have one too."""
+    top, bottom = axes.y(band.high) - DOT_PX, axes.y(band.low) + DOT_PX
+    left, right = axes.x.start_px, axes.x.end_px
+    return [
+        svg.rect(left, top, right - left, bottom - top, "fill a", opacity=0.1),
+        svg.text(left + 6, top - 5, band.name, "tick"),
+    ]
 
 
 def _front(front: Sequence[Point], axes: Axes) -> str:
@@ -107,7 +136,7 @@ def _point(point: Point, axes: Axes, *, best: bool, write: Callable[[float], str
     if point.low is not None and point.high is not None:
         title += f" ({write(round(point.low, 4))} to {write(round(point.high, 4))})"
         parts.append(svg.line(x, axes.y(point.low), x, axes.y(point.high), "whisker"))
-    parts.append(svg.circle(x, y, 5, "dot a" if best else "dot quiet", title=title))
+    parts.append(svg.circle(x, y, DOT_PX, "dot a" if best else "dot quiet", title=title))
     return parts
 
 
@@ -136,7 +165,7 @@ def _names(points: Sequence[Point], axes: Axes) -> list[str]:
 
 
 def _around(x: float, y: float) -> Box:
-    return (x - 5, y - 5, x + 5, y + 5)
+    return (x - DOT_PX, y - DOT_PX, x + DOT_PX, y + DOT_PX)
 
 
 def _box(place: tuple[float, float, str], width: float) -> Box:

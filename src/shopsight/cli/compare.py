@@ -116,11 +116,13 @@ def compare(
 def show(found: api.Comparison) -> None:
     """Print the table, best first."""
     data = f"{found.data}{' (synthetic)' * found.synthetic}"
-    title = f"{data}: {api.count_text(found.images)} {found.split} images"
+    metric = found.metric.replace("_", " ")
+    title = f"{data}: {api.images_text(found)}"
     columns = [
         Column("model"),
-        Column(found.metric.replace("_", " "), True),
+        Column(metric, True),
         Column("vs best", True),
+        *([Column(f"{found.reported_on} {metric}", True)] if found.reported_on else []),
         Column("parameters", True),
         Column("GMACs", True),
         Column("latency (ms)", True),
@@ -130,23 +132,35 @@ def show(found: api.Comparison) -> None:
     print_table(columns, [_row(entry) for entry in found.entries], title=title)
     for backbone, reason in found.left_out.items():
         print_line(f"left out: {backbone}: {reason}")
-    tied = [entry.name for entry in found.entries[1:] if not entry.clearly_worse]
-    if tied:
-        print_line(f"not clearly worse than {found.best.name}: {', '.join(tied)}")
+    for sentence in (api.verdict(found), api.about_choice(found), api.about_report(found)):
+        if sentence:
+            print_line(sentence)
 
 
 def _row(entry: api.Entry) -> list[str]:
-    score, difference, profile = entry.score, entry.difference, entry.profile
+    score, difference, reported, profile = (
+        entry.score,
+        entry.difference,
+        entry.reported,
+        entry.profile,
+    )
     return [
         entry.name,
-        f"{api.percent_text(score.value)} [{100 * score.low:.1f}, {100 * score.high:.1f}]",
+        f"{api.percent_text(score.value)} {_ends(score, '.1f')}",
         "best"
         if difference is None
-        else f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, "
-        f"{100 * difference.high:+.1f}]",
+        else f"{100 * difference.value:+.1f} {_ends(difference, '+.1f')}",
+        *([f"{api.percent_text(reported.value)} {_ends(reported, '.1f')}"] if reported else []),
         f"{profile.parameters / 1e6:.2f} M" if profile else "",
         f"{profile.macs / 1e9:.3f}" if profile else "",
         f"{entry.latency_ms:.1f}" if entry.latency_ms is not None else "",
         f"{entry.images_per_s:.1f}" if entry.images_per_s is not None else "",
         api.duration_text(entry.training_s) if entry.training_s is not None else "",
     ]
+
+
+def _ends(found: api.Interval, form: str) -> str:
+    """The interval in percent or points, or why there is none."""
+    if not found.is_known:
+        return f"({found.reason})"
+    return f"[{100 * found.low:{form}}, {100 * found.high:{form}}]"

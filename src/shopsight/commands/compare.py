@@ -16,8 +16,9 @@ from shopsight.commands.train import resume, train_catalog, training_data
 from shopsight.config.defaults import PROBE_RECIPE
 from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
-from shopsight.evaluation.compare import Comparison, compare_runs, unbuildable
+from shopsight.evaluation.compare import choosing_parts, compare_runs, unbuildable
 from shopsight.evaluation.compare_page import write_comparison
+from shopsight.evaluation.comparison import Comparison
 from shopsight.files import sha256_bytes
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.read_options import ReadOptions
@@ -73,7 +74,9 @@ def compare_backbones(
 ) -> Comparison:
     """Train one run per backbone in `out` by the same recipe (a probe by default); compare them.
 
-    A run that is there already is taken, or resumed. All backbones are built before the first
+    The validation images choose the best, and each run's score on the test images, which choose
+    nothing, is beside it; K-fold runs are compared out of fold. A run that is there already is
+    taken, or resumed. All backbones are built before the first
     is trained; those whose weights or libraries are missing are left out by name.
 
     Args:
@@ -121,7 +124,9 @@ def compare_backbones(
             for backbone, one in recipes.items()
             if backbone not in left_out
         ]
-        comparison = replace(compare_runs(runs, device=device), left_out=left_out)
+        split, report_on = choosing_parts(runs)
+        comparison = compare_runs(runs, split=split, report_on=report_on, device=device)
+        comparison = replace(comparison, left_out=left_out)
         write_comparison(out, comparison)
     return comparison
 

@@ -2,143 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from shopsight import progress
 from shopsight.bundle.read import read_bundle
-from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.alignment import align_predictions
-from shopsight.evaluation.paired_scores import paired_scores
+from shopsight.evaluation.comparison import Comparison, Entry
+from shopsight.evaluation.paired_scores import paired_scores, scores_alone
 from shopsight.evaluation.predictions import SCORE_ROW, Predictions
 from shopsight.metrics.intervals import Interval
 from shopsight.models.build import build_model
-from shopsight.profiling.profile import Profile
+from shopsight.profiling.profile import LATENCY_BATCH, THROUGHPUT_BATCH, Profile
 from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task
 from shopsight.runs.audited_catalog import DUPLICATE_GROUP, SHA256
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
-LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
 COMPARED = ("row", "image", "group", "label", "correct", "scores", SCORE_ROW)
 """Columns of predictions that a comparison reads: of a million images half of the memory."""
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """One run of a comparison.
-
-    Attributes:
-        name: to show; the folder's name, as a rule.
-        run: the run folder.
-        backbone: see `shopsight.backbones.create`.
-        recipe: the recipe's title.
-        score: the headline metric with its 95 % interval.
-        difference: to the best run's score, below zero, paired over the same images; None for
-            the best itself.
-        profile: cost, measured here and now; None where it was not asked for.
-        training_s: wall seconds of the run, decoding and audit included; None where the run
-            has not noted them.
-        training_cpu_s: CPU seconds, likewise.
-    """
-
-    name: str
-    run: Path
-    backbone: str
-    recipe: str
-    score: Interval
-    difference: Interval | None
-    profile: Profile | None
-    training_s: float | None
-    training_cpu_s: float | None
-
-    @property
-    def clearly_worse(self) -> bool:
-        """Whether the difference to the best is beyond chance (its interval excludes zero)."""
-        return self.difference is not None and self.difference.high < 0
-
-    @property
-    def latency_ms(self) -> float | None:
-        """Median milliseconds for one image."""
-        speed = self.profile and self.profile.speed(LATENCY_BATCH)
-        return speed.latency_ms if speed else None
-
-    @property
-    def images_per_s(self) -> float | None:
-        """Throughput in batches of 32."""
-        speed = self.profile and self.profile.speed(THROUGHPUT_BATCH)
-        return speed.images_per_s if speed else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        profile = self.profile
-        return {
-            "name": self.name,
-            "run": self.run.as_posix(),
-            "backbone": self.backbone,
-            "recipe": self.recipe,
-            "score": self.score.to_json(),
-            "difference": self.difference and self.difference.to_json(),
-            "clearly_worse": self.clearly_worse,
-            "size_px": profile and profile.size_px,
-            "parameters": profile and profile.parameters,
-            "macs": profile and profile.macs,
-            "flops": profile and profile.flops,
-            "latency_ms": self.latency_ms,
-            "images_per_s": self.images_per_s,
-            "measured_on": profile and profile.measured_on,
-            "training_s": self.training_s,
-            "training_cpu_s": self.training_cpu_s,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Runs on the same images, best first.
-
-    Attributes:
-        metric: "accuracy", or "mean_average_precision" with several labels per image.
-        data: the name of the catalog.
-        split: the part of it that was predicted.
-        images: how many there are.
-        grouped: whole groups were resampled for the intervals.
-        synthetic: the images were rendered by shopsight, not photographed.
-        recall: per label and run, where an image has one label: columns label, images, and a
-            column per run.
-        left_out: backbones that could not be built, with the reason.
-    """
-
-    entries: tuple[Entry, ...]
-    metric: str
-    data: str
-    split: str
-    images: int
-    grouped: bool
-    synthetic: bool
-    recall: pl.DataFrame
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def best(self) -> Entry:
-        """The run with the highest score."""
-        return self.entries[0]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the recall per label."""
-        shared = ("metric", "data", "split", "images", "grouped", "synthetic")
-        return {name: getattr(self, name) for name in shared} | {
-            "entries": [entry.to_json() for entry in self.entries],
-            "left_out": dict(self.left_out),
-        }
-
-    def table(self) -> pl.DataFrame:
-        """One row per run, best first, for CSV."""
-        return pl.DataFrame([_flat(entry, self.metric) for entry in self.entries], strict=False)
 
 
 def unbuildable(backbones: Sequence[str], build: Callable[[str], object]) -> dict[str, str]:
@@ -178,7 +64,7 @@ def compare_runs(
     measure: bool = True,
     alone: bool = False,
     device: str = "auto",
-    settings: EvaluationSettings | None = None,
+    report_on: str | None = None,
 ) -> Comparison:
     """Compare finished runs.
 
@@ -190,7 +76,8 @@ def compare_runs(
         measure: profile each model and time it on `device`, one after the other.
         alone: one run is enough.
         device: its name, see `shopsight.devices`.
-        settings: of the intervals; None takes the defaults of a recipe.
+        report_on: a part whose predictions choose nothing: each run's score on it is given
+            beside the comparison; None gives none.
 
     Raises:
         CompareError: fewer than two runs, they were not tested on the same images, or only some
@@ -204,26 +91,44 @@ def compare_runs(
         raise CompareError("one run alone cannot be compared", fix="name two runs or more")
     names = list(names) or _distinct_names([run.path for run in folders])
     split = _split_of(folders, names, split)
-    predictions = align_predictions([_predictions(run, split) for run in folders], names)
-    paired = paired_scores(predictions, settings)
+    predictions = _aligned(folders, names, split)
+    paired = paired_scores(predictions, names)
+    reporting = [] if report_on is None else _aligned(folders, names, report_on)
+    reported = scores_alone(reporting) if reporting else [None] * len(folders)
     entries = [
         _entry(*each)
-        for each in zip(folders, names, paired.scores, paired.differences, strict=True)
+        for each in zip(folders, names, paired.scores, paired.differences, reported, strict=True)
     ]
     if measure:
         entries = _measured(entries, device)
     best = entries.pop(paired.best)
     first = predictions[0]
     return Comparison(
-        entries=(best, *sorted(entries, key=lambda entry: -entry.score.value)),
+        entries=(best, *sorted(entries, key=lambda entry: (-entry.score.value, entry.name))),
         metric=paired.metric,
         data=first.data,
         split=split,
         images=len(first),
         grouped=paired.grouped,
         synthetic=first.synthetic,
-        recall=_recall(predictions, names),
+        recall=_recall(reporting or predictions, names),
+        optimism=paired.optimism,
+        reported_on=report_on or "",
+        reported_images=len(reporting[0]) if reporting else 0,
     )
+
+
+def choosing_parts(runs: Sequence[Path | str]) -> tuple[str | None, str | None]:
+    """The part that chooses among runs, and the one that reports: validation, then test images.
+
+    Of K-fold runs, and of runs without validation images, one part has to do both: it is None,
+    the default of `compare_runs`, and nothing reports.
+    """
+    folders = [RunFolder(Path(run)) for run in runs]
+    parts = ("val", "test")
+    if all(run.predictions_file(part).is_file() for run in folders for part in parts):
+        return parts
+    return None, None
 
 
 def _split_of(runs: Sequence[RunFolder], names: Sequence[str], split: str | None) -> str:
@@ -261,6 +166,10 @@ def _distinct_names(folders: Sequence[Path]) -> list[str]:
     )
 
 
+def _aligned(runs: Sequence[RunFolder], names: Sequence[str], split: str) -> list[Predictions]:
+    return align_predictions([_predictions(run, split) for run in runs], names)
+
+
 def _predictions(run: RunFolder, split: str) -> Predictions:
     """With the files' hashes, as names alone do not make images the same, and with the copies."""
     audited = run.audited_catalog()
@@ -273,7 +182,13 @@ def _predictions(run: RunFolder, split: str) -> Predictions:
     return replace(predictions, table=table)
 
 
-def _entry(run: RunFolder, name: str, score: Interval, difference: Interval | None) -> Entry:
+def _entry(
+    run: RunFolder,
+    name: str,
+    score: Interval,
+    difference: Interval | None,
+    reported: Interval | None,
+) -> Entry:
     recipe = run.recipe()
     spent = [stage for training in run.trainings() for stage in training.seconds().values()]
     return Entry(
@@ -286,6 +201,7 @@ def _entry(run: RunFolder, name: str, score: Interval, difference: Interval | No
         profile=None,
         training_s=sum(stage["wall"] for stage in spent) if spent else None,
         training_cpu_s=sum(stage["cpu"] for stage in spent) if spent else None,
+        reported=reported,
     )
 
 
@@ -321,26 +237,3 @@ def _recall(predictions: Sequence[Predictions], names: Sequence[str]) -> pl.Data
         found = part.table.group_by("label").agg(pl.col("correct").mean().alias(name))
         table = table.join(found, on="label")
     return table.sort("images", "label", descending=[True, False])
-
-
-def _flat(entry: Entry, metric: str) -> dict[str, Any]:
-    """The entry with units in the names and no nesting."""
-    profile, difference = entry.profile, entry.difference or Interval(0.0, 0.0, 0.0)
-    return {
-        "name": entry.name,
-        "backbone": entry.backbone,
-        "recipe": entry.recipe,
-        metric: entry.score.value,
-        f"{metric}_low": entry.score.low,
-        f"{metric}_high": entry.score.high,
-        **{f"difference_{end}": value for end, value in asdict(difference).items()},
-        "clearly_worse": entry.clearly_worse,
-        "parameters": profile and profile.parameters,
-        "gmacs": profile and profile.macs / 1e9,
-        "gflops": profile and profile.flops / 1e9,
-        "latency_ms": entry.latency_ms,
-        "images_per_s": entry.images_per_s,
-        "training_s": entry.training_s,
-        "training_cpu_s": entry.training_cpu_s,
-        "run": entry.run.as_posix(),
-    }

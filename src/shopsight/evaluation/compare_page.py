@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,22 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from shopsight.charts.scatter import Point, scatter_chart
-from shopsight.evaluation.compare import Comparison, Entry
+from shopsight.charts.scatter import Band, Point, scatter_chart
+from shopsight.evaluation.compare_words import (
+    about_choice,
+    about_report,
+    images_text,
+    score_text,
+    standing,
+    verdict,
+)
+from shopsight.evaluation.comparison import Comparison, Entry
+from shopsight.evaluation.metric_names import split_title, title_of
 from shopsight.files import atomic_file, make_folder, write_json
 from shopsight.metrics.intervals import Interval
 from shopsight.pages import write_page
 from shopsight.spreadsheets import for_reading
-from shopsight.text import count_text
+from shopsight.text import count_text, percent_text
 
 Cost = Callable[[Entry], float | None]
 COSTS: tuple[tuple[str, Cost], ...] = (
@@ -32,6 +41,7 @@ COSTS: tuple[tuple[str, Cost], ...] = (
 )
 
 
+TONES = {"best": "good", "may be the best": "note", "worse": "error"}
 RECALL_FILE = "recall.csv"
 MOST_LABELS = 200
 """Of more labels only `SHOWN_WORST` and `SHOWN_FREQUENT` are shown."""
@@ -62,7 +72,9 @@ class ModelRow:
     Attributes:
         entry: its numbers.
         backbone: empty where the name already says it.
+        score: in percent, and its interval.
         difference: to the best score in percentage points, with its interval; None for the best.
+        reported: like `score`, on images that chose none of the models; None without such.
         verdict: tone and text of the badge.
         parameters: in millions; None where they were not counted.
         gmacs: multiply-adds in billions, likewise.
@@ -70,7 +82,9 @@ class ModelRow:
 
     entry: Entry
     backbone: str
+    score: tuple[str, str]
     difference: tuple[str, str] | None
+    reported: tuple[str, str] | None
     verdict: tuple[str, str]
     parameters: float | None
     gmacs: float | None
@@ -85,7 +99,7 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
     Returns:
         Values by name. A section that the page goes without is empty.
     """
-    metric = comparison.metric.replace("_", " ")
+    metric = title_of(comparison.metric).lower()
     recall = _shown_labels(comparison.recall)
     measured_on = [entry.profile.measured_on for entry in comparison.entries if entry.profile]
     return {
@@ -93,15 +107,20 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
         "lead": _lead(comparison),
         "metric": metric,
         "best": comparison.best,
-        "tied": _tied(comparison),
+        "score": score_text(comparison.best.score),
+        "verdict": verdict(comparison),
+        "about_choice": about_choice(comparison),
+        "about_report": about_report(comparison),
+        "clear": comparison.has_clear_winner,
+        "chosen_on": split_title(comparison.split),
+        "reported_on": split_title(comparison.reported_on),
         "left_out": comparison.left_out,
         "measured_on": measured_on[0] if measured_on else "",
-        "models": [_model_row(entry) for entry in comparison.entries],
+        "models": [_model_row(entry, comparison) for entry in comparison.entries],
         "charts": _charts(comparison, metric),
         "names": [entry.name for entry in comparison.entries],
         "recall": recall.to_dicts(),
-        "about_recall": _about_recall(comparison.recall.height, recall.height),
-        "resampled": "images (whole groups are resampled)" if comparison.grouped else "images",
+        "about_recall": _about_recall(comparison, recall.height),
         "unit": "families" if comparison.grouped else "images",
     }
 
@@ -125,8 +144,11 @@ def _shown_labels(recall: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([worst, frequent.head(SHOWN_FREQUENT)])
 
 
-def _about_recall(labels: int, shown: int) -> str:
-    about = "Fraction of each label's images that each model classifies correctly."
+def _about_recall(comparison: Comparison, shown: int) -> str:
+    part, labels = comparison.reported_on or comparison.split, comparison.recall.height
+    about = (
+        f"Fraction of each label's {split_title(part)} images that each model classifies correctly."
+    )
     if shown == labels:
         return about
     return (
@@ -136,52 +158,75 @@ def _about_recall(labels: int, shown: int) -> str:
 
 
 def _lead(comparison: Comparison) -> str:
-    lead = f"{count_text(comparison.images)} {comparison.split} images, the same for every model"
+    lead = f"{images_text(comparison)}, the same for every model"
     rendered = "; the images are rendered, not photographed" if comparison.synthetic else ""
     return f"{lead}{rendered}."
 
 
-def _tied(comparison: Comparison) -> list[str]:
-    """Names of the models whose difference to the best may be chance."""
-    return [entry.name for entry in comparison.entries[1:] if not entry.clearly_worse]
-
-
-def _model_row(entry: Entry) -> ModelRow:
+def _model_row(entry: Entry, comparison: Comparison) -> ModelRow:
+    text = standing(entry, comparison)
     difference = entry.difference
-    if difference is None:
-        verdict = ("good", "best")
-    else:
-        verdict = ("error", "worse") if entry.clearly_worse else ("note", "not clear")
     return ModelRow(
         entry=entry,
         backbone="" if entry.backbone == entry.name else entry.backbone,
+        score=_score_cell(entry.score),
         difference=_points_text(difference) if difference else None,
-        verdict=verdict,
+        reported=_score_cell(entry.reported) if entry.reported else None,
+        verdict=(TONES[text], text),
         parameters=entry.profile.parameters / 1e6 if entry.profile else None,
         gmacs=entry.profile.macs / 1e9 if entry.profile else None,
     )
 
 
+def _score_cell(score: Interval) -> tuple[str, str]:
+    """A score in percent, and its interval or why there is none."""
+    low, high = 100 * score.low, 100 * score.high
+    return percent_text(score.value), f"{low:.1f} to {high:.1f}" if score.is_known else score.reason
+
+
 def _points_text(difference: Interval) -> tuple[str, str]:
     """A difference of two fractions in percentage points, and its interval."""
     value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
-    return f"{value:+.1f}", f"{low:+.1f} to {high:+.1f}"
+    ends = f"{low:+.1f} to {high:+.1f}" if difference.is_known else difference.reason
+    return f"{value:+.1f}", ends
 
 
 def _charts(comparison: Comparison, metric: str) -> list[tuple[str, Markup]]:
-    """The score against each cost that at least two models have: a title and a chart each."""
+    """What each model is behind the best against each cost that two models have."""
     charts = []
     for title, cost in COSTS:
         points = _points(comparison, cost)
         if len(points) >= 2:
-            chart = scatter_chart(points, x_title=title, y_title=metric, log_x=True)
+            chart = scatter_chart(
+                points,
+                x_title=title,
+                y_title=metric,
+                log_x=True,
+                band=_band(comparison, points),
+            )
             charts.append((f"{metric} against {title}".capitalize(), chart))
     return charts
 
 
 def _points(comparison: Comparison, cost: Cost) -> list[Point]:
-    return [
-        Point(entry.name, x, entry.score.value, entry.score.low, entry.score.high)
-        for entry in comparison.entries
-        if (x := cost(entry)) is not None and x > 0
-    ]
+    """The scores, with the intervals of their differences to the best, as the table has them."""
+    best = comparison.best.score.value
+    points = []
+    for entry in comparison.entries:
+        x, difference = cost(entry), entry.difference
+        if x is None or x <= 0:
+            continue
+        low = high = None
+        if difference is not None and difference.is_known:
+            low, high = best + difference.low, best + difference.high
+        points.append(Point(entry.name, x, entry.score.value, low, high))
+    return points
+
+
+def _band(comparison: Comparison, points: Sequence[Point]) -> Band | None:
+    """From the lowest score that cannot be told from the best to the best one."""
+    tied = {entry.name for entry in comparison.may_be_best}
+    scores = [point.y for point in points if point.name in tied]
+    if len(tied) < 2 or not scores:
+        return None
+    return Band(min(scores), comparison.best.score.value, "cannot be told apart")

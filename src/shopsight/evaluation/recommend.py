@@ -1,4 +1,8 @@
-"""Which backbone to take: the most accurate probe among those that are fast enough here."""
+"""Which backbone to take: the most accurate probe among those that are fast enough here.
+
+The validation images choose, and the test images report: they chose neither a probe's penalty nor
+the probe.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CompareError, ExtraMissingError, WeightsError
-from shopsight.evaluation.compare import (
+from shopsight.evaluation.compare import choosing_parts, compare_runs
+from shopsight.evaluation.comparison import Comparison, Entry
+from shopsight.profiling.profile import (
     LATENCY_BATCH,
     THROUGHPUT_BATCH,
-    Comparison,
-    Entry,
-    compare_runs,
+    Profile,
+    backbone_with_classifier,
 )
-from shopsight.profiling.profile import Profile, backbone_with_classifier
 from shopsight.profiling.speed import profile_and_time
 
 # From small to large; those whose weights or libraries are missing here are left out by name.
@@ -49,8 +52,7 @@ class Candidate:
     @property
     def latency_ms(self) -> float | None:
         """Median milliseconds for one image."""
-        speed = self.profile and self.profile.speed(LATENCY_BATCH)
-        return speed.latency_ms if speed else None
+        return None if self.profile is None else self.profile.latency_ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,27 +71,22 @@ class Recommendation:
 
     @property
     def chosen(self) -> Entry | None:
-        """The most accurate within the budget."""
+        """The most accurate within the budget, by the images that choose."""
         return self.comparison.best if self.comparison else None
 
     @property
     def faster_alternative(self) -> Entry | None:
-        """A faster one whose probe these images cannot tell from the chosen one's; the fastest."""
-        if self.comparison is None or self.comparison.best.latency_ms is None:
-            return None
-        limit = self.comparison.best.latency_ms
-        tied = {
-            entry.latency_ms: entry
-            for entry in self.comparison.entries[1:]
-            if not entry.clearly_worse and entry.latency_ms is not None
-        }
-        fastest = min(tied, default=limit)
-        return tied[fastest] if fastest < limit else None
+        """The fastest of those that cannot be told from the chosen one; None if that is it."""
+        cheapest = None if self.comparison is None else self.comparison.cheapest
+        return None if cheapest is self.chosen else cheapest
 
     def to_json(self) -> dict[str, Any]:
+        found = self.comparison
         return {
             "budget_ms": self.budget_ms,
             "chosen": self.chosen and self.chosen.backbone,
+            "has_clear_winner": bool(found and found.has_clear_winner),
+            "may_be_best": [entry.backbone for entry in found.may_be_best] if found else [],
             "leaner": self.faster_alternative and self.faster_alternative.backbone,
             "candidates": [
                 {
@@ -99,7 +96,7 @@ class Recommendation:
                 }
                 for candidate in self.candidates
             ],
-            "comparison": self.comparison and self.comparison.to_json(),
+            "comparison": found and found.to_json(),
         }
 
 
@@ -110,9 +107,11 @@ def recommend(
     train: Callable[[str], Path],
     classes: int,
     device: str = "auto",
-    settings: EvaluationSettings | None = None,
 ) -> Recommendation:
     """Time each backbone, probe those within the budget, and compare the probes.
+
+    They are compared on their validation images and reported on their test images; on the test
+    images alone where there are no validation images.
 
     Args:
         backbones: the candidates.
@@ -120,7 +119,6 @@ def recommend(
         train: makes a run with test predictions for a backbone; called for those within budget.
         classes: outputs of the head that is timed.
         device: where models are timed.
-        settings: resamples behind the intervals.
 
     Raises:
         CompareError: no backbone could be built at all.
@@ -146,8 +144,10 @@ def recommend(
         )
     if not runs:
         return Recommendation(latency_ms, tuple(candidates), None)
+    folders = list(runs.values())
+    split, report_on = choosing_parts(folders)
     comparison = compare_runs(
-        list(runs.values()), names=list(runs), measure=False, alone=True, settings=settings
+        folders, names=list(runs), split=split, report_on=report_on, measure=False, alone=True
     )
     profiles = {candidate.backbone: candidate.profile for candidate in candidates}
     entries = tuple(replace(entry, profile=profiles[entry.name]) for entry in comparison.entries)

@@ -29,6 +29,8 @@ from shopsight.profiling.receptive_field import Reach, ReceptiveField, Receptive
 # Published costs count the classifier: ImageNet's, or Fashion-MNIST's for our small nets.
 IMAGENET_CLASSES = 1000
 FASHION_CLASSES = 10
+LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
+"""Batch sizes at which the time of one image, and of many, is measured."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,18 @@ class Profile:
     def speed(self, batch: int) -> Speed | None:
         """The measurement at a batch size, if it was made."""
         return next((speed for speed in self.speeds if speed.batch == batch), None)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median milliseconds for one image, if that was measured."""
+        found = self.speed(LATENCY_BATCH)
+        return None if found is None else found.latency_ms
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Throughput in batches of `THROUGHPUT_BATCH`, if that was measured."""
+        found = self.speed(THROUGHPUT_BATCH)
+        return None if found is None else found.images_per_s
 
     def timed(self, speeds: Sequence[Speed], *, measured_on: str) -> Profile:
         """The same with measurements."""
