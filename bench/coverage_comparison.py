@@ -1,6 +1,6 @@
 """How often a comparison invents a worse model, finds a real one, and covers the winner's score.
 
-    python bench/coverage_comparison.py [--repeats 400] [--out results.jsonl]
+    python bench/coverage_comparison.py [--area equal] [--models 10] [--accuracy .8]
 
 Models are simulated on the same images: whether a model is right on an image is decided by the
 image's difficulty, which all share, and by a luck of its own. With a probit model the difficulty
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -64,9 +63,11 @@ def says_worse_one_by_one(right: Bool[np.ndarray, "k n"], families: Families) ->
     )
 
 
-def equal_models(repeats: int) -> Iterator[dict[str, float | str]]:
+def equal_models(
+    repeats: int, models: Sequence[int], accuracies: Sequence[float]
+) -> Iterator[dict[str, float | str]]:
     """Tables of equal models: none is worse, and the winner's score is theirs."""
-    for k, n, grouped, accuracy in product(MODELS, IMAGES, (False, True), ACCURACIES):
+    for k, n, grouped, accuracy in product(models, IMAGES, (False, True), accuracies):
         rng = np.random.default_rng([k, n, grouped, round(100 * accuracy)])
         family = np.arange(n) // (FAMILY_IMAGES if grouped else 1)
         families = Families(family)
@@ -103,13 +104,15 @@ def _unchosen(right: Bool[np.ndarray, "n"], families: Families) -> tuple[float, 
     return alone.low, alone.high
 
 
-def one_better(repeats: int) -> Iterator[dict[str, float | str]]:
+def one_better(
+    repeats: int, models: Sequence[int], accuracies: Sequence[float]
+) -> Iterator[dict[str, float | str]]:
     """One model is better than all others, which are equal: how often each is called worse."""
-    for k, n, behind in product(MODELS, IMAGES, BEHIND):
-        rng = np.random.default_rng([k, n, round(100 * behind)])
+    for k, n, behind, accuracy in product(models, IMAGES, BEHIND, accuracies):
+        rng = np.random.default_rng([k, n, round(100 * behind), round(100 * accuracy)])
         family = np.arange(n)
-        truth = np.full(k, 0.8)
-        truth[0] += behind
+        truth = np.full(k, accuracy - behind)
+        truth[0] = accuracy
         worse = lost = 0.0
         for _ in range(repeats):
             found = table_of(simulated(rng, truth, family), Families(family))
@@ -119,25 +122,27 @@ def one_better(repeats: int) -> Iterator[dict[str, float | str]]:
             "area": "one better",
             "models": k,
             "images": n,
+            "accuracy": accuracy,
             "behind": behind,
             "found worse": worse / repeats,
             "best called worse": lost / repeats,
         }
 
 
+AREAS = {"better": one_better, "equal": equal_models}
+
+
 def main() -> None:
-    """Print a line of JSON for each setting, and write them where that is asked for."""
+    """Print a line of JSON for each setting."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--area", nargs="*", choices=sorted(AREAS), default=sorted(AREAS))
+    parser.add_argument("--models", type=int, nargs="*", default=MODELS)
+    parser.add_argument("--accuracy", type=float, nargs="*", default=ACCURACIES)
     given = parser.parse_args()
-    lines = []
-    for area in (equal_models, one_better):
-        for found in area(given.repeats):
-            lines.append(json.dumps(found))
-            print(lines[-1], flush=True)
-    if given.out is not None:
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for area in given.area:
+        for found in AREAS[area](given.repeats, given.models, given.accuracy):
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

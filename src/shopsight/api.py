@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from shopsight.config.recipe import Recipe as Recipe
     from shopsight.config.sections import About as About
     from shopsight.datasets.open import open_catalog as open_catalog
+    from shopsight.evaluation.compare_words import about_cheapest as about_cheapest
     from shopsight.evaluation.compare_words import about_choice as about_choice
     from shopsight.evaluation.compare_words import about_report as about_report
     from shopsight.evaluation.compare_words import images_text as images_text

@@ -95,8 +95,8 @@ def test_the_page_says_which_differences_are_clear(comparison: Comparison) -> No
     assert context["verdict"] == "good is better than the others by more than chance."
     assert context["clear"]
     assert context["about_choice"] == (
-        "good was chosen on these images, as the best of 2: the best looks better than it is, "
-        "but little, as it is clear of the others."
+        "good was chosen on these images: as the best of 2 it looks better than it is, but little, "
+        "as it is clear of the others."
     )
     best, worse = context["models"]
     assert (best.difference, best.verdict) == (None, ("good", "best"))

@@ -13,7 +13,12 @@ import pytest
 from shopsight.errors import WeightsError
 from shopsight.evaluation import recommend as module
 from shopsight.evaluation.compare import choosing_parts, compare_runs
-from shopsight.evaluation.compare_words import about_choice, about_report, verdict
+from shopsight.evaluation.compare_words import (
+    about_cheapest,
+    about_choice,
+    about_report,
+    verdict,
+)
 from shopsight.evaluation.comparison import Comparison, Entry
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.recommend import recommend
@@ -125,13 +130,15 @@ def test_what_cannot_be_told_apart_is_the_result() -> None:
     assert found.cheapest is not None
     assert found.cheapest.name == "small"
     assert verdict(found) == (
-        "These 500 validation images cannot tell 3 models apart: large, small, middle. The "
-        "cheapest of them is small: 3.2 ms for one image, between 4.1 points behind and 0.6 points "
-        "ahead of large."
+        "These 500 validation images cannot tell 3 models apart: large, small, middle."
+    )
+    assert about_cheapest(found) == (
+        "The cheapest of them is small: 3.2 ms for one image, between 4.1 points behind and 0.6 "
+        "points ahead of large."
     )
     assert about_choice(found) == (
-        "large was chosen on these images, as the best of 4: the best looks better than it is, by "
-        "1.2 points on average if the 3 are equally good. The lower end of its interval allows for "
+        "large was chosen on these images: as the best of 4 it looks better than it is, by 1.2 "
+        "points on average if the 3 are equally good. The lower end of its interval allows for "
         "that."
     )
     json = found.to_json()
@@ -156,7 +163,7 @@ def test_too_few_families_are_the_reason() -> None:
         entry_of("b", 0.4, Interval.unknown(-0.4, "4 families: 5 are needed"), 3.0),
     )
     assert "cannot tell 2 models apart (4 families: 5 are needed): a, b." in verdict(found)
-    assert verdict(found).endswith("The cheapest of them is a: 2.0 ms for one image.")
+    assert about_cheapest(found) == ("The cheapest of them is a: 2.0 ms for one image.")
 
 
 def test_one_model_alone_is_no_choice() -> None:

@@ -14,6 +14,8 @@ WIDTH_PX, HEIGHT_PX = 900.0, 440.0
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 60.0, 24.0, 34.0, 46.0
 
 DOT_PX = 5.0
+NAME_PX = 15.0
+"""From one line of names to the next."""
 
 Box = tuple[float, float, float, float]
 
@@ -141,7 +143,7 @@ def _point(point: Point, axes: Axes, *, best: bool, write: Callable[[float], str
 
 
 def _names(points: Sequence[Point], axes: Axes) -> list[str]:
-    """Each name beside its point, at the first of six places that is free."""
+    """Each name beside its point, at the first place that is free."""
     taken: list[Box] = [_around(axes.x(p.x), axes.y(p.y)) for p in points]
     parts = []
     for point in sorted(points, key=lambda point: -point.y):
@@ -153,6 +155,8 @@ def _names(points: Sequence[Point], axes: Axes) -> list[str]:
             (x - 8, y + 18, "end"),
             (x + 10, y + 4, "start"),
             (x - 10, y + 4, "end"),
+            *((x - 8, y - 9 - rows * NAME_PX, "end") for rows in (1, 2)),
+            *((x + 8, y + 18 + rows * NAME_PX, "start") for rows in (1, 2)),
         ]
         boxes = [_box(place, width) for place in places]
         inside = [b for b in boxes if b[0] > LEFT_PX and b[2] < WIDTH_PX] or boxes

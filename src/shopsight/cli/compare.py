@@ -132,8 +132,8 @@ def show(found: api.Comparison) -> None:
     print_table(columns, [_row(entry) for entry in found.entries], title=title)
     for backbone, reason in found.left_out.items():
         print_line(f"left out: {backbone}: {reason}")
-    for sentence in (api.verdict(found), api.about_choice(found), api.about_report(found)):
-        if sentence:
+    for says in (api.verdict, api.about_cheapest, api.about_choice, api.about_report):
+        if sentence := says(found):
             print_line(sentence)
 
 

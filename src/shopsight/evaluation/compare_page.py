@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from shopsight.charts.scatter import Band, Point, scatter_chart
 from shopsight.evaluation.compare_words import (
+    about_cheapest,
     about_choice,
     about_report,
     images_text,
@@ -109,6 +110,7 @@ def page_context(comparison: Comparison) -> dict[str, Any]:
         "best": comparison.best,
         "score": score_text(comparison.best.score),
         "verdict": verdict(comparison),
+        "about_cheapest": about_cheapest(comparison),
         "about_choice": about_choice(comparison),
         "about_report": about_report(comparison),
         "clear": comparison.has_clear_winner,

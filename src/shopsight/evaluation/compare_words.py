@@ -17,10 +17,7 @@ def images_text(comparison: Comparison) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """Who is the best; of several that cannot be told apart also the cheapest, where it is known.
-
-    Empty for a model that is alone.
-    """
+    """Who is the best, or who cannot be told apart; empty for a model that is alone."""
     best, tied = comparison.best, comparison.may_be_best
     if len(comparison.entries) == 1:
         return ""
@@ -29,18 +26,16 @@ def verdict(comparison: Comparison) -> str:
     reason = next((e.difference.reason for e in tied if e.difference and e.difference.reason), "")
     why = f" ({reason})" if reason else ""
     names = listed([entry.name for entry in tied])
-    return (
-        f"These {images_text(comparison)} cannot tell {len(tied)} models apart{why}: {names}."
-        f"{_cheapest_text(comparison)}"
-    )
+    return f"These {images_text(comparison)} cannot tell {len(tied)} models apart{why}: {names}."
 
 
-def _cheapest_text(comparison: Comparison) -> str:
+def about_cheapest(comparison: Comparison) -> str:
+    """Of several that cannot be told apart the cheapest; empty where it is not known."""
     cheapest = comparison.cheapest
     if cheapest is None:
         return ""
     cost = _cost_text(cheapest)
-    text = f" The cheapest of them is {cheapest.name}: {cost}"
+    text = f"The cheapest of them is {cheapest.name}: {cost}"
     if cheapest is comparison.best or cheapest.difference is None:
         return f"{text}."
     distance = distance_text(cheapest.difference)
@@ -68,8 +63,8 @@ def about_choice(comparison: Comparison) -> str:
     if len(comparison.entries) == 1:
         return ""
     chosen = (
-        f"{best.name} was chosen on these images, as the best of {len(comparison.entries)}: "
-        "the best looks better than it is"
+        f"{best.name} was chosen on these images: as the best of {len(comparison.entries)} it "
+        "looks better than it is"
     )
     if comparison.optimism >= CHOSEN_FLATTERS:
         points = f"{100 * comparison.optimism:.1f}"
@@ -90,8 +85,8 @@ def about_report(comparison: Comparison) -> str:
     images = f"{count_text(comparison.reported_images)} {split_title(comparison.reported_on)}"
     return (
         f"On the {images} images, which chose none of the models, {comparison.best.name} has "
-        f"{score_text(reported)}: quote this. What the {split_title(comparison.split)} images "
-        "chose in training too (a penalty, a checkpoint) makes their scores a little too high."
+        f"{score_text(reported)}: quote this. In training the {split_title(comparison.split)} "
+        "images chose too (a penalty, a checkpoint), so that scores on them are a little too high."
     )
 
 
