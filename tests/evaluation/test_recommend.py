@@ -118,7 +118,7 @@ def comparison_of(*entries: Entry) -> Comparison:
     return Comparison(entries, "accuracy", "shop", "val", 500, False, False, recall, 0.012)
 
 
-def test_what_cannot_be_told_apart_is_the_result() -> None:
+def test_what_cannot_be_distinguished_is_the_result() -> None:
     found = comparison_of(
         entry_of("large", 0.84, None, 30.0),
         entry_of("small", 0.83, Interval(-0.01, -0.041, 0.006), 3.2),
@@ -133,8 +133,8 @@ def test_what_cannot_be_told_apart_is_the_result() -> None:
         "These 500 validation images cannot tell 3 models apart: large, small, middle."
     )
     assert about_cheapest(found) == (
-        "The cheapest of them is small: 3.2 ms for one image, between 4.1 points behind and 0.6 "
-        "points ahead of large."
+        "The cheapest of them is small: 3.2 ms for one image, between 4.1 points worse and 0.6 "
+        "points better than large."
     )
     assert about_choice(found) == (
         "large was chosen on these images: as the best of 4 it looks better than it is, by 1.2 "

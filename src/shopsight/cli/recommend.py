@@ -78,7 +78,9 @@ def _show(found: api.Recommendation, data: str) -> None:
         return
     print_line(f"take: {found.chosen.backbone}")
     if found.faster_alternative is not None:
-        print_line(f"or, cheaper and not told apart: {found.faster_alternative.backbone}")
+        print_line(
+            f"or, cheaper, and not distinguished from it: {found.faster_alternative.backbone}"
+        )
     train = ["shopsight", "train", data, "--backbone", found.chosen.backbone, "--out", "RUN"]
     print_line(f"next: {api.command_line(train)}")
 

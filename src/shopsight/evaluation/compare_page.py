@@ -226,9 +226,9 @@ def _points(comparison: Comparison, cost: Cost) -> list[Point]:
 
 
 def _band(comparison: Comparison, points: Sequence[Point]) -> Band | None:
-    """From the lowest score that cannot be told from the best to the best one."""
+    """From the lowest score that cannot be distinguished from the best to the best one."""
     tied = {entry.name for entry in comparison.may_be_best}
     scores = [point.y for point in points if point.name in tied]
     if len(tied) < 2 or not scores:
         return None
-    return Band(min(scores), comparison.best.score.value, "cannot be told apart")
+    return Band(min(scores), comparison.best.score.value, "cannot be distinguished")

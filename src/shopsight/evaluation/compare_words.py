@@ -1,4 +1,4 @@
-"""What a comparison says in sentences: who is the best, or who cannot be told apart."""
+"""What a comparison says in sentences: who is the best, or who cannot be distinguished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def images_text(comparison: Comparison) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """Who is the best, or who cannot be told apart; empty for a model that is alone."""
+    """Who is the best, or who cannot be distinguished; empty for a model that is alone."""
     best, tied = comparison.best, comparison.may_be_best
     if len(comparison.entries) == 1:
         return ""
@@ -30,7 +30,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def about_cheapest(comparison: Comparison) -> str:
-    """Of several that cannot be told apart the cheapest; empty where it is not known."""
+    """Of several that cannot be distinguished the cheapest; empty where it is not known."""
     cheapest = comparison.cheapest
     if cheapest is None:
         return ""
@@ -50,11 +50,11 @@ def _cost_text(entry: Entry) -> str:
 
 
 def distance_text(difference: Interval) -> str:
-    """`"between 4.1 points behind and 0.6 points ahead of"`; empty without an interval."""
+    """`"between 4.1 points worse and 0.6 points better than"`; empty without an interval."""
     if not difference.is_known:
         return ""
-    behind, ahead = max(0.0, -100 * difference.low), max(0.0, 100 * difference.high)
-    return f"between {behind:.1f} points behind and {ahead:.1f} points ahead of"
+    worse, better = max(0.0, -100 * difference.low), max(0.0, 100 * difference.high)
+    return f"between {worse:.1f} points worse and {better:.1f} points better than"
 
 
 def about_choice(comparison: Comparison) -> str:

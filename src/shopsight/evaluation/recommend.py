@@ -76,7 +76,7 @@ class Recommendation:
 
     @property
     def faster_alternative(self) -> Entry | None:
-        """The fastest of those that cannot be told from the chosen one; None if that is it."""
+        """The fastest that cannot be distinguished from the chosen one; None if that is it."""
         cheapest = None if self.comparison is None else self.comparison.cheapest
         return None if cheapest is self.chosen else cheapest
 
