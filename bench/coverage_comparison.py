@@ -107,12 +107,14 @@ def _unchosen(right: Bool[np.ndarray, "n"], families: Families) -> tuple[float, 
 def one_better(
     repeats: int, models: Sequence[int], accuracies: Sequence[float]
 ) -> Iterator[dict[str, float | str]]:
-    """One model is better than all others, which are equal: how often each is called worse."""
+    """One model is better than all others, which are equally accurate: how often they are worse."""
     for k, n, behind, accuracy in product(models, IMAGES, BEHIND, accuracies):
+        if accuracy + behind >= 1:
+            continue
         rng = np.random.default_rng([k, n, round(100 * behind), round(100 * accuracy)])
         family = np.arange(n)
-        truth = np.full(k, accuracy - behind)
-        truth[0] = accuracy
+        truth = np.full(k, accuracy)
+        truth[0] += behind
         worse = lost = 0.0
         for _ in range(repeats):
             found = table_of(simulated(rng, truth, family), Families(family))

@@ -22,6 +22,7 @@ from shopsight.evaluation.evaluate import evaluate_run, score_of_run
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.report import write_run_evaluations
 from shopsight.evaluation.run_images import accept_changes, check_run_images
+from shopsight.evaluation.score import Evaluation
 from shopsight.io.own_folder import refuse_links_out
 from shopsight.memory import memory_budget_is_chosen, use_memory_budget
 from shopsight.output_locks import only_writer_of_folder
