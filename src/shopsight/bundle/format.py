@@ -86,7 +86,7 @@ class BundleInfo(BaseModel):
         members: Networks that answer as one; their embeddings are concatenated.
         temperature: Logits are divided by it before they become probabilities.
         doubt: Probability that is taken from the network's answer and given to all labels alike,
-            see `shopsight.metrics.calibration.doubt_after`; 0 where nothing was fitted.
+            see `shopsight.metrics.temperature.doubt_after`; 0 where nothing was fitted.
         thresholds: Per label, the probability from which it is assigned (multilabel only);
             0.5 for labels that are not listed.
         tta_hflip: The embedding is the mean over the image and its mirror image.

@@ -40,7 +40,7 @@ Trained on {_code(info.catalog)} (fingerprint {_code(info.catalog_fingerprint[:1
 
 Input: any image file, which is resized to {info.preprocess.size_px} x {info.preprocess.size_px}
 pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperature
-{info.temperature:.3f}{_doubt(info)}.
+{_temperature(info, metrics)}{_doubt(info)}.
 
 ## Labels
 
@@ -59,6 +59,14 @@ def _code(text: str) -> str:
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence, space = "`" * (longest + 1), " " * ("`" in text)
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def _temperature(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
+    """The temperature, and its interval where that is known."""
+    low, high = metrics.get("temperature_low"), metrics.get("temperature_high")
+    if low is None or high is None:
+        return f"{info.temperature:.3f}"
+    return f"{info.temperature:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _doubt(info: BundleInfo) -> str:

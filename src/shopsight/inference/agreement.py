@@ -32,7 +32,7 @@ class Readout:
 
     Attributes:
         temperature: logits are divided by it.
-        doubt: probability that all labels share alike, see `shopsight.metrics.calibration`.
+        doubt: probability that all labels share alike, see `shopsight.metrics.temperature`.
         multilabel: sigmoid instead of softmax.
         thresholds: with several labels per image, of each label; empty: `DEFAULT_THRESHOLD`.
     """

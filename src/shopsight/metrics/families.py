@@ -79,6 +79,14 @@ class Families:
         """
         return float(self.num_images**2 / (self.sizes.astype(np.float64) ** 2).sum())
 
+    def take(self, rows: Shaped[np.ndarray, "m"]) -> Families:
+        """The families of these images alone, numbered anew.
+
+        Args:
+            rows: indices, or a mask of the images.
+        """
+        return Families.by(self.of_image[rows])
+
     def sums(self, values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "g"]:
         """The sum of a value over each family.
 

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
+from shopsight.metrics.families import Families
 from shopsight.runs.run_access import is_own_catalog, run_access
 
 SHA256, DUPLICATE_GROUP = "sha256", "duplicate_group"
@@ -50,6 +51,14 @@ class AuditedCatalog:
             self.sha256[index],
             self.duplicate_group[index],
         )
+
+    def families(self) -> Families:
+        """Which images vary together: those of a group, and copies of one another."""
+        links = [np.unique(self.duplicate_group, return_inverse=True)[1]]
+        if self.catalog.has("group"):
+            codes = self.catalog.table["group"].rank("dense").cast(pl.Int64) - 1
+            links.append(codes.fill_null(-1).to_numpy())
+        return Families.linked(len(self), links)
 
     def write(self, path: Path | str) -> None:
         """Write as one Parquet file that `AuditedCatalog.read` and `Catalog.read` both read."""

@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.inference.agreement import Readout
-from shopsight.metrics.calibration import doubt_after, fit_temperature
+from shopsight.metrics.families import Families
+from shopsight.metrics.temperature import Temperature, doubt_after, fit_temperature
 from shopsight.metrics.thresholds import ThresholdSearch
 from shopsight.targets import Targets, count_classes, first_labels, stratified_sample
 
@@ -32,16 +33,26 @@ class Calibration:
     """What is fitted on the validation images, or their absence.
 
     Attributes:
-        temperature: logits are divided by it before they become probabilities.
-        doubt: probability that all labels share, see `shopsight.metrics.calibration.doubt_after`.
+        fitted: the temperature, by which logits are divided before they become probabilities, and
+            its error; None where there were no images.
+        doubt: probability that all labels share, see `shopsight.metrics.temperature.doubt_after`.
         thresholds: with several labels per image, the probability from which each is assigned.
         metrics: of the validation images.
     """
 
-    temperature: float = 1.0
+    fitted: Temperature | None = None
     doubt: float = 0.0
     thresholds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float | int] = field(default_factory=dict)
+
+    @property
+    def temperature(self) -> float:
+        """Its value; 1 where there were no images."""
+        return self.fitted.value if self.fitted else 1.0
+
+    def temperature_json(self) -> dict[str, float | int] | None:
+        """The temperature, its 95 % interval and the families that it was fitted on."""
+        return self.fitted.to_json() if self.fitted else None
 
     def readout(self, catalog: Catalog) -> Readout:
         """How the logits of a network of this catalog's labels are read."""
@@ -55,7 +66,11 @@ class Calibration:
 
 
 def calibrate(
-    logits: Iterable[Float32[np.ndarray, "_ c"]], images: Catalog, labels: Sequence[str]
+    logits: Iterable[Float32[np.ndarray, "_ c"]],
+    images: Catalog,
+    labels: Sequence[str],
+    *,
+    families: Families | None = None,
 ) -> Calibration:
     """Fit temperature and thresholds on the validation images.
 
@@ -63,12 +78,13 @@ def calibrate(
         logits: of these images, in their order and in batches, as prediction computes them.
         images: validation images; there may be none.
         labels: the classes, in the order of the logits.
+        families: of these images, for the error of the temperature; None: each is one of its own.
     """
     if not len(images):
         return Calibration()
-    targets = images.targets(labels)
+    targets, families = images.targets(labels), families or Families.alone(len(images))
     if isinstance(targets, csr_array):
-        return _several_labels(logits, targets, labels)
+        return _several_labels(logits, targets, labels, families)
     sample = calibration_sample(targets, num_classes=len(labels))
     kept, right, done = [], 0, 0
     for batch in logits:
@@ -77,15 +93,20 @@ def calibrate(
         kept.append(batch[sample[rows]])
         done += len(batch)
     assert done == len(targets), "each image once"
+    fitted = fit_temperature(np.concatenate(kept), targets[sample], families.take(sample))
     return Calibration(
-        fit_temperature(np.concatenate(kept), targets[sample]),
+        fitted,
         doubt_after(len(targets)),
-        metrics={"val_images": len(targets), "val_accuracy": right / len(targets)},
+        metrics={"val_images": len(targets), "val_accuracy": right / len(targets)}
+        | fitted.metrics(),
     )
 
 
 def _several_labels(
-    logits: Iterable[Float32[np.ndarray, "_ c"]], targets: csr_array, labels: Sequence[str]
+    logits: Iterable[Float32[np.ndarray, "_ c"]],
+    targets: csr_array,
+    labels: Sequence[str],
+    families: Families,
 ) -> Calibration:
     count = targets.shape[0]
     search = ThresholdSearch(count_classes(targets, num_classes=len(labels)), count)
@@ -97,15 +118,16 @@ def _several_labels(
         kept.append(batch[sample[rows]])
         done += len(batch)
     assert done == count, "each image once"
-    temperature, doubt = fit_temperature(np.concatenate(kept), targets[sample]), doubt_after(count)
-    readout = Readout(temperature, doubt, multilabel=True)
+    fitted = fit_temperature(np.concatenate(kept), targets[sample], families.take(sample))
+    doubt = doubt_after(count)
+    readout = Readout(fitted.value, doubt, multilabel=True)
 
     def probability(scores: Float32[np.ndarray, "k"]) -> Float64[np.ndarray, "k"]:
         probabilities: Float64[np.ndarray, "k"] = readout.probabilities(scores[None])[0]
         return probabilities
 
     thresholds = dict(zip(labels, search.best(probability).tolist(), strict=True))
-    return Calibration(temperature, doubt, thresholds, {"val_images": count})
+    return Calibration(fitted, doubt, thresholds, {"val_images": count} | fitted.metrics())
 
 
 def calibration_sample(targets: Targets, *, num_classes: int) -> Bool[np.ndarray, "n"]:

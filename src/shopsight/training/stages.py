@@ -89,7 +89,7 @@ class Training:
         self.run = run
         self.recipe = recipe or run.recipe()
         self.own = own or WorkerRank()
-        audited = run.audited_catalog()
+        self.audited = audited = run.audited_catalog()
         self.catalog: Catalog = audited.catalog
         self.sha256s: list[str] = audited.sha256.to_list()
         self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
@@ -388,7 +388,8 @@ class Training:
         golden = golden_outputs(model, self.catalog)
         # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
         logits = self._val_logits(model, backbone, golden, shared=not finetuned)
-        val = self.catalog.take(self.catalog.rows_of("val"))
+        val = self.audited.take(self.catalog.rows_of("val"))
+        calibration = calibrate(logits, val.catalog, self.catalog.labels, families=val.families())
         build_bundle(
             self.run,
             model.to("cpu"),
@@ -397,9 +398,9 @@ class Training:
             recipe=self.recipe,
             catalog=self.catalog,
             golden=golden,
-            calibration=calibrate(logits, val, self.catalog.labels),
+            calibration=calibration,
         )
-        self.run.update_state(stage="bundled")
+        self.run.update_state(stage="bundled", temperature=calibration.temperature_json())
         self.run.add_seconds("bundle", clock)
 
     def _val_logits(
