@@ -113,18 +113,6 @@ def test_names_are_escaped() -> None:
         assert parsed(drawing).tag == "svg"
 
 
-def test_the_reliability_diagram_draws_full_bins_only() -> None:
-    nan = float("nan")
-    chart = curves.reliability_diagram(
-        [nan, 0.5, 0.9], [nan, 0.25, 0.9], [0, 4, 10], edges=[0, 1 / 3, 2 / 3, 1]
-    )
-    titles = [t.text for t in parsed(chart).iter("title")]
-    assert titles == [
-        "4 images: confidence 50\N{NO-BREAK SPACE}%, accuracy 25\N{NO-BREAK SPACE}%",
-        "10 images: confidence 90\N{NO-BREAK SPACE}%, accuracy 90\N{NO-BREAK SPACE}%",
-    ]
-
-
 def test_long_bar_charts_say_what_they_leave_out() -> None:
     many = [bars.Bar(f"class {k}", 100 - k, str(100 - k)) for k in range(100)]
     words = texts(bars.bar_chart(many, description="d", limit=10))

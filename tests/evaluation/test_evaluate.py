@@ -62,7 +62,7 @@ def test_scores_are_those_of_a_count(catalog: Catalog, predictor: Predictor) -> 
         assert row["recall"] == pytest.approx(sum(r["correct"] for r in own) / len(own))
         assert row["recall_low"] <= row["recall"] <= row["recall_high"]
     assert found.confusion["images"].sum() == len(rows)
-    assert found.calibration.count.sum() == len(rows)
+    assert found.calibration.bins.count.sum() == len(rows)
     assert found.metrics["top_2_accuracy"] >= found.metrics["accuracy"]
 
 

@@ -185,14 +185,6 @@ def test_a_class_that_is_never_predicted_has_no_precision(found: Evaluation) -> 
     assert recalls == sorted(recalls)
 
 
-def test_a_temperature_of_one_was_not_fitted(facts: RunFacts) -> None:
-    assert facts.info is not None
-    info = facts.info
-    assert report_score.temperature_text(info.model_copy(update={"temperature": 1.25})) == "1.250"
-    assert report_score.temperature_text(info.model_copy(update={"temperature": 1.0})) == ""
-    assert report_score.temperature_text(None) == ""
-
-
 def test_the_gallery_says_how_mistakes_are_sorted(
     found: Evaluation, several: Catalog, several_found: Evaluation, facts: RunFacts
 ) -> None:

@@ -18,7 +18,8 @@ from shopsight.metrics import weighted
 from shopsight.metrics.calibration import reliability_bins
 from shopsight.metrics.influence import influence_difference, influence_interval
 from shopsight.metrics.intervals import Interval, bootstrap, difference_of
-from shopsight.metrics.label_ranking import label_reliability, rank_labels
+from shopsight.metrics.label_calibration import label_reliability
+from shopsight.metrics.label_ranking import rank_labels
 
 seeds = st.integers(0, 10_000)
 

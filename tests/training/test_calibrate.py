@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.metrics.calibration import fit_temperature
+from shopsight.metrics.temperature import fit_temperature
 from shopsight.training import calibrate as module
 from shopsight.training.calibrate import calibrate, calibration_sample
 
@@ -41,7 +41,7 @@ def test_batches_give_what_all_logits_at_once_give(made: object) -> None:
     logits, images = made(500)  # type: ignore[operator]
     whole = calibrate([logits], images, LABELS)
     assert calibrate(np.array_split(logits, 17), images, LABELS) == whole
-    assert whole.temperature == fit_temperature(logits, images.targets(LABELS))
+    assert whole.temperature == fit_temperature(logits, images.targets(LABELS)).value
     assert whole.metrics["val_images"] == 500
     assert set(whole.thresholds) == (set(LABELS) if images.multilabel else set())
 
@@ -54,7 +54,13 @@ def test_the_score_is_of_all_images_and_the_temperature_of_a_sample(
     monkeypatch.setattr(module, "MOST_IMAGES", 1000)
     sampled = calibrate(np.array_split(logits, 9), images, LABELS)
     right = (logits.argmax(1) == images.targets(LABELS)).mean()
-    assert sampled.metrics == {"val_images": 4000, "val_accuracy": pytest.approx(right)}
+    assert sampled.metrics == {
+        "val_images": 4000,
+        "val_accuracy": pytest.approx(right),
+        "temperature_low": pytest.approx(sampled.fitted.low),  # type: ignore[union-attr]
+        "temperature_high": pytest.approx(sampled.fitted.high),  # type: ignore[union-attr]
+        "temperature_families": 1000,
+    }
     assert sampled.doubt == whole.doubt
     assert sampled.temperature != whole.temperature
     assert sampled.temperature == pytest.approx(whole.temperature, rel=0.1)

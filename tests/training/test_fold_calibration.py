@@ -13,7 +13,7 @@ from shopsight.config.sections import CacheSettings
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import open_cache
-from shopsight.metrics.calibration import fit_temperature
+from shopsight.metrics.temperature import fit_temperature
 from shopsight.models.build import build_model
 from shopsight.progress import use_listener
 from shopsight.runs.run_folder import RunFolder
@@ -33,7 +33,7 @@ def temperature_in(precision: EnginePrecision, fold: RunFolder) -> float:
         sha256s=fold.audited_catalog().sha256.to_list(),
     )
     _, logits = engine.run(source.gather(val))
-    return fit_temperature(logits, catalog.take(val).targets(catalog.labels))
+    return fit_temperature(logits, catalog.take(val).targets(catalog.labels)).value
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])

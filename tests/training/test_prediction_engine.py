@@ -18,7 +18,7 @@ from shopsight.config.recipe import parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.inference import torch_engine
 from shopsight.loading.cache import open_cache
-from shopsight.metrics.calibration import fit_temperature
+from shopsight.metrics.temperature import fit_temperature
 from shopsight.progress import use_listener
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos, Recorder
@@ -89,7 +89,7 @@ def test_temperature_scores_and_load_are_of_one_engine(
         sha256s=run.audited_catalog().sha256.to_list(),
     )
     _, logits = predictor.predict_batch(source.gather(val))
-    temperature = fit_temperature(logits, catalog.take(val).targets(catalog.labels))
+    temperature = fit_temperature(logits, catalog.take(val).targets(catalog.labels)).value
     assert predictor.temperature == pytest.approx(temperature, rel=1e-3)
     confidence = predictor.probabilities(logits).max(1)
     scored = done.evaluations["val"].predictions.table["confidence"].to_numpy()

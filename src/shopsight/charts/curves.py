@@ -1,4 +1,4 @@
-"""Charts with two axes: curves over epochs, accuracy against cost, stated against true accuracy."""
+"""Charts with two axes: curves over epochs, accuracy against cost."""
 
 from __future__ import annotations
 
@@ -127,63 +127,6 @@ def line_chart(
         ]
     return svg.drawing(
         parts, width_px=WIDTH_PX, height_px=HEIGHT_PX, description=f"{y_title} over {x_title}"
-    )
-
-
-def reliability_diagram(
-    confidence: Sequence[float],
-    accuracy: Sequence[float],
-    count: Sequence[int],
-    *,
-    edges: Sequence[float],
-) -> Markup:
-    """Accuracy per bin of confidence against the diagonal, with the images per bin below.
-
-    Args:
-        confidence: mean per bin; NaN where the bin is empty.
-        accuracy: likewise.
-        count: images per bin.
-        edges: of the bins, one more than there are bins.
-    """
-    height, strip = HEIGHT_PX + 60, 44.0
-    x = svg.Scale(0.0, 1.0, LEFT_PX, WIDTH_PX - RIGHT_PX)
-    y = svg.Scale(0.0, 1.0, height - BOTTOM_PX - strip - 16, TOP_PX)
-    base = height - BOTTOM_PX
-    full = [b for b in range(len(count)) if count[b] > 0]
-    bars: list[str] = []
-    for b in full:
-        left, right = x(edges[b]) + 1, x(edges[b + 1]) - 1
-        words = f"{count[b]} images: confidence {svg.percent(round(confidence[b], 3))}, "
-        words += f"accuracy {svg.percent(round(accuracy[b], 3))}"
-        upper, lower = sorted((y(accuracy[b]), y(confidence[b])))
-        bars.append(svg.rect(left, lower, right - left, y(0) - lower, "fill a", opacity=0.3))
-        bars.append(svg.rect(left, upper, right - left, lower - upper, "fill b", opacity=0.4))
-        bars.append(svg.line(left, y(accuracy[b]), right, y(accuracy[b]), "line a"))
-        tall = strip * count[b] / max(count)
-        bars.append(svg.rect(left, base - tall, right - left, tall, "fill quiet"))
-        # One sheet over the whole column catches the pointer.
-        bars.append(svg.rect(left, TOP_PX, right - left, base - TOP_PX, "sheet", title=words))
-    grid = [svg.line(x(0), y(value), x(1), y(value), "grid") for value in y.ticks()]
-    labels = [
-        svg.text(x(0) - 8, y(value) + 4, svg.percent(value), "tick", anchor="end")
-        for value in y.ticks()
-    ]
-    labels += [
-        svg.text(x(value), base + 17, svg.percent(value), "tick", anchor="middle")
-        for value in x.ticks()
-    ]
-    labels += [
-        svg.text(x(1), base + 34, "confidence", "axis-title", anchor="end"),
-        svg.text(x(0) - 44, TOP_PX - 14, "accuracy", "axis-title"),
-        svg.text(x(0) - 8, base - 2, "images", "tick", anchor="end"),
-    ]
-    diagonal = svg.line(x(0), y(0), x(1), y(1), "reference")
-    frame = [svg.line(x(0), y(0), x(1), y(0), "axis"), svg.line(x(0), base, x(1), base, "axis")]
-    return svg.drawing(
-        [*grid, *bars, diagonal, *frame, *labels],
-        width_px=WIDTH_PX,
-        height_px=height,
-        description="Accuracy in each bin of confidence",
     )
 
 

@@ -95,6 +95,7 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
             print_line(f"{part.split}: {part.decisions.note}")
         if part.not_measured:
             print_line(f"{part.split}: {part.not_measured_note}")
+        print_line(f"{part.split}: {part.calibration.line}")
 
 
 def _images(evaluation: api.Evaluation) -> str:

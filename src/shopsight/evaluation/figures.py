@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Int64
 from markupsafe import Markup
 
-from shopsight.charts.curves import Curve, Mark, line_chart, reliability_diagram
+from shopsight.charts.curves import Curve, Mark, line_chart
 from shopsight.charts.matrix import (
     MAX_CELL_CLASSES,
     MAX_IMAGE_CLASSES,
@@ -19,6 +19,7 @@ from shopsight.charts.matrix import (
     confusion_of,
     most_confused,
 )
+from shopsight.charts.reliability import ReliabilityBin, reliability_diagram
 from shopsight.evaluation.score import Evaluation
 from shopsight.runs.history import PROBE, EpochRow, selected_epoch
 
@@ -81,13 +82,22 @@ def history_charts(
 
 
 def reliability_chart(evaluation: Evaluation) -> Markup:
-    """Stated against true accuracy."""
-    bins = evaluation.calibration
+    """Stated against true accuracy, and what chance alone gives."""
+    bins, (low, high) = evaluation.calibration.wide_bins, evaluation.calibration.band
+    shown = [
+        ReliabilityBin(
+            left=float(bins.edges[at]),
+            right=float(bins.edges[at + 1]),
+            count=int(bins.count[at]),
+            confidence=float(bins.confidence[at]),
+            accuracy=float(bins.accuracy[at]),
+            low=float(low[at]),
+            high=float(high[at]),
+        )
+        for at in np.flatnonzero(bins.count > 0).tolist()
+    ]
     return reliability_diagram(
-        bins.confidence.tolist(),
-        bins.accuracy.tolist(),
-        bins.count.tolist(),
-        edges=bins.edges.tolist(),
+        shown, what="labels" if evaluation.predictions.multilabel else "images"
     )
 
 

@@ -8,7 +8,13 @@ from typing import Any
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
-from shopsight.evaluation import figures, report_classes, report_data, report_score
+from shopsight.evaluation import (
+    figures,
+    report_calibration,
+    report_classes,
+    report_data,
+    report_score,
+)
 from shopsight.evaluation.evaluate import score_of_run, write_evaluation
 from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.metric_names import title_of
@@ -141,8 +147,7 @@ def report_context(
         "means": report_classes.means(main),
         "not_measured": main.not_measured_note,
         "reliability": figures.reliability_chart(main),
-        "calibration_error": main.metrics["calibration_error"],
-        "temperature": report_score.temperature_text(facts.info),
+        "calibration": report_calibration.calibration_words(main, facts),
         "gallery": gallery(main.predictions, facts.catalog),
         "data": report_data.data_section(facts),
         "repeat": report_data.repeat_section(main, facts),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from shopsight.bundle.format import BundleInfo
 from shopsight.charts.bars import interval_strip
 from shopsight.evaluation import figures
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
@@ -22,7 +21,7 @@ from shopsight.evaluation.run_info import RunFacts
 from shopsight.evaluation.score import Evaluation
 from shopsight.pages import percent_text
 from shopsight.runs.run_folder import OUT_OF_FOLD
-from shopsight.text import NOT_A_NUMBER, count_text, decimal_text
+from shopsight.text import NOT_A_NUMBER, count_text
 
 
 @dataclass(frozen=True)
@@ -235,8 +234,3 @@ def training_about(main: Evaluation, facts: RunFacts) -> str:
     else:
         measured = "There were no validation images: the weights are those of the last epoch."
     return f"Loss and accuracy after each epoch{shown}. {measured}"
-
-
-def temperature_text(info: BundleInfo | None) -> str:
-    """The temperature of the bundle; empty where none was fitted (a value of 1)."""
-    return decimal_text(info.temperature) if info and info.temperature != 1 else ""

@@ -22,7 +22,7 @@ from shopsight.evaluation.left_out import LeftOut
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import multilabel, weighted
-from shopsight.metrics.calibration import ReliabilityBins, reliability_bins
+from shopsight.metrics.calibration_check import CalibrationCheck, calibration_check
 from shopsight.metrics.classification import ClassScores, precision_recall_f1
 from shopsight.metrics.intervals import (
     Interval,
@@ -31,7 +31,7 @@ from shopsight.metrics.intervals import (
     resamples_for,
     wilson,
 )
-from shopsight.metrics.label_ranking import label_reliability
+from shopsight.metrics.label_calibration import label_calibration_check
 from shopsight.metrics.multilabel import MultilabelScores
 from shopsight.text import counted, listed
 
@@ -54,7 +54,8 @@ class Evaluation:
         per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
             f1, and with several labels average_precision; NaN where a class has no images.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
-        calibration: confidence against accuracy in bins; with several labels of every yes.
+        calibration: confidence against accuracy, and what chance alone gives; with several labels
+            of every pair of an image and a label.
         counts: images, correct, labels, families.
         seen: which of the images the model was trained on; None where that was not looked up.
             Those that it was trained on are left out of all else, unless there are no others.
@@ -71,7 +72,7 @@ class Evaluation:
     intervals: dict[str, Interval]
     per_class: pl.DataFrame
     confusion: pl.DataFrame
-    calibration: ReliabilityBins
+    calibration: CalibrationCheck
     counts: dict[str, int]
     predictions: Predictions
     seen: TrainOverlap | None = None
@@ -113,7 +114,6 @@ class Evaluation:
         Of the confusion matrix the `MOST_CONFUSIONS` pairs with the most images, and how many there
         are beside them: the predictions have them all.
         """
-        bins = self.calibration
         return {
             "data": self.predictions.data,
             "synthetic": self.predictions.synthetic,
@@ -133,12 +133,7 @@ class Evaluation:
             "per_class": [_plain(row) for row in self.per_class.to_dicts()],
             "confusion": self.confusion.head(MOST_CONFUSIONS).to_dicts(),
             "confusion_left_out": self._confusion_left_out(),
-            "calibration": {
-                "edges": bins.edges.tolist(),
-                "count": bins.count.tolist(),
-                "confidence": [_number(value) for value in bins.confidence.tolist()],
-                "accuracy": [_number(value) for value in bins.accuracy.tolist()],
-            },
+            "calibration": self.calibration.to_json(self.predictions.labels),
         }
 
     def _confusion_left_out(self) -> dict[str, int]:
@@ -193,7 +188,14 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
     classes = len(labels)
     targets, predicted = predictions.label_index("label"), predictions.label_index("predicted")
     confidence, correct = table["confidence"].to_numpy(), table["correct"].to_numpy()
-    bins = settings.calibration_bins
+    calibration = calibration_check(
+        confidence,
+        correct,
+        predicted,
+        predictions.families(),
+        num_classes=classes,
+        bins=settings.calibration_bins,
+    )
     statistics: dict[str, Statistic] = {ACCURACY: weighted.mean(correct)}
     # Where k reaches all classes, top-k accuracy is 1 and says nothing.
     if (k := min(settings.top_k, classes - 1)) > 1:
@@ -202,11 +204,11 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         "balanced_accuracy": weighted.balanced_accuracy(targets, predicted, num_classes=classes),
         "macro_f1": weighted.macro_f1(targets, predicted, num_classes=classes),
         "log_loss": weighted.mean(table["loss"].to_numpy()),
-        "calibration_error": weighted.calibration_error(confidence, correct, bins=bins),
     }
     intervals = _intervals(statistics, predictions, settings)
     scores = precision_recall_f1(targets, predicted, num_classes=classes)
     metrics = {name: interval.value for name, interval in intervals.items()}
+    metrics["calibration_error"] = calibration.error
     for name in ("macro_precision", "macro_recall"):
         metrics[name] = getattr(scores, name)
     for name in ("weighted_precision", "weighted_recall", "weighted_f1"):
@@ -222,7 +224,7 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         intervals=intervals,
         per_class=_per_class(labels, scores),
         confusion=confusion,
-        calibration=reliability_bins(confidence, correct, bins=bins),
+        calibration=calibration,
         counts=_counts(predictions),
         predictions=predictions,
     )
@@ -240,11 +242,13 @@ def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Ev
     intervals |= _intervals(statistics, predictions, settings)
     found = multilabel.multilabel_scores(targets, predicted)
     scores = predictions.scores()
-    calibration = label_reliability(targets, scores, bins=settings.calibration_bins)
+    calibration = label_calibration_check(
+        targets, scores, predictions.families(), bins=settings.calibration_bins
+    )
     metrics = {name: interval.value for name, interval in intervals.items()}
     metrics["micro_precision"] = found.micro_precision
     metrics["micro_recall"] = found.micro_recall
-    metrics["calibration_error"] = calibration.expected_error
+    metrics["calibration_error"] = calibration.error
     return Evaluation(
         headline=MEAN_AVERAGE_PRECISION,
         metrics=metrics,

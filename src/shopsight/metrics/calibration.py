@@ -45,6 +45,17 @@ class ReliabilityBins:
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.count) / self.count.sum())
 
+    def merged(self, starts: Int64[np.ndarray, "fewer"]) -> ReliabilityBins:
+        """Wider bins, each from a bin of these up to the next."""
+        count = np.add.reduceat(self.count, starts)
+
+        def mean(values: Float64[np.ndarray, "bins"]) -> Float64[np.ndarray, "fewer"]:
+            sums = np.add.reduceat(np.where(self.count > 0, values, 0.0) * self.count, starts)
+            return sums / np.where(count > 0, count, np.nan)
+
+        edges = np.append(self.edges[starts], self.edges[-1])
+        return ReliabilityBins(edges, count, mean(self.confidence), mean(self.accuracy))
+
 
 def softmax(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0

@@ -126,6 +126,13 @@ def chance_of(
 ) -> Chance:
     """Return what calibrated models with these confidences and families come out at.
 
+    Args:
+        confidence: Of the best label.
+        correct: Whether it is right.
+        families: Of the images.
+        bins: How many, of equal width.
+        seed: Of the draws.
+
     Raises:
         MetricError: No images, or a confidence outside 0..1.
     """
@@ -156,6 +163,7 @@ def normal_chance(
         sums: Right less confidence, of each family in each bin.
         cells: How many.
         variance: Of each bin's sum, were the cells independent and calibrated.
+        seed: Of the draws.
     """
     count, total = len(sums), cells.sum(axis=0)
     mean = sums.sum(axis=0) / np.maximum(total, 1)
@@ -199,7 +207,9 @@ def pair_covariances(
     smaller = np.empty(len(order))
     smaller[order] = confidence[order] * later
     squares = families.sums(confidence**2)
-    return families.sums(smaller) - (families.sums(confidence) ** 2 - squares) / 2
+    total: Float64[np.ndarray, "g"] = families.sums(confidence)
+    pairs: Float64[np.ndarray, "g"] = families.sums(smaller) - (total**2 - squares) / 2
+    return pairs
 
 
 def _drawn(

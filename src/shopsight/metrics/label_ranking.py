@@ -35,12 +35,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Int64
+from jaxtyping import Float32, Float64, Int, Int64
 from scipy.sparse import csc_array, csr_array
 
 from shopsight.errors import MetricError
 from shopsight.memory import memory_budget_bytes
-from shopsight.metrics.calibration import ReliabilityBins, bin_index, reliability_of_sums
 from shopsight.prefetch import default_threads, prefetch
 
 PIECE_SHARE = 1 / 8
@@ -101,15 +100,15 @@ def rank_labels(targets: csr_array, scores: LabelScores) -> LabelRanking:
     Raises:
         MetricError: No images, shapes that differ, or scores that are NaN.
     """
-    columns = _columns(targets, scores)
+    columns = label_columns(targets, scores)
     precision = np.full(scores.num_labels, np.nan)
     influence = np.zeros(scores.num_images)
-    for first, piece in _pieces(scores):
+    for first, piece in label_pieces(scores):
 
         def ranked(
             label: int, first: int = first, piece: Float32[np.ndarray, "k n"] = piece
         ) -> tuple[int, _RankedLabel]:
-            return label, _rank(piece[label - first], _own(columns, label))
+            return label, _rank(piece[label - first], own_images(columns, label))
 
         labels = range(first, first + len(piece))
         for label, found in prefetch(ranked, labels, threads=default_threads()):
@@ -117,35 +116,6 @@ def rank_labels(targets: csr_array, scores: LabelScores) -> LabelRanking:
             influence[found.rows] += found.influence
     known = int((~np.isnan(precision)).sum())
     return LabelRanking(precision, influence / max(known, 1))
-
-
-def label_reliability(targets: csr_array, scores: LabelScores, *, bins: int) -> ReliabilityBins:
-    """As `calibration.reliability_bins` over all pairs of an image and a label.
-
-    Args:
-        targets: 0/1, "n c".
-        scores: Of the same images and labels.
-        bins: How many.
-
-    Raises:
-        MetricError: No images, shapes that differ, or a score outside 0..1.
-    """
-    columns = _columns(targets, scores)
-    count, confidence, hits = np.zeros(bins, np.int64), np.zeros(bins), np.zeros(bins)
-    # Of many labels nearly all scores lie in the first bin: only the others are looked up.
-    first_edge = np.nextafter(np.float32(1 / bins), np.float32(0))
-    for first, piece in _pieces(scores):
-        for label, given in enumerate(piece, start=first):
-            low = (given >= 0) & (given < first_edge)
-            others = given[~low]
-            inside = _binned(others, bins)
-            count += np.bincount(inside, minlength=bins)
-            confidence += np.bincount(inside, others, minlength=bins)
-            count[0] += len(given) - len(others)
-            confidence[0] += given.sum(where=low, dtype=np.float64)
-            own = _binned(given[_own(columns, label)], bins)
-            hits += np.bincount(own, minlength=bins)
-    return reliability_of_sums(count, confidence, hits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +152,12 @@ def _sum_from(values: Float64[np.ndarray, "s"]) -> Float64[np.ndarray, "s"]:
     return sums
 
 
-def _binned(confidence: Float[np.ndarray, "m"], bins: int) -> Int64[np.ndarray, "m"]:
-    return bin_index(confidence, bins=bins) if len(confidence) else np.empty(0, np.int64)
+def label_columns(targets: csr_array, scores: LabelScores) -> csc_array:
+    """The targets by label.
 
-
-def _columns(targets: csr_array, scores: LabelScores) -> csc_array:
+    Raises:
+        MetricError: No images, or shapes that differ.
+    """
     shape = (scores.num_images, scores.num_labels)
     if targets.shape != shape:
         raise MetricError(f"targets of shape {targets.shape} do not go with {shape}")
@@ -195,14 +166,14 @@ def _columns(targets: csr_array, scores: LabelScores) -> csc_array:
     return targets.tocsc()
 
 
-def _own(columns: csc_array, label: int) -> Int[np.ndarray, "p"]:
+def own_images(columns: csc_array, label: int) -> Int[np.ndarray, "p"]:
     """Images that have the label."""
     inside = slice(columns.indptr[label], columns.indptr[label + 1])
     own: Int[np.ndarray, "p"] = columns.indices[inside][columns.data[inside] != 0]
     return own
 
 
-def _pieces(scores: LabelScores) -> Iterator[tuple[int, Float32[np.ndarray, "k n"]]]:
+def label_pieces(scores: LabelScores) -> Iterator[tuple[int, Float32[np.ndarray, "k n"]]]:
     """Labels by labels, as many at a time as the memory budget takes."""
     room = min(MOST_PIECE_BYTES, int(PIECE_SHARE * memory_budget_bytes()))
     at_once = max(1, room // (4 * scores.num_images))

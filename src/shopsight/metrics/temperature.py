@@ -19,8 +19,8 @@ log likelihood over u
 
 the second where the classes are drawn from p. Of independent images I = sum_i I_i is what the
 likelihood knows of u, and the posterior has the standard deviation (I + 1 / s^2)^-1/2. Photos of
-one product are not independent: with G families, whose m_f slopes sum to g_f, the variance of the sum
-of all slopes is
+one product are not independent: with G families, whose m_f slopes sum to g_f, the variance of the
+sum of all slopes is
 
     J = G / (G - 1) sum_f (g_f - m_f mean(g))^2,
 
@@ -49,7 +49,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import expit, stdtrit
@@ -96,7 +96,6 @@ class Temperature:
         """Upper end."""
         return self.value * float(np.exp(_Z * self.log_error))
 
-
     def to_json(self) -> dict[str, float | int]:
         """Value, ends of the interval and number of families."""
         return {
@@ -109,7 +108,9 @@ class Temperature:
     def metrics(self) -> dict[str, float | int]:
         """Ends of the interval and number of families, for the metrics of a bundle."""
         return {
-            f"temperature_{name}": found for name, found in self.to_json().items() if name != "value"
+            "temperature_low": self.low,
+            "temperature_high": self.high,
+            "temperature_families": self.families,
         }
 
 

@@ -17,7 +17,7 @@ from shopsight.inference.predictor import Predictor, readout_of
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.loading.cache import open_cache
 from shopsight.loading.loader import OrderedBatches
-from shopsight.metrics.calibration import doubt_after
+from shopsight.metrics.temperature import Temperature, doubt_after
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.calibrate import Calibration, calibrate
@@ -78,7 +78,9 @@ def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
     info = read_info(fold.model)
     if engine.precision == precision:
         metrics = read_bundle(fold.model).metrics
-        return Calibration(info.temperature, info.doubt, dict(info.thresholds), metrics)
+        return Calibration(
+            Temperature(info.temperature), info.doubt, dict(info.thresholds), metrics
+        )
     progress.notify(f"{fold.path}: calibrated in {precision} too, as the final network predicts")
     predictor, audited = Predictor(engine.at(precision), info), fold.audited_catalog()
     catalog = audited.catalog
