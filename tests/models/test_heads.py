@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shopsight.head_settings import HeadKind, HeadSettings
-from shopsight.models.heads import CosineHead, create_head
+from shopsight.models.heads import CosineHead, create_head, divide_logits
 
 
 @pytest.mark.parametrize("kind", get_args(HeadKind))
@@ -17,6 +17,15 @@ def test_every_head_gives_a_logit_per_class(kind: HeadKind) -> None:
     assert logits.shape == (3, 5)
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+@pytest.mark.parametrize("kind", get_args(HeadKind))
+def test_logits_are_divided_by_a_temperature(kind: HeadKind) -> None:
+    head = create_head(HeadSettings(kind=kind), embedding_dim=8, num_classes=3).eval()
+    embedding = torch.randn(5, 8)
+    before = head(embedding)
+    divide_logits(head, 1.7)
+    torch.testing.assert_close(head(embedding), before / 1.7)
 
 
 def test_mlp_is_twice_linear_batchnorm_relu_dropout() -> None:

@@ -25,9 +25,10 @@ class EnsembleBackbone(nn.Module):
 class EnsembleHead(nn.Module):
     """The mean of the members' probabilities, as logits.
 
-    Each member's head reads its own part of the embedding. Logarithms of mean probabilities are
-    logits whose softmax gives those probabilities back; for several labels per image the mean
-    of the logits is taken instead.
+    Each member's head reads its own part of the embedding, and gives logits that are divided by
+    the member's own temperature already, see `shopsight.models.heads.divide_logits`. Logarithms
+    of mean probabilities are logits whose softmax gives those probabilities back; for several
+    labels per image the mean of the logits is taken instead.
     """
 
     def __init__(self, members: Sequence[nn.Module], *, multilabel: bool) -> None:

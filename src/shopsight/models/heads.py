@@ -74,6 +74,17 @@ class CosineHead(nn.Module):
         return cosine * self.log_scale.exp()
 
 
+@torch.no_grad()
+def divide_logits(head: nn.Module, temperature: float) -> None:
+    """Change a head so that its logits are divided by a temperature."""
+    if isinstance(head, CosineHead):
+        head.log_scale.sub_(math.log(temperature))
+        return
+    assert isinstance(head, LinearHead | MlpHead)
+    head.classifier.weight.div_(temperature)
+    head.classifier.bias.div_(temperature)
+
+
 def create_head(settings: HeadSettings, *, embedding_dim: int, num_classes: int) -> nn.Module:
     """Build a new head, from embeddings of `embedding_dim` numbers to `num_classes` logits."""
     match settings.kind:

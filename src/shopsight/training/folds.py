@@ -15,12 +15,19 @@ from shopsight.inference.load import load
 from shopsight.inference.save import save_bundle
 from shopsight.models.build import build_model
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
+from shopsight.models.heads import divide_logits
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import world_of
 from shopsight.training.fit import run_stages
-from shopsight.training.fold_calibration import median_calibration, prediction_precision
+from shopsight.training.fold_calibration import (
+    ensemble_temperature,
+    fold_answers,
+    fold_calibrations,
+    prediction_precision,
+    shared_fields,
+)
 from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.prepare import init_run_folder, prepare
 
@@ -103,21 +110,27 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         tta_hflip=first.tta_hflip,
     ).eval()
     golden_images = bundles[0].golden.images
+    precision = prediction_precision(model, golden_images, run, first)
+    found = fold_calibrations(folds, precision=precision)
+    own = [one.temperature for one in found]
+    for member, temperature in zip(models, own, strict=True):
+        divide_logits(member.head, temperature)
+    fitted = ensemble_temperature(fold_answers(run, folds, precision=precision).divided(own))
     info = first.model_copy(
         update={
             "members": len(bundles),
             "embedding_dim": first.embedding_dim * len(bundles),
+            "temperature": fitted.value,
         }
-        | median_calibration(
-            folds, precision=prediction_precision(model, golden_images, run, first)
-        )
+        | shared_fields(found)
     )
+    run.update_state(temperature=fitted.to_json())
     save_bundle(
         run.model,
         model,
         info=info,
         golden_images=golden_images,
-        metrics={"folds": [bundle.metrics for bundle in bundles]},
+        metrics={"folds": [bundle.metrics for bundle in bundles]} | fitted.metrics(),
     )
 
 
@@ -142,12 +155,15 @@ def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     bundles = [read_bundle(fold.model) for fold in folds]
     made = read_bundle(run.refit.model)
     precision = load(run.refit.path, verify=False).engine.precision
+    fitted = fold_answers(run, folds, precision=precision).single()
+    fields = shared_fields(fold_calibrations(folds, precision=precision))
+    run.update_state(temperature=fitted.to_json())
     write_bundle(
         run.model,
         tensors=read_tensors(run.refit.model),
-        info=made.info.model_copy(update=median_calibration(folds, precision=precision)),
+        info=made.info.model_copy(update={"temperature": fitted.value} | fields),
         golden=made.golden,
-        metrics={"folds": [bundle.metrics for bundle in bundles]},
+        metrics={"folds": [bundle.metrics for bundle in bundles]} | fitted.metrics(),
     )
 
 
