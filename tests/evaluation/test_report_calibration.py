@@ -12,12 +12,13 @@ import pytest
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation import report_calibration
+from shopsight.evaluation.figures import reliability_chart
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.predictions import Predictions
-from shopsight.evaluation.report import report_context
 from shopsight.evaluation.run_info import RunFacts, read_run
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.metrics.intervals import Interval
+from shopsight.pages import percent_text
 from shopsight.runs.run_folder import RunFolder
 
 SETTINGS = EvaluationSettings(bootstrap_resamples=100)
@@ -60,9 +61,9 @@ def test_the_error_stands_beside_chance_and_has_no_interval() -> None:
     words = report_calibration.calibration_words(found, other())
     assert words.verdict == "Cannot be told from calibrated."
     check = found.calibration
-    assert f"The calibration error is {100 * check.error:.1f} %" in words.error
+    assert f"The calibration error is {percent_text(check.error)}" in words.error
     assert "in 15 bins, weighted by images" in words.error
-    assert f"it is {100 * check.by_chance:.1f} % in the mean" in words.error
+    assert f"it is {percent_text(check.by_chance)} in the mean" in words.error
     assert "calibration_error" not in found.intervals
     assert found.metrics["calibration_error"] == check.error
     gap = check.gap
@@ -134,7 +135,6 @@ def test_the_folds_predictions_are_not_those_of_the_bundle(facts: RunFacts) -> N
     assert "at a temperature of 0.91 (0.85 to 0.97): this section is not about" in text
 
 
-def test_the_page_has_the_band(facts: RunFacts) -> None:
-    context = report_context(evaluated(), [], facts)
-    assert "by chance" in context["reliability"]
-    assert context["calibration"].verdict == "Cannot be told from calibrated."
+def test_the_diagram_has_what_chance_gives() -> None:
+    chart = reliability_chart(evaluated())
+    assert chart.count("; by chance ") == len(evaluated().calibration.wide_bins.count)

@@ -144,10 +144,11 @@ def calibration_check(
     Raises:
         MetricError: No images, or a confidence outside 0..1.
     """
+    found = reliability_bins(confidence, correct, bins=bins)
     residual = np.asarray(confidence, np.float64) - correct
     classes = class_calibration(predicted, confidence, correct, families, num_classes=num_classes)
     return checked(
-        reliability_bins(confidence, correct, bins=bins),
+        found,
         chance_of(confidence, correct, families, bins=bins),
         residual,
         families,
