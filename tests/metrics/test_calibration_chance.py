@@ -83,8 +83,8 @@ def test_normal_sums_are_as_wide_as_drawn_ones(
 ) -> None:
     families = Families.by(np.arange(3000) // 3)
     confidence, correct = calibrated(2, 3000, families, shared=shared)
-    drawn = k.chance_of(confidence, correct, families, bins=BINS)
-    monkeypatch.setattr(k, "MOST_DRAWN_IMAGES", 10)
+    uniform = k.chance_of(confidence, correct, families, bins=BINS)
+    monkeypatch.setattr(k, "MOST_SAMPLED_IMAGES", 10)
     normal = k.chance_of(confidence, correct, families, bins=BINS)
     assert normal.cells.tolist() == drawn.cells.tolist()
     assert normal.errors.mean() == pytest.approx(drawn.errors.mean(), rel=0.1)

@@ -42,7 +42,7 @@ from shopsight.metrics.calibration import bin_index
 from shopsight.metrics.families import Families
 
 DRAWS = 2000
-MOST_DRAWN_IMAGES = 10_000
+MOST_SAMPLED_IMAGES = 10_000
 """Images whose right and wrong are drawn one by one; of more, the sums of the bins are normal."""
 NUMBERS_AT_ONCE = 1 << 22
 """Uniform numbers that are drawn at once."""
@@ -139,9 +139,9 @@ def chance_of(
     index = bin_index(confidence, bins=bins)
     cells = np.bincount(index, minlength=bins).astype(np.int64)
     c = np.asarray(confidence, np.float64)
-    if len(c) <= MOST_DRAWN_IMAGES:
+    if len(c) <= MOST_SAMPLED_IMAGES:
         shared = dependence(c, correct, families)
-        return Chance(_drawn(c, index, families, shared, bins=bins, seed=seed), cells)
+        return Chance(_sampled_sums(c, index, families, shared, bins=bins, seed=seed), cells)
     cell = families.of_image * bins + index
     size = families.count * bins
     sums = np.bincount(cell, correct - c, minlength=size).reshape(-1, bins)
@@ -212,7 +212,7 @@ def pair_covariances(
     return pairs
 
 
-def _drawn(
+def _sampled_sums(
     confidence: Float64[np.ndarray, "n"],
     index: Int64[np.ndarray, "n"],
     families: Families,
@@ -231,12 +231,12 @@ def _drawn(
     for first in range(0, DRAWS, step):
         rows = slice(first, min(first + step, DRAWS))
         many = rows.stop - first
-        drawn = rng.random((many, count), dtype=np.float32)
+        uniform = rng.random((many, count), dtype=np.float32)
         if shared > 0:
             of_family = rng.random((many, families.count), dtype=np.float32)[:, family]
             takes = rng.random((many, count), dtype=np.float32) < shared**0.5
-            drawn = np.where(takes, of_family, drawn)
-        right = np.add.reduceat(drawn < limits, starts, axis=1, dtype=np.float64)
+            uniform = np.where(takes, of_family, uniform)
+        right = np.add.reduceat(uniform < limits, starts, axis=1, dtype=np.float64)
         sums[rows, full] = right - np.add.reduceat(confidence[order], starts)
     return sums
 
