@@ -65,12 +65,12 @@ def temperature(repeats: int) -> tuple[Sequence[str], Rows]:
     """Log loss on other images, whose best T is 1, after T was fitted on n."""
     rows: Rows = []
     rng = np.random.default_rng(0)
-    test = drawn(rng, 20_000, 9.0)
+    test = drawn(rng, 20_000, 11.0)
     low, high = np.log(TEMPERATURE_SPAN)
     for n in (20, 30, 50, 100, 1000):
         alone, prior, at_end = [], [], 0
         for _ in range(repeats):
-            logits, targets = drawn(rng, n, 9.0)
+            logits, targets = drawn(rng, n, 11.0)
             found = minimize_scalar(
                 lambda u, z=logits, y=targets: log_loss(z, y, np.exp(u)),
                 bounds=(low, high),

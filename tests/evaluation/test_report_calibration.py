@@ -59,7 +59,7 @@ def other() -> RunFacts:
 def test_the_error_stands_beside_chance_and_has_no_interval() -> None:
     found = evaluated()
     words = report_calibration.calibration_words(found, other())
-    assert words.verdict == "Cannot be told from calibrated."
+    assert words.verdict == "Cannot be distinguished from calibrated."
     check = found.calibration
     assert f"The calibration error is {percent_text(check.error)}" in words.error
     assert "in 15 bins, weighted by images" in words.error

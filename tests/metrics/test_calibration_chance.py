@@ -83,12 +83,12 @@ def test_normal_sums_are_as_wide_as_drawn_ones(
 ) -> None:
     families = Families.by(np.arange(3000) // 3)
     confidence, correct = calibrated(2, 3000, families, shared=shared)
-    uniform = k.chance_of(confidence, correct, families, bins=BINS)
+    sampled = k.chance_of(confidence, correct, families, bins=BINS)
     monkeypatch.setattr(k, "MOST_SAMPLED_IMAGES", 10)
     normal = k.chance_of(confidence, correct, families, bins=BINS)
-    assert normal.cells.tolist() == drawn.cells.tolist()
-    assert normal.errors.mean() == pytest.approx(drawn.errors.mean(), rel=0.1)
-    assert normal.gaps.std() == pytest.approx(drawn.gaps.std(), rel=0.15)
+    assert normal.cells.tolist() == sampled.cells.tolist()
+    assert normal.errors.mean() == pytest.approx(sampled.errors.mean(), rel=0.1)
+    assert normal.gaps.std() == pytest.approx(sampled.gaps.std(), rel=0.15)
 
 
 def test_all_bins_are_within_the_band_in_19_of_20_models() -> None:

@@ -31,7 +31,7 @@ def check(
 
 
 def test_the_verdicts() -> None:
-    assert check().verdict_text == "cannot be told from calibrated"
+    assert check().verdict_text == "cannot be distinguished from calibrated"
     over = check(off=0.1)
     assert over.verdict == "over-confident"
     assert over.gap.low < 0.1 < over.gap.high
@@ -68,7 +68,7 @@ def test_the_line_has_the_error_beside_chance() -> None:
     found = check(n=200)
     assert found.line == (
         f"calibration error {100 * found.error:.1f} %, by chance alone "
-        f"{100 * found.by_chance:.1f} %: cannot be told from calibrated"
+        f"{100 * found.by_chance:.1f} %: cannot be distinguished from calibrated"
     )
     assert 0.5 < found.error / found.by_chance < 2
 

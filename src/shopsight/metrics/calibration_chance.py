@@ -43,9 +43,9 @@ from shopsight.metrics.families import Families
 
 DRAWS = 2000
 MOST_SAMPLED_IMAGES = 10_000
-"""Images whose right and wrong are drawn one by one; of more, the sums of the bins are normal."""
+"""Images whose right and wrong are sampled one by one; of more, the sums of the bins are normal."""
 NUMBERS_AT_ONCE = 1 << 22
-"""Uniform numbers that are drawn at once."""
+"""Uniform numbers that are sampled at once."""
 LEVEL = 0.95
 
 

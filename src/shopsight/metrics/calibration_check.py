@@ -115,7 +115,7 @@ class CalibrationCheck:
             case "unknown":
                 return f"not compared with chance ({self.gap.reason})"
             case "calibrated":
-                return "cannot be told from calibrated"
+                return "cannot be distinguished from calibrated"
             case "uneven":
                 return "off by more than chance: too sure in places, too unsure in others"
             case direction:

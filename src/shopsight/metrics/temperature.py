@@ -10,7 +10,8 @@ s = `LOG_TEMPERATURE_SIGMA`, and what is minimized is the negative log posterior
 
     L(1/T) + u^2 / (2 s^2 n),
 
-in which the prior counts for less the more images there are.
+in which the prior counts for less the more images there are. Images of a family are fewer than they
+are many: n is divided by the design effect D below, that of the first fit, for a second one.
 
 **Its error.** With p = softmax(b z), image i adds to the slope and to the expected curvature of the
 log likelihood over u
@@ -24,13 +25,15 @@ sum of all slopes is
 
     J = G / (G - 1) sum_f (g_f - m_f mean(g))^2,
 
-and the likelihood knows I / max(1, J / I) alone (Godambe's information, I^2 / J). It is never taken
-to know more than of independent images: where none is wrong, slopes hardly differ, and J is small
-because nothing was learned. J itself is an estimate from G families: its square root is widened by
+and the likelihood knows I / D alone, with the design effect D = max(1, J / I) (Godambe's
+information, I^2 / J). It is never taken to know more than of independent images: where none is wrong, slopes hardly differ, and J is small
+because nothing was learned. Of fewer than `FEW_FAMILIES` families, which may all be right, J says
+too little: they count as n / D images, D = sum m_f^2 / n (Kish's design effect of families that
+agree in full), or less. J itself is an estimate from G families: its square root is widened by
 Student's t over the normal quantile, with Kish's effective number of families less one as degrees
 of freedom. So
 
-    error of ln T = (I / (max(1, J / I) (t / 1.96)^2) + 1 / s^2)^-1/2,
+    error of ln T = (I / (D (t / 1.96)^2) + 1 / s^2)^-1/2,
 
 and the interval is T exp(+- 1.96 times that). Without images it is the prior's.
 
@@ -62,6 +65,9 @@ from shopsight.targets import Targets
 TEMPERATURE_SPAN = (0.05, 20.0)
 LOG_TEMPERATURE_SIGMA = 0.5
 """Standard deviation of ln T before any image is seen: networks need a T between 0.4 and 2.7."""
+
+FEW_FAMILIES = 50
+"""Of fewer, images of a family are taken to agree in full."""
 
 CELLS_AT_ONCE = 1 << 22
 """Logits that are computed with in fp64 at once."""
@@ -125,7 +131,7 @@ def fit_temperature(
         logits: Logits of validation images.
         targets: Of these images, see `shopsight.targets`. With several labels per image it is
             `sigmoid` and the binary log loss, whose terms ln(1 + exp(b z)) - y b z are convex too.
-        families: Of these images; None: each is one of its own. They change the error alone.
+        families: Of these images; None: each is one of its own.
 
     Raises:
         MetricError: No images, shapes that differ, a class out of range, logits that are NaN.
@@ -139,21 +145,46 @@ def fit_temperature(
     else:
         check_scores(targets, logits)
         loss = _softmax_loss(logits, targets)
+    value = _likeliest(loss, float(len(logits)))
+    known = _known(logits, targets, families, 1.0 / value)
+    if known.design > 1:
+        value = _likeliest(loss, len(logits) / known.design)
+        known = _known(logits, targets, families, 1.0 / value)
+    return Temperature(value, known.log_error(families), families.count)
+
+
+def _likeliest(loss: _Loss, num_images: float) -> float:
+    """T at the highest posterior."""
     low, high = np.log(TEMPERATURE_SPAN)
-    weight = 1.0 / (2.0 * LOG_TEMPERATURE_SIGMA**2 * len(logits))
+    weight = 1.0 / (2.0 * LOG_TEMPERATURE_SIGMA**2 * num_images)
     found = minimize_scalar(
         lambda log_t: loss(np.exp(-log_t)) + weight * log_t**2,
         bounds=(low, high),
         method="bounded",
     )
-    value = float(np.exp(found.x))
-    return Temperature(value, _log_error(logits, targets, families, 1.0 / value), families.count)
+    return float(np.exp(found.x))
 
 
-def _log_error(
+@dataclass(frozen=True)
+class _Known:
+    """What the likelihood knows of ln T: the information I, and the design effect D."""
+
+    information: float
+    design: float
+
+    def log_error(self, families: Families) -> float:
+        """The standard error of ln T, as derived above."""
+        prior = 1.0 / LOG_TEMPERATURE_SIGMA**2
+        if families.count < 2:
+            return float(prior**-0.5)
+        wider = float(-stdtrit(max(families.effective_count - 1.0, 1.0), 0.025)) / _Z
+        return float((self.information / (self.design * wider**2) + prior) ** -0.5)
+
+
+def _known(
     logits: Float[np.ndarray, "n c"], targets: Targets, families: Families, scale: float
-) -> float:
-    """The standard error of ln T at b = `scale`, as derived above."""
+) -> _Known:
+    """What is known at b = `scale`."""
     several = isinstance(targets, csr_array)
     slopes, information = np.empty(len(logits)), np.empty(len(logits))
     for rows in _pieces(*logits.shape):
@@ -170,16 +201,16 @@ def _log_error(
             slopes[rows] = mean - z[np.arange(len(z)), targets[rows]]
             information[rows] = (p * (z - mean[:, None]) ** 2).sum(axis=1)
     known = float(scale**2 * information.sum())
-    prior = 1.0 / LOG_TEMPERATURE_SIGMA**2
+    least = 1.0 / logits.shape[1] if several else 1.0
     if families.count < 2 or not known > 0:
-        return float(prior**-0.5)
+        return _Known(max(known, 0.0), least)
     of_family = families.sums(scale * slopes)
     of_family = of_family - scale * slopes.mean() * families.sizes
     count = families.count
     variance = count / (count - 1) * float((of_family**2).sum())
-    least = 1.0 / logits.shape[1] if several else 1.0
-    wider = float(-stdtrit(max(families.effective_count - 1.0, 1.0), 0.025)) / _Z
-    return float((known / (max(least, variance / known) * wider**2) + prior) ** -0.5)
+    if count < FEW_FAMILIES:
+        least = max(least, families.num_images / families.effective_count)
+    return _Known(known, max(least, variance / known))
 
 
 def doubt_after(num_images: int) -> float:
