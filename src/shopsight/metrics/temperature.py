@@ -29,9 +29,9 @@ and the likelihood knows I / D alone, with the design effect D = max(1, J / I) (
 information, I^2 / J). It is never taken to know more than of independent images: where none is
 wrong, slopes hardly differ, and J is small because nothing was learned. Of fewer than
 `FEW_FAMILIES` families, which may all be right, J says too little: D is at least sum m_f^2 / n,
-Kish's design effect of families that agree in full. J itself is an estimate from G families: its square root is widened by
-Student's t over the normal quantile, with Kish's effective number of families less one as degrees
-of freedom. So
+Kish's design effect of families that agree in full. J itself is an estimate from G families: its
+square root is widened by Student's t over the normal quantile, with Kish's effective number of
+families less one as degrees of freedom. So
 
     error of ln T = (I / (D (t / 1.96)^2) + 1 / s^2)^-1/2,
 
