@@ -59,6 +59,9 @@ def test_the_others_are_trained_and_the_page_names_who_is_missing(
     found = compare()
     names = {"shopsight-fashion_cnn", "shopsight-fashion_net"}
     assert {entry.name for entry in found.entries} == names
+    # The validation images choose, and the test images report.
+    assert (found.split, found.reported_on) == ("val", "test")
+    assert all(entry.reported is not None for entry in found.entries)
     assert found.left_out == {LITE: "no network (1. go online; 2. a file)"}
     assert read_json(tmp_path / "compare.json")["left_out"] == dict(found.left_out)
     page = (tmp_path / "compare.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`shopsight compare`: runs, or backbones on DATA, over the same test images."""
+"""`shopsight compare`: runs, or backbones on DATA, over the same images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def compare(
     exclude: ExcludeOption = None,
     fail_on: FailOnOption = None,
 ) -> None:
-    """Compare runs, or backbones on DATA, over the same test images: score, cost, speed."""
+    """Compare runs, or backbones on DATA, over the same images: score, cost, speed."""
     if backbones is None:
         options.refuse(
             [*READ_FLAGS, *TRAINING_FLAGS],

@@ -1,4 +1,4 @@
-"""Compare: runs, or backbones on DATA, over the same test images."""
+"""Compare: runs, or backbones on DATA, over the same images."""
 
 from __future__ import annotations
 
