@@ -105,6 +105,14 @@ def test_all_bins_are_within_the_band_in_19_of_20_models() -> None:
     assert outside <= 11, "5 of 100, and 11 is beyond 2.7 standard errors"
 
 
+def test_few_families_widen_the_sums() -> None:
+    chance = k.Chance(np.array([[1.0, -2.0]]), np.array([6, 6]))
+    assert chance.widened(Families.alone(12)).sums.tolist() == chance.sums.tolist()
+    six = chance.widened(Families(np.arange(12) % 6))
+    # Student's t of five degrees of freedom: 2.5706.
+    assert six.sums == pytest.approx(chance.sums * (2.5706 / 1.96) ** 2, rel=1e-3)
+
+
 def test_wider_bins_are_the_sums_of_narrow_ones() -> None:
     chance = k.Chance(np.array([[1.0, 2.0, -4.0]]), np.array([2, 3, 5]))
     merged = chance.merged(np.array([0, 2]))

@@ -37,6 +37,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
+from scipy.special import stdtrit
 
 from shopsight.metrics.calibration import bin_index
 from shopsight.metrics.families import Families
@@ -47,6 +48,8 @@ MOST_SAMPLED_IMAGES = 10_000
 NUMBERS_AT_ONCE = 1 << 22
 """Uniform numbers that are sampled at once."""
 LEVEL = 0.95
+# The normal quantile at 97.5 %.
+_Z = 1.959964
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +111,20 @@ class Chance:
         low[full] = np.minimum(ordered[end - 1] / self.cells[full], 0.0)
         high[full] = np.maximum(ordered[-end] / self.cells[full], 0.0)
         return low, high
+
+    def widened(self, families: Families) -> Chance:
+        """The same with sums that are wider where few families say how much they vary.
+
+        By the square of Student's t over the normal quantile, at Kish's effective number of
+        families less one degree of freedom: once for the spread over families, and once more for
+        rho, which is estimated from the same families. By t alone, ten families in which nothing
+        was off had a verdict in one of eleven samples or more. Of images alone, whose variance is
+        known, it is the same.
+        """
+        if families.are_images:
+            return self
+        wider = -float(stdtrit(max(families.effective_count - 1.0, 1.0), (1.0 - LEVEL) / 2)) / _Z
+        return Chance(self.sums * wider**2, self.cells)
 
     def merged(self, starts: Int64[np.ndarray, "fewer"]) -> Chance:
         """The same of wider bins, each from a bin of these up to the next."""

@@ -173,6 +173,7 @@ def checked(
         classes: See `ClassCalibration`.
     """
     errors = chance.errors
+    chance = chance.widened(families)
     gap = _gap(residual, families, least_error=float(chance.gaps.std()))
     p = chance.p_value(error=bins.expected_error, gap=gap.value) if gap.is_known else np.nan
     starts = wide_starts(bins.count)
