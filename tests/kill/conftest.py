@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import make_products
 from tests.kill.commands import COMMANDS, Command, Ended, Server, trained
-from tests.kill.sources import make_sources
+from tests.kill.sources import served_sources
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +24,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         source = Path(__file__).with_name("faults.c")
         words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(faults), str(source), "-ldl"]
         subprocess.run(words, check=True, capture_output=True)
-    server = Server(faults, make_sources(tmp_path_factory.mktemp("sources")))
-    yield server
-    server.close()
+    with served_sources(tmp_path_factory.mktemp("sources")) as sources:
+        server = Server(faults, sources)
+        yield server
+        server.close()
 
 
 @dataclass

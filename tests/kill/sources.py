@@ -1,9 +1,13 @@
-"""Stand-ins, in local files, for the hosts that the data sets of `COMMANDS` are fetched from."""
+"""Stand-ins, on this machine, for the hosts that the data sets of `COMMANDS` are fetched from."""
 
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +38,28 @@ class Sources:
     programs: Path
 
 
-def make_sources(folder: Path) -> Sources:
-    """Write a small clothing-small as GitHub packs it, and a small fashion-mnist as Debian does."""
+@contextmanager
+def served_sources(folder: Path) -> Iterator[Sources]:
+    """A small clothing-small as GitHub serves it, and a small fashion-mnist as Debian packs it.
+
+    The web server is a process of its own: tests open no sockets.
+    """
+    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        [*words, "--directory", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as server:
+        try:
+            assert server.stdout is not None
+            port = server.stdout.readline().split(" port ")[1].split()[0]
+            yield _make_sources(folder, f"http://127.0.0.1:{port}")
+        finally:
+            server.kill()
+
+
+def _make_sources(folder: Path, address: str) -> Sources:
     hashes = _write_package(folder / "fashion.deb")
     programs = folder / "bin"
     programs.mkdir()
@@ -44,7 +68,7 @@ def make_sources(folder: Path) -> Sources:
     apt_get.chmod(0o700)
     # Another folder than Debian's, which may be installed.
     fashion = {"MIRRORS": [], "SHA256": hashes, "DEBIAN_FOLDER": f"/{_PACKED_FOLDER}"}
-    small = {"SMALL_REPOSITORY": folder.as_uri(), "SMALL_SHA256": _write_archive(folder)}
+    small = {"SMALL_REPOSITORY": address, "SMALL_SHA256": _write_archive(folder)}
     constants = {clothing.__name__: small, fashion_mnist.__name__: fashion}
     return Sources(constants, programs)
 
