@@ -10,9 +10,9 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import SPLITS, Catalog
+from shopsight.catalog.linked_rows import linked_rows
 from shopsight.catalog.split_shares import Shares, compare_shares, size_kinds
 from shopsight.errors import SHOWN_DETAILS, SplitError
-from shopsight.metrics.families import Families
 from shopsight.text import counted, listed
 
 DuplicateGroup = Int64[np.ndarray, "n"]
@@ -175,12 +175,10 @@ def _shares(
     compared = [name for name in names if name != str(EVERY_TRAINING)]
     index = part.replace_strict(compared, list(range(len(compared))), default=-1)
     of_image = index.cast(pl.Int64).to_numpy()
-    links = [_codes(catalog.table["image"])]
-    if catalog.has("group"):
-        links.append(_codes(catalog.table["group"]))
+    links = [catalog.table[name] for name in ("image", "group") if catalog.has(name)]
     if duplicate_group is not None:
-        links.append(_codes(pl.Series(duplicate_group)))
-    families = Families.linked(len(catalog), links)
+        links.append(pl.Series(duplicate_group))
+    families = linked_rows(len(catalog), links)
     sizes, size_of = size_kinds(families)
     pairs, labels = label_rows(catalog), list(catalog.labels)
     codes = pairs["label"].replace_strict(labels, list(range(len(labels))), return_dtype=pl.Int64)
@@ -191,11 +189,6 @@ def _shares(
         ),
         compare_shares(compared, of_image, families, sizes, np.arange(len(catalog)), size_of),
     )
-
-
-def _codes(values: pl.Series) -> Int64[np.ndarray, "n"]:
-    """Equal values as equal codes; -1 where there is none."""
-    return (values.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
 
 
 def label_rows(catalog: Catalog) -> pl.DataFrame:

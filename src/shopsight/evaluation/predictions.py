@@ -21,6 +21,7 @@ from jaxtyping import Float32, Int64
 from scipy.sparse import csr_array
 
 from shopsight.catalog.catalog import METADATA_KEY
+from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError, CompareError, DamagedFileError
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
 from shopsight.files import atomic_file, damage_named
@@ -124,14 +125,12 @@ class Predictions:
 
     def families(self) -> Families:
         """Which images vary together: those of a group, and copies of one another."""
-        links = []
-        if "group" in self.table.columns:
-            names = self.table["group"]
-            codes = names.rank("dense").cast(pl.Int64) - 1
-            links.append(codes.fill_null(-1).to_numpy())
-        if DUPLICATE_GROUP in self.table.columns:
-            links.append(np.unique(self.table[DUPLICATE_GROUP].to_numpy(), return_inverse=True)[1])
-        return Families.linked(len(self), links)
+        return self._families
+
+    @cached_property
+    def _families(self) -> Families:
+        names = [name for name in ("group", DUPLICATE_GROUP) if name in self.table.columns]
+        return linked_rows(len(self), [self.table[name] for name in names])
 
     def with_rows(self, rows: Int64[np.ndarray, "n"]) -> Predictions:
         """The same of a catalog whose row `rows[i]` was row i of the one that was predicted."""

@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError
 from shopsight.metrics.families import Families
 from shopsight.runs.run_access import is_own_catalog, run_access
@@ -54,11 +55,10 @@ class AuditedCatalog:
 
     def families(self) -> Families:
         """Which images vary together: those of a group, and copies of one another."""
-        links = [np.unique(self.duplicate_group, return_inverse=True)[1]]
+        links = [pl.Series(self.duplicate_group)]
         if self.catalog.has("group"):
-            codes = self.catalog.table["group"].rank("dense").cast(pl.Int64) - 1
-            links.append(codes.fill_null(-1).to_numpy())
-        return Families.linked(len(self), links)
+            links.append(self.catalog.table["group"])
+        return linked_rows(len(self), links)
 
     def write(self, path: Path | str) -> None:
         """Write as one Parquet file that `AuditedCatalog.read` and `Catalog.read` both read."""
