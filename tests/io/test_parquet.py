@@ -57,6 +57,26 @@ def test_rows_that_hardly_take_room_in_the_file(tmp_path: Path) -> None:
         assert read_rows(tmp_path / "b.parquet", pl.col("image") == "b.jpg").is_empty()
 
 
+def test_rows_that_are_all_alike_are_refused_by_the_size_of_their_file() -> None:
+    row = pl.DataFrame({"image": ["a.jpg"], "label": ["hat"]})
+    data = written(pl.DataFrame([one.new_from_index(0, 10_000_000) for one in row]))
+    assert len(data) < 100_000
+    with (
+        use_memory_budget(64),
+        pytest.raises(LocationError, match=r"takes 320\.\d MB of memory; 268\.4 MB .* a file of \d+"),
+    ):
+        check_parquet(data)
+
+
+def test_columns_of_one_value_beside_names_that_differ_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shopsight.io.parquet.FREE_BYTES", 0)
+    names = pl.select(image=pl.format("{}.jpg", pl.int_range(100_000)))
+    wide = names.with_columns(pl.lit("shop").alias(f"c{i}") for i in range(20))
+    assert read_parquet(written(wide)).equals(wide)
+
+
 @pytest.mark.parametrize(
     "kind", [pl.Array(pl.Int8, 10**6), pl.Array(pl.Array(pl.Int8, 1000), 1000)]
 )

@@ -3,7 +3,7 @@
 A million rows of one value have a few bytes, and polars makes room for as many rows as a file says,
 for each page as its header says; where there is no room, the process ends. So the footer and the
 headers of the pages are read here first, and the memory that the table takes is compared with the
-budget. What else is wrong with a file polars finds: as errors of several kinds, and as panics,
+budget and with the size of the file. What else is wrong with a file polars finds: as errors of several kinds, and as panics,
 which are no `Exception`.
 
 Source: "Apache Parquet", apache/parquet-format, src/main/thrift/parquet.thrift.
@@ -32,6 +32,13 @@ PARQUET_MARK = b"PAR1"
 
 Source = bytes | Path
 """A file, or its bytes."""
+
+MOST_TIMES, FREE_BYTES = 1000, 256 << 20
+"""A table may take `FREE_BYTES`, and beyond them so many times the bytes of its file.
+
+Names of images differ, so that a row has a byte or two in the file; with twenty columns of one value
+each it takes 400 bytes of memory. Rows that are all alike reach 9,000 times.
+"""
 
 _GROUPS_AT_ONCE = 4
 # Of a footer's byte, when it is read.
@@ -101,7 +108,7 @@ def parquet_metadata(source: Source) -> dict[str, str]:
 
 
 def check_parquet(source: Source, *, groups_at_once: int | None = None) -> None:
-    """Refuse a file whose table takes more than the memory budget, or is longer than the file.
+    """Refuse a file whose table takes more than the memory budget, or far more than the file.
 
     Args:
         source: the file.
@@ -112,7 +119,7 @@ def check_parquet(source: Source, *, groups_at_once: int | None = None) -> None:
     """
     where = None if isinstance(source, bytes) else str(source)
     with _mapped(source) as data:
-        groups = _groups(data)
+        groups, num_bytes = _groups(data), len(data)
     # A cell of arrays has all their room, also where it is empty and the file holds nothing.
     kinds = parquet_schema(source).values()
     sizes = sorted(
@@ -121,9 +128,11 @@ def check_parquet(source: Source, *, groups_at_once: int | None = None) -> None:
         for one in groups
     )
     needed = sum(sizes if groups_at_once is None else sizes[-groups_at_once:])
-    most = memory_budget_bytes()
+    most = min(memory_budget_bytes(), max(FREE_BYTES, MOST_TIMES * num_bytes))
     if needed > most:
         what = f"its table takes {human_bytes(needed)} of memory; {human_bytes(most)} may be taken"
+        if most < memory_budget_bytes():
+            what += f", for a file of {human_bytes(num_bytes)}"
         raise LocationError("too large", what, where=where)
 
 
