@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from shopsight.commands.demo import demo as demo
     from shopsight.commands.doctor import Fact as Fact
     from shopsight.commands.doctor import doctor as doctor
+    from shopsight.commands.early_checks import check_model as check_model
+    from shopsight.commands.early_checks import check_run as check_run
     from shopsight.commands.evaluate import evaluate as evaluate
     from shopsight.commands.predict import predict as predict
     from shopsight.commands.profile import profile as profile
     from shopsight.commands.recipes import recipe as recipe
     from shopsight.commands.recipes import recipe_text as recipe_text
+    from shopsight.commands.recipes import recipe_with as recipe_with
     from shopsight.commands.recipes import recipes as recipes
     from shopsight.commands.recommend import recommend as recommend
     from shopsight.commands.split import SplitResult as SplitResult
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from shopsight.config.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.config.recipe import Recipe as Recipe
     from shopsight.config.sections import About as About
+    from shopsight.datasets.open import check_there as check_there
     from shopsight.datasets.open import open_catalog as open_catalog
     from shopsight.evaluation.compare_words import about_cheapest as about_cheapest
     from shopsight.evaluation.compare_words import about_choice as about_choice

@@ -38,6 +38,38 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not set(HEAVY) - {"pydantic"} & imported
 
 
+def test_names_and_settings_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    commands = [
+        ["train", "photos", "--out", "run", "--set", "training.epochs=x"],
+        ["train", "nothing", "--out", "run"],
+        ["compare", "photos", "--backbones", "timm:resnet18", "--set", "training.epoch=1"],
+        ["recommend", "nothing", "--latency-ms", "10"],
+        ["evaluate", "nothing"],
+        ["evaluate", "nothing", "photos"],
+        ["predict", "nothing", "photos"],
+    ]
+    code = (
+        "import sys\n"
+        "from shopsight.cli.app import main\n"
+        f"for words in {commands!r}:\n"
+        "    sys.argv = ['shopsight', *words]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        print(words[0], end.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+    )
+    assert done.stdout.splitlines() == [f"{words[0]} 2 False" for words in commands], done.stderr
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_command_explains_itself(shopsight: Shopsight, verb: str) -> None:
     shown = shopsight(verb, "--help")

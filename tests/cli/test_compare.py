@@ -133,8 +133,11 @@ def test_too_slow_is_reported_once_with_the_fastest(
 def test_a_device_that_is_not_there_is_known_before_data_is_read(
     words: list[str], shopsight: Shopsight, tiny_run: Path, tmp_path: Path
 ) -> None:
-    paths = {"RUN": str(tiny_run), "DATA": str(tmp_path / "absent"), "OUT": str(tmp_path / "out")}
+    # Reading it would be another error.
+    data = tmp_path / "empty.csv"
+    data.touch()
+    paths = {"RUN": str(tiny_run), "DATA": str(data), "OUT": str(tmp_path / "out")}
     done = shopsight(*[paths.get(word, word) for word in words], "--device", "cuda:99")
     assert done.code == 2
     assert "no device 'cuda:99' on this machine" in done.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [data]

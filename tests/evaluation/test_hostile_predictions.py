@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -37,6 +38,37 @@ def test_columns_of_another_kind(change: pl.Expr, own_run: Path) -> None:
         Predictions.read(path)
     assert caught.value.fix is not None
     assert "shopsight evaluate RUN" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (pl.lit(None, pl.Int64).alias("row"), r"row: \d+ of \d+ are empty"),
+        (pl.lit(None, pl.String).alias("label"), r"label: \d+ of \d+ are empty"),
+        (pl.lit("zebra").alias("predicted"), "predicted: 'zebra' is no label of the model"),
+        (pl.lit(-1, pl.Int64).alias("row"), "row: the catalog has no row -1"),
+        (pl.lit(2**40).alias("row"), "row: the catalog has no row 1,099,511,627,776"),
+    ],
+)
+def test_rows_without_an_image_or_a_label(change: pl.Expr, what: str, own_run: Path) -> None:
+    path = _change(own_run, change)
+    with pytest.raises(DamagedFileError, match="lacks what predictions have") as caught:
+        Predictions.read(path, catalog_rows=len(RunFolder(own_run).audited_catalog()))
+    assert re.search(what, "\n".join(caught.value.details))
+
+
+def test_a_column_that_is_missing(
+    own_run: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = RunFolder(own_run).predictions_file("test")
+    about = pl.read_parquet_metadata(path)["shopsight"]
+    pl.read_parquet(path, columns=["image", "label"]).write_parquet(
+        path, metadata={"shopsight": about}
+    )
+    shown = run_command(capsys, ("compare", tiny_run, own_run))
+    assert shown.code == 2
+    assert "there is no column correct" in shown.err
+    assert "there is no column row" in shown.err
 
 
 def test_a_comparison_names_the_file(

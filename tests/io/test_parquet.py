@@ -63,7 +63,9 @@ def test_rows_that_are_all_alike_are_refused_by_the_size_of_their_file() -> None
     assert len(data) < 100_000
     with (
         use_memory_budget(64),
-        pytest.raises(LocationError, match=r"takes 320\.\d MB of memory; 268\.4 MB .* a file of \d+"),
+        pytest.raises(
+            LocationError, match=r"takes 320\.\d MB of memory; 268\.4 MB .* a file of \d+"
+        ),
     ):
         check_parquet(data)
 

@@ -54,13 +54,7 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     """
     read = read or ReadOptions()
     path = local_path(path)
-    table, notes = read_table(path, read, read_rows=read_rows)
-    if _is_predicted(table) and "labels" not in table.columns:
-        table = unguarded(table)
-    if not len(table):
-        raise CatalogError("the table has no rows", where=path)
-    for column in read.image_columns:
-        asked(table, column, "--image", path)
+    table, notes = _with_rows(path, read)
     table, folder, file_notes = with_image_files(table, path, read.image_columns)
     if folder is not None:
         read = replace(read, images_root=folder)
@@ -104,6 +98,18 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
         access=Access(roots=located.roots),
     )
     return catalog if boxes.columns else with_joined_labels(catalog)
+
+
+def _with_rows(path: str, read: ReadOptions) -> tuple[pl.DataFrame, list[str]]:
+    """Read the table as it is, and refuse one without rows or without the image columns named."""
+    table, notes = read_table(path, read, read_rows=read_rows)
+    if _is_predicted(table) and "labels" not in table.columns:
+        table = unguarded(table)
+    if not len(table):
+        raise CatalogError("the table has no rows", where=path)
+    for column in read.image_columns:
+        asked(table, column, "--image", path)
+    return table, notes
 
 
 def _named(table: pl.DataFrame, read: ReadOptions, path: str) -> dict[str, Choice | None]:

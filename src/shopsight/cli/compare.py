@@ -86,6 +86,9 @@ def compare(
     else:
         if len(runs) != 1:
             raise typer.BadParameter("with --backbones, give one DATA")
+        # Before torch is imported, which takes seconds.
+        api.recipe_with(recipe, settings or ())
+        api.check_there(runs[0])
         folder = out = out or Path("runs", "compare")
 
         def compared(trusted: bool) -> api.Comparison:

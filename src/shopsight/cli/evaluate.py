@@ -60,6 +60,12 @@ def evaluate(
             why="without DATA the run's own images are scored, as it read them",
             fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
         )
+    # Before torch is imported, which takes seconds.
+    if data is None:
+        api.check_run(model)
+    else:
+        api.check_model(model)
+        api.check_there(data)
     with shown_progress():
         evaluation = api.evaluate(
             model,

@@ -47,6 +47,8 @@ def recommend(
 
     Exits with 1 if none is.
     """
+    # Before torch is imported, which takes seconds.
+    api.check_there(data)
     with shown_progress():
         found = api.recommend(
             data,

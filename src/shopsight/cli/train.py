@@ -136,6 +136,10 @@ def train(
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     run = out
+    leaves = [*(settings or ()), *["cache.mode=off"] * no_cache]
+    api.recipe_with(recipe, leaves)
+    if data is not None:
+        api.check_there(data)
 
     def trained(trusted: bool) -> api.TrainResult:
         with shown_progress():
@@ -150,7 +154,7 @@ def train(
                 seed=seed,
                 folds=folds,
                 fold=fold,
-                settings=[*(settings or ()), *["cache.mode=off"] * no_cache],
+                settings=leaves,
                 trust_recipe=trusted,
                 accept=accept or (),
                 exclude=exclude or (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +58,29 @@ def compare(
     return comparison
 
 
+def _refuse_several_processes(recipe: Recipe) -> None:
+    if world_of(recipe).size > 1:
+        raise TrainingError(
+            "a comparison trains one network after another, and is started once",
+            fix="the same command without torchrun, srun or mpirun: it starts a process for each "
+            "device by itself",
+        )
+
+
+def _unbuildable(
+    recipes: Mapping[str, Recipe], catalog: Catalog, out: str | Path
+) -> dict[str, str]:
+    """Build each backbone that has no run in `out` yet; those that cannot be, with the reason."""
+    for name in recipes:
+        run_for(name, out).check_path_length()
+
+    def build(backbone: str) -> None:
+        if not run_for(backbone, out).exists():
+            resolve(recipes[backbone], catalog)
+
+    return unbuildable(list(recipes), build)
+
+
 def compare_backbones(
     data: str | Path | Catalog,
     *,
@@ -102,22 +125,10 @@ def compare_backbones(
         check_recipe(recipe, ["model.backbone", *settings], read=read)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
     catalog, common = training_data(data, recipe_with(recipe, settings), read)
-    if world_of(common).size > 1:
-        raise TrainingError(
-            "a comparison trains one network after another, and is started once",
-            fix="the same command without torchrun, srun or mpirun: it starts a process for each "
-            "device by itself",
-        )
+    _refuse_several_processes(common)
     check_trainable(catalog, common)
     recipes = {name: recipe_with(common, [f"model.backbone={name}"]) for name in backbones}
-    for name in backbones:
-        run_for(name, out).check_path_length()
-
-    def build(backbone: str) -> None:
-        if not run_for(backbone, out).exists():
-            resolve(recipes[backbone], catalog)
-
-    left_out = unbuildable(list(recipes), build)
+    left_out = _unbuildable(recipes, catalog, out)
     with only_writer_of_folder(out):
         runs = [
             finished_run(catalog, one, run_for(backbone, out), rules=rules)

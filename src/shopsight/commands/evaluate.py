@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from shopsight import paths
 from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.rare_classes import apply_rare_labels
 from shopsight.catalog.unlabeled import only_labeled
+from shopsight.commands.early_checks import check_run
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
 from shopsight.errors import ChangedFilesError, ConfigError, ImageError, ReadOnlyError
@@ -116,14 +116,7 @@ def _evaluate_own(
     accept: Collection[str],
     device: str,
 ) -> Evaluation:
-    if not paths.exists(run.path):
-        raise ConfigError("no such folder", where=str(run.path), fix="name a run folder")
-    if not run.exists():
-        raise ConfigError(
-            "is not a run folder, and a bundle has no images of its own",
-            where=str(run.path),
-            fix=command_line(["shopsight", "evaluate", run.path, "DATA"]),
-        )
+    check_run(run.path)
     read = read or ReadOptions()
     ignored = [flag_of(name) for name in read.given() if name not in RUN_OPTIONS]
     if ignored:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shopsight import __version__, progress
+from shopsight.commands.early_checks import check_model
 from shopsight.datasets.open import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import sha256_bytes
@@ -79,24 +80,37 @@ def predict(
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)
-    folder_names = unique_names(predictor.labels)
-    if sort_into is not None:
-        longest = max(map(len, folder_names.values())) + LONGEST_IMAGE_NAME + 2
-        check_output_path(Path(sort_into), reserve=longest)
-        opened = _without_copies(opened, images, sort_into)
-    copies = None if sort_into is None else SortedCopies(sort_into, folder_names)
+    copies = None if sort_into is None else _sorted_copies(predictor, sort_into)
+    if copies is not None:
+        opened = _without_copies(opened, images, copies.folder)
     label = partial(predictor.predict, top=top, batch_size=batch_size, on_error=on_error)
     if out is None and copies is None:
         return label(opened)
-    out = None if out is None else Path(out)
-    about = {
+    about = _about(predictor, top=top, batch_size=batch_size)
+    return _written(opened, label, about, out=None if out is None else Path(out), copies=copies)
+
+
+def _sorted_copies(predictor: Predictor, folder: str | Path) -> SortedCopies:
+    """Where copies go, by label.
+
+    Raises:
+        WriteError: the longest name of one would be too long there.
+    """
+    names = unique_names(predictor.labels)
+    longest = max(map(len, names.values())) + LONGEST_IMAGE_NAME + 2
+    check_output_path(Path(folder), reserve=longest)
+    return SortedCopies(folder, names)
+
+
+def _about(predictor: Predictor, *, top: int, batch_size: int | None) -> dict[str, Any]:
+    """What the answers depend on: those of an interrupted command are kept where it is equal."""
+    return {
         "version": __version__,
         "model": sha256_bytes(predictor.info.model_dump_json().encode()),
         "engine": predictor.engine.name,
         "top": top,
         "batch_size": batch_size,
     }
-    return _written(opened, label, about, out=out, copies=copies)
 
 
 def _without_copies(
@@ -124,6 +138,8 @@ def _others_than(opened: Iterator[NamedImage], start: str) -> Iterator[NamedImag
 
 
 def _open(model: str | Path, device: str) -> Predictor:
+    # Before torch is imported, which takes seconds.
+    check_model(model)
     from shopsight.devices import unused_gpu_note
 
     note = unused_gpu_note(device)

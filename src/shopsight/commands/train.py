@@ -118,27 +118,40 @@ def train(
         ShopsightError: anything that would make the training fail or its score wrong; all of it
             before the first step.
     """
-    overrides = {
+    leaves = {
         "model.backbone": backbone,
         "training.epochs": epochs,
         "training.time_limit_s": time_limit_s,
         "seed": seed,
         "folds.count": folds,
     }
-    flags = [f"{key}={value}" for key, value in overrides.items() if value is not None]
+    given = [*(f"{key}={value}" for key, value in leaves.items() if value is not None), *settings]
     if not trust_recipe:
-        check_recipe(recipe, [*flags, *settings], read=read, needs_data=data is None)
-    chosen = recipe_with(recipe, [*flags, *settings])
+        check_recipe(recipe, given, read=read, needs_data=data is None)
+    chosen = recipe_with(recipe, given)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
+    return _train(data, chosen, out, read=read, fold=fold, rules=rules)
+
+
+def _train(
+    data: str | Path | Catalog | None,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    read: ReadOptions | None,
+    fold: int | None,
+    rules: GateRules,
+) -> TrainResult:
+    """Train on DATA by a recipe that is checked, on the machines that it names."""
     # Whatever does not fit the machines is an error before the data is read.
     with (
         sigterm_interrupts(),
-        use_memory_budget(_memory_of(chosen)),
-        joined(world_of(chosen)) as peers,
+        use_memory_budget(_memory_of(recipe)),
+        joined(world_of(recipe)) as peers,
     ):
         if peers.rank > 0:
-            return train_catalog(None, chosen, out, fold=fold)
-        catalog, resolved = training_data(data, chosen, read)
+            return train_catalog(None, recipe, out, fold=fold)
+        catalog, resolved = training_data(data, recipe, read)
         refuse_output_among_images(catalog, out)
         return train_catalog(catalog, resolved, out, fold=fold, rules=rules)
 

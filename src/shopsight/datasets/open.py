@@ -99,6 +99,20 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     return catalog
 
 
+def check_there(data: str) -> None:
+    """Refuse DATA where nothing is; for those who would else find it after what takes long.
+
+    Raises:
+        CatalogError: nothing is there, or its path is not Unicode.
+    """
+    if paths.is_url(data) or is_dataset(data):
+        return
+    _refuse_not_unicode(data)
+    path = local_path(data)
+    if not (several_files(path) or paths.exists(path)):
+        raise _not_there(path)
+
+
 def _outside_fix(data: str) -> str:
     """How to allow images outside the data, below `{folder}`."""
     every = "--allow-outside   (reads every file that a table or a link names)"
@@ -182,8 +196,7 @@ def _open(data: str, read: ReadOptions) -> Catalog:
         _refuse(read, "table", data)
         return open_parts(parts, read, name=", ".join(map(paths.name_of, parts)))
     is_url = paths.is_url(data)
-    if not is_url and not paths.exists(data):
-        raise _not_there(data)
+    check_there(data)
     is_file = not is_url and paths.is_file(data)
     if not (is_url or is_file or paths.is_folder(data)):
         raise CatalogError(

@@ -173,7 +173,7 @@ def _aligned(runs: Sequence[RunFolder], names: Sequence[str], split: str) -> lis
 def _predictions(run: RunFolder, split: str) -> Predictions:
     """With the files' hashes, as names alone do not make images the same, and with the copies."""
     audited = run.audited_catalog()
-    predictions = Predictions.read(run.predictions_file(split), COMPARED)
+    predictions = Predictions.read(run.predictions_file(split), COMPARED, catalog_rows=len(audited))
     rows = predictions.table["row"]
     table = predictions.table.with_columns(
         audited.sha256.gather(rows).alias(SHA256),

@@ -61,14 +61,7 @@ def predict_catalog(
         CatalogError: the part is empty, or a label is missing or unknown to the model.
         ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
-    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
-    if not len(rows):
-        parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
-        raise CatalogError(
-            f"there are no {split} images",
-            where=catalog.name,
-            fix=" or ".join(f"--split {part}" for part in SPLITS if part in parts) or None,
-        )
+    rows = _rows_of(catalog, split)
     part = catalog.take(rows)
     truth = _truth(part, predictor)
     if logits is None:
@@ -84,12 +77,7 @@ def predict_catalog(
         advance = stack.enter_context(task(f"Predicting {split}", total=len(rows)))
         answers = _joined(_answers(predictor, truth, logits, writer, advance))
     assert len(answers) == len(rows), "each image once"
-    known = [name for name in ("image", "group", "label") if name in part.table.columns]
-    head = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
-    if duplicate_group is not None:
-        head = head.with_columns(pl.Series(DUPLICATE_GROUP, duplicate_group[rows]))
-    if multilabel and not part.multilabel:
-        head = head.with_columns(pl.concat_list("label"))
+    head = _known(part, rows, duplicate_group, multilabel=multilabel)
     if filed:
         head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
     return Predictions(
@@ -101,6 +89,36 @@ def predict_catalog(
         synthetic=catalog.synthetic,
         score_files=() if writer is None else (writer.file,),
     )
+
+
+def _rows_of(catalog: Catalog, split: str) -> Int64[np.ndarray, "rows"]:
+    """The rows of one part, at least one."""
+    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
+    if len(rows):
+        return rows
+    parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
+    raise CatalogError(
+        f"there are no {split} images",
+        where=catalog.name,
+        fix=" or ".join(f"--split {part}" for part in SPLITS if part in parts) or None,
+    )
+
+
+def _known(
+    part: Catalog,
+    rows: Int64[np.ndarray, "rows"],
+    duplicate_group: Int64[np.ndarray, "n"] | None,
+    *,
+    multilabel: bool,
+) -> pl.DataFrame:
+    """What is known of each image without a model: these rows of the whole catalog."""
+    known = [name for name in ("image", "group", "label") if name in part.table.columns]
+    table = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
+    if duplicate_group is not None:
+        table = table.with_columns(pl.Series(DUPLICATE_GROUP, duplicate_group[rows]))
+    if multilabel and not part.multilabel:
+        table = table.with_columns(pl.concat_list("label"))
+    return table
 
 
 def _answers(

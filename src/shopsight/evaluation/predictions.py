@@ -47,6 +47,8 @@ _KINDS: dict[str, tuple[Any, ...]] = {
     "top_labels": _TEXTS,
     "top_probabilities": tuple(pl.List(kind) for kind in _NUMBERS),
 }
+# Not in every table of predictions, see `Predictions`.
+_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP))
 WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
 
 
@@ -163,12 +165,19 @@ class Predictions:
                 remove_file(former)
 
     @classmethod
-    def read(cls, path: Path | str, columns: Collection[str] | None = None) -> Predictions:
+    def read(
+        cls,
+        path: Path | str,
+        columns: Collection[str] | None = None,
+        *,
+        catalog_rows: int | None = None,
+    ) -> Predictions:
         """Read what `write` wrote.
 
         Args:
             path: the file.
             columns: those of the table to read, as far as they are there; None reads all.
+            catalog_rows: how many the catalog has whose images were predicted; None is not known.
 
         Raises:
             CatalogError: the file is missing, or no file of predictions.
@@ -186,10 +195,10 @@ class Predictions:
             about = {} if noted is None else parse_json(noted)
             if "split" not in about or "labels" not in about:
                 raise CatalogError("not predictions that shopsight wrote", where=str(path))
-            if columns is not None:
-                columns = [name for name in parquet_schema(data) if name in columns]
+            wanted = set(_KINDS if columns is None else columns)
+            there = [name for name in parquet_schema(data) if columns is None or name in wanted]
             found = cls(
-                table=read_parquet(data, columns=columns),
+                table=read_parquet(data, columns=there),
                 labels=tuple(about["labels"]),
                 multilabel=about["multilabel"],
                 split=about["split"],
@@ -201,6 +210,7 @@ class Predictions:
                 ),
             )
         found._check_types(path)
+        found._check_values(path, wanted=wanted, catalog_rows=catalog_rows)
         found._check_scores(path)
         return found
 
@@ -215,6 +225,35 @@ class Predictions:
         if wrong or not all(isinstance(label, str) for label in self.labels):
             raise DamagedFileError(
                 "is damaged: columns are of another kind than predictions have",
+                where=str(path),
+                details=wrong,
+                fix=WRITE_ANEW,
+            )
+
+    def _check_values(self, path: Path, *, wanted: set[str], catalog_rows: int | None) -> None:
+        """Refuse a table of which columns, cells, or the images that it is about, are missing."""
+        needed = wanted & _KINDS.keys() - _OPTIONAL - ({"rank"} if self.multilabel else set())
+        there = needed & set(self.table.columns)
+        wrong = [f"there is no column {name}" for name in sorted(needed - there)]
+        # With several labels per image there may be none.
+        filled = there - ({"label", "predicted"} if self.multilabel else set())
+        wrong += [
+            f"{name}: {self.table[name].null_count():,} of {len(self):,} are empty"
+            for name in sorted(filled)
+            if self.table[name].null_count()
+        ]
+        if not self.multilabel:
+            for name in sorted(there & {"label", "predicted"}):
+                unknown = self.table.filter(~pl.col(name).is_in(self.labels))[name]
+                wrong += [f"{name}: {value!r} is no label of the model" for value in unknown[:1]]
+        if "row" in there:
+            rows = self.table["row"]
+            known = rows >= 0 if catalog_rows is None else rows.is_between(0, catalog_rows - 1)
+            beyond = rows.filter(~known)
+            wrong += [f"row: the catalog has no row {row:,}" for row in beyond[:1]]
+        if wrong:
+            raise DamagedFileError(
+                "is damaged: it lacks what predictions have",
                 where=str(path),
                 details=wrong,
                 fix=WRITE_ANEW,

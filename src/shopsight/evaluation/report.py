@@ -85,7 +85,8 @@ def write_report(
     found = dict(evaluations or {})
     for file in sorted(run.predictions.glob("*.parquet")):
         if file.stem not in found:
-            found[file.stem] = score_of_run(run, Predictions.read(file))
+            predictions = Predictions.read(file, catalog_rows=len(facts.catalog))
+            found[file.stem] = score_of_run(run, predictions)
     if not found:
         raise CatalogError(
             "there are no predictions to report on",

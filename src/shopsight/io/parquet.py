@@ -3,8 +3,8 @@
 A million rows of one value have a few bytes, and polars makes room for as many rows as a file says,
 for each page as its header says; where there is no room, the process ends. So the footer and the
 headers of the pages are read here first, and the memory that the table takes is compared with the
-budget and with the size of the file. What else is wrong with a file polars finds: as errors of several kinds, and as panics,
-which are no `Exception`.
+budget and with the size of the file. What else is wrong with a file polars finds: as errors of
+several kinds, and as panics, which are no `Exception`.
 
 Source: "Apache Parquet", apache/parquet-format, src/main/thrift/parquet.thrift.
 """
@@ -36,8 +36,8 @@ Source = bytes | Path
 MOST_TIMES, FREE_BYTES = 1000, 256 << 20
 """A table may take `FREE_BYTES`, and beyond them so many times the bytes of its file.
 
-Names of images differ, so that a row has a byte or two in the file; with twenty columns of one value
-each it takes 400 bytes of memory. Rows that are all alike reach 9,000 times.
+Names of images differ, so that a row has a byte or two in the file; with twenty columns of one
+value each it takes 400 bytes of memory. Rows that are all alike reach 9,000 times.
 """
 
 _GROUPS_AT_ONCE = 4

@@ -72,15 +72,7 @@ def prepare(
         AuditError, SplitError, WeightsError, ConfigError: see the checks.
     """
     clock = Clock()
-    run.check_path_length()
-    check_cache_path()
-    if run.exists():
-        raise TrainingError(
-            "already holds a run",
-            where=str(run.path),
-            fix=f"{command_line(['shopsight', 'train', '--resume', run.path])}   (continues it)\n"
-            "or give another --out",
-        )
+    _check_places(run)
     if fold is not None and not recipe.folds.count:
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     rules = rules or GateRules()
@@ -91,16 +83,7 @@ def prepare(
     audited, lost_classes = audited_images(with_used_parts(catalog, recipe), run, rules, unlabeled)
     audited, settled = without_rare_classes(audited, recipe, run)
     if recipe.folds.count:
-        folded, report = fold_catalog(
-            audited.catalog,
-            folds=recipe.folds.count,
-            seed=recipe.seed,
-            duplicate_group=audited.duplicate_group,
-            train_only=settled.train_only,
-        )
-        made = not audited.catalog.has("fold")
-        audited = audited.with_catalog(folded)
-        _write_split_report(run, report, made=made, train_only=settled.train_only)
+        audited = _with_folds(audited, recipe, run, train_only=settled.train_only)
     cache = str(cache_folder().absolute())
     about = {
         "command": masked(command_line(["shopsight", *sys.argv[1:]])),
@@ -118,6 +101,40 @@ def prepare(
         only = settled.train_only
         init_run_folder(run, audited, resolved, fold=fold, about=about, train_only=only)
     run.add_seconds("prepare", clock)
+
+
+def _check_places(run: RunFolder) -> None:
+    """Refuse a run folder that is taken, and paths that this system does not take.
+
+    Raises:
+        TrainingError: the folder already holds a run.
+        WriteError: its path, or that of the cache, is too long.
+    """
+    run.check_path_length()
+    check_cache_path()
+    if run.exists():
+        raise TrainingError(
+            "already holds a run",
+            where=str(run.path),
+            fix=f"{command_line(['shopsight', 'train', '--resume', run.path])}   (continues it)\n"
+            "or give another --out",
+        )
+
+
+def _with_folds(
+    audited: AuditedCatalog, recipe: Recipe, run: RunFolder, *, train_only: Collection[str]
+) -> AuditedCatalog:
+    """Give each image its fold, and write how they were made, or checked, into the run."""
+    folded, report = fold_catalog(
+        audited.catalog,
+        folds=recipe.folds.count,
+        seed=recipe.seed,
+        duplicate_group=audited.duplicate_group,
+        train_only=train_only,
+    )
+    made = not audited.catalog.has("fold")
+    _write_split_report(run, report, made=made, train_only=train_only)
+    return audited.with_catalog(folded)
 
 
 def init_run_folder(

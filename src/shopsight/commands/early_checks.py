@@ -1,0 +1,36 @@
+"""What a command line names is there: checks that need no torch, whose import takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shopsight import paths
+from shopsight.bundle.read import bundle_folder, read_info
+from shopsight.errors import ConfigError
+from shopsight.runs.run_folder import RunFolder
+from shopsight.text import command_line
+
+
+def check_model(model: str | Path) -> None:
+    """Refuse what is no bundle, and no run with one; its weights are not read.
+
+    Raises:
+        BundleError: there is none, or its model.json is damaged.
+    """
+    read_info(bundle_folder(model))
+
+
+def check_run(run: str | Path) -> None:
+    """Refuse what is no run, where one is wanted whose own images are scored.
+
+    Raises:
+        ConfigError: there is nothing, or a bundle or another folder.
+    """
+    if not paths.exists(run):
+        raise ConfigError("no such folder", where=str(run), fix="name a run folder")
+    if not RunFolder(Path(run)).exists():
+        raise ConfigError(
+            "is not a run folder, and a bundle has no images of its own",
+            where=str(run),
+            fix=command_line(["shopsight", "evaluate", run, "DATA"]),
+        )
