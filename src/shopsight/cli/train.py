@@ -138,8 +138,7 @@ def train(
     run = out
     leaves = [*(settings or ()), *["cache.mode=off"] * no_cache]
     api.recipe_with(recipe, leaves)
-    if data is not None:
-        api.check_there(data)
+    api.check_there(data)
 
     def trained(trusted: bool) -> api.TrainResult:
         with shown_progress():

@@ -99,13 +99,16 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     return catalog
 
 
-def check_there(data: str) -> None:
+def check_there(data: str | None) -> None:
     """Refuse DATA where nothing is; for those who would else find it after what takes long.
+
+    Args:
+        data: None names nothing.
 
     Raises:
         CatalogError: nothing is there, or its path is not Unicode.
     """
-    if paths.is_url(data) or is_dataset(data):
+    if data is None or paths.is_url(data) or is_dataset(data):
         return
     _refuse_not_unicode(data)
     path = local_path(data)
