@@ -6,8 +6,8 @@
 The features of all images are computed once. For each seed the images are split anew, and the
 probe is fitted by each plan: `STEPS` of them for a penalty on all training images, and `SAMPLES`
 of the training images with that many steps for a penalty, and then for all. Differences are those
-from the first plan on the same test images; the resamples of their intervals draw images, whose
-results of all seeds stay together. Appends to --results as JSON lines.
+from the first plan on the same test images; in their intervals the results of one image
+in all seeds vary together. Appends to --results as JSON lines.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from shopsight.inference.features import BATCH_IMAGES
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import open_cache
 from shopsight.loading.loader import OrderedBatches
-from shopsight.metrics.intervals import Interval, bootstrap
+from shopsight.metrics.estimates import Estimate, difference_of, interval_of
+from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import Interval
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
@@ -165,20 +167,26 @@ def summary(found: list[Fitted], first: list[Fitted], images: np.ndarray) -> dic
     """Means over the seeds, and 95 % intervals over their test images."""
     right, loss = (np.concatenate([f[field] for f in found]).astype(float) for field in (1, 2))
     right0, loss0 = (np.concatenate([f[field] for f in first]).astype(float) for field in (1, 2))
+    families = Families.by(images)
     return {
         "penalties": [f.probe.penalty for f in found],
         "val_loss": round(float(np.mean([f.probe.val_loss for f in found])), 5),
-        "test_accuracy": interval(right, images),
-        "test_loss": interval(loss, images),
-        "accuracy_change": interval(right - right0, images),
-        "loss_change": interval(loss - loss0, images),
+        "test_accuracy": ends(interval_of(Estimate.share(right), families)),
+        "test_loss": ends(interval_of(Estimate.loss(loss, right > 0), families)),
+        "accuracy_change": ends(
+            difference_of(Estimate.share(right), Estimate.share(right0), families)
+        ),
+        "loss_change": ends(
+            difference_of(
+                Estimate.loss(loss, right > 0), Estimate.loss(loss0, right0 > 0), families
+            )
+        ),
         "cpu_seconds": round(sum(f.seconds for f in found) / len(found), 2),
     }
 
 
-def interval(values: np.ndarray, images: np.ndarray) -> list[float]:
+def ends(found: Interval) -> list[float]:
     """Mean, and its interval."""
-    found: Interval = bootstrap(lambda w: w @ values / w.sum(1), len(values), groups=images)
     return [round(float(x), 5) for x in (found.value, found.low, found.high)]
 
 

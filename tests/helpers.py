@@ -117,7 +117,7 @@ def train_small(
     """A small net trained for an epoch on the CPU; gives the run folder back."""
     from shopsight import api
 
-    quick = ("training.epochs=1", "training.batch_size=16", "evaluation.bootstrap_resamples=200")
+    quick = ("training.epochs=1", "training.batch_size=16")
     api.train(
         data, out=out, recipe="fashion-mnist-cnn", settings=[*quick, *settings], accept=accept
     )

@@ -42,7 +42,7 @@ def test_the_probe_keeps_its_features_in_the_run_instead(
     with use_cache_dir(no_folder):
         api.train(
             product_photos.folder, out=tmp_path / "run", recipe="fast",
-            settings=["preprocess.size_px=64", "evaluation.bootstrap_resamples=200"],
+            settings=["preprocess.size_px=64"],
         )  # fmt: skip
     assert (tmp_path / "run" / "features").is_dir()
     assert (tmp_path / "run" / "report.html").is_file()

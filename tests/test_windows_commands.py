@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 NAMES = {"dress": "裙子", "shoe": "Schuhe für Größe 38", "hat": "hat"}
 SMALL = (
     *("--recipe", "fashion-mnist-cnn", "--set", "training.batch_size=16"),
-    *("--set", "evaluation.bootstrap_resamples=200"),
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -134,7 +134,7 @@ def evaluated(rows: int) -> tuple[Any, Any]:
 
     predictions = predicted(rows)
     table = predictions.table.select(pl.lit("missing.jpg").alias("image"), "label", "group")
-    found = score(predictions, EvaluationSettings(bootstrap_resamples=100))
+    found = score(predictions, EvaluationSettings())
     return found, Catalog(table, "shop", root=str(scratch("nothing").parent))
 
 
@@ -201,11 +201,14 @@ class MadeScores:
 
 
 def ranked(scores: MadeScores) -> None:
-    from shopsight.metrics.influence import influence_interval
+    from shopsight.metrics.estimates import interval_of
+    from shopsight.metrics.families import Families
+    from shopsight.metrics.influence import mean_average_precision
     from shopsight.metrics.label_ranking import rank_labels
 
     found = rank_labels(scores.targets, scores)
-    influence_interval(found.mean_average_precision, found.influence)
+    families = Families.alone(scores.num_images)
+    interval_of(mean_average_precision(found, scores.targets, families), families)
 
 
 def several_predicted(rows: int) -> Any:

@@ -57,7 +57,7 @@ def run(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         hostile.parent / "table\x07.parquet",
         out=runs / "one\x1b[7m",
         recipe="fashion-mnist-cnn",
-        settings=["training.epochs=1", "evaluation.bootstrap_resamples=100"],
+        settings=["training.epochs=1"],
         read=ReadOptions(allow_outside=True),
     )
     shutil.copytree(runs / "one\x1b[7m", runs / "two\u202e")
@@ -77,7 +77,7 @@ COMMANDS = (
     ("split", "DATA", "--out", "OUT.csv"),
     ("split", "TABLE", "--out", "OUT.csv", "--json"),
     ("split", "TABLE", "--out", "OUT\x07.no\x1b[5m"),
-    ("train", "DATA", "--out", "OUT\x1b[1m", *SMALL, "--set", "evaluation.bootstrap_resamples=100"),
+    ("train", "DATA", "--out", "OUT\x1b[1m", *SMALL),
     ("train", "DATA", "--out", "OUT", "--recipe", "a\x1b[5m"),
     ("train", "--resume", "RUN", "--json"),
     ("evaluate", "RUN"),

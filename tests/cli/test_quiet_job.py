@@ -101,7 +101,7 @@ def job(product_photos: ProductPhotos, tmp_path_factory: pytest.TempPathFactory)
         }
     )
     photos, run = product_photos.folder, folder / "run"
-    quick = (*SMALL, "--set", "evaluation.bootstrap_resamples=100")
+    quick = SMALL
     commands = (
         ("--help",),
         ("doctor",),

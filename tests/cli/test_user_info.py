@@ -32,7 +32,7 @@ def test_a_password_is_never_kept(
         table.write_text("\n".join([head, *(f"{host}/{row}" for row in rows)]), encoding="utf-8")
         server.routes["/table.csv"] = reply(product_photos.table.read_bytes())
         run, out, private = tmp_path / "run", tmp_path / "out", "--allow-private"
-        quick = (*SMALL, "--set", "evaluation.bootstrap_resamples=100")
+        quick = SMALL
         for words in (
             ("audit", table, private, "--out", out / "audit"),
             ("audit", table, private, "--json"),

@@ -90,7 +90,7 @@ def test_what_a_recipe_reaches() -> None:
         "optimizer.lr=inf",
         "augment.scale=[nan, 1.0]",
         "augment.blur_px=100001",
-        "evaluation.bootstrap_resamples=1000000000000",
+        "evaluation.top_k=1000000000000",
         "evaluation.calibration_bins=1000000000",
         "folds.count=1000",
         "hardware.num_nodes=1000000000",

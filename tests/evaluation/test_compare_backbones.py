@@ -19,7 +19,7 @@ LITE, NET, LARGER = (
     "shopsight:fashion_net",
 )
 SCRATCH = "fashion-mnist-cnn"
-QUICK = ("training.epochs=1", "evaluation.bootstrap_resamples=200")
+QUICK = ("training.epochs=1",)
 
 
 def test_too_few_fail_before_any_training(catalog: Catalog, tmp_path: Path) -> None:

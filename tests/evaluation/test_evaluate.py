@@ -23,7 +23,7 @@ from shopsight.loading.cache import open_cache
 from shopsight.metrics.calibration import expected_calibration_error
 from shopsight.runs.run_folder import RunFolder
 
-QUICK = EvaluationSettings(bootstrap_resamples=200)
+QUICK = EvaluationSettings()
 
 
 def test_predictions_are_those_of_predict(catalog: Catalog, predictor: Predictor) -> None:

@@ -23,20 +23,20 @@ from tests.helpers import read_only
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """What is computed while the test runs: "scorings" (bootstraps) and "predicted" images."""
+    """What is computed while the test runs: "scorings" (parts) and "predicted" images."""
     counts: Counter[str] = Counter()
-    bootstrap_all, predict_batches = scoring.bootstrap_all, Predictor.predict_batches
+    recalls, predict_batches = scoring.share_intervals, Predictor.predict_batches
 
-    def counted_bootstrap(*args: Any, **settings: Any) -> Any:
+    def counted_recalls(*args: Any, **settings: Any) -> Any:
         counts["scorings"] += 1
-        return bootstrap_all(*args, **settings)
+        return recalls(*args, **settings)
 
     def counted_predict(self: Predictor, batches: Any) -> Any:
         for embeddings, logits in predict_batches(self, batches):
             counts["predicted"] += len(logits)
             yield embeddings, logits
 
-    monkeypatch.setattr(scoring, "bootstrap_all", counted_bootstrap)
+    monkeypatch.setattr(scoring, "share_intervals", counted_recalls)
     monkeypatch.setattr(Predictor, "predict_batches", counted_predict)
     return counts
 

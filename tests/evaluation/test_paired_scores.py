@@ -17,7 +17,7 @@ from shopsight.evaluation.evaluate import evaluate
 from shopsight.evaluation.paired_scores import PairedScores, paired_scores
 from shopsight.evaluation.predictions import Predictions
 
-SETTINGS = EvaluationSettings(bootstrap_resamples=400)
+SETTINGS = EvaluationSettings()
 
 
 def some_predictions(correct: Sequence[bool], *, groups: list[str] | None = None) -> Predictions:

@@ -39,7 +39,7 @@ from shopsight.runs.history import EpochRow, read_history
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos, edit_json, train_small
 
-QUICK = EvaluationSettings(bootstrap_resamples=200)
+QUICK = EvaluationSettings()
 VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path", "image"}
 
 

@@ -24,7 +24,7 @@ from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics.intervals import Interval
 from shopsight.runs.run_folder import RunFolder
 
-QUICK = EvaluationSettings(bootstrap_resamples=200)
+QUICK = EvaluationSettings()
 
 
 @pytest.fixture(scope="session")

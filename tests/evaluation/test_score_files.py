@@ -21,7 +21,7 @@ from shopsight.evaluation.score import score
 from shopsight.evaluation.score_files import FiledScores, ScoreFile, new_score_file
 from tests.evaluation.conftest import FittedOn
 
-QUICK = EvaluationSettings(bootstrap_resamples=300)
+QUICK = EvaluationSettings()
 
 
 @pytest.fixture(autouse=True)
@@ -161,18 +161,9 @@ def test_folds_with_files_are_put_together(
     assert one.mean == pytest.approx(other.mean, abs=1e-5)
 
 
-def test_many_pairs_are_never_resampled(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = paired_scores([both.table, both.file])
-    monkeypatch.setattr(headline, "MOST_RESAMPLED", 1)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("resampled")
-
-    monkeypatch.setattr(headline, "bootstrap", refuse)
-    monkeypatch.setattr(headline, "bootstrap_all", refuse)
-    fast = paired_scores([both.table, both.file])
-    assert fast.metric == slow.metric
-    for one, other in zip(fast.scores, slow.scores, strict=True):
-        assert one.value == pytest.approx(other.value)
-        assert one.low <= one.value <= one.high
-    assert headline.headline_value(both.file) == pytest.approx(fast.scores[1].value)
+def test_scores_in_files_are_compared_like_those_in_tables(both: Both) -> None:
+    found = paired_scores([both.table, both.file])
+    one, other = found.scores
+    assert one.value == pytest.approx(other.value)
+    assert one.low < one.value < one.high
+    assert headline.headline_value(both.file) == pytest.approx(other.value)

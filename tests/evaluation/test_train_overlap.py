@@ -18,7 +18,7 @@ from shopsight.evaluation.train_overlap import seen_in_training
 from shopsight.inference.predictor import Predictor
 from shopsight.runs.run_folder import RunFolder
 
-QUICK = EvaluationSettings(bootstrap_resamples=200)
+QUICK = EvaluationSettings()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ QUICK: dict[str, Any] = {
     "model": {"backbone": "shopsight:fashion_cnn"},
     "preprocess": {"size_px": 28},
     "training": {"mode": "scratch", "epochs": 1, "batch_size": 16, "precision": "32"},
-    "evaluation": {"bootstrap_resamples": 100},
     "data": {"val": 0.2, "test": 0.2},
 }
 """A small net from scratch for one epoch."""
@@ -61,7 +60,6 @@ LEAVES = leaves(Recipe().model_dump(mode="json"))
 # Nobody waits for a test of a million epochs, and 10,000 px of side take all memory.
 LARGE = {
     "epochs",
-    "bootstrap_resamples",
     "size_px",
     "progressive_sizes_px",
     "count",

@@ -22,9 +22,8 @@ from tests.kill.sources import Sources
 
 LONGEST_S = 120.0
 TINY = ("--recipe", "fashion-mnist-cnn", "--epochs", "3")
-TINY += ("--set", "training.batch_size=8", "--set", "evaluation.bootstrap_resamples=100")
+TINY += ("--set", "training.batch_size=8")
 PROBE = ("--recipe", PROBE_RECIPE, "--set", "preprocess.size_px=32")
-PROBE += ("--set", "evaluation.bootstrap_resamples=100")
 OFFLINE = ("--set", 'data.offline_kinds=["hflip"]', "--set", "data.offline_fraction=0.5")
 
 

@@ -16,7 +16,7 @@ from shopsight.runs.run_folder import RunFolder
 from tests.fake_devices import BreaksMpsError, MpsRules, mps_rules
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 
-NETWORK = ("training.epochs=1", "hardware.accelerator=cpu", "evaluation.bootstrap_resamples=100")
+NETWORK = ("training.epochs=1", "hardware.accelerator=cpu")
 KINDS = {
     "from scratch, averaged, mixed": (),
     "from a probe, weighted, clipped": (

@@ -34,7 +34,6 @@ backbone = "timm:test_efficientnet"
 [training]
 mode = "probe"
 [evaluation]
-bootstrap_resamples = 200
 """
 
 

@@ -64,9 +64,10 @@ def _show_scores(done: api.DemoResult) -> None:
     ]
     for part, evaluation in evaluations.items():
         score = evaluation.score
-        interval = f"{api.percent_text(score.low)} to {api.percent_text(score.high)}"
+        ends = f"95 % interval {api.percent_text(score.low)} to {api.percent_text(score.high)}"
+        interval = ends if score.is_known else f"no interval: {score.reason}"
         name = f"{part} {evaluation.headline.replace('_', ' ')}"
-        rows.append([name, f"{api.percent_text(score.value, 2)}   (95 % interval {interval})"])
+        rows.append([name, f"{api.percent_text(score.value, 2)}   ({interval})"])
     rows.append(["time", f"{done.took_s:.0f} s in all"])
     print_table([Column("", fold=False), Column("")], rows, title="shopsight demo")
 

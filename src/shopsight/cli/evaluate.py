@@ -121,6 +121,8 @@ def _metric(evaluation: api.Evaluation, name: str) -> str:
     interval = evaluation.intervals.get(name)
     if interval is None:
         return text
+    if not interval.is_known:
+        return f"{text} [no interval: {interval.reason}]"
     return f"{text} [{shown(interval.low).removesuffix(' %')}, {shown(interval.high)}]"
 
 

@@ -42,7 +42,6 @@ FORMER_NAMES = {
     "augment.erase_area": "augment.random_erasing_area",
     "augment.mix": "augment.mix_prob",
     "evaluation.flip": "evaluation.tta_hflip",
-    "evaluation.bootstrap": "evaluation.bootstrap_resamples",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shopsight.config.reach import NOTHING, READS, SENDS
 from shopsight.head_settings import HeadSettings
@@ -29,6 +29,10 @@ Text = Annotated[str, Field(max_length=10_000), NOTHING]
 def _text(value: object) -> object:
     """The whole number as text: `--set training.precision=32` is a number in TOML."""
     return str(value) if type(value) is int else value
+
+
+RESAMPLES = "bootstrap_resamples"
+"""A setting that older recipes have; it decides nothing."""
 
 
 class Section(BaseModel):
@@ -315,15 +319,21 @@ class EvaluationSettings(Section):
     Attributes:
         tta_hflip: Average over the image and its mirror image (stored in the bundle: predict
             does too).
-        bootstrap_resamples: Resamples behind each 95 % interval.
         top_k: The k of the top-k accuracy.
         calibration_bins: Bins of confidence in the calibration error.
     """
 
     tta_hflip: bool = False
-    bootstrap_resamples: int = Field(default=2000, ge=100, le=1_000_000)
     top_k: int = Field(default=5, ge=1, le=1_000_000)
     calibration_bins: int = Field(default=15, ge=2, le=10_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_resamples(cls, tree: object) -> object:
+        """Runs of older versions store how many resamples their intervals come from."""
+        if isinstance(tree, dict):
+            return {name: value for name, value in tree.items() if name != RESAMPLES}
+        return tree
 
 
 class CacheSettings(Section):

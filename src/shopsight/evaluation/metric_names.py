@@ -23,6 +23,7 @@ TITLES = {
     "micro_precision": "Precision, micro",
     "micro_recall": "Recall, micro",
     "micro_f1": "F1, micro",
+    "samples_f1": "F1, by image",
     "subset_accuracy": "Exact match",
 }
 # Every other metric is a fraction of 1.
@@ -43,7 +44,14 @@ def value_text(metric: str, value: float) -> str:
 
 
 def range_text(metric: str, interval: Interval) -> str:
-    """`"85.6 – 91.1 %"`."""
+    """`"85.6 – 91.1 %"`, or why there is none; with what weakens it."""
+    if not interval.is_known:
+        return f"no interval: {interval.reason}"
+    note = f" ({interval.note})" if interval.note else ""
+    return f"{_ends_text(metric, interval)}{note}"
+
+
+def _ends_text(metric: str, interval: Interval) -> str:
     if metric in IN_NATS:
         return f"{decimal_text(interval.low)} {EN_DASH} {decimal_text(interval.high)}"
     return f"{percent_text(interval.low)[:-2]} {EN_DASH} {percent_text(interval.high)}"

@@ -140,6 +140,7 @@ def report_context(
         "hero": report_score.hero(main),
         "tiles": report_score.tiles(main, others),
         "folds": report_score.folds_table(main.folds),
+        "between": report_score.between_text,
         "history": report_score.history_charts(facts),
         "training_about": report_score.training_about(main, facts),
         "confusion": figures.confusion_charts(main),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ class ClassRow:
         has_images: whether there are any; without, it has no recall.
         recall: NaN without images, as are all that follow.
         recall_key: to sort by; classes without images come last.
+        has_range: whether there is a 95 % interval of the recall: not of few families.
         recall_low: lower end of the 95 % interval of the recall.
         recall_high: upper end.
         precision_key: to sort by.
@@ -50,6 +52,7 @@ class ClassRow:
     has_images: bool
     recall: float
     recall_key: float
+    has_range: bool
     recall_low: float
     recall_high: float
     precision_key: float
@@ -106,6 +109,7 @@ def _class_row(row: Mapping[str, Any]) -> ClassRow:
         has_images=has_images,
         recall=row["recall"],
         recall_key=row["recall"] if has_images else SORTED_LAST,
+        has_range=not math.isnan(row["recall_low"]),
         recall_low=row["recall_low"],
         recall_high=row["recall_high"],
         precision_key=row["precision"] if has_images else SORTED_LAST,

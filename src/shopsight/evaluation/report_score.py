@@ -19,6 +19,7 @@ from shopsight.evaluation.metric_names import range_text, split_title, title_of,
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts
 from shopsight.evaluation.score import Evaluation
+from shopsight.metrics.intervals import Interval
 from shopsight.pages import percent_text
 from shopsight.runs.run_folder import OUT_OF_FOLD
 from shopsight.text import NOT_A_NUMBER, count_text
@@ -143,11 +144,19 @@ def hero(main: Evaluation) -> Hero:
     return Hero(
         label=f"{title_of(main.headline)} on {split_title(main.split)} images",
         percent=round(100 * score.value, 1),
-        range=f"{percent_text(score.low)} to {percent_text(score.high)}",
-        strip=interval_strip(score.value, score.low, score.high),
+        range=between_text(score),
+        strip=interval_strip(score.value, score.low, score.high) if score.is_known else Markup(""),
         note=_hero_note(main),
         decisions=main.decisions.note,
     )
+
+
+def between_text(interval: Interval) -> str:
+    """`"85.6 % to 91.1 %"`, or that there is none and why."""
+    if not interval.is_known:
+        return f"none ({interval.reason})"
+    note = f" ({interval.note})" if interval.note else ""
+    return f"{percent_text(interval.low)} to {percent_text(interval.high)}{note}"
 
 
 def _hero_note(main: Evaluation) -> str:
@@ -204,7 +213,7 @@ def folds_table(scores: FoldScores | None) -> FoldsTable | None:
     if interval is None:
         mean_range, note = NOT_A_NUMBER, f"{note}; folds that all have the same score have none"
     else:
-        mean_range = f"{percent_text(interval.low)} to {percent_text(interval.high)}"
+        mean_range = between_text(interval)
     return FoldsTable(
         folds=scores.folds,
         mean=percent_text(scores.mean),

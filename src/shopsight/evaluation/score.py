@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.decisions import UNKNOWN, Decisions
@@ -16,29 +16,25 @@ from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.headline import (
     ACCURACY,
     MEAN_AVERAGE_PRECISION,
+    headline_estimate,
     headline_interval,
 )
 from shopsight.evaluation.left_out import LeftOut
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import TrainOverlap
-from shopsight.metrics import multilabel, weighted
+from shopsight.metrics import influence, multilabel
 from shopsight.metrics.calibration_check import CalibrationCheck, calibration_check
 from shopsight.metrics.classification import ClassScores, precision_recall_f1
-from shopsight.metrics.intervals import (
-    Interval,
-    Statistic,
-    bootstrap_all,
-    resamples_for,
-    wilson,
-)
+from shopsight.metrics.estimates import Estimate, interval_of
+from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import Interval
 from shopsight.metrics.label_calibration import label_calibration_check
 from shopsight.metrics.multilabel import MultilabelScores
+from shopsight.metrics.shares import Ends, share_intervals
 from shopsight.text import counted, listed
 
 MOST_CONFUSIONS = 10_000
 """Pairs of classes in the JSON of an evaluation."""
-# Every other metric lies between 0 and 1.
-LOSSES = frozenset({"log_loss"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +45,11 @@ class Evaluation:
         headline: the metric to quote: "accuracy", or "mean_average_precision" where an image
             can have several labels.
         metrics: every metric by name; fractions of 1, losses in nats.
-        intervals: 95 % bootstrap intervals of those that have one, at least Wilson's where they
-            reach 0 or 1; whole groups are resampled when the catalog has groups.
-        per_class: label, images, predicted, precision, recall, recall_low, recall_high (Wilson),
-            f1, and with several labels average_precision; NaN where a class has no images.
+        intervals: 95 % intervals by families, see `shopsight.metrics.estimates`; of a metric that
+            can have none here, the value and the reason.
+        per_class: label, images, predicted, precision, recall, recall_low, recall_high (by
+            families; NaN below five of them, unless each image is one), f1, and with several
+            labels average_precision; NaN where a class has no images.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
         calibration: confidence against accuracy, and what chance alone gives; with several labels
             of every pair of an image and a label.
@@ -63,8 +60,6 @@ class Evaluation:
         folds: of a K-fold run, the score of each fold.
         report: the page that was written; None where none was.
         decisions: what these images decided about the model.
-        resamples: of the images, behind the intervals; above a million images they are fewer than
-            the recipe's, see `shopsight.metrics.intervals.resamples_for`.
     """
 
     headline: str
@@ -80,7 +75,6 @@ class Evaluation:
     folds: FoldScores | None = None
     report: Path | None = None
     decisions: Decisions = UNKNOWN
-    resamples: int = 0
 
     @property
     def split(self) -> str:
@@ -125,7 +119,6 @@ class Evaluation:
             "folds": self.folds and self.folds.to_json(),
             "decisions": self.decisions.to_json(),
             "not_measured": list(self.not_measured),
-            "resamples": self.resamples,
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
                 for name, value in self.metrics.items()
@@ -141,11 +134,8 @@ class Evaluation:
         left_out = self.confusion.slice(MOST_CONFUSIONS)
         return {"pairs": left_out.height, "images": int(left_out["images"].sum())}
 
-    def _interval_json(self, name: str) -> dict[str, float | None]:
-        if name not in self.intervals:
-            return {}
-        interval = self.intervals[name]
-        return {"low": _number(interval.low), "high": _number(interval.high)}
+    def _interval_json(self, name: str) -> dict[str, Any]:
+        return self.intervals[name].to_json() if name in self.intervals else {}
 
 
 def score(
@@ -166,20 +156,17 @@ def score(
     """
     settings = settings or EvaluationSettings()
     found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
-    resamples = resamples_for(len(predictions), settings.bootstrap_resamples)
-    return replace(
-        found, folds=_fold_scores(predictions, settings), decisions=decisions, resamples=resamples
-    )
+    return replace(found, folds=_fold_scores(predictions), decisions=decisions)
 
 
-def _fold_scores(predictions: Predictions, settings: EvaluationSettings) -> FoldScores | None:
+def _fold_scores(predictions: Predictions) -> FoldScores | None:
     table = predictions.table
     if "fold" not in table.columns or table["fold"].n_unique() < 2:
         return None
     folds = []
     for fold in table["fold"].unique().sort().to_list():
         part = replace(predictions, table=table.filter(pl.col("fold") == fold).drop("fold"))
-        folds.append(FoldScore(fold, len(part), headline_interval(part, settings)))
+        folds.append(FoldScore(fold, len(part), headline_interval(part)))
     return FoldScores(tuple(folds))
 
 
@@ -188,24 +175,27 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
     classes = len(labels)
     targets, predicted = predictions.label_index("label"), predictions.label_index("predicted")
     confidence, correct = table["confidence"].to_numpy(), table["correct"].to_numpy()
+    families = predictions.families()
     calibration = calibration_check(
         confidence,
         correct,
         predicted,
-        predictions.families(),
+        families,
         num_classes=classes,
         bins=settings.calibration_bins,
     )
-    statistics: dict[str, Statistic] = {ACCURACY: weighted.mean(correct)}
+    estimates = {ACCURACY: Estimate.share(correct)}
     # Where k reaches all classes, top-k accuracy is 1 and says nothing.
     if (k := min(settings.top_k, classes - 1)) > 1:
-        statistics[f"top_{k}_accuracy"] = weighted.mean(table["rank"].to_numpy() <= k)
-    statistics |= {
-        "balanced_accuracy": weighted.balanced_accuracy(targets, predicted, num_classes=classes),
-        "macro_f1": weighted.macro_f1(targets, predicted, num_classes=classes),
-        "log_loss": weighted.mean(table["loss"].to_numpy()),
+        estimates[f"top_{k}_accuracy"] = Estimate.share(table["rank"].to_numpy() <= k)
+    estimates |= {
+        "balanced_accuracy": influence.balanced_accuracy(
+            targets, predicted, families, num_classes=classes
+        ),
+        "macro_f1": influence.macro_f1(targets, predicted, families, num_classes=classes),
+        "log_loss": Estimate.loss(table["loss"].to_numpy(), correct),
     }
-    intervals = _intervals(statistics, predictions, settings)
+    intervals = {name: interval_of(one, families) for name, one in estimates.items()}
     scores = precision_recall_f1(targets, predicted, num_classes=classes)
     metrics = {name: interval.value for name, interval in intervals.items()}
     metrics["calibration_error"] = calibration.error
@@ -222,7 +212,11 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         headline=ACCURACY,
         metrics=metrics,
         intervals=intervals,
-        per_class=_per_class(labels, scores),
+        per_class=_per_class(
+            labels,
+            scores,
+            share_intervals(targets, correct, families.of_image, num_rows=classes),
+        ),
         confusion=confusion,
         calibration=calibration,
         counts=_counts(predictions),
@@ -232,14 +226,16 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
 
 def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:
     targets, predicted = predictions.label_table("label"), predictions.label_table("predicted")
-    statistics: dict[str, Statistic] = {
-        "micro_f1": weighted.multilabel_micro_f1(targets, predicted),
-        "macro_f1": weighted.multilabel_macro_f1(targets, predicted),
-        "subset_accuracy": weighted.mean(predictions.table["correct"].to_numpy()),
-        "log_loss": weighted.mean(predictions.table["loss"].to_numpy()),
+    families, correct = predictions.families(), predictions.table["correct"].to_numpy()
+    estimates = {
+        MEAN_AVERAGE_PRECISION: headline_estimate(predictions),
+        "micro_f1": influence.multilabel_micro_f1(targets, predicted),
+        "macro_f1": influence.multilabel_macro_f1(targets, predicted, families),
+        "samples_f1": influence.samples_f1(targets, predicted),
+        "subset_accuracy": Estimate.share(correct),
+        "log_loss": Estimate.loss(predictions.table["loss"].to_numpy(), correct),
     }
-    intervals = {MEAN_AVERAGE_PRECISION: headline_interval(predictions, settings)}
-    intervals |= _intervals(statistics, predictions, settings)
+    intervals = {name: interval_of(one, families) for name, one in estimates.items()}
     found = multilabel.multilabel_scores(targets, predicted)
     scores = predictions.scores()
     calibration = label_calibration_check(
@@ -253,9 +249,9 @@ def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Ev
         headline=MEAN_AVERAGE_PRECISION,
         metrics=metrics,
         intervals=intervals,
-        per_class=_per_class(predictions.labels, found).with_columns(
-            pl.Series("average_precision", predictions.ranking.average_precision)
-        ),
+        per_class=_per_class(
+            predictions.labels, found, _label_recalls(targets, predicted, families)
+        ).with_columns(pl.Series("average_precision", predictions.ranking.average_precision)),
         confusion=pl.DataFrame(
             schema={"label": pl.String, "predicted": pl.String, "images": pl.Int64}
         ),
@@ -265,21 +261,18 @@ def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Ev
     )
 
 
-def _intervals(
-    statistics: Mapping[str, Statistic], predictions: Predictions, settings: EvaluationSettings
-) -> dict[str, Interval]:
-    return bootstrap_all(
-        statistics,
-        len(predictions),
-        groups=predictions.families().of_image,
-        proportions=[name for name in statistics if name not in LOSSES],
-        resamples=settings.bootstrap_resamples,
-    )
+def _label_recalls(targets: csr_array, predicted: csr_array, families: Families) -> Ends:
+    """The intervals of each label's recall: each pair of an image and its label is a trial."""
+    pairs = targets.tocoo()
+    image, label = pairs.coords
+    hits = np.asarray(predicted.tocsr()[image, label]).ravel() > 0
+    return share_intervals(label, hits, families.of_image[image], num_rows=targets.shape[1])
 
 
-def _per_class(labels: tuple[str, ...], scores: ClassScores | MultilabelScores) -> pl.DataFrame:
-    hits = np.rint(scores.recall * scores.support).astype(np.int64)
-    low, high = wilson(hits, scores.support)
+def _per_class(
+    labels: tuple[str, ...], scores: ClassScores | MultilabelScores, recalls: Ends
+) -> pl.DataFrame:
+    low, high = recalls
     measured = np.where(scores.support > 0, 1.0, np.nan)
     return pl.DataFrame(
         {
