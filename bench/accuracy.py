@@ -3,9 +3,9 @@
     python bench/accuracy.py clothing --root FOLDER --recipe fast --seeds 0 1 2
 
 Every run starts from cold files (a cache of its own) unless --cache-dir is given. Prints each
-seed's test accuracy with its bootstrap interval, and their mean with the interval of the pooled
-test images; seconds are of the whole command, imports included. Appends to --results as JSON
-lines.
+seed's test accuracy with its interval, and their mean with the range over seeds and the interval of
+all test images, in which the results of one image in several seeds, and of its family, vary
+together; seconds are of the whole command, imports included. Appends to --results as JSON lines.
 
 K folds that take an hour each need not be one sitting, nor one machine:
 
@@ -26,15 +26,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from shopsight.config.recipe import load_recipe
-from shopsight.metrics.intervals import wilson
-from shopsight.runs.run_folder import RunFolder
+from shopsight.evaluation.predictions import Predictions
+from shopsight.metrics.estimates import Estimate, interval_of
+from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import Interval, wilson
+from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
 
 def main() -> None:
@@ -64,14 +69,41 @@ def main() -> None:
     found = [run(options, seed) for seed in options.seeds]
     accuracies = [row["accuracy"] for row in found]
     images = sum(row["images"] for row in found)
-    mean = statistics.fmean(accuracies)
-    half = 1.96 * (mean * (1 - mean) / images) ** 0.5
+    pooled = over_seeds([run_folder(options, seed) for seed in options.seeds])
     print(
-        f"{options.recipe} on {options.data}: {mean:.2%} (95 % interval {mean - half:.2%} to "
-        f"{mean + half:.2%}, {images} test images over {len(found)} seeds), "
+        f"{options.recipe} on {options.data}: {pooled.value:.2%} (95 % interval {pooled.low:.2%} "
+        f"to {pooled.high:.2%}, {images} tests of images over {len(found)} seeds; seeds "
+        f"{min(accuracies):.2%} to {max(accuracies):.2%}), "
         f"{statistics.median(row['wall_s'] for row in found):.0f} s wall, "
         f"{statistics.median(row['cpu_s'] for row in found):.0f} s CPU each"
     )
+
+
+def over_seeds(runs: Sequence[Path]) -> Interval:
+    """The accuracy over the test images of all seeds; each seed may split them anew.
+
+    An image that several seeds test is one family with itself, with its group and its copies:
+    three seeds on the same images are not three times as many images.
+    """
+    tables = [Predictions.read(RunFolder(run).predictions_file(part_of(run))).table for run in runs]
+    kept = [
+        name
+        for name in ("image", "group", "duplicate_group", "correct")
+        if all(name in table.columns for table in tables)
+    ]
+    table = pl.concat([one.select(kept) for one in tables])
+    links = [
+        np.unique(table[name].cast(pl.String).fill_null(pl.lit("")), return_inverse=True)[1]
+        - int(table[name].null_count() > 0)
+        for name in kept[:-1]
+    ]
+    families = Families.linked(len(table), links)
+    return interval_of(Estimate.share(table["correct"].to_numpy()), families)
+
+
+def part_of(run: Path) -> str:
+    """The part that a run is quoted by."""
+    return "test" if RunFolder(run).predictions_file("test").is_file() else OUT_OF_FOLD
 
 
 def pool(results: Path) -> None:
@@ -97,15 +129,22 @@ def pool(results: Path) -> None:
         )
 
 
+def recipe_hash(options: argparse.Namespace) -> str:
+    """Of the recipe's settings."""
+    settings = load_recipe(options.recipe).model_dump_json(exclude={"about"})
+    return sha256(settings.encode()).hexdigest()
+
+
+def run_folder(options: argparse.Namespace, seed: int) -> Path:
+    """Each fold and setting has its own: --resume must not take one run for another."""
+    asked = [options.data, options.root, options.drop, options.settings, options.flags]
+    key = sha256(json.dumps([recipe_hash(options), *asked]).encode()).hexdigest()[:8]
+    return options.out / f"{options.recipe}-seed{seed}-{key}"
+
+
 def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train once, in a process of its own, and note what it took."""
-    recipe_sha256 = sha256(
-        load_recipe(options.recipe).model_dump_json(exclude={"about"}).encode()
-    ).hexdigest()
-    asked = [options.data, options.root, options.drop, options.settings, options.flags]
-    # Each fold and setting has its own folder: --resume must not take one run for another.
-    key = sha256(json.dumps([recipe_sha256, *asked]).encode()).hexdigest()[:8]
-    out = options.out / f"{options.recipe}-seed{seed}-{key}"
+    recipe_sha256, out = recipe_hash(options), run_folder(options, seed)
     begun = options.resume and RunFolder(out).state_file.is_file()
     if not begun:
         shutil.rmtree(out, ignore_errors=True)

@@ -22,9 +22,7 @@ from tests.helpers import ProductPhotos, make_products
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"dress": "裙子", "shoe": "Schuhe für Größe 38", "hat": "hat"}
-SMALL = (
-    *("--recipe", "fashion-mnist-cnn", "--set", "training.batch_size=16"),
-)
+SMALL = (*("--recipe", "fashion-mnist-cnn", "--set", "training.batch_size=16"),)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -125,3 +125,11 @@ def test_of_thousands_of_problems_some_are_explained() -> None:
 def test_an_override_of_thousands_of_digits_is_text() -> None:
     with pytest.raises(ConfigError, match=r"training\.epochs"):
         parse_recipe("", overrides=[f"training.epochs={'9' * 5000}"])
+
+
+def test_recipes_of_older_runs_that_name_resamples_are_read(tmp_path: Path) -> None:
+    old = tmp_path / "recipe.toml"
+    old.write_text("[evaluation]\nbootstrap_resamples = 2000\ntop_k = 3\n", encoding="utf-8")
+    found = load_recipe(str(old))
+    assert found.evaluation.top_k == 3
+    assert "bootstrap_resamples" not in found.evaluation.model_dump()

@@ -60,7 +60,7 @@ def test_scores_are_those_of_a_count(catalog: Catalog, predictor: Predictor) -> 
         own = [r for r in rows if r["label"] == row["label"]]
         assert row["images"] == len(own)
         assert row["recall"] == pytest.approx(sum(r["correct"] for r in own) / len(own))
-        assert row["recall_low"] <= row["recall"] <= row["recall_high"]
+        assert np.isnan([row["recall_low"], row["recall_high"]]).all(), "three families"
     assert found.confusion["images"].sum() == len(rows)
     assert found.calibration.bins.count.sum() == len(rows)
     assert found.metrics["top_2_accuracy"] >= found.metrics["accuracy"]

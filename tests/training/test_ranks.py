@@ -95,9 +95,7 @@ class Place:
 
     def recipe(self, **sections: Any) -> Path:
         file = self.folder / "recipe.toml"
-        made = parse_recipe(SCRATCH_RECIPE).replace(
-            hardware={"devices": 2, "accelerator": "cpu"}
-        )
+        made = parse_recipe(SCRATCH_RECIPE).replace(hardware={"devices": 2, "accelerator": "cpu"})
         file.write_text(made.replace(**sections).to_toml(), encoding="utf-8")
         return file
 

@@ -356,7 +356,10 @@ def _proportion_interval(
     low, high = shares.proportion_ends(np.array(value), exact_n, exact_t, level)
     if estimate.unbiased is not None and estimate.unbiased < value:
         low, _ = shares.proportion_ends(np.array(estimate.unbiased), exact_n, exact_t, level)
-    return float(low), float(high)
+    # What a class of one image hides is right or wrong, not bell-shaped like Wilson's ends.
+    hidden = t * estimate.extra_variance**0.5
+    least, most = max(0.0, value - hidden), min(1.0, value + hidden)
+    return min(float(low), least), max(float(high), most)
 
 
 def _log_interval(value: float, spread: _Spread, level: float) -> tuple[float, float]:

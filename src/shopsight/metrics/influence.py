@@ -177,7 +177,7 @@ def mean_average_precision(
     if not known.any():
         return Estimate(value, ranking.influence, reason="no image has a label")
     counts = _effective_label_counts(targets, families)[known]
-    support = np.asarray(targets.sum(axis=0)).ravel()
+    support = np.asarray(targets.sum(axis=0, dtype=np.int64)).ravel()
     bias = value - float(ranking.without_itself[known].mean())
     return Estimate(
         value,
@@ -242,7 +242,7 @@ def _effective_label_counts(targets: csr_array, families: Families) -> Float64[n
     return ratio(total**2, np.asarray(by_family.multiply(by_family).sum(axis=0)).ravel())
 
 
-def _few_images_note(support: Int64[np.ndarray, "c"] | Float64[np.ndarray, "c"]) -> str:
+def _few_images_note(support: Int64[np.ndarray, "c"]) -> str:
     few = int(((support > 0) & (support < FEW_IMAGES)).sum())
     if not few:
         return ""

@@ -140,7 +140,8 @@ def degrees_of(
     """
     excess = fourth - ratio(squares**2, count)
     most = np.maximum(effective - 1, 1.0)
-    return np.where(excess > 0, np.clip(ratio(2 * squares**2, excess), 1.0, most), most)
+    found = np.clip(ratio(2 * squares**2, excess), 1.0, most)
+    return np.asarray(np.where(excess > 0, found, most))
 
 
 def weight_of_unseen(seen: Float64[np.ndarray, "*c"]) -> Float64[np.ndarray, "*c"]:
@@ -157,4 +158,4 @@ def quantile(
 ) -> Float64[np.ndarray, "*c"]:
     """Student's quantile; the normal's for lone images, whose variance the share itself gives."""
     upper = (1 + level) / 2
-    return np.where(lone, float(ndtri(upper)), stdtrit(degrees, upper))
+    return np.asarray(np.where(lone, float(ndtri(upper)), stdtrit(degrees, upper)))
