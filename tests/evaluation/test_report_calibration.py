@@ -21,7 +21,7 @@ from shopsight.metrics.intervals import Interval
 from shopsight.pages import percent_text
 from shopsight.runs.run_folder import RunFolder
 
-SETTINGS = EvaluationSettings(bootstrap_resamples=100)
+SETTINGS = EvaluationSettings()
 
 
 def evaluated(*, off: float = 0.0, num_labels: int = 3, n: int = 900) -> Evaluation:

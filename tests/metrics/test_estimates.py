@@ -10,9 +10,10 @@ from scipy.stats import binom
 
 from shopsight.errors import MetricError
 from shopsight.metrics import influence
-from shopsight.metrics.estimates import Estimate, difference_of, interval_of, simultaneous
+from shopsight.metrics.estimates import Estimate, difference_of, interval_of
 from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import wilson
+from shopsight.metrics.joint import simultaneous
 from shopsight.metrics.shares import share_intervals
 
 

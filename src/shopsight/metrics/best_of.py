@@ -28,9 +28,10 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import ndtr, ndtri
 
-from shopsight.metrics.estimates import DRAWS, Estimate, Joint, interval_of, simultaneous
+from shopsight.metrics.estimates import Estimate, interval_of
 from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import Interval
+from shopsight.metrics.joint import DRAWS, Joint, simultaneous
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,12 @@ proportions with small expected number of positive counts estimated from survey 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from shopsight.errors import MetricError
 from shopsight.metrics import shares
@@ -65,8 +63,6 @@ FEW_FAMILIES = 20
 """Below, an interval is wide and rough, and says so."""
 FEWEST_MISTAKES = 10
 """Families with a mistake; below, a log loss has no interval."""
-DRAWS = 20_000
-"""Of the joint distribution: its quantile .95 is then within .5 % of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,73 +201,6 @@ def _spread_of_gains(
     return replace(spread, variance=spread.variance + more)
 
 
-@dataclass(frozen=True, eq=False)
-class Joint:
-    """Scores of several models on the same images, and how they vary together.
-
-    Attributes:
-        estimates: Of k models.
-        families: Of the images.
-        level: The confidence of all intervals together.
-    """
-
-    estimates: tuple[Estimate, ...]
-    families: Families
-    level: float = LEVEL
-
-    @cached_property
-    def covariance(self) -> Float64[np.ndarray, "k k"]:
-        """Of the scores, over families."""
-        sums = np.stack([_corrected(one.influence, self.families) for one in self.estimates])
-        product: Float64[np.ndarray, "k k"] = sums @ sums.T
-        return product
-
-    @cached_property
-    def pair_level(self) -> float:
-        """The level that each difference of a pair needs for all of them to hold at `level`.
-
-        With equal models the largest of all standardized differences |d| / se(d) exceeds 1.96
-        far more often than in 5 % of samples. Its distribution is sampled from the scores' own
-        covariance; the quantile c of it stands for a single level 2 Phi(c) - 1.
-
-        Source: Westfall & Young 1993, "Resampling-based multiple testing"; Hothorn, Bretz &
-        Westfall 2008, "Simultaneous inference in general parametric models".
-        """
-        return max(self.level, float(2 * ndtr(self.critical_value()) - 1))
-
-    def critical_value(self) -> float:
-        """The quantile `level` of the largest |d| / se(d) over all pairs, were all equal."""
-        k = len(self.estimates)
-        if k < 2:
-            return float(ndtri((1 + self.level) / 2))
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        samples = np.random.default_rng(0).standard_normal((DRAWS, k)) @ root.T
-        variance = np.diag(self.covariance)
-        largest = np.zeros(DRAWS)
-        for i in range(k - 1):
-            squared = variance[i] + variance[i + 1 :] - 2 * self.covariance[i, i + 1 :]
-            # Models that answer alike on every image have no difference to standardize.
-            other = i + 1 + np.flatnonzero(squared > 1e-12 * variance.max(initial=0.0))
-            error = np.sqrt(squared[other - i - 1])
-            gaps = np.abs(samples[:, [i]] - samples[:, other]) / error
-            np.maximum(largest, gaps.max(axis=1, initial=0.0), out=largest)
-        return max(float(np.quantile(largest, self.level)), float(ndtri((1 + self.level) / 2)))
-
-    def difference(self, a: int, b: int) -> Interval:
-        """Interval of "a less b"; all pairs' intervals hold together at `level`."""
-        return difference_of(
-            self.estimates[a], self.estimates[b], self.families, level=self.pair_level
-        )
-
-
-def simultaneous(
-    estimates: Sequence[Estimate], families: Families, *, level: float = LEVEL
-) -> Joint:
-    """Scores of several models on the same images, for differences that hold together."""
-    return Joint(tuple(estimates), families, level)
-
-
 @dataclass(frozen=True)
 class _Spread:
     """The variance of a score, and how well it is known."""
@@ -281,7 +210,7 @@ class _Spread:
 
     @classmethod
     def of(cls, influence: Float64[np.ndarray, "n"], families: Families, extra: float) -> _Spread:
-        sums = _corrected(influence, families)
+        sums = corrected_sums(influence, families)
         squares, fourth = np.array((sums**2).sum()), np.array((sums**4).sum())
         variance = max(float(squares), float((influence**2).sum())) + extra
         count, effective = np.array(families.count), np.array(families.effective_count)
@@ -297,7 +226,9 @@ class _Spread:
         return float(stdtrit(self.degrees, (1 + level) / 2))
 
 
-def _corrected(influence: Float64[np.ndarray, "n"], families: Families) -> Float64[np.ndarray, "g"]:
+def corrected_sums(
+    influence: Float64[np.ndarray, "n"], families: Families
+) -> Float64[np.ndarray, "g"]:
     """Sums of the influence over families, corrected for their leverage."""
     leverage = families.sizes / families.num_images
     return families.sums(influence) / np.sqrt(np.maximum(1 - leverage, 1e-9))
