@@ -129,7 +129,13 @@ def _run() -> Path:
     pl.DataFrame(findings).write_csv(run.audit / FINDINGS_FILE)
     write_json(run.scores_file, {"test": {"accuracy": 0.5, "images": 10}})
     predicted = table.with_row_index("row").with_columns(
-        predicted="label", confidence=0.5, top_labels=pl.concat_list("label", "label")
+        predicted="label",
+        confidence=0.5,
+        correct=True,
+        rank=pl.lit(1, pl.Int32),
+        loss=0.5,
+        top_labels=pl.concat_list("label", "label"),
+        top_probabilities=pl.concat_list(pl.lit(0.5), pl.lit(0.5)),
     )
     Predictions(predicted, LABELS, False, "test", "photos").write(run.predictions_file("test"))
     _write_bundle(run.model)

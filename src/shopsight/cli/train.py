@@ -127,11 +127,11 @@ def train(
     Without DATA, the data set that the recipe names is read.
     A run that was interrupted continues with --resume, to the same result.
     """
-    # Before torch is imported, which takes seconds.
-    api.GateRules(accept=accept or (), exclude=exclude or (), fail_on=fail_on or ())
     if resume is not None:
         _show(_resumed(resume, options, accept or (), trust_recipe=trust_recipe), options)
         return
+    # Before torch is imported, which takes seconds.
+    api.GateRules(accept=accept or (), exclude=exclude or (), fail_on=fail_on or ())
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
