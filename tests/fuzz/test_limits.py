@@ -9,7 +9,10 @@ import pytest
 
 from tests.fuzz.limits import ADDRESS_BYTES, within_limits
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits of a process"),
+    pytest.mark.posix("Windows has no such limits"),
+]
 
 
 def follow(path: Path) -> str:
