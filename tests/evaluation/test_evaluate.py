@@ -123,7 +123,7 @@ def test_a_copy_joins_the_groups_of_both(catalog: Catalog, predictor: Predictor)
     )
     copies = rows.copy()
     copies[3] = copies[4]
-    found = predict_catalog(predictor, paired, split="all", duplicate_group=copies)
+    found = predict_catalog(predictor, paired, split="all").with_duplicate_groups(copies)
     families = found.families().of_image
     assert families[:8].tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
     assert found.families().count == -(-len(catalog) // 2) - 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shopsight import api
+from shopsight.audit import file_info
 from shopsight.errors import CatalogError, ConfigError, WriteError
 from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
@@ -118,3 +121,19 @@ def test_the_report_of_other_data_is_a_page(
     (tmp_path / "there.html").mkdir()
     with pytest.raises(WriteError, match="this is a folder"):
         api.evaluate(model, product_photos.folder, out=tmp_path / "there.html")
+
+
+def test_files_are_looked_at_once(
+    tiny_run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what cannot be scored, for copies, and for what the run has seen: they may be remote."""
+    looked, inspect_all = [], file_info.inspect_all
+
+    def counted(refs: Sequence[str], **options: Any) -> file_info.Inspection:
+        looked.append(len(refs))
+        return inspect_all(refs, **options)
+
+    monkeypatch.setattr(file_info, "inspect_all", counted)
+    found = api.evaluate(tiny_run, photos)
+    assert found.seen is not None
+    assert looked == [60]

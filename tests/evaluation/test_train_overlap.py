@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from shopsight.audit.file_info import inspect_catalog
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.evaluate import Evaluation, evaluate
@@ -53,7 +54,7 @@ def page_of(found: Evaluation, catalog: Catalog, run: RunFolder) -> str:
 
 
 def test_files_are_known_by_their_content(run: RunFolder, photos: Catalog, moved: Catalog) -> None:
-    seen = seen_in_training(moved.take([*range(len(moved)), 0]), run)
+    seen = seen_in_training(inspect_catalog(moved.take([*range(len(moved)), 0])), run)
     fitted = [split != "test" for split in photos.table["split"]]
     assert seen.files.tolist() == [*fitted[::-1], fitted[-1]]
     assert not seen.copies.any()
@@ -67,12 +68,12 @@ def test_copies_are_known_by_their_looks(run: RunFolder, photos: Catalog, tmp_pa
             half = image.resize((image.width // 2, image.height // 2))
             half.save(tmp_path / f"{number}.webp", quality=80)
     copies = Catalog(pl.DataFrame(rows), name="copies", root=str(tmp_path))
-    seen = seen_in_training(copies, run)
+    seen = seen_in_training(inspect_catalog(copies), run)
     fitted = [split != "test" for split in photos.table["split"]]
     assert seen.copies.tolist() == fitted
     assert not seen.files.any()
     run.thumbs_file.unlink()
-    without = seen_in_training(copies, run)
+    without = seen_in_training(inspect_catalog(copies), run)
     assert not without.either.any()
 
 
@@ -116,7 +117,7 @@ def test_the_score_is_that_of_the_unseen(
 def test_all_seen_and_none_seen(
     run: RunFolder, photos: Catalog, moved: Catalog, predictor: Predictor
 ) -> None:
-    seen = seen_in_training(moved, run)
+    seen = seen_in_training(inspect_catalog(moved), run)
     known = moved.take(seen.either.nonzero()[0])
     found = evaluate(predictor, known, split="all", settings=QUICK, run=run)
     assert found.counts["images"] == len(known)
@@ -137,8 +138,8 @@ def test_all_seen_and_none_seen(
 def test_every_image_of_the_folds_was_trained_on(tiny_folds_run: Path) -> None:
     run = RunFolder(tiny_folds_run)
     photos = run.catalog()
-    assert seen_in_training(photos, run).files.all()
+    assert seen_in_training(inspect_catalog(photos), run).files.all()
     # One of its trainings has not seen its own test part.
     fold = run.fold(0)
-    unseen = ~seen_in_training(photos, fold).either
+    unseen = ~seen_in_training(inspect_catalog(photos), fold).either
     assert unseen.sum() == len(fold.catalog().rows_of("test"))

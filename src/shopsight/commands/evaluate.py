@@ -15,7 +15,6 @@ from shopsight.commands.early_checks import check_run
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
 from shopsight.errors import ChangedFilesError, ConfigError, ImageError, ReadOnlyError
-from shopsight.evaluation.copies import duplicate_groups
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.left_out import DAMAGED, without_bad_files
@@ -170,9 +169,8 @@ def _evaluate_on(
     catalog = _with_labels_of(run, only_labeled(open_catalog(data, read), read).catalog)
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
-    catalog, left_out = without_bad_files(catalog, split=part, accept=accept)
-    copies = duplicate_groups(catalog, split=part)
-    scored = score_catalog(predictor, catalog, split=part, run=run, duplicate_group=copies)
+    catalog, left_out, inspected = without_bad_files(catalog, split=part, accept=accept)
+    scored = score_catalog(predictor, catalog, split=part, run=run, inspected=inspected)
     evaluation = replace(scored, left_out=left_out)
     if out is None:
         return evaluation

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from shopsight import progress
+from shopsight.audit.file_info import Inspection, inspect_catalog
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.sections import CacheSettings, EvaluationSettings
+from shopsight.evaluation.copies import duplicate_groups
 from shopsight.evaluation.decisions import (
     Decisions,
     decisions_of_run,
@@ -44,7 +46,7 @@ def evaluate(
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     run: RunFolder | None = None,
     batch_size: int | None = None,
-    duplicate_group: Int64[np.ndarray, "n"] | None = None,
+    inspected: Inspection | None = None,
 ) -> Evaluation:
     """Predict every image of one part of the catalog and score the predictions.
 
@@ -60,25 +62,22 @@ def evaluate(
             trained on are looked up in it, reported, and left out of the score if there are
             others.
         batch_size: images predicted at once, see `predict_catalog`.
-        duplicate_group: likewise; copies of one image count as one in the intervals, see
-            `shopsight.evaluation.copies`.
+        inspected: what is known of the part's files: copies of one image then count as one in
+            the intervals. None: they are not searched for.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
         ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
     predictions = predict_catalog(
-        predictor,
-        catalog,
-        split=split,
-        source=source,
-        logits=logits,
-        batch_size=batch_size,
-        duplicate_group=duplicate_group,
+        predictor, catalog, split=split, source=source, logits=logits, batch_size=batch_size
     )
+    part = catalog.take(predictions.table["row"].to_numpy())
+    if inspected is not None:
+        predictions = predictions.with_duplicate_groups(duplicate_groups(part, inspected))
     if run is None:
         return score(predictions, settings)
-    return _score_of_unseen(predictions, catalog, run, settings)
+    return _score_of_unseen(predictions, inspected or inspect_catalog(part), run, settings)
 
 
 def evaluate_run(
@@ -173,14 +172,9 @@ def _run_predictions(
         logits = None
         if cached:
             logits = run_logits(run, predictor, source, catalog.rows_of(split), keys=keys)
-        found = predict_catalog(
-            predictor,
-            catalog,
-            split=split,
-            source=source,
-            logits=logits,
-            duplicate_group=audited.duplicate_group,
-        )
+        found = predict_catalog(predictor, catalog, split=split, source=source, logits=logits)
+        rows = found.table["row"].to_numpy()
+        found = found.with_duplicate_groups(audited.duplicate_group[rows])
         # Rows are counted in the run's own catalog, whatever vanished.
         return found.with_rows(there)
 
@@ -188,10 +182,12 @@ def _run_predictions(
 
 
 def _score_of_unseen(
-    predictions: Predictions, catalog: Catalog, run: RunFolder, settings: EvaluationSettings | None
+    predictions: Predictions,
+    inspected: Inspection,
+    run: RunFolder,
+    settings: EvaluationSettings | None,
 ) -> Evaluation:
-    rows = predictions.table["row"].to_numpy()
-    seen = seen_in_training(catalog.take(rows), run)
+    seen = seen_in_training(inspected, run)
     either = seen.either
     scored = predictions
     if either.any() and not either.all():

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from shopsight.audit.check_files import MISSING_FRACTION
-from shopsight.audit.file_info import inspect_catalog
+from shopsight.audit.file_info import Inspection, inspect_catalog
 from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
-from shopsight.evaluation.predictions import ALL_ROWS
+from shopsight.evaluation.predictions import part_rows
 from shopsight.progress import notify
 from shopsight.text import counted, listed
 
@@ -64,7 +64,7 @@ class LeftOut:
 
 def without_bad_files(
     catalog: Catalog, *, split: str, accept: Collection[str] = ()
-) -> tuple[Catalog, LeftOut]:
+) -> tuple[Catalog, LeftOut, Inspection]:
     """Leave the files out of one part that training would leave out, and say so.
 
     Args:
@@ -73,19 +73,20 @@ def without_bad_files(
         accept: "damaged" keeps damaged files.
 
     Returns:
-        The catalog without them, and what is left out.
+        The catalog without them, what is left out, and what is known of the part's other files.
 
     Raises:
         CatalogError: most of the files are missing, or none can be scored.
     """
-    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
+    rows = part_rows(catalog, split)
     part = catalog.take(rows)
-    files = with_box_verdicts(inspect_catalog(part).files, part.boxes())
+    inspected = inspect_catalog(part)
+    files = with_box_verdicts(inspected.files, part.boxes())
     fine = ["ok", DAMAGED] if DAMAGED in accept else ["ok"]
     bad = files.with_columns(part.table["image"]).filter(~pl.col("status").is_in(fine))
     reasons = dict(Counter(bad["status"].to_list()))
     if not reasons:
-        return catalog, LeftOut(len(part), {}, {}, ())
+        return catalog, LeftOut(len(part), {}, {}, ()), inspected
     if reasons.get("missing", 0) > MISSING_FRACTION * len(part) or len(bad) == len(part):
         raise CatalogError(
             f"{len(bad):,} of {counted(len(part), 'image')} cannot be scored",
@@ -101,10 +102,11 @@ def without_bad_files(
         status: f"{image} ({problem})"
         for status, image, problem in bad.reverse().select("status", "image", "problem").iter_rows()
     }
-    gone = rows[(~files["status"].is_in(fine)).to_numpy()]
-    rest = catalog.take(np.setdiff1d(np.arange(len(catalog)), gone))
-    scored = part.take((files["status"].is_in(fine)).arg_true().to_list())
+    is_fine = files["status"].is_in(fine).to_numpy()
+    rest = catalog.take(np.setdiff1d(np.arange(len(catalog)), rows[~is_fine]))
+    kept = np.flatnonzero(is_fine)
+    scored = part.take(kept)
     lost = tuple(label for label in part.labels if label not in set(scored.labels))
     found = LeftOut(len(part), reasons, examples, lost)
     notify(found.note)
-    return rest, found
+    return rest, found, inspected.take(kept)

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, Int64
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.config.sections import CacheSettings
 from shopsight.errors import CatalogError
-from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions
+from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions, part_rows
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.best_labels import best_labels
@@ -22,7 +22,6 @@ from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.classification import negative_log, truth_rank
 from shopsight.progress import task
-from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 from shopsight.runtime import retain_freed_memory
 from shopsight.targets import Targets, dense_rows, several_labels
 
@@ -42,7 +41,6 @@ def predict_catalog(
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     batch_size: int | None = None,
-    duplicate_group: Int64[np.ndarray, "n"] | None = None,
 ) -> Predictions:
     """Run the model over the images of one part, each once.
 
@@ -54,8 +52,6 @@ def predict_catalog(
         logits: of the part's images in their order, in batches, where they are already known;
             None computes them.
         batch_size: images predicted at once; None: as many as fill the engine.
-        duplicate_group: of each row of the whole catalog, equal for copies of one another; None
-            where they were not searched for.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -77,7 +73,7 @@ def predict_catalog(
         advance = stack.enter_context(task(f"Predicting {split}", total=len(rows)))
         answers = _joined(_answers(predictor, truth, logits, writer, advance))
     assert len(answers) == len(rows), "each image once"
-    head = _known(part, rows, duplicate_group, multilabel=multilabel)
+    head = _known(part, rows, multilabel=multilabel)
     if filed:
         head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
     return Predictions(
@@ -93,7 +89,7 @@ def predict_catalog(
 
 def _rows_of(catalog: Catalog, split: str) -> Int64[np.ndarray, "rows"]:
     """The rows of one part, at least one."""
-    rows = np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
+    rows = part_rows(catalog, split)
     if len(rows):
         return rows
     parts = catalog.table["split"].drop_nulls().unique().to_list() if split != ALL_ROWS else []
@@ -104,18 +100,10 @@ def _rows_of(catalog: Catalog, split: str) -> Int64[np.ndarray, "rows"]:
     )
 
 
-def _known(
-    part: Catalog,
-    rows: Int64[np.ndarray, "rows"],
-    duplicate_group: Int64[np.ndarray, "n"] | None,
-    *,
-    multilabel: bool,
-) -> pl.DataFrame:
+def _known(part: Catalog, rows: Int64[np.ndarray, "rows"], *, multilabel: bool) -> pl.DataFrame:
     """What is known of each image without a model: these rows of the whole catalog."""
     known = [name for name in ("image", "group", "label") if name in part.table.columns]
     table = part.table.select(known).insert_column(0, pl.Series("row", rows, dtype=pl.Int64))
-    if duplicate_group is not None:
-        table = table.with_columns(pl.Series(DUPLICATE_GROUP, duplicate_group[rows]))
     if multilabel and not part.multilabel:
         table = table.with_columns(pl.concat_list("label"))
     return table

@@ -20,7 +20,7 @@ import polars as pl
 from jaxtyping import Float32, Int64
 from scipy.sparse import csr_array
 
-from shopsight.catalog.catalog import METADATA_KEY
+from shopsight.catalog.catalog import METADATA_KEY, Catalog
 from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError, CompareError, DamagedFileError
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
@@ -50,6 +50,11 @@ _KINDS: dict[str, tuple[Any, ...]] = {
 # Not in every table of predictions, see `Predictions`.
 _OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP))
 WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
+
+
+def part_rows(catalog: Catalog, split: str) -> Int64[np.ndarray, "m"]:
+    """The rows of one part of a catalog, or of `ALL_ROWS`."""
+    return np.arange(len(catalog)) if split == ALL_ROWS else catalog.rows_of(split)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +143,11 @@ class Predictions:
         """The same of a catalog whose row `rows[i]` was row i of the one that was predicted."""
         row = pl.Series("row", rows[self.table["row"].to_numpy()], dtype=pl.Int64)
         return replace(self, table=self.table.with_columns(row))
+
+    def with_duplicate_groups(self, duplicate_group: Int64[np.ndarray, "n"]) -> Predictions:
+        """The same where these images are copies of one another, see `AuditedCatalog`."""
+        column = pl.Series(DUPLICATE_GROUP, duplicate_group)
+        return replace(self, table=self.table.with_columns(column))
 
     def write(self, path: Path | str) -> None:
         """Write as Parquet, whole; `Predictions.read` gives it back.

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from shopsight.audit.file_info import inspect_catalog
+from shopsight.audit.file_info import Inspection
 from shopsight.audit.near_duplicates import has_near_duplicate
-from shopsight.catalog.catalog import Catalog
 from shopsight.images.thumbnails import read_thumbs
 from shopsight.runs.run_folder import RunFolder
 
@@ -94,13 +93,13 @@ class SeenImages:
         return np.asarray(self.files | self.copies, bool)
 
 
-def seen_in_training(catalog: Catalog, run: RunFolder) -> SeenImages:
+def seen_in_training(inspected: Inspection, run: RunFolder) -> SeenImages:
     """Which of the images were in the training or validation part of the run.
 
     Every image of a K-fold run was trained on by some of its networks.
 
     Args:
-        catalog: the images.
+        inspected: what is known of the images' files.
         run: the model's own.
 
     Raises:
@@ -111,9 +110,8 @@ def seen_in_training(catalog: Catalog, run: RunFolder) -> SeenImages:
     sha256 = audited.sha256
     if "split" in table.columns:
         sha256 = sha256.filter(table["split"].is_in(FITTED_ON))
-    inspected = inspect_catalog(catalog)
     files = inspected.files["sha256"].is_in(sha256.implode()).fill_null(False).to_numpy()
-    copies = np.zeros(len(catalog), bool)
+    copies = np.zeros(len(files), bool)
     # A fold has no audit of its own: only the K-fold run that it belongs to.
     if run.thumbs_file.is_file():
         thumbs = read_thumbs(run.thumbs_file, sha256)
