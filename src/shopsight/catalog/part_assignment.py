@@ -253,7 +253,7 @@ class Assignment:
         while that part fills, so that a unit that is still the first of the heap after its growth
         was computed anew is the best of all.
         """
-        *choosing, largest = sorted(self.parts, key=lambda part: self.fractions[part])
+        *choosing, largest = self.smallest_first
         left = dict.fromkeys(units)
         for part in choosing:
             heap = [(self._preference(unit, part, largest), unit) for unit in left]

@@ -10,11 +10,8 @@ from shopsight.bundle.format import BundleInfo
 from shopsight.evaluation.run_info import RunFacts
 from shopsight.evaluation.score import Evaluation
 from shopsight.metrics.calibration_check import FEWEST_CELLS, CalibrationCheck
-from shopsight.metrics.class_calibration import (
-    FALSE_DISCOVERIES,
-    FEWEST_FAMILIES,
-    FEWEST_IMAGES,
-)
+from shopsight.metrics.class_calibration import FALSE_DISCOVERIES, FEWEST_IMAGES
+from shopsight.metrics.shares import FEWEST_FAMILIES
 from shopsight.pages import percent_text
 from shopsight.text import count_text, counted, decimal_text
 
@@ -72,11 +69,11 @@ def calibration_words(main: Evaluation, facts: RunFacts) -> CalibrationWords:
         verdict=f"{text[0].upper()}{text[1:]}.",
         error=(
             f"The calibration error is {percent_text(check.error)}: the mean distance between "
-            "confidence and accuracy in fifteen bins, weighted by images. No model brings it to "
-            f"zero: of a perfectly calibrated one with these confidences it is "
+            f"confidence and accuracy in {len(check.bins.count)} bins, weighted by images. No "
+            "model brings it to zero: of a perfectly calibrated one with these confidences it is "
             f"{percent_text(check.by_chance)} in the mean, and up to "
             f"{percent_text(check.most_by_chance)} in 19 of 20 samples."
-        ).replace("fifteen", str(len(check.bins.count))),
+        ),
         gap=_gap(check),
         diagram=_diagram(main),
         temperature=temperature_words(main, facts),

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
+from shopsight.catalog.linked_rows import codes_of
 from shopsight.errors import CompareError
 from shopsight.metrics.families import connected
 from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 from shopsight.text import counted
 
 GROUP = "group"
-NO_GROUP = -1
 Codes = Int64[np.ndarray, "n"]
 
 
@@ -41,7 +41,7 @@ def with_united_groups(tables: Sequence[pl.DataFrame], names: Sequence[str]) -> 
     columns = []
     for column, must_agree in ((GROUP, True), (DUPLICATE_GROUP, False)):
         links = {
-            name: _codes(table[column])
+            name: codes_of(table[column])
             for table, name in zip(tables, names, strict=True)
             if column in table.columns
         }
@@ -54,12 +54,6 @@ def with_united_groups(tables: Sequence[pl.DataFrame], names: Sequence[str]) -> 
     return [
         table.drop(GROUP, DUPLICATE_GROUP, strict=False).with_columns(columns) for table in tables
     ]
-
-
-def _codes(column: pl.Series) -> Codes:
-    """A number per value, `NO_GROUP` where there is none."""
-    codes = (column.rank("dense").cast(pl.Int64) - 1).fill_null(NO_GROUP)
-    return codes.to_numpy().astype(np.int64)
 
 
 def _column(name: str, united: Codes, links: dict[str, Codes]) -> pl.Series:

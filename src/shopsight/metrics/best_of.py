@@ -4,7 +4,7 @@ Of k models the best on a sample is partly the luckiest. Three things follow.
 
 1. **Who is worse.** The differences of all models to the best are differences of a pair that the
    images themselves picked, so that their intervals hold together for all pairs: see
-   `shopsight.metrics.estimates.Joint.pair_level`. A model whose interval lies below 0 is worse; the
+   `shopsight.metrics.joint.Joint.pair_level`. A model whose interval lies below 0 is worse; the
    others may be the best. Of equal models none is called worse in 95 % of samples.
 2. **Optimism.** Scores are the models' long-run scores plus errors e_1..e_k, to first order normal
    with the covariance of the scores. The best of equal models has the largest error: its score is
@@ -25,13 +25,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64
 from scipy.special import ndtr, ndtri
 
 from shopsight.metrics.estimates import Estimate, interval_of
 from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import Interval
-from shopsight.metrics.joint import DRAWS, Joint, simultaneous
+from shopsight.metrics.joint import Joint, normal_errors, simultaneous
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _chance_of_best(joint: Joint, among: list[int]) -> tuple[float, float]:
     if len(among) < 2:
         return 0.0, joint.level
     covariance = joint.covariance[np.ix_(among, among)]
-    errors = _normal(covariance)
+    errors = normal_errors(covariance)
     deviation = np.sqrt(np.diag(covariance))
     varying = deviation > 0
     if not varying.any():
@@ -102,13 +101,3 @@ def _chance_of_best(joint: Joint, among: list[int]) -> tuple[float, float]:
     usual = float(ndtri((1 + joint.level) / 2))
     quantile = max(usual, float(np.quantile(largest, (1 + joint.level) / 2)))
     return float(errors.max(axis=1).mean()), float(2 * ndtr(quantile) - 1)
-
-
-def _normal(covariance: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "r k"]:
-    """Errors with that covariance, the same for the same one."""
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    errors: Float64[np.ndarray, "r k"] = (
-        np.random.default_rng(0).standard_normal((DRAWS, len(values))) @ root.T
-    )
-    return errors

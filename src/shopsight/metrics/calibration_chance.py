@@ -37,19 +37,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from scipy.special import stdtrit
 
 from shopsight.metrics.calibration import bin_index
 from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import LEVEL, student_widening
 
 DRAWS = 2000
 MOST_SAMPLED_IMAGES = 10_000
 """Images whose right and wrong are sampled one by one; of more, the sums of the bins are normal."""
 NUMBERS_AT_ONCE = 1 << 22
 """Uniform numbers that are sampled at once."""
-LEVEL = 0.95
-# The normal quantile at 97.5 %.
-_Z = 1.959964
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +120,7 @@ class Chance:
         """
         if families.are_images:
             return self
-        wider = -float(stdtrit(max(families.effective_count - 1.0, 1.0), (1.0 - LEVEL) / 2)) / _Z
-        return Chance(self.sums * wider**2, self.cells)
+        return Chance(self.sums * student_widening(families) ** 2, self.cells)
 
     def merged(self, starts: Int64[np.ndarray, "fewer"]) -> Chance:
         """The same of wider bins, each from a bin of these up to the next."""

@@ -17,16 +17,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from shopsight.metrics.calibration import ReliabilityBins, reliability_bins
-from shopsight.metrics.calibration_chance import LEVEL, Chance, chance_of
+from shopsight.metrics.calibration_chance import Chance, chance_of
 from shopsight.metrics.class_calibration import ClassCalibration, class_calibration
 from shopsight.metrics.estimates import Estimate, difference_of
 from shopsight.metrics.families import Families
-from shopsight.metrics.intervals import Interval
+from shopsight.metrics.intervals import LEVEL, Interval, Z
 from shopsight.text import percent_text
 
 FEWEST_CELLS = 20
 """In a bin of the diagram; bins with fewer are joined to the next."""
-_Z = 1.959964
 
 Verdict = Literal["calibrated", "over-confident", "under-confident", "uneven", "unknown"]
 
@@ -216,5 +215,5 @@ def _gap(residual: Float64[np.ndarray, "n"], families: Families, *, least_error:
     found = difference_of(Estimate(mean, (residual - mean) / len(residual)), none, families)
     if not found.is_known:
         return found
-    half = max((found.high - found.low) / 2, _Z * least_error)
+    half = max((found.high - found.low) / 2, Z * least_error)
     return replace(found, low=mean - half, high=mean + half)

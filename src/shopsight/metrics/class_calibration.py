@@ -31,10 +31,10 @@ from scipy.special import betainc
 
 from shopsight.metrics.calibration_chance import dependence, pair_covariances
 from shopsight.metrics.families import Families
+from shopsight.metrics.shares import FEWEST_FAMILIES
 
 FALSE_DISCOVERIES = 0.05
 FEWEST_IMAGES = 10
-FEWEST_FAMILIES = 5
 
 
 @dataclass(frozen=True, eq=False)

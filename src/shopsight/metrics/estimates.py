@@ -6,7 +6,7 @@ first order another sample of families changes the score by the sum of their inf
 
     var = sum over families g of (sum of L_i in g)^2                    (infinitesimal jackknife).
 
-Four things make that honest on few families, few images of a class and few mistakes:
+Five things make that honest on few families, few images of a class and few mistakes:
 
 1. **Leverage.** A family pulls the score to itself, and its own deviation looks smaller than it is:
    of a mean, by the factor 1 - m_g / n in variance for a family of m_g of n images. Each family's

@@ -121,6 +121,14 @@ def zero_events_bound(num_units: int) -> float:
     return float(1 - (1 - LEVEL) ** (1 / num_units))
 
 
+def student_widening(families: Families) -> float:
+    """Return how much wider than the normal's Student's 95 % interval is, with few families.
+
+    By the quantiles, at Kish's effective number of families less one degree of freedom.
+    """
+    return float(stdtrit(max(families.effective_count - 1.0, 1.0), 1 - TAIL)) / Z
+
+
 def mean_interval(values: Sequence[float]) -> Interval | None:
     """Return the mean of a proportion over several trainings with its 95 % interval.
 

@@ -57,9 +57,7 @@ class Joint:
         k = len(self.estimates)
         if k < 2:
             return float(ndtri((1 + self.level) / 2))
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        samples = np.random.default_rng(0).standard_normal((DRAWS, k)) @ root.T
+        samples = normal_errors(self.covariance)
         variance = np.diag(self.covariance)
         largest = np.zeros(DRAWS)
         for i in range(k - 1):
@@ -76,6 +74,15 @@ class Joint:
         return difference_of(
             self.estimates[a], self.estimates[b], self.families, level=self.pair_level
         )
+
+
+def normal_errors(covariance: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "r k"]:
+    """`DRAWS` errors with that covariance, the same for the same one."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    normal = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
+    errors: Float64[np.ndarray, "r k"] = normal @ root.T
+    return errors
 
 
 def simultaneous(

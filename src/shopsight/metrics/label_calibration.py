@@ -21,12 +21,7 @@ from scipy.sparse import csr_array
 from shopsight.metrics.calibration import ReliabilityBins, bin_index, reliability_of_sums
 from shopsight.metrics.calibration_chance import Chance, normal_chance
 from shopsight.metrics.calibration_check import CalibrationCheck, checked
-from shopsight.metrics.class_calibration import (
-    FEWEST_FAMILIES,
-    FEWEST_IMAGES,
-    ClassCalibration,
-    two_sided,
-)
+from shopsight.metrics.class_calibration import FEWEST_IMAGES, ClassCalibration, two_sided
 from shopsight.metrics.families import Families
 from shopsight.metrics.label_ranking import (
     LabelScores,
@@ -34,6 +29,7 @@ from shopsight.metrics.label_ranking import (
     label_pieces,
     own_images,
 )
+from shopsight.metrics.shares import FEWEST_FAMILIES
 
 
 @dataclass(frozen=True, eq=False)

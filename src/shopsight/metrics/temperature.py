@@ -55,11 +55,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
-from scipy.special import expit, stdtrit
+from scipy.special import expit
 
 from shopsight.errors import MetricError
 from shopsight.metrics.classification import check_numbers, check_scores
 from shopsight.metrics.families import Families
+from shopsight.metrics.intervals import Z, student_widening
 from shopsight.targets import Targets
 
 TEMPERATURE_SPAN = (0.05, 20.0)
@@ -71,9 +72,6 @@ FEW_FAMILIES = 50
 
 CELLS_AT_ONCE = 1 << 22
 """Logits that are computed with in fp64 at once."""
-
-# The normal quantile at 97.5 %.
-_Z = 1.959964
 
 _Loss = Callable[[float], float]
 
@@ -95,12 +93,12 @@ class Temperature:
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval."""
-        return self.value * float(np.exp(-_Z * self.log_error))
+        return self.value * float(np.exp(-Z * self.log_error))
 
     @property
     def high(self) -> float:
         """Upper end."""
-        return self.value * float(np.exp(_Z * self.log_error))
+        return self.value * float(np.exp(Z * self.log_error))
 
     def to_json(self) -> dict[str, float | int]:
         """Value, ends of the interval and number of families."""
@@ -177,8 +175,8 @@ class _Known:
         prior = 1.0 / LOG_TEMPERATURE_SIGMA**2
         if families.count < 2:
             return float(prior**-0.5)
-        wider = float(-stdtrit(max(families.effective_count - 1.0, 1.0), 0.025)) / _Z
-        return float((self.information / (self.design * wider**2) + prior) ** -0.5)
+        design = self.design * student_widening(families) ** 2
+        return float((self.information / design + prior) ** -0.5)
 
 
 def _known(
