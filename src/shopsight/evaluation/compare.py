@@ -20,7 +20,7 @@ from shopsight.models.build import build_model
 from shopsight.profiling.profile import LATENCY_BATCH, THROUGHPUT_BATCH, Profile
 from shopsight.profiling.speed import profile_and_time
 from shopsight.progress import task
-from shopsight.runs.audited_catalog import DUPLICATE_GROUP, SHA256
+from shopsight.runs.audited_catalog import SHA256
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 
 COMPARED = ("row", "image", "group", "label", "correct", "scores", SCORE_ROW)
@@ -175,11 +175,9 @@ def _predictions(run: RunFolder, split: str) -> Predictions:
     audited = run.audited_catalog()
     predictions = Predictions.read(run.predictions_file(split), COMPARED, catalog_rows=len(audited))
     rows = predictions.table["row"]
-    table = predictions.table.with_columns(
-        audited.sha256.gather(rows).alias(SHA256),
-        pl.Series(DUPLICATE_GROUP, audited.duplicate_group[rows.to_numpy()]),
-    )
-    return replace(predictions, table=table)
+    table = predictions.table.with_columns(audited.sha256.gather(rows).alias(SHA256))
+    copies = audited.duplicate_group[rows.to_numpy()]
+    return replace(predictions, table=table).with_duplicate_groups(copies)
 
 
 def _entry(
