@@ -331,3 +331,18 @@ def test_a_damaged_file_of_ours_is_named_with_what_makes_it_anew(tmp_path: Path)
 def test_errors_of_ours_pass_where_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError), damage_named(tmp_path):
         raise WriteError("the disk is full")
+
+
+def test_what_another_process_makes_meanwhile_is_not_taken_for_the_removed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is taken anew just after it was removed must not be removed again."""
+    lock, unlink = tmp_path / "a.lock", Path.unlink
+    lock.touch()
+
+    def then_made_anew(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        path.touch()
+
+    monkeypatch.setattr(Path, "unlink", then_made_anew)
+    assert held_files.remove_unless_held(lock)

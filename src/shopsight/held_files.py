@@ -75,9 +75,12 @@ def remove_unless_held(path: Path) -> bool:
     Returns:
         Whether it is gone. Windows refuses while any process, this one included, has it open.
     """
-    with suppress(OSError):
+    try:
         path.unlink(missing_ok=True)
-    return not path.exists()
+    except OSError:
+        return not path.exists()
+    # What is there by now is another file, of somebody who was faster than a second look.
+    return True
 
 
 def remove_folder(path: Path) -> bool:
