@@ -149,6 +149,14 @@ class BundleError(ShopsightError):
     """A model bundle that is incomplete, changed, or of another version."""
 
 
+class EmbeddingError(ShopsightError):
+    """Embeddings that cannot be used, or that belong to another embedding space."""
+
+
+class SearchError(ShopsightError):
+    """An index or a search: an unknown id, a filter that does not fit, an index that is damaged."""
+
+
 class MetricError(ShopsightError):
     """Numbers from which the metric cannot be computed."""
 

@@ -25,6 +25,8 @@ GROUP_NAMES = (
     "asin", "parent_id", "parent_sku", "item_group_id", "handle", "style_id",
     "model_id", "patient_id", "lesion_id", "sender_id", "seller_id", "user_id", "customer_id",
 )  # fmt: skip
+CONTRIBUTOR_NAMES = frozenset({"sender_id", "seller_id", "user_id", "customer_id", "patient_id"})
+"""Groups of these names say who a photo is from, and not which product it shows."""
 SPLIT_NAMES = (
     "split", "subset", "set", "usage", "partition", "part", "phase", "dataset", "data_set",
     "data_split", "split_name", "fold_name", "evaluation_status",
