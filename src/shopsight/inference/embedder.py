@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
+from shopsight.inference.image_runner import OnError
 from shopsight.inference.image_stream import ImageInputs
-from shopsight.inference.predictor import Embedding, OnError
+from shopsight.inference.predictor import Embedding
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
 

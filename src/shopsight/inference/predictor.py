@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -15,19 +11,16 @@ from jaxtyping import Float32, Float64, UInt8
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError
 from shopsight.inference.agreement import Readout
-from shopsight.inference.batches import batch_size_of, run_batches
+from shopsight.inference.batches import run_batches
 from shopsight.inference.best_labels import best_labels
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import Verification, verify_golden
+from shopsight.inference.image_runner import ImageRunner, OnError
 from shopsight.inference.image_stream import ImageInputs
-from shopsight.inference.inputs import Prepared, prepare_inputs
+from shopsight.inference.inputs import Prepared
 from shopsight.io.access import PUBLIC, Access
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
-from shopsight.runtime import retain_freed_memory
-
-OnError = Literal["report", "raise"]
-BATCH_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,7 @@ class Predictor:
     def __init__(self, engine: Engine, info: BundleInfo, *, golden: Golden | None = None) -> None:
         self.engine = engine
         self.info = info
+        self._runner = ImageRunner(engine, info.preprocess)
         # Once: with thousands of labels it would take as long as an image.
         self.readout = readout_of(info)
         self._thresholds = np.array(self.readout.thresholds)
@@ -168,7 +162,9 @@ class Predictor:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for batch, (_, logits) in self._batches(images, read, batch_size, on_error, threads):
+        for batch, (_, logits) in self._runner.batches(
+            images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
+        ):
             answers = self._answers(logits, top)
             for image in batch:
                 yield _failed(image) if image.error is not None else next(answers).of(image)
@@ -191,7 +187,9 @@ class Predictor:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for batch, (vectors, _) in self._batches(images, read, batch_size, on_error, threads):
+        for batch, (vectors, _) in self._runner.batches(
+            images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
+        ):
             vector = iter(vectors)
             for image in batch:
                 if image.error is not None:
@@ -208,43 +206,6 @@ class Predictor:
         if self._golden is None:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
         return verify_golden(self.engine, self._golden, self.preprocess, self.readout)
-
-    def _batches(
-        self,
-        images: ImageInputs,
-        read: ReadOptions | None,
-        wanted: int | None,
-        on_error: OnError,
-        threads: int | None,
-    ) -> Iterator[tuple[list[Prepared], Outputs]]:
-        """Batches of images, with the outputs of those that could be read."""
-        batch_size = batch_size_of(self.engine, wanted, default=BATCH_IMAGES)
-        # While one batch computes, the next one decodes.
-        prepared = prepare_inputs(
-            images, self.preprocess, window=2 * batch_size, read=read, threads=threads
-        )
-        checked = _raise_or_pass(prepared, on_error)
-        batches = iter(lambda: tuple(islice(checked, batch_size)), ())
-        first = next(batches, ())
-        # Not for an image or two: returning the memory would take longer than it saves.
-        with retain_freed_memory() if len(first) == batch_size else nullcontext():
-            yield from self._run(chain([first], batches))
-
-    def _run(
-        self, batches: Iterable[tuple[Prepared, ...]]
-    ) -> Iterator[tuple[list[Prepared], Outputs]]:
-        begun: deque[list[Prepared]] = deque()
-
-        def pixels() -> Iterator[Images]:
-            size = self.preprocess.size_px
-            for batch in batches:
-                readable = [one.pixels for one in batch if one.pixels is not None]
-                # Not their pixels, which nobody needs any more.
-                begun.append([replace(one, pixels=None) for one in batch])
-                yield np.stack(readable) if readable else np.empty((0, size, size, 3), np.uint8)
-
-        for outputs in self.predict_batches(pixels()):
-            yield begun.popleft(), outputs
 
     def _answers(self, logits: Float32[np.ndarray, "b c"], top: int) -> Iterator[_Answer]:
         """What the model says of each image of a batch."""
@@ -303,10 +264,3 @@ def _failed(image: Prepared) -> Prediction:
         row=image.row,
         name=image.name,
     )
-
-
-def _raise_or_pass(prepared: Iterator[Prepared], on_error: OnError) -> Iterator[Prepared]:
-    for one in prepared:
-        if one.error is not None and on_error == "raise":
-            raise one.error
-        yield one

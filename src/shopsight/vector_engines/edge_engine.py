@@ -1,0 +1,302 @@
+"""Qdrant Edge: the engine of an index on this machine, in process.
+
+What its binding does without a word, and what is done about it here:
+
+- Every call holds the interpreter's lock, the building of the graph for minutes: graphs are built
+  in a process of their own (`shopsight.search.builder`).
+- After a fork every call hangs: nothing here is used from a forked process.
+- A shard has one opener, and without its log nothing guards that: the index has a lock.
+- A killed `optimize` leaves folders in `temp_segments/` for good: they are removed before a shard
+  is opened.
+- Its write-ahead log is off: the index has a log of its own that is written first, and what a
+  shard's log keeps of deleted items would have to be forgotten too. What was not flushed is
+  replayed.
+- It stores NaN and zeros and compares booleans as numbers: `shopsight.vector_engines.points`.
+
+Source: the measurements that docs/vector-engines.md lists.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from jaxtyping import Float32
+
+from shopsight.errors import SearchError, first_line
+from shopsight.extras import require
+from shopsight.files import make_folder, write_json
+from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
+from shopsight.vector_engines.filters import Filter
+from shopsight.vector_engines.points import (
+    ID_KEY,
+    as_lists,
+    check_filter,
+    check_points,
+    check_queries,
+    columns_from,
+    item_uuid,
+    payloads,
+    table_of,
+    with_ties,
+)
+from shopsight.vector_engines.qdrant_filters import compiled
+
+SHARD, SETTINGS_FILE = "shard", "engine.json"
+UPSERTED_AT_ONCE = 1000
+SMALLEST_GRAPH_KB = 1
+"""Of vectors: `optimize` is only called where a graph is wanted."""
+
+
+def create_edge(folder: Path, settings: EngineSettings) -> EdgeEngine:
+    """Make a collection in a folder that has none.
+
+    Raises:
+        ExtraMissingError: the extra `search` is not installed.
+    """
+    edge = require("qdrant_edge")
+    make_folder(folder / SHARD)
+    write_json(folder / SETTINGS_FILE, asdict(settings))
+    shard = edge.EdgeShard.create(str(folder / SHARD), _config(edge, settings))
+    return EdgeEngine(edge, shard, settings)
+
+
+def open_edge(folder: Path) -> EdgeEngine:
+    """Open the collection of a folder.
+
+    Raises:
+        SearchError: it is not there, or is damaged.
+        ExtraMissingError: the extra `search` is not installed.
+    """
+    edge = require("qdrant_edge")
+    try:
+        stored = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        settings = EngineSettings(**stored)
+        _remove_unfinished(folder / SHARD)
+        shard = edge.EdgeShard.load(str(folder / SHARD), _config(edge, settings))
+    except Exception as error:
+        raise SearchError(
+            f"the engine's files cannot be opened: {first_line(error)}", where=str(folder)
+        ) from error
+    return EdgeEngine(edge, shard, settings)
+
+
+def _remove_unfinished(shard: Path) -> None:
+    """What a killed `optimize` left."""
+    for place in shard.rglob("temp_segments"):
+        for left in place.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _config(edge: Any, settings: EngineSettings) -> Any:
+    types = edge.VectorStorageDatatype
+    stored = types.Float32 if settings.storage == "f32" else types.Float16
+    quantization = None
+    if settings.storage == "int8":
+        quantization = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99)
+    vectors = {
+        name: edge.EdgeVectorParams(
+            dim, edge.Distance.Dot, datatype=stored, quantization_config=quantization
+        )
+        for name, dim in settings.dims.items()
+    }
+    return edge.EdgeConfig(
+        vectors=vectors,
+        hnsw_config=edge.HnswIndexConfig(settings.m, settings.ef_construct, 1000),
+        optimizers=edge.EdgeOptimizersConfig(
+            default_segment_number=1, indexing_threshold=SMALLEST_GRAPH_KB
+        ),
+        wal_enabled=False,
+    )
+
+
+class EdgeEngine:
+    """A shard of Qdrant Edge. See `create_edge` and `open_edge`.
+
+    Args:
+        edge: the library.
+        shard: that is open.
+        settings: what it was made with.
+    """
+
+    def __init__(self, edge: Any, shard: Any, settings: EngineSettings) -> None:
+        self._edge = edge
+        self._shard = shard
+        self._settings = settings
+        self._conditions = _EdgeConditions(edge)
+
+    @property
+    def name(self) -> str:
+        """For messages and reports."""
+        return f"Qdrant Edge {version('qdrant-edge-py')}"
+
+    @property
+    def settings(self) -> EngineSettings:
+        """What it was made with."""
+        return self._settings
+
+    def upsert(self, points: Points) -> None:
+        """Put points in, in the place of those with the same ids."""
+        check_points(points, self._settings)
+        cells = payloads(points, self._settings.schema)
+        lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
+        given = {name: vectors.any(axis=1).tolist() for name, vectors in points.vectors.items()}
+        ready = [
+            self._edge.Point(
+                item_uuid(item),
+                {name: rows[row] for name, rows in lists.items() if given[name][row]},
+                cells[row],
+            )
+            for row, item in enumerate(points.ids)
+        ]
+        for start in range(0, len(ready), UPSERTED_AT_ONCE):
+            some = ready[start : start + UPSERTED_AT_ONCE]
+            self._shard.update(self._edge.UpdateOperation.upsert_points(some))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take points out."""
+        if ids:
+            gone = [item_uuid(item) for item in ids]
+            self._shard.update(self._edge.UpdateOperation.delete_points(gone))
+
+    def query(
+        self,
+        vectors: Float32[np.ndarray, "q d"],
+        *,
+        limit: int,
+        where: Filter | None = None,
+        vector: VectorName = "image",
+        exact: bool = False,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """The nearest points of each query, best first; equal scores by id."""
+        check_queries(vectors, self._settings, vector)
+        check_filter(where, self._settings.schema)
+        most = self._points()
+        if not most or limit < 1:
+            return [[] for _ in vectors]
+        condition = None
+        if where is not None:
+            built = compiled(where, self._settings.schema, self._conditions)
+            condition = self._edge.Filter(must=[built])
+        params = self._params(exact, ef or self._settings.ef, limit)
+
+        def fetch(query: list[float], asked: int) -> list[Hit]:
+            request = self._edge.QueryRequest(
+                limit=asked,
+                query=self._edge.Query.Nearest(query, using=vector),
+                with_payload=True,
+                filter=condition,
+                params=params,
+            )
+            return [self._hit(found) for found in self._shard.query(request)]
+
+        queries = as_lists(vectors.astype(np.float32))
+        return [with_ties(partial(fetch, query), limit, most=most) for query in queries]
+
+    def _params(self, exact: bool, ef: int, limit: int) -> Any:
+        rescored = None
+        if self._settings.storage == "int8":
+            rescored = self._edge.QuantizationSearchParams(
+                ignore=exact, rescore=True, oversampling=self._settings.oversampling
+            )
+        return self._edge.SearchParams(hnsw_ef=max(ef, limit), exact=exact, quantization=rescored)
+
+    def _hit(self, found: Any) -> Hit:
+        payload = found.payload or {}
+        return Hit(
+            str(payload[ID_KEY]), float(found.score), columns_from(payload, self._settings.schema)
+        )
+
+    def scroll(self, *, batch: int = 1000) -> Iterator[Points]:
+        """All points, vectors as stored."""
+        offset: UUID | None = None
+        while True:
+            request = self._edge.ScrollRequest(
+                offset=offset, limit=batch, with_payload=True, with_vector=True
+            )
+            records: list[Any]
+            records, offset = self._shard.scroll(request)
+            if records:
+                yield self._points_of(records)
+            if offset is None:
+                return
+
+    def _points_of(self, records: Sequence[Any]) -> Points:
+        payloads_found = [record.payload or {} for record in records]
+        vectors: dict[VectorName, Float32[np.ndarray, "n d"]] = {}
+        for name, dim in self._settings.dims.items():
+            zeros = [0.0] * dim
+            rows = [(record.vector or {}).get(name, zeros) for record in records]
+            vectors[name] = np.array(rows, np.float32)
+        ids = [str(payload[ID_KEY]) for payload in payloads_found]
+        return Points(ids, vectors, table_of(payloads_found, self._settings.schema))
+
+    def count(self, where: Filter | None = None) -> int:
+        """Number of points."""
+        check_filter(where, self._settings.schema)
+        if where is None:
+            return self._points()
+        built = compiled(where, self._settings.schema, self._conditions)
+        request = self._edge.CountRequest(exact=True, filter=self._edge.Filter(must=[built]))
+        return int(self._shard.count(request))
+
+    def _points(self) -> int:
+        return int(self._shard.count(self._edge.CountRequest(exact=True)))
+
+    def unindexed(self) -> int:
+        """Points that are compared one by one."""
+        return max(0, self._points() - int(self._shard.info().indexed_vectors_count))
+
+    def flush(self) -> None:
+        """Return when everything is on the disk."""
+        self._shard.flush()
+
+    def optimize(self) -> None:
+        """Build the graph above `exact_below` points, and drop what was deleted."""
+        if self._points() > self._settings.exact_below:
+            self._shard.optimize()
+        self._shard.flush()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._shard.close()
+
+
+class _EdgeConditions:
+    """Conditions as Qdrant Edge takes them."""
+
+    def __init__(self, edge: Any) -> None:
+        self._edge = edge
+
+    def all_of(self, conditions: list[Any]) -> Any:
+        return self._edge.Filter(must=conditions)
+
+    def any_of(self, conditions: list[Any]) -> Any:
+        return self._edge.Filter(should=conditions)
+
+    def none_of(self, conditions: list[Any]) -> Any:
+        return self._edge.Filter(must_not=conditions)
+
+    def one_of(self, column: str, values: list[Any]) -> Any:
+        return self._edge.FieldCondition(key=column, match=self._edge.MatchAny(values))
+
+    def other_than(self, column: str, values: list[Any]) -> Any:
+        return self._edge.FieldCondition(key=column, match=self._edge.MatchExcept(values))
+
+    def between(self, column: str, **ends: float) -> Any:
+        return self._edge.FieldCondition(key=column, range=self._edge.RangeFloat(**ends))
+
+    def missing(self, column: str) -> Any:
+        return self._edge.IsEmptyCondition(column)
+
+    def has_id(self, ids: list[Any]) -> Any:
+        return self._edge.HasIdCondition(set(ids))

@@ -1,0 +1,126 @@
+"""Filters in the terms of Qdrant, in process and of a server alike.
+
+Both have the same conditions under the same names; `names` is the module that has them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from shopsight.vector_engines.filters import (
+    And,
+    Compare,
+    Filter,
+    HasId,
+    In,
+    IsNull,
+    Not,
+    Or,
+    Scalar,
+    Schema,
+)
+from shopsight.vector_engines.points import exact_number, item_uuid
+
+
+class Conditions(Protocol):
+    """How a library of Qdrant's builds conditions."""
+
+    def all_of(self, conditions: list[Any]) -> Any:
+        """All hold; true without any."""
+        ...
+
+    def any_of(self, conditions: list[Any]) -> Any:
+        """One holds at least; there is one at least."""
+        ...
+
+    def none_of(self, conditions: list[Any]) -> Any:
+        """None holds."""
+        ...
+
+    def one_of(self, column: str, values: list[Any]) -> Any:
+        """A value of the column is among these words or integers."""
+        ...
+
+    def other_than(self, column: str, values: list[Any]) -> Any:
+        """A value of the column is not among these words or integers."""
+        ...
+
+    def between(self, column: str, **ends: float) -> Any:
+        """A number of the column lies between ends named gt, gte, lt, lte."""
+        ...
+
+    def missing(self, column: str) -> Any:
+        """The column has no value."""
+        ...
+
+    def has_id(self, ids: list[Any]) -> Any:
+        """The point is one of these UUIDs."""
+        ...
+
+
+RANGE_END = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def compiled(where: Filter, schema: Schema, conditions: Conditions) -> Any:
+    """A filter as one condition of Qdrant's.
+
+    Args:
+        where: only columns of the schema, with values of their kinds.
+        schema: kind of each column.
+        conditions: how they are built.
+    """
+
+    def build(one: Filter) -> Any:
+        match one:
+            case And(parts):
+                return conditions.all_of([build(part) for part in parts])
+            case Or(parts):
+                built = [build(part) for part in parts]
+                # Of nothing, nothing is true.
+                return conditions.any_of(built) if built else conditions.has_id([])
+            case Not(part):
+                return conditions.none_of([build(part)])
+            case HasId(ids):
+                return conditions.has_id([item_uuid(item) for item in sorted(ids)])
+            case IsNull(column):
+                return conditions.missing(column)
+            case In(column, values):
+                return _among(column, values, schema, conditions)
+            case Compare():
+                return _compared(one, schema, conditions)
+        raise AssertionError(one)
+
+    return build(where)
+
+
+def _among(column: str, values: tuple[Scalar, ...], schema: Schema, conditions: Conditions) -> Any:
+    if not values:
+        return conditions.has_id([])
+    if schema[column] == "number":
+        # Floats are compared by ranges alone.
+        return conditions.any_of([_equal_number(column, value, conditions) for value in values])
+    return conditions.one_of(column, [_word(value) for value in values])
+
+
+def _compared(one: Compare, schema: Schema, conditions: Conditions) -> Any:
+    column, value = one.column, one.value
+    if one.op in RANGE_END:
+        return conditions.between(column, **{RANGE_END[one.op]: exact_number(float(value))})
+    if schema[column] == "number":
+        if one.op == "==":
+            return _equal_number(column, value, conditions)
+        below = conditions.between(column, lt=exact_number(float(value)))
+        return conditions.any_of([below, conditions.between(column, gt=exact_number(float(value)))])
+    if one.op == "==":
+        return conditions.one_of(column, [_word(value)])
+    return conditions.other_than(column, [_word(value)])
+
+
+def _equal_number(column: str, value: Scalar, conditions: Conditions) -> Any:
+    return conditions.between(
+        column, gte=exact_number(float(value)), lte=exact_number(float(value))
+    )
+
+
+def _word(value: Scalar) -> Scalar:
+    return ("true" if value else "false") if isinstance(value, bool) else value
