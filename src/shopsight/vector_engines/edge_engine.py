@@ -148,7 +148,7 @@ class EdgeEngine:
         check_points(points, self._settings)
         cells = payloads(points, self._settings.schema)
         lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
-        given = {name: vectors.any(axis=1).tolist() for name, vectors in points.vectors.items()}
+        given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
         ready = [
             self._edge.Point(
                 item_uuid(item),
@@ -213,7 +213,9 @@ class EdgeEngine:
     def _hit(self, found: Any) -> Hit:
         payload = found.payload or {}
         return Hit(
-            str(payload[ID_KEY]), float(found.score), columns_from(payload, self._settings.schema)
+            str(payload[ID_KEY]),
+            min(1.0, float(found.score)),
+            columns_from(payload, self._settings.schema),
         )
 
     def scroll(self, *, batch: int = 1000) -> Iterator[Points]:

@@ -149,10 +149,9 @@ class _Parser:
         if self._next.kind == "end":
             raise self._error("it is empty", self._next)
         found = self._either()
-        if self._next.kind != "end":
-            raise self._error(
-                f"{self._next.text!r} is one too many: 'and' or 'or' is missing", self._next
-            )
+        left = self._tokens[self._at]
+        if left.kind != "end":
+            raise self._error(f"{left.text!r} is one too many: 'and' or 'or' is missing", left)
         return found
 
     def _split(self) -> list[_Token]:
@@ -166,7 +165,7 @@ class _Parser:
                 quote = self._text[at] in "'\"`"
                 what = "a quote that does not end" if quote else f"{self._text[at]!r} means nothing"
                 raise self._error(what, _Token("end", "", at))
-            kind = cast("_Kind", found.lastgroup)
+            kind = cast("_Kind", found.lastgroup or "end")
             tokens.append(_Token(kind, found.group(kind), found.start(kind)))
             start = found.end()
         return [*tokens, _Token("end", "", end)]
