@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from shopsight.commands.recipes import recipe_with as recipe_with
     from shopsight.commands.recipes import recipes as recipes
     from shopsight.commands.recommend import recommend as recommend
+    from shopsight.commands.search import SearchResult as SearchResult
+    from shopsight.commands.search import search as search
     from shopsight.commands.split import SplitResult as SplitResult
     from shopsight.commands.split import split as split
     from shopsight.commands.train import TrainResult as TrainResult
@@ -74,6 +76,8 @@ if TYPE_CHECKING:
     from shopsight.read_options import flag_of as flag_of
     from shopsight.runs.run_folder import RunFolder as RunFolder
     from shopsight.safe_names import safe_name as safe_name
+    from shopsight.search.answers import Answer as Answer
+    from shopsight.search.query_terms import parse_box as parse_box
     from shopsight.text import command_line as command_line
     from shopsight.text import count_text as count_text
     from shopsight.text import counted as counted

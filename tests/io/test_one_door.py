@@ -49,6 +49,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("loading/blob_store.py", "index.read_bytes"): "the pixel cache",
     ("loading/blob_store.py", "np.memmap"): "the pixel cache",
     ("loading/pixel_sources.py", "np.memmap"): "the pixel cache",
+    ("search/change_log.py", "np.load"): "mapped, so that nothing is allocated",
+    ("words/word_table.py", "safetensors.numpy.load_file"): "a file of an installed package",
     ("runtime.py", "huggingface_hub.constants"): "asks where its cache is",
     ("runtime.py", "socket"): "which address to listen at, and time-outs",
     ("runtime.py", "ssl"): "where certificates are",

@@ -28,6 +28,7 @@ from shopsight.cli import (
     profile,
     recipes,
     recommend,
+    search,
     signals,
     split,
     streams,
@@ -120,6 +121,9 @@ _add("predict", predict.predict, MAIN_JOB)
 
 _add("demo", demo.demo, MAIN_JOB)
 _add("wizard", wizard.wizard, MAIN_JOB)
+
+FINDING = "Find products"
+_add("search", search.search, FINDING)
 
 CHOOSING = "Which model"
 _add("compare", compare.compare, CHOOSING)

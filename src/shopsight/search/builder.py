@@ -119,7 +119,7 @@ def _engine(folder: Path, collection: str, url: str | None) -> None:
     generation.discard_engine()
     center = mean_of(generation)
     with atomic_file(folder / CENTER_FILE) as part, part.open("wb") as file:
-        np.save(file, center)
+        np.savez(file, center=center)
     generation.engine.flush()
     generation.close()
 

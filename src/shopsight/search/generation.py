@@ -3,7 +3,7 @@
     generations/000001/
         generation.json   `GenerationInfo`
         log/              the truth, see `shopsight.search.change_log`
-        center.npy        mean of the unit vectors when the generation was built
+        center.npz        mean of the unit vectors when the generation was built
         engine/           derived; `applied.json` in it says up to which change
 
 A change is written to the log first, then applied to the engine, then `applied.json` is. Whatever
@@ -28,6 +28,7 @@ from shopsight import progress
 from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.errors import SearchError, ShopsightError, first_line
 from shopsight.files import discard_folder, write_json
+from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json
 from shopsight.search.change_log import SEGMENT, ChangeLog, Items, located
 from shopsight.search.engines import create_engine, open_engine
@@ -35,9 +36,10 @@ from shopsight.unit_vectors import unit_vectors
 from shopsight.vector_engines.engine import EngineSettings, Points, Storage, VectorEngine
 from shopsight.vector_engines.filters import ColumnKind, Schema
 
-INFO_FILE, CENTER_FILE, APPLIED_FILE = "generation.json", "center.npy", "applied.json"
+INFO_FILE, CENTER_FILE, APPLIED_FILE = "generation.json", "center.npz", "applied.json"
 LOG, ENGINE = "log", "engine"
 ROWS_AT_ONCE = 5000
+MOST_CENTER_BYTES = 100 << 20
 OWN_COLUMNS: Schema = {"product": "text", "image": "text"}
 """Kept of every item, beside the columns that were chosen."""
 
@@ -119,8 +121,7 @@ class Generation:
         """The mean of the unit vectors when the generation was built."""
         file = self.folder / CENTER_FILE
         if file.is_file():
-            kept: Float32[np.ndarray, "d"] = np.load(file, allow_pickle=False)
-            return kept
+            return read_arrays(file, most_bytes=MOST_CENTER_BYTES)["center"]
         return mean_of(self)
 
     def write(self, items: Items) -> None:

@@ -19,7 +19,6 @@ Source: the measurements that docs/vector-engines.md lists.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -34,6 +33,7 @@ from jaxtyping import Float32
 from shopsight.errors import SearchError, first_line
 from shopsight.extras import require
 from shopsight.files import make_folder, write_json
+from shopsight.held_files import remove_folder
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
 from shopsight.vector_engines.points import (
@@ -93,7 +93,7 @@ def _remove_unfinished(shard: Path) -> None:
     """What a killed `optimize` left."""
     for place in shard.rglob("temp_segments"):
         for left in place.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+            remove_folder(left)
 
 
 def _config(edge: Any, settings: EngineSettings) -> Any:

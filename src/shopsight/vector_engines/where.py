@@ -40,7 +40,7 @@ from shopsight.vector_engines.filters import (
 MOST_CHARACTERS = 10_000
 DEEPEST = 50
 LARGEST_INTEGER = 2**53
-"""Engines compare integers as 64-bit floats, which tell no larger ones apart."""
+"""Engines compare integers as 64-bit floats, which confuse larger ones with their neighbors."""
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -286,7 +286,7 @@ class _Parser:
             raise self._error(f"{column} holds whole numbers, and {token.text} is none", token)
         if abs(exact) > LARGEST_INTEGER:
             raise self._error(
-                f"{token.text} is beyond 2^53, where numbers are not told apart", token
+                f"{token.text} is beyond 2^53, from where neighbors look alike", token
             )
         return exact
 

@@ -1,0 +1,222 @@
+"""Search: find products by image, by words, or by what is already in the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shopsight import progress
+from shopsight.errors import SearchError
+from shopsight.images.model_input import Box
+from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
+from shopsight.output_locks import only_writer_of_file
+from shopsight.output_paths import check_output_path
+from shopsight.read_options import ReadOptions
+from shopsight.search.answers import Answer, check_out, write_answers
+from shopsight.search.find import SearchOptions, find
+from shopsight.search.index import Index, open_index
+from shopsight.search.query_terms import Query, build_queries
+from shopsight.search.query_vectors import aims_of
+from shopsight.search.related import count_units, related
+from shopsight.search.search_page import write_search_page
+from shopsight.search.word_route import WordRoute
+from shopsight.vector_engines.where import parse_where
+
+Within = Literal["image", "text", "both"]
+QUERIES_AT_ONCE = 256
+FEWEST_PHOTOS = 3
+"""Photos of a product, in the mean, from which re-ranking was measured to help."""
+PAGE_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        answers: of each query, in their order; of `every` of each product.
+        notes: how the search was done, where that is not plain, one line each.
+        page: the page that was written, if one was asked for.
+        out: the file that was written, if one was asked for.
+    """
+
+    answers: tuple[Answer, ...]
+    notes: tuple[str, ...]
+    page: Path | None = None
+    out: Path | None = None
+
+
+def search(
+    index: str | Path,
+    images: ImageInputs = (),
+    *,
+    texts: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    every: bool = False,
+    combine: bool = False,
+    weights: Sequence[float] = (),
+    boxes: Sequence[Box | None] = (),
+    top: int = 10,
+    where: str | None = None,
+    by: Literal["image", "product"] | None = None,
+    within: Within = "both",
+    expand: int = 0,
+    rerank: bool = False,
+    min_score: float | None = None,
+    html: str | Path | None = None,
+    out: str | Path | None = None,
+    read: ReadOptions | None = None,
+    device: str = "auto",
+) -> SearchResult:
+    """Find the products of an index that are nearest to images, words or items of it.
+
+    Each image, text and id is a query of its own, in this order. The answer has products where the
+    index knows them: each once, by its nearest photo.
+
+    Args:
+        index: its folder.
+        images: as `predict` takes them; a folder stands for all images in it.
+        texts: words, understood by the model's text encoder, or else by the extra `words`.
+        ids: items or products of the index; their own photos are no answer.
+        every: instead of queries, each product of the index: its nearest others.
+        combine: one query of all images, texts and ids.
+        weights: of the terms of the combined query, in order; negative ones lead away from a term.
+        boxes: of the images in order, in pixels of the upright image; None is the whole image.
+        top: results of a query.
+        where: a filter, such as "price < 50 and label == 'Shoes'"; see docs/where.md.
+        by: the unit of an answer; None is the product where there are any, else the image.
+        within: what words are compared with: the images of items, their texts, or both.
+        expand: nearest items that a query is blended with, see
+            `shopsight.metrics.query_expansion`.
+        rerank: order candidates by shared neighbors, where products have several photos: elsewhere
+            it was measured to harm, and is left out.
+        min_score: results below it are none.
+        html: a page of the results.
+        out: a .csv, .parquet or .jsonl file of the results.
+        read: how DATA among the images is read.
+        device: of the model, see `shopsight.devices`.
+
+    Raises:
+        SearchError: no index there, nothing to look for, an unknown id, a filter that does not fit,
+            options that do not go together.
+        EmbeddingError: words without a way to understand them; a model of another space.
+        ExtraMissingError: the extra `search` is not installed.
+        LockedError: another process has the index open.
+        WriteError: a file cannot be written.
+    """
+    for written in _checked_outputs(html, out):
+        check_output_path(written)
+    with open_index(index, device=device) as opened:
+        options = SearchOptions(
+            top=top,
+            by_product=_by_product(by, opened),
+            where=None if where is None else parse_where(where, opened.schema),
+            expand=expand,
+            rerank=rerank and _helps(opened),
+            min_score=min_score,
+        )
+        if every:
+            queries = list[Query]()
+            answers, notes = list(_related(opened, options)), list[str]()
+        else:
+            named = list(open_images(images, read)) if _any(images) else list[NamedImage]()
+            queries = build_queries(
+                named, texts, ids, combine=combine, weights=weights, boxes=boxes
+            )
+            words = WordRoute(opened)
+            _check_threshold(queries, opened, words, within, min_score)
+            answers = list(_answers(queries, opened, words, options, within))
+            notes = [*words.notes]
+        if rerank and not options.rerank:
+            notes.append(
+                f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here "
+                "are fewer"
+            )
+        page = None
+        if html is not None:
+            page = write_search_page(Path(html), opened, queries, answers, notes=notes)
+    if out is not None:
+        with only_writer_of_file(out):
+            write_answers(answers, Path(out))
+    return SearchResult(tuple(answers), tuple(notes), page, None if out is None else Path(out))
+
+
+def _checked_outputs(html: str | Path | None, out: str | Path | None) -> list[Path]:
+    written = [] if out is None else [check_out(out)]
+    if html is None:
+        return written
+    if Path(html).suffix.lower() not in PAGE_SUFFIXES:
+        raise SearchError(
+            "the page is HTML, and this name has another suffix",
+            where=str(html),
+            fix=f"name a file that ends in {' or '.join(PAGE_SUFFIXES)}",
+        )
+    return [*written, Path(html)]
+
+
+def _any(images: ImageInputs) -> bool:
+    return not isinstance(images, Sequence) or len(images) > 0
+
+
+def _by_product(by: str | None, index: Index) -> bool:
+    if by == "product" and index.unit != "product":
+        raise SearchError(
+            "the items of this index have no products: DATA had no group that is one",
+            where="--by product",
+            fix="--by image\nshopsight index build MODEL DATA --group COLUMN   (names the product)",
+        )
+    return index.unit == "product" if by is None else by == "product"
+
+
+def _helps(index: Index) -> bool:
+    """Whether products have so many photos that re-ranking helps."""
+    products = index.items(["product"])["product"].drop_nulls()
+    return len(products) >= FEWEST_PHOTOS * max(1, products.n_unique())
+
+
+def _check_threshold(
+    queries: Sequence[Query],
+    index: Index,
+    words: WordRoute,
+    within: Within,
+    min_score: float | None,
+) -> None:
+    """A least score means nothing where ranks are added."""
+    only_words = any(all(term.kind == "text" for term in query.terms) for query in queries)
+    if min_score is None or not only_words or not words.searches_both(within):
+        return
+    raise SearchError(
+        "words are compared with images and texts, whose ranks are added: such a score has no "
+        "threshold",
+        where="--min-score",
+        fix="--in image\n--in text",
+    )
+
+
+def _related(index: Index, options: SearchOptions) -> Iterator[Answer]:
+    total = count_units(index, by_product=options.by_product)
+    unit = "products" if options.by_product else "images"
+    with progress.task("Searching", total, unit) as advance:
+        for answer in related(index, options):
+            advance(1)
+            yield answer
+
+
+def _answers(
+    queries: Sequence[Query],
+    index: Index,
+    words: WordRoute,
+    options: SearchOptions,
+    within: Within,
+) -> Iterator[Answer]:
+    in_images, in_texts = words.routes(within)
+    with progress.task("Searching", len(queries), "queries") as advance:
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            some = queries[start : start + QUERIES_AT_ONCE]
+            aims = aims_of(some, index, words=words, in_images=in_images, in_texts=in_texts)
+            for aim, found in zip(aims, find(aims, index, options, words=words), strict=True):
+                advance(1)
+                error = None if aim.error is None else str(aim.error)
+                yield Answer(aim.query.name, found.results, found.best_score, error)
