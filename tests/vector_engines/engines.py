@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -15,6 +21,7 @@ from shopsight.vector_engines.engine import EngineSettings, Points, VectorEngine
 from shopsight.vector_engines.filters import Schema
 from shopsight.vector_engines.numpy_engine import NumpyEngine
 from shopsight.vector_engines.points import POLARS_TYPES
+from tests.vector_engines.qdrant_stub import qdrant_stub
 
 Make = Callable[[EngineSettings], VectorEngine]
 SCHEMA: Schema = {
@@ -49,8 +56,15 @@ def unit(rng: np.random.Generator, count: int, dim: int) -> Float32[np.ndarray, 
     return unit_vectors(rng.normal(size=(count, dim)))
 
 
-def edge_in(folder: Path) -> Make:
-    """Make engines of Qdrant Edge in new folders below `folder`."""
+@contextmanager
+def numpy_engines(folder: Path) -> Iterator[Make]:
+    """The plain reference."""
+    yield NumpyEngine
+
+
+@contextmanager
+def edge_engines(folder: Path) -> Iterator[Make]:
+    """Qdrant Edge, each engine in a new folder below `folder`."""
     pytest.importorskip("qdrant_edge")
     from shopsight.vector_engines.edge_engine import create_edge
 
@@ -59,11 +73,82 @@ def edge_in(folder: Path) -> Make:
         place.mkdir()
         return create_edge(place, settings)
 
-    return make
+    yield make
 
 
-def numpy_in(folder: Path) -> Make:
-    return NumpyEngine
+@contextmanager
+def stub_engines(folder: Path) -> Iterator[Make]:
+    """A server's engine against a server of ours that answers the same calls."""
+    pytest.importorskip("qdrant_client")
+    from shopsight.vector_engines.qdrant_engine import create_qdrant
+
+    with qdrant_stub() as stub:
+        numbers = count()
+        yield lambda settings: create_qdrant(stub.url, f"test-{next(numbers)}", settings)
 
 
-ENGINES: dict[str, Callable[[Path], Make]] = {"numpy": numpy_in, "edge": edge_in}
+@contextmanager
+def local_engines(folder: Path) -> Iterator[Make]:
+    """A server's engine against the local mode of its client: see `LOCAL_DIFFERS`."""
+    pytest.importorskip("qdrant_client")
+    from shopsight.vector_engines.qdrant_engine import QdrantEngine, make_collection
+
+    def make(settings: EngineSettings) -> VectorEngine:
+        server: Any = LocalServer()
+        make_collection(server, "test", settings)
+        return QdrantEngine(server, "test", settings)
+
+    yield make
+
+
+@contextmanager
+def server_engines(folder: Path) -> Iterator[Make]:
+    """A real server, where `SHOPSIGHT_QDRANT_URL` names one; its collections are removed again."""
+    url = os.environ[URL_VARIABLE]
+    from shopsight.vector_engines.qdrant_engine import create_qdrant, drop_qdrant
+
+    made = list[str]()
+
+    def make(settings: EngineSettings) -> VectorEngine:
+        made.append(f"shopsight-test-{uuid4().hex}")
+        return create_qdrant(url, made[-1], settings)
+
+    yield make
+    for collection in made:
+        drop_qdrant(url, collection)
+
+
+class LocalServer:
+    """`QdrantServer` for the client's local mode, which keeps points in this process."""
+
+    url = "memory"
+
+    def __init__(self) -> None:
+        library = pytest.importorskip("qdrant_client")
+        self.models = pytest.importorskip("qdrant_client.models")
+        self.client = library.QdrantClient(":memory:")
+
+    def call(self, request: Callable[[Any], Any]) -> Any:
+        with warnings.catch_warnings():
+            # It says that payload indexes and search parameters have no effect.
+            warnings.simplefilter("ignore", UserWarning)
+            return request(self.client)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+URL_VARIABLE = "SHOPSIGHT_QDRANT_URL"
+Open = Callable[[Path], AbstractContextManager[Make]]
+ENGINES: dict[str, Open] = {
+    "numpy": numpy_engines,
+    "edge": edge_engines,
+    "stub": stub_engines,
+    "local": local_engines,
+}
+if URL_VARIABLE in os.environ:
+    ENGINES["server"] = server_engines
+LOCAL_DIFFERS = {
+    "test_a_graph_finds_what_exact_search_finds": "it builds no graph: every search is exact",
+}
+"""Tests that the client's local mode does not pass, and why: docs/vector-engines.md lists them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -32,6 +32,7 @@ class ClassDirections:
     source: str
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """An image encoder, and a text encoder where there is one."""
 

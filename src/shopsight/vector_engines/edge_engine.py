@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,11 @@ from shopsight.vector_engines.points import (
     table_of,
     with_ties,
 )
-from shopsight.vector_engines.qdrant_filters import compiled
+from shopsight.vector_engines.qdrant_filters import EdgeConditions, compiled
 
 SHARD, SETTINGS_FILE = "shard", "engine.json"
 UPSERTED_AT_ONCE = 1000
+QUERIED_AT_ONCE = 64
 SMALLEST_GRAPH_KB = 1
 """Of vectors: `optimize` is only called where a graph is wanted."""
 
@@ -66,6 +66,7 @@ def create_edge(folder: Path, settings: EngineSettings) -> EdgeEngine:
     make_folder(folder / SHARD)
     write_json(folder / SETTINGS_FILE, asdict(settings))
     shard = edge.EdgeShard.create(str(folder / SHARD), _config(edge, settings))
+    _index_columns(edge, shard, settings)
     return EdgeEngine(edge, shard, settings)
 
 
@@ -89,6 +90,19 @@ def open_edge(folder: Path) -> EdgeEngine:
     return EdgeEngine(edge, shard, settings)
 
 
+def _index_columns(edge: Any, shard: Any, settings: EngineSettings) -> None:
+    """Index the kept columns, while the shard is empty.
+
+    Without it every filtered search reads the payloads of all points: 2 ms for 8,000. And the graph
+    gets edges among the points of a value only where the column was indexed before: without them
+    those that a filter lets pass fall apart into parts that no search gets across.
+    """
+    kinds = edge.PayloadSchemaType
+    for name, kind in settings.schema.items():
+        indexed = {"integer": kinds.Integer, "number": kinds.Float}.get(kind, kinds.Keyword)
+        shard.update(edge.UpdateOperation.create_field_index(name, indexed))
+
+
 def _remove_unfinished(shard: Path) -> None:
     """What a killed `optimize` left."""
     for place in shard.rglob("temp_segments"):
@@ -98,7 +112,7 @@ def _remove_unfinished(shard: Path) -> None:
 
 def _config(edge: Any, settings: EngineSettings) -> Any:
     types = edge.VectorStorageDatatype
-    stored = types.Float32 if settings.storage == "f32" else types.Float16
+    stored = {"f32": types.Float32, "turbo8": types.Turbo8}.get(settings.storage, types.Float16)
     quantization = None
     if settings.storage == "int8":
         quantization = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99)
@@ -114,6 +128,10 @@ def _config(edge: Any, settings: EngineSettings) -> Any:
         optimizers=edge.EdgeOptimizersConfig(
             default_segment_number=1, indexing_threshold=SMALLEST_GRAPH_KB
         ),
+        # Payloads on the disk take longer than the search itself (.09 ms of .16 for 18 hits).
+        payload_memory=edge.Memory.Cached,
+        # One query is one thread's work, batches too: handing it to another takes .01 ms.
+        max_search_threads=1,
         wal_enabled=False,
     )
 
@@ -131,7 +149,7 @@ class EdgeEngine:
         self._edge = edge
         self._shard = shard
         self._settings = settings
-        self._conditions = _EdgeConditions(edge)
+        self._conditions = EdgeConditions(edge)
 
     @property
     def name(self) -> str:
@@ -180,8 +198,9 @@ class EdgeEngine:
         """The nearest points of each query, best first; equal scores by id."""
         check_queries(vectors, self._settings, vector)
         check_filter(where, self._settings.schema)
-        most = self._points()
-        if not most or limit < 1:
+        # Many more than a process can have hits are an error of memory in the engine.
+        limit = min(limit, self._points())
+        if limit < 1:
             return [[] for _ in vectors]
         condition = None
         if where is not None:
@@ -189,18 +208,23 @@ class EdgeEngine:
             condition = self._edge.Filter(must=[built])
         params = self._params(exact, ef or self._settings.ef, limit)
 
-        def fetch(query: list[float], asked: int) -> list[Hit]:
-            request = self._edge.QueryRequest(
-                limit=asked,
-                query=self._edge.Query.Nearest(query, using=vector),
-                with_payload=True,
-                filter=condition,
-                params=params,
-            )
-            return [self._hit(found) for found in self._shard.query(request)]
-
         queries = as_lists(vectors.astype(np.float32))
-        return [with_ties(partial(fetch, query), limit, most=most) for query in queries]
+
+        def fetch(rows: Sequence[int], asked: int) -> list[list[Hit]]:
+            requests = [
+                self._edge.QueryRequest(
+                    limit=asked,
+                    query=self._edge.Query.Nearest(queries[row], using=vector),
+                    with_payload=True,
+                    filter=condition,
+                    params=params,
+                )
+                for row in rows
+            ]
+            answers = self._shard.query_batch(self._edge.QueryBatchRequest(requests))
+            return [[self._hit(found) for found in answer] for answer in answers]
+
+        return with_ties(fetch, len(queries), limit, at_once=QUERIED_AT_ONCE)
 
     def _params(self, exact: bool, ef: int, limit: int) -> Any:
         rescored = None
@@ -252,7 +276,8 @@ class EdgeEngine:
         return int(self._shard.count(request))
 
     def _points(self) -> int:
-        return int(self._shard.count(self._edge.CountRequest(exact=True)))
+        """All points: the engine keeps their number; counting them takes 35 ms for a million."""
+        return int(self._shard.info().points_count)
 
     def unindexed(self) -> int:
         """Points that are compared one by one."""
@@ -271,34 +296,3 @@ class EdgeEngine:
     def close(self) -> None:
         """Let go of the files."""
         self._shard.close()
-
-
-class _EdgeConditions:
-    """Conditions as Qdrant Edge takes them."""
-
-    def __init__(self, edge: Any) -> None:
-        self._edge = edge
-
-    def all_of(self, conditions: list[Any]) -> Any:
-        return self._edge.Filter(must=conditions)
-
-    def any_of(self, conditions: list[Any]) -> Any:
-        return self._edge.Filter(should=conditions)
-
-    def none_of(self, conditions: list[Any]) -> Any:
-        return self._edge.Filter(must_not=conditions)
-
-    def one_of(self, column: str, values: list[Any]) -> Any:
-        return self._edge.FieldCondition(key=column, match=self._edge.MatchAny(values))
-
-    def other_than(self, column: str, values: list[Any]) -> Any:
-        return self._edge.FieldCondition(key=column, match=self._edge.MatchExcept(values))
-
-    def between(self, column: str, **ends: float) -> Any:
-        return self._edge.FieldCondition(key=column, range=self._edge.RangeFloat(**ends))
-
-    def missing(self, column: str) -> Any:
-        return self._edge.IsEmptyCondition(column)
-
-    def has_id(self, ids: list[Any]) -> Any:
-        return self._edge.HasIdCondition(set(ids))

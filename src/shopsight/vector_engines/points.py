@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -18,6 +18,8 @@ from shopsight.vector_engines.filters import ColumnKind, Filter, Schema, columns
 
 ID_KEY = "_id"
 """Key of the string id in a payload: engines number their points."""
+MORE_FOR_TIES = 1
+"""Hits that are fetched beyond those wanted: enough to see whether the last has an equal."""
 _NAMESPACE = uuid5(NAMESPACE_URL, "shopsight/item")
 
 
@@ -162,19 +164,35 @@ POLARS_TYPES: dict[ColumnKind, pl.DataType] = {
 }
 
 
-def with_ties(fetch: Callable[[int], list[Hit]], limit: int, *, most: int) -> list[Hit]:
-    """The best hits, equal scores in the order of their ids.
+Fetch = Callable[[Sequence[int], int], list[list[Hit]]]
+"""Asks for some queries, by their numbers, and so many hits of each."""
+
+
+def with_ties(fetch: Fetch, queries: int, limit: int, *, at_once: int) -> list[list[Hit]]:
+    """The best hits of each query, equal scores in the order of their ids.
 
     Where the last hit has the score of others that were not fetched, an engine gives whichever it
-    met first. So a few more are fetched, until the last of them is worse.
+    met first. So a few more are fetched, and for such queries more again, until the last is worse.
+
+    Args:
+        fetch: asks the engine.
+        queries: their number.
+        limit: most hits of a query.
+        at_once: most queries that `fetch` is given.
     """
-    asked = min(most, limit + 8)
-    while True:
-        hits = sorted(fetch(asked), key=lambda hit: (-hit.score, hit.id))
-        is_cut = len(hits) == asked and asked < most and hits[limit - 1].score == hits[-1].score
-        if not is_cut:
-            return hits[:limit]
-        asked = min(most, 2 * asked)
+    found: dict[int, list[Hit]] = {}
+    waiting, asked = list(range(queries)), limit + MORE_FOR_TIES
+    while waiting:
+        for start in range(0, len(waiting), at_once):
+            rows = waiting[start : start + at_once]
+            for row, hits in zip(rows, fetch(rows, asked), strict=True):
+                hits.sort(key=lambda hit: (-hit.score, hit.id))
+                is_cut = len(hits) == asked and hits[limit - 1].score == hits[-1].score
+                if not is_cut:
+                    found[row] = hits[:limit]
+        waiting = [row for row in waiting if row not in found]
+        asked *= 2
+    return [found[row] for row in range(queries)]
 
 
 def as_lists(vectors: np.ndarray) -> list[list[float]]:

@@ -1,24 +1,20 @@
 """A Qdrant server or cluster by its address: the engine of an index that many processes search.
 
 It has the same filters, scores and storage as the engine in process, so an index answers alike on
-both. One collection is one generation of one index. Only the address that the user named is
-contacted. A key is read from the environment alone and written nowhere.
+both. One collection is one generation of one index; its points lie in as many shards, and as many
+copies of each, as the settings say. Every write waits until the server has acknowledged it.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from shopsight.address_secrets import masked
-from shopsight.errors import SearchError, first_line
-from shopsight.extras import require
+from shopsight.errors import SearchError
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
 from shopsight.vector_engines.points import (
@@ -33,98 +29,100 @@ from shopsight.vector_engines.points import (
     table_of,
     with_ties,
 )
-from shopsight.vector_engines.qdrant_filters import compiled
+from shopsight.vector_engines.qdrant_filters import ServerConditions, compiled
+from shopsight.vector_engines.qdrant_server import TIMEOUT_S, QdrantServer
 
-KEY_VARIABLE = "SHOPSIGHT_QDRANT_KEY"
-TIMEOUT_S = 60
 UPSERTED_AT_ONCE = 500
 QUERIED_AT_ONCE = 100
 
-Got = TypeVar("Got")
 
-
-def create_qdrant(url: str, collection: str, settings: EngineSettings) -> QdrantEngine:
+def create_qdrant(
+    url: str, collection: str, settings: EngineSettings, *, timeout_s: int = TIMEOUT_S
+) -> QdrantEngine:
     """Make a collection on a server, in the place of one of the same name.
+
+    Args:
+        url: of the server, as http://host:6333.
+        collection: its name.
+        settings: what it is made with.
+        timeout_s: how long an answer of the server may take.
 
     Raises:
         SearchError: the server cannot be reached, is too slow, or refuses.
         ExtraMissingError: the extra `search` is not installed.
     """
-    client = _client(url)
-    models = require("qdrant_client.models")
-    engine = QdrantEngine(client, models, url, collection, settings)
-    engine.call(partial(client.delete_collection, collection))
-    engine.call(partial(client.create_collection, collection, **_config(models, settings)))
-    for name, kind in settings.schema.items():
-        schema = {"integer": "integer", "number": "float"}.get(kind, "keyword")
-        engine.call(
-            partial(client.create_payload_index, collection, name, field_schema=schema, wait=True)
-        )
-    return engine
+    server = QdrantServer(url, timeout_s=timeout_s)
+    make_collection(server, collection, settings)
+    return QdrantEngine(server, collection, settings)
 
 
-def open_qdrant(url: str, collection: str, settings: EngineSettings) -> QdrantEngine:
-    """Open a collection that is on a server.
+def make_collection(server: QdrantServer, collection: str, settings: EngineSettings) -> None:
+    """Make a collection and the indexes of its columns, in the place of one of the same name.
 
     Raises:
-        SearchError: the server cannot be reached, or has no such collection, or one whose vectors
-            are of another width.
+        SearchError: the server cannot be reached, is too slow, or refuses.
+    """
+    server.call(lambda client: client.delete_collection(collection))
+    made = _config(server.models, settings)
+    server.call(lambda client: client.create_collection(collection, **made))
+    for column, kind in settings.schema.items():
+        # Before the first point: see the engine in process.
+        indexed = {"integer": "integer", "number": "float"}.get(kind, "keyword")
+        server.call(partial(_index_column, collection, column, indexed))
+
+
+def _index_column(collection: str, column: str, kind: str, client: Any) -> None:
+    client.create_payload_index(collection, column, field_schema=kind, wait=True)
+
+
+def open_qdrant(
+    url: str, collection: str, settings: EngineSettings, *, timeout_s: int = TIMEOUT_S
+) -> QdrantEngine:
+    """Open a collection that is on a server. The arguments are those of `create_qdrant`.
+
+    Raises:
+        SearchError: the server cannot be reached, has no such collection, or one whose vectors are
+            of other widths.
         ExtraMissingError: the extra `search` is not installed.
     """
-    client = _client(url)
-    engine = QdrantEngine(client, require("qdrant_client.models"), url, collection, settings)
-    if not engine.call(partial(client.collection_exists, collection)):
-        raise SearchError(f"the server has no collection {collection!r}", where=masked(url))
-    found = engine.call(partial(client.get_collection, collection)).config.params.vectors
-    widths = {name: params.size for name, params in dict(found).items()}
+    server = QdrantServer(url, timeout_s=timeout_s)
+    if not server.call(lambda client: client.collection_exists(collection)):
+        raise SearchError(
+            f"the server has no collection {collection!r}",
+            where=server.url,
+            fix="shopsight index compact INDEX   (writes the collection anew)",
+        )
+    found = server.call(lambda client: client.get_collection(collection)).config.params.vectors
+    widths = {
+        name: params.size for name, params in (found if isinstance(found, dict) else {}).items()
+    }
     if widths != dict(settings.dims):
         raise SearchError(
             f"the collection {collection!r} has vectors of other widths",
-            where=masked(url),
+            where=server.url,
             details=[f"on the server {widths}", f"in the index {dict(settings.dims)}"],
             fix="shopsight index compact INDEX   (writes the collection anew)",
         )
-    return engine
+    return QdrantEngine(server, collection, settings)
 
 
-def plain_url(url: str) -> str:
-    """An address without a name and password, which are not kept.
+def drop_qdrant(url: str, collection: str, *, timeout_s: int = TIMEOUT_S) -> None:
+    """Remove a collection from a server; one that is not there is no error.
 
     Raises:
-        SearchError: it is not of the form http://host:6333, or holds a password.
+        SearchError: the server cannot be reached, is too slow, or refuses.
+        ExtraMissingError: the extra `search` is not installed.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SearchError(
-            f"{masked(url)!r} is not an address of a server",
-            where="--url",
-            fix="--url http://host:6333",
-        )
-    if parts.username or parts.password or parts.query:
-        raise SearchError(
-            "an address with a password in it would be written into the index",
-            where="--url",
-            fix=f"set {KEY_VARIABLE} to the server's key, and leave it out of the address",
-        )
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-
-
-def _client(url: str) -> Any:
-    library = require("qdrant_client")
-    parts = urlsplit(plain_url(url))
-    port = parts.port or (443 if parts.scheme == "https" else 6333)
-    return library.QdrantClient(
-        url=f"{parts.scheme}://{parts.hostname}",
-        port=port,
-        prefix=parts.path.strip("/") or None,
-        api_key=os.environ.get(KEY_VARIABLE),
-        timeout=TIMEOUT_S,
-        check_compatibility=False,
-    )
+    server = QdrantServer(url, timeout_s=timeout_s)
+    server.call(lambda client: client.delete_collection(collection))
+    server.close()
 
 
 def _config(models: Any, settings: EngineSettings) -> dict[str, Any]:
-    stored = models.Datatype.FLOAT32 if settings.storage == "f32" else models.Datatype.FLOAT16
+    types = models.Datatype
+    stored = {"f32": types.FLOAT32}.get(settings.storage, types.FLOAT16)
+    if settings.storage == "turbo8":
+        stored = types.TURBO8
     quantization = None
     if settings.storage == "int8":
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
@@ -140,6 +138,8 @@ def _config(models: Any, settings: EngineSettings) -> dict[str, Any]:
         "hnsw_config": models.HnswConfigDiff(m=settings.m, ef_construct=settings.ef_construct),
         "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=threshold),
         "quantization_config": quantization,
+        "shard_number": settings.shards,
+        "replication_factor": settings.replicas,
     }
 
 
@@ -147,57 +147,27 @@ class QdrantEngine:
     """A collection on a server. See `create_qdrant` and `open_qdrant`.
 
     Args:
-        client: of the library `qdrant-client`.
-        models: the library's module of requests.
-        url: of the server, for messages.
+        server: that has it.
         collection: its name.
         settings: what it was made with.
     """
 
-    def __init__(
-        self, client: Any, models: Any, url: str, collection: str, settings: EngineSettings
-    ) -> None:
-        self._client = client
-        self._models = models
-        self._url = url
+    def __init__(self, server: QdrantServer, collection: str, settings: EngineSettings) -> None:
+        self._server = server
+        self._models = server.models
         self._collection = collection
         self._settings = settings
-        self._conditions = _ServerConditions(models)
+        self._conditions = ServerConditions(server.models)
 
     @property
     def name(self) -> str:
         """For messages and reports."""
-        return f"Qdrant at {masked(self._url)}"
+        return f"Qdrant at {self._server.url}"
 
     @property
     def settings(self) -> EngineSettings:
         """What it was made with."""
         return self._settings
-
-    def call(self, request: Callable[[], Got]) -> Got:
-        """Do a request.
-
-        Raises:
-            SearchError: the server cannot be reached, is too slow, or refuses.
-        """
-        try:
-            return request()
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from error
-        except Exception as error:
-            library = type(error).__module__.partition(".")[0]
-            if library not in ("qdrant_client", "httpx", "httpcore", "grpc", "pydantic"):
-                raise
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> SearchError:
-        said = masked(first_line(error)) or type(error).__name__
-        return SearchError(
-            f"the server does not do what it is asked: {said}",
-            where=masked(self._url),
-            fix="see that a Qdrant server answers there, and run the same command again: nothing "
-            f"is lost\nset {KEY_VARIABLE}, if it asks for a key",
-        )
 
     def upsert(self, points: Points) -> None:
         """Put points in, in the place of those with the same ids."""
@@ -215,13 +185,16 @@ class QdrantEngine:
         ]
         for start in range(0, len(ready), UPSERTED_AT_ONCE):
             some = ready[start : start + UPSERTED_AT_ONCE]
-            self.call(partial(self._client.upsert, self._collection, some, wait=True))
+            self._server.call(partial(self._put, some))
+
+    def _put(self, points: Sequence[Any], client: Any) -> None:
+        client.upsert(self._collection, points, wait=True)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take points out."""
         if ids:
             chosen = self._models.PointIdsList(points=[point_id(item) for item in ids])
-            self.call(partial(self._client.delete, self._collection, chosen, wait=True))
+            self._server.call(lambda client: client.delete(self._collection, chosen, wait=True))
 
     def query(
         self,
@@ -236,27 +209,30 @@ class QdrantEngine:
         """The nearest points of each query, best first; equal scores by id."""
         check_queries(vectors, self._settings, vector)
         check_filter(where, self._settings.schema)
-        most = self.count()
-        if not most or limit < 1:
+        if limit < 1:
             return [[] for _ in vectors]
         condition = self._filter(where)
         params = self._params(exact, max(ef or self._settings.ef, limit))
-
-        def fetch(query: list[float], asked: int) -> list[Hit]:
-            request = partial(
-                self._client.query_points,
-                self._collection,
-                query=query,
-                using=vector,
-                query_filter=condition,
-                search_params=params,
-                limit=asked,
-                with_payload=True,
-            )
-            return [self._hit(found) for found in self.call(request).points]
-
         queries = as_lists(vectors.astype(np.float32))
-        return [with_ties(partial(fetch, query), limit, most=most) for query in queries]
+
+        def fetch(rows: Sequence[int], asked: int) -> list[list[Hit]]:
+            requests = [
+                self._models.QueryRequest(
+                    query=queries[row],
+                    using=vector,
+                    filter=condition,
+                    params=params,
+                    limit=asked,
+                    with_payload=True,
+                )
+                for row in rows
+            ]
+            answers = self._server.call(
+                lambda client: client.query_batch_points(self._collection, requests)
+            )
+            return [[self._hit(found) for found in answer.points] for answer in answers]
+
+        return with_ties(fetch, len(queries), limit, at_once=QUERIED_AT_ONCE)
 
     def _filter(self, where: Filter | None) -> Any:
         if where is None:
@@ -280,19 +256,17 @@ class QdrantEngine:
         """All points, vectors as stored."""
         offset = None
         while True:
-            request = partial(
-                self._client.scroll,
-                self._collection,
-                offset=offset,
-                limit=batch,
-                with_payload=True,
-                with_vectors=True,
-            )
-            records, offset = self.call(request)
+            records, offset = self._server.call(partial(self._page, offset, batch))
             if records:
                 yield self._points_of(records)
             if offset is None:
                 return
+
+    def _page(self, offset: Any, limit: int, client: Any) -> tuple[list[Any], Any]:
+        found: tuple[list[Any], Any] = client.scroll(
+            self._collection, offset=offset, limit=limit, with_payload=True, with_vectors=True
+        )
+        return found
 
     def _points_of(self, records: Sequence[Any]) -> Points:
         found = [record.payload or {} for record in records]
@@ -307,14 +281,15 @@ class QdrantEngine:
     def count(self, where: Filter | None = None) -> int:
         """Number of points."""
         check_filter(where, self._settings.schema)
-        request = partial(
-            self._client.count, self._collection, count_filter=self._filter(where), exact=True
+        chosen = self._filter(where)
+        found = self._server.call(
+            lambda client: client.count(self._collection, count_filter=chosen, exact=True)
         )
-        return int(self.call(request).count)
+        return int(found.count)
 
     def unindexed(self) -> int:
         """Points that the server has not put into its graph yet."""
-        found = self.call(partial(self._client.get_collection, self._collection))
+        found = self._server.call(lambda client: client.get_collection(self._collection))
         points, indexed = found.points_count or 0, found.indexed_vectors_count or 0
         return max(0, points - indexed)
 
@@ -326,36 +301,4 @@ class QdrantEngine:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
-
-
-class _ServerConditions:
-    """Conditions as a server takes them."""
-
-    def __init__(self, models: Any) -> None:
-        self._models = models
-
-    def all_of(self, conditions: list[Any]) -> Any:
-        return self._models.Filter(must=conditions)
-
-    def any_of(self, conditions: list[Any]) -> Any:
-        return self._models.Filter(should=conditions)
-
-    def none_of(self, conditions: list[Any]) -> Any:
-        return self._models.Filter(must_not=conditions)
-
-    def one_of(self, column: str, values: list[Any]) -> Any:
-        return self._models.FieldCondition(key=column, match=self._models.MatchAny(any=values))
-
-    def other_than(self, column: str, values: list[Any]) -> Any:
-        match = self._models.MatchExcept(**{"except": values})
-        return self._models.FieldCondition(key=column, match=match)
-
-    def between(self, column: str, **ends: float) -> Any:
-        return self._models.FieldCondition(key=column, range=self._models.Range(**ends))
-
-    def missing(self, column: str) -> Any:
-        return self._models.IsEmptyCondition(is_empty=self._models.PayloadField(key=column))
-
-    def has_id(self, ids: list[Any]) -> Any:
-        return self._models.HasIdCondition(has_id=[str(one) for one in ids])
+        self._server.close()

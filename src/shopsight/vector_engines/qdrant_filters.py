@@ -1,6 +1,6 @@
 """Filters in the terms of Qdrant, in process and of a server alike.
 
-Both have the same conditions under the same names; `names` is the module that has them.
+Both have the same conditions; `EdgeConditions` and `ServerConditions` say how each builds them.
 """
 
 from __future__ import annotations
@@ -124,3 +124,82 @@ def _equal_number(column: str, value: Scalar, conditions: Conditions) -> Any:
 
 def _word(value: Scalar) -> Scalar:
     return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+class EdgeConditions:
+    """Conditions as Qdrant Edge takes them."""
+
+    def __init__(self, edge: Any) -> None:
+        self._edge = edge
+
+    def all_of(self, conditions: list[Any]) -> Any:
+        """All hold."""
+        return self._edge.Filter(must=conditions)
+
+    def any_of(self, conditions: list[Any]) -> Any:
+        """One holds at least."""
+        return self._edge.Filter(should=conditions)
+
+    def none_of(self, conditions: list[Any]) -> Any:
+        """None holds."""
+        return self._edge.Filter(must_not=conditions)
+
+    def one_of(self, column: str, values: list[Any]) -> Any:
+        """Among words or integers."""
+        return self._edge.FieldCondition(key=column, match=self._edge.MatchAny(values))
+
+    def other_than(self, column: str, values: list[Any]) -> Any:
+        """Not among words or integers."""
+        return self._edge.FieldCondition(key=column, match=self._edge.MatchExcept(values))
+
+    def between(self, column: str, **ends: float) -> Any:
+        """A number between ends."""
+        return self._edge.FieldCondition(key=column, range=self._edge.RangeFloat(**ends))
+
+    def missing(self, column: str) -> Any:
+        """No value."""
+        return self._edge.IsEmptyCondition(column)
+
+    def has_id(self, ids: list[Any]) -> Any:
+        """One of these points."""
+        return self._edge.HasIdCondition(set(ids))
+
+
+class ServerConditions:
+    """Conditions as a server takes them."""
+
+    def __init__(self, models: Any) -> None:
+        self._models = models
+
+    def all_of(self, conditions: list[Any]) -> Any:
+        """All hold."""
+        return self._models.Filter(must=conditions)
+
+    def any_of(self, conditions: list[Any]) -> Any:
+        """One holds at least."""
+        return self._models.Filter(should=conditions)
+
+    def none_of(self, conditions: list[Any]) -> Any:
+        """None holds."""
+        return self._models.Filter(must_not=conditions)
+
+    def one_of(self, column: str, values: list[Any]) -> Any:
+        """Among words or integers."""
+        return self._models.FieldCondition(key=column, match=self._models.MatchAny(any=values))
+
+    def other_than(self, column: str, values: list[Any]) -> Any:
+        """Not among words or integers."""
+        match = self._models.MatchExcept(**{"except": values})
+        return self._models.FieldCondition(key=column, match=match)
+
+    def between(self, column: str, **ends: float) -> Any:
+        """A number between ends."""
+        return self._models.FieldCondition(key=column, range=self._models.Range(**ends))
+
+    def missing(self, column: str) -> Any:
+        """No value."""
+        return self._models.IsEmptyCondition(is_empty=self._models.PayloadField(key=column))
+
+    def has_id(self, ids: list[Any]) -> Any:
+        """One of these points."""
+        return self._models.HasIdCondition(has_id=[str(one) for one in ids])
