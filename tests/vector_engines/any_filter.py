@@ -1,7 +1,11 @@
-"""Random filters over the columns of a schema."""
+"""Random filters over the columns of a schema, and random cells of its columns."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import polars as pl
 from hypothesis import strategies as st
 
 from shopsight.vector_engines.filters import (
@@ -15,11 +19,13 @@ from shopsight.vector_engines.filters import (
     Or,
     Schema,
 )
+from shopsight.vector_engines.payloads import POLARS_TYPES
+from shopsight.vector_engines.where import LARGEST_INTEGER
 
 EQUALITY = st.sampled_from(["==", "!="])
 ORDER = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.integers(0, 240).map(lambda n: n / 3))
-INTEGERS = st.one_of(st.integers(-(2**53), 2**53), st.integers(0, 240))
+INTEGERS = st.one_of(st.integers(-LARGEST_INTEGER, LARGEST_INTEGER), st.integers(0, 240))
 WORDS = st.one_of(st.text(max_size=8), st.sampled_from(["Hüte", "Schuhe", "rot", "blau", ""]))
 VALUES: dict[ColumnKind, st.SearchStrategy[object]] = {
     "number": NUMBERS,
@@ -28,6 +34,33 @@ VALUES: dict[ColumnKind, st.SearchStrategy[object]] = {
     "texts": WORDS,
     "boolean": st.booleans(),
 }
+CELLS: dict[ColumnKind, st.SearchStrategy[Any]] = {
+    # Few values, so that filters meet some; beyond them what engines read wrongly.
+    "number": st.one_of(
+        st.integers(0, 9).map(lambda n: n / 3),
+        st.floats(1e-7, 1e22),
+        st.floats(-1e22, -1e-7),
+        st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0]),
+    ),
+    "integer": st.one_of(
+        st.integers(0, 9),
+        st.integers(-(2**63), 2**63 - 1),
+        st.sampled_from([2**53, 2**53 + 1, LARGEST_INTEGER, LARGEST_INTEGER + 1]),
+    ),
+    "text": WORDS,
+    "texts": st.lists(st.one_of(st.none(), WORDS), max_size=3),
+    "boolean": st.booleans(),
+}
+
+
+def any_columns(schema: Schema, rows: int) -> st.SearchStrategy[pl.DataFrame]:
+    """Tables of a schema's columns with cells of all kinds, missing ones too."""
+    types = {name: POLARS_TYPES[kind] for name, kind in schema.items()}
+    columns = {
+        name: st.lists(st.one_of(st.none(), CELLS[kind]), min_size=rows, max_size=rows)
+        for name, kind in schema.items()
+    }
+    return st.fixed_dictionaries(columns).map(lambda cells: pl.DataFrame(cells, schema=types))
 
 
 def any_filter(schema: Schema) -> st.SearchStrategy[Filter]:

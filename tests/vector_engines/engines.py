@@ -20,7 +20,7 @@ from shopsight.unit_vectors import unit_vectors
 from shopsight.vector_engines.engine import EngineSettings, Points, VectorEngine
 from shopsight.vector_engines.filters import Schema
 from shopsight.vector_engines.numpy_engine import NumpyEngine
-from shopsight.vector_engines.points import POLARS_TYPES
+from shopsight.vector_engines.payloads import POLARS_TYPES
 from tests.vector_engines.qdrant_stub import qdrant_stub
 
 Make = Callable[[EngineSettings], VectorEngine]

@@ -30,7 +30,7 @@ from shopsight.io.parquet import read_parquet
 from shopsight.unit_vectors import unit_vectors
 from shopsight.vector_engines.engine import VectorName
 from shopsight.vector_engines.filters import Schema
-from shopsight.vector_engines.points import POLARS_TYPES
+from shopsight.vector_engines.payloads import POLARS_TYPES
 
 ITEMS_FILE, DELETED_FILE = "items.parquet", "deleted.parquet"
 SEGMENT, ROW = "_segment", "_row"

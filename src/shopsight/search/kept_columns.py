@@ -14,7 +14,7 @@ from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW
 from shopsight.errors import CatalogError
 from shopsight.text import listed
 from shopsight.vector_engines.filters import ColumnKind, Schema
-from shopsight.vector_engines.points import POLARS_TYPES
+from shopsight.vector_engines.payloads import POLARS_TYPES
 from shopsight.vector_engines.where import LARGEST_INTEGER
 
 ALWAYS = ("label", "split", "text")

@@ -35,16 +35,13 @@ from shopsight.files import make_folder, write_json
 from shopsight.held_files import remove_folder
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
+from shopsight.vector_engines.payloads import ID_KEY, Payloads, payload_keys
 from shopsight.vector_engines.points import (
-    ID_KEY,
     as_lists,
     check_filter,
     check_points,
     check_queries,
-    columns_from,
     item_uuid,
-    payloads,
-    table_of,
     with_ties,
 )
 from shopsight.vector_engines.qdrant_filters import EdgeConditions, compiled
@@ -98,9 +95,10 @@ def _index_columns(edge: Any, shard: Any, settings: EngineSettings) -> None:
     those that a filter lets pass fall apart into parts that no search gets across.
     """
     kinds = edge.PayloadSchemaType
-    for name, kind in settings.schema.items():
+    for name, key in payload_keys(settings.schema).items():
+        kind = settings.schema[name]
         indexed = {"integer": kinds.Integer, "number": kinds.Float}.get(kind, kinds.Keyword)
-        shard.update(edge.UpdateOperation.create_field_index(name, indexed))
+        shard.update(edge.UpdateOperation.create_field_index(key, indexed))
 
 
 def _remove_unfinished(shard: Path) -> None:
@@ -149,6 +147,7 @@ class EdgeEngine:
         self._edge = edge
         self._shard = shard
         self._settings = settings
+        self._payloads = Payloads(settings.schema)
         self._conditions = EdgeConditions(edge)
 
     @property
@@ -164,7 +163,7 @@ class EdgeEngine:
     def upsert(self, points: Points) -> None:
         """Put points in, in the place of those with the same ids."""
         check_points(points, self._settings)
-        cells = payloads(points, self._settings.schema)
+        cells = self._payloads.of(points.ids, points.columns)
         lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
         given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
         ready = [
@@ -239,7 +238,7 @@ class EdgeEngine:
         return Hit(
             str(payload[ID_KEY]),
             min(1.0, float(found.score)),
-            columns_from(payload, self._settings.schema),
+            self._payloads.columns(payload),
         )
 
     def scroll(self, *, batch: int = 1000) -> Iterator[Points]:
@@ -264,7 +263,7 @@ class EdgeEngine:
             rows = [(record.vector or {}).get(name, zeros) for record in records]
             vectors[name] = np.array(rows, np.float32)
         ids = [str(payload[ID_KEY]) for payload in payloads_found]
-        return Points(ids, vectors, table_of(payloads_found, self._settings.schema))
+        return Points(ids, vectors, self._payloads.table(payloads_found))
 
     def count(self, where: Filter | None = None) -> int:
         """Number of points."""

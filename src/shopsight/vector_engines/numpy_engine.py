@@ -25,13 +25,11 @@ from shopsight.vector_engines.filters import (
     Or,
     Scalar,
 )
+from shopsight.vector_engines.payloads import POLARS_TYPES, exact_number, stored
 from shopsight.vector_engines.points import (
-    POLARS_TYPES,
     check_filter,
     check_points,
     check_queries,
-    exact_number,
-    stored,
 )
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float32
 
 from shopsight.errors import EmbeddingError, SearchError
 from shopsight.unit_vectors import have_direction
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
-from shopsight.vector_engines.filters import ColumnKind, Filter, Schema, columns_of
+from shopsight.vector_engines.filters import Filter, Schema, columns_of
 
-ID_KEY = "_id"
-"""Key of the string id in a payload: engines number their points."""
 MORE_FOR_TIES = 1
 """Hits that are fetched beyond those wanted: enough to see whether the last has an equal."""
 _NAMESPACE = uuid5(NAMESPACE_URL, "shopsight/item")
@@ -97,71 +92,6 @@ def check_filter(where: Filter | None, schema: Schema) -> None:
                 f"the index keeps no column {column!r}",
                 details=[f"{name}: {kind}" for name, kind in schema.items()],
             )
-
-
-def payloads(points: Points, schema: Schema) -> list[dict[str, Any]]:
-    """The cells of each point as an engine stores them, missing ones left out.
-
-    Booleans are the words "true" and "false": one engine takes a boolean for a number when it
-    compares, and finds nothing.
-    """
-    columns = {
-        name: [stored(cell, kind) for cell in points.columns[name].to_list()]
-        for name, kind in schema.items()
-        if name in points.columns.columns
-    }
-    return [
-        {ID_KEY: item}
-        | {name: cells[row] for name, cells in columns.items() if cells[row] is not None}
-        for row, item in enumerate(points.ids)
-    ]
-
-
-def stored(cell: Any, kind: ColumnKind) -> Any:
-    """A cell as an engine stores it; None where it is missing: null, NaN, an empty list."""
-    if cell is None:
-        return None
-    if kind == "boolean":
-        return "true" if cell else "false"
-    if kind == "number":
-        return exact_number(cell) if math.isfinite(cell) else None
-    if kind == "texts":
-        return [str(one) for one in cell if one is not None] or None
-    return int(cell) if kind == "integer" else str(cell)
-
-
-def exact_number(value: float) -> float:
-    """A number at 15 significant digits, which every engine reads as it was written.
-
-    One engine's JSON reads a number of 16 or 17 digits as its neighbor, so that `price <= 91.66...`
-    would not find the price that it names. With 15 digits the digits are an integer below 2^53 and
-    the power of ten is exact, so that one rounded product gives the nearest float.
-    """
-    return float(f"{value:.15g}")
-
-
-def columns_from(payload: Mapping[str, Any] | None, schema: Schema) -> dict[str, Any]:
-    """The kept columns of a payload, missing ones None."""
-    found = payload or {}
-    return {
-        name: found.get(name) == "true" if kind == "boolean" and name in found else found.get(name)
-        for name, kind in schema.items()
-    }
-
-
-def table_of(payloads: Iterable[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:
-    """The kept columns of payloads as a table."""
-    rows = [columns_from(payload, schema) for payload in payloads]
-    return pl.DataFrame(rows, schema={name: POLARS_TYPES[kind] for name, kind in schema.items()})
-
-
-POLARS_TYPES: dict[ColumnKind, pl.DataType] = {
-    "text": pl.String(),
-    "integer": pl.Int64(),
-    "number": pl.Float64(),
-    "boolean": pl.Boolean(),
-    "texts": pl.List(pl.String()),
-}
 
 
 Fetch = Callable[[Sequence[int], int], list[list[Hit]]]

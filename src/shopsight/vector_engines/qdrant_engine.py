@@ -17,16 +17,13 @@ from jaxtyping import Float32
 from shopsight.errors import SearchError
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
+from shopsight.vector_engines.payloads import ID_KEY, Payloads, payload_keys
 from shopsight.vector_engines.points import (
-    ID_KEY,
     as_lists,
     check_filter,
     check_points,
     check_queries,
-    columns_from,
-    payloads,
     point_id,
-    table_of,
     with_ties,
 )
 from shopsight.vector_engines.qdrant_filters import ServerConditions, compiled
@@ -65,14 +62,14 @@ def make_collection(server: QdrantServer, collection: str, settings: EngineSetti
     server.call(lambda client: client.delete_collection(collection))
     made = _config(server.models, settings)
     server.call(lambda client: client.create_collection(collection, **made))
-    for column, kind in settings.schema.items():
+    for name, key in payload_keys(settings.schema).items():
         # Before the first point: see the engine in process.
-        indexed = {"integer": "integer", "number": "float"}.get(kind, "keyword")
-        server.call(partial(_index_column, collection, column, indexed))
+        indexed = {"integer": "integer", "number": "float"}.get(settings.schema[name], "keyword")
+        server.call(partial(_index_column, collection, key, indexed))
 
 
-def _index_column(collection: str, column: str, kind: str, client: Any) -> None:
-    client.create_payload_index(collection, column, field_schema=kind, wait=True)
+def _index_column(collection: str, key: str, kind: str, client: Any) -> None:
+    client.create_payload_index(collection, key, field_schema=kind, wait=True)
 
 
 def open_qdrant(
@@ -157,6 +154,7 @@ class QdrantEngine:
         self._models = server.models
         self._collection = collection
         self._settings = settings
+        self._payloads = Payloads(settings.schema)
         self._conditions = ServerConditions(server.models)
 
     @property
@@ -172,7 +170,7 @@ class QdrantEngine:
     def upsert(self, points: Points) -> None:
         """Put points in, in the place of those with the same ids."""
         check_points(points, self._settings)
-        cells = payloads(points, self._settings.schema)
+        cells = self._payloads.of(points.ids, points.columns)
         lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
         given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
         ready = [
@@ -250,7 +248,7 @@ class QdrantEngine:
     def _hit(self, found: Any) -> Hit:
         payload = found.payload or {}
         score = min(1.0, float(found.score))
-        return Hit(str(payload[ID_KEY]), score, columns_from(payload, self._settings.schema))
+        return Hit(str(payload[ID_KEY]), score, self._payloads.columns(payload))
 
     def scroll(self, *, batch: int = 1000) -> Iterator[Points]:
         """All points, vectors as stored."""
@@ -276,7 +274,7 @@ class QdrantEngine:
             rows = [(record.vector or {}).get(name, zeros) for record in records]
             vectors[name] = np.array(rows, np.float32)
         ids = [str(payload[ID_KEY]) for payload in found]
-        return Points(ids, vectors, table_of(found, self._settings.schema))
+        return Points(ids, vectors, self._payloads.table(found))
 
     def count(self, where: Filter | None = None) -> int:
         """Number of points."""

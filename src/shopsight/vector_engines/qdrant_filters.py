@@ -5,21 +5,25 @@ Both have the same conditions; `EdgeConditions` and `ServerConditions` say how e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from shopsight.vector_engines.filters import (
     And,
+    ColumnKind,
     Compare,
     Filter,
     HasId,
     In,
     IsNull,
     Not,
+    Operator,
     Or,
     Scalar,
     Schema,
 )
-from shopsight.vector_engines.points import exact_number, item_uuid
+from shopsight.vector_engines.payloads import exact_number, payload_keys
+from shopsight.vector_engines.points import item_uuid
 
 
 class Conditions(Protocol):
@@ -69,6 +73,7 @@ def compiled(where: Filter, schema: Schema, conditions: Conditions) -> Any:
         schema: kind of each column.
         conditions: how they are built.
     """
+    keys = payload_keys(schema)
 
     def build(one: Filter) -> Any:
         match one:
@@ -83,43 +88,43 @@ def compiled(where: Filter, schema: Schema, conditions: Conditions) -> Any:
             case HasId(ids):
                 return conditions.has_id([item_uuid(item) for item in sorted(ids)])
             case IsNull(column):
-                return conditions.missing(column)
+                return conditions.missing(keys[column])
             case In(column, values):
-                return _among(column, values, schema, conditions)
-            case Compare():
-                return _compared(one, schema, conditions)
+                return _among(keys[column], schema[column], values, conditions)
+            case Compare(column, op, value):
+                return _compared(keys[column], schema[column], op, value, conditions)
         raise AssertionError(one)
 
     return build(where)
 
 
-def _among(column: str, values: tuple[Scalar, ...], schema: Schema, conditions: Conditions) -> Any:
+def _among(key: str, kind: ColumnKind, values: Sequence[Scalar], conditions: Conditions) -> Any:
     if not values:
         return conditions.has_id([])
-    if schema[column] == "number":
+    if kind == "number":
         # Floats are compared by ranges alone.
-        return conditions.any_of([_equal_number(column, value, conditions) for value in values])
-    return conditions.one_of(column, [_word(value) for value in values])
+        return conditions.any_of([_equal(key, value, conditions) for value in values])
+    return conditions.one_of(key, [_word(value) for value in values])
 
 
-def _compared(one: Compare, schema: Schema, conditions: Conditions) -> Any:
-    column, value = one.column, one.value
-    if one.op in RANGE_END:
-        return conditions.between(column, **{RANGE_END[one.op]: exact_number(float(value))})
-    if schema[column] == "number":
-        if one.op == "==":
-            return _equal_number(column, value, conditions)
-        below = conditions.between(column, lt=exact_number(float(value)))
-        return conditions.any_of([below, conditions.between(column, gt=exact_number(float(value)))])
-    if one.op == "==":
-        return conditions.one_of(column, [_word(value)])
-    return conditions.other_than(column, [_word(value)])
+def _compared(
+    key: str, kind: ColumnKind, op: Operator, value: Scalar, conditions: Conditions
+) -> Any:
+    if op in RANGE_END:
+        return conditions.between(key, **{RANGE_END[op]: exact_number(float(value))})
+    if kind == "number":
+        if op == "==":
+            return _equal(key, value, conditions)
+        number = exact_number(float(value))
+        below, above = conditions.between(key, lt=number), conditions.between(key, gt=number)
+        return conditions.any_of([below, above])
+    compare = conditions.one_of if op == "==" else conditions.other_than
+    return compare(key, [_word(value)])
 
 
-def _equal_number(column: str, value: Scalar, conditions: Conditions) -> Any:
-    return conditions.between(
-        column, gte=exact_number(float(value)), lte=exact_number(float(value))
-    )
+def _equal(key: str, value: Scalar, conditions: Conditions) -> Any:
+    number = exact_number(float(value))
+    return conditions.between(key, gte=number, lte=number)
 
 
 def _word(value: Scalar) -> Scalar:

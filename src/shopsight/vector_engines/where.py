@@ -39,8 +39,8 @@ from shopsight.vector_engines.filters import (
 
 MOST_CHARACTERS = 10_000
 DEEPEST = 50
-LARGEST_INTEGER = 2**53
-"""Engines compare integers as 64-bit floats, which confuse larger ones with their neighbors."""
+LARGEST_INTEGER = 10**15 - 1
+"""Engines compare integers as 64-bit floats, which hold all of 15 digits."""
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -286,7 +286,7 @@ class _Parser:
             raise self._error(f"{column} holds whole numbers, and {token.text} is none", token)
         if abs(exact) > LARGEST_INTEGER:
             raise self._error(
-                f"{token.text} is beyond 2^53, from where neighbors look alike", token
+                f"{token.text} has more than 15 digits, which are not compared exactly", token
             )
         return exact
 
