@@ -105,6 +105,7 @@ def exact_number(value: float) -> float:
     One engine's JSON reads a number of 16 or 17 digits as its neighbor, so that `price <= 91.66...`
     would not find the price that it names. With 15 digits the digits are an integer below 2^53, and
     powers of ten are exact up to 10^22, so that one rounded product or quotient gives the nearest
-    float: of 0 and of numbers between 1e-7 and 1e22. Others may be read as their neighbors.
+    float: of 0 and of numbers between 1e-7 and 1e14 (a larger whole one is written with ".0", which
+    are more digits). Others may be read as their neighbors.
     """
     return float(f"{value:.15g}")
