@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 
 from shopsight.vector_engines.engine import EngineSettings, Points, Storage, VectorEngine
 from shopsight.vector_engines.filters import Compare
+from shopsight.vector_engines.points import item_uuid
 
 Vectors = Float32[np.ndarray, "n d"]
 M, EF_CONSTRUCT, THREADS = 16, 128, 2
@@ -92,6 +93,42 @@ class Ours:
 
     def save(self, folder: Path) -> None:
         self._engine.flush()
+
+
+class EdgeAlone(Ours):
+    """The same collection, asked for rows alone like the other libraries: no cells, no ties."""
+
+    def __init__(self, folder: Path, storage: Storage) -> None:
+        super().__init__(folder, storage)
+        self.name = f"Qdrant Edge {version('qdrant-edge-py')} alone, {storage}"
+
+    def build(self, vectors: Vectors, buckets: Int64[np.ndarray, "n"]) -> None:
+        super().build(vectors, buckets)
+        # Also those that are added later.
+        self._rows = {item_uuid(str(row)): row for row in range(len(vectors) + 10_000)}
+
+    def query(
+        self, vector: Float32[np.ndarray, "d"], *, limit: int, ef: int, below: int | None
+    ) -> Sequence[int]:
+        import qdrant_edge as edge
+
+        where = None
+        if below is not None:
+            bucket = edge.FieldCondition(key="bucket", range=edge.RangeFloat(lt=below))
+            where = edge.Filter(must=[bucket])
+        rescored = None
+        if self._storage == "int8":
+            rescored = edge.QuantizationSearchParams(
+                rescore=True, oversampling=self._engine.settings.oversampling
+            )
+        request = edge.QueryRequest(
+            limit=limit,
+            query=edge.Query.Nearest(vector.tolist(), using="image"),
+            filter=where,
+            params=edge.SearchParams(hnsw_ef=ef, quantization=rescored),
+        )
+        found = self._engine._shard.query(request)  # type: ignore[attr-defined]
+        return [self._rows[point.id] for point in found]
 
 
 class Hnswlib:
@@ -303,6 +340,8 @@ def open_peer(name: str, folder: Path) -> Peer:
     match name.split("-"):
         case ["ours", "f32" | "f16" | "int8" | "turbo8" as storage]:
             return Ours(folder, storage)
+        case ["edge", "f32" | "f16" | "int8" | "turbo8" as storage]:
+            return EdgeAlone(folder, storage)
         case ["hnswlib"]:
             return Hnswlib()
         case ["usearch", "f32" | "f16" | "i8" as dtype]:
@@ -319,6 +358,8 @@ PEERS = (
     "ours-f16",
     "ours-int8",
     "ours-turbo8",
+    "edge-int8",
+    "edge-turbo8",
     "hnswlib",
     "usearch-f32",
     "usearch-f16",

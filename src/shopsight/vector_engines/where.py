@@ -62,6 +62,13 @@ _ORDERED: dict[ColumnKind, bool] = {
     "texts": False,
     "boolean": False,
 }
+_EXAMPLES: dict[ColumnKind, str] = {
+    "text": "'red'",
+    "texts": "'red'",
+    "integer": "5",
+    "number": "49.90",
+    "boolean": "true",
+}
 _NOUNS: dict[ColumnKind, str] = {
     "text": "text in quotes",
     "texts": "text in quotes",
@@ -230,7 +237,11 @@ class _Parser:
                 raise self._error("null is only compared by == and !=", token)
             return IsNull(column) if op == "==" else Not(IsNull(column))
         if op not in ("==", "!=") and not _ORDERED[kind]:
-            raise self._error(f"{column} is {_said(kind)}, which has no order: == != and in", token)
+            raise self._error(
+                f"{column} is {_said(kind)}, which has no order: == != and in",
+                token,
+                fix=f"{_name(column)} in ({_EXAMPLES[kind]})",
+            )
         return Compare(column, op, self._literal(column, kind))
 
     def _among(self, column: str, kind: ColumnKind) -> Filter:
@@ -272,7 +283,11 @@ class _Parser:
         if token.is_word("true", "false") and kind == "boolean":
             return token.text.lower() == "true"
         shown = repr(token.text) if token.kind != "end" else "nothing"
-        raise self._error(f"{column} is compared with {_NOUNS[kind]}, and here is {shown}", token)
+        raise self._error(
+            f"{column} is compared with {_NOUNS[kind]}, and here is {shown}",
+            token,
+            fix=f"{_name(column)} == {_EXAMPLES[kind]}",
+        )
 
     def _number(self, column: str, kind: ColumnKind, token: _Token) -> int | float:
         value = float(token.text)
