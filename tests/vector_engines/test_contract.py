@@ -28,8 +28,8 @@ from shopsight.vector_engines.filters import (
 from shopsight.vector_engines.numpy_engine import NumpyEngine
 from tests.vector_engines.any_filter import any_columns, any_filter
 from tests.vector_engines.engines import (
+    DIFFERS,
     ENGINES,
-    LOCAL_DIFFERS,
     SETTINGS,
     Make,
     some_points,
@@ -44,10 +44,9 @@ pytestmark = pytest.mark.enable_socket  # the stub server is on this machine
 
 @pytest.fixture(params=ENGINES)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    if request.param == "local" and request.node.originalname in LOCAL_DIFFERS:
-        request.applymarker(
-            pytest.mark.xfail(reason=LOCAL_DIFFERS[request.node.originalname], strict=True)
-        )
+    why = DIFFERS.get(request.param, {}).get(request.node.name)
+    if why:
+        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
     with ENGINES[request.param](tmp_path) as made:
         yield made
 

@@ -108,4 +108,4 @@ def exact_number(value: float) -> float:
     float: of 0 and of numbers between 1e-7 and 1e14 (a larger whole one is written with ".0", which
     are more digits). Others may be read as their neighbors.
     """
-    return float(f"{value:.15g}")
+    return float(f"{value:.15g}") + 0.0  # -0 becomes 0
