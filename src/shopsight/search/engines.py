@@ -47,3 +47,17 @@ def open_engine(
     from shopsight.vector_engines.edge_engine import open_edge
 
     return open_edge(folder)
+
+
+def drop_engine(*, url: str | None, collection: str) -> None:
+    """Remove the collection of a replaced generation from its server: what was deleted is in it.
+
+    An engine in process has its files in the generation's folder, which is removed.
+
+    Raises:
+        SearchError: the server cannot be reached or refuses.
+    """
+    if url is not None:
+        from shopsight.vector_engines.qdrant_engine import drop_qdrant
+
+        drop_qdrant(url, collection)

@@ -1,0 +1,41 @@
+"""An index whose engine is on a server: here the stub, which answers the calls that are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shopsight.datasets.open import open_catalog
+from shopsight.inference.open_embedder import DEFAULT_MODEL, open_embedder
+from shopsight.search.build import build
+from shopsight.search.index import open_index
+from shopsight.search.maintain import compact
+from shopsight.vector_engines.filters import Compare
+from tests.helpers import make_products
+from tests.vector_engines.qdrant_stub import qdrant_stub
+
+pytest.importorskip("qdrant_client")
+pytestmark = pytest.mark.enable_socket  # the stub server is on this machine
+
+
+def test_an_index_on_a_server_is_searched_and_forgets(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "shop", per_class=2, classes=("dress", "shoe"))
+    embedder = open_embedder(DEFAULT_MODEL, device="cpu", precision="32")
+    with qdrant_stub() as stub:
+        build(embedder, open_catalog(photos.table), tmp_path / "index", url=stub.url)
+        (first,) = stub.collections
+        with open_index(tmp_path / "index", device="cpu") as index:
+            ids = index.items()["id"].to_list()
+            vectors = index.vectors(ids)
+            found = index.query(vectors, limit=1)
+            assert [hits[0].id for hits in found] == ids
+            shoes = index.query(vectors[:1], limit=9, where=Compare("label", "==", "shoe"))
+            assert {hit.columns["label"] for hit in shoes[0]} == {"shoe"}
+            index.generation.delete(ids[:1])
+            compact(index)
+            assert len(index) == len(ids) - 1
+        (second,) = stub.collections
+        assert second != first
+        kept = [point["payload"]["_id"] for point in stub.collections[second].points.values()]
+        assert sorted(kept) == ids[1:]
