@@ -29,6 +29,17 @@ if TYPE_CHECKING:
     from shopsight.commands.early_checks import check_model as check_model
     from shopsight.commands.early_checks import check_run as check_run
     from shopsight.commands.evaluate import evaluate as evaluate
+    from shopsight.commands.index import IndexChange as IndexChange
+    from shopsight.commands.index import add_to_index as add_to_index
+    from shopsight.commands.index import build_index as build_index
+    from shopsight.commands.index import remove_from_index as remove_from_index
+    from shopsight.commands.index import update_index as update_index
+    from shopsight.commands.index_upkeep import IndexInfo as IndexInfo
+    from shopsight.commands.index_upkeep import compact_index as compact_index
+    from shopsight.commands.index_upkeep import index_info as index_info
+    from shopsight.commands.index_upkeep import migrate_index as migrate_index
+    from shopsight.commands.index_upkeep import snapshot_index as snapshot_index
+    from shopsight.commands.index_upkeep import verify_index as verify_index
     from shopsight.commands.predict import predict as predict
     from shopsight.commands.profile import profile as profile
     from shopsight.commands.recipes import recipe as recipe
@@ -82,6 +93,7 @@ if TYPE_CHECKING:
     from shopsight.text import count_text as count_text
     from shopsight.text import counted as counted
     from shopsight.text import duration_text as duration_text
+    from shopsight.text import human_bytes as human_bytes
     from shopsight.text import one_of as one_of
     from shopsight.text import percent_text as percent_text
 else:

@@ -11,13 +11,14 @@ from typer.main import get_command
 
 from shopsight.cli.app import app
 from shopsight.cli.options import parsed_seconds
+from shopsight.cli.reference import all_commands
 from shopsight.errors import ConfigError
 from shopsight.read_options import ReadOptions, flag_of
 from tests.helpers import Shopsight
 
 
 def _options(verb: str) -> dict[str, str]:
-    command = get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = dict(all_commands(get_command(app)))[verb]
     return {
         option.opts[0]: option.help or ""
         for option in command.params
@@ -30,13 +31,13 @@ def test_data_options_are_the_same_everywhere() -> None:
     shared |= {"--cache-dir", "--memory-gb", "--json"}
     wanted = {name: text for name, text in _options("audit").items() if name in shared}
     assert set(wanted) == shared
-    for verb in ("split", "train", "evaluate", "compare", "recommend"):
+    for verb in ("split", "train", "evaluate", "compare", "recommend", "index build"):
         found = {name: text for name, text in _options(verb).items() if name in shared}
         assert found == wanted
 
 
 def test_help_texts_are_sentences() -> None:
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in all_commands(get_command(app)):
         for parameter in command.params:
             text = parameter.help or ""
             assert text[:1].isupper(), (name, parameter.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from shopsight.cli import (
     demo,
     doctor,
     evaluate,
+    index,
     predict,
     profile,
     recipes,
@@ -103,13 +104,24 @@ def _root(
     pass
 
 
-def _add(name: str, verb: Callable[..., None], panel: str) -> None:
+def _shown(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def command(*args: Any, **kwargs: Any) -> None:
         with streams.shown():
             verb(*args, **kwargs)
 
-    app.command(name, rich_help_panel=panel)(command)
+    return command
+
+
+def _add(name: str, verb: Callable[..., None], panel: str) -> None:
+    app.command(name, rich_help_panel=panel)(_shown(verb))
+
+
+def _add_group(name: str, verbs: Mapping[str, Callable[..., None]], panel: str, help: str) -> None:
+    group = typer.Typer(name=name, cls=_Verbs, help=help, no_args_is_help=True)
+    for verb_name, verb in verbs.items():
+        group.command(verb_name)(_shown(verb))
+    app.add_typer(group, rich_help_panel=panel)
 
 
 MAIN_JOB = "From photos to a model"
@@ -123,6 +135,9 @@ _add("demo", demo.demo, MAIN_JOB)
 _add("wizard", wizard.wizard, MAIN_JOB)
 
 FINDING = "Find products"
+_add_group(
+    "index", index.COMMANDS, FINDING, "Build an index to search, keep it up to date, check it."
+)
 _add("search", search.search, FINDING)
 
 CHOOSING = "Which model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,20 @@ def reference() -> str:
 
     from shopsight.cli.app import app
 
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(all_commands(get_command(app)))
     pages = [_command_page(name, command) for name, command in commands.items()]
     data = [option for option in commands["audit"].params if _panel(option) == PANEL]
     flags = "\n".join([DATA_FLAGS, *_table([_option_row(option) for option in data])])
     return "\n".join([HEADER, *pages, flags])
+
+
+def all_commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands of a group by their whole names, such as "index build"."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _command_page(name: str, command: Any) -> str:

@@ -31,6 +31,7 @@ from shopsight.search.generation import (
     read_info,
     write_info,
 )
+from shopsight.search.orphans import end_orphan, forget_builder, note_builder
 
 SMALL = 2_000
 """Items that are put into an engine in the owner's process: starting another takes longer."""
@@ -47,6 +48,7 @@ def build_engine(folder: Path, *, collection: str, url: str | None) -> None:
     Raises:
         SearchError: the process ended without having built it.
     """
+    end_orphan(folder)
     log = ChangeLog(folder / LOG, read_info(folder).schema_)
     if log.live().height <= SMALL:
         _engine(folder, collection, url)
@@ -67,6 +69,7 @@ def copy_live(source: Path, target: Path, *, until: int, collection: str, url: s
     Raises:
         SearchError: the process ended without having built it.
     """
+    make_folder(target)
     task = {"task": "compact", "source": str(source), "folder": str(target), "until": until}
     _run({**task, "collection": collection, "url": url})
 
@@ -88,11 +91,13 @@ def _run(task: dict[str, Any]) -> None:
         assert process.stdin is not None
         assert process.stderr is not None
         try:
+            note_builder(Path(task["folder"]), process.pid)
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()
             # The pipe stays open: this process is alive.
             said = process.stderr.read()
             code = process.wait()
+            forget_builder(Path(task["folder"]))
         except BaseException:
             process.kill()
             process.wait()
@@ -126,7 +131,6 @@ def _engine(folder: Path, collection: str, url: str | None) -> None:
 
 def _compact(source: Path, target: Path, until: int, collection: str, url: str | None) -> None:
     old = ChangeLog(source / LOG, read_info(source).schema_)
-    make_folder(target)
     write_info(target, read_info(source))
     new = ChangeLog(target / LOG, read_info(source).schema_)
     for items in pieces(old, old.live(until=until)):

@@ -61,3 +61,15 @@ def drop_engine(*, url: str | None, collection: str) -> None:
         from shopsight.vector_engines.qdrant_engine import drop_qdrant
 
         drop_qdrant(url, collection)
+
+
+def checked_url(url: str) -> str:
+    """The address of a server, as an index keeps it.
+
+    Raises:
+        SearchError: it is no address of a server, or has a password in it.
+        ExtraMissingError: the extra `search` is not installed.
+    """
+    from shopsight.vector_engines.qdrant_engine import plain_url
+
+    return plain_url(url)

@@ -198,9 +198,11 @@ class Generation:
         engine = create_engine(
             self.folder / ENGINE, self.info.settings(), url=self._url, collection=self._collection
         )
-        fill_engine(engine, self.log, self.live)
+        # Not `self.live`: a change that is being written may be in the log and not in there yet.
+        last = self.log.last()
+        fill_engine(engine, self.log, self.log.live(until=last))
         engine.optimize()
-        self._set_applied(self.log.last())
+        self._set_applied(last)
         return engine
 
     def discard_engine(self) -> None:

@@ -29,6 +29,7 @@ from shopsight.io.confinement import real_root
 from shopsight.io.json_files import read_json
 from shopsight.safe_names import PART_PREFIX
 from shopsight.search.generation import Generation
+from shopsight.search.orphans import end_orphan
 
 INDEX_FILE, CURRENT_FILE, SOURCES_FILE = "index.json", "current.json", "sources.json"
 GENERATIONS = "generations"
@@ -139,6 +140,10 @@ class IndexFolder:
         """The folder of a generation."""
         return self.path / GENERATIONS / f"{number:06d}{suffix}"
 
+    def new_building(self, number: int) -> Path:
+        """A folder to build a generation in, which no other process builds in."""
+        return self.place(number, f"-{uuid.uuid4().hex[:8]}{BUILDING}")
+
     def generation(self, number: int, suffix: str = "") -> Generation:
         """A generation that is there."""
         place = self.place(number, suffix)
@@ -155,6 +160,7 @@ class IndexFolder:
             is_older = one.name.isdecimal() and int(one.name) != current
             is_part = one.name.endswith(BUILDING) or one.name.startswith(PART_PREFIX)
             if is_older or is_part:
+                end_orphan(one)
                 discard_folder(one)
 
     def sources(self) -> dict[str, Source]:

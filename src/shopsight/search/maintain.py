@@ -33,7 +33,7 @@ from shopsight.search.generation import (
     write_info,
 )
 from shopsight.search.index import Index
-from shopsight.search.index_folder import BUILDING, MIGRATING
+from shopsight.search.index_folder import MIGRATING
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import embed_item_texts, text_kind
 
@@ -50,8 +50,7 @@ def compact(index: Index) -> None:
         WriteError: the disk is full; the index is as it was.
     """
     number = index.number + 1
-    place = index.folder.place(number, BUILDING)
-    discard_folder(place)
+    place = index.folder.new_building(number)
     until = index.generation.log.last()
     copy_live(
         index.generation.folder,

@@ -1,0 +1,230 @@
+"""Index: build one, and bring it up to what the shop has now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import SearchError
+from shopsight.inference.embedder import Embedder
+from shopsight.inference.open_embedder import open_embedder
+from shopsight.preprocess import Resize
+from shopsight.read_options import ReadOptions
+from shopsight.search.build import build
+from shopsight.search.changes import Done, Plan, plan_changes, write_changes
+from shopsight.search.engines import checked_url
+from shopsight.search.index import Index, open_index
+from shopsight.search.index_folder import IndexFolder
+from shopsight.text import command_line, counted, percent_text
+from shopsight.vector_engines.engine import Storage
+
+MOST_VANISHED = 0.1
+"""Fraction of an index that may be gone from DATA without a word from the user."""
+
+
+@dataclass(frozen=True)
+class IndexChange:
+    """What a change of an index did, or would do.
+
+    Attributes:
+        index: its folder.
+        done: counts of items.
+        num_items: items in the index afterwards.
+        num_products: products that they show.
+        dry_run: nothing was changed.
+    """
+
+    index: Path
+    done: Done
+    num_items: int
+    num_products: int
+    dry_run: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "index": str(self.index),
+            "items": self.num_items,
+            "products": self.num_products,
+            "dry_run": self.dry_run,
+            **self.done.to_json(),
+        }
+
+
+def build_index(
+    model: str | Path | Embedder,
+    data: str | Path | Catalog,
+    *,
+    out: str | Path,
+    read: ReadOptions | None = None,
+    keep: Sequence[str] = (),
+    storage: Storage = "f16",
+    url: str | None = None,
+    resize: Resize | None = None,
+    device: str = "auto",
+) -> IndexChange:
+    """Embed the images of DATA and make them an index that `search` answers from.
+
+    Each distinct image is embedded once. An interrupted build goes on when it is called again.
+
+    Args:
+        model: a run, a bundle, or a backbone by name; nothing has to be trained.
+        data: a folder, a table, the name of a data set, or a catalog; labels are not needed.
+        out: a new folder.
+        read: how DATA is read; None guesses everything.
+        keep: columns of a table to filter by, beside label, split and text; without any, all with
+            short cells.
+        storage: how the engine keeps vectors: "f16", "f32", or "int8", a quarter of the memory.
+        url: of a Qdrant server that has the engine; None has it in process.
+        resize: of a backbone, how an image becomes a square; None is how its library does it.
+        device: see `shopsight.devices`.
+
+    Raises:
+        SearchError: there is an index already, or the server cannot be used.
+        CatalogError: DATA cannot be read, or two rows have one id.
+        LockedError: another process builds it.
+        ExtraMissingError: the extra `search` is not installed.
+        WriteError: the disk is full.
+    """
+    address = None if url is None else checked_url(url)
+    catalog = open_catalog(data, read)
+    embedder = open_embedder(model, device=device, resize=resize)
+    done = build(embedder, catalog, out, resize=resize, keep=keep, storage=storage, url=address)
+    place = IndexFolder(out)
+    live = place.generation(place.current()).log.live()
+    return IndexChange(Path(out), done, *_counts(live))
+
+
+def add_to_index(
+    index: str | Path,
+    data: str | Path | Catalog,
+    *,
+    read: ReadOptions | None = None,
+    device: str = "auto",
+) -> IndexChange:
+    """Put the images of DATA into an index; those that it has are brought up to date.
+
+    When this returns, they are on the disk and found.
+
+    Raises:
+        SearchError: there is no index.
+        CatalogError: DATA cannot be read.
+        EmbeddingError: the index's model computes another space now.
+        LockedError: another process has the index open.
+    """
+    return _changed(index, data, read, device, vanish=False, allow_delete=False, dry_run=False)
+
+
+def update_index(
+    index: str | Path,
+    data: str | Path | Catalog,
+    *,
+    read: ReadOptions | None = None,
+    allow_delete: bool = False,
+    dry_run: bool = False,
+    device: str = "auto",
+) -> IndexChange:
+    """Bring an index up to DATA: add what is new, embed anew what changed, remove what is gone.
+
+    Changes are found by the content of files and the cells of rows. An image that cannot be read
+    is not gone: what the index has of it stays.
+
+    Args:
+        index: its folder.
+        data: all that the index is to hold of this folder or table.
+        read: how DATA is read.
+        allow_delete: remove also more than a tenth of the index.
+        dry_run: say what would happen, and change nothing.
+        device: see `shopsight.devices`.
+
+    Raises:
+        SearchError: there is no index, or more than a tenth of it is gone from DATA.
+        CatalogError: DATA cannot be read; a folder that is not mounted has no images.
+        LockedError: another process has the index open.
+    """
+    return _changed(
+        index, data, read, device, vanish=True, allow_delete=allow_delete, dry_run=dry_run
+    )
+
+
+def remove_from_index(index: str | Path, ids: Sequence[str]) -> IndexChange:
+    """Take items, or all items of products, out of an index; they are never found again.
+
+    Their bytes are in the index's files until `compact_index`.
+
+    Raises:
+        SearchError: there is no index, or an id is unknown or ambiguous; nothing is removed.
+        LockedError: another process has the index open.
+    """
+    with open_index(index) as opened:
+        found = dict.fromkeys(item for name in ids for item in opened.resolve(name))
+        with opened.writing:
+            opened.generation.delete(list(found))
+        return IndexChange(Path(index), Done(removed=len(found)), *_counts(opened.generation.live))
+
+
+def _changed(
+    index: str | Path,
+    data: str | Path | Catalog,
+    read: ReadOptions | None,
+    device: str,
+    *,
+    vanish: bool,
+    allow_delete: bool,
+    dry_run: bool,
+) -> IndexChange:
+    IndexFolder(index).current()
+    catalog = open_catalog(data, read)
+    with open_index(index, device=device) as opened, opened.writing:
+        source = opened.folder.add_source(catalog)
+        plan = plan_changes(catalog, opened.generation, source=source)
+        if vanish:
+            _refuse_vanished(plan, opened, data, allow_delete=allow_delete or dry_run)
+        if dry_run:
+            done = _would_do(plan)
+        else:
+            done = write_changes(
+                plan, catalog, opened.generation, opened.embedder, write=opened.generation.write
+            )
+            if vanish and plan.vanished:
+                opened.generation.delete(plan.vanished)
+                done.removed = len(plan.vanished)
+        return IndexChange(Path(index), done, *_counts(opened.generation.live), dry_run)
+
+
+def _refuse_vanished(
+    plan: Plan, index: Index, data: str | Path | Catalog, *, allow_delete: bool
+) -> None:
+    fraction = len(plan.vanished) / max(1, len(index))
+    if allow_delete or fraction <= MOST_VANISHED:
+        return
+    named = data.name if isinstance(data, Catalog) else data
+    command = ["shopsight", "index", "update", index.folder.path, named]
+    raise SearchError(
+        f"{counted(len(plan.vanished), 'item')}, {percent_text(fraction)} of the index, would be "
+        "removed: DATA has them no more",
+        where=str(named),
+        details=plan.vanished,
+        fix=f"see that all of DATA is there\n{command_line([*command, '--allow-delete'])}\n"
+        f"{command_line(['shopsight', 'index', 'add', *command[3:]])}   (removes nothing)",
+    )
+
+
+def _would_do(plan: Plan) -> Done:
+    return Done(
+        added=len(plan.new),
+        changed=len(plan.changed),
+        rewritten=len(plan.rewritten),
+        removed=len(plan.vanished),
+        same=len(plan.same),
+        failed=plan.failed(),
+    )
+
+
+def _counts(live: pl.DataFrame) -> tuple[int, int]:
+    return live.height, live["product"].drop_nulls().n_unique()
