@@ -70,6 +70,6 @@ def checked_url(url: str) -> str:
         SearchError: it is no address of a server, or has a password in it.
         ExtraMissingError: the extra `search` is not installed.
     """
-    from shopsight.vector_engines.qdrant_engine import plain_url
+    from shopsight.vector_engines.qdrant_server import plain_url
 
     return plain_url(url)
