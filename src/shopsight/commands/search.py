@@ -212,7 +212,7 @@ def _answers(
     within: Within,
 ) -> Iterator[Answer]:
     in_images, in_texts = words.routes(within)
-    with progress.task("Searching", len(queries), "queries") as advance:
+    with progress.task("Searching", len(queries), "lookups") as advance:
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             some = queries[start : start + QUERIES_AT_ONCE]
             aims = aims_of(some, index, words=words, in_images=in_images, in_texts=in_texts)

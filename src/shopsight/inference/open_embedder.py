@@ -34,6 +34,7 @@ from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
 from shopsight.paths import is_folder
 from shopsight.preprocess import Preprocess, Resize
+from shopsight.progress import use_listener
 from shopsight.read_options import ReadOptions
 from shopsight.unit_vectors import have_direction, unit_vectors
 
@@ -94,7 +95,9 @@ def _of_backbone(
     engine = TorchEngine(network, device=device, precision="32")
     if precision == "auto":
         golden = make_golden(exact, reference_images(), preprocess)
-        engine = fastest_embedding(engine, golden, preprocess)
+        # Which precisions were too coarse is said of a model that is trained, not at every search.
+        with use_listener(None):
+            engine = fastest_embedding(engine, golden, preprocess)
     elif precision != "32":
         engine = engine.at(precision)
     return BackboneEmbedder(name, backbone, preprocess, engine)

@@ -20,7 +20,7 @@ all of the gallery at once, which takes memory that grows with the square of bot
 that happen to be asked together change each other's answers.
 
 It needs several photos of a product among the candidates: with one of each there is nothing to
-share, and the order gets worse (docs/retrieval.md has what was measured).
+share, and the order gets worse (docs/benchmarks.md has what was measured).
 
 Source: Zhong et al. 2017, "Re-ranking Person Re-identification with k-reciprocal Encoding".
 """

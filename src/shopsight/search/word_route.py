@@ -23,7 +23,7 @@ Vector = Float32[np.ndarray, "d"]
 Within = Literal["image", "text", "both"]
 CANDIDATES = 1000
 """Hits that are scored from the center of the catalog, for each query by words."""
-BY_WORDS = "by words, without a text tower: a first answer (docs/words.md says how good)"
+BY_WORDS = "by words, without a text tower: a first answer (docs/search.md says how good)"
 
 
 class WordRoute:

@@ -16,7 +16,7 @@ with the vector u gets the direction
 a mixture of the directions whose texts are nearest to it. An image x scores cos(q, x - c).
 
 It is a first answer, worse than a text encoder's, and it grows with the catalog's own words. How
-good it is: docs/words.md.
+good it is: docs/search.md.
 """
 
 from __future__ import annotations
