@@ -10,8 +10,8 @@ query at a time. A peer that is not installed is left out with a line. Every eng
 smallest at which 1,000 queries find 95 % (and 99 %) of their ten nearest (recall@10, against exact
 search), so that times are compared at equal recall and not at equal settings; for each filter anew.
 
-Memory is what the process holds after its searches more than before the build, disk what the saved
-files take.
+Memory is what the process holds after its searches more than before the build (of ours: a process
+that has opened the index and searched in it), disk what the saved files take.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from index_peers import PEERS, Peer, blocks_on_disk, open_peer
+from index_peers import PEERS, Ours, Peer, blocks_on_disk, open_peer
 from jaxtyping import Float32, Int64
 
 LIMIT = 10
@@ -123,8 +123,9 @@ def resident_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def measure(name: str, cache: Path, kind: str, folder: Path) -> dict[str, Any]:
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One peer, from an empty folder to its figures."""
+    name, cache, kind = options.one, options.cache, options.vectors
     vectors = np.load(cache / f"{kind}.npy")
     queries = np.load(cache / f"{kind}-queries.npy")
     buckets = np.random.default_rng(0).integers(0, 1000, len(vectors))
@@ -154,30 +155,49 @@ def measure(name: str, cache: Path, kind: str, folder: Path) -> dict[str, Any]:
     figures["deleted_found"] = len(set(left) & set(gone))
     peer.save(folder)
     figures["disk_mb"] = blocks_on_disk(folder) / 2**20
+    if isinstance(peer, Ours):
+        # It is built in a process of its own: what counts is what one that searches holds.
+        figures["resident_mb"] = float(_output(["--opened", str(folder)], options, timeout_s=300))
     return figures
+
+
+def opened_mb(queries: Vectors, folder: Path) -> float:
+    """What a process holds that opens an engine of ours and has searched in it."""
+    held = resident_mb()
+    engine = Ours.opened(folder)
+    for query in queries:
+        engine.query(query[None], limit=LIMIT)
+    return resident_mb() - held
+
+
+def _output(more: list[str], options: argparse.Namespace, *, timeout_s: float) -> str:
+    """The last line that another process of this script writes.
+
+    Raises:
+        TimeoutExpired: it takes too long.
+        CalledProcessError: it failed.
+    """
+    command = [sys.executable, __file__, "--cache", str(options.cache)]
+    done = subprocess.run(
+        [*command, "--vectors", options.vectors, *more],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
 
 
 def run_apart(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
     """Measure a peer in a process of its own; None, with a line, where that fails."""
-    command = [sys.executable, __file__, "--cache", str(options.cache)]
-    command += ["--vectors", options.vectors, "--one", name]
-    environment = os.environ | {"OMP_NUM_THREADS": "2"}
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=options.limit_s,
-            env=environment,
-            check=False,
-        )
+        return dict(json.loads(_output(["--one", name], options, timeout_s=options.limit_s)))
     except subprocess.TimeoutExpired:
         print(f"{name}: not done in {options.limit_s} s", flush=True)
-        return None
-    if done.returncode:
-        print(f"{name}: left out, {done.stderr.strip().splitlines()[-1]}", flush=True)
-        return None
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    except subprocess.CalledProcessError as error:
+        print(f"{name}: left out, {error.stderr.strip().splitlines()[-1]}", flush=True)
+    return None
 
 
 def row_of(figures: dict[str, Any]) -> str:
@@ -204,10 +224,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit-s", type=float, default=3600)
     parser.add_argument("--out", type=Path, help="JSON lines, appended")
     parser.add_argument("--one", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--opened", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.opened:
+        queries = np.load(options.cache / f"{options.vectors}-queries.npy")
+        print(opened_mb(queries, options.opened))
+        return
     if options.one:
         with tempfile.TemporaryDirectory(dir=options.cache, ignore_cleanup_errors=True) as folder:
-            print(json.dumps(measure(options.one, options.cache, options.vectors, Path(folder))))
+            print(json.dumps(measure(options, Path(folder))))
         return
     print(
         "| engine | build s | add 1,000 s | delete 1,000 s | search p50 / p99 ms (recall@10) "

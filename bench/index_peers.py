@@ -92,7 +92,14 @@ class Ours:
         return [int(hit.id) for hit in hits]
 
     def save(self, folder: Path) -> None:
-        self._engine.flush()
+        self._engine.close()
+
+    @classmethod
+    def opened(cls, folder: Path) -> VectorEngine:
+        """The engine of a folder that was saved, as a process that only searches opens it."""
+        from shopsight.vector_engines.edge_engine import open_edge
+
+        return open_edge(folder)
 
 
 class EdgeAlone(Ours):
