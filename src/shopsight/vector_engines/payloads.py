@@ -54,9 +54,7 @@ class Payloads:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self.keys = payload_keys(schema)
-        self._columns = [
-            (name, self.keys[name], kind == "boolean") for name, kind in schema.items()
-        ]
+        self._booleans = [name for name, kind in schema.items() if kind == "boolean"]
 
     def of(self, ids: Iterable[str], columns: pl.DataFrame) -> list[dict[str, Any]]:
         """Payloads of items, a row of columns each."""
@@ -73,9 +71,9 @@ class Payloads:
 
     def columns(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The kept columns of a payload, missing ones None."""
-        found = {name: payload.get(key) for name, key, _ in self._columns}
-        for name, _, is_boolean in self._columns:
-            if is_boolean and found[name] is not None:
+        found = {name: payload.get(key) for name, key in self.keys.items()}
+        for name in self._booleans:
+            if found[name] is not None:
                 found[name] = found[name] == "true"
         return found
 
