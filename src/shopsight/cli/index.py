@@ -54,7 +54,7 @@ def build(
         ),
     ] = None,
     storage: Annotated[
-        Literal["f32", "f16", "int8"],
+        Literal["f32", "f16", "int8", "turbo8"],
         typer.Option("--store", help="Keep vectors in the engine in this precision."),
     ] = "f16",
     url: Annotated[

@@ -79,7 +79,7 @@ def build_index(
         read: how DATA is read; None guesses everything.
         keep: columns of a table to filter by, beside label, split and text; without any, all with
             short cells.
-        storage: how the engine keeps vectors: "f16", "f32", or "int8", a quarter of the memory.
+        storage: how the engine keeps vectors: "f16", "f32", "int8" or "turbo8" (`EngineSettings`).
         url: of a Qdrant server that has the engine; None has it in process.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
         device: see `shopsight.devices`.
