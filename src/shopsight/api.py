@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shopsight.commands.early_checks import check_model as check_model
     from shopsight.commands.early_checks import check_run as check_run
     from shopsight.commands.evaluate import evaluate as evaluate
+    from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
+    from shopsight.commands.evaluate_index import is_index as is_index
     from shopsight.commands.index import IndexChange as IndexChange
     from shopsight.commands.index import add_to_index as add_to_index
     from shopsight.commands.index import build_index as build_index
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from shopsight.runs.run_folder import RunFolder as RunFolder
     from shopsight.safe_names import safe_name as safe_name
     from shopsight.search.answers import Answer as Answer
+    from shopsight.search.evaluate_index import IndexEvaluation as IndexEvaluation
     from shopsight.search.query_terms import parse_box as parse_box
     from shopsight.text import command_line as command_line
     from shopsight.text import count_text as count_text

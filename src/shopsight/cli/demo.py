@@ -34,7 +34,7 @@ def demo(
         ),
     ] = "255s",
 ) -> None:
-    """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
+    """Audit, split, train, evaluate, predict and search on real product photos (Fashion-MNIST).
 
     Takes under five minutes on two cores.
     An interrupted demo continues where it stopped; a finished one is replaced.
@@ -49,6 +49,7 @@ def demo(
         raise typer.Exit(INTERRUPTED) from None
     _show_scores(done)
     _show_predictions(done)
+    _show_search(done)
     _show_next(done)
 
 
@@ -83,14 +84,33 @@ def _show_predictions(done: api.DemoResult) -> None:
     print_table([*columns, Column("")], rows)
 
 
+def _show_search(done: api.DemoResult) -> None:
+    if done.found is None:
+        print_note('search is left out: pip install "shopsight[search,words]"')
+        return
+    rows = []
+    for answer in done.found.answers:
+        labels = [str(one.best.columns.get("label")) for one in answer.results]
+        is_true = done.truth.get(answer.query, "")
+        rows.append([answer.query, is_true, ", ".join(dict.fromkeys(labels))])
+    columns = [Column("searched for", fold=False), Column("is"), Column("labels of the nearest")]
+    print_table(columns, rows)
+    for note in done.found.notes:
+        print_note(note)
+
+
 def _show_next(done: api.DemoResult) -> None:
     print_line(f"report: {done.trained.report}" + "   (of synthetic images)" * done.synthetic)
     print_line(f"model:  {done.trained.model}")
+    if done.found is not None:
+        print_line(f"search: {done.found.page}")
     print_line()
     print_line("The same on your own photos, one folder per class (or a table: see docs/data.md):")
     print_line("  shopsight audit   my-photos --out my-audit")
     print_line("  shopsight train   my-photos --out my-run")
     print_line("  shopsight predict my-run new-photos --out predictions.csv")
+    print_line("  shopsight index build my-run my-photos --out my-index")
+    print_line('  shopsight search my-index photo.jpg --text "red shoes"')
     print_line("Predict with the demo's model:")
     print_line(
         f"  {api.command_line(['shopsight', 'predict', done.trained.run, 'IMAGE_OR_FOLDER'])}"

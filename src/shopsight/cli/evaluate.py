@@ -27,7 +27,8 @@ LOSSES = {"log_loss"}
 @takes_data
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="RUN_OR_MODEL", help="Evaluate this run or bundle.")
+        str,
+        typer.Argument(metavar="RUN_OR_MODEL", help="Evaluate this run, bundle or search index."),
     ],
     options: DataOptions,
     data: OptionalDataArgument = None,
@@ -48,12 +49,45 @@ def evaluate(
             "with DATA, score damaged images too. Repeat for more.",
         ),
     ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            "--queries",
+            metavar="DATA",
+            help="Search an index for these images, of the same products or labels, instead of its "
+            "own.",
+            show_default=False,
+        ),
+    ] = None,
+    expand: Annotated[
+        int,
+        typer.Option(
+            "--expand", metavar="N", min=0, help="Blend each query of an index with its N nearest."
+        ),
+    ] = 0,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Re-rank the answers of an index by shared neighbors.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a run on its own images, or any model on DATA.
+    """Score a run on its own images, any model on DATA, or the search of an index.
 
     A run's images are compared with the hashes in its catalog; exits with 1 if some changed.
+    An index is searched for each of its own photos, or for --queries.
     """
+    if api.is_index(model):
+        options.refuse(
+            ["DATA", "--split", "--accept"],
+            why="an index is searched for its own photos, or for --queries DATA",
+            fix=api.command_line(["shopsight", "evaluate", model, "--queries", "DATA"]),
+        )
+        _evaluate_index(model, queries, options, expand, rerank, out, device)
+        return
+    options.refuse(
+        ["--queries", "--expand", "--rerank"],
+        why="only the search of an index is scored by them",
+        fix="shopsight evaluate INDEX",
+    )
     if data is None:
         options.refuse(
             [flag for flag in READ_FLAGS if flag not in RUN_FLAGS],
@@ -82,6 +116,56 @@ def evaluate(
         headline_table({evaluation.split: evaluation})
         if evaluation.report is not None:
             print_line(f"report: {evaluation.report}")
+
+
+def _evaluate_index(
+    index: str,
+    queries: str | None,
+    options: DataOptions,
+    expand: int,
+    rerank: bool,
+    out: Path | None,
+    device: str,
+) -> None:
+    with shown_progress():
+        found = api.evaluate_index(
+            index,
+            queries,
+            read=options.read,
+            expand=expand,
+            rerank=rerank,
+            out=out,
+            device=device,
+        )
+    if options.json:
+        print_json(found.to_json())
+        return
+    rows = [[name.replace("_", " "), _ends(one)] for name, one in found.metrics.items()]
+    asked = f"{api.counted(found.num_scored, 'lookup')} in {api.counted(found.num_items, 'item')}"
+    print_table(
+        [Column("", fold=False), Column(asked, True)],
+        rows,
+        title=f"{found.index}: right is the same {found.relevant_by}, {found.how}",
+    )
+    if found.num_without:
+        print_line(f"not scored, nothing to find: {api.counted(found.num_without, 'lookup')}")
+    for one in found.thresholds:
+        print_line(
+            f"--min-score {one.min_score:.3f} lets {api.percent_text(one.rate, 0)} of strangers in "
+            f"and finds {api.percent_text(one.found)} of what is there"
+        )
+    for name, why in list(found.failed.items())[:5]:
+        print_line(f"not read: {name}: {why}")
+    if found.report is not None:
+        print_line(f"report: {found.report}")
+
+
+def _ends(score: api.Interval) -> str:
+    text = api.percent_text(score.value)
+    if not score.is_known:
+        return f"{text} [no interval: {score.reason}]"
+    low = api.percent_text(score.low).removesuffix(" %")
+    return f"{text} [{low}, {api.percent_text(score.high)}]"
 
 
 def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from PIL import Image
 from shopsight import progress
 from shopsight.audit.audit import SUMMARY_FILE
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands.index import build_index
 from shopsight.commands.predict import predict
+from shopsight.commands.search import SearchResult, search
 from shopsight.commands.train import TrainResult, resume, train
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ShopsightError, SourceError
@@ -24,10 +28,14 @@ from shopsight.output_locks import only_writer_of_folder
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import PART_PREFIX, unique_names
+from shopsight.words.word_table import has_words
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-mnist-fast"
 STAND_IN = "synthetic"
+NUM_QUERIES = 4
+WORDS = ("a warm jacket", "something to carry books in", "beach footwear")
+"""What the demo searches for by words; none of them is a label of its images."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class DemoResult:
         trained: the run, its scores and its report.
         predictions: of one test image per class.
         truth: the image of each prediction -> its true label.
+        found: what a search in an index of the test images found, by image and by words; None
+            where the extras `search` and `words` are not installed.
         took_s: seconds in all.
     """
 
@@ -52,13 +62,14 @@ class DemoResult:
     trained: TrainResult
     predictions: tuple[Prediction, ...]
     truth: dict[str, str]
+    found: SearchResult | None
     took_s: float
 
 
 def demo(
     *, out: str | Path = "demo", root: str | Path | None = None, time_limit_s: float = 255.0
 ) -> DemoResult:
-    """Audit, split, train, evaluate, bundle and predict on real product photos (Fashion-MNIST).
+    """Audit, split, train, evaluate, predict and search on real product photos (Fashion-MNIST).
 
     An interrupted demo continues where it stopped; a finished one is replaced.
 
@@ -80,6 +91,7 @@ def demo(
     with only_writer_of_folder(out):
         trained = _trained(catalog, run, time_limit_s)
         truth = _write_samples(run, Path(out) / "images")
+        found = _searched(run, Path(out), sorted(truth)) if can_search() else None
     audit: dict[str, Any] = read_json(run.audit / SUMMARY_FILE)
     return DemoResult(
         data=catalog.name,
@@ -89,6 +101,7 @@ def demo(
         trained=trained,
         predictions=tuple(predict(run.path, sorted(truth))),
         truth=truth,
+        found=found,
         took_s=time.monotonic() - started,
     )
 
@@ -128,6 +141,20 @@ def _trained(catalog: Catalog, run: RunFolder, time_limit_s: float) -> TrainResu
     # Also what was stopped before its state was first written.
     discard_folder(run.path)
     return train(catalog, out=run.path, recipe=RECIPE, time_limit_s=time_limit_s)
+
+
+def can_search() -> bool:
+    """Whether the extras of search and of words are installed."""
+    return has_words() and find_spec("qdrant_edge") is not None
+
+
+def _searched(run: RunFolder, out: Path, images: Sequence[str]) -> SearchResult:
+    """Index the test images by the model that was trained, and search them."""
+    catalog = run.catalog()
+    discard_folder(out / "index")
+    build_index(run.path, catalog.take(catalog.rows_of("test")), out=out / "index")
+    texts = [] if catalog.synthetic else list(WORDS)
+    return search(out / "index", images[:NUM_QUERIES], texts=texts, top=8, html=out / "search.html")
 
 
 def _write_samples(run: RunFolder, folder: Path) -> dict[str, str]:

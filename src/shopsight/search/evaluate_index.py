@@ -1,0 +1,251 @@
+"""How good the search of an index is: by its own photos, or by queries of another catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from shopsight import progress
+from shopsight.catalog.catalog import Catalog
+from shopsight.metrics.estimates import interval_of
+from shopsight.metrics.intervals import Interval
+from shopsight.metrics.query_expansion import expanded_queries
+from shopsight.metrics.rerank import reranked
+from shopsight.metrics.retrieval import (
+    DEFINITIONS,
+    RankedQueries,
+    exact_rankings,
+    score_rankings,
+)
+from shopsight.search.find import CANDIDATES
+from shopsight.search.index import Index
+from shopsight.search.retrieval_set import (
+    RelevantBy,
+    RetrievalSet,
+    foreign_queries,
+    own_queries,
+)
+
+ACCEPT_RATES = (0.01, 0.05)
+"""Shares of strangers that may be taken for a product of the catalog."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A least score, and whom it lets in.
+
+    Attributes:
+        rate: share of strangers that it lets in: queries, when their own product is not there.
+        min_score: the score.
+        found: share of queries whose product is there and that reach it with a right result.
+    """
+
+    rate: float
+    min_score: float
+    found: float
+
+
+@dataclass(frozen=True)
+class IndexEvaluation:
+    """How good the search of an index is.
+
+    Attributes:
+        index: its folder.
+        relevant_by: items of the same product, or of the same label, are relevant.
+        num_items: items that were searched.
+        num_scored: queries with something to find.
+        num_without: queries without, which are not scored.
+        num_all: queries of which these are a sample.
+        failed: why a query image could not be read, by its name.
+        metrics: with their intervals, by families of queries.
+        thresholds: for "not in the catalog".
+        how: what was done beside plain search.
+        ranked: of each query.
+        queries: what was asked.
+        report: the page, if one was written.
+    """
+
+    index: Path
+    relevant_by: RelevantBy
+    num_items: int
+    num_scored: int
+    num_without: int
+    num_all: int
+    failed: dict[str, str]
+    metrics: dict[str, Interval]
+    thresholds: tuple[Threshold, ...]
+    how: str
+    ranked: RankedQueries = field(repr=False)
+    queries: RetrievalSet = field(repr=False)
+    report: Path | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "index": str(self.index),
+            "relevant_by": self.relevant_by,
+            "items": self.num_items,
+            "queries": self.num_scored,
+            "queries_without_relevant": self.num_without,
+            "queries_in_all": self.num_all,
+            "not_read": self.failed,
+            "how": self.how,
+            "metrics": {name: one.value for name, one in self.metrics.items()},
+            "intervals": {name: one.to_json() for name, one in self.metrics.items()},
+            "definitions": dict(DEFINITIONS),
+            "thresholds": [vars(one) for one in self.thresholds],
+        }
+
+
+def evaluate_search(
+    index: Index,
+    queries: Catalog | None = None,
+    *,
+    expand: int = 0,
+    rerank: bool = False,
+    seed: int = 0,
+) -> IndexEvaluation:
+    """Search for known things, and count what is found where.
+
+    Without `queries` each photo is taken out by its id and searched for; copies of it are neither
+    right nor wrong. Search is exact: what a graph loses is for `verify`.
+
+    Args:
+        index: that is open.
+        queries: a catalog of the same products or labels; None takes the index's own photos.
+        expand: nearest items that each query is blended with.
+        rerank: order the first candidates by shared neighbors.
+        seed: of the sample, where there are more queries than are asked.
+
+    Raises:
+        SearchError: nothing says what is right, or nothing is there to be found.
+    """
+    asked = own_queries(index, seed=seed) if queries is None else foreign_queries(index, queries)
+    best = _BestScores(asked)
+    ranked = score_rankings(
+        _rankings(asked, best, expand=expand, rerank=rerank), len(asked.queries)
+    )
+    families = asked.families.take(ranked.queries)
+    metrics = {name: interval_of(ranked.estimate(name), families) for name in DEFINITIONS}
+    steps = [f"blended with {expand} nearest"] * bool(expand) + ["re-ranked"] * rerank
+    return IndexEvaluation(
+        index=index.folder.path,
+        relevant_by=asked.relevant_by,
+        num_items=len(index),
+        num_scored=len(ranked.queries),
+        num_without=ranked.num_without,
+        num_all=asked.num_all,
+        failed=asked.failed,
+        metrics=metrics,
+        thresholds=() if expand or rerank else best.thresholds(ranked.queries),
+        how=", ".join(steps) or "plain search",
+        ranked=ranked,
+        queries=asked,
+    )
+
+
+class _BestScores:
+    """The best score of each query: of a relevant item, and of any other."""
+
+    def __init__(self, asked: RetrievalSet) -> None:
+        self._asked = asked
+        self.own = np.full(len(asked.queries), -np.inf)
+        self.other = np.full(len(asked.queries), -np.inf)
+
+    def see(self, query: int, scores: Float32[np.ndarray, "g"]) -> None:
+        """Take the scores of a query, in which junk is at -inf."""
+        relevant = self._asked.gallery_groups == self._asked.query_groups[query]
+        self.own[query] = scores[relevant].max(initial=-np.inf)
+        self.other[query] = scores[~relevant].max(initial=-np.inf)
+
+    def thresholds(self, scored: Int64[np.ndarray, "q"]) -> tuple[Threshold, ...]:
+        """Least scores for some rates of strangers.
+
+        A query whose product were not in the catalog would have the best score of another
+        product's items: what a share of these exceed lets that share of strangers in.
+        """
+        own, other = self.own[scored], self.other[scored]
+        other = np.sort(other[np.isfinite(other)])
+        return tuple(_threshold(rate, own, other) for rate in ACCEPT_RATES if len(other))
+
+
+def _threshold(
+    rate: float, own: Float64[np.ndarray, "q"], other: Float64[np.ndarray, "n"]
+) -> Threshold:
+    # At most the share `rate` of the others lies above.
+    position = min(len(other) - 1, int(np.ceil((1 - rate) * len(other))) - 1)
+    least = float(np.nextafter(np.float32(other[position]), np.float32(2)))
+    return Threshold(rate, least, float((own >= least).mean()))
+
+
+def _rankings(
+    asked: RetrievalSet, best: _BestScores, *, expand: int, rerank: bool
+) -> Iterator[tuple[int, Int64[np.ndarray, "_"], int]]:
+    vectors = _expanded(asked, expand) if expand else asked.queries
+    reorder = _Reordered(asked, vectors) if rerank else None
+    found = exact_rankings(
+        vectors,
+        asked.gallery,
+        query_groups=asked.query_groups,
+        gallery_groups=asked.gallery_groups,
+        junk=asked.junk,
+        scored=reorder.see if reorder is not None else best.see,
+    )
+    with progress.task("Searching", len(vectors), "lookups") as advance:
+        for query, ranks, relevant in found:
+            advance(1)
+            yield query, ranks if reorder is None else reorder.moved(query, ranks), relevant
+
+
+def _expanded(asked: RetrievalSet, expand: int) -> Float32[np.ndarray, "q d"]:
+    """Queries blended with their nearest items, without what they ignore."""
+    blended = np.empty_like(asked.queries)
+    for query, vector in enumerate(asked.queries):
+        scores = asked.gallery @ vector
+        scores[asked.junk(query)] = -np.inf
+        near = np.argpartition(-scores, min(expand, len(scores) - 1))[:expand]
+        near = near[np.isfinite(scores[near])]
+        blended[query] = expanded_queries(
+            vector[None], asked.gallery[near][None], scores[near][None]
+        )[0]
+    return blended
+
+
+class _Reordered:
+    """The first candidates of a query in their new order."""
+
+    def __init__(self, asked: RetrievalSet, vectors: Float32[np.ndarray, "q d"]) -> None:
+        self._asked = asked
+        self._vectors = vectors
+        self._new_rank: dict[int, int] = {}
+
+    def see(self, query: int, scores: Float32[np.ndarray, "g"]) -> None:
+        """Order the first candidates anew."""
+        count = min(CANDIDATES, int(np.isfinite(scores).sum()))
+        first = np.argsort(-scores, kind="stable")[:count]
+        if count < 2:
+            self._new_rank = {}
+            return
+        order = reranked(self._vectors[query], self._asked.gallery[first])
+        self._new_rank = {int(old) + 1: new + 1 for new, old in enumerate(order.tolist())}
+
+    def moved(self, query: int, ranks: Int64[np.ndarray, "r"]) -> Int64[np.ndarray, "r"]:
+        """Ranks after the reordering; those behind the candidates stay."""
+        return np.array([self._new_rank.get(rank, rank) for rank in ranks.tolist()], np.int64)
+
+
+def shown_results(asked: RetrievalSet, query: int, top: int) -> Sequence[tuple[int, float, bool]]:
+    """The first results of a query: position in the gallery, score, whether it is relevant."""
+    scores = asked.gallery @ asked.queries[query]
+    scores[asked.junk(query)] = -np.inf
+    order = np.argsort(-scores, kind="stable")[:top].tolist()
+    group = asked.query_groups[query]
+    return [
+        (item, float(scores[item]), bool(asked.gallery_groups[item] == group))
+        for item in order
+        if np.isfinite(scores[item])
+    ]
