@@ -154,7 +154,7 @@ def _searched(run: RunFolder, out: Path, images: Sequence[str]) -> SearchResult:
     discard_folder(out / "index")
     build_index(run.path, catalog.take(catalog.rows_of("test")), out=out / "index")
     texts = [] if catalog.synthetic else list(WORDS)
-    return search(out / "index", images[:NUM_QUERIES], texts=texts, top=8, html=out / "search.html")
+    return search(out / "index", images[:NUM_QUERIES], texts=texts, top=7, html=out / "search.html")
 
 
 def _write_samples(run: RunFolder, folder: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from shopsight.search.index import Index
 from shopsight.text import count_text, counted
 
 SHOWN_OF_EACH = 8
-TOP = 7
+TOP = 6
 SIDE_PX = 150
 
 
@@ -59,7 +59,7 @@ def write_retrieval_page(
     source = _QueryImages(index, queries)
     sections = [
         ("Worst", "Their relevant items are furthest behind.", order[:SHOWN_OF_EACH]),
-        ("Some", "Drawn at random: what searches look like.", some),
+        ("Some", "A random choice: what searches look like.", some),
         ("Best", "", order[::-1][:SHOWN_OF_EACH]),
     ]
     context = {
