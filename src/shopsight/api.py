@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from shopsight.commands.wizard import model_labels as model_labels
     from shopsight.commands.wizard import models_below as models_below
     from shopsight.commands.wizard import summarize_predictions as summarize_predictions
+    from shopsight.commands.zero_shot import ZeroShotResult as ZeroShotResult
+    from shopsight.commands.zero_shot import zero_shot as zero_shot
     from shopsight.config.defaults import DEFAULT_RECIPE as DEFAULT_RECIPE
     from shopsight.config.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.config.recipe import Recipe as Recipe

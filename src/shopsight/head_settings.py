@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HeadKind = Literal["linear", "mlp", "cosine"]
+HeadKind = Literal["linear", "mlp", "cosine", "direction"]
 HiddenDropout = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -17,8 +17,9 @@ class HeadSettings(BaseModel):
 
     Attributes:
         kind: "linear" is one layer, "mlp" two hidden layers before it, "cosine" compares the
-            embedding's direction with one learned direction per class.
-        dropout: Probability on the embedding, before a "linear" or "cosine" head.
+            embedding's direction with one learned direction per class, "direction" is one layer
+            after the embedding is made a unit vector, as zero-shot classes need it.
+        dropout: Probability on the embedding, before any head but "mlp".
         hidden_dim: Width of the two hidden layers of an "mlp" head.
         hidden_dropout: Probability after each of these two layers.
     """

@@ -35,6 +35,7 @@ from shopsight.cli import (
     streams,
     train,
     wizard,
+    zero_shot,
 )
 from shopsight.control_characters import printable
 from shopsight.errors import ChangedFilesError, ShopsightError
@@ -139,6 +140,7 @@ _add_group(
     "index", index.COMMANDS, FINDING, "Build an index to search, keep it up to date, check it."
 )
 _add("search", search.search, FINDING)
+_add("zero-shot", zero_shot.zero_shot, FINDING)
 
 CHOOSING = "Which model"
 _add("compare", compare.compare, CHOOSING)

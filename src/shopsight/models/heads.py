@@ -74,13 +74,30 @@ class CosineHead(nn.Module):
         return cosine * self.log_scale.exp()
 
 
+class DirectionHead(nn.Module):
+    """One linear layer, `classifier`, on embeddings of unit length.
+
+    A class that a text describes is a direction q: its logit is s q . x, and where directions are
+    from a center c, s q . (x - c), whose constant part is the bias.
+    """
+
+    def __init__(self, embedding_dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(embedding_dim, num_classes)
+
+    def forward(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
+        direction = functional.normalize(self.dropout(embedding), dim=1)
+        return self.classifier(direction)  # type: ignore[no-any-return]
+
+
 @torch.no_grad()
 def divide_logits(head: nn.Module, temperature: float) -> None:
     """Change a head so that its logits are divided by a temperature."""
     if isinstance(head, CosineHead):
         head.log_scale.sub_(math.log(temperature))
         return
-    assert isinstance(head, LinearHead | MlpHead)
+    assert isinstance(head, LinearHead | MlpHead | DirectionHead)
     head.classifier.weight.div_(temperature)
     head.classifier.bias.div_(temperature)
 
@@ -99,3 +116,5 @@ def create_head(settings: HeadSettings, *, embedding_dim: int, num_classes: int)
             )
         case "cosine":
             return CosineHead(embedding_dim, num_classes, dropout=settings.dropout)
+        case "direction":
+            return DirectionHead(embedding_dim, num_classes, dropout=settings.dropout)
