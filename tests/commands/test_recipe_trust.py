@@ -114,6 +114,15 @@ def test_files_of_the_recipes_own_folder(tmp_path: Path, monkeypatch: pytest.Mon
         check_recipe(path)
 
 
+@pytest.mark.parametrize("backbone", ["open_clip:local-dir:/home/x", "open_clip:hf-hub:some/one"])
+def test_a_network_of_a_place_that_it_names_is_asked_about(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"[model]\nbackbone = '{backbone}'\n", encoding="utf-8")
+    with pytest.raises(UntrustedRecipeError) as caught:
+        check_recipe(path)
+    assert _keys(caught.value) == ["model.backbone"]
+
+
 def test_shipped_recipes_and_those_of_the_caller_are_trusted() -> None:
     for name in recipe_names():
         check_recipe(name, needs_data=True)

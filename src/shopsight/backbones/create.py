@@ -1,6 +1,7 @@
 """Feature extractors by name, each with the preprocessing that its weights expect.
 
 A name belongs to its library: "timm:resnet18", "open_clip:ViT-B-32/laion2b_s34b_b79k",
+"open_clip:hf-hub:ORG/NAME", "open_clip:local-dir:PATH",
 "fastervit:faster_vit_2_224", "embedded:tf_efficientnet_lite0", "shopsight:fashion_cnn",
 "local:RUN_OR_BUNDLE", "local:timm:resnet18@weights.safetensors".
 """
@@ -38,6 +39,7 @@ def create_backbone(
     drop_path: float = 0.0,
     conv_dropout: float | None = None,
     size_px: int | None = None,
+    with_text: bool = False,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
@@ -48,6 +50,7 @@ def create_backbone(
         conv_dropout: Dropout after convolutions, of the `shopsight:` networks; None is their own,
             and 0 is right for every backbone.
         size_px: Side of the input; None keeps the backbone's own.
+        with_text: The text encoder as well, where the published weights have one.
 
     Raises:
         ConfigError: There is no such library or name, or the backbone does not have a setting.
@@ -68,7 +71,9 @@ def create_backbone(
             where="model.conv_dropout",
             fix="--set model.conv_dropout=0",
         )
-    return LIBRARIES[library](Request(library, rest, weights, drop_path, conv_dropout, size_px))
+    return LIBRARIES[library](
+        Request(library, rest, weights, drop_path, conv_dropout, size_px, with_text)
+    )
 
 
 def _local(request: Request) -> Backbone:

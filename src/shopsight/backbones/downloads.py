@@ -39,7 +39,14 @@ def is_network_error(error: BaseException) -> bool:
     return False
 
 
-def offline_error(name: str, source: str, folder: Path, error: BaseException) -> WeightsError:
+def offline_error(
+    name: str,
+    source: str,
+    folder: Path,
+    error: BaseException,
+    *,
+    instead: str = "--set model.weights=FILE   (weights of this network, downloaded elsewhere)",
+) -> WeightsError:
     """The error for pretrained weights that are not in the cache and cannot be downloaded.
 
     Args:
@@ -47,6 +54,7 @@ def offline_error(name: str, source: str, folder: Path, error: BaseException) ->
         source: URL or repository of the weights.
         folder: The cache folder.
         error: What the download raised.
+        instead: How weights from elsewhere are named.
     """
     return WeightsError(
         f"the pretrained weights of {name} are not on this machine and cannot be downloaded",
@@ -55,6 +63,6 @@ def offline_error(name: str, source: str, folder: Path, error: BaseException) ->
             f"{type(error).__name__}: {first_line(error)}",
         ),
         fix="1. run the same command once with a network: the weights stay in that folder\n"
-        "2. --set model.weights=FILE   (weights of this network, downloaded elsewhere)\n"
+        f"2. {instead}\n"
         "3. --backbone embedded:tf_efficientnet_lite0   (its weights come with pip)",
     )

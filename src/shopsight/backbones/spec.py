@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -14,6 +15,9 @@ from shopsight.backbones.weights import load_state_dict_strict, timm_filter
 from shopsight.errors import ConfigError
 from shopsight.io.weights import read_weights
 from shopsight.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from shopsight.backbones.text_tower import TextTower
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Backbone:
         preprocess: What the weights were trained with.
         stages: Parameter names, each in one stage, from input to output.
         weights: What was loaded, for the record.
+        text: The text encoder of the same space, where there is one and it was asked for.
+        rebuilds: Whether the name is enough to build the network again, as a bundle must.
     """
 
     name: str
@@ -35,6 +41,8 @@ class Backbone:
     preprocess: Preprocess
     stages: Stages
     weights: str
+    text: TextTower | None = None
+    rebuilds: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Request:
         drop_path: Probability of stochastic depth.
         conv_dropout: Dropout after convolutions; None is the network's own.
         size_px: Side of the input; None is the network's own.
+        with_text: The text encoder too, where there is one.
     """
 
     library: str
@@ -56,6 +65,7 @@ class Request:
     drop_path: float
     conv_dropout: float | None
     size_px: int | None
+    with_text: bool = False
 
     @property
     def full_name(self) -> str:

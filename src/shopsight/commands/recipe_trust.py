@@ -20,6 +20,8 @@ from shopsight.paths import full, is_url
 from shopsight.read_options import ReadOptions
 
 _LIBRARY_WEIGHTS = ("pretrained", "random")
+# Weights of a place that the recipe names, not those that a library lists.
+_NAMED_BACKBONES = ("local:", "open_clip:local-dir:", "open_clip:hf-hub:")
 _WHY = {
     "reads": "is read",
     "allows": "allows more to be read than usual",
@@ -99,7 +101,7 @@ def _asked_about(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Any, Reach
         elif key == "data.label_pattern":
             asked = value is not None and may_be_slow(value)
         elif key == "model.backbone":
-            asked = value.startswith("local:")
+            asked = value.startswith(_NAMED_BACKBONES)
         elif key == "model.weights":
             asked = value not in _LIBRARY_WEIGHTS and not _is_within(value, folder)
         elif key == "about.data":

@@ -29,6 +29,7 @@ from shopsight.inference.load import load
 from shopsight.inference.pick_precision import fastest_embedding
 from shopsight.inference.predictor import Embedding, Predictor
 from shopsight.inference.reference_images import reference_images
+from shopsight.inference.text_encoder import TextEncoder
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
@@ -86,7 +87,7 @@ def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedde
 def _of_backbone(
     name: str, *, device: str, precision: PrecisionChoice, resize: Resize | None
 ) -> Embedder:
-    backbone = create_backbone(name)
+    backbone = create_backbone(name, with_text=True)
     preprocess = backbone.preprocess
     if resize is not None:
         preprocess = preprocess.model_copy(update={"resize": resize})
@@ -222,6 +223,11 @@ class BackboneEmbedder(_ImageEmbedder):
         super().__init__(name, engine, preprocess)
         self._backbone = backbone
         self._sha256 = tensors_sha256(model_tensors(backbone.module))
+        self._texts = (
+            TextEncoder(backbone.text, engine.device, embedding_dim=backbone.embedding_dim)
+            if backbone.text is not None
+            else None
+        )
 
     @cached_property
     def space(self) -> EmbeddingSpace:
@@ -229,6 +235,8 @@ class BackboneEmbedder(_ImageEmbedder):
         return EmbeddingSpace(
             backbone=self._backbone.name,
             backbone_sha256=self._sha256,
+            text_encoder=self._texts.name if self._texts else "",
+            text_sha256=self._texts.sha256 if self._texts else "",
             preprocess=self.preprocess,
             embedding_dim=self._backbone.embedding_dim,
         )
@@ -237,6 +245,14 @@ class BackboneEmbedder(_ImageEmbedder):
     def embeds_into(self) -> tuple[EmbedsInto, ...]:
         """None: a published network was measured against no other."""
         return ()
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """Unit vectors of texts, by the text encoder that came with the image encoder.
+
+        Raises:
+            EmbeddingError: there is none.
+        """
+        return super().embed_texts(texts) if self._texts is None else self._texts.embed(texts)
 
     def class_directions(self) -> ClassDirections | None:
         """The classes that its weights were trained on, where they came with a classifier."""
