@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from shopsight.commands.doctor import doctor as doctor
     from shopsight.commands.early_checks import check_model as check_model
     from shopsight.commands.early_checks import check_run as check_run
+    from shopsight.commands.embed import EmbedResult as EmbedResult
+    from shopsight.commands.embed import embed as embed
     from shopsight.commands.evaluate import evaluate as evaluate
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index

@@ -23,6 +23,7 @@ from shopsight.cli import (
     data,
     demo,
     doctor,
+    embed,
     evaluate,
     index,
     predict,
@@ -136,6 +137,7 @@ _add("demo", demo.demo, MAIN_JOB)
 _add("wizard", wizard.wizard, MAIN_JOB)
 
 FINDING = "Find products"
+_add("embed", embed.embed, FINDING)
 _add_group(
     "index", index.COMMANDS, FINDING, "Build an index to search, keep it up to date, check it."
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.metrics.estimates import interval_of
 from shopsight.metrics.intervals import Interval
 from shopsight.metrics.query_expansion import expanded_queries
-from shopsight.metrics.rerank import reranked
+from shopsight.metrics.rerank import K1, K2, reranked
 from shopsight.metrics.retrieval import (
     DEFINITIONS,
     RankedQueries,
@@ -126,9 +126,7 @@ def evaluate_search(
     """
     asked = own_queries(index, seed=seed) if queries is None else foreign_queries(index, queries)
     best = _BestScores(asked)
-    ranked = score_rankings(
-        _rankings(asked, best, expand=expand, rerank=rerank), len(asked.queries)
-    )
+    ranked = rank_queries(asked, expand=expand, rerank=rerank, see=best.see)
     families = asked.families.take(ranked.queries)
     metrics = {name: interval_of(ranked.estimate(name), families) for name in DEFINITIONS}
     steps = [f"blended with {expand} nearest"] * bool(expand) + ["re-ranked"] * rerank
@@ -182,23 +180,43 @@ def _threshold(
     return Threshold(rate, least, float((own >= least).mean()))
 
 
-def _rankings(
-    asked: RetrievalSet, best: _BestScores, *, expand: int, rerank: bool
-) -> Iterator[tuple[int, Int64[np.ndarray, "_"], int]]:
+def rank_queries(
+    asked: RetrievalSet,
+    *,
+    expand: int = 0,
+    rerank: bool = False,
+    k1: int = K1,
+    k2: int = K2,
+    see: Callable[[int, Float32[np.ndarray, "g"]], None] | None = None,
+) -> RankedQueries:
+    """Search exactly for each query, and score its ranking.
+
+    Args:
+        asked: queries and gallery.
+        expand: nearest items that each query is blended with.
+        rerank: order the first candidates by shared neighbors.
+        k1: see `shopsight.metrics.rerank`.
+        k2: likewise.
+        see: takes the scores of each query, in which junk is at -inf.
+    """
     vectors = _expanded(asked, expand) if expand else asked.queries
-    reorder = _Reordered(asked, vectors) if rerank else None
+    reorder = _Reordered(asked, vectors, k1, k2) if rerank else None
     found = exact_rankings(
         vectors,
         asked.gallery,
         query_groups=asked.query_groups,
         gallery_groups=asked.gallery_groups,
         junk=asked.junk,
-        scored=reorder.see if reorder is not None else best.see,
+        scored=see if reorder is None else reorder.see,
     )
     with progress.task("Searching", len(vectors), "lookups") as advance:
-        for query, ranks, relevant in found:
-            advance(1)
-            yield query, ranks if reorder is None else reorder.moved(query, ranks), relevant
+
+        def moved() -> Iterator[tuple[int, Int64[np.ndarray, "_"], int]]:
+            for query, ranks, relevant in found:
+                advance(1)
+                yield query, ranks if reorder is None else reorder.moved(ranks), relevant
+
+        return score_rankings(moved(), len(vectors))
 
 
 def _expanded(asked: RetrievalSet, expand: int) -> Float32[np.ndarray, "q d"]:
@@ -218,9 +236,12 @@ def _expanded(asked: RetrievalSet, expand: int) -> Float32[np.ndarray, "q d"]:
 class _Reordered:
     """The first candidates of a query in their new order."""
 
-    def __init__(self, asked: RetrievalSet, vectors: Float32[np.ndarray, "q d"]) -> None:
+    def __init__(
+        self, asked: RetrievalSet, vectors: Float32[np.ndarray, "q d"], k1: int, k2: int
+    ) -> None:
         self._asked = asked
         self._vectors = vectors
+        self._k1, self._k2 = k1, k2
         self._new_rank: dict[int, int] = {}
 
     def see(self, query: int, scores: Float32[np.ndarray, "g"]) -> None:
@@ -230,11 +251,11 @@ class _Reordered:
         if count < 2:
             self._new_rank = {}
             return
-        order = reranked(self._vectors[query], self._asked.gallery[first])
+        order = reranked(self._vectors[query], self._asked.gallery[first], k1=self._k1, k2=self._k2)
         self._new_rank = {int(old) + 1: new + 1 for new, old in enumerate(order.tolist())}
 
-    def moved(self, query: int, ranks: Int64[np.ndarray, "r"]) -> Int64[np.ndarray, "r"]:
-        """Ranks after the reordering; those behind the candidates stay."""
+    def moved(self, ranks: Int64[np.ndarray, "r"]) -> Int64[np.ndarray, "r"]:
+        """Ranks of the query that was seen last; those behind the candidates stay."""
         return np.array([self._new_rank.get(rank, rank) for rank in ranks.tolist()], np.int64)
 
 

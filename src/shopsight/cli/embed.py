@@ -1,0 +1,88 @@
+"""`shopsight embed`: a unit vector for each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from shopsight import api
+from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
+from shopsight.cli.output import print_json, print_line, print_note
+from shopsight.cli.progress import shown_progress
+
+SHOWN_FAILURES = 5
+
+
+@takes_data
+def embed(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Embed by this run, bundle or backbone, such as embedded:tf_efficientnet_lite0.",
+        ),
+    ],
+    data: DataArgument,
+    options: DataOptions,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write Parquet shards into this folder, or an .npz."
+        ),
+    ],
+    resize: Annotated[
+        Literal["pad", "crop", "squash"] | None,
+        typer.Option(
+            "--resize",
+            help="Make images square in this way; without it, as the backbone's library does.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Give the network this many images at once."),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "32", "tf32", "bf16"],
+        typer.Option(
+            "--precision",
+            help="Compute in this precision; auto is the fastest that stays near 32.",
+        ),
+    ] = "auto",
+    device: DeviceOption = "auto",
+) -> None:
+    """Embed the images of DATA: unit vectors by id, with the embedding space that they are in.
+
+    Each distinct image is embedded once. The same command goes on where it stopped, and takes up
+    again what failed. Exits with 1 if an image could not be read.
+    """
+    with shown_progress():
+        done = api.embed(
+            model,
+            data,
+            out=out,
+            read=options.read,
+            resize=resize,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+        )
+    counts = done.counts
+    if options.json:
+        print_json(done.to_json())
+    else:
+        before = f", {api.count_text(counts.kept)} were there" if counts.kept else ""
+        print_line(f"{api.counted(counts.embedded, 'image')} embedded{before} ({done.engine})")
+        print_line(
+            f"{done.out}: vectors of {done.embedding_dim:,} numbers, space {done.space[:12]}"
+        )
+    for item, why in list(counts.failed.items())[:SHOWN_FAILURES]:
+        print_note(f"not read: {item}: {why}")
+    if counts.failed:
+        print_note(
+            f"{api.counted(len(counts.failed), 'image')} not readable: the same command tries them "
+            "again"
+        )
+        raise typer.Exit(1)

@@ -1,0 +1,115 @@
+"""Embed: a unit vector for each image, in a folder or a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.open import open_catalog, refuse_output_over_data
+from shopsight.embeddings.embed_catalog import EmbedCounts, embed_catalog
+from shopsight.embeddings.store import EmbeddingFolder, write_npz
+from shopsight.errors import ConfigError
+from shopsight.files import discard_folder
+from shopsight.inference.embedder import Embedder
+from shopsight.inference.engine import PrecisionChoice
+from shopsight.inference.open_embedder import open_embedder
+from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
+from shopsight.output_paths import check_output_path
+from shopsight.preprocess import Resize
+from shopsight.read_options import ReadOptions
+
+SHARDS_SUFFIX = ".shards"
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """What was embedded.
+
+    Attributes:
+        out: the folder or the file.
+        counts: of images.
+        embedding_dim: numbers in a vector.
+        space: fingerprint of the embedding space.
+        engine: what computed, e.g. "torch on cpu, 32".
+    """
+
+    out: Path
+    counts: EmbedCounts
+    embedding_dim: int
+    space: str
+    engine: str
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "out": str(self.out),
+            "embedded": self.counts.embedded,
+            "kept": self.counts.kept,
+            "failed": self.counts.failed,
+            "embedding_dim": self.embedding_dim,
+            "space": self.space,
+            "engine": self.engine,
+        }
+
+
+def embed(
+    model: str | Path | Embedder,
+    data: str | Path | Catalog,
+    *,
+    out: str | Path,
+    read: ReadOptions | None = None,
+    resize: Resize | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    precision: PrecisionChoice = "auto",
+) -> EmbedResult:
+    """Embed the images of DATA: unit vectors by string ids, with the space that they are in.
+
+    Each distinct image is embedded once. Called again, it goes on where it stopped: only what is
+    not in `out` yet is embedded, and what failed before.
+
+    Args:
+        model: a run, a bundle, or a backbone by name; nothing has to be trained.
+        data: a folder, a table, the name of a data set, or a catalog.
+        out: a folder of Parquet shards, or an .npz file.
+        read: how DATA is read; None guesses everything.
+        resize: of a backbone, how an image becomes a square; None is how its library does it.
+        batch_size: images that the model sees at once; None is its own choice.
+        device: see `shopsight.devices`.
+        precision: "auto" is the fastest whose embeddings stay near those of fp32.
+
+    Raises:
+        EmbeddingError: `out` holds embeddings of another space.
+        CatalogError: DATA cannot be read, or two rows have one id.
+        LockedError: another process writes `out`.
+        WriteError: there is too little room on the disk.
+    """
+    out = Path(out)
+    check_output_path(out if out.suffix == ".npz" else out / "embeddings.json")
+    refuse_output_over_data(data, out)
+    if out.suffix and out.suffix != ".npz" and not out.is_dir():
+        raise ConfigError(
+            f"embeddings are not written as {out.suffix!r}",
+            where=str(out),
+            fix="name a folder, or a file that ends in .npz",
+        )
+    catalog = open_catalog(data, read)
+    embedder = open_embedder(model, device=device, precision=precision, resize=resize)
+    if out.suffix == ".npz":
+        counts = _as_npz(embedder, catalog, out, batch_size)
+    else:
+        with only_writer_of_folder(out):
+            counts = embed_catalog(embedder, catalog, EmbeddingFolder(out), batch_size=batch_size)
+    space = embedder.space
+    return EmbedResult(out, counts, space.embedding_dim, space.fingerprint, embedder.engine_name)
+
+
+def _as_npz(embedder: Embedder, catalog: Catalog, out: Path, batch_size: int | None) -> EmbedCounts:
+    """Shards beside the file until it is whole, so that an interrupted call goes on."""
+    folder = EmbeddingFolder(out.with_name(out.name + SHARDS_SUFFIX))
+    with only_writer_of_file(out):
+        counts = embed_catalog(embedder, catalog, folder, batch_size=batch_size)
+        write_npz(out, folder.read())
+        discard_folder(folder.path)
+    return counts
