@@ -12,11 +12,15 @@ from shopsight.lazy import lazy_exports
 if TYPE_CHECKING:
     from shopsight.audit.audit import AuditReport as AuditReport
     from shopsight.audit.gate import GateRules as GateRules
+    from shopsight.backbones.presets import LeftOut as LeftOut
+    from shopsight.backbones.presets import Preset as Preset
     from shopsight.cache_place import use_cache_dir as use_cache_dir
     from shopsight.catalog.catalog import Catalog as Catalog
     from shopsight.commands.audit import FINDING_KINDS as FINDING_KINDS
     from shopsight.commands.audit import FIXABLE_KINDS as FIXABLE_KINDS
     from shopsight.commands.audit import audit as audit
+    from shopsight.commands.backbones import left_out as left_out
+    from shopsight.commands.backbones import presets as presets
     from shopsight.commands.compare import compare as compare
     from shopsight.commands.compare import compare_backbones as compare_backbones
     from shopsight.commands.data import DataSet as DataSet

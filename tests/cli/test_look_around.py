@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 
+from shopsight.backbones.presets import PRESETS
 from shopsight.config.recipe import load_recipe, recipe_names
 from shopsight.datasets.registry import DATASETS
 from tests.helpers import Shopsight
@@ -29,6 +30,16 @@ def test_data_sets(shopsight: Shopsight) -> None:
     assert "shopsight audit fashion-mnist" in one.out
     assert "fashion-mnist-cnn" in one.out
     assert shopsight("data", "fashion-minst").code == 2
+
+
+def test_backbones_lists_the_presets(shopsight: Shopsight) -> None:
+    shown = shopsight("backbones")
+    assert "general-base: open_clip:PE-Core-B-16/meta" in shown.out
+    assert "MobileCLIP 2: its license is for research only" in shown.out
+    listed = shopsight("backbones", "--json").json
+    assert [preset["name"] for preset in listed["presets"]] == list(PRESETS)
+    assert listed["presets"][0]["run_by_us"] is True
+    assert all(network["why"] for network in listed["left_out"])
 
 
 def test_doctor(shopsight: Shopsight) -> None:

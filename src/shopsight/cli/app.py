@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from shopsight.cli import (
     audit,
+    backbones,
     compare,
     data,
     demo,
@@ -145,6 +146,7 @@ _add("search", search.search, FINDING)
 _add("zero-shot", zero_shot.zero_shot, FINDING)
 
 CHOOSING = "Which model"
+_add("backbones", backbones.backbones, CHOOSING)
 _add("compare", compare.compare, CHOOSING)
 _add("recommend", recommend.recommend, CHOOSING)
 _add("profile", profile.profile, CHOOSING)

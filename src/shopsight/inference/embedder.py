@@ -38,7 +38,7 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user called it: a run, a bundle, a preset, a backbone."""
+        """What opens it again: a run, a bundle, a backbone."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from shopsight.backbones.classifiers import published_classes
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.backbones.spec import Backbone
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.fingerprint import tensors_sha256
@@ -33,7 +34,7 @@ from shopsight.inference.text_encoder import TextEncoder
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
-from shopsight.paths import is_folder
+from shopsight.paths import exists, is_folder
 from shopsight.preprocess import Preprocess, Resize
 from shopsight.progress import use_listener
 from shopsight.read_options import ReadOptions
@@ -53,8 +54,8 @@ def open_embedder(
     """Open an embedder by the name that the user gave.
 
     Args:
-        model: a run, a bundle, or a backbone by name (`shopsight.backbones.create`); an embedder
-            is given back as it is.
+        model: a run, a bundle, a preset (`shopsight.backbones.presets`), or a backbone by name
+            (`shopsight.backbones.create`); an embedder is given back as it is.
         device: its name, see `shopsight.devices`.
         precision: "auto" is the fastest whose embeddings stay near those of fp32.
         resize: of a backbone, how an image becomes a square; None is how its library does it. What
@@ -62,13 +63,17 @@ def open_embedder(
 
     Raises:
         BundleError: the bundle cannot be opened.
-        ConfigError: there is no such backbone, or `resize` is of a bundle.
+        ConfigError: there is no such backbone or preset, or `resize` is of a bundle.
         WeightsError: its weights cannot be downloaded.
         ExtraMissingError: its library is not installed.
     """
     if not isinstance(model, str | Path):
         return model
     name = str(model)
+    if not is_folder(name):
+        # An index keeps the backbone's name: a preset may be another one some day.
+        name = backbone_of(name)
+        _check_spelling(name)
     if is_folder(name) or ":" not in name:
         if resize is not None:
             raise ConfigError(
@@ -78,6 +83,16 @@ def open_embedder(
             )
         return _of_bundle(name, device=device, precision=precision)
     return _of_backbone(name, device=device, precision=precision, resize=resize)
+
+
+def _check_spelling(name: str) -> None:
+    near = [] if ":" in name or exists(name) else near_presets(name)
+    if near:
+        raise ConfigError(
+            f"there is neither a run nor a bundle nor a preset {name!r}",
+            details=[f"did you mean {preset}?" for preset in near],
+            fix="shopsight backbones   (lists the presets)",
+        )
 
 
 def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedder:
@@ -122,7 +137,7 @@ class _ImageEmbedder:
 
     @property
     def name(self) -> str:
-        """What the user called it."""
+        """What opens it again: the name that the user gave, of a preset its backbone's."""
         return self._name
 
     @property
