@@ -81,7 +81,7 @@ def half(ranked: RankedQueries, families: Families, which: int) -> tuple[RankedQ
 
 
 def text(score: Interval) -> str:
-    ends = f"{100 * score.low:.1f}-{100 * score.high:.1f}" if score.is_known else score.reason
+    ends = f"{100 * score.low:.1f} to {100 * score.high:.1f}" if score.is_known else score.reason
     return f"{100 * score.value:.1f} ({ends})"
 
 
