@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shopsight.commands.embed import EmbedResult as EmbedResult
     from shopsight.commands.embed import embed as embed
     from shopsight.commands.evaluate import evaluate as evaluate
+    from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
     from shopsight.commands.index import IndexChange as IndexChange
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from shopsight.runs.run_folder import RunFolder as RunFolder
     from shopsight.safe_names import safe_name as safe_name
     from shopsight.search.answers import Answer as Answer
+    from shopsight.search.compare_indexes import IndexComparison as IndexComparison
     from shopsight.search.evaluate_index import IndexEvaluation as IndexEvaluation
     from shopsight.search.query_terms import parse_box as parse_box
     from shopsight.text import command_line as command_line

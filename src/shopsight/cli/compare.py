@@ -34,7 +34,8 @@ RunsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help="Compare these finished runs; with --backbones, give one DATA instead.",
+        help="Compare these finished runs, or search indexes; with --backbones, give one DATA "
+        "instead.",
     ),
 ]
 BackbonesOption = Annotated[
@@ -72,7 +73,18 @@ def compare(
     exclude: ExcludeOption = None,
     fail_on: FailOnOption = None,
 ) -> None:
-    """Compare runs, or backbones on DATA, over the same images: score, cost, speed."""
+    """Compare runs, or backbones on DATA, over the same images: score, cost, speed.
+
+    Indexes are asked for their own photos, which must be the same ones.
+    """
+    if backbones is None and all(map(api.is_index, runs)):
+        options.refuse(
+            [*READ_FLAGS, *TRAINING_FLAGS, "--out", "--split", "--measure"],
+            why="indexes are compared by the searches for their own photos",
+            fix="shopsight compare INDEX INDEX",
+        )
+        _compare_indexes(expanded(runs), options.json, device)
+        return
     if backbones is None:
         options.refuse(
             [*READ_FLAGS, *TRAINING_FLAGS],
@@ -114,6 +126,31 @@ def compare(
     show(found)
     if out is not None:
         print_line(f"page: {out / 'compare.html'}")
+
+
+def _compare_indexes(indexes: list[str], json: bool, device: str) -> None:
+    with shown_progress():
+        found = api.compare_indexes(indexes, device=device)
+    if json:
+        print_json(found.to_json())
+        return
+    names = api.index_names(found)
+    rows = []
+    for metric, best in found.metrics.items():
+        cells = []
+        for score, difference in zip(best.scores, best.differences, strict=True):
+            points = "" if difference is None else f"  {100 * difference.value:+.1f} "
+            ends = "" if difference is None else _ends(difference, "+.1f")
+            cells.append(f"{api.percent_text(score.value)}{points}{ends}")
+        rows.append([metric.replace("_", " "), *cells])
+    columns = [Column("", fold=False), *(Column(name, True) for name in names)]
+    asked = api.counted(found.evaluations[0].num_scored, "lookup")
+    print_table(columns, rows, title=f"{asked}; points to the best, whose intervals hold together")
+    tied = [names[number] for number in found.chosen.may_be_best]
+    if len(tied) > 1:
+        print_line(f"cannot be distinguished by mAP: {', '.join(tied)}")
+    else:
+        print_line(f"best by mAP: {names[found.chosen.best]}")
 
 
 def show(found: api.Comparison) -> None:

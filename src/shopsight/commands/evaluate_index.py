@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from shopsight.errors import ConfigError
 from shopsight.output_locks import only_writer_of_file
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
+from shopsight.search.compare_indexes import IndexComparison, compare_evaluations
 from shopsight.search.evaluate_index import IndexEvaluation, evaluate_search
 from shopsight.search.index import open_index
 from shopsight.search.index_folder import IndexFolder
@@ -67,3 +69,29 @@ def evaluate_index(
         with only_writer_of_file(out):
             page = write_retrieval_page(Path(out), opened, found, catalog)
     return replace(found, report=page)
+
+
+def compare_indexes(
+    indexes: Sequence[str | Path],
+    queries: str | Path | Catalog | None = None,
+    *,
+    read: ReadOptions | None = None,
+    device: str = "auto",
+) -> IndexComparison:
+    """Ask several indexes of the same items the same, and say which finds things best.
+
+    The intervals of all differences hold together, and the best one's score allows for its having
+    been picked.
+
+    Args:
+        indexes: two folders or more.
+        queries: as of `evaluate_index`.
+        read: how DATA is read.
+        device: see `shopsight.devices`.
+
+    Raises:
+        SearchError: as of `evaluate_index`.
+        CompareError: fewer than two indexes, or other items.
+    """
+    found = [evaluate_index(one, queries, read=read, device=device) for one in indexes]
+    return compare_evaluations(found)
