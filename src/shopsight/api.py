@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from shopsight.safe_names import safe_name as safe_name
     from shopsight.search.answers import Answer as Answer
     from shopsight.search.compare_indexes import IndexComparison as IndexComparison
+    from shopsight.search.compare_indexes import index_names as index_names
     from shopsight.search.evaluate_index import IndexEvaluation as IndexEvaluation
     from shopsight.search.query_terms import parse_box as parse_box
     from shopsight.text import command_line as command_line
