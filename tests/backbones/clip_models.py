@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import open_clip
 import safetensors.torch
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
@@ -53,6 +57,20 @@ def save_clip(folder: Path, *, custom_text: bool = False, **text: Any) -> Path:
 def write_config(folder: Path, written: Any) -> None:
     """Write a folder's `open_clip_config.json`."""
     (folder / "open_clip_config.json").write_text(json.dumps(written), encoding="utf-8")
+
+
+@contextmanager
+def known_to_open_clip(name: str) -> Iterator[None]:
+    """Have open_clip list the architecture of these models within the block."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.json")
+        path.write_text(json.dumps(CONFIG), encoding="utf-8")
+        open_clip.add_model_config(path)
+        try:
+            yield
+        finally:
+            open_clip.factory._MODEL_CONFIG_PATHS.remove(path)
+            open_clip.factory._MODEL_CONFIGS.pop(name)
 
 
 def in_hub_cache(cache: Path, repository: str, **settings: Any) -> Path:

@@ -15,6 +15,7 @@ from tests.backbones.clip_models import (  # noqa: E402
     CONFIG,
     PREPROCESS,
     in_hub_cache,
+    known_to_open_clip,
     save_clip,
     write_config,
 )
@@ -51,21 +52,13 @@ def test_a_folder_is_a_backbone_with_the_preprocessing_of_its_configuration(
     assert create_backbone(f"open_clip:local-dir:{moved}").name == backbone.name
 
 
-def test_the_image_encoder_of_a_known_architecture_is_named_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "known-tiny-clip.json").write_text(json.dumps(CONFIG), encoding="utf-8")
-    before = list(open_clip.factory._MODEL_CONFIG_PATHS)
-    open_clip.add_model_config(tmp_path)
-    try:
-        folder = save_clip(tmp_path / "clip", context_length=20)
+def test_the_image_encoder_of_a_known_architecture_is_named_after_it(tmp_path: Path) -> None:
+    folder = save_clip(tmp_path / "clip", context_length=20)
+    with known_to_open_clip("known-tiny-clip"):
         backbone = create_backbone(f"open_clip:local-dir:{folder}")
         assert (backbone.name, backbone.rebuilds) == ("open_clip:known-tiny-clip", True)
         again = create_backbone(backbone.name, weights="random").module
         again.load_state_dict(backbone.module.state_dict())
-    finally:
-        open_clip.factory._MODEL_CONFIG_PATHS[:] = before
-        open_clip.factory._MODEL_CONFIGS.pop("known-tiny-clip")
 
 
 def test_a_published_e_commerce_model_would_be_named_after_siglip(hub_cache: Path) -> None:
@@ -162,3 +155,13 @@ def test_code_beside_a_tokenizer_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot load the tokenizer in it"):
         create_backbone(f"open_clip:local-dir:{folder}", with_text=True)
     assert not ran.exists()
+
+
+def test_a_tokenizer_that_is_not_at_hand_is_named(hub_cache: Path) -> None:
+    in_hub_cache(hub_cache, "someone/shoes", hf_tokenizer_name="someone/else-has-it")
+    named = "open_clip:hf-hub:someone/shoes"
+    with pytest.raises(WeightsError, match=r"the files of .*someone/shoes's tokenizer") as caught:
+        create_backbone(named, with_text=True)
+    assert "looked for someone/else-has-it in" in str(caught.value)
+    # Images alone need none.
+    assert create_backbone(named).embedding_dim == 20

@@ -6,6 +6,7 @@ import timm
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.presets import PRESETS, Preset, backbone_of, near_presets
 from shopsight.backbones.weights import only_shapes
+from shopsight.errors import ConfigError
 
 open_clip = pytest.importorskip("open_clip")
 
@@ -55,3 +56,9 @@ def test_names() -> None:
     assert backbone_of("timm:resnet18") == "timm:resnet18"
     assert near_presets("general_base")[0] == "general-base"
     assert near_presets("runs/first") == []
+
+
+def test_whoever_trains_one_is_told_its_backbone() -> None:
+    with pytest.raises(ConfigError, match="not of the form library:name") as caught:
+        create_backbone("contest")
+    assert "--backbone open_clip:ViT-H-14/laion2b_s32b_b79k" in str(caught.value)

@@ -37,6 +37,20 @@ def test_a_folder_with_the_name_of_a_preset_is_the_folder(
         open_embedder("fashion")
 
 
+def test_folders_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index opens its model again wherever it is searched from."""
+    pytest.importorskip("open_clip")
+    from tests.backbones.clip_models import save_clip
+
+    folder = save_clip(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    embedder = open_embedder("open_clip:local-dir:clip", device="cpu", precision="32")
+    monkeypatch.chdir(tmp_path.parent)
+    assert embedder.name == f"open_clip:local-dir:{folder.as_posix()}"
+    again = open_embedder(embedder.name, device="cpu", precision="32")
+    assert again.space == embedder.space
+
+
 def test_an_embedder_is_given_back() -> None:
     embedder = open_embedder("embedded", device="cpu", precision="32")
     assert open_embedder(embedder) is embedder

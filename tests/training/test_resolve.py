@@ -41,7 +41,9 @@ def test_a_network_that_no_bundle_could_build_again_is_refused(
     from tests.backbones.clip_models import save_clip
 
     model = f"open_clip:local-dir:{save_clip(tmp_path / 'clip')}"
-    with pytest.raises(ConfigError, match="cannot be trained: no image encoder of open_clip") as e:
+    with pytest.raises(
+        ConfigError, match="cannot be trained or bundled: no image encoder of open_clip"
+    ) as e:
         resolve(small(f"model.backbone={model}", "training.mode=finetune"), catalog)
     assert f"shopsight index build {model} DATA" in str(e.value)
 

@@ -121,12 +121,12 @@ def _of_hub(open_clip: ModuleType, request: Request, *, pretrained: bool) -> Cli
                 open_clip.pretrained.download_pretrained_from_hf(repository)
     except OSError as error:
         raise offline_error(
-            request.full_name, repository, hub_cache(), error, instead=_INSTEAD_OF_HUB
+            request.full_name, repository, hub_cache(), error, instead=IN_A_FOLDER
         ) from error
     return _described(open_clip, request, Path(config), unnamed=request.full_name)
 
 
-_INSTEAD_OF_HUB = (
+IN_A_FOLDER = (
     f"open_clip:{FOLDER}FOLDER   (its {CONFIG_FILE} and {WEIGHT_FILES[0]}, downloaded elsewhere)"
 )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from shopsight.backbones.fastervit import fastervit_backbone
 from shopsight.backbones.open_clip import open_clip_backbone
 from shopsight.backbones.own import embedded_backbone, shopsight_backbone
+from shopsight.backbones.presets import PRESETS, backbone_of
 from shopsight.backbones.spec import Backbone, Request
 from shopsight.backbones.timm import timm_backbone
 from shopsight.backbones.weights import (
@@ -63,7 +64,7 @@ def create_backbone(
             f"{name!r} is not of the form library:name",
             where="model.backbone",
             details=[f"{known}:..." for known in LIBRARIES],
-            fix="--backbone embedded:tf_efficientnet_lite0",
+            fix=f"--backbone {backbone_of(name if name in PRESETS else 'embedded')}",
         )
     if conv_dropout and library not in ("shopsight", "local"):
         raise ConfigError(

@@ -45,6 +45,7 @@ def offline_error(
     folder: Path,
     error: BaseException,
     *,
+    tokenizer: bool = False,
     instead: str = "--set model.weights=FILE   (weights of this network, downloaded elsewhere)",
 ) -> WeightsError:
     """The error for pretrained weights that are not in the cache and cannot be downloaded.
@@ -54,10 +55,13 @@ def offline_error(
         source: URL or repository of the weights.
         folder: The cache folder.
         error: What the download raised.
+        tokenizer: It is the tokenizer's files that are missing.
         instead: How weights from elsewhere are named.
     """
     return WeightsError(
-        f"the pretrained weights of {name} are not on this machine and cannot be downloaded",
+        f"the files of {name}'s tokenizer are not on this machine and cannot be downloaded"
+        if tokenizer
+        else f"the pretrained weights of {name} are not on this machine and cannot be downloaded",
         details=(
             f"looked for {source.rstrip('/')} in {folder}",
             f"{type(error).__name__}: {first_line(error)}",

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from shopsight.backbones.clip_sources import ClipSource, clip_source
+from shopsight.backbones.clip_sources import IN_A_FOLDER, ClipSource, clip_source
 from shopsight.backbones.downloads import hub_cache, is_network_error, offline_error
 from shopsight.backbones.preprocess_configs import clip_preprocess
 from shopsight.backbones.spec import (
@@ -114,7 +114,11 @@ def _pretrained_clip(open_clip: ModuleType, source: ClipSource, request: Request
             raise _does_not_load("model", source, error) from error
         if is_network_error(error):
             folder = hub_cache() if source.in_hub else Path("~/.cache/clip").expanduser()
-            raise offline_error(request.full_name, source.origin, folder, error) from error
+            where = (request.full_name, source.origin, folder, error)
+            # Whoever trains has a setting for a file; whoever searches has not.
+            if request.with_text:
+                raise offline_error(*where, instead=IN_A_FOLDER) from error
+            raise offline_error(*where) from error
         raise
 
 
@@ -132,7 +136,12 @@ def _text_tower(
         if is_network_error(error):
             tokenizer_name = str(source.config["text_cfg"].get("hf_tokenizer_name"))
             raise offline_error(
-                f"{request.full_name}'s tokenizer", tokenizer_name, hub_cache(), error
+                request.full_name,
+                tokenizer_name,
+                hub_cache(),
+                error,
+                tokenizer=True,
+                instead=IN_A_FOLDER,
             ) from error
         raise
     return text_tower(clip, tokenizer, name=source.name)

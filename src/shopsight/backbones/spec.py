@@ -94,6 +94,26 @@ def check_known(name: str, known: Iterable[str], request: Request) -> None:
         )
 
 
+def check_rebuilds(backbone: Backbone, name: str) -> None:
+    """Refuse a backbone that a bundle could not build again from its name.
+
+    Args:
+        backbone: as it was built.
+        name: what the user called it.
+
+    Raises:
+        ConfigError: its name is not enough.
+    """
+    if not backbone.rebuilds:
+        raise ConfigError(
+            f"{name} cannot be trained or bundled: no image encoder of open_clip's list has its "
+            "configuration, and a bundle is built again from a name of that list",
+            where="model.backbone",
+            fix="--backbone open_clip:ViT-B-16-SigLIP/webli   (or another one of that list)\n"
+            f"shopsight index build {name} DATA   (searching needs no bundle)",
+        )
+
+
 def no_drop_path(request: Request) -> ConfigError:
     """The error for stochastic depth in a network without it."""
     return ConfigError(

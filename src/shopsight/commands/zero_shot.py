@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import check_rebuilds
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.cache_place import cache_folder
@@ -108,7 +109,7 @@ def zero_shot(
     found = find_directions(embedder, chosen, catalog, prompts=sentences or PROMPTS)
     with scratch_folder(cache_folder() / "zero-shot") as scratch:
         place = Path(out) if out is not None else scratch / "model"
-        _write(place, str(model), resize, found, chosen, catalog)
+        _write(place, embedder.name, resize, found, chosen, catalog)
         scores = _scores(place, catalog, chosen, device)
         labeled = tuple(
             predict(place, catalog, top=5, out=predictions, device=device)
@@ -153,6 +154,7 @@ def _network(model: str, resize: Resize | None) -> tuple[ProductModel, BundleInf
         bundle = read_bundle(bundle_folder(model))
         return build_model(bundle), bundle.info
     backbone = create_backbone(model)
+    check_rebuilds(backbone, model)
     preprocess = backbone.preprocess
     if resize is not None:
         preprocess = preprocess.model_copy(update={"resize": resize})

@@ -34,7 +34,7 @@ from shopsight.inference.text_encoder import TextEncoder
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
-from shopsight.paths import exists, is_folder
+from shopsight.paths import exists, full, is_folder
 from shopsight.preprocess import Preprocess, Resize
 from shopsight.progress import use_listener
 from shopsight.read_options import ReadOptions
@@ -42,6 +42,7 @@ from shopsight.unit_vectors import have_direction, unit_vectors
 
 DEFAULT_MODEL = "embedded:tf_efficientnet_lite0"
 """Its weights come with pip: it needs no network."""
+IN_FOLDER = "open_clip:local-dir:"
 
 
 def open_embedder(
@@ -96,12 +97,15 @@ def _check_spelling(name: str) -> None:
 
 
 def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedder:
-    return BundleEmbedder(name, load(name, device=device, precision=precision))
+    # Full: an index opens it again wherever it is searched from.
+    return BundleEmbedder(full(name), load(name, device=device, precision=precision))
 
 
 def _of_backbone(
     name: str, *, device: str, precision: PrecisionChoice, resize: Resize | None
 ) -> Embedder:
+    if name.startswith(IN_FOLDER):
+        name = IN_FOLDER + full(name.removeprefix(IN_FOLDER))
     backbone = create_backbone(name, with_text=True)
     preprocess = backbone.preprocess
     if resize is not None:

@@ -14,7 +14,7 @@ from shopsight import progress
 from shopsight.address_secrets import masked
 from shopsight.audit.gate import GateRules
 from shopsight.backbones.create import create_backbone
-from shopsight.backbones.spec import Backbone
+from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.rare_classes import split_notes
@@ -260,7 +260,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         conv_dropout=recipe.model.conv_dropout,
         size_px=None if size == "auto" else size,
     )
-    _check_rebuilds(backbone, recipe)
+    check_rebuilds(backbone, recipe.model.backbone)
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
     _check_loss(recipe, catalog)
     sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
@@ -333,17 +333,6 @@ def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own
                 where="training.progressive_sizes_px",
                 fix='--set "training.progressive_sizes_px=[]"',
             )
-
-
-def _check_rebuilds(backbone: Backbone, recipe: Recipe) -> None:
-    if not backbone.rebuilds:
-        raise ConfigError(
-            f"{recipe.model.backbone} cannot be trained: no image encoder of open_clip's list has "
-            "its configuration, and a bundle is built again from a name of that list",
-            where="model.backbone",
-            fix="--backbone open_clip:ViT-B-16-SigLIP/webli   (or another one of that list)\n"
-            f"shopsight index build {recipe.model.backbone} DATA   (searching needs no training)",
-        )
 
 
 def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> None:
