@@ -9,7 +9,10 @@ import torch
 
 open_clip = pytest.importorskip("open_clip")
 
+from shopsight.backbones.clip_sources import clip_source  # noqa: E402
 from shopsight.backbones.create import create_backbone  # noqa: E402
+from shopsight.backbones.spec import Request  # noqa: E402
+from shopsight.backbones.text_tower import open_tokenizer  # noqa: E402
 from shopsight.errors import ConfigError, ShopsightError, WeightsError  # noqa: E402
 from tests.backbones.clip_models import (  # noqa: E402
     CONFIG,
@@ -165,3 +168,16 @@ def test_a_tokenizer_that_is_not_at_hand_is_named(hub_cache: Path) -> None:
     assert "looked for someone/else-has-it in" in str(caught.value)
     # Images alone need none.
     assert create_backbone(named).embedding_dim == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "length"), [("PE-Core-B-16/meta", 32), ("ViT-H-14/laion2b_s32b_b79k", 77)]
+)
+def test_texts_become_the_published_ids_padded_to_the_model_s_length(
+    name: str, length: int
+) -> None:
+    request = Request("open_clip", name, "pretrained", 0.0, None, None, with_text=True)
+    source = clip_source(open_clip, request, pretrained=True)
+    ids = open_tokenizer(open_clip, source)(["A photo of a  CAT"])
+    # Start, "a photo of a cat" in lower case, end, zeros.
+    assert ids.tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407] + [0] * (length - 7)]

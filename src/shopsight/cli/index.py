@@ -22,7 +22,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Embed by this run, bundle or backbone, such as embedded:tf_efficientnet_lite0.",
+        help="Embed by this run, bundle, preset or backbone, such as general-base.",
         show_default=False,
     ),
 ]

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from shopsight.backbones.classifiers import published_classes
+from shopsight.backbones.clip_sources import FOLDER
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.backbones.spec import Backbone
@@ -42,7 +43,7 @@ from shopsight.unit_vectors import have_direction, unit_vectors
 
 DEFAULT_MODEL = "embedded:tf_efficientnet_lite0"
 """Its weights come with pip: it needs no network."""
-IN_FOLDER = "open_clip:local-dir:"
+IN_FOLDER = f"open_clip:{FOLDER}"
 
 
 def open_embedder(
