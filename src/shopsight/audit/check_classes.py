@@ -6,7 +6,7 @@ what stops training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from shopsight.audit.class_counts import (
 from shopsight.audit.file_info import STATUSES
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.held_out_classes import held_out_labels
 from shopsight.text import counted, listed
 
 LOST_FRACTION = 0.1
@@ -36,8 +37,11 @@ def check_classes(data: AuditData) -> Iterator[Finding]:
     problems = data.files["problem"]
     yield from single_class(data.catalog, reasons)
     yield from (finding for _, finding in lost_classes(data.catalog, reasons, problems))
-    yield from (finding for _, finding in untrained_classes(data.classes))
-    yield from _unmeasured_classes(data.classes)
+    # A split by label holds classes out on purpose.
+    held_out = held_out_labels(data.catalog)
+    yield from (finding for _, finding in untrained_classes(data.classes, held_out))
+    if not held_out:
+        yield from _unmeasured_classes(data.classes)
 
 
 def single_class(catalog: Catalog, reasons: pl.Series) -> Iterator[Finding]:
@@ -123,15 +127,19 @@ def lost_classes(
         yield label, Finding("lost-class", "", detail=detail)
 
 
-def untrained_classes(classes: pl.DataFrame) -> Iterator[tuple[str, Finding]]:
+def untrained_classes(
+    classes: pl.DataFrame, held_out: Collection[str] = ()
+) -> Iterator[tuple[str, Finding]]:
     """Find the classes of the given split, or the given folds, that some network never trains on.
 
     Args:
         classes: see `class_table`.
+        held_out: classes that the split holds out on purpose.
 
     Yields:
         The label and the finding, most images first.
     """
+    classes = classes.filter(~pl.col(LABEL).is_in(list(held_out)))
     parts = parts_of(classes)
     folds = "train" not in parts
     # Without a part to train on, as where DATA is a test set alone, there is nothing to compare.

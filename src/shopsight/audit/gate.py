@@ -30,6 +30,7 @@ from shopsight.audit.findings import (
 )
 from shopsight.audit.verdict import check_fail_on, failing_kinds
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.held_out_classes import held_out_labels
 from shopsight.errors import SHOWN_DETAILS, AuditError
 from shopsight.text import counted
 
@@ -224,7 +225,8 @@ def _offending(kind: str, report: AuditReport, reasons: pl.Series) -> list[int]:
 def _class_findings(kind: str, report: AuditReport, reasons: pl.Series) -> dict[str, Finding]:
     """The findings of a kind about classes, by label, among the rows that stay."""
     if kind == "untrained-class":
-        return dict(untrained_classes(class_table(report.catalog, reasons)))
+        classes = class_table(report.catalog, reasons)
+        return dict(untrained_classes(classes, held_out_labels(report.catalog)))
     return dict(lost_classes(report.catalog, reasons, report.files["problem"]))
 
 

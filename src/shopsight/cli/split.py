@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,14 @@ def split(
         int, typer.Option("--folds", metavar="K", help="Make K folds instead of val and test.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Assign images by this seed.")] = 0,
+    by: Annotated[
+        Literal["image", "label"],
+        typer.Option(
+            "--by",
+            help="Divide the images of each class, or hold whole classes out for test: a search "
+            "meets classes that no training saw.",
+        ),
+    ] = "image",
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,6 +58,7 @@ def split(
             test=test,
             folds=folds,
             seed=seed,
+            by=by,
             accept=accept or (),
         )
     if options.json:

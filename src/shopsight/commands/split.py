@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import polars as pl
@@ -16,14 +16,17 @@ from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
 from shopsight.catalog.catalog import Catalog, check_catalog_file
+from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows
 from shopsight.catalog.rare_classes import settle_rare_classes, split_notes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
-from shopsight.catalog.split_report import SplitReport
+from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.datasets.open import open_catalog, refuse_output_over_data
+from shopsight.errors import SplitError
 from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
+from shopsight.text import listed
 
 
 class _SplitOptions(TypedDict):
@@ -55,6 +58,7 @@ def split(
     test: float = 0.1,
     folds: int = 0,
     seed: int = 0,
+    by: Literal["image", "label"] = "image",
     accept: Collection[str] = (),
 ) -> SplitResult:
     """Split by class; groups, and duplicates that the audit finds, stay on one side.
@@ -71,6 +75,8 @@ def split(
         test: fraction of the images in the test part.
         folds: give every image one of this many folds instead; 0 makes parts.
         seed: images are assigned by this seed.
+        by: "label" holds whole classes out: `test` of the images, of classes that are in no other
+            part; the column `held_out` says so, and training leaves them out.
         accept: "lost-class" splits although a class loses its files, or too many of them: the
             table that is written has none of these files, and later steps cannot miss them.
 
@@ -83,12 +89,12 @@ def split(
     check_kinds("--accept", accept, KINDS)
     options = _SplitOptions(val=val, test=test, folds=folds, seed=seed)
     if out is None:
-        return _split(data, read, options, accept=accept)
+        return _split(data, read, options, by=by, accept=accept)
     check_catalog_file(out)
     refuse_output_over_data(data, out)
     # The table and the record beside it belong together.
     with only_writer_of_file(out):
-        result = _split(data, read, options, accept=accept)
+        result = _split(data, read, options, by=by, accept=accept)
         result.catalog.write(out)
     return result
 
@@ -98,6 +104,7 @@ def _split(
     read: ReadOptions | None,
     options: _SplitOptions,
     *,
+    by: Literal["image", "label"],
     accept: Collection[str],
 ) -> SplitResult:
     catalog = open_catalog(data, read)
@@ -111,6 +118,8 @@ def _split(
         notify(line)
     labeled_rows = np.intersect1d(labeled.rows, passed.rows)
     duplicate_group = report.duplicate_group[labeled_rows]
+    if by == "label":
+        return _by_label(catalog.take(labeled_rows), options, duplicate_group)
     scarce = partial(scarce_labels, **options)
     settled = settle_rare_classes(
         catalog.take(labeled_rows),
@@ -138,6 +147,42 @@ def _split(
     if len(usable) < len(whole):
         done = _with_unlabeled(done, usable, catalog.take(whole), whole)
     return SplitResult(done, counted)
+
+
+def _by_label(
+    catalog: Catalog, options: _SplitOptions, duplicate_group: Int64[np.ndarray, "n"]
+) -> SplitResult:
+    """Hold whole classes out as test; the others' images are divided between train and val."""
+    if options["folds"] or catalog.has("split"):
+        raise SplitError(
+            "classes are held out in place of folds or of a given split",
+            where="--by label",
+            fix="leave out --folds, and the column `split`",
+        )
+    held = held_out_rows(
+        catalog,
+        fraction=options["test"],
+        seed=options["seed"],
+        duplicate_group=duplicate_group,
+    )
+    rows = np.flatnonzero(~held)
+    inside, _ = split_catalog(
+        catalog.take(rows),
+        val=options["val"],
+        test=0.0,
+        seed=options["seed"],
+        duplicate_group=duplicate_group[rows],
+    )
+    parts = np.full(len(catalog), "test", object)
+    parts[rows] = inside.table["split"].to_numpy()
+    done = catalog.with_table(
+        catalog.table.with_columns(
+            pl.Series("split", parts.tolist(), pl.String), pl.Series(HELD_OUT, held)
+        )
+    )
+    names = catalog.take(np.flatnonzero(held)).labels
+    notify(f"held out: {len(names):,} of {len(catalog.labels):,} classes, {listed(names)}")
+    return SplitResult(done, check_leakage(done, duplicate_group))
 
 
 def _with_unlabeled(

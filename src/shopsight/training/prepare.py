@@ -41,6 +41,7 @@ from shopsight.training.usable_images import (
     check_trainable,
     check_training_part,
     with_used_parts,
+    without_held_out,
     without_rare_classes,
 )
 
@@ -81,6 +82,7 @@ def prepare(
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
     audited, lost_classes = audited_images(with_used_parts(catalog, recipe), run, rules, unlabeled)
+    audited = without_held_out(audited, run)
     audited, settled = without_rare_classes(audited, recipe, run)
     if recipe.folds.count:
         audited = _with_folds(audited, recipe, run, train_only=settled.train_only)

@@ -13,6 +13,7 @@ from shopsight import progress
 from shopsight.audit.audit import audit
 from shopsight.audit.gate import GateRules, gate, refuse_one_class
 from shopsight.catalog.catalog import SOURCE_ROW, Catalog
+from shopsight.catalog.held_out_classes import HELD_OUT, is_held_out
 from shopsight.catalog.rare_classes import (
     SettledClasses,
     check_rare_options,
@@ -30,7 +31,7 @@ from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 from shopsight.spreadsheets import for_reading, unguarded
 from shopsight.targets import count_classes
-from shopsight.text import listed
+from shopsight.text import counted, listed
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
 
@@ -154,13 +155,38 @@ def without_rare_classes(
         progress.notify(line)
     if len(settled.rows) < len(audited):
         gone = np.setdiff1d(np.arange(len(audited)), settled.rows)
-        names = audited.catalog.take(gone).table.select("image")
-        before = unguarded(pl.read_csv(run.left_out_file, infer_schema=False, glob=False))
-        with atomic_file(run.left_out_file) as part:
-            rare = names.with_columns(reason=pl.lit("rare class"))
-            for_reading(pl.concat([before, rare])).write_csv(part)
+        _list_left_out(run, audited.catalog.take(gone), "rare class")
     refuse_one_class(settled.catalog)
     return audited.take(settled.rows).with_catalog(settled.catalog), settled
+
+
+def without_held_out(audited: AuditedCatalog, run: RunFolder) -> AuditedCatalog:
+    """The images without those of classes that a split by label holds out; the run lists them.
+
+    Args:
+        audited: the images that the audit let pass.
+        run: its list of images that are left out gets them.
+    """
+    held = is_held_out(audited.catalog)
+    rows = np.flatnonzero(held)
+    catalog = audited.catalog.with_table(audited.catalog.table.drop(HELD_OUT, strict=False))
+    if not len(rows):
+        return audited.with_catalog(catalog)
+    gone = catalog.take(rows)
+    progress.notify(
+        f"held out by the split, not trained on: {counted(len(gone.labels), 'class')} of "
+        f"{counted(len(rows), 'image')}: {listed(gone.labels)}"
+    )
+    _list_left_out(run, gone, "held-out class")
+    return audited.with_catalog(catalog).take(np.flatnonzero(~held))
+
+
+def _list_left_out(run: RunFolder, gone: Catalog, reason: str) -> None:
+    """Add images to the run's list of those that are left out."""
+    before = unguarded(pl.read_csv(run.left_out_file, infer_schema=False, glob=False))
+    with atomic_file(run.left_out_file) as part:
+        more = gone.table.select("image").with_columns(reason=pl.lit(reason))
+        for_reading(pl.concat([before, more])).write_csv(part)
 
 
 def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
