@@ -182,6 +182,7 @@ def _output(more: list[str], options: argparse.Namespace, *, timeout_s: float) -
         [*command, "--vectors", options.vectors, *more],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=timeout_s,
         env=os.environ | {"OMP_NUM_THREADS": "2"},
         check=True,

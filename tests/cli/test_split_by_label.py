@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.datasets.synthetic import draw_catalog
+from shopsight.runs.run_folder import RunFolder
 from tests.helpers import Shopsight
 
 
@@ -30,7 +31,7 @@ def test_held_out_classes_are_in_no_training(shopsight: Shopsight, tmp_path: Pat
     )
     assert trained.code == 0, trained.err
     assert "held out by the split, not trained on: 2 classes" in trained.err
-    left_out = pl.read_csv(run / "left_out.csv")
+    left_out = pl.read_csv(RunFolder(run).left_out_file)
     assert left_out["reason"].to_list().count("held-out class") == 40
     known = set(pl.read_parquet(run / "catalog.parquet")["label"])
     assert known == set(table["label"]) - held

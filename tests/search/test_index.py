@@ -329,7 +329,11 @@ def test_one_process_owns_an_index(tmp_path: Path) -> None:
         f"with open_index({str(folder)!r}): print('open', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
     assert other.stdin is not None
     assert other.stdout is not None
