@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from shopsight.commands.demo import demo as demo
     from shopsight.commands.doctor import Fact as Fact
     from shopsight.commands.doctor import doctor as doctor
+    from shopsight.commands.duplicates import DuplicatesResult as DuplicatesResult
+    from shopsight.commands.duplicates import duplicates as duplicates
     from shopsight.commands.early_checks import check_model as check_model
     from shopsight.commands.early_checks import check_run as check_run
     from shopsight.commands.embed import EmbedResult as EmbedResult

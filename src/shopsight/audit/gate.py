@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from shopsight.audit.audit import AuditReport
 from shopsight.audit.check_classes import lost_classes, single_class, untrained_classes
@@ -28,6 +29,7 @@ from shopsight.audit.findings import (
     Finding,
     check_kinds,
 )
+from shopsight.audit.row_decisions import check_decisions
 from shopsight.audit.verdict import check_fail_on, failing_kinds
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.held_out_classes import held_out_labels
@@ -47,6 +49,9 @@ FIXABLE = frozenset([*_GROUP_AND_VALUE, *CLASS_KINDS])
 
 ACCEPTABLE = frozenset(KINDS) - UNTRAINABLE_KINDS
 """Kinds of findings that training can accept: `--accept` takes them."""
+
+DROPPED_REASON = "decided to drop"
+"""Why a row is left out that a list of decisions marks so."""
 
 # An image in several splits stays in the first of these: the test set must not change.
 _SPLIT_PRIORITY = {"test": 0, "val": 1, "train": 2}
@@ -96,14 +101,17 @@ class GateRules:
         accept: kinds to train in spite of.
         exclude: kinds to fix by leaving images out.
         fail_on: severities and kinds that stop training beside errors.
+        decisions: a CSV of rows to leave out, see `row_decisions`; None leaves out none.
 
     Raises:
-        ConfigError: a kind that does not exist, or that cannot be accepted or excluded.
+        ConfigError: a kind that does not exist, or that cannot be accepted or excluded; or no list
+            of decisions.
     """
 
     accept: Collection[str] = ()
     exclude: Collection[str] = ()
     fail_on: Collection[str] = ()
+    decisions: Path | None = None
 
     def __post_init__(self) -> None:
         hopeless = sorted(UNTRAINABLE_KINDS & set(self.accept))
@@ -111,6 +119,8 @@ class GateRules:
         check_kinds("--accept", hopeless or self.accept, ACCEPTABLE, why=why)
         check_kinds("--exclude", self.exclude, FIXABLE)
         check_fail_on(self.fail_on)
+        if self.decisions is not None:
+            check_decisions(self.decisions)
 
 
 def gate(
@@ -120,6 +130,7 @@ def gate(
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
     fail_on: Collection[str] = (),
+    dropped: Bool[np.ndarray, "n"] | None = None,
 ) -> Gate:
     """Exclude files that cannot be used, and refuse what would corrupt a score.
 
@@ -132,6 +143,7 @@ def gate(
             copies, "lost-class" and "untrained-class" all that is left of such classes.
         fail_on: severities and kinds that stop training beside errors, see
             `verdict.failing_kinds`.
+        dropped: rows that somebody decided to leave out; None is none.
 
     Raises:
         AuditError: a blocking kind is neither accepted nor excluded, or no row stays.
@@ -143,6 +155,10 @@ def gate(
     check_fail_on(fail_on)
     _refuse_most_missing(report, accept)
     reasons = leave_out_reasons(report.files, keep_damaged="damaged" in accept)
+    if dropped is not None:
+        # Before findings are fixed: what is left out leaks nowhere.
+        usable = pl.Series(dropped) & (reasons == USED_REASON)
+        reasons = reasons.scatter(usable.arg_true(), DROPPED_REASON)
     for kind in (kind for kind in KINDS if kind in exclude):
         reasons = reasons.scatter(_offending(kind, report, reasons), kind)
     kept = reasons == USED_REASON

@@ -24,6 +24,7 @@ from shopsight.cli import (
     data,
     demo,
     doctor,
+    duplicates,
     embed,
     evaluate,
     index,
@@ -144,6 +145,7 @@ _add_group(
 )
 _add("search", search.search, FINDING)
 _add("zero-shot", zero_shot.zero_shot, FINDING)
+_add("duplicates", duplicates.duplicates, FINDING)
 
 CHOOSING = "Which model"
 _add("backbones", backbones.backbones, CHOOSING)

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, FailOnOption, takes_data
+from shopsight.cli.options import (
+    DataArgument,
+    DataOptions,
+    DecisionsOption,
+    FailOnOption,
+    takes_data,
+)
 from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
 from shopsight.cli.progress import shown_progress
 
@@ -26,6 +32,7 @@ def audit(
         ),
     ] = None,
     fail_on: FailOnOption = None,
+    decisions: DecisionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Write audit.html and findings.csv there."),
@@ -37,7 +44,12 @@ def audit(
     """
     with shown_progress():
         report = api.audit(
-            data, read=options.read, out=out, accept=accept or (), fail_on=fail_on or ()
+            data,
+            read=options.read,
+            out=out,
+            accept=accept or (),
+            fail_on=fail_on or (),
+            decisions=decisions,
         )
     if options.json:
         print_json(report.to_json())

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import Field, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -84,6 +85,15 @@ ExcludeOption = Annotated[
         "--exclude",
         metavar="KIND",
         help="Fix this kind of fault by leaving images out. Repeat for more.",
+    ),
+]
+DecisionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--decisions",
+        metavar="CSV",
+        help="Leave out the rows that this list marks drop, such as duplicates.csv.",
+        show_default=False,
     ),
 ]
 FailOnOption = Annotated[

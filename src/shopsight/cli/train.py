@@ -15,6 +15,7 @@ from shopsight.cli.options import (
     RUN_FLAGS,
     AcceptOption,
     DataOptions,
+    DecisionsOption,
     ExcludeOption,
     FailOnOption,
     OptionalDataArgument,
@@ -121,6 +122,7 @@ def train(
     accept: AcceptOption = None,
     exclude: ExcludeOption = None,
     fail_on: FailOnOption = None,
+    decisions: DecisionsOption = None,
 ) -> None:
     """Audit, split, train, evaluate, and write a bundle and a report.
 
@@ -131,7 +133,9 @@ def train(
         _show(_resumed(resume, options, accept or (), trust_recipe=trust_recipe), options)
         return
     # Before torch is imported, which takes seconds.
-    api.GateRules(accept=accept or (), exclude=exclude or (), fail_on=fail_on or ())
+    api.GateRules(
+        accept=accept or (), exclude=exclude or (), fail_on=fail_on or (), decisions=decisions
+    )
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
@@ -158,6 +162,7 @@ def train(
                 accept=accept or (),
                 exclude=exclude or (),
                 fail_on=fail_on or (),
+                decisions=decisions,
             )
 
     with resumable(out):

@@ -7,16 +7,21 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from shopsight.audit.audit import REPORT_FILES, AuditReport
 from shopsight.audit.audit import audit as audit_catalog
 from shopsight.audit.findings import KINDS, FindingKind, check_kinds
 from shopsight.audit.gate import FIXABLE
+from shopsight.audit.row_decisions import check_decisions, dropped_rows
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_among_images
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
+from shopsight.text import counted
 
 FINDING_KINDS: Mapping[str, FindingKind] = KINDS
 """What an audit can find, errors first."""
@@ -32,6 +37,7 @@ def audit(
     threads: int | None = None,
     accept: Collection[str] = (),
     fail_on: Collection[str] = (),
+    decisions: str | Path | None = None,
 ) -> AuditReport:
     """Read every image once and list what would corrupt a score.
 
@@ -43,9 +49,10 @@ def audit(
         accept: kinds of findings that do not fail the audit; they stay listed.
         fail_on: kinds of findings, or "warning", that fail it beside errors; see
             `AuditReport.verdict`.
+        decisions: a CSV such as that of `duplicates`; rows that it marks drop are not audited.
 
     Raises:
-        ConfigError: a kind does not exist.
+        ConfigError: a kind does not exist, or the decisions do not fit DATA.
         CatalogError: DATA cannot be read as images with labels.
         WriteError: `out` cannot be written, or is the folder of the images.
         LockedError: another process writes `out`.
@@ -54,7 +61,11 @@ def audit(
     check_fail_on(fail_on)
     if out is not None:
         check_output_path(Path(out), reserve=1 + max(map(len, REPORT_FILES)))
+    if decisions is not None:
+        check_decisions(decisions)
     catalog = open_catalog(data, read)
+    if decisions is not None:
+        catalog = _without_dropped(catalog, decisions)
     if out is not None:
         refuse_output_among_images(catalog, out)
     with nullcontext() if out is None else only_writer_of_folder(out):
@@ -64,3 +75,11 @@ def audit(
         if out is not None:
             report.write(out)
     return report
+
+
+def _without_dropped(catalog: Catalog, decisions: str | Path) -> Catalog:
+    dropped = dropped_rows(decisions, catalog)
+    notify(
+        f"left out {int(dropped.sum()):,} of {counted(len(catalog), 'image')}, as {decisions} says"
+    )
+    return catalog.take(np.flatnonzero(~dropped))

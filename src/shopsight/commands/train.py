@@ -90,6 +90,7 @@ def train(
     accept: Collection[str] = (),
     exclude: Collection[str] = (),
     fail_on: Collection[str] = (),
+    decisions: str | Path | None = None,
 ) -> TrainResult:
     """Audit, split, train, evaluate on val and test, and write a bundle and a report.
 
@@ -113,6 +114,7 @@ def train(
         accept: kinds of audit findings to train in spite of.
         exclude: kinds of audit findings to fix by leaving images out; see `FIXABLE_KINDS`.
         fail_on: kinds of audit findings, or "warning", that stop training beside errors.
+        decisions: a CSV such as that of `duplicates`; rows that it marks drop are left out.
 
     Raises:
         ShopsightError: anything that would make the training fail or its score wrong; all of it
@@ -129,7 +131,8 @@ def train(
     if not trust_recipe:
         check_recipe(recipe, given, read=read, needs_data=data is None)
     chosen = recipe_with(recipe, given)
-    rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on)
+    listed = None if decisions is None else Path(decisions)
+    rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on, decisions=listed)
     return _train(data, chosen, out, read=read, fold=fold, rules=rules)
 
 

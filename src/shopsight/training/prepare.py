@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from shopsight import progress
 from shopsight.address_secrets import masked
 from shopsight.audit.gate import GateRules
+from shopsight.audit.row_decisions import dropped_rows
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.cache_place import cache_folder, check_cache_path
@@ -78,10 +79,18 @@ def prepare(
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     rules = rules or GateRules()
     check_trainable(catalog, recipe)
-    catalog, _, unlabeled = only_labeled(catalog, recipe.data)
+    # Decisions are about all rows of DATA, also those without a label.
+    dropped = None if rules.decisions is None else dropped_rows(rules.decisions, catalog)
+    catalog, labeled, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
-    audited, lost_classes = audited_images(with_used_parts(catalog, recipe), run, rules, unlabeled)
+    audited, lost_classes = audited_images(
+        with_used_parts(catalog, recipe),
+        run,
+        rules,
+        unlabeled,
+        None if dropped is None else dropped[labeled],
+    )
     audited = without_held_out(audited, run)
     audited, settled = without_rare_classes(audited, recipe, run)
     if recipe.folds.count:

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
 from shopsight import progress
 from shopsight.audit.audit import audit
@@ -86,7 +87,11 @@ def with_used_parts(catalog: Catalog, recipe: Recipe) -> Catalog:
 
 
 def audited_images(
-    catalog: Catalog, run: RunFolder, rules: GateRules, unlabeled: Sequence[str]
+    catalog: Catalog,
+    run: RunFolder,
+    rules: GateRules,
+    unlabeled: Sequence[str],
+    dropped: Bool[np.ndarray, "n"] | None = None,
 ) -> tuple[AuditedCatalog, tuple[str, ...]]:
     """Audit, and leave out what cannot be used; the run keeps the report and the names.
 
@@ -95,6 +100,7 @@ def audited_images(
         run: where the audit, the list of what is left out and the thumbnails are written.
         rules: which findings are accepted, fixed or refused.
         unlabeled: images that were left out before, for the list.
+        dropped: rows that somebody decided to leave out; None is none.
 
     Returns:
         The images that stay, with the audit's facts about them; and a line for each class that
@@ -108,7 +114,12 @@ def audited_images(
     )
     report.write(run.audit)
     passed = gate(
-        catalog, report, accept=rules.accept, exclude=rules.exclude, fail_on=rules.fail_on
+        catalog,
+        report,
+        accept=rules.accept,
+        exclude=rules.exclude,
+        fail_on=rules.fail_on,
+        dropped=dropped,
     )
     bare = pl.DataFrame({"image": unlabeled}, schema={"image": pl.String})
     left_out = pl.concat([passed.excluded, bare.with_columns(reason=pl.lit("no label"))])

@@ -1,0 +1,99 @@
+"""Decisions about rows that a person or `shopsight duplicates` wrote down: keep or drop.
+
+The CSV has the columns `id` (as `shopsight.catalog.items` gives it) and `decision`; others are for
+its readers. An empty decision keeps the row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.items import item_ids
+from shopsight.errors import ConfigError
+from shopsight.spreadsheets import guarded_text
+from shopsight.tables.table_files import read_table
+from shopsight.text import counted
+
+ID, DECISION = "id", "decision"
+KEEP, DROP = "keep", "drop"
+
+
+def dropped_rows(path: Path | str, catalog: Catalog) -> Bool[np.ndarray, "n"]:
+    """Which rows of a catalog the decisions leave out.
+
+    Args:
+        path: the CSV.
+        catalog: that it was written about.
+
+    Raises:
+        ConfigError: it is no list of decisions, contradicts itself, names rows that the catalog
+            does not have, or leaves none.
+    """
+    decisions = _read(path)
+    ids = item_ids(catalog)
+    # A cell that a spreadsheet would run was written with an apostrophe before it.
+    row_of = {name: row for row, name in enumerate(ids.to_list())}
+    row_of |= {guarded_text(name): row for name, row in row_of.items()}
+    unknown = [name for name in decisions if name not in row_of]
+    if unknown:
+        raise ConfigError(
+            f"{counted(len(unknown), 'decision')} of {len(decisions):,} are about rows that are "
+            "not in the data",
+            where=str(path),
+            details=unknown,
+            fix="give the decisions that were made about this DATA, read with the same flags "
+            "(--drop, --image, ...); shopsight duplicates DATA --out FOLDER makes new ones",
+        )
+    dropped = np.zeros(len(catalog), bool)
+    dropped[[row_of[name] for name, decision in decisions.items() if decision == DROP]] = True
+    if len(catalog) and dropped.all():
+        raise ConfigError("the decisions leave no image", where=str(path))
+    return dropped
+
+
+def check_decisions(path: Path | str) -> None:
+    """Refuse what is no list of decisions, before the data is read.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    _read(path)
+
+
+def _read(path: Path | str) -> dict[str, str]:
+    if not Path(path).is_file():
+        raise ConfigError("there is no such list of decisions", where=str(path))
+    table, _ = read_table(str(path))
+    missing = [name for name in (ID, DECISION) if name not in table.columns]
+    if missing:
+        raise ConfigError(
+            f"a list of decisions has a column {missing[0]!r}",
+            where=str(path),
+            details=[f"its columns: {', '.join(table.columns)}"],
+            fix="shopsight duplicates DATA --out FOLDER   (writes one)",
+        )
+    decision = pl.col(DECISION).cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("")
+    rows = table.select(pl.col(ID).cast(pl.String), decision).filter(pl.col(ID).is_not_null())
+    wrong = rows.filter(~pl.col(DECISION).is_in([KEEP, DROP, ""]))
+    if wrong.height:
+        raise ConfigError(
+            f"a decision is {KEEP!r} or {DROP!r}",
+            where=str(path),
+            details=[f"{name}: {word!r}" for name, word in wrong.iter_rows()],
+        )
+    # What nobody decided contradicts nothing, but must be in the data as well.
+    decided = rows.filter(pl.col(DECISION) != "")
+    rows = pl.concat([decided, rows.join(decided, on=ID, how="anti")]).unique(maintain_order=True)
+    twice = rows.filter(pl.col(ID).is_duplicated())[ID].unique(maintain_order=True)
+    if len(twice):
+        raise ConfigError(
+            f"{counted(len(twice), 'row')} have two decisions",
+            where=str(path),
+            details=twice.to_list(),
+        )
+    return dict(rows.iter_rows())

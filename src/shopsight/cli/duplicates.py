@@ -1,0 +1,95 @@
+"""`shopsight duplicates`: products that are listed twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shopsight import api
+from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
+from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
+from shopsight.cli.progress import shown_progress
+
+SHOWN_FAILURES = 5
+
+
+@takes_data
+def duplicates(
+    data: DataArgument,
+    options: DataOptions,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--other", metavar="DATA2", help="Find what is in both; what is in DATA is kept."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Compare by this run, bundle or backbone; without it, by the embedded Lite0.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="S",
+            min=-1,
+            max=1,
+            help="Take images with this score for one product; without it, as known pairs say.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write duplicates.csv and duplicates.html there."
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Find products that are listed twice: equal files, equal images, other photos of them.
+
+    Of each cluster the largest image is kept. Color variants and images that many products share
+    are kinds of their own, of which nothing is dropped. train --decisions FOLDER/duplicates.csv
+    leaves out what is marked drop; edit it before.
+    """
+    with shown_progress():
+        done = api.duplicates(
+            data,
+            other=other,
+            model=model,
+            out=out,
+            threshold=threshold,
+            read=options.read,
+            device=device,
+        )
+    if options.json:
+        print_json(done.to_json())
+    else:
+        _show(done)
+    for (_, item), why in list(done.found.failed.items())[:SHOWN_FAILURES]:
+        print_note(f"not compared: {item}: {why}")
+    hidden = len(done.found.failed) - SHOWN_FAILURES
+    if hidden > 0:
+        print_note(f"not compared: {api.counted(hidden, 'image')} more")
+
+
+def _show(done: api.DuplicatesResult) -> None:
+    found = done.found
+    print_line(found.threshold.line())
+    columns = [Column("kind", fold=False), Column("clusters", right=True)]
+    cells = [[kind, api.count_text(number)] for kind, number in found.counts().items()]
+    print_table(columns, cells)
+    print_line(f"{api.counted(found.dropped, 'image')} to drop")
+    if done.page is None:
+        print_line("--out FOLDER writes each cluster, and a page with both sides")
+        return
+    print_line(f"page:  {done.page}")
+    for table in done.tables:
+        print_line(f"table: {table}")
