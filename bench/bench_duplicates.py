@@ -66,17 +66,19 @@ def by_threshold(
         }
 
 
-def dropped(name: str, found: DuplicateProducts, started: float) -> dict[str, object]:
-    """What is dropped as other photos of one product: is it of the kind of what is kept."""
+def proposed(name: str, found: DuplicateProducts, started: float) -> dict[str, object]:
+    """What is found as other photos of one product: is it of the kind of what is kept."""
     kept = found.table.group_by("cluster", maintain_order=True).agg(pl.col("label").first())
     lines = found.table.join(kept, on="cluster", suffix="_kept")
-    lines = lines.filter((pl.col("decision") == "drop") & (pl.col("kind") == "same product"))
+    is_first = pl.int_range(pl.len()).over("cluster") == 0
+    last = len(found.sides) - 1
+    lines = lines.filter(~is_first & (pl.col("side") == last) & (pl.col("kind") == "same product"))
     right = (lines["label"] == lines["label_kept"]).to_numpy()
     return {
         "data": name,
         "threshold": round(found.threshold.score, 3),
         "from": found.threshold.source,
-        "dropped as same product": len(right),
+        "other photos": len(right),
         "right": share(right, lines["label_kept"].to_numpy()),
         "clusters": found.counts(),
         "seconds": round(time.perf_counter() - started),
@@ -103,7 +105,7 @@ def groceries(root: Path, embedder: Embedder) -> Iterator[dict[str, object]]:
     }
     for name, (one, other) in known.items():
         started = time.perf_counter()
-        yield dropped(name, find_duplicates(one, embedder, other=other), started)
+        yield proposed(name, find_duplicates(one, embedder, other=other), started)
 
 
 def without_split(catalog: Catalog) -> Catalog:

@@ -198,6 +198,12 @@ def test_clusters_stay_small(tmp_path: Path) -> None:
     sizes = found.table.filter(pl.col("kind") == "same product").group_by("cluster").len()["len"]
     assert sizes.max() is not None
     assert sizes.max() <= MOST_IN_CLUSTER
+    assert "drop" in found.table["decision"]
+    # Other photos are proposals, unless somebody looked and gave a threshold.
+    guessed = find_duplicates(catalog, Alike())
+    assert guessed.threshold.source == "default"
+    assert guessed.table.height > 0
+    assert "drop" not in guessed.table["decision"]
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

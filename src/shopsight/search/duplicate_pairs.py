@@ -6,7 +6,9 @@ only where each of the two is among the few nearest of the other.
 **The threshold** is no constant: cosines of two models are not comparable, and neither are those of
 two catalogs. It comes from pairs of which the answer is known. Sorted by falling score, let g(m) be
 how many of the first m known pairs show one product. The threshold is the score of the last pair
-with g(m) >= .9 m: the largest set of best pairs of which nine in ten are right.
+with g(m) >= .9 m: the largest set of best known pairs of which nine in ten are right. Between two
+listings fewer are: photos of one listing were often taken together, and resemble each other more.
+So such pairs are proposals, see `duplicate_products`.
 """
 
 from __future__ import annotations
@@ -59,13 +61,13 @@ class Threshold:
         """Where it comes from, in a sentence."""
         origin = {
             "given": "as given",
-            "products": f"nine in ten of {self.known_pairs:,} pairs of known products are right "
-            "above it",
+            "products": f"nine in ten of {self.known_pairs:,} known pairs are right above it, "
+            "fewer between two listings",
             "copies": f"19 in 20 of {self.known_pairs:,} known copies are above it",
-            "default": "the catalog has too few known pairs to take one from: look at the pairs "
-            "near it, and give --threshold",
+            "default": "the catalog has too few known pairs to take one from",
         }
-        return f"one product from a score of {self.score:.3f}: {origin[self.source]}"
+        decided = "" if self.source == "given" else "; other photos are dropped with --threshold"
+        return f"one product from a score of {self.score:.3f}: {origin[self.source]}{decided}"
 
 
 def mutual_pairs(
@@ -152,7 +154,7 @@ def threshold_of_copies(scores: Float32[np.ndarray, "p"]) -> Threshold | None:
     """The score that all but one in 20 known copies reach; None of fewer than `FEWEST_KNOWN`.
 
     A copy is nearer than another photo of the product, so that this is a strict threshold: it finds
-    few of the other photos, and what it finds is right.
+    few of the other photos.
     """
     if len(scores) < FEWEST_KNOWN:
         return None

@@ -70,7 +70,7 @@ class DuplicateProducts:
         table: a line for each row in a cluster, clusters of one kind together: `cluster` (from 1),
             `kind` (how the row is related to the kept one; the kept one has the cluster's kind),
             `score` (cosine with the kept image; of the kept one the lowest of the others),
-            `decision` ("keep", "drop", or empty for kinds that are apart), `id`, `image`,
+            `decision` ("keep", "drop", or empty where nothing is decided), `id`, `image`,
             `product`, `label`, `width`, `height`, `side` (0 or 1), `row` (in its catalog).
         threshold: from which score on two images show one product.
         failed: why images were not compared, by side and id.
@@ -133,7 +133,7 @@ def find_duplicates(
     if other is not None:
         side = rows.table["side"].to_numpy()
         clusters = [(kind, some) for kind, some in clusters if len(np.unique(side[some])) > 1]
-    return DuplicateProducts(sides, _as_table(rows, clusters), found, failed)
+    return DuplicateProducts(sides, _as_table(rows, clusters, found), found, failed)
 
 
 def _shared_groups(rows: ComparedRows) -> Int64[np.ndarray, "g"]:
@@ -245,10 +245,13 @@ def _members(group: Int64[np.ndarray, "n"]) -> list[Int64[np.ndarray, "m"]]:
 
 
 def _as_table(
-    rows: ComparedRows, clusters: Sequence[tuple[Kind, Int64[np.ndarray, "m"]]]
+    rows: ComparedRows,
+    clusters: Sequence[tuple[Kind, Int64[np.ndarray, "m"]]],
+    threshold: Threshold,
 ) -> pl.DataFrame:
     """The lines of all clusters, the surest kinds first, and within a kind the highest scores."""
-    found = [_lines(rows, kind, some) for kind, some in clusters]
+    drop_others = threshold.source == "given"
+    found = [_lines(rows, kind, some, drop_others=drop_others) for kind, some in clusters]
     found.sort(key=lambda lines: (KINDS.index(lines[0]["kind"]), -lines[0]["score"]))
     numbered = [
         {"cluster": number, **line} for number, lines in enumerate(found, start=1) for line in lines
@@ -256,14 +259,20 @@ def _as_table(
     return pl.DataFrame(numbered, schema=_COLUMNS)
 
 
-def _lines(rows: ComparedRows, kind: Kind, some: Int64[np.ndarray, "m"]) -> list[dict[str, Any]]:
-    """The lines of a cluster, the kept row first."""
+def _lines(
+    rows: ComparedRows, kind: Kind, some: Int64[np.ndarray, "m"], *, drop_others: bool
+) -> list[dict[str, Any]]:
+    """The lines of a cluster, the kept row first.
+
+    Other photos are dropped only above a threshold that the user gave: of groceries, four in ten
+    were another product above the one that known pairs gave (docs/benchmarks.md).
+    """
     table = rows.table[some]
     area = (table["width"] * table["height"]).fill_null(0)
     # Of two catalogs, the first one is there to stay.
     order = np.lexsort((some, -area.to_numpy(), table["side"].to_numpy()))
     some, facts = some[order], table[order].to_dicts()
-    kept = facts[0]
+    kept, seen = facts[0], set[int]()
     last_side = rows.table["side"].max()
     lines = []
     for row, fact in zip(some.tolist(), facts, strict=True):
@@ -278,7 +287,9 @@ def _lines(rows: ComparedRows, kind: Kind, some: Int64[np.ndarray, "m"]) -> list
         # Nothing is decided of kinds that are apart: their rows may be in a cluster of copies too.
         decision = KEEP if KINDS.index(kind) < KINDS.index("color variant") else ""
         if decision and fact is not kept and fact["side"] == last_side:
-            decision = DROP
+            is_copy = rows.content[row] in seen
+            decision = DROP if is_copy or drop_others else ""
+        seen.add(rows.content[row])
         lines.append({"kind": related, "score": score, "decision": decision, **fact})
     lines[0] |= {"kind": kind, "score": min((line["score"] for line in lines[1:]), default=1.0)}
     return lines

@@ -22,7 +22,7 @@ SIDE_PX = 150
 _ABOUT: dict[Kind, str] = {
     "same file": "Equal files.",
     "same image": "One image, encoded, scaled or brightened again.",
-    "same product": "Other photos that are near: look at the last of them before you drop.",
+    "same product": "Other photos that are near. Many show another product: look at them.",
     "color variant": "One cut and one photo, other colors. Nothing is dropped.",
     "shared image": "Many rows or products share it, like a placeholder. Nothing is dropped.",
 }
