@@ -55,9 +55,9 @@ def duplicates(
 ) -> None:
     """Find products that are listed twice: equal files, equal images, other photos of them.
 
-    Of each cluster the largest image is kept, and its copies are marked drop; other photos only with
-    --threshold. Color variants and images that many products share are kinds of their own, of which
-    nothing is dropped. train --decisions FOLDER/duplicates.csv leaves out what is marked drop.
+    Of each cluster the largest image is kept, and its copies are marked drop; other photos only
+    with --threshold. Color variants and images that many products share are apart, and stay.
+    train --decisions FOLDER/duplicates.csv leaves out what is marked drop.
     """
     with shown_progress():
         done = api.duplicates(
