@@ -22,6 +22,7 @@ from shopsight.search.query_vectors import aims_of
 from shopsight.search.related import count_units, related
 from shopsight.search.search_page import write_search_page
 from shopsight.search.word_route import WordRoute
+from shopsight.text import command_line
 from shopsight.vector_engines.where import parse_where
 
 Within = Literal["image", "text", "both"]
@@ -109,6 +110,12 @@ def search(
     for written in _checked_outputs(html, out):
         check_output_path(written)
     with open_index(index, device=device) as opened:
+        if not len(opened):
+            raise SearchError(
+                "the index is empty",
+                where=str(index),
+                fix=command_line(["shopsight", "index", "add", index, "DATA"]),
+            )
         options = SearchOptions(
             top=top,
             by_product=_by_product(by, opened),
