@@ -26,6 +26,7 @@ from shopsight.held_files import remove_file
 from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json
 from shopsight.io.parquet import read_parquet
+from shopsight.paths import is_file
 from shopsight.spreadsheets import for_reading
 
 ABOUT_FILE, FAILED_FILE = "embeddings.json", "failed.csv"
@@ -61,7 +62,7 @@ class EmbeddingFolder:
 
     def exists(self) -> bool:
         """Whether there are embeddings, finished or not."""
-        return (self.path / ABOUT_FILE).is_file()
+        return is_file(self.path / ABOUT_FILE)
 
     def create(self, space: EmbeddingSpace, *, model: str, data: str) -> None:
         """Say what the shards will be of."""

@@ -64,7 +64,7 @@ class IndexFolder:
 
     def exists(self) -> bool:
         """Whether there is an index, finished or not."""
-        return (self.path / INDEX_FILE).is_file()
+        return paths.is_file(self.path / INDEX_FILE)
 
     def is_built(self) -> bool:
         """Whether it can be searched."""
@@ -83,7 +83,7 @@ class IndexFolder:
             SearchError: there is no index, it is damaged, or of another format.
         """
         if not self.exists():
-            what = "is no index" if self.path.exists() else "no such index"
+            what = "is no index" if paths.exists(self.path) else "no such index"
             raise SearchError(
                 what,
                 where=str(self.path),
