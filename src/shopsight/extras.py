@@ -17,7 +17,6 @@ EXTRA_OF_MODULE = {
     "qdrant_client": "search",
     "wordllama": "words",
     "tokenizers": "words",
-    "ray": "ray",
     "fastervit": "fastervit",
     "pillow_heif": "heic",
     "kagglehub": "kaggle",

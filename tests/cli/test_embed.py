@@ -70,10 +70,44 @@ def test_only_what_is_missing_changed_or_failed_is_embedded(photos: Path, tmp_pa
     np.testing.assert_allclose(vectors[name], drawn(b"a" + files[3].read_bytes()), atol=1e-6)
 
 
-def test_spaces_are_not_mixed(photos: Path, tmp_path: Path) -> None:
-    embed(SeededEmbedder("a"), photos, out=tmp_path / "vectors")
+@pytest.mark.parametrize("name", ["vectors", "vectors.npz"])
+def test_spaces_are_not_mixed(photos: Path, tmp_path: Path, name: str) -> None:
+    embed(SeededEmbedder("a"), photos, out=tmp_path / name)
     with pytest.raises(EmbeddingError, match="another space"):
-        embed(SeededEmbedder("b"), photos, out=tmp_path / "vectors")
+        embed(SeededEmbedder("b"), photos, out=tmp_path / name)
+
+
+def test_a_finished_file_is_taken_up(photos: Path, tmp_path: Path) -> None:
+    files = sorted(photos.rglob("*.jpg"))
+    whole = files[0].read_bytes()
+    files[0].write_bytes(b"")
+    first = embed(SeededEmbedder(), photos, out=tmp_path / "vectors.npz")
+    failed = pl.read_csv(tmp_path / "vectors.npz.failed.csv")
+    assert failed["id"].to_list() == list(first.counts.failed)
+    files[0].write_bytes(whole)
+    again = SeededEmbedder()
+    embed(again, photos, out=tmp_path / "vectors.npz")
+    assert again.seen == [str(files[0])]
+    assert read_embeddings(tmp_path / "vectors.npz").table.height == len(files)
+    assert not (tmp_path / "vectors.npz.failed.csv").exists()
+
+
+def test_another_box_is_another_image(photos: Path, tmp_path: Path) -> None:
+    (file, *_) = sorted(photos.rglob("*.jpg"))
+    name = file.relative_to(photos).as_posix()
+
+    def table(x: int) -> Path:
+        row = {"image": name, "box_x": x, "box_y": 0, "box_w": 40, "box_h": 40}
+        pl.DataFrame([row]).write_csv(photos / "boxes.csv")
+        return photos / "boxes.csv"
+
+    embed(SeededEmbedder(), table(0), out=tmp_path / "vectors")
+    moved = SeededEmbedder()
+    embed(moved, table(30), out=tmp_path / "vectors")
+    assert len(moved.seen) == 1
+    same = SeededEmbedder()
+    embed(same, table(30), out=tmp_path / "vectors")
+    assert same.seen == []
 
 
 def test_what_is_no_embedding_is_refused(

@@ -156,6 +156,7 @@ def test_what_cannot_be_read_is_not_gone(photos: Catalog, tmp_path: Path) -> Non
         assert index.query(index.vectors([name]), limit=1)[0][0].id == name
 
 
+@pytest.mark.posix("Windows flushes no folders")
 def test_changes_are_on_the_disk_before_they_are_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_over_data
 from shopsight.embeddings.embed_catalog import EmbedCounts, embed_catalog
-from shopsight.embeddings.store import EmbeddingFolder, write_npz
+from shopsight.embeddings.store import (
+    EmbeddingFolder,
+    Embeddings,
+    read_npz,
+    write_failed,
+    write_npz,
+)
 from shopsight.errors import ConfigError
 from shopsight.files import discard_folder
 from shopsight.inference.embedder import Embedder
@@ -19,7 +28,7 @@ from shopsight.output_paths import check_output_path
 from shopsight.preprocess import Resize
 from shopsight.read_options import ReadOptions
 
-SHARDS_SUFFIX = ".shards"
+SHARDS_SUFFIX, FAILED_SUFFIX = ".shards", ".failed.csv"
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,30 @@ def _as_npz(embedder: Embedder, catalog: Catalog, out: Path, batch_size: int | N
     """Shards beside the file until it is whole, so that an interrupted call goes on."""
     folder = EmbeddingFolder(out.with_name(out.name + SHARDS_SUFFIX))
     with only_writer_of_file(out):
+        if out.is_file() and not folder.exists():
+            _begin_from(read_npz(out), embedder, catalog, folder, out)
         counts = embed_catalog(embedder, catalog, folder, batch_size=batch_size)
         write_npz(out, folder.read())
+        write_failed(out.with_name(out.name + FAILED_SUFFIX), counts.failed)
         discard_folder(folder.path)
     return counts
+
+
+def _begin_from(
+    before: Embeddings, embedder: Embedder, catalog: Catalog, folder: EmbeddingFolder, out: Path
+) -> None:
+    """Take up what a finished file holds.
+
+    Raises:
+        EmbeddingError: it is of another space.
+    """
+    check_same_space(
+        embedder.space,
+        before.space,
+        where=str(out),
+        embeds_into=embedder.embeds_into,
+        fix="name another file",
+    )
+    folder.create(before.space, model=str(embedder.name), data=catalog.name)
+    none = pl.lit(None, pl.String)
+    folder.write(before.table.with_columns(product=none, label=none), before.vectors)

@@ -67,7 +67,9 @@ def embed_catalog(
         out.create(embedder.space, model=str(embedder.name), data=catalog.name)
     table = _items(catalog)
     contents = hash_contents(catalog)
-    table = table.with_columns(contents.sha256)
+    keys = content_keys(catalog, contents.sha256)
+    table = table.with_columns(keys)
+    _note_vanished(table, out)
     left = _left(table, out)
     ids = table["id"].to_list()
     failed = {ids[row]: str(error) for row, error in contents.errors.items()}
@@ -75,9 +77,8 @@ def embed_catalog(
     if kept:
         progress.notify(f"{kept:,} of {len(catalog):,} images have their embeddings already")
     check_room(out.path, len(left) * (4 * embedder.space.embedding_dim + BYTES_PER_ITEM))
-    keys = content_keys(catalog, contents.sha256)[left]
     done = 0
-    for batch in embed_rows(embedder, catalog.take(left), keys, batch_size=batch_size):
+    for batch in embed_rows(embedder, catalog.take(left), keys[left], batch_size=batch_size):
         rows = left[batch.rows]
         if len(rows):
             out.write(table[rows], batch.vectors)
@@ -97,11 +98,21 @@ def _items(catalog: Catalog) -> pl.DataFrame:
     return pl.DataFrame([item_ids(catalog), none if known is None else known, label.alias("label")])
 
 
+def _note_vanished(table: pl.DataFrame, out: EmbeddingFolder) -> None:
+    """Say what is embedded and not in the catalog: it stays, as nobody asked to remove it."""
+    gone = out.done().join(table.select("id"), on="id", how="anti")
+    if gone.height:
+        progress.notify(
+            f"{gone.height:,} items have embeddings in {out.path} and are not in {table.height:,} "
+            "rows of this data: they stay there"
+        )
+
+
 def _left(table: pl.DataFrame, out: EmbeddingFolder) -> np.ndarray:
     """Rows that can be read and have no embedding of their present content."""
     done = out.done().with_columns(pl.lit(value=True).alias("done"))
     found = table.with_row_index("row").join(
-        done, on=["id", "sha256"], how="left", maintain_order="left"
+        done, on=["id", "content"], how="left", maintain_order="left"
     )
-    missing = found.filter(pl.col("done").is_null() & pl.col("sha256").is_not_null())
+    missing = found.filter(pl.col("done").is_null() & pl.col("content").is_not_null())
     return missing["row"].to_numpy().astype(np.int64)

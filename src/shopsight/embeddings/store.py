@@ -1,11 +1,12 @@
 """Embeddings on disk: a folder of Parquet shards, or one `.npz` file.
 
     embeddings.json      the embedding space, the model, the data
-    shard-00001.parquet  id, product, label, sha256, vector (a list of float32 of fixed width)
+    shard-00001.parquet  id, product, label, content, vector (a list of float32 of fixed width)
     failed.csv           images without an embedding, and why
 
 A shard is written aside, flushed and renamed, so that what is there is whole. Which items are done
-is read from the shards themselves: no other file could be right where they are wrong.
+is read from the shards themselves: no other file could be right where they are wrong. `content` is
+the hash of the file, and the box in it where there is one: what the vector depends on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from shopsight.spreadsheets import for_reading
 
 ABOUT_FILE, FAILED_FILE = "embeddings.json", "failed.csv"
 FORMAT_VERSION = 1
-COLUMNS = ("id", "product", "label", "sha256")
+COLUMNS = ("id", "product", "label", "content")
 MOST_NPZ_BYTES = 16 << 30
 
 
@@ -41,7 +42,7 @@ class Embeddings:
 
     Attributes:
         space: that they are in.
-        table: `id`, and `product`, `label` and `sha256` where they are known.
+        table: `id` and `content`, and `product` and `label` where they are known.
         vectors: unit vectors, in the table's order.
     """
 
@@ -102,13 +103,14 @@ class EmbeddingFolder:
 
     def shards(self) -> list[Path]:
         """The shards, in the order in which they were written."""
-        return sorted(self.path.glob("shard-*.parquet"))
+        found = self.path.glob("shard-*.parquet")
+        return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
 
     def done(self) -> pl.DataFrame:
-        """Ids and hashes of what has an embedding; the last one of an id counts."""
-        tables = [read_parquet(shard, columns=["id", "sha256"]) for shard in self.shards()]
+        """Ids and contents of what has an embedding; the last one of an id counts."""
+        tables = [read_parquet(shard, columns=["id", "content"]) for shard in self.shards()]
         if not tables:
-            return pl.DataFrame(schema={"id": pl.String, "sha256": pl.String})
+            return pl.DataFrame(schema={"id": pl.String, "content": pl.String})
         return pl.concat(tables).unique("id", keep="last", maintain_order=True)
 
     def write(self, table: pl.DataFrame, vectors: Float32[np.ndarray, "n d"]) -> None:
@@ -129,13 +131,7 @@ class EmbeddingFolder:
 
     def write_failed(self, failed: dict[str, str]) -> None:
         """List the images without an embedding; without any, no list."""
-        path = self.path / FAILED_FILE
-        if not failed:
-            remove_file(path)
-            return
-        table = pl.DataFrame({"id": list(failed), "reason": list(failed.values())})
-        with atomic_file(path) as part:
-            for_reading(table).write_csv(part)
+        write_failed(self.path / FAILED_FILE, failed)
 
     def read(self) -> Embeddings:
         """All embeddings; the last one of an id counts.
@@ -157,15 +153,27 @@ class EmbeddingFolder:
         return Embeddings(space, whole.drop("vector"), whole["vector"].to_numpy())
 
 
+def write_failed(path: Path, failed: dict[str, str]) -> None:
+    """List images without an embedding, by id with the reason; without any, no list."""
+    if not failed:
+        remove_file(path)
+        return
+    table = pl.DataFrame({"id": list(failed), "reason": list(failed.values())})
+    with atomic_file(path) as part:
+        for_reading(table).write_csv(part)
+
+
 def write_npz(path: Path, found: Embeddings) -> None:
-    """Write embeddings as one file of arrays: `ids` and `space` as UTF-8 bytes, `vectors`."""
+    """Write embeddings as one file: `vectors`, and lines of `ids` and `contents` in UTF-8."""
     ids = "\n".join(found.table["id"].to_list()).encode()
+    contents = "\n".join(found.table["content"].to_list()).encode()
     space = found.space.model_dump_json().encode()
     with atomic_file(path, needed_bytes=found.vectors.nbytes) as part, part.open("wb") as file:
         np.savez(
             file,
             vectors=found.vectors,
             ids=np.frombuffer(ids, np.uint8),
+            contents=np.frombuffer(contents, np.uint8),
             space=np.frombuffer(space, np.uint8),
         )
 
@@ -180,16 +188,17 @@ def read_npz(path: Path | str) -> Embeddings:
         arrays = read_arrays(path, most_bytes=MOST_NPZ_BYTES)
         space = EmbeddingSpace.model_validate_json(arrays["space"].tobytes())
         ids = arrays["ids"].tobytes().decode().split("\n")
+        contents = arrays["contents"].tobytes().decode().split("\n")
         vectors = np.asarray(arrays["vectors"], np.float32)
     except (KeyError, ValidationError, UnicodeDecodeError, ShopsightError, OSError) as error:
         raise EmbeddingError(
             f"no embeddings that shopsight wrote: {first_line(error)}", where=str(path)
         ) from error
-    if vectors.shape != (len(ids), space.embedding_dim):
+    if vectors.shape != (len(ids), space.embedding_dim) or len(contents) != len(ids):
         raise EmbeddingError(
             f"{len(ids)} ids and vectors of shape {vectors.shape}", where=str(path)
         )
-    return Embeddings(space, pl.DataFrame({"id": ids}), vectors)
+    return Embeddings(space, pl.DataFrame({"id": ids, "content": contents}), vectors)
 
 
 def read_embeddings(path: Path | str) -> Embeddings:
