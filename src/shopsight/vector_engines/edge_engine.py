@@ -279,8 +279,12 @@ class EdgeEngine:
         return int(self._shard.info().points_count)
 
     def unindexed(self) -> int:
-        """Points that are compared one by one."""
-        return max(0, self._points() - int(self._shard.info().indexed_vectors_count))
+        """Vectors that are compared one by one; those of both names count."""
+        stored = 0
+        for name in self._settings.dims:
+            has = self._edge.Filter(must=[self._edge.HasVectorCondition(name)])
+            stored += int(self._shard.count(self._edge.CountRequest(exact=True, filter=has)))
+        return max(0, stored - int(self._shard.info().indexed_vectors_count))
 
     def flush(self) -> None:
         """Return when everything is on the disk."""
