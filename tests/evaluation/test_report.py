@@ -15,10 +15,11 @@ import pytest
 from markupsafe import Markup
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.config.sections import EvaluationSettings
 from shopsight.errors import CatalogError, DamagedFileError, TrainingError
 from shopsight.evaluation.evaluate import evaluate, evaluate_run
-from shopsight.evaluation.examples import low_confidence_correct, mistakes, row_thumbnail
+from shopsight.evaluation.examples import SIDE_PX, low_confidence_correct, mistakes
 from shopsight.evaluation.figures import (
     confused_pairs,
     confusion_charts,
@@ -215,7 +216,7 @@ def test_images_that_are_gone_are_left_blank(run: RunFolder, tmp_path: Path) -> 
     # The old root is where the photos still lie: only the new one counts.
     page = Page(write_report(run))
     assert "no image" in page.words
-    assert row_thumbnail(run.catalog(), 0) == ""
+    assert row_thumbnail(run.catalog(), 0, side_px=SIDE_PX) == ""
 
 
 def test_several_labels_have_their_own_report(
@@ -259,7 +260,7 @@ def test_a_box_shows_its_part_only(catalog: Catalog) -> None:
             box_x=pl.lit(10.0), box_y=pl.lit(10.0), box_w=pl.lit(40.0), box_h=pl.lit(20.0)
         )
     )
-    assert row_thumbnail(boxed, 0) != row_thumbnail(catalog, 0)
+    assert row_thumbnail(boxed, 0, side_px=SIDE_PX) != row_thumbnail(catalog, 0, side_px=SIDE_PX)
 
 
 def test_curves_mark_the_weights_that_were_kept() -> None:

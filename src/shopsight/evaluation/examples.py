@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import ImageError
+from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.evaluation.predictions import Predictions
-from shopsight.images.decode import decode, read_bytes
-from shopsight.pages import percent_text, thumbnail
+from shopsight.pages import percent_text
 
 SIDE_PX = 160
 MISTAKES_SHOWN, LOW_CONFIDENCE_SHOWN = 21, 14
@@ -92,26 +90,8 @@ def _example(row: dict[str, Any], predictions: Predictions, catalog: Catalog) ->
         prediction = f"{row['predicted']} {percent_text(row['confidence'], 0)}"
         truth = row["label"]
     return ExampleImage(
-        image=row_thumbnail(catalog, row["row"]),
+        image=row_thumbnail(catalog, row["row"], side_px=SIDE_PX),
         prediction=prediction,
         truth=truth,
         file=Path(row["image"]).name,
     )
-
-
-def row_thumbnail(catalog: Catalog, row: int, *, side_px: int = SIDE_PX) -> str:
-    """The image of a row as a data URI, cut to its box where it has one.
-
-    Empty when the image cannot be read now.
-    """
-    one = catalog.take([row])
-    try:
-        data = read_bytes(one.refs()[0], one.access)
-        boxes = one.boxes()
-        if boxes is None or np.isnan(boxes[0]).any():
-            return thumbnail(decode(data, at_least_px=side_px), side_px=side_px)
-        x, y, width, height = (round(value) for value in boxes[0])
-        whole = decode(data)
-        return thumbnail(whole[max(y, 0) : y + height, max(x, 0) : x + width], side_px=side_px)
-    except ImageError:
-        return ""

@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.audit.row_decisions import DROP, KEEP
-from shopsight.errors import ImageError
-from shopsight.images.decode import decode, read_bytes
-from shopsight.pages import thumbnail, write_page
+from shopsight.catalog.row_thumbnail import row_thumbnail
+from shopsight.pages import write_page
 from shopsight.search.duplicate_products import KINDS, DuplicateProducts, Kind
 from shopsight.text import count_text, counted
 
@@ -106,18 +105,9 @@ def _shot(found: DuplicateProducts, line: dict[str, object]) -> Shot:
     of = f"{found.sides[side].name}: " if len(found.sides) > 1 else ""
     named = line["product"] or line["label"] or ""
     return Shot(
-        image=_thumbnail(found, side, row),
+        image=row_thumbnail(found.sides[side], row, side_px=SIDE_PX),
         said=f"{decision}: {line['kind']}" if decision else str(line["kind"]),
         tone=tone,
         under=f"{named} {size}".strip(),
         file=f"{of}{line['id']}",
     )
-
-
-def _thumbnail(found: DuplicateProducts, side: int, row: int) -> str:
-    one = found.sides[side].take([row])
-    try:
-        data = read_bytes(one.refs()[0], one.access)
-        return thumbnail(decode(data, at_least_px=SIDE_PX), side_px=SIDE_PX)
-    except ImageError:
-        return ""

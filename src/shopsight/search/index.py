@@ -19,14 +19,13 @@ from jaxtyping import Float32
 
 from shopsight import paths, progress
 from shopsight.bundle.embedding_space import check_same_space
-from shopsight.errors import ImageError, SearchError, ShopsightError
-from shopsight.images.decode import decode, read_bytes
+from shopsight.catalog.row_thumbnail import image_thumbnail
+from shopsight.errors import SearchError
 from shopsight.images.model_input import Box
 from shopsight.inference.embedder import Embedder
 from shopsight.inference.image_stream import NamedImage
 from shopsight.io.access import Access
 from shopsight.output_locks import only_writer_of_folder
-from shopsight.pages import thumbnail
 from shopsight.search.change_log import ROW, SEGMENT
 from shopsight.search.engines import drop_engine
 from shopsight.search.generation import OWN_COLUMNS, Generation, GenerationInfo
@@ -240,16 +239,8 @@ class Index:
 
     def thumbnail(self, item: str, *, side_px: int = 160) -> str:
         """The image of an item as a data URI, cut to its box; empty where it cannot be read."""
-        try:
-            one = self.named_image(item)
-            data = read_bytes(str(one.image), one.access)
-            if one.box is None:
-                return thumbnail(decode(data, at_least_px=side_px), side_px=side_px)
-            x, y, width, height = (round(value) for value in one.box)
-            whole = decode(data)
-            return thumbnail(whole[max(y, 0) : y + height, max(x, 0) : x + width], side_px=side_px)
-        except (ImageError, ShopsightError, OSError):
-            return ""
+        one = self.named_image(item)
+        return image_thumbnail(str(one.image), one.access, one.box, side_px=side_px)
 
     @contextmanager
     def _reading(self) -> Iterator[Generation]:

@@ -9,10 +9,9 @@ import numpy as np
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.items import item_ids
-from shopsight.errors import ImageError
-from shopsight.images.decode import decode, read_bytes
+from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.metrics.retrieval import DEFINITIONS
-from shopsight.pages import percent_text, thumbnail, write_page
+from shopsight.pages import percent_text, write_page
 from shopsight.search.evaluate_index import IndexEvaluation, shown_results
 from shopsight.search.index import Index
 from shopsight.text import count_text, counted
@@ -92,12 +91,7 @@ class _QueryImages:
         """The image of a query; empty where it cannot be read."""
         if self._catalog is None:
             return self._index.thumbnail(name, side_px=SIDE_PX)
-        one = self._catalog.take([self._rows[name]])
-        try:
-            data = read_bytes(one.refs()[0], one.access)
-            return thumbnail(decode(data, at_least_px=SIDE_PX), side_px=SIDE_PX)
-        except ImageError:
-            return ""
+        return row_thumbnail(self._catalog, self._rows[name], side_px=SIDE_PX)
 
 
 def _lead(found: IndexEvaluation) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shopsight.errors import ImageError, ShopsightError
-from shopsight.images.decode import decode, read_bytes
+from shopsight.catalog.row_thumbnail import image_thumbnail
 from shopsight.inference.image_stream import NamedImage
-from shopsight.pages import thumbnail, write_page
+from shopsight.pages import write_page
 from shopsight.search.answers import Answer
 from shopsight.search.grouping import Result
 from shopsight.search.index import Index
@@ -110,14 +109,7 @@ def _result(index: Index, result: Result) -> Shown:
 
 
 def _thumbnail_of(one: NamedImage) -> str:
-    """A query's image, cut to its box; empty where it cannot be read."""
-    try:
-        if not isinstance(one.image, str | Path):
-            return ""
-        data = read_bytes(str(one.image), one.access)
-        if one.box is None:
-            return thumbnail(decode(data, at_least_px=SIDE_PX), side_px=SIDE_PX)
-        x, y, width, height = (round(value) for value in one.box)
-        return thumbnail(decode(data)[max(y, 0) : y + height, max(x, 0) : x + width])
-    except (ImageError, ShopsightError):
+    """A query's image, cut to its box; empty where it cannot be read, or has no file."""
+    if not isinstance(one.image, str | Path):
         return ""
+    return image_thumbnail(str(one.image), one.access, one.box, side_px=SIDE_PX)
