@@ -35,13 +35,14 @@ from shopsight.files import make_folder, write_json
 from shopsight.held_files import remove_folder
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
-from shopsight.vector_engines.payloads import ID_KEY, Payloads, payload_keys
+from shopsight.vector_engines.payloads import Payloads, payload_keys
 from shopsight.vector_engines.points import (
     as_lists,
     check_filter,
     check_points,
     check_queries,
     item_uuid,
+    named_vectors,
     with_ties,
 )
 from shopsight.vector_engines.qdrant_filters import EdgeConditions, compiled
@@ -164,15 +165,9 @@ class EdgeEngine:
         """Put points in, in the place of those with the same ids."""
         check_points(points, self._settings)
         cells = self._payloads.of(points.ids, points.columns)
-        lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
-        given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
         ready = [
-            self._edge.Point(
-                item_uuid(item),
-                {name: rows[row] for name, rows in lists.items() if given[name][row]},
-                cells[row],
-            )
-            for row, item in enumerate(points.ids)
+            self._edge.Point(item_uuid(item), vectors, payload)
+            for item, vectors, payload in zip(points.ids, named_vectors(points), cells, strict=True)
         ]
         for start in range(0, len(ready), UPSERTED_AT_ONCE):
             some = ready[start : start + UPSERTED_AT_ONCE]
@@ -221,7 +216,7 @@ class EdgeEngine:
                 for row in rows
             ]
             answers = self._shard.query_batch(self._edge.QueryBatchRequest(requests))
-            return [[self._hit(found) for found in answer] for answer in answers]
+            return [[self._payloads.hit(found) for found in answer] for answer in answers]
 
         return with_ties(fetch, len(queries), limit, at_once=QUERIED_AT_ONCE)
 
@@ -233,14 +228,6 @@ class EdgeEngine:
             )
         return self._edge.SearchParams(hnsw_ef=max(ef, limit), exact=exact, quantization=rescored)
 
-    def _hit(self, found: Any) -> Hit:
-        payload = found.payload or {}
-        return Hit(
-            str(payload[ID_KEY]),
-            min(1.0, float(found.score)),
-            self._payloads.columns(payload),
-        )
-
     def scroll(self, *, batch: int = 1000) -> Iterator[Points]:
         """All points, vectors as stored."""
         offset: UUID | None = None
@@ -251,19 +238,9 @@ class EdgeEngine:
             records: list[Any]
             records, offset = self._shard.scroll(request)
             if records:
-                yield self._points_of(records)
+                yield self._payloads.points(records, self._settings.dims)
             if offset is None:
                 return
-
-    def _points_of(self, records: Sequence[Any]) -> Points:
-        payloads_found = [record.payload or {} for record in records]
-        vectors: dict[VectorName, Float32[np.ndarray, "n d"]] = {}
-        for name, dim in self._settings.dims.items():
-            zeros = [0.0] * dim
-            rows = [(record.vector or {}).get(name, zeros) for record in records]
-            vectors[name] = np.array(rows, np.float32)
-        ids = [str(payload[ID_KEY]) for payload in payloads_found]
-        return Points(ids, vectors, self._payloads.table(payloads_found))
 
     def count(self, where: Filter | None = None) -> int:
         """Number of points."""

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float32
 
+from shopsight.vector_engines.engine import Hit, Points, VectorName
 from shopsight.vector_engines.filters import ColumnKind, Schema
 
 ID_KEY = "_id"
@@ -76,6 +79,24 @@ class Payloads:
             if found[name] is not None:
                 found[name] = found[name] == "true"
         return found
+
+    def hit(self, found: Any) -> Hit:
+        """A point that an engine found, with its `payload` and `score`.
+
+        Rounded vectors may give a cosine a little above 1.
+        """
+        payload = found.payload or {}
+        return Hit(str(payload[ID_KEY]), min(1.0, float(found.score)), self.columns(payload))
+
+    def points(self, records: Sequence[Any], dims: Mapping[VectorName, int]) -> Points:
+        """Points of an engine's records, with their `payload` and `vector`."""
+        found = [record.payload or {} for record in records]
+        vectors: dict[VectorName, Float32[np.ndarray, "n d"]] = {}
+        for name, dim in dims.items():
+            zeros = [0.0] * dim
+            rows = [(record.vector or {}).get(name, zeros) for record in records]
+            vectors[name] = np.array(rows, np.float32)
+        return Points([str(payload[ID_KEY]) for payload in found], vectors, self.table(found))
 
     def table(self, payloads: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
         """The kept columns of payloads as a table."""

@@ -125,6 +125,16 @@ def with_ties(fetch: Fetch, queries: int, limit: int, *, at_once: int) -> list[l
     return [found[row] for row in range(queries)]
 
 
+def named_vectors(points: Points) -> list[dict[VectorName, list[float]]]:
+    """The vectors of each point by name, without those that it lacks: rows of zeros."""
+    lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
+    given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
+    return [
+        {name: rows[row] for name, rows in lists.items() if given[name][row]}
+        for row in range(len(points.ids))
+    ]
+
+
 def as_lists(vectors: np.ndarray) -> list[list[float]]:
     """Plain lists, which bindings take faster than arrays."""
     rows: list[list[float]] = vectors.tolist()

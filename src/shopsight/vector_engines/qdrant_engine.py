@@ -17,12 +17,13 @@ from jaxtyping import Float32
 from shopsight.errors import SearchError
 from shopsight.vector_engines.engine import EngineSettings, Hit, Points, VectorName
 from shopsight.vector_engines.filters import Filter
-from shopsight.vector_engines.payloads import ID_KEY, Payloads, payload_keys
+from shopsight.vector_engines.payloads import Payloads, payload_keys
 from shopsight.vector_engines.points import (
     as_lists,
     check_filter,
     check_points,
     check_queries,
+    named_vectors,
     point_id,
     with_ties,
 )
@@ -171,15 +172,9 @@ class QdrantEngine:
         """Put points in, in the place of those with the same ids."""
         check_points(points, self._settings)
         cells = self._payloads.of(points.ids, points.columns)
-        lists = {name: as_lists(vectors) for name, vectors in points.vectors.items()}
-        given = {name: np.any(vectors, axis=1) for name, vectors in points.vectors.items()}
         ready = [
-            self._models.PointStruct(
-                id=point_id(item),
-                vector={name: rows[row] for name, rows in lists.items() if given[name][row]},
-                payload=cells[row],
-            )
-            for row, item in enumerate(points.ids)
+            self._models.PointStruct(id=point_id(item), vector=vectors, payload=payload)
+            for item, vectors, payload in zip(points.ids, named_vectors(points), cells, strict=True)
         ]
         for start in range(0, len(ready), UPSERTED_AT_ONCE):
             some = ready[start : start + UPSERTED_AT_ONCE]
@@ -228,7 +223,7 @@ class QdrantEngine:
             answers = self._server.call(
                 lambda client: client.query_batch_points(self._collection, requests)
             )
-            return [[self._hit(found) for found in answer.points] for answer in answers]
+            return [[self._payloads.hit(found) for found in answer.points] for answer in answers]
 
         return with_ties(fetch, len(queries), limit, at_once=QUERIED_AT_ONCE)
 
@@ -245,18 +240,13 @@ class QdrantEngine:
             )
         return self._models.SearchParams(hnsw_ef=ef, exact=exact, quantization=rescored)
 
-    def _hit(self, found: Any) -> Hit:
-        payload = found.payload or {}
-        score = min(1.0, float(found.score))
-        return Hit(str(payload[ID_KEY]), score, self._payloads.columns(payload))
-
     def scroll(self, *, batch: int = 1000) -> Iterator[Points]:
         """All points, vectors as stored."""
         offset = None
         while True:
             records, offset = self._server.call(partial(self._page, offset, batch))
             if records:
-                yield self._points_of(records)
+                yield self._payloads.points(records, self._settings.dims)
             if offset is None:
                 return
 
@@ -265,16 +255,6 @@ class QdrantEngine:
             self._collection, offset=offset, limit=limit, with_payload=True, with_vectors=True
         )
         return found
-
-    def _points_of(self, records: Sequence[Any]) -> Points:
-        found = [record.payload or {} for record in records]
-        vectors: dict[VectorName, Float32[np.ndarray, "n d"]] = {}
-        for name, dim in self._settings.dims.items():
-            zeros = [0.0] * dim
-            rows = [(record.vector or {}).get(name, zeros) for record in records]
-            vectors[name] = np.array(rows, np.float32)
-        ids = [str(payload[ID_KEY]) for payload in found]
-        return Points(ids, vectors, self._payloads.table(found))
 
     def count(self, where: Filter | None = None) -> int:
         """Number of points."""
