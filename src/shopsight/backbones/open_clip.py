@@ -144,7 +144,7 @@ def _text_tower(
                 instead=IN_A_FOLDER,
             ) from error
         raise
-    return text_tower(clip, tokenizer, name=source.name)
+    return text_tower(open_clip, clip, tokenizer, source)
 
 
 def _does_not_load(what: str, source: ClipSource, error: Exception) -> WeightsError:

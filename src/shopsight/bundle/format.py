@@ -5,6 +5,8 @@
     golden.npz          `Golden`: a few image files, as bytes, with the outputs they must give
     metrics.json        how good the model is, and on what
     README.md           the model card
+    text.safetensors    where the model has a text encoder: its weights,
+    tokenizer.json      and its tokenizer, see `shopsight.bundle.text_info`
 
 `shopsight.bundle.write` writes the folder, `shopsight.bundle.read` reads and checks it,
 `shopsight.models.build` makes a torch network of it. Nothing in this package imports torch, so
@@ -25,6 +27,8 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shopsight.bundle.embedding_space import EmbedsInto
+from shopsight.bundle.text_info import TextInfo
 from shopsight.head_settings import HeadSettings
 from shopsight.preprocess import Preprocess
 
@@ -36,8 +40,10 @@ GOLDEN_FILE = "golden.npz"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever an older shopsight could not read the folder, or this one an older folder."""
+OLDEST_VERSION = 2
+"""The oldest format that is read: 2 has no text encoder and declares no other space."""
 
 MOST_MEMBERS = 50
 """Networks in an ensemble: as many as there may be folds."""
@@ -45,6 +51,8 @@ MOST_LABELS = 1_000_000
 LONGEST_LABEL = 4096
 """Characters."""
 MOST_GOLDEN_IMAGES = 64
+MOST_SPACES = 20
+"""Other spaces that a model may embed into."""
 
 Line = Annotated[str, Field(max_length=1000)]
 """A name, a title, a version."""
@@ -99,6 +107,8 @@ class BundleInfo(BaseModel):
         weights_sha256: Hash of the file model.safetensors. Filled in by `write_bundle`.
         backbone_sha256: Hash of the backbone's tensors alone, see
             `shopsight.bundle.fingerprint.tensors_sha256`. Filled in by `write_bundle`.
+        text: The text encoder whose vectors lie among the images'; None where there is none.
+        embeds_into: Other spaces that the embeddings may be compared with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,6 +134,8 @@ class BundleInfo(BaseModel):
     versions: dict[Line, Line] = Field(default_factory=library_versions, max_length=100)
     weights_sha256: Line = ""
     backbone_sha256: Line = ""
+    text: TextInfo | None = None
+    embeds_into: tuple[EmbedsInto, ...] = Field(default=(), max_length=MOST_SPACES)
 
     @field_validator("backbone")
     @classmethod
@@ -141,6 +153,8 @@ class BundleInfo(BaseModel):
             raise ValueError(f"thresholds: no such labels: {sorted(unknown)[:5]}")
         if self.embedding_dim % self.members:
             raise ValueError("embedding_dim: not a multiple of the number of members")
+        if self.text is not None and self.text.network.embed_dim != self.embedding_dim:
+            raise ValueError("text: its embeddings have another width than those of images")
         return self
 
 
@@ -152,11 +166,14 @@ class Golden:
         images: Bytes of each file.
         logits: One row per file.
         embeddings: One row per file.
+        texts: Embeddings of `shopsight.bundle.tokenizer.SAMPLE_TEXTS`, a row each; None without a
+            text encoder.
     """
 
     images: tuple[bytes, ...]
     logits: Float32[np.ndarray, "n c"]
     embeddings: Float32[np.ndarray, "n w"]
+    texts: Float32[np.ndarray, "k w"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

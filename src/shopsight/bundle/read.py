@@ -6,6 +6,7 @@ and nothing outside the folder is read.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,33 @@ from shopsight.bundle.format import (
     INFO_FILE,
     METRICS_FILE,
     MOST_GOLDEN_IMAGES,
+    OLDEST_VERSION,
     WEIGHTS_FILE,
     Bundle,
     BundleInfo,
     Golden,
 )
+from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TokenizerInfo
+from shopsight.bundle.tokenizer import SAMPLE_TEXTS
 from shopsight.errors import (
     ArchiveError,
     BundleError,
     DamagedFileError,
     LocationError,
     WeightsError,
+    first_line,
 )
 from shopsight.files import sha256_file
 from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json, read_json_table
+from shopsight.io.local_files import read_file
 from shopsight.io.own_folder import file_within
 from shopsight.io.tensor_header import StoredTensor, check_fits_in_memory, read_tensor_header
 from shopsight.leftovers import bring_back
 from shopsight.paths import exists, is_file, is_folder
 
+TOKENIZER_BYTES = 64 << 20
+"""The most that tokenizer.json may have: that of 256,000 tokens has 34 megabytes."""
 INFO_BYTES = 16 << 20
 """The most that model.json may have: 10,000 labels with their thresholds have one megabyte."""
 
@@ -68,7 +76,10 @@ def read_bundle(folder: Path | str) -> Bundle:
     """
     folder = Path(folder)
     info = read_info(folder)
-    missing = [name for name in (WEIGHTS_FILE, GOLDEN_FILE) if not is_file(folder / name)]
+    needed = [WEIGHTS_FILE, GOLDEN_FILE]
+    if info.text is not None:
+        needed += [TEXT_WEIGHTS_FILE, TOKENIZER_FILE]
+    missing = [name for name in needed if not is_file(folder / name)]
     if missing:
         raise _not_a_bundle(folder, missing)
     # Before the hash: a file that does not fit in memory is not worth its minutes.
@@ -105,7 +116,7 @@ def read_info(folder: Path | str) -> BundleInfo:
         raise _no_description(path, [error.what]) from error
     except (KeyError, TypeError) as error:
         raise _no_description(path, ["it has no format_version"]) from error
-    if format_version != FORMAT_VERSION:
+    if not (isinstance(format_version, int) and OLDEST_VERSION <= format_version <= FORMAT_VERSION):
         raise _other_format(path, format_version)
     try:
         return BundleInfo.model_validate(written)
@@ -117,13 +128,17 @@ def read_info(folder: Path | str) -> BundleInfo:
         raise _no_description(path, problems) from error
 
 
-def stored_tensors(folder: Path | str) -> dict[str, StoredTensor]:
-    """What the weights' file holds, by its header.
+def stored_tensors(folder: Path | str, name: str = WEIGHTS_FILE) -> dict[str, StoredTensor]:
+    """What a file of weights holds, by its header.
+
+    Args:
+        folder: the bundle's.
+        name: of the file: the network's, or that of its text encoder.
 
     Raises:
         BundleError: The file is none, or a damaged one, or does not fit in memory.
     """
-    path = _within(Path(folder), WEIGHTS_FILE)
+    path = _within(Path(folder), name)
     try:
         stored = read_tensor_header(path)
         check_fits_in_memory(stored, path)
@@ -134,8 +149,8 @@ def stored_tensors(folder: Path | str) -> dict[str, StoredTensor]:
     return stored
 
 
-def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:
-    """Read the weights by name. `read_bundle` has checked their hash.
+def read_tensors(folder: Path | str, name: str = WEIGHTS_FILE) -> dict[str, np.ndarray]:
+    """Read weights by name. `read_bundle` has checked the hash of the network's.
 
     The arrays have the types in the file: fp32, fp16, or integers (BatchNorm's counters). bf16
     has no NumPy type; `write_bundle` never writes it.
@@ -143,13 +158,35 @@ def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:
     Raises:
         BundleError: The file is not safetensors, or holds a type that NumPy does not have.
     """
-    stored_tensors(folder)
-    path = Path(folder) / WEIGHTS_FILE
+    stored_tensors(folder, name)
+    path = Path(folder) / name
     try:
         tensors: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
     except (SafetensorError, OSError, TypeError, KeyError) as error:
         raise BundleError(f"the weights cannot be read: {error}", where=str(path)) from error
     return tensors
+
+
+def read_tokenizer(folder: Path | str, info: TokenizerInfo) -> bytes:
+    """Read tokenizer.json and check its hash.
+
+    Raises:
+        BundleError: it is too large, or another one than was written.
+    """
+    path = _within(Path(folder), TOKENIZER_FILE)
+    try:
+        content = read_file(path, most_bytes=TOKENIZER_BYTES)
+    except (LocationError, OSError) as error:
+        raise BundleError(
+            f"the tokenizer cannot be read: {first_line(error)}", where=str(path)
+        ) from error
+    if sha256(content).hexdigest() != info.file_sha256:
+        raise BundleError(
+            "is not the tokenizer that was written",
+            where=str(path),
+            fix="copy the bundle again from where it was made",
+        )
+    return content
 
 
 def _within(folder: Path, name: str) -> Path:
@@ -178,9 +215,10 @@ def _not_a_bundle(folder: Path, missing: list[str]) -> BundleError:
 
 
 def _other_format(path: Path, found: object) -> BundleError:
-    older = isinstance(found, int) and found < FORMAT_VERSION
+    older = isinstance(found, int) and found < OLDEST_VERSION
     return BundleError(
-        f"bundle format {found!r}; this shopsight reads format {FORMAT_VERSION} only",
+        f"bundle format {found!r}; this shopsight reads formats {OLDEST_VERSION} to "
+        f"{FORMAT_VERSION}",
         where=str(path),
         fix="shopsight train DATA --out RUN   (trains the model anew, in a new run folder)"
         if older
@@ -198,6 +236,7 @@ def _read_golden(path: Path, info: BundleInfo) -> Golden:
         # Nothing in it is compressed: unpacked, it is no larger than it is.
         arrays = read_arrays(path, most_bytes=path.stat().st_size)
         logits, embeddings = arrays.pop("logits"), arrays.pop("embeddings")
+        texts = arrays.pop("texts") if info.text is not None else None
     except KeyError as error:
         raise BundleError(f"cannot be read: no array {error}", where=str(path)) from error
     except (ArchiveError, LocationError, OSError) as error:
@@ -211,6 +250,9 @@ def _read_golden(path: Path, info: BundleInfo) -> Golden:
         images,
         _outputs(logits, (count, len(info.labels)), "logits", path),
         _outputs(embeddings, (count, info.embedding_dim), "embeddings", path),
+        None
+        if texts is None
+        else _outputs(texts, (len(SAMPLE_TEXTS), info.embedding_dim), "texts", path),
     )
 
 

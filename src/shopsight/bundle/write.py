@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from shopsight.bundle.format import (
     Golden,
 )
 from shopsight.bundle.model_card import model_card
+from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TextPart
 from shopsight.errors import BundleError
 from shopsight.files import atomic_folder, sha256_file, write_json, write_text
 
@@ -34,6 +36,7 @@ def write_bundle(
     info: BundleInfo,
     golden: Golden,
     metrics: Mapping[str, Any],
+    text: TextPart | None = None,
 ) -> Bundle:
     """Write a bundle, replacing one that is there; a reader never sees half of it.
 
@@ -44,6 +47,7 @@ def write_bundle(
         info: Everything else; both hashes are filled in here.
         golden: Outputs of these weights for a few files.
         metrics: How good the model is; metrics.json, and a line of the model card.
+        text: The text encoder, where there is one; `info.text` is filled in from it.
 
     Returns:
         What `read_bundle` would read.
@@ -59,10 +63,12 @@ def write_bundle(
             f"{info.embedding_dim} numbers",
             where=str(folder),
         )
-    needed = sum(tensor.nbytes for tensor in tensors.values()) + sum(map(len, golden.images))
+    files = {WEIGHTS_FILE: tensors} | ({TEXT_WEIGHTS_FILE: text.tensors} if text else {})
+    needed = sum(one.nbytes for stored in files.values() for one in stored.values())
+    needed += sum(map(len, golden.images))
     with atomic_folder(folder, needed_bytes=needed) as temporary:
-        weights = temporary / WEIGHTS_FILE
-        safetensors.numpy.save_file(dict(tensors), weights, metadata={"format": "pt"})
+        for name, stored in files.items():
+            safetensors.numpy.save_file(dict(stored), temporary / name, metadata={"format": "pt"})
         backbone = {
             name.removeprefix("backbone."): tensor
             for name, tensor in tensors.items()
@@ -70,13 +76,18 @@ def write_bundle(
         }
         info = info.model_copy(
             update={
-                "weights_sha256": sha256_file(weights),
+                "weights_sha256": sha256_file(temporary / WEIGHTS_FILE),
                 "backbone_sha256": tensors_sha256(backbone),
+                "text": text.info if text else None,
             }
         )
         write_json(temporary / INFO_FILE, info.model_dump(mode="json"))
+        if text is not None:
+            golden = replace(golden, texts=text.sample_vectors)
+            (temporary / TOKENIZER_FILE).write_bytes(text.tokenizer)
         # safetensors lets only the owner read; a bundle is as public as its other files.
-        shutil.copymode(temporary / INFO_FILE, weights)
+        for name in files:
+            shutil.copymode(temporary / INFO_FILE, temporary / name)
         (temporary / GOLDEN_FILE).write_bytes(_golden_bytes(golden))
         write_json(temporary / METRICS_FILE, dict(metrics))
         write_text(temporary / CARD_FILE, model_card(info, metrics))
@@ -88,6 +99,8 @@ def _golden_bytes(golden: Golden) -> bytes:
         f"image_{index:03d}": np.frombuffer(data, np.uint8)
         for index, data in enumerate(golden.images)
     }
+    if golden.texts is not None:
+        arrays["texts"] = golden.texts
     file = io.BytesIO()
     np.savez(file, logits=golden.logits, embeddings=golden.embeddings, **arrays)
     return file.getvalue()

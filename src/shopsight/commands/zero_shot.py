@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import check_rebuilds
+from shopsight.backbones.text_tower import TextTower, bundled_tower
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.cache_place import cache_folder
@@ -128,7 +129,7 @@ def _write(
     catalog: Catalog,
 ) -> None:
     """Write the network with a head of the directions as a bundle."""
-    network, info = _network(model, resize)
+    network, info, text = _network(model, resize)
     whole = ProductModel(
         network.backbone, found.head(), network.preprocess, tta_hflip=network.tta_hflip
     )
@@ -145,15 +146,17 @@ def _write(
             "catalog_fingerprint": "",
         }
     )
-    save_bundle(place, whole, info=info, golden_images=_golden(catalog), metrics={})
+    save_bundle(place, whole, info=info, golden_images=_golden(catalog), metrics={}, text=text)
 
 
-def _network(model: str, resize: Resize | None) -> tuple[ProductModel, BundleInfo]:
-    """The network of a model, and what its bundle says."""
+def _network(
+    model: str, resize: Resize | None
+) -> tuple[ProductModel, BundleInfo, TextTower | None]:
+    """The network of a model, what its bundle says, and its text encoder."""
     if is_folder(model) or ":" not in model:
         bundle = read_bundle(bundle_folder(model))
-        return build_model(bundle), bundle.info
-    backbone = create_backbone(model)
+        return build_model(bundle), bundle.info, bundled_tower(bundle)
+    backbone = create_backbone(model, with_text=True)
     check_rebuilds(backbone, model)
     preprocess = backbone.preprocess
     if resize is not None:
@@ -165,7 +168,7 @@ def _network(model: str, resize: Resize | None) -> tuple[ProductModel, BundleInf
         preprocess=preprocess,
         embedding_dim=backbone.embedding_dim,
     )
-    return ProductModel(backbone.module, backbone.module, preprocess), info
+    return ProductModel(backbone.module, backbone.module, preprocess), info, backbone.text
 
 
 def _golden(catalog: Catalog) -> list[bytes]:

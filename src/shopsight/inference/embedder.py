@@ -52,6 +52,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def logit_scale(self) -> float | None:
+        """What makes cosines of images and texts logits; None without a text encoder."""
+        ...
+
+    @property
     def preprocess(self) -> Preprocess:
         """How an image becomes the network's input."""
         ...

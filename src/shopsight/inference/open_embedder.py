@@ -18,9 +18,12 @@ from shopsight.backbones.clip_sources import FOLDER
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.backbones.spec import Backbone
+from shopsight.backbones.text_tower import bundled_tower
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.fingerprint import tensors_sha256
+from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import bundle_folder, read_tensors
+from shopsight.devices import pick_device
 from shopsight.errors import ConfigError, EmbeddingError, ImageError
 from shopsight.inference.embedder import ClassDirections, Embedder
 from shopsight.inference.engine import Engine, PrecisionChoice
@@ -99,7 +102,7 @@ def _check_spelling(name: str) -> None:
 
 def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedder:
     # Full: an index opens it again wherever it is searched from.
-    return BundleEmbedder(full(name), load(name, device=device, precision=precision))
+    return BundleEmbedder(full(name), load(name, device=device, precision=precision), device)
 
 
 def _of_backbone(
@@ -201,11 +204,16 @@ def _without_direction(source: str, on_error: OnError) -> Embedding:
 
 
 class BundleEmbedder(_ImageEmbedder):
-    """The image encoder of a run or a bundle."""
+    """The encoders of a run or a bundle.
 
-    def __init__(self, name: str, predictor: Predictor) -> None:
+    The text encoder is opened where a text is first embedded: most bundles have none.
+    """
+
+    def __init__(self, name: str, predictor: Predictor, device: str) -> None:
         super().__init__(name, predictor.engine, predictor.preprocess)
         self._info = predictor.info
+        self._golden = predictor.golden
+        self._device = device
 
     @cached_property
     def space(self) -> EmbeddingSpace:
@@ -214,6 +222,8 @@ class BundleEmbedder(_ImageEmbedder):
         return EmbeddingSpace(
             backbone=info.backbone,
             backbone_sha256=info.backbone_sha256,
+            text_encoder=info.text.name if info.text else "",
+            text_sha256=info.text.text_sha256 if info.text else "",
             preprocess=info.preprocess,
             embedding_dim=info.embedding_dim,
             members=info.members,
@@ -223,7 +233,31 @@ class BundleEmbedder(_ImageEmbedder):
     @property
     def embeds_into(self) -> tuple[EmbedsInto, ...]:
         """Other spaces that its vectors may be compared with."""
-        return ()
+        return self._info.embeds_into
+
+    @property
+    def logit_scale(self) -> float | None:
+        """What makes cosines of images and texts logits; None without a text encoder."""
+        return self._info.text.logit_scale if self._info.text else None
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """Unit vectors of texts, by the text encoder that the bundle holds.
+
+        Raises:
+            EmbeddingError: there is none.
+            BundleError: its files are not those that were written.
+        """
+        return super().embed_texts(texts) if self._texts is None else self._texts.embed(texts)
+
+    @cached_property
+    def _texts(self) -> TextEncoder | None:
+        if self._golden is None:
+            return None
+        tower = bundled_tower(Bundle(self._info, self._golden, {}, bundle_folder(self._name)))
+        if tower is None:
+            return None
+        device = pick_device(self._device)
+        return TextEncoder(tower, device, embedding_dim=self._info.embedding_dim)
 
     def class_directions(self) -> ClassDirections | None:
         """The rows of a linear head; None of any other head and of an ensemble."""
@@ -265,6 +299,11 @@ class BackboneEmbedder(_ImageEmbedder):
     def embeds_into(self) -> tuple[EmbedsInto, ...]:
         """None: a published network was measured against no other."""
         return ()
+
+    @property
+    def logit_scale(self) -> float | None:
+        """What makes cosines of images and texts logits; None without a text encoder."""
+        return self._texts.logit_scale if self._texts else None
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         """Unit vectors of texts, by the text encoder that came with the image encoder.

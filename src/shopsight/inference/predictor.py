@@ -100,7 +100,7 @@ class Predictor:
         # Once: with thousands of labels it would take as long as an image.
         self.readout = readout_of(info)
         self._thresholds = np.array(self.readout.thresholds)
-        self._golden = golden
+        self.golden = golden
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -203,9 +203,9 @@ class Predictor:
         Raises:
             BundleError: This predictor was made without a bundle.
         """
-        if self._golden is None:
+        if self.golden is None:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
-        return verify_golden(self.engine, self._golden, self.preprocess, self.readout)
+        return verify_golden(self.engine, self.golden, self.preprocess, self.readout)
 
     def _answers(self, logits: Float32[np.ndarray, "b c"], top: int) -> Iterator[_Answer]:
         """What the model says of each image of a batch."""

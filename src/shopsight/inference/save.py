@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shopsight.backbones.text_tower import TextTower, text_part
 from shopsight.bundle.format import Bundle, BundleInfo
 from shopsight.bundle.write import write_bundle
 from shopsight.inference.golden import make_golden
 from shopsight.inference.torch_engine import reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
+from shopsight.progress import notify
 
 
 def save_bundle(
@@ -21,6 +23,7 @@ def save_bundle(
     info: BundleInfo,
     golden_images: Sequence[bytes],
     metrics: Mapping[str, Any],
+    text: TextTower | None = None,
 ) -> Bundle:
     """Compute the golden outputs of a network and write its bundle.
 
@@ -30,6 +33,8 @@ def save_bundle(
         info: Everything that is not weights.
         golden_images: A few image files' bytes.
         metrics: How good the model is.
+        text: The text encoder of the network's space, on the CPU; left out, and said, where no
+            bundle can hold it.
 
     Raises:
         ImageError: A golden image cannot be decoded.
@@ -37,6 +42,14 @@ def save_bundle(
     """
     assert info.preprocess == model.preprocess
     golden = make_golden(reference_engine(model), golden_images, info.preprocess)
+    if text is not None and not text.fits_a_bundle:
+        notify(f"the bundle is without {text.name}'s text encoder, which needs files of others")
+        text = None
     return write_bundle(
-        folder, tensors=model_tensors(model), info=info, golden=golden, metrics=metrics
+        folder,
+        tensors=model_tensors(model),
+        info=info,
+        golden=golden,
+        metrics=metrics,
+        text=text_part(text) if text is not None else None,
     )

@@ -28,6 +28,7 @@ class TextEncoder:
     def __init__(self, tower: TextTower, device: torch.device, *, embedding_dim: int) -> None:
         self.name = tower.name
         self.sha256 = tower.sha256
+        self.logit_scale = tower.logit_scale
         self._tokenize = tower.tokenize
         self._device = device
         self._module = tower.module.to(device)
@@ -42,7 +43,7 @@ class TextEncoder:
         """
         found = [np.empty((0, self._embedding_dim), np.float32)]
         for start in range(0, len(texts), BATCH_TEXTS):
-            ids = self._tokenize(list(texts[start : start + BATCH_TEXTS]))
+            ids = torch.from_numpy(self._tokenize(texts[start : start + BATCH_TEXTS]))
             with exact_products(self._device):
                 embedding = self._module(copy_to_device(ids, self._device))
             found.append(embedding.float().cpu().numpy())

@@ -26,8 +26,6 @@ from shopsight.words.class_lists import PROMPTS, ClassWords
 from shopsight.words.pairs import WordPairs, class_texts
 from shopsight.words.word_table import open_word_table
 
-ENCODER_SCALE = 100.0
-"""What CLIP's logits are multiplied by: the bound that its training runs into."""
 WORDS_SCALE = 20.0
 CENTER_IMAGES = 2000
 
@@ -96,7 +94,10 @@ def _by_encoder(
             advance(1)
     vectors = unit_vectors(np.stack(directions))
     center = np.zeros(vectors.shape[1], np.float32)
-    return ClassDirectionsFound(vectors, center, ENCODER_SCALE, "by its text encoder")
+    # As its training had it: the probabilities are those that the model was made to give.
+    scale = embedder.logit_scale
+    assert scale is not None
+    return ClassDirectionsFound(vectors, center, scale, "by its text encoder")
 
 
 def _by_words(
