@@ -25,6 +25,7 @@ PUBLISHED = {
     "product650-caformer-b36": "timm:caformer_b36.sail_in22k_ft_in1k",
     "product650-fastervit-2": "fastervit:faster_vit_2_224",
     "product650-fastervit-3": "fastervit:faster_vit_3_224",
+    "product650-clip-zeroshot": "open_clip:ViT-B-16/openai",
     "clothing-resnet18": "timm:resnet18.tv_in1k",
     "clothing-resnet18-folds": "timm:resnet18.tv_in1k",
     "garment-efficientnet-b0": "timm:efficientnet_b0.ra_in1k",
@@ -188,6 +189,13 @@ PUBLISHED_SETTINGS: dict[str, dict[str, Any]] = {
     "product650-caformer-b36": PRODUCT650 | {"training.batch_size": 32},
     "product650-fastervit-2": PRODUCT650 | {"training.batch_size": 32},
     "product650-fastervit-3": PRODUCT650 | {"training.batch_size": 32},
+    "product650-clip-zeroshot": {
+        "preprocess.size_px": 224,
+        "preprocess.resize": "pad",
+        "preprocess.pad_color": "edge",
+        "training.mode": "zero-shot",
+        "zero_shot.prompts": ("a photo of {}",),
+    },
     "clothing-resnet18": NO_AUGMENTATION
     | CROPPED
     | {
@@ -249,6 +257,8 @@ def test_published_settings(name: str) -> None:
     [
         pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
         for name in recipe_names()
+        # Without published weights there is no text encoder: tests/training/test_zero_shot.py.
+        if load_recipe(name).training.mode != "zero-shot"
     ],
 )
 def test_every_recipe_trains_its_real_network(name: str, few: Catalog, tmp_path: Path) -> None:

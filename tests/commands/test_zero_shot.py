@@ -56,7 +56,7 @@ def test_a_bundle_answers_as_the_whole_clip_model_would(photos: Path, tmp_path: 
             whole.encode_image(images, normalize=True)
             @ torch.nn.functional.normalize(torch.stack(texts), dim=1).T
         )
-        wanted = 100 * (cosines[:, 0] - cosines[:, 1]).numpy()
+        wanted = (whole.logit_scale.exp() * (cosines[:, 0] - cosines[:, 1])).numpy()
     by_label = [
         dict(zip(one.labels, one.probabilities, strict=True))
         for one in bundle.predict([str(file) for file in files])

@@ -35,6 +35,7 @@ from shopsight.bundle.text_info import (
 from shopsight.bundle.tokenizer import SAMPLE_TEXTS, KeptTokenizer, tokenizer_sha256
 from shopsight.errors import BundleError, WeightsError
 from shopsight.extras import require
+from shopsight.progress import notify
 from shopsight.unit_vectors import unit_vectors
 
 GOLDEN_TOLERANCE = 1e-3
@@ -63,11 +64,6 @@ class TextTower:
     logit_scale: float
     sha256: str
     network: TextNetwork | None
-
-    @property
-    def fits_a_bundle(self) -> bool:
-        """Whether a bundle can hold it, see `text_part`."""
-        return self.network is not None and isinstance(self.tokenize, KeptTokenizer)
 
 
 def open_tokenizer(open_clip: ModuleType, source: ClipSource) -> Any:
@@ -115,14 +111,20 @@ def text_tower(open_clip: ModuleType, clip: Any, tokenizer: Any, source: ClipSou
     )
 
 
-def text_part(tower: TextTower) -> TextPart:
+def bundle_part(tower: TextTower | None) -> TextPart | None:
     """A text encoder as a bundle holds it.
 
     Args:
-        tower: one that `fits_a_bundle`; on the CPU.
+        tower: on the CPU; None where there is none.
+
+    Returns:
+        None also where no bundle can hold it, which is said.
     """
-    assert tower.network is not None
-    assert isinstance(tower.tokenize, KeptTokenizer)
+    if tower is None:
+        return None
+    if tower.network is None or not isinstance(tower.tokenize, KeptTokenizer):
+        notify(f"the bundle is without {tower.name}'s text encoder, which needs files of others")
+        return None
     info = TextInfo(
         name=tower.name,
         network=tower.network,

@@ -36,6 +36,7 @@ from shopsight.config.sections import (
     Section,
     TrackingSettings,
     TrainingSettings,
+    ZeroShotSettings,
 )
 from shopsight.errors import SHOWN_DETAILS, ConfigError, first_line
 from shopsight.io.local_files import read_file
@@ -69,6 +70,7 @@ class Recipe(Section):
     preprocess: PreprocessSettings = PreprocessSettings()
     model: ModelSettings = ModelSettings()
     probe: ProbeSettings = ProbeSettings()
+    zero_shot: ZeroShotSettings = ZeroShotSettings()
     training: TrainingSettings = TrainingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -86,6 +88,11 @@ class Recipe(Section):
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
         if self.training.mode.startswith("probe") and self.model.head.kind != "linear":
             raise ValueError("training.mode = 'probe...' needs model.head.kind = 'linear'")
+        if self.training.mode == "zero-shot":
+            if self.model.head.kind != "direction":
+                raise ValueError("training.mode = 'zero-shot' needs model.head.kind = 'direction'")
+            if self.folds.count:
+                raise ValueError("training.mode = 'zero-shot' trains nothing: no folds.count")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         return self

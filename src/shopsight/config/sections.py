@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from shopsight.config.reach import NOTHING, READS, SENDS
 from shopsight.head_settings import HeadSettings
@@ -114,6 +121,8 @@ class ModelSettings(Section):
         head: The layers from the embedding to the logits.
         drop_path: Stochastic depth, where the backbone has it.
         conv_dropout: Dropout after the convolutions of `shopsight:` networks; unset: their own.
+        keep_text: Whether the bundle keeps the backbone's text encoder, where it has one and its
+            weights were not trained: the bundle is then searched by words, and is larger.
     """
 
     backbone: Annotated[str, READS] = "embedded:tf_efficientnet_lite0"
@@ -121,6 +130,26 @@ class ModelSettings(Section):
     head: HeadSettings = HeadSettings()
     drop_path: Fraction = 0.0
     conv_dropout: Fraction | None = None
+    keep_text: bool = True
+
+
+class ZeroShotSettings(Section):
+    """Classes by their names, for a backbone with a text encoder.
+
+    Attributes:
+        prompts: Sentences with `{}` where the label goes; the direction of a class is the mean of
+            theirs. Empty: those of `shopsight.words.class_lists.PROMPTS`.
+    """
+
+    prompts: Annotated[tuple[Text, ...], Field(max_length=1000), NOTHING] = ()
+
+    @field_validator("prompts")
+    @classmethod
+    def _have_a_place(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        for prompt in prompts:
+            if prompt.count("{}") != 1 or "{" in prompt.replace("{}", ""):
+                raise ValueError(f"{prompt[:100]!r} has not one {{}}, where the label goes")
+        return prompts
 
 
 class ProbeSettings(Section):
@@ -139,7 +168,8 @@ class TrainingSettings(Section):
     Attributes:
         mode: "probe" stops after the linear probe; "probe-then-finetune" continues from it;
             "finetune" starts from pretrained weights and a new head; "frozen" trains the head
-            only; "scratch" ignores pretrained weights.
+            only; "scratch" ignores pretrained weights; "zero-shot" trains nothing: a text encoder
+            finds the classes by their names, see `ZeroShotSettings`.
         epochs: Planned passes over the training images.
         time_limit_s: Plan as many epochs (at most `epochs`) as the measured step time allows.
         batch_size: Images per step on each device. "auto" is 32, and on CUDA up to 128 where the
@@ -168,7 +198,7 @@ class TrainingSettings(Section):
             process, where measured steps say that it saves more time than it takes.
     """
 
-    mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch"] = (
+    mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch", "zero-shot"] = (
         "probe-then-finetune"
     )
     epochs: int = Field(default=8, ge=1, le=1_000_000)
@@ -198,6 +228,11 @@ class TrainingSettings(Section):
         """`batch_size` of a resolved recipe, a number."""
         assert self.batch_size != "auto"
         return self.batch_size
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether any step is taken by gradients of the network."""
+        return self.mode not in ("probe", "zero-shot")
 
 
 class OptimizerSettings(Section):

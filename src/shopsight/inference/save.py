@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shopsight.backbones.text_tower import TextTower, text_part
+from shopsight.backbones.text_tower import TextTower, bundle_part
 from shopsight.bundle.format import Bundle, BundleInfo
 from shopsight.bundle.write import write_bundle
 from shopsight.inference.golden import make_golden
 from shopsight.inference.torch_engine import reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
-from shopsight.progress import notify
 
 
 def save_bundle(
@@ -42,14 +41,11 @@ def save_bundle(
     """
     assert info.preprocess == model.preprocess
     golden = make_golden(reference_engine(model), golden_images, info.preprocess)
-    if text is not None and not text.fits_a_bundle:
-        notify(f"the bundle is without {text.name}'s text encoder, which needs files of others")
-        text = None
     return write_bundle(
         folder,
         tensors=model_tensors(model),
         info=info,
         golden=golden,
         metrics=metrics,
-        text=text_part(text) if text is not None else None,
+        text=bundle_part(text),
     )

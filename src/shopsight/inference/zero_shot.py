@@ -8,7 +8,7 @@ largest logit s q . (x - c), c being 0 for an encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -86,18 +86,34 @@ def find_directions(
 def _by_encoder(
     embedder: Embedder, classes: Sequence[ClassWords], prompts: Sequence[str]
 ) -> ClassDirectionsFound:
-    directions = []
-    with task("Encoding classes", len(classes), "classes") as advance:
-        for one in classes:
-            sentences = [prompt.format(phrase) for phrase in one.phrases() for prompt in prompts]
-            directions.append(embedder.embed_texts(sentences).mean(axis=0))
-            advance(1)
-    vectors = unit_vectors(np.stack(directions))
+    vectors = encoded_classes(embedder.embed_texts, classes, prompts=prompts)
     center = np.zeros(vectors.shape[1], np.float32)
     # As its training had it: the probabilities are those that the model was made to give.
     scale = embedder.logit_scale
     assert scale is not None
     return ClassDirectionsFound(vectors, center, scale, "by its text encoder")
+
+
+def encoded_classes(
+    embed: Callable[[Sequence[str]], Float32[np.ndarray, "n d"]],
+    classes: Sequence[ClassWords],
+    *,
+    prompts: Sequence[str],
+) -> Float32[np.ndarray, "c d"]:
+    """Unit vectors of classes: the mean of a text encoder's over all their words and prompts.
+
+    Args:
+        embed: unit vectors of texts.
+        classes: with their words.
+        prompts: sentences with `{}`.
+    """
+    directions = []
+    with task("Encoding classes", len(classes), "classes") as advance:
+        for one in classes:
+            sentences = [prompt.format(phrase) for phrase in one.phrases() for prompt in prompts]
+            directions.append(embed(sentences).mean(axis=0))
+            advance(1)
+    return unit_vectors(np.stack(directions))
 
 
 def _by_words(

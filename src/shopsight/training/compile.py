@@ -19,7 +19,7 @@ MOST_SAVED = 0.5
 
 def may_compile(recipe: Recipe, device: torch.device, *, world_size: int) -> bool:
     """Whether "auto" measures at all: on CUDA, where one process decides for itself."""
-    return device.type == "cuda" and world_size == 1 and recipe.training.mode != "probe"
+    return device.type == "cuda" and world_size == 1 and recipe.training.finetunes
 
 
 def compiling_pays(

@@ -111,7 +111,7 @@ def check_hardware(recipe: Recipe) -> Hardware:
             where="hardware.accelerator",
             fix=f"--set hardware.accelerator={device.type}, or --set hardware.devices=1",
         )
-    if recipe.training.mode == "probe":
+    if not recipe.training.finetunes:
         # Nothing of Lightning is used, and the first process does all.
         devices = hardware.devices
         return Hardware(device, devices if isinstance(devices, int) else 1, hardware.num_nodes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shopsight.backbones.text_tower import TextTower, bundle_part
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
@@ -42,6 +43,7 @@ def build_bundle(
     catalog: Catalog,
     golden: Golden,
     calibration: Calibration,
+    text: TextTower | None = None,
 ) -> None:
     """Write the bundle of a run.
 
@@ -54,6 +56,7 @@ def build_bundle(
         catalog: the images that it was trained on.
         golden: see `golden_outputs`.
         calibration: see `shopsight.training.calibrate`.
+        text: the text encoder of the network's space, on the CPU.
     """
     info = BundleInfo(
         backbone=backbone,
@@ -78,6 +81,7 @@ def build_bundle(
         info=info,
         golden=golden,
         metrics=calibration.metrics,
+        text=bundle_part(text),
     )
 
 

@@ -45,6 +45,7 @@ from shopsight.training.usable_images import (
     without_held_out,
     without_rare_classes,
 )
+from shopsight.training.zero_shot import check_has_text
 
 # Images enlarged further than this hold no more detail, and cost time.
 MOST_MAGNIFIED = 4
@@ -263,14 +264,17 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if note is not None:
         progress.notify(note)
     _check_preprocess(recipe)
-    size = recipe.preprocess.size_px
+    size, zero_shot = recipe.preprocess.size_px, recipe.training.mode == "zero-shot"
     backbone = create_backbone(
         recipe.model.backbone,
         weights=_weights(recipe),
         drop_path=recipe.model.drop_path,
         conv_dropout=recipe.model.conv_dropout,
         size_px=None if size == "auto" else size,
+        with_text=zero_shot,
     )
+    if zero_shot:
+        check_has_text(backbone)
     check_rebuilds(backbone, recipe.model.backbone)
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
     _check_loss(recipe, catalog)
@@ -336,7 +340,7 @@ def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own
             f"2. --set preprocess.size_px={max(sizes)}   (prepares larger images)",
         )
     _check_size(backbone, own_size, where="preprocess.size_px", fix="--set preprocess.size_px=auto")
-    if recipe.training.mode != "probe":
+    if recipe.training.finetunes:
         for size_px in sorted(set(sizes) - {own_size}):
             _check_size(
                 backbone,

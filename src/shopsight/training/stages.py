@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from safetensors.torch import save_file
+from torch import Tensor
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
@@ -42,7 +43,7 @@ from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
-from shopsight.models.heads import LinearHead, create_head
+from shopsight.models.heads import DirectionHead, LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
@@ -72,6 +73,7 @@ from shopsight.training.time_budget import RESERVE, StepTimes, measure_steps, pl
 from shopsight.training.trackers import log_once
 from shopsight.training.training_data import TrainingData
 from shopsight.training.usable_images import class_counts
+from shopsight.training.zero_shot import named_classes
 
 
 class Training:
@@ -107,8 +109,10 @@ class Training:
         if not self.run.reached("probed"):
             if start.startswith("probe"):
                 self._probe()
+            elif start == "zero-shot":
+                self._name_classes()
             self.run.update_state(stage="probed")
-        return start != "probe" and not self.run.reached("finetuned")
+        return self.recipe.training.finetunes and not self.run.reached("finetuned")
 
     def sampling(self, rows: Int64[np.ndarray, "m"]) -> ClassSampling:
         """How an epoch draws the images of these rows of the catalog."""
@@ -135,7 +139,9 @@ class Training:
                 self.run.write_recipe(self.recipe)
         return source
 
-    def build(self, *, tta_hflip: bool = False) -> tuple[ProductModel, Backbone]:
+    def build(
+        self, *, tta_hflip: bool = False, with_text: bool = False
+    ) -> tuple[ProductModel, Backbone]:
         """The network at the start of training, the same each time it is called."""
         settings = self.recipe.model
         lightning.seed_everything(self.recipe.seed, verbose=False)
@@ -145,6 +151,7 @@ class Training:
             drop_path=settings.drop_path,
             conv_dropout=settings.conv_dropout,
             size_px=self.preprocess.size_px,
+            with_text=with_text,
         )
         head = create_head(
             settings.head,
@@ -188,7 +195,7 @@ class Training:
         if limit is None:
             return None
         left_s = limit - self.run.spent_s() - clock.elapsed()[0]
-        share = 1.0 if self.recipe.training.mode == "probe" else 0.5
+        share = 0.5 if self.recipe.training.finetunes else 1.0
         return max(0.0, share * (1.0 - RESERVE) * left_s)
 
     def _feature_store(
@@ -216,9 +223,7 @@ class Training:
     def _keep_probe(
         self, probe: Probe, features: Features, rows: Int64[np.ndarray, "m"], clock: Clock
     ) -> None:
-        make_folder(self.run.checkpoints)
-        with atomic_file(self.run.probe_file) as part:
-            save_file({"weight": probe.weight, "bias": probe.bias}, part)
+        self._write_classifier(probe.weight, probe.bias)
         loss, accuracy = loss_and_accuracy(features, self.targets[rows], probe.weight, probe.bias)
         row = EpochRow(
             stage=PROBE,
@@ -232,16 +237,34 @@ class Training:
             seconds=round(clock.elapsed()[0], 2),
         )
         write_history(self.run.metrics_file, [row])
-        if self.recipe.training.mode == "probe":
+        if not self.recipe.training.finetunes:
             log_once(self.recipe, self.run, row)
         self.run.update_state(probe_penalty=probe.penalty)
         self.run.add_seconds("probe", clock)
         scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
         progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
 
+    def _name_classes(self) -> None:
+        """Zero-shot: the classifier is what a text encoder makes of the labels."""
+        clock = Clock()
+        _, backbone = self.build(with_text=True)
+        directions, scale = named_classes(
+            backbone, self.catalog.labels, prompts=self.recipe.zero_shot.prompts, device=self.device
+        )
+        self._write_classifier(torch.from_numpy(scale * directions), torch.zeros(self.num_classes))
+        self.run.add_seconds("probe", clock)
+        progress.notify(
+            f"zero-shot: {self.num_classes:,} classes by {backbone.name}'s text encoder"
+        )
+
+    def _write_classifier(self, weight: Tensor, bias: Tensor) -> None:
+        make_folder(self.run.checkpoints)
+        with atomic_file(self.run.probe_file) as part:
+            save_file({"weight": weight, "bias": bias}, part)
+
     def _with_probe(self, model: ProductModel) -> ProductModel:
         probe, where = read_weights(self.run.probe_file, unwrap=False), str(self.run.probe_file)
-        assert isinstance(model.head, LinearHead)
+        assert isinstance(model.head, LinearHead | DirectionHead)
         load_state_dict_strict(model.head.classifier, probe, where=where)
         return model
 
@@ -378,8 +401,13 @@ class Training:
     def bundle_stage(self) -> None:
         """Write the bundle."""
         clock = Clock()
-        model, backbone = self.build(tta_hflip=self.recipe.evaluation.tta_hflip)
         finetuned = self.run.reached("finetuned")
+        # Texts lie among the images of the weights that they were trained with.
+        frozen = not finetuned or self.recipe.training.mode == "frozen"
+        model, backbone = self.build(
+            tta_hflip=self.recipe.evaluation.tta_hflip,
+            with_text=frozen and self.recipe.model.keep_text,
+        )
         if finetuned:
             file = selected_checkpoint(self.run, self.recipe)
             load_state_dict_strict(model, read_weights(file, unwrap=False), where=str(file))
@@ -399,6 +427,7 @@ class Training:
             catalog=self.catalog,
             golden=golden,
             calibration=calibration,
+            text=backbone.text,
         )
         self.run.update_state(stage="bundled", temperature=calibration.temperature_json())
         self.run.add_seconds("bundle", clock)
