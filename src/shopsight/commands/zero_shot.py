@@ -26,7 +26,7 @@ from shopsight.head_settings import HeadSettings
 from shopsight.images.decode import read_bytes
 from shopsight.inference.load import load
 from shopsight.inference.open_embedder import open_embedder
-from shopsight.inference.predictor import Prediction
+from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.save import save_bundle
 from shopsight.inference.zero_shot import ClassDirectionsFound, find_directions
 from shopsight.models.build import build_model
@@ -111,9 +111,10 @@ def zero_shot(
     with scratch_folder(cache_folder() / "zero-shot") as scratch:
         place = Path(out) if out is not None else scratch / "model"
         _write(place, embedder.name, resize, found, chosen, catalog)
-        scores = _scores(place, catalog, chosen, device)
+        predictor = load(place, device=device)
+        scores = _scores(predictor, catalog)
         labeled = tuple(
-            predict(place, catalog, top=5, out=predictions, device=device)
+            predict(predictor, catalog, top=5, out=predictions)
             if scores is None or predictions is not None
             else ()
         )
@@ -184,13 +185,10 @@ def _readable(catalog: Catalog) -> Iterator[bytes]:
             continue
 
 
-def _scores(
-    place: Path, catalog: Catalog, classes: Sequence[ClassWords], device: str
-) -> Evaluation | None:
+def _scores(predictor: Predictor, catalog: Catalog) -> Evaluation | None:
     if not catalog.labels or catalog.multilabel:
         return None
     labeled = only_labeled(catalog).catalog
-    predictor = load(place, device=device)
     usable, left_out, inspected = without_bad_files(labeled, split=ALL_ROWS, accept=())
     scored = score_catalog(predictor, usable, split=ALL_ROWS, run=None, inspected=inspected)
     return replace(scored, left_out=left_out)
