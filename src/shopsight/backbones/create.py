@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from shopsight.backbones.fastervit import fastervit_backbone
+from shopsight.backbones.necks import with_neck
 from shopsight.backbones.open_clip import open_clip_backbone
 from shopsight.backbones.own import embedded_backbone, shopsight_backbone
 from shopsight.backbones.presets import PRESETS, backbone_of
@@ -29,6 +30,7 @@ from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE
 from shopsight.bundle.read import bundle_folder, read_info, stored_tensors
 from shopsight.errors import ConfigError, WeightsError
 from shopsight.io.weights import read_weights
+from shopsight.neck_settings import NO_NECK, NeckSettings
 from shopsight.paths import is_file, is_folder
 from shopsight.progress import use_listener
 
@@ -41,6 +43,7 @@ def create_backbone(
     conv_dropout: float | None = None,
     size_px: int | None = None,
     with_text: bool = False,
+    neck: NeckSettings = NO_NECK,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
@@ -52,6 +55,7 @@ def create_backbone(
             and 0 is right for every backbone.
         size_px: Side of the input; None keeps the backbone's own.
         with_text: The text encoder as well, where the published weights have one.
+        neck: What stands behind the network, with new weights. A run or a bundle brings its own.
 
     Raises:
         ConfigError: There is no such library or name, or the backbone does not have a setting.
@@ -72,9 +76,10 @@ def create_backbone(
             where="model.conv_dropout",
             fix="--set model.conv_dropout=0",
         )
-    return LIBRARIES[library](
-        Request(library, rest, weights, drop_path, conv_dropout, size_px, with_text)
+    backbone = LIBRARIES[library](
+        Request(library, rest, weights, drop_path, conv_dropout, size_px, with_text, neck)
     )
+    return with_neck(backbone, neck) if backbone.neck.is_none else backbone
 
 
 def _local(request: Request) -> Backbone:
@@ -119,6 +124,12 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
             where=str(folder),
             fix="name the bundle of one fold",
         )
+    if not request.neck.is_none and info.neck not in (NO_NECK, request.neck):
+        raise ConfigError(
+            f"it has a neck of its own, {info.neck.kind}",
+            where=str(folder),
+            fix="leave out [model.neck]",
+        )
     size_px = request.size_px or info.preprocess.size_px
     new = partial(
         create_backbone,
@@ -127,6 +138,7 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
         drop_path=request.drop_path,
         conv_dropout=request.conv_dropout,
         size_px=size_px,
+        neck=info.neck,
     )
     if request.weights == "random":
         return new()

@@ -14,6 +14,7 @@ from shopsight.backbones.stages import Stages
 from shopsight.backbones.weights import load_state_dict_strict, timm_filter
 from shopsight.errors import ConfigError
 from shopsight.io.weights import read_weights
+from shopsight.neck_settings import NO_NECK, NeckSettings
 from shopsight.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Backbone:
         weights: What was loaded, for the record.
         text: The text encoder of the same space, where there is one and it was asked for.
         rebuilds: Whether the name is enough to build the network again, as a bundle must.
+        neck: What stands behind the named network, as a part of `module`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Backbone:
     weights: str
     text: TextTower | None = None
     rebuilds: bool = True
+    neck: NeckSettings = NO_NECK
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Request:
         conv_dropout: Dropout after convolutions; None is the network's own.
         size_px: Side of the input; None is the network's own.
         with_text: The text encoder too, where there is one.
+        neck: What a network of a bundle gets behind it; `create_backbone` adds those of others.
     """
 
     library: str
@@ -66,6 +70,7 @@ class Request:
     conv_dropout: float | None
     size_px: int | None
     with_text: bool = False
+    neck: NeckSettings = NO_NECK
 
     @property
     def full_name(self) -> str:

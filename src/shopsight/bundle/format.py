@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.text_info import TextInfo
 from shopsight.head_settings import HeadSettings
+from shopsight.neck_settings import NeckSettings
 from shopsight.preprocess import Preprocess
 
 BUNDLE_FOLDER = "model"
@@ -87,6 +88,7 @@ class BundleInfo(BaseModel):
         backbone: Name that rebuilds the architecture, see `shopsight.backbones.create`.
         weights: What the backbone's training started from.
         head: Kind and sizes of the head.
+        neck: What stands behind the backbone; its output is the embedding.
         labels: Class names in the order of the logits, each once.
         multilabel: An image may have several labels: sigmoid instead of softmax.
         preprocess: How an image becomes the network's input.
@@ -117,6 +119,7 @@ class BundleInfo(BaseModel):
     backbone: Line
     weights: Label
     head: HeadSettings = HeadSettings()
+    neck: NeckSettings = NeckSettings()
     labels: tuple[Label, ...] = Field(min_length=1, max_length=MOST_LABELS)
     multilabel: bool = False
     preprocess: Preprocess

@@ -88,6 +88,8 @@ class Recipe(Section):
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
         if self.training.mode.startswith("probe") and self.model.head.kind != "linear":
             raise ValueError("training.mode = 'probe...' needs model.head.kind = 'linear'")
+        if not self.model.neck.is_none and self.training.mode in ("probe", "zero-shot"):
+            raise ValueError(f"training.mode = {self.training.mode!r} trains no model.neck")
         if self.training.mode == "zero-shot":
             if self.model.head.kind != "direction":
                 raise ValueError("training.mode = 'zero-shot' needs model.head.kind = 'direction'")

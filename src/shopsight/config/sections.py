@@ -19,6 +19,7 @@ from pydantic import (
 
 from shopsight.config.reach import NOTHING, READS, SENDS
 from shopsight.head_settings import HeadSettings
+from shopsight.neck_settings import NeckSettings
 from shopsight.preprocess import Interpolation, Mean, PadColor, Preprocess, Resize, Std
 from shopsight.read_options import ReadOptions
 
@@ -118,6 +119,7 @@ class ModelSettings(Section):
     Attributes:
         backbone: "library:name", e.g. "embedded:tf_efficientnet_lite0", "timm:resnet18".
         weights: "pretrained", "random", or the path of a weight file.
+        neck: The layers from the backbone to the embedding.
         head: The layers from the embedding to the logits.
         drop_path: Stochastic depth, where the backbone has it.
         conv_dropout: Dropout after the convolutions of `shopsight:` networks; unset: their own.
@@ -127,6 +129,7 @@ class ModelSettings(Section):
 
     backbone: Annotated[str, READS] = "embedded:tf_efficientnet_lite0"
     weights: Annotated[str, READS] = "pretrained"
+    neck: NeckSettings = NeckSettings()
     head: HeadSettings = HeadSettings()
     drop_path: Fraction = 0.0
     conv_dropout: Fraction | None = None

@@ -103,7 +103,9 @@ def live_embedding_fingerprint(model: ProductModel, *, backbone: str) -> str:
 
 def _new_member(info: BundleInfo) -> tuple[nn.Module, nn.Module]:
     """Backbone and head of one member with random weights."""
-    backbone = create_backbone(info.backbone, weights="random", size_px=info.preprocess.size_px)
+    backbone = create_backbone(
+        info.backbone, weights="random", size_px=info.preprocess.size_px, neck=info.neck
+    )
     embedding_dim = info.embedding_dim // info.members
     if backbone.embedding_dim != embedding_dim:
         raise WeightsError(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shopsight.backbones.text_tower import TextTower, bundle_part
+from shopsight.backbones.spec import Backbone
+from shopsight.backbones.text_tower import bundle_part
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
@@ -37,31 +38,28 @@ def build_bundle(
     run: RunFolder,
     model: ProductModel,
     *,
-    backbone: str,
-    started_from: str,
+    backbone: Backbone,
     recipe: Recipe,
     catalog: Catalog,
     golden: Golden,
     calibration: Calibration,
-    text: TextTower | None = None,
 ) -> None:
     """Write the bundle of a run.
 
     Args:
         run: the folder of the training.
         model: the trained network.
-        backbone: the name that rebuilds the architecture.
-        started_from: the weights before training, for the record.
+        backbone: what its backbone was before training.
         recipe: the resolved recipe.
         catalog: the images that it was trained on.
         golden: see `golden_outputs`.
         calibration: see `shopsight.training.calibrate`.
-        text: the text encoder of the network's space, on the CPU.
     """
     info = BundleInfo(
-        backbone=backbone,
-        weights=started_from,
+        backbone=backbone.name,
+        weights=backbone.weights,
         head=recipe.model.head,
+        neck=backbone.neck,
         labels=catalog.labels,
         multilabel=catalog.multilabel,
         preprocess=model.preprocess,
@@ -81,7 +79,7 @@ def build_bundle(
         info=info,
         golden=golden,
         metrics=calibration.metrics,
-        text=bundle_part(text),
+        text=bundle_part(backbone.text),
     )
 
 

@@ -24,7 +24,8 @@ def parameter_groups(
     """Parameter groups by learning rate and weight decay; frozen parameters are in none.
 
     The last stage learns at `lr`, each stage before it at `layer_decay` times the rate of the next
-    (stage k of 0 .. K - 1 at lr * layer_decay^(K - 1 - k)), the head at `lr * head_lr_factor`.
+    (stage k of 0 .. K - 1 at lr * layer_decay^(K - 1 - k)), neck and head at
+    `lr * head_lr_factor`.
     Weight decay applies to matrices and kernels alone: shrinking a bias or a norm's scale does not
     make the function smoother, and a scale near zero switches a channel off.
 
@@ -50,8 +51,9 @@ def parameter_groups(
     parameters = dict(backbone.named_parameters())
     for depth, stage in enumerate(reversed(stages)):
         for name in stage:
-            add(parameters[name], settings.lr * settings.layer_decay**depth)
-    for parameter in head.parameters():
+            add(parameters.pop(name), settings.lr * settings.layer_decay**depth)
+    # What is in no stage is new, as the head is: the neck.
+    for parameter in (*parameters.values(), *head.parameters()):
         add(parameter, settings.lr * settings.head_lr_factor)
     return [
         {"params": members, "lr": rate, "weight_decay": decay}

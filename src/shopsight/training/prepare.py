@@ -272,6 +272,7 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         conv_dropout=recipe.model.conv_dropout,
         size_px=None if size == "auto" else size,
         with_text=zero_shot,
+        neck=recipe.model.neck,
     )
     if zero_shot:
         check_has_text(backbone)

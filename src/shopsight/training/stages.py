@@ -152,6 +152,7 @@ class Training:
             conv_dropout=settings.conv_dropout,
             size_px=self.preprocess.size_px,
             with_text=with_text,
+            neck=settings.neck,
         )
         head = create_head(
             settings.head,
@@ -421,13 +422,11 @@ class Training:
         build_bundle(
             self.run,
             model.to("cpu"),
-            backbone=backbone.name,
-            started_from=backbone.weights,
+            backbone=backbone,
             recipe=self.recipe,
             catalog=self.catalog,
             golden=golden,
             calibration=calibration,
-            text=backbone.text,
         )
         self.run.update_state(stage="bundled", temperature=calibration.temperature_json())
         self.run.add_seconds("bundle", clock)
