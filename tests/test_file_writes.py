@@ -36,6 +36,7 @@ ALLOWED = {
     ("io/web.py", "download"): "its callers give a file in a part or scratch folder",
     ("datasets/huggingface.py", "_written"): "its caller gives a part folder",
     ("datasets/synthetic.py", "_write_jpeg"): "its caller gives a part folder",
+    ("embeddings/ray_cluster.py", "_local"): "sockets of Ray need a short path",
     ("evaluation/score_files.py", "new_score_file"): "a temporary file, which is swept",
     ("evaluation/score_files.py", "finish"): "writes to that file",
     ("inference/answer_journal.py", "_new"): "appended to, with a journal of what is whole",

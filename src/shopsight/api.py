@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from shopsight.config.sections import About as About
     from shopsight.datasets.open import check_there as check_there
     from shopsight.datasets.open import open_catalog as open_catalog
+    from shopsight.embeddings.runner import Runner as Runner
     from shopsight.evaluation.compare_words import about_cheapest as about_cheapest
     from shopsight.evaluation.compare_words import about_choice as about_choice
     from shopsight.evaluation.compare_words import about_report as about_report

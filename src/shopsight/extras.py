@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from types import ModuleType
 
 from shopsight.errors import ExtraMissingError
@@ -20,6 +22,7 @@ EXTRA_OF_MODULE = {
     "tokenizers": "words",
     "fastervit": "fastervit",
     "pillow_heif": "heic",
+    "ray": "ray",
     "kagglehub": "kaggle",
     "mlflow": "track",
     "wandb": "track",
@@ -39,14 +42,28 @@ def require(module: str) -> ModuleType:
     Raises:
         ExtraMissingError: It is not installed; the message names the extra.
     """
-    extra = EXTRA_OF_MODULE[module.partition(".")[0]]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         # A module that is installed and lacks one of its own imports is another error.
         if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise ExtraMissingError(
-            f"{module} is not installed",
-            fix=f'pip install "shopsight[{extra}]"',
-        ) from error
+        raise _missing(module) from error
+
+
+def require_installed(module: str) -> None:
+    """Refuse, before any work, where an optional module is not installed; it is not imported.
+
+    Args:
+        module: a key of `EXTRA_OF_MODULE`.
+
+    Raises:
+        ExtraMissingError: it is not installed; the message names the extra.
+    """
+    if module not in sys.modules and importlib.util.find_spec(module) is None:
+        raise _missing(module)
+
+
+def _missing(module: str) -> ExtraMissingError:
+    extra = EXTRA_OF_MODULE[module.partition(".")[0]]
+    return ExtraMissingError(f"{module} is not installed", fix=f'pip install "shopsight[{extra}]"')

@@ -39,6 +39,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("backbones/fastervit.py", "torch.hub.download_url_to_file"): "fixed addresses",
     ("bundle/read.py", "safetensors.numpy.load_file"): "after `io.weights` has compared the sizes",
     ("datasets/registry.py", "found.open"): "opens a named data set",
+    ("embeddings/ray_cluster.py", "socket"): "whether the cluster that the user named answers",
     ("evaluation/score_files.py", "np.fromfile"): "its own scratch files",
     ("images/png.py", "zlib"): "checksums",
     ("inference/answer_journal.py", "self._file.read_text"): "its own journal",

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from shopsight.commands.index import build_index
 from shopsight.datasets.open import open_catalog
+from shopsight.errors import ConfigError
 from shopsight.inference.open_embedder import DEFAULT_MODEL, open_embedder
 from shopsight.search.build import build
 from shopsight.search.index import open_index
 from shopsight.search.maintain import compact
 from shopsight.vector_engines.filters import Compare
 from tests.helpers import make_products
+from tests.search.vectors import SeededEmbedder
 from tests.vector_engines.qdrant_stub import qdrant_stub
 
 pytest.importorskip("qdrant_client")
@@ -39,3 +42,25 @@ def test_an_index_on_a_server_is_searched_and_forgets(tmp_path: Path) -> None:
         assert second != first
         kept = [point["payload"]["_id"] for point in stub.collections[second].points.values()]
         assert sorted(kept) == ids[1:]
+
+
+def test_parts_of_a_collection_and_candidates_are_kept_over_generations(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "shop", per_class=2, classes=("dress", "shoe"))
+    out = tmp_path / "index"
+    with qdrant_stub() as stub:
+        build_index(
+            SeededEmbedder(), photos.table, out=out, url=stub.url, ef=200, shards=10, replicas=2
+        )
+        with open_index(out) as index:
+            compact(index)
+            assert index.info.settings().ef == 200
+        (made,) = (one.made_with for one in stub.collections.values())
+    assert (made["shard_number"], made["replication_factor"]) == (10, 2)
+
+
+@pytest.mark.parametrize("name", ["shards", "replicas"])
+def test_an_engine_in_process_has_no_parts(tmp_path: Path, name: str) -> None:
+    given = {name: 2}
+    with pytest.raises(ConfigError, match=f"--{name} would change nothing"):
+        build_index(SeededEmbedder(), tmp_path, out=tmp_path / "index", **given)
+    assert not (tmp_path / "index").exists()

@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.errors import EmbeddingError
 from shopsight.inference.embedder import ClassDirections
+from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.image_runner import OnError
 from shopsight.inference.image_stream import ImageInputs, open_images
 from shopsight.inference.predictor import Embedding
@@ -42,6 +43,7 @@ class SeededEmbedder:
         self.embeds_into: tuple[EmbedsInto, ...] = ()
         self.logit_scale: float | None = None
         self.preprocess = Preprocess()
+        self.precision: EnginePrecision = "32"
         self.engine_name = "seeded"
         self.seen: list[str] = []
 

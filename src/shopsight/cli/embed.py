@@ -11,6 +11,7 @@ from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
+from shopsight.cli.runner_options import RunnerAddressOption, RunnerOption, RunnerWorkersOption
 
 SHOWN_FAILURES = 5
 
@@ -52,6 +53,9 @@ def embed(
         ),
     ] = "auto",
     device: DeviceOption = "auto",
+    runner: RunnerOption = "local",
+    runner_address: RunnerAddressOption = None,
+    runner_workers: RunnerWorkersOption = None,
 ) -> None:
     """Embed the images of DATA: unit vectors by id, with the embedding space that they are in.
 
@@ -68,6 +72,7 @@ def embed(
             batch_size=batch_size,
             device=device,
             precision=precision,
+            runner=api.Runner(runner, runner_address, runner_workers),
         )
     counts = done.counts
     if options.json:

@@ -12,6 +12,7 @@ from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, JsonOption, takes_data
 from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
 from shopsight.cli.progress import shown_progress
+from shopsight.cli.runner_options import RunnerAddressOption, RunnerOption, RunnerWorkersOption
 
 SHOWN_FAILURES = 5
 
@@ -66,8 +67,35 @@ def build(
             show_default=False,
         ),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards",
+            min=1,
+            help="With --url, part the collection into this many shards, which its nodes share.",
+            show_default=False,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--replicas",
+            min=1,
+            help="With --url, keep this many copies of each shard.",
+            show_default=False,
+        ),
+    ] = None,
+    ef: Annotated[
+        int,
+        typer.Option(
+            "--ef", min=1, max=10_000, help="Compare with this many candidates in the graph."
+        ),
+    ] = 128,
     resize: ResizeOption = None,
     device: DeviceOption = "auto",
+    runner: RunnerOption = "local",
+    runner_address: RunnerAddressOption = None,
+    runner_workers: RunnerWorkersOption = None,
 ) -> None:
     """Embed the images of DATA and make them an index that `shopsight search` answers from.
 
@@ -85,6 +113,10 @@ def build(
             url=url,
             resize=resize,
             device=device,
+            runner=api.Runner(runner, runner_address, runner_workers),
+            ef=ef,
+            shards=shards,
+            replicas=replicas,
         )
     _show_change(done, options.json)
 

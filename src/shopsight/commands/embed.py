@@ -11,6 +11,7 @@ from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog, refuse_output_over_data
 from shopsight.embeddings.embed_catalog import EmbedCounts, embed_catalog
+from shopsight.embeddings.runner import LOCAL, Runner, opened_by
 from shopsight.embeddings.store import (
     EmbeddingFolder,
     Embeddings,
@@ -22,7 +23,6 @@ from shopsight.errors import ConfigError
 from shopsight.files import discard_folder
 from shopsight.inference.embedder import Embedder
 from shopsight.inference.engine import PrecisionChoice
-from shopsight.inference.open_embedder import open_embedder
 from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.preprocess import Resize
@@ -72,6 +72,7 @@ def embed(
     batch_size: int | None = None,
     device: str = "auto",
     precision: PrecisionChoice = "auto",
+    runner: Runner = LOCAL,
 ) -> EmbedResult:
     """Embed the images of DATA: unit vectors by string ids, with the space that they are in.
 
@@ -87,9 +88,10 @@ def embed(
         batch_size: images that the model sees at once; None is its own choice.
         device: see `shopsight.devices`.
         precision: "auto" is the fastest whose embeddings stay near those of fp32.
+        runner: who embeds: this process, or the workers of a Ray cluster. The vectors are the same.
 
     Raises:
-        EmbeddingError: `out` holds embeddings of another space.
+        EmbeddingError: `out` holds embeddings of another space, or no cluster answers.
         CatalogError: DATA cannot be read, or two rows have one id.
         LockedError: another process writes `out`.
         WriteError: there is too little room on the disk.
@@ -104,14 +106,16 @@ def embed(
             fix="name a folder, or a file that ends in .npz",
         )
     catalog = open_catalog(data, read)
-    embedder = open_embedder(model, device=device, precision=precision, resize=resize)
-    if out.suffix == ".npz":
-        counts = _as_npz(embedder, catalog, out, batch_size)
-    else:
-        with only_writer_of_folder(out):
-            counts = embed_catalog(embedder, catalog, EmbeddingFolder(out), batch_size=batch_size)
-    space = embedder.space
-    return EmbedResult(out, counts, space.embedding_dim, space.fingerprint, embedder.engine_name)
+    opened = opened_by(runner, model, device=device, precision=precision, resize=resize)
+    with opened as embedder:
+        if out.suffix == ".npz":
+            counts = _as_npz(embedder, catalog, out, batch_size)
+        else:
+            folder = EmbeddingFolder(out)
+            with only_writer_of_folder(out):
+                counts = embed_catalog(embedder, catalog, folder, batch_size=batch_size)
+        space, engine = embedder.space, embedder.engine_name
+    return EmbedResult(out, counts, space.embedding_dim, space.fingerprint, engine)
 
 
 def _as_npz(embedder: Embedder, catalog: Catalog, out: Path, batch_size: int | None) -> EmbedCounts:

@@ -10,9 +10,9 @@ import polars as pl
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import SearchError
+from shopsight.embeddings.runner import LOCAL, Runner, opened_by
+from shopsight.errors import ConfigError, SearchError
 from shopsight.inference.embedder import Embedder
-from shopsight.inference.open_embedder import open_embedder
 from shopsight.preprocess import Resize
 from shopsight.read_options import ReadOptions
 from shopsight.search.build import build
@@ -21,7 +21,7 @@ from shopsight.search.engines import checked_url
 from shopsight.search.index import Index, open_index
 from shopsight.search.index_folder import IndexFolder
 from shopsight.text import command_line, counted, percent_text
-from shopsight.vector_engines.engine import Storage
+from shopsight.vector_engines.engine import DEFAULT_EF, Storage
 
 MOST_VANISHED = 0.1
 """Fraction of an index that may be gone from DATA without a word from the user."""
@@ -67,6 +67,10 @@ def build_index(
     url: str | None = None,
     resize: Resize | None = None,
     device: str = "auto",
+    runner: Runner = LOCAL,
+    ef: int = DEFAULT_EF,
+    shards: int | None = None,
+    replicas: int | None = None,
 ) -> IndexChange:
     """Embed the images of DATA and make them an index that `search` answers from.
 
@@ -83,21 +87,48 @@ def build_index(
         url: of a Qdrant server that has the engine; None has it in process.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
         device: see `shopsight.devices`.
+        runner: who embeds: this process, or the workers of a Ray cluster. The vectors are the same.
+        ef: candidates of a search in the graph; more find more and take longer.
+        shards: parts of the collection on the server, which its nodes share; None is its own.
+        replicas: copies of each part on the server; None is its own.
 
     Raises:
         SearchError: there is an index already, or the server cannot be used.
+        ConfigError: an option would change nothing.
+        EmbeddingError: there is no Ray cluster, or it cannot embed.
         CatalogError: DATA cannot be read, or two rows have one id.
         LockedError: another process builds it.
         ExtraMissingError: the extra `search` is not installed.
         WriteError: the disk is full.
     """
     address = None if url is None else checked_url(url)
+    _refuse_without_server(address, shards=shards, replicas=replicas)
     catalog = open_catalog(data, read)
-    embedder = open_embedder(model, device=device, resize=resize)
-    done = build(embedder, catalog, out, resize=resize, keep=keep, storage=storage, url=address)
+    with opened_by(runner, model, device=device, resize=resize) as embedder:
+        done = build(
+            embedder,
+            catalog,
+            out,
+            resize=resize,
+            keep=keep,
+            storage=storage,
+            url=address,
+            ef=ef,
+            shards=shards,
+            replicas=replicas,
+        )
     place = IndexFolder(out)
     live = place.generation(place.current()).log.live()
     return IndexChange(Path(out), done, *_counts(live))
+
+
+def _refuse_without_server(url: str | None, **parts: int | None) -> None:
+    for name, count in parts.items():
+        if url is None and count is not None:
+            raise ConfigError(
+                f"--{name} would change nothing here: the engine is in this process",
+                fix="--url URL   (of a Qdrant cluster)",
+            )
 
 
 def add_to_index(

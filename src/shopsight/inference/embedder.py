@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
+from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.image_runner import OnError
 from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.predictor import Embedding
@@ -59,6 +60,11 @@ class Embedder(Protocol):
     @property
     def preprocess(self) -> Preprocess:
         """How an image becomes the network's input."""
+        ...
+
+    @property
+    def precision(self) -> EnginePrecision:
+        """Number format of its multiplications."""
         ...
 
     @property

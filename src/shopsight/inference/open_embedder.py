@@ -26,7 +26,7 @@ from shopsight.bundle.read import bundle_folder, read_tensors
 from shopsight.devices import pick_device
 from shopsight.errors import ConfigError, EmbeddingError, ImageError
 from shopsight.inference.embedder import ClassDirections, Embedder
-from shopsight.inference.engine import Engine, PrecisionChoice
+from shopsight.inference.engine import Engine, EnginePrecision, PrecisionChoice
 from shopsight.inference.golden import make_golden
 from shopsight.inference.image_runner import ImageRunner, OnError
 from shopsight.inference.image_stream import ImageInputs
@@ -152,6 +152,11 @@ class _ImageEmbedder:
     def preprocess(self) -> Preprocess:
         """How an image becomes the network's input."""
         return self._preprocess
+
+    @property
+    def precision(self) -> EnginePrecision:
+        """Number format of its multiplications."""
+        return self._engine.precision
 
     @property
     def engine_name(self) -> str:

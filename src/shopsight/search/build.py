@@ -28,7 +28,7 @@ from shopsight.search.kept_columns import choose_columns
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import text_kind
 from shopsight.text import command_line
-from shopsight.vector_engines.engine import EXACT_BELOW, Storage
+from shopsight.vector_engines.engine import DEFAULT_EF, EXACT_BELOW, Storage
 
 FIRST = 1
 
@@ -43,6 +43,9 @@ def build(
     storage: Storage = "f16",
     url: str | None = None,
     exact_below: int = EXACT_BELOW,
+    ef: int = DEFAULT_EF,
+    shards: int | None = None,
+    replicas: int | None = None,
 ) -> Done:
     """Build the index of a catalog in a new folder; an interrupted build goes on.
 
@@ -55,6 +58,9 @@ def build(
         storage: how the engine keeps vectors.
         url: of a Qdrant server that has the engine; None has it in process.
         exact_below: items up to which every search is exact.
+        ef: candidates of a search in the graph.
+        shards: parts of the collection on a server; None is the server's own.
+        replicas: copies of each part on a server; None is the server's own.
 
     Raises:
         SearchError: there is an index already, or something else; nothing can be embedded.
@@ -74,6 +80,9 @@ def build(
         text_dim=text_dim,
         storage=storage,
         exact_below=exact_below,
+        ef=ef,
+        shards=shards,
+        replicas=replicas,
     )
     make_folder(folder.path)
     with only_writer_of_folder(folder.path):

@@ -33,12 +33,19 @@ from shopsight.io.json_files import read_json
 from shopsight.search.change_log import SEGMENT, ChangeLog, Items, located
 from shopsight.search.engines import create_engine, open_engine
 from shopsight.unit_vectors import unit_vectors
-from shopsight.vector_engines.engine import EngineSettings, Points, Storage, VectorEngine
+from shopsight.vector_engines.engine import (
+    DEFAULT_EF,
+    EngineSettings,
+    Points,
+    Storage,
+    VectorEngine,
+)
 from shopsight.vector_engines.filters import ColumnKind, Schema
 
 INFO_FILE, CENTER_FILE, APPLIED_FILE = "generation.json", "center.npz", "applied.json"
 LOG, ENGINE = "log", "engine"
 ROWS_AT_ONCE = 5000
+MOST_EF, MOST_PARTS = 10_000, 10_000
 MOST_CENTER_BYTES = 100 << 20
 OWN_COLUMNS: Schema = {"product": "text", "image": "text"}
 """Kept of every item, beside the columns that were chosen."""
@@ -58,6 +65,9 @@ class GenerationInfo(BaseModel):
         text_dim: numbers in a text vector; 0 where there are none.
         storage: how the engine keeps vectors.
         exact_below: items up to which every search is exact.
+        ef: candidates of a search in the graph.
+        shards: parts of the collection on a server; None is the server's own.
+        replicas: copies of each part on a server; None is the server's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -70,6 +80,9 @@ class GenerationInfo(BaseModel):
     text_dim: int = Field(default=0, ge=0, le=100_000)
     storage: Storage = "f16"
     exact_below: int = Field(default=50_000, ge=0)
+    ef: int = Field(default=DEFAULT_EF, ge=1, le=MOST_EF)
+    shards: int | None = Field(default=None, ge=1, le=MOST_PARTS)
+    replicas: int | None = Field(default=None, ge=1, le=MOST_PARTS)
 
     def settings(self) -> EngineSettings:
         """What its engine is made with."""
@@ -81,6 +94,9 @@ class GenerationInfo(BaseModel):
             {**OWN_COLUMNS, **self.schema_},
             storage=self.storage,
             exact_below=self.exact_below,
+            ef=self.ef,
+            shards=self.shards,
+            replicas=self.replicas,
         )
 
 

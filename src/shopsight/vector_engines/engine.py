@@ -25,6 +25,9 @@ VectorName = Literal["image", "text"]
 EXACT_BELOW = 50_000
 """Points up to which every search is exact: it takes milliseconds, and an index minutes."""
 
+DEFAULT_EF = 128
+"""Candidates of a search in the graph."""
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -49,7 +52,7 @@ class EngineSettings:
     exact_below: int = EXACT_BELOW
     m: int = 16
     ef_construct: int = 128
-    ef: int = 128
+    ef: int = DEFAULT_EF
     oversampling: float = 2.0
     shards: int | None = None
     replicas: int | None = None
