@@ -176,8 +176,9 @@ def training_flops(recipe: Recipe, device: torch.device) -> float:
         size_px = module.model.preprocess.size_px
         images = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8, device=device)
         with FlopCounterMode(display=False) as counter:
-            logits = module.model(images)
-            module.loss(logits, module.data.dense_targets(np.arange(2)).to(device)).backward()
+            embedding, logits = module.model.embed_and_classify(images)
+            target = module.data.dense_targets(np.arange(2)).to(device)
+            module.objective(embedding, logits, target).backward()
     return float(counter.get_total_flops()) / 2
 
 

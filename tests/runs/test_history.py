@@ -70,6 +70,17 @@ def test_the_file_gives_the_rows_back(tmp_path: Path) -> None:
     assert read_history(tmp_path / "absent.csv") == []
 
 
+def test_figures_of_one_kind_of_training_have_columns_of_their_own(tmp_path: Path) -> None:
+    rows = [PROBE_ROW, replace(ROW, further={"margin": 0.3, "target_angle_deg": 71.5})]
+    write_history(tmp_path / "history.csv", rows)
+    assert read_history(tmp_path / "history.csv") == rows
+    assert rows[1].figures()["margin"] == 0.3
+    assert rows[1].line().endswith("margin 0.3, target angle deg 71.5 (2 s)")
+    assert [EpochRow.from_json(vars(row)) for row in rows] == rows
+    (_, mean) = mean_history([rows, [PROBE_ROW, replace(ROW, further={"margin": 0.5})]])
+    assert mean.further == {"margin": 0.4}
+
+
 @pytest.mark.parametrize("change", [("0.6", "=1+1"), ("0.6", ""), ("finetune,1", "finetune,x")])
 def test_figures_that_are_none(change: tuple[str, str], tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"

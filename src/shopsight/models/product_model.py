@@ -66,6 +66,13 @@ class ProductModel(nn.Module):
         """Logits of embeddings."""
         return self.head(embedding)  # type: ignore[no-any-return]
 
+    def embed_and_classify(
+        self, images: UInt8[Tensor, "b s s 3"]
+    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b c"]]:
+        """Embeddings and logits, as training needs both."""
+        embedding = self.embed(images)
+        return embedding, self.classify(embedding)
+
     def forward(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b c"]:
         """Logits of images of any size `s` that the backbone takes."""
         return self.classify(self.embed(images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -36,6 +36,8 @@ class EpochRow:
         val_loss: mean over the validation images, in nats; NaN where there are none.
         val_accuracy: likewise.
         seconds: wall time, validation included.
+        further: what this kind of training has beside these, by name: a margin, an angle, a mAP.
+            Columns of their own in the file, empty in rows without them.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class EpochRow:
     val_loss: float
     val_accuracy: float
     seconds: float
+    further: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def validated(self) -> bool:
@@ -57,7 +60,7 @@ class EpochRow:
         """The figures for a tracker, by name; without validation images none of them."""
         names = ["train_loss", "train_accuracy", "lr"]
         names += ["val_loss", "val_accuracy"] if self.validated else []
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | dict(self.further)
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> EpochRow:
@@ -69,12 +72,18 @@ class EpochRow:
         row = {name: _plain(kept[name], kind) for name, kind in _FIELDS.items()}
         if row["stage"] not in {PROBE, FINETUNE}:
             raise ValueError(f"a stage {str(row['stage'])[:40]!r}")
-        return cls(**row)
+        further = {
+            str(name): _plain(figure, "float") for name, figure in kept.get(_FURTHER, {}).items()
+        }
+        return cls(**row, further=further)
 
     def line(self) -> str:
         """The epoch as a line of the log."""
         val = f", val loss {self.val_loss:.3f}, val accuracy {self.val_accuracy:.2%}"
         text = f"train loss {self.train_loss:.3f}{val if self.validated else ''}"
+        text += "".join(
+            f", {name.replace('_', ' ')} {figure:.4g}" for name, figure in self.further.items()
+        )
         return f"epoch {self.epoch}: {text} ({self.seconds:.0f} s)"
 
 
@@ -120,6 +129,7 @@ def mean_history(histories: Sequence[Sequence[EpochRow]]) -> list[EpochRow]:
 
 
 def _mean(rows: Sequence[EpochRow]) -> EpochRow:
+    shared = [name for name in rows[0].further if all(name in row.further for row in rows)]
     return replace(
         rows[0],
         lr=fmean(row.lr for row in rows),
@@ -128,10 +138,12 @@ def _mean(rows: Sequence[EpochRow]) -> EpochRow:
         val_loss=fmean(row.val_loss for row in rows),
         val_accuracy=fmean(row.val_accuracy for row in rows),
         seconds=fmean(row.seconds for row in rows),
+        further={name: fmean(row.further[name] for row in rows) for name in shared},
     )
 
 
-_FIELDS = {field.name: str(field.type) for field in fields(EpochRow)}
+_FURTHER = "further"
+_FIELDS = {one.name: str(one.type) for one in fields(EpochRow) if one.name != _FURTHER}
 _KINDS = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
 _TYPES = {name: _KINDS[kind] for name, kind in _FIELDS.items()}
 
@@ -154,7 +166,8 @@ def write_history(path: Path, rows: list[EpochRow]) -> None:
     """
     # The rows are in the checkpoint too, and are written again with the next epoch.
     with atomic_file(path, keep=False) as part:
-        pl.DataFrame([asdict(row) for row in rows]).write_csv(part)
+        table = [{name: getattr(row, name) for name in _FIELDS} | dict(row.further) for row in rows]
+        pl.DataFrame(table, infer_schema_length=None).write_csv(part)
 
 
 def read_history(path: Path) -> list[EpochRow]:
@@ -163,7 +176,14 @@ def read_history(path: Path) -> list[EpochRow]:
         return []
     with damage_named(path):
         data = read_file(path, most_bytes=HISTORY_BYTES)
-        table = pl.read_csv(io.BytesIO(data), schema_overrides=_TYPES)
-        if sum(table.null_count().row(0)):
+        table = pl.read_csv(io.BytesIO(data), schema_overrides=_TYPES, infer_schema_length=None)
+        if sum(table.select(list(_TYPES)).null_count().row(0)):
             raise ValueError("a figure is missing")
-        return [EpochRow(**row) for row in table.to_dicts()]
+        others = [name for name in table.columns if name not in _TYPES]
+        table = table.with_columns(pl.col(others).cast(pl.Float64))
+        return [_row(cells, others) for cells in table.to_dicts()]
+
+
+def _row(cells: dict[str, Any], others: Sequence[str]) -> EpochRow:
+    further = {name: cells.pop(name) for name in others}
+    return EpochRow(**cells, further={name: n for name, n in further.items() if n is not None})

@@ -250,7 +250,9 @@ def optimize_network(
         # torch counts how often a function was compiled anew, for another network or image size,
         # and gives up after a few times: what it compiled for an earlier network is dropped.
         torch._dynamo.reset()
-        model.compile()
+        # Each by itself: training calls them one after another, for it needs the embedding.
+        model.backbone.compile()
+        model.head.compile()
 
 
 def _keep_final(module: ClassifierTraining, run: RunFolder) -> None:

@@ -27,7 +27,7 @@ from shopsight.runs.history import EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 from shopsight.training.ema import ModelEma
-from shopsight.training.losses import ClassificationLoss
+from shopsight.training.objective import create_objective
 from shopsight.training.optim import (
     create_optimizer,
     may_fuse,
@@ -82,7 +82,7 @@ class ClassifierTraining(lightning.LightningModule):
         self.run_folder = run
         self.history = first_rows
         self.deadline = deadline
-        self.loss = ClassificationLoss(recipe.training, data.class_weights)
+        self.objective = create_objective(recipe.training, class_weights=data.class_weights)
         self.average = ModelEma(model, decay=recipe.training.ema) if recipe.training.ema else None
         self.best = (-1.0, float("inf"))
         self.best_epoch = 0
@@ -227,6 +227,7 @@ class ClassifierTraining(lightning.LightningModule):
         """Begin the sums and the progress bar of the epoch."""
         self.epochs_begun += 1
         self._totals = self._no_sums()
+        self.objective.begin_epoch(self.current_epoch)
         self._epoch_began = time.perf_counter()
         epoch, epochs = self.current_epoch, self.recipe.training.epochs
         title = f"Epoch {epoch + 1}/{epochs} at {self.epoch_size_px(epoch)} px"
@@ -245,9 +246,9 @@ class ClassifierTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """The loss of one batch."""
         target = self.targets_of(batch)
-        logits = self.model(batch.images)
-        loss: Tensor = self.loss(logits, target)
-        self._totals += self._sums(loss, logits, target)
+        embedding, logits = self.model.embed_and_classify(batch.images)
+        loss: Tensor = self.objective(embedding, logits, target)
+        self._totals += self._sums(loss, embedding, logits, target)
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -255,17 +256,17 @@ class ClassifierTraining(lightning.LightningModule):
         self._advance(1)
 
     @torch.no_grad()
-    def _sums(self, loss: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        if self.recipe.training.loss == "bce":
-            right = ((logits > 0) == (target > 0.5)).float().mean(1).sum()
-        else:
-            right = (logits.argmax(1) == target.argmax(1)).sum()
+    def _sums(self, loss: Tensor, embedding: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss, right answers, images, and the objective's figures, each summed over the batch."""
         count = len(target)
+        right = self.objective.right(logits, target).sum()
+        figures = self.objective.measure(embedding, logits, target)
         sums = torch.stack([loss.detach() * count, right, torch.full_like(loss, count)])
-        return sums.to(self._totals.dtype)
+        return torch.cat([sums.to(self._totals.dtype), count * figures.to(self._totals.dtype)])
 
     def _no_sums(self) -> Tensor:
-        return torch.zeros(3, dtype=float_accumulator(self.device), device=self.device)
+        count = 3 + len(self.objective.figures)
+        return torch.zeros(count, dtype=float_accumulator(self.device), device=self.device)
 
     # -- one validation pass ---------------------------------------------------------------
 
@@ -283,13 +284,9 @@ class ClassifierTraining(lightning.LightningModule):
         if not len(batch.rows):
             return
         target = self.targets_of(batch)
-        logits = self.model(batch.images).float()
-        # Plain loss: smoothing and weights would hide what the reader wants to compare.
-        if self.recipe.training.loss == "bce":
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
-        else:
-            loss = nn.functional.cross_entropy(logits, target)
-        self._val_totals += self._sums(loss, logits, target)
+        embedding, logits = self.model.embed_and_classify(batch.images)
+        loss = self.objective.validation_loss(logits.float(), target)
+        self._val_totals += self._sums(loss, embedding, logits.float(), target)
 
     def on_validation_epoch_end(self) -> None:
         """Keep the weights where the epoch is the best; put the trained weights back."""
@@ -307,7 +304,7 @@ class ClassifierTraining(lightning.LightningModule):
             return totals
         summed = self.all_gather(totals)
         assert isinstance(summed, Tensor)
-        return summed.reshape(-1, 3).sum(0)
+        return summed.reshape(-1, len(totals)).sum(0)
 
     def _anywhere(self, flag: bool) -> bool:
         """Whether it is so in any of the processes, whose clocks and history may differ."""
@@ -344,6 +341,10 @@ class ClassifierTraining(lightning.LightningModule):
             val_loss=float(val[0] / val[2]) if val[2] else float("nan"),
             val_accuracy=float(val[1] / val[2]) if val[2] else float("nan"),
             seconds=round(time.perf_counter() - self._epoch_began, 2),
+            further={
+                name: float(total / totals[2])
+                for name, total in zip(self.objective.figures, totals[3:], strict=True)
+            },
         )
         self.history = [*self.history, row]
         self._report(row)

@@ -149,7 +149,8 @@ def _measure(
 def _train(module: ClassifierTraining, batch: Batch, device: torch.device, precision: str) -> None:
     moved = module.transfer_batch_to_device(batch, device, 0)
     with autocast(device, precision):
-        loss = module.loss(module.model(moved.images), module.targets_of(moved))
+        embedding, logits = module.model.embed_and_classify(moved.images)
+        loss = module.objective(embedding, logits, module.targets_of(moved))
     loss.backward()
 
 
@@ -160,7 +161,7 @@ def _validate(
     moved = module.transfer_batch_to_device(batch, device, 0)
     if len(moved.rows):
         with autocast(device, precision):
-            module.model(moved.images)
+            module.model.embed_and_classify(moved.images)
 
 
 def time_batches(
