@@ -155,19 +155,39 @@ def exact_rankings(
     """
     order = np.argsort(gallery_groups, kind="stable")
     sorted_groups = gallery_groups[order]
+    for number, scores in exact_scores(queries, gallery, junk=junk):
+        if scored is not None:
+            scored(number, scores)
+        group = query_groups[number]
+        low, high = np.searchsorted(sorted_groups, [group, group + 1])
+        members = order[low:high] if group >= 0 else order[:0]
+        members = members[np.isfinite(scores[members])]
+        yield number, ranks_of(scores, members), len(members)
+
+
+def exact_scores(
+    queries: Float32[np.ndarray, "q d"],
+    gallery: Float32[np.ndarray, "g d"],
+    *,
+    junk: Callable[[int], Int64[np.ndarray, "_"]] | None = None,
+) -> Iterator[tuple[int, Float32[np.ndarray, "g"]]]:
+    """The cosines of each query with all items, in blocks of `BLOCK_NUMBERS`.
+
+    Args:
+        queries: unit vectors.
+        gallery: unit vectors.
+        junk: positions in the gallery that a query ignores; their scores are -inf.
+
+    Yields:
+        Position of a query, and its scores.
+    """
     rows = max(1, BLOCK_NUMBERS // max(1, len(gallery)))
     for start in range(0, len(queries), rows):
         block = queries[start : start + rows] @ gallery.T
         for number, scores in enumerate(block, start=start):
-            ignored = np.zeros(0, np.int64) if junk is None else junk(number)
-            scores[ignored] = -np.inf
-            if scored is not None:
-                scored(number, scores)
-            group = query_groups[number]
-            low, high = np.searchsorted(sorted_groups, [group, group + 1])
-            members = order[low:high] if group >= 0 else order[:0]
-            members = members[np.isfinite(scores[members])]
-            yield number, ranks_of(scores, members), len(members)
+            if junk is not None:
+                scores[junk(number)] = -np.inf
+            yield number, scores
 
 
 def ranks_of(
@@ -181,7 +201,7 @@ def ranks_of(
         own = scores[items]
         return np.array(
             [
-                1 + int((scores > score).sum()) + int((scores[:item] == score).sum())
+                1 + np.count_nonzero(scores > score) + np.count_nonzero(scores[:item] == score)
                 for item, score in zip(items.tolist(), own, strict=True)
             ],
             np.int64,

@@ -19,6 +19,7 @@ from shopsight.metrics.retrieval import (
     DEFINITIONS,
     RankedQueries,
     exact_rankings,
+    exact_scores,
     score_rankings,
 )
 from shopsight.search.find import CANDIDATES
@@ -222,13 +223,11 @@ def rank_queries(
 def _expanded(asked: RetrievalSet, expand: int) -> Float32[np.ndarray, "q d"]:
     """Queries blended with their nearest items, without what they ignore."""
     blended = np.empty_like(asked.queries)
-    for query, vector in enumerate(asked.queries):
-        scores = asked.gallery @ vector
-        scores[asked.junk(query)] = -np.inf
+    for query, scores in exact_scores(asked.queries, asked.gallery, junk=asked.junk):
         near = np.argpartition(-scores, min(expand, len(scores) - 1))[:expand]
         near = near[np.isfinite(scores[near])]
         blended[query] = expanded_queries(
-            vector[None], asked.gallery[near][None], scores[near][None]
+            asked.queries[query][None], asked.gallery[near][None], scores[near][None]
         )[0]
     return blended
 

@@ -1,6 +1,6 @@
 """What an index knows of words: the pairs of `shopsight.words.pairs` from its own items.
 
-Means over images are kept beside the generation's log, and made anew when that has grown.
+Directions are kept beside the generation's log, and made anew when that has grown.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from shopsight.files import atomic_file
 from shopsight.io.parquet import read_parquet
 from shopsight.search.change_log import Items
 from shopsight.search.generation import Generation, pieces
-from shopsight.words.pairs import WordPairs
+from shopsight.words.pairs import ImageSpread, WordPairs
 from shopsight.words.word_table import WordTable
 
 PAIRS_FILE = "pairs.parquet"
 MOST_TEXTS = 20_000
 """Labels and titles that are kept, the most frequent first."""
+MOST_SPREAD = 20_000
+"""Images that say how all of them spread, evenly taken."""
 WORD_COLUMNS = ("label", "text")
 
 
 def known_pairs(generation: Generation, table: WordTable) -> WordPairs | None:
     """Pairs of the labels and titles of an index; None where it keeps neither."""
-    texts, means = _means(generation)
+    texts, directions = _directions(generation)
     if not texts:
         return None
-    return WordPairs.of_images(texts, means, generation.center, table)
+    return WordPairs.of_directions(texts, directions, table)
 
 
-def _means(generation: Generation) -> tuple[list[str], Float32[np.ndarray, "k d"]]:
+def _directions(generation: Generation) -> tuple[list[str], Float32[np.ndarray, "k d"]]:
     file = generation.folder / PAIRS_FILE
     last = generation.log.last()
     kept = _read(file, last)
@@ -48,14 +50,16 @@ def _read(file: Path, last: int) -> tuple[list[str], Float32[np.ndarray, "k d"]]
         stored = read_parquet(file)
         if not stored.height or stored["last"][0] != last:
             return None
-        return stored["text"].to_list(), stored["mean"].to_numpy().astype(np.float32)
+        return stored["text"].to_list(), stored["direction"].to_numpy().astype(np.float32)
     except (OSError, ShopsightError, pl.exceptions.PolarsError):
         return None
 
 
-def _keep(file: Path, last: int, texts: list[str], means: Float32[np.ndarray, "k d"]) -> None:
+def _keep(file: Path, last: int, texts: list[str], directions: Float32[np.ndarray, "k d"]) -> None:
     table = pl.DataFrame({"last": [last] * len(texts), "text": texts})
-    table = table.with_columns(pl.Series("mean", means, pl.Array(pl.Float32, means.shape[1])))
+    table = table.with_columns(
+        pl.Series("direction", directions, pl.Array(pl.Float32, directions.shape[1]))
+    )
     try:
         with atomic_file(file, keep=False) as part:
             table.write_parquet(part)
@@ -70,13 +74,19 @@ def _computed(generation: Generation) -> tuple[list[str], Float32[np.ndarray, "k
         return [], np.zeros((0, generation.info.space.embedding_dim), np.float32)
     texts = _frequent(generation.live, columns)
     number = {text: row for row, text in enumerate(texts)}
-    sums = np.zeros((len(texts), generation.info.space.embedding_dim), np.float64)
-    counts = np.zeros(len(texts), np.int64)
+    dim, center = generation.info.space.embedding_dim, generation.center
+    sums, counts = np.zeros((len(texts), dim), np.float64), np.zeros(len(texts), np.int64)
+    moment, seen, place = np.zeros((dim, dim), np.float64), 0, 0
+    step = -(-generation.live.height // MOST_SPREAD)
     for items in pieces(generation.log, generation.live):
         for rows, numbers in _members(items, columns, number):
             np.add.at(sums, numbers, items.image[rows])
             np.add.at(counts, numbers, 1)
-    return texts, (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+        moved = items.image[-place % step :: step] - center
+        moment += moved.T @ moved
+        seen, place = seen + len(moved), place + len(items)
+    means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    return texts, ImageSpread(seen, center, moment / seen).discriminants(means)
 
 
 def _frequent(live: pl.DataFrame, columns: list[str]) -> list[str]:
