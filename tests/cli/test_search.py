@@ -89,6 +89,28 @@ def test_terms_are_combined_with_their_weights(shopsight: Shopsight, shop: Path)
     assert first("0.01", "1") == "shoe"
 
 
+def test_re_ranking_is_left_out_where_products_have_few_photos(
+    shopsight: Shopsight, tmp_path: Path, shop: Path
+) -> None:
+    from shopsight.commands.index import build_index
+    from shopsight.commands.search import search
+
+    photo = photos(shop)[0]
+    plain = search(shop / "index", [photo])
+    asked = search(shop / "index", [photo], rerank=True)
+    assert asked.answers == plain.answers
+    (note,) = asked.notes
+    assert note.startswith("not re-ranked: that helps from 3 photos of a product")
+    # The labels as products: they have four photos each.
+    catalog = draw_catalog(tmp_path / "photos", products_per_class=2)
+    as_products = catalog.with_table(catalog.table.with_columns(group=pl.col("label")))
+    build_index(LITE0, as_products, out=tmp_path / "index")
+    plain = search(tmp_path / "index", [photo], by="image")
+    asked = search(tmp_path / "index", [photo], by="image", rerank=True)
+    assert not asked.notes
+    assert asked.answers != plain.answers
+
+
 def test_words_look_at_texts_and_images(shopsight: Shopsight, shop: Path) -> None:
     pytest.importorskip("wordllama")
     pytest.importorskip("tokenizers")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jaxtyping import Float32, Float64
 
 from shopsight.errors import MetricError
-from shopsight.metrics.rerank import rerank_distances, reranked
+from shopsight.metrics.rerank import K1, K2, neighbors_for, rerank_distances, reranked
 from shopsight.unit_vectors import unit_vectors
 
 
@@ -76,6 +76,12 @@ def right_first(photos: int) -> tuple[float, float]:
 def test_it_helps_with_several_photos_of_a_product() -> None:
     before, after = right_first(10)
     assert after > before + 0.03
+
+
+def test_neighbors_follow_the_photos_of_a_product() -> None:
+    assert [neighbors_for(photos) for photos in (1, 3, 6.4)] == [(6, 2)] * 3
+    assert neighbors_for(10) == (10, 3)
+    assert neighbors_for(20) == neighbors_for(500) == (K1, K2)
 
 
 @pytest.mark.parametrize("wrong", [{"k1": 0}, {"k2": 0}, {"weight": 1.5}])

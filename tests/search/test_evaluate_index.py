@@ -74,6 +74,14 @@ def test_queries_of_another_catalog_are_matched_by_product(real: Path) -> None:
     )
 
 
+def test_re_ranking_takes_neighbors_by_the_photos_of_a_product(real: Path) -> None:
+    found = evaluate_index(real / "index", rerank=True)
+    assert found.how == "re-ranked by 6 neighbors"
+    assert not found.thresholds
+    plain = evaluate_index(real / "index").ranked.values["mean_average_precision"]
+    assert not np.array_equal(found.ranked.values["mean_average_precision"], plain)
+
+
 def test_copies_of_a_photo_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     catalog = draw_catalog(tmp_path / "photos", products_per_class=2)
     build(SeededEmbedder(), catalog, tmp_path / "plain")

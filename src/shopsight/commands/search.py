@@ -11,6 +11,7 @@ from shopsight import progress
 from shopsight.errors import SearchError
 from shopsight.images.model_input import Box
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
+from shopsight.metrics.rerank import FEWEST_PHOTOS, neighbors_for
 from shopsight.output_locks import only_writer_of_file
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
@@ -27,8 +28,6 @@ from shopsight.vector_engines.where import parse_where
 
 Within = Literal["image", "text", "both"]
 QUERIES_AT_ONCE = 256
-FEWEST_PHOTOS = 3
-"""Photos of a product, in the mean, from which re-ranking was measured to help."""
 PAGE_SUFFIXES = (".html", ".htm")
 
 
@@ -121,7 +120,7 @@ def search(
             by_product=_by_product(by, opened),
             where=None if where is None else parse_where(where, opened.schema),
             expand=expand,
-            rerank=rerank and _helps(opened),
+            rerank=_neighbors(opened) if rerank else None,
             min_score=min_score,
         )
         if every:
@@ -136,7 +135,7 @@ def search(
             _check_threshold(queries, opened, words, within, min_score)
             answers = list(_answers(queries, opened, words, options, within))
             notes = [*words.notes]
-        if rerank and not options.rerank:
+        if rerank and options.rerank is None:
             notes.append(
                 f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here "
                 "are fewer"
@@ -177,10 +176,11 @@ def _by_product(by: str | None, index: Index) -> bool:
     return index.unit == "product" if by is None else by == "product"
 
 
-def _helps(index: Index) -> bool:
-    """Whether products have so many photos that re-ranking helps."""
+def _neighbors(index: Index) -> tuple[int, int] | None:
+    """How an index is re-ranked; None where products have too few photos for it to help."""
     products = index.items(["product"])["product"].drop_nulls()
-    return len(products) >= FEWEST_PHOTOS * max(1, products.n_unique())
+    photos = len(products) / max(1, products.n_unique())
+    return neighbors_for(photos) if photos >= FEWEST_PHOTOS else None
 
 
 def _check_threshold(

@@ -20,7 +20,9 @@ all of the gallery at once, which takes memory that grows with the square of bot
 that happen to be asked together change each other's answers.
 
 It needs several photos of a product among the candidates: with one of each there is nothing to
-share, and the order gets worse (docs/benchmarks.md has what was measured).
+share, and the order gets worse. And k1 is to be about their number: what lies beyond is of other
+products, and agrees on nothing. The published 20 and 6 are of data with some 20 images of each
+person; `neighbors_for` has others for fewer (docs/benchmarks.md has what was measured).
 
 Source: Zhong et al. 2017, "Re-ranking Person Re-identification with k-reciprocal Encoding".
 """
@@ -33,6 +35,18 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from shopsight.errors import MetricError
 
 K1, K2, WEIGHT = 20, 6, 0.3
+FEWEST_PHOTOS = 3
+"""Photos of a product, in the mean, from which re-ranking was measured to help."""
+
+
+def neighbors_for(photos: float) -> tuple[int, int]:
+    """k1 and k2 for a gallery.
+
+    Args:
+        photos: of a product, in the mean.
+    """
+    k1 = min(max(round(photos), 6), K1)
+    return k1, round(k1 * K2 / K1)
 
 
 def reranked(

@@ -14,7 +14,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.metrics.estimates import interval_of
 from shopsight.metrics.intervals import Interval
 from shopsight.metrics.query_expansion import expanded_queries
-from shopsight.metrics.rerank import K1, K2, reranked
+from shopsight.metrics.rerank import K1, K2, neighbors_for, reranked
 from shopsight.metrics.retrieval import (
     DEFINITIONS,
     RankedQueries,
@@ -127,10 +127,12 @@ def evaluate_search(
     """
     asked = own_queries(index, seed=seed) if queries is None else foreign_queries(index, queries)
     best = _BestScores(asked)
-    ranked = rank_queries(asked, expand=expand, rerank=rerank, see=best.see)
+    k1, k2 = neighbors_for(_photos_a_group(asked))
+    ranked = rank_queries(asked, expand=expand, rerank=rerank, k1=k1, k2=k2, see=best.see)
     families = asked.families.take(ranked.queries)
     metrics = {name: interval_of(ranked.estimate(name), families) for name in DEFINITIONS}
-    steps = [f"blended with {expand} nearest"] * bool(expand) + ["re-ranked"] * rerank
+    steps = [f"blended with {expand} nearest"] * bool(expand)
+    steps += [f"re-ranked by {k1} neighbors"] * rerank
     return IndexEvaluation(
         index=index.folder.path,
         relevant_by=asked.relevant_by,
@@ -145,6 +147,12 @@ def evaluate_search(
         ranked=ranked,
         queries=asked,
     )
+
+
+def _photos_a_group(asked: RetrievalSet) -> float:
+    """Photos in the gallery of each product, or label, that has any; the mean."""
+    known = asked.gallery_groups[asked.gallery_groups >= 0]
+    return len(known) / max(1, len(np.unique(known)))
 
 
 class _BestScores:

@@ -31,7 +31,8 @@ class SearchOptions:
         by_product: a result is a product, not an image.
         where: only items that it lets pass.
         expand: nearest items that the query is blended with; 0 leaves it as it is.
-        rerank: order the first candidates by the neighbors that they share with the query.
+        rerank: k1 and k2 (`shopsight.metrics.rerank`) by which the first candidates are ordered;
+            None leaves their order.
         min_score: results below it are none.
     """
 
@@ -39,7 +40,7 @@ class SearchOptions:
     by_product: bool = True
     where: Filter | None = None
     expand: int = 0
-    rerank: bool = False
+    rerank: tuple[int, int] | None = None
     min_score: float | None = None
 
 
@@ -99,9 +100,12 @@ def _hits(
         vectors = _expanded(vectors, aims, index, options, words)
     top = max(options.top, CANDIDATES) if options.rerank else options.top
     hits = _nearest(vectors, aims, index, options, name, words, top=top)
-    if not (options.rerank and name == "image"):
+    if options.rerank is None or name != "image":
         return hits
-    return [_reranked(vector, some, index) for vector, some in zip(vectors, hits, strict=True)]
+    k1, k2 = options.rerank
+    return [
+        _reranked(vector, some, index, k1, k2) for vector, some in zip(vectors, hits, strict=True)
+    ]
 
 
 def _nearest(
@@ -161,10 +165,12 @@ def _expanded(
     return blended
 
 
-def _reranked(query: Float32[np.ndarray, "d"], hits: Sequence[Hit], index: Index) -> list[Hit]:
+def _reranked(
+    query: Float32[np.ndarray, "d"], hits: Sequence[Hit], index: Index, k1: int, k2: int
+) -> list[Hit]:
     candidates, rest = hits[:CANDIDATES], hits[CANDIDATES:]
     if len(candidates) < 2:
         return list(hits)
     vectors = index.vectors([hit.id for hit in candidates])
-    order = reranked(query, vectors)
+    order = reranked(query, vectors, k1=k1, k2=k2)
     return [*(candidates[position] for position in order.tolist()), *rest]

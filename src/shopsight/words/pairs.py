@@ -23,7 +23,7 @@ linear discriminant makes the one of the other: with the covariance S of the cat
 
 S has d (d + 1) / 2 numbers and is estimated from n images, so a part of it is moved to the mean of
 its eigenvalues, and more of it the fewer images there are: d_k is mu_k - c for a handful of them.
-Of groceries that no pair names, 42 % were right with means and 50 % are with discriminants; a
+Of groceries that no pair names, 42 % were right with means and 51 % are with discriminants; a
 catalog's own labels find far more (docs/benchmarks.md).
 
 It is a first answer, worse than a text encoder's, and it grows with the catalog's own words. How
