@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.aliproducts import open_aliproducts
 from shopsight.datasets.clothing import open_clothing, open_clothing_small
+from shopsight.datasets.deepfashion_inshop import open_deepfashion_inshop
 from shopsight.datasets.fashion_mnist import open_fashion_mnist
 from shopsight.datasets.huggingface import PREFIX as HF_PREFIX
 from shopsight.datasets.huggingface import open_huggingface
 from shopsight.datasets.lamoda import open_lamoda
 from shopsight.datasets.products10k import open_product_650, open_products_10k
+from shopsight.datasets.rp2k import open_rp2k
+from shopsight.datasets.shopee import open_shopee
+from shopsight.datasets.stanford_online_products import open_stanford_online_products
 from shopsight.datasets.synthetic import open_synthetic
 from shopsight.errors import SourceError
 from shopsight.paths import is_folder
@@ -109,6 +114,54 @@ DATASETS: dict[str, Dataset] = {
         num_images=13_476,
         source="--root (*_bluzy.jpg, *_bryuki.jpg)",
         open=lambda root, _: open_lamoda(root),
+    ),
+    "rp2k": Dataset(
+        name="rp2k",
+        title="RP2K: products cut out of photos of shelves",
+        license="terms of its publisher, pinlandata.com",
+        num_classes=2_388,
+        num_images=384_311,
+        source="--root (all/train/, all/test/)",
+        open=lambda root, _: open_rp2k(root),
+    ),
+    "shopee": Dataset(
+        name="shopee",
+        title="Shopee, Price Match Guarantee: offers with titles",
+        license="rules of the Kaggle competition",
+        num_classes=11_014,
+        num_images=34_250,
+        source=("--root (train.csv, train_images/); Kaggle competition shopee-product-matching"),
+        open=lambda root, _: open_shopee(root),
+    ),
+    "aliproducts": Dataset(
+        name="aliproducts",
+        title="AliProducts: products of everyday life, labels with noise",
+        license="rules of the Tianchi competition",
+        num_classes=50_030,
+        num_images=3_000_000,
+        source="--root (train.json, val.json, train/, val/)",
+        open=lambda root, _: open_aliproducts(root),
+    ),
+    "stanford-online-products": Dataset(
+        name="stanford-online-products",
+        title="Stanford Online Products: offers at eBay",
+        license="as its file LICENSE says",
+        num_classes=22_634,
+        num_images=120_053,
+        source="--root (Ebay_train.txt, Ebay_test.txt, bicycle_final/ ... toaster_final/)",
+        open=lambda root, _: open_stanford_online_products(root),
+    ),
+    "deepfashion-inshop": Dataset(
+        name="deepfashion-inshop",
+        title="DeepFashion In-Shop: clothes with boxes, queries and gallery",
+        license="non-commercial research",
+        num_classes=7_982,
+        num_images=52_712,
+        source=(
+            "--root (Eval/list_eval_partition.txt, Anno/list_bbox_inshop.txt, "
+            "Anno/list_description_inshop.json, Img/img/)"
+        ),
+        open=lambda root, _: open_deepfashion_inshop(root),
     ),
     "synthetic": Dataset(
         name="synthetic",
