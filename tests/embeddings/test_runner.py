@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.embeddings.ray_cluster import _environment, ray_cluster
+from shopsight.embeddings.ray_cluster import _connected, _environment, ray_cluster
 from shopsight.embeddings.ray_embedder import RayEmbedder, _in_order
 from shopsight.embeddings.runner import Runner, opened_by
 from shopsight.errors import ConfigError, EmbeddingError, ExtraMissingError
@@ -47,6 +48,31 @@ def test_where_nobody_answers_is_said_at_once(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(EmbeddingError, match="no Ray cluster answers"), ray_cluster(None):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        ("local", SystemExit(15), "does not start here: it gave up waiting"),
+        ("head:6379", RuntimeError("Version mismatch"), "cannot be used: Version mismatch"),
+    ],
+)
+def test_what_ray_itself_cannot_do_is_said(
+    address: str, error: BaseException, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoRay:
+        @staticmethod
+        def init(**_settings: object) -> None:
+            raise error
+
+        @staticmethod
+        def shutdown() -> None:
+            return None
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(EmbeddingError, match=said), _connected(NoRay, address=address):
+        pass
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_answers_come_in_order() -> None:

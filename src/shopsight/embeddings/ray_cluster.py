@@ -164,11 +164,7 @@ def _connected(ray: Any, **settings: Any) -> Iterator[None]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except (Exception, SystemExit) as error:
         ray.shutdown()
-        raise EmbeddingError(
-            f"Ray cannot be used: {first_line(error)}",
-            where=settings["address"],
-            fix="install the Python and the Ray that the cluster has\nleave out --runner",
-        ) from error
+        raise _not_usable(settings["address"], error) from error
     finally:
         # Ray's own would end this process with its work half put down.
         if before is not None:
@@ -177,6 +173,16 @@ def _connected(ray: Any, **settings: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _not_usable(address: str, error: BaseException) -> EmbeddingError:
+    # Ray ends the process where it waits too long.
+    why = "it gave up waiting" if isinstance(error, SystemExit) else first_line(error)
+    if address == "local":
+        what, fix = "Ray does not start here", "run the same command again when less is running"
+    else:
+        what, fix = "Ray cannot be used", "install the Python and the Ray that the cluster has"
+    return EmbeddingError(f"{what}: {why}", where=address, fix=f"{fix}\nleave out --runner")
 
 
 def _sigterm() -> Any:
