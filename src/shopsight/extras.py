@@ -20,6 +20,7 @@ EXTRA_OF_MODULE = {
     "qdrant_client": "search",
     "wordllama": "words",
     "tokenizers": "words",
+    "pytorch_metric_learning": "metric",
     "fastervit": "fastervit",
     "pillow_heif": "heic",
     "ray": "ray",

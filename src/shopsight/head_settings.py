@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 HeadKind = Literal["linear", "mlp", "cosine", "direction"]
 HiddenDropout = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -22,6 +22,10 @@ class HeadSettings(BaseModel):
         dropout: Probability on the embedding, before any head but "mlp".
         hidden_dim: Width of the two hidden layers of an "mlp" head.
         hidden_dropout: Probability after each of these two layers.
+        scale: Logits of a "cosine" head are cosines times this.
+        learned_scale: Whether training changes the scale.
+        subcenters: Directions of each class in a "cosine" head, the nearest of which counts: for
+            classes of several looks, or with wrong labels among them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -30,3 +34,12 @@ class HeadSettings(BaseModel):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     hidden_dim: int = Field(default=512, ge=1, le=65_536)
     hidden_dropout: tuple[HiddenDropout, HiddenDropout] = (0.4, 0.5)
+    scale: float = Field(default=16.0, gt=0.0, le=10_000.0, allow_inf_nan=False)
+    learned_scale: bool = True
+    subcenters: int = Field(default=1, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _has_subcenters(self) -> HeadSettings:
+        if self.subcenters > 1 and self.kind != "cosine":
+            raise ValueError(f"subcenters: a head of kind {self.kind!r} has none")
+        return self

@@ -38,7 +38,9 @@ def test_every_kind_gives_its_width_and_learns_with_the_head(kind: NeckKind) -> 
     own = {name for name, _ in backbone.module.named_parameters()}
     assert {name for name in own - names if not name.startswith("neck.")} == set()
     optimizer = OptimizerSettings(lr=1e-3, head_lr_factor=10.0)
-    groups = parameter_groups(backbone.module, backbone.stages, nn.Linear(width, 2), optimizer)
+    groups = parameter_groups(
+        backbone.module, backbone.stages, nn.Linear(width, 2).parameters(), optimizer
+    )
     rates = {one: group["lr"] for group in groups for one in group["params"]}
     for name, parameter in backbone.module.named_parameters():
         if parameter.requires_grad:

@@ -31,7 +31,7 @@ def rate_of(groups: list[dict[str, object]], wanted: torch.Tensor) -> tuple[floa
 def test_rates_fall_towards_the_input_and_biases_do_not_decay() -> None:
     body, head = TwoStages(), torch.nn.Linear(5, 2)
     settings = OptimizerSettings(lr=0.1, layer_decay=0.5, head_lr_factor=10, weight_decay=0.03)
-    groups = parameter_groups(body, STAGES, head, settings)
+    groups = parameter_groups(body, STAGES, head.parameters(), settings)
     assert rate_of(groups, body.stem.weight) == (0.05, 0.03)
     assert rate_of(groups, body.stem.bias) == (0.05, 0.0)
     assert rate_of(groups, body.top.weight) == (0.1, 0.03)
@@ -41,7 +41,7 @@ def test_rates_fall_towards_the_input_and_biases_do_not_decay() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     body, head = TwoStages(), torch.nn.Linear(5, 2)
     body.stem.requires_grad_(False)
-    groups = parameter_groups(body, STAGES, head, OptimizerSettings())
+    groups = parameter_groups(body, STAGES, head.parameters(), OptimizerSettings())
     members = [parameter for group in groups for parameter in group["params"]]
     assert len(members) == 4
     assert all(parameter is not body.stem.weight for parameter in members)
@@ -52,7 +52,9 @@ def test_each_optimizer_lowers_a_loss(name: str) -> None:
     torch.manual_seed(0)
     head = torch.nn.Linear(5, 1)
     settings = OptimizerSettings.model_validate({"name": name, "lr": 0.01})
-    optimizer = create_optimizer(parameter_groups(torch.nn.Module(), (), head, settings), settings)
+    optimizer = create_optimizer(
+        parameter_groups(torch.nn.Module(), (), head.parameters(), settings), settings
+    )
     x = torch.randn(16, 5)
     losses = []
     for _ in range(20):

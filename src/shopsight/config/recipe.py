@@ -21,6 +21,9 @@ from shopsight.address_secrets import without_logins
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf, shown_override
 from shopsight.config.sections import (
+    MARGIN_LOSSES,
+    METRIC_LOSSES,
+    PAIR_LOSSES,
     About,
     AugmentSettings,
     CacheSettings,
@@ -28,6 +31,7 @@ from shopsight.config.sections import (
     EvaluationSettings,
     FoldSettings,
     HardwareSettings,
+    MetricSettings,
     ModelSettings,
     OptimizerSettings,
     PreprocessSettings,
@@ -53,6 +57,7 @@ _NOT_BARE = re.compile(
     r"""#[^\n]*|"{3}[\s\S]*?"{3}|'{3}[\s\S]*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'(?!')"""
 )
 _BETWEEN_KEYS = re.compile(r"[=,\n{}\[\]]")
+SUBCENTER_LOSSES = MARGIN_LOSSES | {"softtriple"}
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 
 
@@ -72,6 +77,7 @@ class Recipe(Section):
     probe: ProbeSettings = ProbeSettings()
     zero_shot: ZeroShotSettings = ZeroShotSettings()
     training: TrainingSettings = TrainingSettings()
+    metric: MetricSettings = MetricSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -97,7 +103,25 @@ class Recipe(Section):
                 raise ValueError("training.mode = 'zero-shot' trains nothing: no folds.count")
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
+        if self.training.loss in METRIC_LOSSES:
+            self._can_learn_a_metric()
         return self
+
+    def _can_learn_a_metric(self) -> None:
+        loss, head = self.training.loss, self.model.head
+        if head.kind != "cosine":
+            raise ValueError(f"training.loss = {loss!r} needs model.head.kind = 'cosine'")
+        if head.subcenters > 1 and loss not in SUBCENTER_LOSSES:
+            raise ValueError(f"training.loss = {loss!r} has no model.head.subcenters")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError(f"training.loss = {loss!r} does not go with augment.mixup or cutmix")
+        if loss not in MARGIN_LOSSES:
+            if self.training.label_smoothing:
+                raise ValueError(f"training.loss = {loss!r} has no training.label_smoothing")
+            if self.training.class_weights != "none":
+                raise ValueError(f"training.loss = {loss!r} has no training.class_weights")
+        if loss in PAIR_LOSSES and self.training.mode == "frozen" and self.model.neck.is_none:
+            raise ValueError(f"training.mode = 'frozen' leaves {loss!r} nothing to train")
 
     def replace(self, **changes: Mapping[str, Any] | int) -> Recipe:
         """Return a checked copy with some leaves changed.

@@ -165,6 +165,53 @@ class ProbeSettings(Section):
     penalties: Annotated[tuple[Positive, ...], Field(max_length=100)] = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
+Loss = Literal[
+    "cross-entropy",
+    "focal",
+    "bce",
+    "arcface",
+    "cosface",
+    "softtriple",
+    "proxy-anchor",
+    "proxy-nca",
+    "supcon",
+    "multi-similarity",
+]
+MARGIN_LOSSES = frozenset({"arcface", "cosface"})
+"""Losses of the logits of a cosine head, with a margin."""
+PROXY_LOSSES = frozenset({"softtriple", "proxy-anchor", "proxy-nca"})
+"""Losses of embeddings and of directions of classes, which are the head's."""
+PAIR_LOSSES = frozenset({"supcon", "multi-similarity"})
+"""Losses of embeddings among each other; nothing trains the head."""
+METRIC_LOSSES = MARGIN_LOSSES | PROXY_LOSSES | PAIR_LOSSES
+
+
+class MetricSettings(Section):
+    """The numbers of losses that train embeddings for search (`training.loss`).
+
+    Attributes:
+        margin: In radians for "arcface", in cosines for the others; unset: .3 for "arcface", .2
+            for "cosface", .01 for "softtriple", .1 for "proxy-anchor".
+        margin_step: What the margin of "arcface" and "cosface" grows by in each epoch.
+        margin_most: Where it stops growing.
+        gamma: Softness of the choice among the directions of a class in "softtriple".
+        alpha: Slope of "proxy-anchor" (unset: 32), and of pairs of one class in
+            "multi-similarity" (unset: 2).
+        beta: Slope of pairs of two classes in "multi-similarity".
+        base: The cosine around which "multi-similarity" judges pairs.
+        temperature: What "supcon" divides cosines by.
+    """
+
+    margin: Annotated[float, Field(ge=0.0, lt=1.57)] | None = None
+    margin_step: float = Field(default=0.0, ge=0.0, le=1.57)
+    margin_most: float = Field(default=0.8, ge=0.0, lt=1.57)
+    gamma: Positive = 0.1
+    alpha: Positive | None = None
+    beta: Positive = 50.0
+    base: float = Field(default=0.5, ge=-1.0, le=1.0)
+    temperature: Positive = 0.1
+
+
 class TrainingSettings(Section):
     """How the network is trained.
 
@@ -182,7 +229,10 @@ class TrainingSettings(Section):
             (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
         frozen_stages: Leading stages of the backbone that keep their weights.
         frozen_batchnorm: Whether BatchNorm keeps its running statistics.
-        loss: "bce" is for several labels per image.
+        loss: "bce" is for several labels per image. "arcface" and "cosface" are classification
+            with a margin, "softtriple", "proxy-anchor" and "proxy-nca" compare images with
+            directions of classes, "supcon" and "multi-similarity" with each other: all for search,
+            see `MetricSettings`, and with `model.head.kind = "cosine"`.
         label_smoothing: Probability taken from the true class and spread evenly over all.
         focal_gamma: Exponent of the focal loss (Lin et al. 2017).
         class_weights: "none", "balanced" (n / (classes * count)), "effective" (Cui et al. 2019),
@@ -211,7 +261,7 @@ class TrainingSettings(Section):
     progressive_sizes_px: Annotated[tuple[SizePx, ...], Field(max_length=1000)] = ()
     frozen_stages: int = Field(default=0, ge=0, le=1_000_000)
     frozen_batchnorm: bool = False
-    loss: Literal["cross-entropy", "focal", "bce"] = "cross-entropy"
+    loss: Loss = "cross-entropy"
     label_smoothing: Fraction = 0.0
     focal_gamma: float = Field(default=2.0, ge=0.0, le=100.0)
     class_weights: Annotated[

@@ -26,8 +26,8 @@ from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
+from shopsight.training.create_objective import create_objective
 from shopsight.training.ema import ModelEma
-from shopsight.training.objective import create_objective
 from shopsight.training.optim import (
     create_optimizer,
     may_fuse,
@@ -82,7 +82,7 @@ class ClassifierTraining(lightning.LightningModule):
         self.run_folder = run
         self.history = first_rows
         self.deadline = deadline
-        self.objective = create_objective(recipe.training, class_weights=data.class_weights)
+        self.objective = create_objective(recipe, model.head, class_weights=data.class_weights)
         self.average = ModelEma(model, decay=recipe.training.ema) if recipe.training.ema else None
         self.best = (-1.0, float("inf"))
         self.best_epoch = 0
@@ -124,7 +124,8 @@ class ClassifierTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the schedule that moves its rates after each of its steps."""
         settings = self.recipe.optimizer
-        groups = parameter_groups(self.model.backbone, self.stages, self.model.head, settings)
+        new = (*self.model.head.parameters(), *self.objective.parameters())
+        groups = parameter_groups(self.model.backbone, self.stages, new, settings)
         optimizer = create_optimizer(
             groups,
             settings,
@@ -275,6 +276,7 @@ class ClassifierTraining(lightning.LightningModule):
         self._val_totals = self._no_sums()
         if self.average is not None:
             self.average.swap(self.model)
+        self.objective.finish_epoch(self._over_ranks)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Add loss and right answers of one batch to the sums.
@@ -302,9 +304,9 @@ class ClassifierTraining(lightning.LightningModule):
     def _over_ranks(self, totals: Tensor) -> Tensor:
         if self._world() == 1:
             return totals
-        summed = self.all_gather(totals)
-        assert isinstance(summed, Tensor)
-        return summed.reshape(-1, len(totals)).sum(0)
+        gathered = self.all_gather(totals)
+        assert isinstance(gathered, Tensor)
+        return gathered.reshape(-1, *totals.shape).sum(0)
 
     def _anywhere(self, flag: bool) -> bool:
         """Whether it is so in any of the processes, whose clocks and history may differ."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -26,6 +28,13 @@ class Objective(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first batch of each epoch, counted from 0; also when resuming."""
+
+    def finish_epoch(self, over_ranks: Callable[[Tensor], Tensor]) -> None:
+        """Called in every process after the last batch of an epoch, before images validate.
+
+        Args:
+            over_ranks: the sum of a tensor over all processes.
+        """
 
     def forward(
         self,
@@ -89,15 +98,3 @@ class ClassificationObjective(Objective):
         if self._several:
             return ((logits > 0) == (target > 0.5)).float().mean(1)
         return super().right(logits, target)
-
-
-def create_objective(
-    settings: TrainingSettings, *, class_weights: Float[Tensor, " classes"] | None
-) -> Objective:
-    """The objective that a recipe names.
-
-    Args:
-        settings: `training.loss` and what belongs to it.
-        class_weights: see `shopsight.training.losses.class_weights`.
-    """
-    return ClassificationObjective(settings, class_weights)

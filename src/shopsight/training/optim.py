@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ ADAM_BETAS = (0.9, 0.999)
 def parameter_groups(
     backbone: nn.Module,
     stages: Stages,
-    head: nn.Module,
+    new: Iterable[nn.Parameter],
     settings: OptimizerSettings,
 ) -> list[dict[str, Any]]:
     """Parameter groups by learning rate and weight decay; frozen parameters are in none.
@@ -32,7 +32,7 @@ def parameter_groups(
     Args:
         backbone: its parameters that require gradients are trained.
         stages: names of its parameters, from the input to the embedding.
-        head: trained as a whole.
+        new: those of the head, and of the loss where it has some.
         settings: rates and decay.
 
     Returns:
@@ -53,7 +53,7 @@ def parameter_groups(
         for name in stage:
             add(parameters.pop(name), settings.lr * settings.layer_decay**depth)
     # What is in no stage is new, as the head is: the neck.
-    for parameter in (*parameters.values(), *head.parameters()):
+    for parameter in (*parameters.values(), *new):
         add(parameter, settings.lr * settings.head_lr_factor)
     return [
         {"params": members, "lr": rate, "weight_decay": decay}

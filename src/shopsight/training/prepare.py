@@ -24,6 +24,7 @@ from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.config.recipe import Recipe
+from shopsight.config.sections import PAIR_LOSSES, PROXY_LOSSES
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.extras import require
@@ -36,7 +37,9 @@ from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.compile import may_compile
 from shopsight.training.finetune import Hardware, check_hardware
+from shopsight.training.margins import check_margin
 from shopsight.training.precision import pick_precision
+from shopsight.training.proxies import LIBRARY
 from shopsight.training.usable_images import (
     audited_images,
     check_trainable,
@@ -316,6 +319,9 @@ def _check_preprocess(recipe: Recipe) -> None:
 
 def _check_loss(recipe: Recipe, catalog: Catalog) -> None:
     loss = recipe.training.loss
+    if loss in PROXY_LOSSES | PAIR_LOSSES:
+        require(LIBRARY)
+    check_margin(recipe, num_classes=len(catalog.labels))
     if catalog.multilabel == (loss == "bce"):
         return
     if catalog.multilabel:

@@ -19,6 +19,7 @@ from shopsight.bundle.format import Golden
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
+from shopsight.config.sections import PAIR_LOSSES
 from shopsight.files import atomic_file, make_folder, sha256_file
 from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (
@@ -43,13 +44,13 @@ from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
-from shopsight.models.heads import DirectionHead, LinearHead, create_head
+from shopsight.models.heads import CosineHead, DirectionHead, LinearHead, create_head
 from shopsight.models.product_model import ProductModel
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
-from shopsight.targets import Targets
+from shopsight.targets import Targets, first_labels
 from shopsight.training.calibrate import calibrate
 from shopsight.training.compile import compiling_pays
 from shopsight.training.finetune import (
@@ -65,6 +66,7 @@ from shopsight.training.memory import (
     halve_batch_size,
 )
 from shopsight.training.module import ClassifierTraining
+from shopsight.training.pairs import set_directions, summed_directions
 from shopsight.training.precision import training_arithmetic
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample_rows
 from shopsight.training.rank_environment import WorkerRank
@@ -412,6 +414,8 @@ class Training:
         if finetuned:
             file = selected_checkpoint(self.run, self.recipe)
             load_state_dict_strict(model, read_weights(file, unwrap=False), where=str(file))
+            if self.recipe.training.loss in PAIR_LOSSES:
+                self._with_class_means(model, backbone)
         else:
             self._with_probe(model)
         golden = golden_outputs(model, self.catalog)
@@ -430,6 +434,18 @@ class Training:
         )
         self.run.update_state(stage="bundled", temperature=calibration.temperature_json())
         self.run.add_seconds("bundle", clock)
+
+    def _with_class_means(self, model: ProductModel, backbone: Backbone) -> None:
+        """Give the head the mean directions of the classes' training images."""
+        assert isinstance(model.head, CosineHead)
+        rows = self.catalog.rows_of("train")
+        engine = TorchEngine(model, device=str(self.device), precision="32")
+        store = self._feature_store(model, backbone, rows, engine=engine.name, shared=False)
+        compute_missing(engine, self.source, rows, store=store)
+        # The engine moved the network to its device.
+        model.to("cpu")
+        labels = first_labels(self.targets)[rows]
+        set_directions(model.head, summed_directions(store.blobs(rows), labels, model.head))
 
     def _val_logits(
         self, model: ProductModel, backbone: Backbone, golden: Golden, *, shared: bool

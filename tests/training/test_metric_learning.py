@@ -1,0 +1,95 @@
+"""Whole trainings with losses for search, on synthetic products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+import shopsight
+from shopsight.bundle.format import WEIGHTS_FILE
+from shopsight.config.recipe import Recipe, parse_recipe
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import ConfigError
+from shopsight.runs.history import read_history
+from shopsight.runs.run_folder import RunFolder
+from shopsight.training.fit import fit, resume
+from tests.helpers import SCRATCH_RECIPE, ProductPhotos
+from tests.training.test_resume import assert_same_run, stop_in
+
+
+def recipe(loss: str, **sections: Any) -> Recipe:
+    plain = parse_recipe(SCRATCH_RECIPE).replace(
+        training={"loss": loss},
+        model={"head": {"kind": "cosine", "scale": 12.0}},
+        augment={"mixup": 0.0},
+    )
+    return plain.replace(**sections)
+
+
+def test_a_margin_is_logged_and_the_bundle_has_none(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    growing = recipe(
+        "arcface",
+        metric={"margin": 0.1, "margin_step": 0.1},
+        training={"ema": 0.5, "precision": "bf16"},
+        model={"head": {"subcenters": 2}},
+    )
+    fit(catalog, growing, tmp_path / "run")
+    rows = read_history(tmp_path / "run" / "metrics.csv")
+    assert [row.further["margin"] for row in rows] == pytest.approx([0.1, 0.2, 0.3])
+    assert all(0.0 < row.further["target_angle_deg"] < 180.0 for row in rows)
+    model = shopsight.load(tmp_path / "run")
+    assert model.verify().ok
+    (answer,) = model.predict([product_photos.folder / catalog.refs()[0]])
+    assert answer.error is None
+
+
+@pytest.mark.parametrize("loss", ["cosface", "softtriple", "supcon"])
+def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
+    loss: str, product_photos: ProductPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loss != "cosface":
+        pytest.importorskip("pytorch_metric_learning")
+    catalog = open_catalog(product_photos.folder)
+    whole = recipe(loss, training={"ema": 0.5})
+    fit(catalog, whole, tmp_path / "whole")
+    cut = RunFolder(tmp_path / "cut")
+    stop_in(monkeypatch, catalog, whole, cut.path, epoch=1)
+    resume(cut.path)
+    assert_same_run(tmp_path / "whole", cut.path)
+
+
+def test_the_classifier_of_a_pair_loss_knows_the_classes_by_their_means(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    catalog = open_catalog(product_photos.folder)
+    fit(catalog, recipe("multi-similarity"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    split = run.catalog()
+    train = split.take(split.rows_of("train"))
+    model = shopsight.load(run.path, device="cpu", precision="32")
+    embeddings = torch.from_numpy(np.stack([one.vector for one in model.embed(train.refs())]))
+    labels = torch.tensor([model.labels.index(label) for label in train.table["label"]])
+    unit = functional.normalize(embeddings.float(), dim=1)
+    means = torch.stack([unit[labels == n].mean(0) for n in range(len(model.labels))])
+    weight = load_file(run.model / WEIGHTS_FILE)["head.weight"]
+    torch.testing.assert_close(weight, functional.normalize(means, dim=1), rtol=1e-3, atol=1e-3)
+
+
+def test_a_margin_that_is_too_large_is_refused_before_anything_is_read(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    wide = recipe("cosface", metric={"margin": 0.9, "margin_step": 0.05, "margin_most": 1.0})
+    with pytest.raises(ConfigError, match=r"the margin of cosface is 0\.95 in epoch 2"):
+        fit(catalog, wide, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
