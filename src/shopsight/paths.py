@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path, PurePath
 from types import ModuleType
 
@@ -63,6 +64,20 @@ def full(location: str) -> str:
         # Written on Windows, read elsewhere.
         return location.replace("\\", "/")
     return path.absolute().as_posix()
+
+
+def without_dots(path: str) -> str:
+    """A full path without `..` and `.` in it; links are followed only where it needs that.
+
+    >>> without_dots("/shop/../photos/.") in ("/photos", without_dots("/photos"))
+    True
+    """
+    plain = Path(os.path.normpath(path))
+    # Above a folder that is a link lies something else than above its name.
+    with suppress(OSError):
+        if not plain.samefile(path):
+            plain = Path(path).resolve()
+    return plain.as_posix()
 
 
 def join(folder: str, name: str) -> str:

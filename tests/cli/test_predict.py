@@ -122,7 +122,7 @@ def test_nothing_to_predict_is_a_mistake(
     out = tmp_path / "found.csv"
     done = shopsight("predict", tiny_run, tmp_path / "empty", "--out", out)
     assert done.code == 2
-    assert "nothing to predict" in done.err
+    assert "there is no image here" in done.err
     assert not out.exists()
     unused = shopsight("predict", tiny_run, tmp_path / "empty", "--image", "photo")
     assert unused.code == 2

@@ -69,7 +69,7 @@ def test_nothing_to_predict_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x", encoding="utf-8")
     for images in (tmp_path / "empty", [tmp_path / "empty", tmp_path / "texts"]):
-        with pytest.raises(CatalogError, match="nothing to predict"):
+        with pytest.raises(CatalogError, match="there is no image here"):
             named(images)
     # But one without any beside one with some is not.
     assert len(named([tmp_path / "empty", draw(tmp_path / "x.png")])) == 1

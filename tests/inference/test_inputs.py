@@ -112,7 +112,7 @@ def test_order_is_kept_and_folders_are_listed(files: list[str]) -> None:
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="nothing to predict"):
+    with pytest.raises(CatalogError, match="there is no image here"):
         all_of(tmp_path)
     (tmp_path / "locked").mkdir(mode=0)
     if os.access(tmp_path / "locked", os.R_OK):

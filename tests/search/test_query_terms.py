@@ -67,3 +67,9 @@ def test_a_box_is_read() -> None:
 def test_what_is_no_box_is_refused(text: str) -> None:
     with pytest.raises(SearchError, match="box"):
         parse_box(text)
+
+
+def test_a_text_is_not_a_file_by_mistake() -> None:
+    assert build_queries([], ["a" * 10_000])[0].name == "a" * 10_000
+    with pytest.raises(SearchError, match="a text of 10,001 characters; the most are 10,000"):
+        build_queries([], ["shoe", "a" * 10_001])

@@ -234,6 +234,12 @@ def migrate(
         str, typer.Option("--model", metavar="MODEL", help="Embed by this model from now on.")
     ],
     resize: ResizeOption = None,
+    allow_delete: Annotated[
+        bool,
+        typer.Option(
+            "--allow-delete", help="Leave even more than a tenth behind that cannot be read."
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -243,7 +249,9 @@ def migrate(
     such items are not in the new generation.
     """
     with shown_progress():
-        done = api.migrate_index(index, model=model, resize=resize, device=device)
+        done = api.migrate_index(
+            index, model=model, resize=resize, allow_delete=allow_delete, device=device
+        )
     _show_change(done, json)
 
 

@@ -16,15 +16,12 @@ from shopsight.inference.embedder import Embedder
 from shopsight.preprocess import Resize
 from shopsight.read_options import ReadOptions
 from shopsight.search.build import build
-from shopsight.search.changes import Done, Plan, plan_changes, write_changes
+from shopsight.search.changes import MOST_VANISHED, Done, Plan, plan_changes, write_changes
 from shopsight.search.engines import checked_url
 from shopsight.search.index import Index, open_index
-from shopsight.search.index_folder import IndexFolder
+from shopsight.search.index_folder import IndexFolder, source_root
 from shopsight.text import command_line, counted, percent_text
 from shopsight.vector_engines.engine import DEFAULT_EF, Storage
-
-MOST_VANISHED = 0.1
-"""Fraction of an index that may be gone from DATA without a word from the user."""
 
 
 @dataclass(frozen=True)
@@ -212,13 +209,13 @@ def _changed(
     IndexFolder(index).current()
     catalog = open_catalog(data, read)
     with open_index(index, device=device) as opened, opened.writing:
-        source = opened.folder.add_source(catalog)
-        plan = plan_changes(catalog, opened.generation, source=source)
+        plan = plan_changes(catalog, opened.generation, source=source_root(catalog))
         if vanish:
             _refuse_vanished(plan, opened, data, allow_delete=allow_delete or dry_run)
         if dry_run:
             done = _would_do(plan)
         else:
+            opened.folder.add_source(catalog)
             done = write_changes(
                 plan, catalog, opened.generation, opened.embedder, write=opened.generation.write
             )

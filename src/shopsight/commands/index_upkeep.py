@@ -152,6 +152,7 @@ def migrate_index(
     *,
     model: str | Path | Embedder,
     resize: Resize | None = None,
+    allow_delete: bool = False,
     device: str = "auto",
 ) -> IndexChange:
     """Embed all images of an index by another model, and search by it from then on; resumable.
@@ -160,15 +161,18 @@ def migrate_index(
         index: its folder.
         model: a run, a bundle, or a backbone by name.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
+        allow_delete: leave even more than a tenth of the items behind, whose images cannot be read.
         device: see `shopsight.devices`.
 
     Raises:
-        SearchError: there is no index, or it is in this model's space already.
+        SearchError: there is no index, it is in this model's space already, or more than a tenth
+            of its images cannot be read.
+        WriteError: the disk has no room for a second generation.
         LockedError: another process has it open.
     """
     with open_index(index, device=device) as opened:
         embedder = open_embedder(model, device=device, resize=resize)
-        done = migrate(opened, embedder, resize=resize)
+        done = migrate(opened, embedder, resize=resize, allow_delete=allow_delete)
         live = opened.generation.live
         products = live["product"].drop_nulls().n_unique()
         return IndexChange(Path(index), done, live.height, products)

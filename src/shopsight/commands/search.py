@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def search(
         LockedError: another process has the index open.
         WriteError: a file cannot be written.
     """
+    _check_score(min_score)
     for written in _checked_outputs(html, out):
         check_output_path(written)
     with open_index(index, device=device) as opened:
@@ -147,6 +149,14 @@ def search(
         with only_writer_of_file(out):
             write_answers(answers, Path(out))
     return SearchResult(tuple(answers), tuple(notes), page, None if out is None else Path(out))
+
+
+def _check_score(min_score: float | None) -> None:
+    # All scores are below NaN, and so every product would be none of the catalog's.
+    if min_score is not None and not math.isfinite(min_score):
+        raise SearchError(
+            "the least score is a finite number", where="--min-score", fix="--min-score 0.8"
+        )
 
 
 def _checked_outputs(html: str | Path | None, out: str | Path | None) -> list[Path]:

@@ -134,7 +134,7 @@ def _numbered(given: Iterable[ImageInput], read: ReadOptions) -> Iterator[NamedI
         if number == before and len(names) < LISTED:
             names.append(one.name if isinstance(one, Catalog) else as_unicode(str(one)))
     if not number and names:
-        raise CatalogError("nothing to predict: there is no image here", where=listed(names))
+        raise CatalogError("there is no image here", where=listed(names))
 
 
 def _images_of(

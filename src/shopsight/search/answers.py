@@ -80,7 +80,9 @@ def check_out(path: Path | str) -> Path:
     path = Path(path)
     if path.suffix.lower() not in OUT_SUFFIXES:
         raise SearchError(
-            f"answers are not written as {path.suffix or 'a file without suffix'!r}",
+            f"answers are not written as {path.suffix!r}"
+            if path.suffix
+            else "answers are not written to a file without a suffix",
             where=str(path),
             fix=f"name a file that ends in {', '.join(OUT_SUFFIXES)}",
         )

@@ -89,6 +89,8 @@ def build(
         _refuse_others(folder)
         if not folder.exists():
             folder.create(url=url)
+        elif folder.url != url:
+            folder.set_url(url)
         place = folder.place(FIRST)
         _begin(place, info)
         return _filled(folder, embedder, catalog)
@@ -137,6 +139,8 @@ def _filled(folder: IndexFolder, embedder: Embedder, catalog: Catalog) -> Done:
         # Into the log alone: the engine is built at once, from all of it.
         log.write(items)
 
+    # The engine is filled at the end, with what an interrupted build left too.
+    generation.check_room_for_all(len(plan.new) + len(plan.changed))
     done = write_changes(plan, catalog, generation, lambda: embedder, write=write)
     if plan.vanished:
         log.write_deleted(plan.vanished)

@@ -20,10 +20,12 @@ from typing import Any
 
 from shopsight import progress
 from shopsight.errors import SearchError
-from shopsight.files import make_folder
+from shopsight.files import discard_folder, make_folder
 from shopsight.search.change_log import ChangeLog
+from shopsight.search.disk_room import PIECE_BYTES, check_room_for_engine
 from shopsight.search.generation import (
     CENTER_FILE,
+    ENGINE,
     LOG,
     Generation,
     mean_of,
@@ -32,6 +34,7 @@ from shopsight.search.generation import (
     write_info,
 )
 from shopsight.search.orphans import end_orphan, forget_builder, note_builder
+from shopsight.write_errors import check_room
 
 SMALL = 2_000
 """Items that are put into an engine in the owner's process: starting another takes longer."""
@@ -47,10 +50,14 @@ def build_engine(folder: Path, *, collection: str, url: str | None) -> None:
 
     Raises:
         SearchError: the process ended without having built it.
+        WriteError: the disk has no room for it.
     """
     end_orphan(folder)
-    log = ChangeLog(folder / LOG, read_info(folder).schema_)
-    if log.live().height <= SMALL:
+    info = read_info(folder)
+    live = ChangeLog(folder / LOG, info.schema_).live()
+    discard_folder(folder / ENGINE)
+    check_room_for_engine(folder, info.settings(), live.height, url=url)
+    if live.height <= SMALL:
         _engine(folder, collection, url)
     else:
         _run({"task": "engine", "folder": str(folder), "collection": collection, "url": url})
@@ -68,7 +75,11 @@ def copy_live(source: Path, target: Path, *, until: int, collection: str, url: s
 
     Raises:
         SearchError: the process ended without having built it.
+        WriteError: the disk has no room for it.
     """
+    info = read_info(source)
+    count = ChangeLog(source / LOG, info.schema_).live(until=until).height
+    check_room_for_engine(target, info.settings(), count, logged=count, url=url)
     make_folder(target)
     task = {"task": "compact", "source": str(source), "folder": str(target), "until": until}
     _run({**task, "collection": collection, "url": url})
@@ -106,6 +117,8 @@ def _run(task: dict[str, Any]) -> None:
             process.stdin.close()
             process.stderr.close()
     if code != 0:
+        # A full disk ends it without a word: see `disk_room`.
+        check_room(Path(task["folder"]), PIECE_BYTES)
         raise SearchError(
             f"the process that builds the index ended with {code}",
             where=str(task["folder"]),

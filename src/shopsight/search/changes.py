@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from shopsight import paths
 from shopsight.catalog.catalog import Catalog
 from shopsight.embeddings.contents import content_keys, hash_contents
 from shopsight.embeddings.embed_rows import embed_rows
@@ -17,6 +18,8 @@ from shopsight.search.generation import ROWS_AT_ONCE, Generation
 from shopsight.search.row_items import item_table, texts_of
 from shopsight.search.text_vectors import embed_item_texts
 
+MOST_VANISHED = 0.1
+"""Fraction of an index that may be gone without a word from the user."""
 _BOX = ("box_x", "box_y", "box_w", "box_h")
 
 
@@ -101,7 +104,6 @@ def plan_changes(catalog: Catalog, generation: Generation, *, source: str) -> Pl
     for name in _BOX:
         equal &= before[name].eq_missing(items[name]).to_numpy()
     same_cells = (before["row_hash"] == items["row_hash"]).fill_null(False).to_numpy()
-    mine = live.filter(pl.col("source") == source) if live["source"].n_unique() > 1 else live
     return Plan(
         items=items,
         new=np.flatnonzero(~known & readable).tolist(),
@@ -109,8 +111,29 @@ def plan_changes(catalog: Catalog, generation: Generation, *, source: str) -> Pl
         rewritten=np.flatnonzero(known & equal & ~same_cells).tolist(),
         same=np.flatnonzero(known & equal & same_cells).tolist(),
         unreadable={row: str(error) for row, error in contents.errors.items()},
-        vanished=mine.filter(~pl.col("id").is_in(items["id"].implode()))["id"].to_list(),
+        vanished=_vanished(live, items, source),
     )
+
+
+def _vanished(live: pl.DataFrame, items: pl.DataFrame, source: str) -> list[str]:
+    """Ids of the index that a catalog should have and has not.
+
+    A source that is not there any more, and most of whose items the catalog has by their ids, is
+    this one before somebody moved or renamed its folder.
+    """
+    there = pl.col("id").is_in(items["id"].implode())
+    sources = live.group_by("source").agg(there.mean().alias("share")).rows()
+    mine = [
+        one
+        for one, share in sources
+        if one == source or len(sources) == 1 or (share > 0.5 and is_gone(one))
+    ]
+    return live.filter(pl.col("source").is_in(mine) & ~there)["id"].to_list()
+
+
+def is_gone(source: str) -> bool:
+    """Whether a folder that images came from is not there now."""
+    return bool(source) and not paths.is_url(source) and not paths.exists(source)
 
 
 def write_changes(
@@ -129,9 +152,15 @@ def write_changes(
         generation: whose settings and vectors count.
         embedder: opens the model; not called where nothing is to be embedded.
         write: puts items in.
+
+    Raises:
+        WriteError: the disk has no room for them; nothing was embedded.
     """
     done = Done(rewritten=len(plan.rewritten), same=len(plan.same), failed=plan.failed())
     rows = sorted([*plan.new, *plan.changed])
+    written = len(rows) + len(plan.rewritten)
+    if written:
+        generation.check_room(written)
     if rows:
         keys = content_keys(catalog, plan.items["sha256"])[rows]
         _embed(plan, catalog, rows, keys, generation, embedder(), write, done)

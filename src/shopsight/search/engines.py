@@ -64,12 +64,17 @@ def drop_engine(*, url: str | None, collection: str) -> None:
 
 
 def checked_url(url: str) -> str:
-    """The address of a server, as an index keeps it.
+    """The address of a server, as an index keeps it; the server has answered.
+
+    Before hours of embedding: an engine is filled at the end.
 
     Raises:
-        SearchError: it is no address of a server, or has a password in it.
+        SearchError: it is no address of a server, has a password in it, or nothing answers there.
         ExtraMissingError: the extra `search` is not installed.
     """
-    from shopsight.vector_engines.qdrant_server import plain_url
+    from shopsight.vector_engines.qdrant_server import QdrantServer, plain_url
 
-    return plain_url(url)
+    server = QdrantServer(plain_url(url))
+    server.call(lambda client: client.collection_exists("shopsight"))
+    server.close()
+    return server.url

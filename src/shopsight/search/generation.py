@@ -26,11 +26,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shopsight import progress
 from shopsight.bundle.embedding_space import EmbeddingSpace
-from shopsight.errors import SearchError, ShopsightError, first_line
+from shopsight.errors import SearchError, ShopsightError, WriteError, first_line
 from shopsight.files import discard_folder, write_json
 from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json
 from shopsight.search.change_log import SEGMENT, ChangeLog, Items, located
+from shopsight.search.disk_room import check_room_for_change, check_room_for_engine
+from shopsight.search.engine_copy import EngineCopy
 from shopsight.search.engines import create_engine, open_engine
 from shopsight.unit_vectors import unit_vectors
 from shopsight.vector_engines.engine import (
@@ -115,6 +117,7 @@ class Generation:
         self.log = ChangeLog(folder / LOG, self.info.schema_)
         self._collection = collection
         self._url = url
+        self._copy: EngineCopy | None = None
         self._engine: VectorEngine | None = None
         self._live: pl.DataFrame | None = None
 
@@ -141,7 +144,12 @@ class Generation:
         return mean_of(self)
 
     def write(self, items: Items) -> None:
-        """Put items in; on the disk, in log and engine, when this returns."""
+        """Put items in; on the disk, in log and engine, when this returns.
+
+        Raises:
+            WriteError: the disk has no room for them, or cannot be written; nothing has changed.
+        """
+        self.check_room(len(items))
         number = self.log.write(items)
         self._apply(number, items)
         if self._live is not None:
@@ -153,6 +161,7 @@ class Generation:
         """Take items out; on the disk, in log and engine, when this returns."""
         if not ids:
             return
+        self.check_room(0)
         number = self.log.write_deleted(ids)
         self._apply(number, list(ids))
         if self._live is not None:
@@ -163,7 +172,24 @@ class Generation:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
         self.log.close()
+
+    def check_room(self, count: int) -> None:
+        """Refuse to put items in that the disk has no room for; see `check_room_for_change`."""
+        check_room_for_change(self.folder, self.info.settings(), count, url=self._url)
+
+    def check_room_for_all(self, new: int) -> None:
+        """Refuse to add items to an engine that is made anew; see `check_room_for_engine`."""
+        check_room_for_engine(
+            self.folder,
+            self.info.settings(),
+            self.live.height + new,
+            logged=new,
+            url=self._url,
+        )
 
     def _apply(self, number: int, change: Items | list[str]) -> None:
         apply_change(self.engine, change)
@@ -174,7 +200,10 @@ class Generation:
         write_json(self._applied_file(), {"change": number})
 
     def _applied_file(self) -> Path:
-        return self.folder / ENGINE / APPLIED_FILE
+        return self._engine_folder() / APPLIED_FILE
+
+    def _engine_folder(self) -> Path:
+        return self.folder / ENGINE if self._copy is None else self._copy.folder
 
     def _applied(self) -> int:
         try:
@@ -183,11 +212,20 @@ class Generation:
             return -1
 
     def _opened(self) -> VectorEngine:
-        applied = self._applied()
+        try:
+            return self._opened_in_place()
+        except WriteError:
+            if self._copy is not None or self._url is not None:
+                raise
+            self._copy = EngineCopy(self.folder / ENGINE)
+            return self._opened_in_place()
+
+    def _opened_in_place(self) -> VectorEngine:
+        applied, reason = self._applied(), None
         if 0 <= applied <= self.log.last():
             try:
                 engine = open_engine(
-                    self.folder / ENGINE,
+                    self._engine_folder(),
                     self.info.settings(),
                     url=self._url,
                     collection=self._collection,
@@ -197,12 +235,17 @@ class Generation:
             except SearchError as error:
                 if self._url is not None:
                     raise
-                progress.notify(f"the engine is built anew from the log: {error.what}")
-        return self._rebuilt()
+                reason = error.what
+        engine = self._rebuilt()
+        if reason is not None:
+            progress.notify(f"the engine was built anew from the log: {reason}")
+        return engine
 
     def _replay(self, engine: VectorEngine, applied: int) -> None:
         last = applied
         for number, change in self.log.changes(applied, rows=ROWS_AT_ONCE):
+            count = 0 if isinstance(change, list) else len(change)
+            check_room_for_change(self._engine_folder(), engine.settings, count, url=self._url)
             apply_change(engine, change)
             last = number
         if last > applied:
@@ -211,12 +254,15 @@ class Generation:
 
     def _rebuilt(self) -> VectorEngine:
         self.discard_engine()
-        engine = create_engine(
-            self.folder / ENGINE, self.info.settings(), url=self._url, collection=self._collection
-        )
         # Not `self.live`: a change that is being written may be in the log and not in there yet.
         last = self.log.last()
-        fill_engine(engine, self.log, self.log.live(until=last))
+        live = self.log.live(until=last)
+        settings = self.info.settings()
+        check_room_for_engine(self._engine_folder(), settings, live.height, url=self._url)
+        engine = create_engine(
+            self._engine_folder(), settings, url=self._url, collection=self._collection
+        )
+        fill_engine(engine, self.log, live)
         engine.optimize()
         self._set_applied(last)
         return engine
@@ -226,7 +272,7 @@ class Generation:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        discard_folder(self.folder / ENGINE)
+        discard_folder(self._engine_folder())
 
 
 def read_info(folder: Path) -> GenerationInfo:

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from shopsight import paths, progress
 from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.row_thumbnail import image_thumbnail
-from shopsight.errors import SearchError
+from shopsight.errors import LockedError, ReadOnlyError, SearchError
 from shopsight.images.model_input import Box
 from shopsight.inference.embedder import Embedder
 from shopsight.inference.image_stream import NamedImage
@@ -46,10 +46,11 @@ def open_index(folder: Path | str, *, device: str = "auto") -> Iterator[Index]:
     Raises:
         SearchError: there is no index, it was never finished, or is damaged.
         LockedError: another process has it open; the error says which.
+        ReadOnlyError: the block changes an index that this user may not write.
     """
     place = IndexFolder(folder)
     number = place.current()
-    with only_writer_of_folder(place.path):
+    with _copy_offered(place.path), only_writer_of_folder(place.path):
         number = place.current()
         place.sweep(current=number)
         index = Index(place, place.generation(number), number, device=device)
@@ -57,6 +58,28 @@ def open_index(folder: Path | str, *, device: str = "auto") -> Iterator[Index]:
             yield index
         finally:
             index.close()
+
+
+@contextmanager
+def _copy_offered(folder: Path) -> Iterator[None]:
+    """Name a copy as the next step where an index is another process's, or cannot be written."""
+    copied = command_line(["shopsight", "index", "snapshot", folder, "--out", "COPY"])
+    try:
+        yield
+    except LockedError as error:
+        if error.where != str(folder):
+            raise
+        fix = f"{error.fix}\n{copied}   (then search the copy)"
+        raise LockedError(error.what, where=error.where, details=error.details, fix=fix) from None
+    except ReadOnlyError as error:
+        if error.where is None or not Path(error.where).is_relative_to(folder):
+            raise
+        fix = f"{copied}   (then change the copy)"
+        if error.fix is not None and copied in error.fix:
+            fix = error.fix
+        raise ReadOnlyError(
+            error.what, where=str(folder), details=error.details, fix=fix
+        ) from error
 
 
 class Index:

@@ -112,6 +112,10 @@ class IndexFolder:
         url = self.about().get("url")
         return None if url is None else str(url)
 
+    def set_url(self, url: str | None) -> None:
+        """Have the engine elsewhere, before there is one: for a build that was interrupted."""
+        write_json(self.path / INDEX_FILE, self.about() | {"url": url})
+
     def current(self) -> int:
         """Number of the generation that is searched.
 
@@ -186,11 +190,7 @@ class IndexFolder:
 
     def add_source(self, catalog: Catalog) -> str:
         """Remember where a catalog's images lie, and give its root."""
-        root = (
-            catalog.root
-            if paths.is_url(catalog.root) or not catalog.root
-            else (paths.full(catalog.root))
-        )
+        root = source_root(catalog)
         file = self.path / SOURCES_FILE
         records = list(read_json(file)) if file.is_file() else []
         record = sealed(
@@ -200,3 +200,13 @@ class IndexFolder:
         if [*others, record] != records:
             write_json(file, [*others, record])
         return root
+
+
+def source_root(catalog: Catalog) -> str:
+    """The folder or URL that a catalog's images are relative to, however it was written.
+
+    The same folder named from two working directories is one source: what is gone from it is
+    looked for among the items of its name.
+    """
+    root = catalog.root
+    return root if not root or paths.is_url(root) else paths.without_dots(paths.full(root))

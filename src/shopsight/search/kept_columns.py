@@ -66,6 +66,7 @@ def kind_of(column: pl.Series) -> ColumnKind:
     if column.dtype.is_float():
         return "number"
     cells = column.cast(pl.String).drop_nulls()
+    cells = cells.filter(~_is_nan(cells))
     if not len(cells):
         return "text"
     if cells.str.contains(_INTEGER).all():
@@ -93,6 +94,8 @@ def kept_table(table: pl.DataFrame, schema: Schema, *, where: str) -> pl.DataFra
 
 def _converted(column: pl.Series, name: str, kind: ColumnKind, where: str) -> pl.Series:
     wanted = POLARS_TYPES[kind]
+    if kind in ("integer", "number", "boolean") and column.dtype == pl.String:
+        column = pl.select(pl.when(~_is_nan(column)).then(column)).to_series()
     cells = column
     if kind == "boolean" and column.dtype == pl.String:
         lower = column.str.to_lowercase()
@@ -114,6 +117,11 @@ def _converted(column: pl.Series, name: str, kind: ColumnKind, where: str) -> pl
             fix="give the column the same kind of cells\nbuild the index anew",
         )
     return cells.alias(name)
+
+
+def _is_nan(cells: pl.Series) -> pl.Series:
+    """Cells that a table's writer left for a number that is missing."""
+    return cells.str.to_lowercase() == "nan"
 
 
 def _is_exact(integers: pl.Series) -> bool:

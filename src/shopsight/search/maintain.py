@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from shopsight import progress
-from shopsight.errors import SearchError
+from shopsight.errors import SearchError, ShopsightError
 from shopsight.files import discard_folder, make_folder
 from shopsight.held_files import flush, replace
 from shopsight.inference.embedder import Embedder
@@ -22,7 +22,8 @@ from shopsight.output_paths import check_output_path
 from shopsight.preprocess import Resize
 from shopsight.search.builder import build_engine, copy_live
 from shopsight.search.change_log import ChangeLog, Items
-from shopsight.search.changes import Done
+from shopsight.search.changes import MOST_VANISHED, Done
+from shopsight.search.disk_room import check_room_for_engine
 from shopsight.search.generation import (
     INFO_FILE,
     LOG,
@@ -36,6 +37,7 @@ from shopsight.search.index import Index
 from shopsight.search.index_folder import MIGRATING
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import embed_item_texts, text_kind
+from shopsight.text import command_line, counted, percent_text
 
 Convert = Callable[[Items], Items]
 
@@ -52,29 +54,43 @@ def compact(index: Index) -> None:
     number = index.number + 1
     place = index.folder.new_building(number)
     until = index.generation.log.last()
-    copy_live(
-        index.generation.folder,
-        place,
-        until=until,
-        collection=index.folder.collection(number),
-        url=index.folder.url,
-    )
+    try:
+        copy_live(
+            index.generation.folder,
+            place,
+            until=until,
+            collection=index.folder.collection(number),
+            url=index.folder.url,
+        )
+    except ShopsightError:
+        # Whoever frees room for the next try should not have to look for this.
+        discard_folder(place)
+        raise
     _swap(index, place, number, after=until, convert=lambda items: items)
 
 
-def migrate(index: Index, embedder: Embedder, *, resize: Resize | None = None) -> Done:
+def migrate(
+    index: Index,
+    embedder: Embedder,
+    *,
+    resize: Resize | None = None,
+    allow_delete: bool = False,
+) -> Done:
     """Embed all items with another model, and search by it; resumable.
 
     The index answers by the old model until the new generation is whole. Items whose files cannot
-    be read now stay behind: they are listed, and not in the new generation.
+    be read now stay behind: they are listed, and not in the new generation. Where those are more
+    than a tenth, as when a disk is not mounted, nothing is swapped.
 
     Args:
         index: that is open.
         embedder: the new model.
         resize: the framing that it was opened with.
+        allow_delete: leave even more than a tenth behind.
 
     Raises:
-        SearchError: none of the images can be read.
+        SearchError: more than a tenth of the images cannot be read, or none can.
+        WriteError: the disk has no room for a second generation.
     """
     if embedder.space.fingerprint == index.info.space.fingerprint:
         raise SearchError(
@@ -94,10 +110,14 @@ def migrate(index: Index, embedder: Embedder, *, resize: Resize | None = None) -
     )
     log = _begin(place, info)
     until = index.generation.log.last()
+    left = len(index) - log.live().height
+    check_room_for_engine(place, info.settings(), len(index), logged=left, url=index.folder.url)
     done = _embed_all(index, index.items(), log, info, embedder)
     if not log.live().height:
         raise SearchError("no image of the index can be read", where=str(index.folder.path))
     log.close()
+    if not allow_delete:
+        _refuse_left_behind(index, embedder, done)
     build_engine(place, collection=index.folder.collection(number), url=index.folder.url)
 
     def convert(items: Items) -> Items:
@@ -106,6 +126,21 @@ def migrate(index: Index, embedder: Embedder, *, resize: Resize | None = None) -
     _swap(index, place, number, after=until, convert=convert)
     index.use(embedder)
     return done
+
+
+def _refuse_left_behind(index: Index, embedder: Embedder, done: Done) -> None:
+    fraction = len(done.failed) / max(1, len(index))
+    if fraction <= MOST_VANISHED:
+        return
+    command = ["shopsight", "index", "migrate", index.folder.path, "--model", embedder.name]
+    raise SearchError(
+        f"{counted(len(done.failed), 'item')}, {percent_text(fraction)} of the index, would be "
+        "left behind: their images cannot be read",
+        where=str(index.folder.path),
+        details=[f"{item}: {why}" for item, why in done.failed.items()],
+        fix="see that all of DATA is there, and run the same command again: it goes on\n"
+        + command_line([*command, "--allow-delete"]),
+    )
 
 
 def _begin(place: Path, info: GenerationInfo) -> ChangeLog:

@@ -17,6 +17,8 @@ from shopsight.inference.image_stream import NamedImage
 from shopsight.text import counted
 
 TermKind = Literal["image", "text", "id"]
+MOST_CHARACTERS = 10_000
+"""Of one text: more is a file by mistake, and every answer repeats it."""
 WHOLE = "none"
 """In place of a box: the whole image."""
 
@@ -97,6 +99,11 @@ def build_queries(
     blank = [text for text in texts if not text.strip()]
     if blank:
         raise SearchError("no words in it", where="--text")
+    longest = max(map(len, texts), default=0)
+    if longest > MOST_CHARACTERS:
+        raise SearchError(
+            f"a text of {longest:,} characters; the most are {MOST_CHARACTERS:,}", where="--text"
+        )
     boxed = [replace(image, box=box) for image, box in zip(images, boxes, strict=False)]
     terms = [Term("image", image) for image in [*boxed, *images[len(boxed) :]]]
     terms += [Term("text", text) for text in texts]

@@ -17,6 +17,7 @@ from shopsight.embeddings.embed_rows import embed_rows
 from shopsight.errors import SearchError
 from shopsight.metrics.families import Families
 from shopsight.search.index import Index
+from shopsight.text import command_line
 
 RelevantBy = Literal["product", "label"]
 MOST_QUERIES = 10_000
@@ -187,6 +188,12 @@ def relevant_of(index: Index, items: pl.DataFrame) -> RelevantBy:
             "the items have neither a product nor one label each: nothing says what is right",
             where=str(index.folder.path),
             fix="build the index with --group COLUMN (the product) or --label COLUMN",
+        )
+    if not items.height:
+        raise SearchError(
+            "the index is empty",
+            where=str(index.folder.path),
+            fix=command_line(["shopsight", "index", "add", index.folder.path, "DATA"]),
         )
     if items[by].drop_nulls().n_unique() < 2:
         raise SearchError(
