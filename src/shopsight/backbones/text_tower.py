@@ -8,7 +8,7 @@ it again from its settings, and the hash of its tensors does not depend on where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from types import ModuleType
 from typing import Any
@@ -52,18 +52,22 @@ class TextTower:
     Attributes:
         name: of the architecture, with its library.
         module: from ids of tokens, "b t", to "b embedding_dim"; in eval mode.
+        embedding_dim: numbers in an embedding.
         tokenize: from texts to ids, each cut or padded to the encoder's length.
         logit_scale: what cosines of images and texts are multiplied by, as it was trained.
+        logit_bias: what is then added, where it was trained by a sigmoid loss; else None.
         sha256: of the encoder's tensors, of the vocabulary, and of ids of sample texts.
         network: what builds it again; None where nothing does without files of somebody else's.
     """
 
     name: str
     module: nn.Module
+    embedding_dim: int
     tokenize: Tokenize
     logit_scale: float
     sha256: str
     network: TextNetwork | None
+    logit_bias: float | None = None
 
 
 def open_tokenizer(open_clip: ModuleType, source: ClipSource) -> Any:
@@ -104,11 +108,27 @@ def text_tower(open_clip: ModuleType, clip: Any, tokenizer: Any, source: ClipSou
     return TextTower(
         source.name,
         module.eval(),
+        source.config["embed_dim"],
         tokenize,
         float(clip.logit_scale.detach().exp().max()),
         _sha256(module, tokenize),
         network,
+        None if clip.logit_bias is None else float(clip.logit_bias.detach().mean()),
     )
+
+
+def retrained(tower: TextTower, module: nn.Module, *, logit_scale: float) -> TextTower:
+    """The tower with other weights.
+
+    Args:
+        tower: what it was before.
+        module: its network after a training; moved to the CPU.
+        logit_scale: as trained.
+    """
+    assert isinstance(tower.tokenize, KeptTokenizer | _LibraryTokenizer)
+    module = module.cpu().eval()
+    digest = _sha256(module, tower.tokenize)
+    return replace(tower, module=module, logit_scale=logit_scale, sha256=digest)
 
 
 def bundle_part(tower: TextTower | None) -> TextPart | None:
@@ -167,7 +187,10 @@ def bundled_tower(bundle: Bundle) -> TextTower | None:
         read_tokenizer(folder, info.tokenizer), info.tokenizer, where=str(folder / TOKENIZER_FILE)
     )
     digest = _sha256(module, tokenizer)
-    tower = TextTower(info.name, module, tokenizer, info.logit_scale, digest, info.network)
+    network = info.network
+    tower = TextTower(
+        info.name, module, network.embed_dim, tokenizer, info.logit_scale, digest, network
+    )
     if digest != info.text_sha256:
         raise _does_not_fit(
             info.name, where, [f"{digest[:12]}... is here, {info.text_sha256[:12]}... was written"]

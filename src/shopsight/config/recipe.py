@@ -27,6 +27,7 @@ from shopsight.config.sections import (
     About,
     AugmentSettings,
     CacheSettings,
+    ContrastiveSettings,
     DataSettings,
     EvaluationSettings,
     FoldSettings,
@@ -76,6 +77,7 @@ class Recipe(Section):
     model: ModelSettings = ModelSettings()
     probe: ProbeSettings = ProbeSettings()
     zero_shot: ZeroShotSettings = ZeroShotSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
     training: TrainingSettings = TrainingSettings()
     metric: MetricSettings = MetricSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -94,13 +96,17 @@ class Recipe(Section):
             raise ValueError("folds.count = 1 leaves nothing to train on: 0 (none) or at least 2")
         if self.training.mode.startswith("probe") and self.model.head.kind != "linear":
             raise ValueError("training.mode = 'probe...' needs model.head.kind = 'linear'")
-        if not self.model.neck.is_none and self.training.mode in ("probe", "zero-shot"):
-            raise ValueError(f"training.mode = {self.training.mode!r} trains no model.neck")
-        if self.training.mode == "zero-shot":
-            if self.model.head.kind != "direction":
-                raise ValueError("training.mode = 'zero-shot' needs model.head.kind = 'direction'")
-            if self.folds.count:
-                raise ValueError("training.mode = 'zero-shot' trains nothing: no folds.count")
+        if not self.model.neck.is_none and self.training.mode == "probe":
+            raise ValueError("training.mode = 'probe' trains no model.neck")
+        mode = self.training.mode
+        if self.training.reads_labels and self.model.head.kind != "direction":
+            raise ValueError(f"training.mode = {mode!r} needs model.head.kind = 'direction'")
+        if self.training.reads_labels and not self.model.neck.is_none:
+            raise ValueError(f"training.mode = {mode!r}: texts lie where there is no model.neck")
+        if mode == "zero-shot" and self.folds.count:
+            raise ValueError("training.mode = 'zero-shot' trains nothing: no folds.count")
+        if mode == "contrastive":
+            self._check_contrastive()
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
         if self.training.loss in METRIC_LOSSES:
@@ -122,6 +128,19 @@ class Recipe(Section):
                 raise ValueError(f"training.loss = {loss!r} has no training.class_weights")
         if loss in PAIR_LOSSES and self.training.mode == "frozen" and self.model.neck.is_none:
             raise ValueError(f"training.mode = 'frozen' leaves {loss!r} nothing to train")
+
+    def _check_contrastive(self) -> None:
+        wrong = {
+            "augment.mixup or cutmix": self.augment.mixup or self.augment.cutmix,
+            "training.time_limit_s": self.training.time_limit_s,
+            "training.grad_accumulation: contrastive.batch_size is the whole batch":
+                self.training.grad_accumulation > 1,
+            "training.compile": self.training.compile is True,
+            "folds.count": self.folds.count,
+        }  # fmt: skip
+        for name, given in wrong.items():
+            if given:
+                raise ValueError(f"training.mode = 'contrastive' does not go with {name}")
 
     def replace(self, **changes: Mapping[str, Any] | int) -> Recipe:
         """Return a checked copy with some leaves changed.

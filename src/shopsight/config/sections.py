@@ -155,6 +155,27 @@ class ZeroShotSettings(Section):
         return prompts
 
 
+class ContrastiveSettings(Section):
+    """Images and captions drawn together, for a backbone with a text encoder.
+
+    Attributes:
+        loss: "softmax" over all captions of a step, or "sigmoid" of each pair. Images of one label
+            or caption belong to each other's captions.
+        batch_size: Images of a step, of all devices together. `training.batch_size` of them are in
+            memory at once on each device: the gradient is that of the whole batch.
+        captions: "labels" reads labels in the sentences of `zero_shot.prompts`, "text" is the
+            catalog's column of texts, "both" takes one of the two by chance.
+        locked: The tower that keeps its weights.
+        text_lr_factor: Learning rate of the text encoder, in units of `optimizer.lr`.
+    """
+
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    batch_size: int = Field(default=1024, ge=2, le=1_000_000)
+    captions: Literal["labels", "text", "both"] = "labels"
+    locked: Literal["none", "image", "text"] = "none"
+    text_lr_factor: Positive = 1.0
+
+
 class ProbeSettings(Section):
     """The linear probe: logistic regression on features of the frozen backbone.
 
@@ -219,7 +240,8 @@ class TrainingSettings(Section):
         mode: "probe" stops after the linear probe; "probe-then-finetune" continues from it;
             "finetune" starts from pretrained weights and a new head; "frozen" trains the head
             only; "scratch" ignores pretrained weights; "zero-shot" trains nothing: a text encoder
-            finds the classes by their names, see `ZeroShotSettings`.
+            finds the classes by their names, see `ZeroShotSettings`; "zero-shot-then-finetune"
+            continues from it; "contrastive" trains both encoders, see `ContrastiveSettings`.
         epochs: Planned passes over the training images.
         time_limit_s: Plan as many epochs (at most `epochs`) as the measured step time allows.
         batch_size: Images per step on each device. "auto" is 32, and on CUDA up to 128 where the
@@ -251,9 +273,16 @@ class TrainingSettings(Section):
             process, where measured steps say that it saves more time than it takes.
     """
 
-    mode: Literal["probe", "probe-then-finetune", "finetune", "frozen", "scratch", "zero-shot"] = (
-        "probe-then-finetune"
-    )
+    mode: Literal[
+        "probe",
+        "probe-then-finetune",
+        "finetune",
+        "frozen",
+        "scratch",
+        "zero-shot",
+        "zero-shot-then-finetune",
+        "contrastive",
+    ] = "probe-then-finetune"
     epochs: int = Field(default=8, ge=1, le=1_000_000)
     time_limit_s: Positive | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = 32
@@ -286,6 +315,11 @@ class TrainingSettings(Section):
     def finetunes(self) -> bool:
         """Whether any step is taken by gradients of the network."""
         return self.mode not in ("probe", "zero-shot")
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a text encoder says what the classes are."""
+        return self.mode in ("zero-shot", "zero-shot-then-finetune", "contrastive")
 
 
 class OptimizerSettings(Section):

@@ -261,8 +261,7 @@ class BundleEmbedder(_ImageEmbedder):
         tower = bundled_tower(Bundle(self._info, self._golden, {}, bundle_folder(self._name)))
         if tower is None:
             return None
-        device = pick_device(self._device)
-        return TextEncoder(tower, device, embedding_dim=self._info.embedding_dim)
+        return TextEncoder(tower, pick_device(self._device))
 
     def class_directions(self) -> ClassDirections | None:
         """The rows of a linear head; None of any other head and of an ensemble."""
@@ -283,9 +282,7 @@ class BackboneEmbedder(_ImageEmbedder):
         self._backbone = backbone
         self._sha256 = tensors_sha256(model_tensors(backbone.module))
         self._texts = (
-            TextEncoder(backbone.text, engine.device, embedding_dim=backbone.embedding_dim)
-            if backbone.text is not None
-            else None
+            TextEncoder(backbone.text, engine.device) if backbone.text is not None else None
         )
 
     @cached_property

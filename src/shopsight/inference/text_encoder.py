@@ -22,17 +22,16 @@ class TextEncoder:
     Args:
         tower: the encoder and its tokenizer; moved to the device.
         device: where it computes.
-        embedding_dim: numbers in an embedding.
     """
 
-    def __init__(self, tower: TextTower, device: torch.device, *, embedding_dim: int) -> None:
+    def __init__(self, tower: TextTower, device: torch.device) -> None:
         self.name = tower.name
         self.sha256 = tower.sha256
         self.logit_scale = tower.logit_scale
         self._tokenize = tower.tokenize
         self._device = device
         self._module = tower.module.to(device)
-        self._embedding_dim = embedding_dim
+        self._embedding_dim = tower.embedding_dim
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:

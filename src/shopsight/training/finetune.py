@@ -307,13 +307,15 @@ def _trainer(
     recipe: Recipe, run: RunFolder, device: torch.device, precision: str, own: WorkerRank
 ) -> Trainer:
     settings = recipe.training
+    # A module that steps its optimizer itself also clips itself.
+    by_lightning = settings.mode != "contrastive"
     return Trainer(
         **_machines(recipe, device, own),
         **_QUIET,
         precision=LIGHTNING_PRECISION[precision],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.grad_accumulation,
-        gradient_clip_val=settings.gradient_clip,
+        gradient_clip_val=settings.gradient_clip if by_lightning else None,
         callbacks=[_OwnSigterm(), LastCheckpoint(run.last_checkpoint)],
         logger=loggers(recipe, run),
         use_distributed_sampler=False,

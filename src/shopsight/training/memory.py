@@ -31,9 +31,11 @@ def halve_batch_size(recipe: Recipe, why: BaseException) -> Recipe:
         ) from why
     smaller = batch_size // 2
     progress.notify(f"out of memory at batch {batch_size}: continuing with {smaller}")
-    return recipe.replace(
-        training={"batch_size": smaller, "grad_accumulation": settings.grad_accumulation * 2}
-    )
+    changed = {"batch_size": smaller}
+    if settings.mode != "contrastive":
+        # Its steps are `contrastive.batch_size` images in any case.
+        changed["grad_accumulation"] = settings.grad_accumulation * 2
+    return recipe.replace(training=changed)
 
 
 def free_memory(device: torch.device) -> None:

@@ -102,10 +102,13 @@ class ClassifierTraining(lightning.LightningModule):
         for name, parameter in self.model.backbone.named_parameters():
             parameter.requires_grad_(name not in held)
 
-    def _held_names(self) -> set[str]:
+    def held_stages(self) -> int:
+        """How many of the backbone's stages keep their weights."""
         settings = self.recipe.training
-        count = len(self.stages) if settings.mode == "frozen" else settings.frozen_stages
-        return {name for stage in self.stages[:count] for name in stage}
+        return len(self.stages) if settings.mode == "frozen" else settings.frozen_stages
+
+    def _held_names(self) -> set[str]:
+        return {name for stage in self.stages[: self.held_stages()] for name in stage}
 
     def train(self, mode: bool = True) -> ClassifierTraining:
         """Training mode, but frozen parts keep their statistics and drop nothing."""
@@ -121,13 +124,16 @@ class ClassifierTraining(lightning.LightningModule):
                 module.eval()
         return self
 
+    def optimizer_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate and weight decay."""
+        new = (*self.model.head.parameters(), *self.objective.parameters())
+        return parameter_groups(self.model.backbone, self.stages, new, self.recipe.optimizer)
+
     def configure_optimizers(self) -> Any:
         """The optimizer, and the schedule that moves its rates after each of its steps."""
         settings = self.recipe.optimizer
-        new = (*self.model.head.parameters(), *self.objective.parameters())
-        groups = parameter_groups(self.model.backbone, self.stages, new, settings)
         optimizer = create_optimizer(
-            groups,
+            self.optimizer_groups(),
             settings,
             fused=may_fuse(
                 self.device,
@@ -173,12 +179,18 @@ class ClassifierTraining(lightning.LightningModule):
         Args:
             size_px: side of the images, for all epochs or as a function of the epoch.
         """
+        return self.batches_of(self.recipe.training.resolved_batch_size, size_px=size_px)
+
+    def batches_of(
+        self, batch_size: int, *, size_px: int | Callable[[int], int]
+    ) -> TrainingBatches:
+        """Training batches of so many images of this process."""
         return TrainingBatches(
             self.data.source,
             self.data.train_rows,
             augment=self.recipe.augment,
             seed=self.recipe.seed,
-            batch_size=self.recipe.training.resolved_batch_size,
+            batch_size=batch_size,
             size_px=size_px,
             fill=self.data.fill,
             extra=self.data.extra,

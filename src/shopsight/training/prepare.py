@@ -35,7 +35,9 @@ from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
 from shopsight.training.batch_size import resolve_batch_size
+from shopsight.training.captions import Captions
 from shopsight.training.compile import may_compile
+from shopsight.training.contrastive import check_no_batchnorm
 from shopsight.training.finetune import Hardware, check_hardware
 from shopsight.training.margins import check_margin
 from shopsight.training.precision import pick_precision
@@ -267,18 +269,21 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if note is not None:
         progress.notify(note)
     _check_preprocess(recipe)
-    size, zero_shot = recipe.preprocess.size_px, recipe.training.mode == "zero-shot"
+    size, reads_labels = recipe.preprocess.size_px, recipe.training.reads_labels
     backbone = create_backbone(
         recipe.model.backbone,
         weights=_weights(recipe),
         drop_path=recipe.model.drop_path,
         conv_dropout=recipe.model.conv_dropout,
         size_px=None if size == "auto" else size,
-        with_text=zero_shot,
+        with_text=reads_labels,
         neck=recipe.model.neck,
     )
-    if zero_shot:
-        check_has_text(backbone)
+    if reads_labels:
+        check_has_text(backbone, mode=recipe.training.mode)
+    if recipe.training.mode == "contrastive":
+        check_no_batchnorm(backbone, frozen=recipe.training.frozen_batchnorm)
+        Captions(catalog, recipe)
     check_rebuilds(backbone, recipe.model.backbone)
     preprocess = recipe.preprocess.applied_to(backbone.preprocess)
     _check_loss(recipe, catalog)

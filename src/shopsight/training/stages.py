@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
@@ -46,13 +46,16 @@ from shopsight.loading.offline_augment import offline_samples
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import CosineHead, DirectionHead, LinearHead, create_head
 from shopsight.models.product_model import ProductModel
+from shopsight.models.two_towers import TwoTowers
 from shopsight.preprocess import Preprocess
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
 from shopsight.targets import Targets, first_labels
 from shopsight.training.calibrate import calibrate
+from shopsight.training.captions import Captions
 from shopsight.training.compile import compiling_pays
+from shopsight.training.contrastive import ContrastiveTraining, as_classifier, set_classes
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
@@ -111,7 +114,7 @@ class Training:
         if not self.run.reached("probed"):
             if start.startswith("probe"):
                 self._probe()
-            elif start == "zero-shot":
+            elif start.startswith("zero-shot"):
                 self._name_classes()
             self.run.update_state(stage="probed")
         return self.recipe.training.finetunes and not self.run.reached("finetuned")
@@ -146,6 +149,7 @@ class Training:
     ) -> tuple[ProductModel, Backbone]:
         """The network at the start of training, the same each time it is called."""
         settings = self.recipe.model
+        contrastive = self.recipe.training.mode == "contrastive"
         lightning.seed_everything(self.recipe.seed, verbose=False)
         backbone = create_backbone(
             settings.backbone,
@@ -153,7 +157,7 @@ class Training:
             drop_path=settings.drop_path,
             conv_dropout=settings.conv_dropout,
             size_px=self.preprocess.size_px,
-            with_text=with_text,
+            with_text=with_text or contrastive,
             neck=settings.neck,
         )
         head = create_head(
@@ -161,7 +165,24 @@ class Training:
             embedding_dim=backbone.embedding_dim,
             num_classes=self.num_classes,
         )
+        if contrastive:
+            return self._two_towers(backbone, head, tta_hflip=tta_hflip), backbone
         return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
+
+    def _two_towers(self, backbone: Backbone, head: nn.Module, *, tta_hflip: bool) -> TwoTowers:
+        text = backbone.text
+        assert text is not None
+        assert isinstance(head, DirectionHead)
+        return TwoTowers(
+            backbone.module,
+            head,
+            self.preprocess,
+            tta_hflip=tta_hflip,
+            text=text.module,
+            logit_scale=text.logit_scale,
+            logit_bias=text.logit_bias,
+            sigmoid=self.recipe.contrastive.loss == "sigmoid",
+        )
 
     # -- the probe -------------------------------------------------------------------------
 
@@ -250,15 +271,15 @@ class Training:
     def _name_classes(self) -> None:
         """Zero-shot: the classifier is what a text encoder makes of the labels."""
         clock = Clock()
-        _, backbone = self.build(with_text=True)
-        directions, scale = named_classes(
-            backbone, self.catalog.labels, prompts=self.recipe.zero_shot.prompts, device=self.device
+        tower = self.build(with_text=True)[1].text
+        assert tower is not None
+        directions = named_classes(
+            tower, self.catalog.labels, prompts=self.recipe.zero_shot.prompts, device=self.device
         )
+        scale = np.float32(tower.logit_scale)
         self._write_classifier(torch.from_numpy(scale * directions), torch.zeros(self.num_classes))
         self.run.add_seconds("probe", clock)
-        progress.notify(
-            f"zero-shot: {self.num_classes:,} classes by {backbone.name}'s text encoder"
-        )
+        progress.notify(f"zero-shot: {self.num_classes:,} classes by {tower.name}'s text encoder")
 
     def _write_classifier(self, weight: Tensor, bias: Tensor) -> None:
         make_folder(self.run.checkpoints)
@@ -340,30 +361,36 @@ class Training:
 
     def _module(self, recipe: Recipe | None = None) -> ClassifierTraining:
         model, backbone = self.build()
-        if self.recipe.training.mode == "probe-then-finetune":
+        if self.recipe.training.mode.endswith("-then-finetune"):
             self._with_probe(model)
         data, train = self.recipe.data, self.catalog.rows_of("train")
         extra = offline_samples(
             train, kinds=data.offline_kinds, fraction=data.offline_fraction, seed=self.recipe.seed
         )
-        return ClassifierTraining(
-            model,
-            backbone.stages,
-            TrainingData(
-                source=self.source,
-                train_rows=train,
-                val_rows=self.catalog.rows_of("val"),
-                targets=self.targets,
-                num_classes=self.num_classes,
-                class_weights=self.class_weights,
-                extra=extra if data.offline_kinds else None,
-                fill=self.preprocess.pad_color,
-                sampling=None if self.recipe.training.sampling == "plain" else self.sampling,
-            ),
-            recipe or self.recipe,
-            self.run,
-            first_rows=[row for row in read_history(self.run.metrics_file) if row.stage == PROBE],
-            deadline=deadline_of(self.recipe, self._spent_s()),
+        whole = recipe or self.recipe
+        training_data = TrainingData(
+            source=self.source,
+            train_rows=train,
+            val_rows=self.catalog.rows_of("val"),
+            targets=self.targets,
+            num_classes=self.num_classes,
+            class_weights=self.class_weights,
+            extra=extra if data.offline_kinds else None,
+            fill=self.preprocess.pad_color,
+            sampling=None if self.recipe.training.sampling == "plain" else self.sampling,
+        )
+        rows = [row for row in read_history(self.run.metrics_file) if row.stage == PROBE]
+        deadline = deadline_of(self.recipe, self._spent_s())
+        given = (model, backbone.stages, training_data, whole, self.run)
+        if backbone.text is None or not isinstance(model, TwoTowers):
+            return ClassifierTraining(*given, first_rows=rows, deadline=deadline)
+        return ContrastiveTraining(
+            *given,
+            first_rows=rows,
+            deadline=deadline,
+            captions=Captions(self.catalog, whole),
+            tower=backbone.text,
+            labels=self.catalog.labels,
         )
 
     def _spent_s(self) -> float:
@@ -418,6 +445,10 @@ class Training:
                 self._with_class_means(model, backbone)
         else:
             self._with_probe(model)
+        if isinstance(model, TwoTowers):
+            assert backbone.text is not None
+            set_classes(model, backbone.text, self.catalog.labels, self.recipe.zero_shot.prompts)
+            model, backbone = as_classifier(model, backbone)
         golden = golden_outputs(model, self.catalog)
         # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
         logits = self._val_logits(model, backbone, golden, shared=not finetuned)

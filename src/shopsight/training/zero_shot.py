@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32
 
 from shopsight.backbones.spec import Backbone
+from shopsight.backbones.text_tower import TextTower
 from shopsight.errors import ConfigError
 from shopsight.inference.text_encoder import TextEncoder
 from shopsight.inference.zero_shot import encoded_classes
@@ -16,36 +17,36 @@ from shopsight.words.class_lists import PROMPTS, classes_of_labels
 
 
 def named_classes(
-    backbone: Backbone, labels: Sequence[str], *, prompts: Sequence[str], device: torch.device
-) -> tuple[Float32[np.ndarray, "c d"], float]:
-    """Directions of labels among a backbone's images.
+    tower: TextTower, labels: Sequence[str], *, prompts: Sequence[str], device: torch.device
+) -> Float32[np.ndarray, "c d"]:
+    """Directions of labels among the images of a text encoder's space.
 
     Args:
-        backbone: with its text encoder, see `check_has_text`.
+        tower: the text encoder.
         labels: of the catalog.
         prompts: sentences with `{}`; none takes those for products.
         device: where the text encoder computes.
 
     Returns:
-        A unit vector for each label, and what makes cosines logits.
+        A unit vector for each label.
     """
-    assert backbone.text is not None
-    encoder = TextEncoder(backbone.text, device, embedding_dim=backbone.embedding_dim)
-    directions = encoded_classes(
-        encoder.embed, classes_of_labels(labels), prompts=prompts or PROMPTS
-    )
-    return directions, encoder.logit_scale
+    encoder = TextEncoder(tower, device)
+    return encoded_classes(encoder.embed, classes_of_labels(labels), prompts=prompts or PROMPTS)
 
 
-def check_has_text(backbone: Backbone) -> None:
+def check_has_text(backbone: Backbone, *, mode: str) -> None:
     """Refuse a backbone without a text encoder.
+
+    Args:
+        backbone: with its text encoder, if it has one.
+        mode: of the training, which needs it.
 
     Raises:
         ConfigError: it has none, or its weights are not the published ones.
     """
     if backbone.text is None:
         raise ConfigError(
-            f"{backbone.name} has no text encoder, which training.mode = 'zero-shot' needs",
+            f"{backbone.name} has no text encoder, which training.mode = {mode!r} needs",
             where="model.backbone",
             fix="--backbone open_clip:ViT-B-16/openai   (or another one with published weights)\n"
             "shopsight zero-shot MODEL DATA   (finds classes without a text encoder too)",
