@@ -117,6 +117,28 @@ def text_tower(open_clip: ModuleType, clip: Any, tokenizer: Any, source: ClipSou
     )
 
 
+def new_tower(
+    open_clip: ModuleType,
+    network: TextNetwork,
+    tokenizer: KeptTokenizer,
+    *,
+    name: str,
+    logit_scale: float,
+) -> TextTower:
+    """A text encoder with random weights.
+
+    Args:
+        open_clip: the library.
+        network: what is built.
+        tokenizer: of its input.
+        name: of the architecture.
+        logit_scale: that its training begins with.
+    """
+    module = _new_network(open_clip, network).eval()
+    digest = _sha256(module, tokenizer)
+    return TextTower(name, module, network.embed_dim, tokenizer, logit_scale, digest, network)
+
+
 def retrained(tower: TextTower, module: nn.Module, *, logit_scale: float) -> TextTower:
     """The tower with other weights.
 

@@ -101,7 +101,10 @@ class Recipe(Section):
         mode = self.training.mode
         if self.training.reads_labels and self.model.head.kind != "direction":
             raise ValueError(f"training.mode = {mode!r} needs model.head.kind = 'direction'")
-        if self.training.reads_labels and not self.model.neck.is_none:
+        if self.model.new_text is not None and mode != "contrastive":
+            raise ValueError(f"training.mode = {mode!r} trains no model.new_text")
+        own_text = self.model.new_text is None
+        if self.training.reads_labels and own_text and not self.model.neck.is_none:
             raise ValueError(f"training.mode = {mode!r}: texts lie where there is no model.neck")
         if mode == "zero-shot" and self.folds.count:
             raise ValueError("training.mode = 'zero-shot' trains nothing: no folds.count")

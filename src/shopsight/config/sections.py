@@ -20,6 +20,7 @@ from pydantic import (
 from shopsight.config.reach import NOTHING, READS, SENDS
 from shopsight.head_settings import HeadSettings
 from shopsight.neck_settings import NeckSettings
+from shopsight.new_text_settings import NewTextSettings
 from shopsight.preprocess import Interpolation, Mean, PadColor, Preprocess, Resize, Std
 from shopsight.read_options import ReadOptions
 
@@ -123,6 +124,8 @@ class ModelSettings(Section):
         head: The layers from the embedding to the logits.
         drop_path: Stochastic depth, where the backbone has it.
         conv_dropout: Dropout after the convolutions of `shopsight:` networks; unset: their own.
+        new_text: A text encoder with new weights in place of the backbone's, for
+            `training.mode = "contrastive"`; unset: the backbone's own.
         keep_text: Whether the bundle keeps the backbone's text encoder, where it has one and its
             weights were not trained: the bundle is then searched by words, and is larger.
     """
@@ -133,6 +136,7 @@ class ModelSettings(Section):
     head: HeadSettings = HeadSettings()
     drop_path: Fraction = 0.0
     conv_dropout: Fraction | None = None
+    new_text: NewTextSettings | None = None
     keep_text: bool = True
 
 

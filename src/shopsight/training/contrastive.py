@@ -227,11 +227,14 @@ def check_no_batchnorm(backbone: Backbone, *, frozen: bool) -> None:
         name
         for name, module in backbone.module.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        # Necks normalize embeddings, and learn nothing where they do not.
+        and not (frozen and isinstance(module, nn.BatchNorm2d))
     ]
-    if norms and not frozen:
+    if norms:
         raise ConfigError(
             f"{backbone.name} has {len(norms)} BatchNorms, which look at the part of a batch that "
             "is in memory: the gradient would not be that of the whole batch",
             where="training.mode",
-            fix="--set training.frozen_batchnorm=true   (keeps their statistics)",
+            fix="--set training.frozen_batchnorm=true   (keeps their statistics)\n"
+            "--set model.neck.kind=linear   (has none)",
         )

@@ -15,6 +15,7 @@ from shopsight.address_secrets import masked
 from shopsight.audit.gate import GateRules
 from shopsight.audit.row_decisions import dropped_rows
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
@@ -276,10 +277,13 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         drop_path=recipe.model.drop_path,
         conv_dropout=recipe.model.conv_dropout,
         size_px=None if size == "auto" else size,
-        with_text=reads_labels,
+        with_text=reads_labels and recipe.model.new_text is None,
         neck=recipe.model.neck,
     )
-    if reads_labels:
+    if recipe.model.new_text is not None:
+        # What it needs is missing now, not after hours of decoding.
+        new_text_tower(recipe.model.new_text, embedding_dim=backbone.embedding_dim, name="")
+    elif reads_labels:
         check_has_text(backbone, mode=recipe.training.mode)
     if recipe.training.mode == "contrastive":
         check_no_batchnorm(backbone, frozen=recipe.training.frozen_batchnorm)

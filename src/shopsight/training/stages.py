@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import lightning
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from shopsight import progress
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.weights import load_state_dict_strict
 from shopsight.bundle.format import Golden
@@ -160,6 +162,11 @@ class Training:
             with_text=with_text or contrastive,
             neck=settings.neck,
         )
+        if settings.new_text is not None:
+            text = new_text_tower(
+                settings.new_text, embedding_dim=backbone.embedding_dim, name="open_clip:new"
+            )
+            backbone = replace(backbone, text=text)
         head = create_head(
             settings.head,
             embedding_dim=backbone.embedding_dim,
