@@ -138,6 +138,16 @@ def search(
             rich_help_panel=ANSWER,
         ),
     ] = None,
+    false_accept: Annotated[
+        float | None,
+        typer.Option(
+            "--false-accept",
+            metavar="R",
+            help="Leave out results below the score that this share of strangers reaches, such as "
+            "0.01; `shopsight evaluate INDEX` measures it.",
+            rich_help_panel=ANSWER,
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page of the results, as images."),
@@ -175,6 +185,7 @@ def search(
             expand=expand,
             rerank=rerank,
             min_score=min_score,
+            false_accept=false_accept,
             html=html,
             out=out,
             read=api.ReadOptions(allow_private=allow_private),
@@ -210,7 +221,8 @@ def nothing_found(answer: api.Answer) -> str:
     """Why an answer without an error has no result."""
     if answer.best_score is None:
         return "no item passes the filter"
-    return f"not in the catalog (the nearest item has a score of {answer.best_score:.3f})"
+    below = "" if answer.min_score is None else f", below {answer.min_score:.3f}"
+    return f"not in the catalog (the nearest item has a score of {answer.best_score:.3f}{below})"
 
 
 def _show_results(answer: api.Answer) -> None:

@@ -17,6 +17,7 @@ from shopsight.search.evaluate_index import IndexEvaluation, evaluate_search
 from shopsight.search.index import open_index
 from shopsight.search.index_folder import IndexFolder
 from shopsight.search.retrieval_page import write_retrieval_page
+from shopsight.search.strangers import keep_strangers
 
 PAGE_SUFFIXES = (".html", ".htm")
 
@@ -40,7 +41,8 @@ def evaluate_index(
 
     Without `queries`, each photo of a product with several is taken out by its id and searched for;
     copies of it are neither right nor wrong. Without products, photos of the same label count.
-    Search is exact; `verify_index` says what a graph loses.
+    Search is exact; `verify_index` says what a graph loses. The scores that strangers reach are
+    kept in the index, for `search(false_accept=...)`.
 
     Args:
         index: its folder.
@@ -64,6 +66,8 @@ def evaluate_index(
     catalog = None if queries is None else open_catalog(queries, read)
     with open_index(index, device=device) as opened:
         found = evaluate_search(opened, catalog, expand=expand, rerank=rerank)
+        if found.strangers is not None:
+            keep_strangers(opened, found.strangers)
         if out is None:
             return found
         with only_writer_of_file(out):

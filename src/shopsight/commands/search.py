@@ -23,8 +23,9 @@ from shopsight.search.query_terms import Query, build_queries
 from shopsight.search.query_vectors import aims_of
 from shopsight.search.related import count_units, related
 from shopsight.search.search_page import write_search_page
+from shopsight.search.strangers import read_strangers
 from shopsight.search.word_route import WordRoute
-from shopsight.text import command_line
+from shopsight.text import command_line, count_text, listed, percent_text
 from shopsight.vector_engines.where import parse_where
 
 Within = Literal["image", "text", "both"]
@@ -66,6 +67,7 @@ def search(
     expand: int = 0,
     rerank: bool = False,
     min_score: float | None = None,
+    false_accept: float | None = None,
     html: str | Path | None = None,
     out: str | Path | None = None,
     read: ReadOptions | None = None,
@@ -94,6 +96,8 @@ def search(
         rerank: order candidates by shared neighbors, where products have several photos: elsewhere
             it was measured to harm, and is left out.
         min_score: results below it are none.
+        false_accept: instead of `min_score`, the score that this share of strangers reaches, as
+            `evaluate_index` measured it for this index: of images and ids, in plain search.
         html: a page of the results.
         out: a .csv, .parquet or .jsonl file of the results.
         read: how DATA among the images is read.
@@ -108,6 +112,8 @@ def search(
         WriteError: a file cannot be written.
     """
     _check_score(min_score)
+    if false_accept is not None:
+        _check_plain(min_score, combine=combine, texts=texts, expand=expand, rerank=rerank)
     for written in _checked_outputs(html, out):
         check_output_path(written)
     with open_index(index, device=device) as opened:
@@ -117,6 +123,10 @@ def search(
                 where=str(index),
                 fix=command_line(["shopsight", "index", "add", index, "DATA"]),
             )
+        notes = list[str]()
+        if false_accept is not None:
+            min_score, said = _score_of_strangers(opened, false_accept)
+            notes.append(said)
         options = SearchOptions(
             top=top,
             by_product=_by_product(by, opened),
@@ -127,7 +137,7 @@ def search(
         )
         if every:
             queries = list[Query]()
-            answers, notes = list(_related(opened, options)), list[str]()
+            answers = list(_related(opened, options))
         else:
             named = list(open_images(images, read)) if _any(images) else list[NamedImage]()
             queries = build_queries(
@@ -136,7 +146,7 @@ def search(
             words = WordRoute(opened)
             _check_threshold(queries, opened, words, within, min_score)
             answers = list(_answers(queries, opened, words, options, within))
-            notes = [*words.notes]
+            notes += words.notes
         if rerank and options.rerank is None:
             notes.append(
                 f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here "
@@ -157,6 +167,37 @@ def _check_score(min_score: float | None) -> None:
         raise SearchError(
             "the least score is a finite number", where="--min-score", fix="--min-score 0.8"
         )
+
+
+def _check_plain(
+    min_score: float | None, *, combine: bool, texts: Sequence[str], expand: int, rerank: bool
+) -> None:
+    """What strangers reach is measured for one image or item and plain search."""
+    others = {
+        "--min-score": min_score is not None,
+        "--text": bool(texts),
+        "--combine": combine,
+        "--expand": expand > 0,
+        "--rerank": rerank,
+    }
+    given = [name for name, is_given in others.items() if is_given]
+    if given:
+        raise SearchError(
+            f"does not go together with {listed(given)}: it is measured for images in plain search",
+            where="--false-accept",
+            fix=f"leave out {listed(given)}\n--min-score S instead",
+        )
+
+
+def _score_of_strangers(index: Index, rate: float) -> tuple[float, str]:
+    """The least score for a share of strangers, and what is said of it."""
+    strangers = read_strangers(index, rate)
+    least = strangers.least_score(rate)
+    return least, (
+        f"below {least:.3f} nothing is a result: {percent_text(rate)} of "
+        f"{count_text(len(strangers.best_scores))} strangers reach that (measured by "
+        f"{strangers.asked}, without those of the same {strangers.relevant_by})"
+    )
 
 
 def _checked_outputs(html: str | Path | None, out: str | Path | None) -> list[Path]:
@@ -236,4 +277,6 @@ def _answers(
             for aim, found in zip(aims, find(aims, index, options, words=words), strict=True):
                 advance(1)
                 error = None if aim.error is None else str(aim.error)
-                yield Answer(aim.query.name, found.results, found.best_score, error)
+                yield Answer(
+                    aim.query.name, found.results, found.best_score, error, options.min_score
+                )

@@ -26,6 +26,7 @@ class Answer:
         query: what was asked for.
         results: best first; empty where nothing is near enough.
         best_score: of the nearest thing, whatever the least score; None where there is none.
+        min_score: results below it are none; None where all are results.
         error: why there is no answer, else None.
     """
 
@@ -33,6 +34,13 @@ class Answer:
     results: tuple[Result, ...] = ()
     best_score: float | None = None
     error: str | None = None
+    min_score: float | None = None
+
+    @property
+    def in_catalog(self) -> bool | None:
+        """Whether something is near enough; None where no least score says so."""
+        asked = self.min_score is not None and self.error is None and self.best_score is not None
+        return bool(self.results) if asked else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -42,17 +50,25 @@ class Answer:
             "query": self.query,
             "results": results,
             "best_score": best,
+            "min_score": self.min_score,
+            "in_catalog": self.in_catalog,
             "error": self.error,
         }
 
 
 def as_table(answers: Sequence[Answer]) -> pl.DataFrame:
-    """One row for each result; the kept columns are beside it, lists joined by `|`."""
-    rows = [
-        {"query": answer.query} | _flat(result.as_row(rank))
-        for answer in answers
-        for rank, result in enumerate(answer.results, start=1)
-    ]
+    """One row for each result; the kept columns are beside it, lists joined by `|`.
+
+    Where a least score was asked for, a column `in_catalog` says so, and a query without a result
+    has a row of its own.
+    """
+    rows: list[dict[str, Any]] = []
+    for answer in answers:
+        said = {} if answer.in_catalog is None else {"in_catalog": answer.in_catalog}
+        found = [_flat(one.as_row(rank)) for rank, one in enumerate(answer.results, start=1)]
+        if answer.in_catalog is False:
+            found = [{"rank": None}]
+        rows += [{"query": answer.query} | said | row for row in found]
     empty = pl.Schema(
         {"query": pl.String, "rank": pl.Int64, "id": pl.String, "product": pl.String}
         | {"score": pl.Float64, "photos": pl.Int64, "image": pl.String}

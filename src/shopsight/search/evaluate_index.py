@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
 from shopsight import progress
 from shopsight.catalog.catalog import Catalog
@@ -30,6 +30,7 @@ from shopsight.search.retrieval_set import (
     foreign_queries,
     own_queries,
 )
+from shopsight.search.strangers import Strangers
 
 ACCEPT_RATES = (0.01, 0.05)
 """Shares of strangers that may be taken for a product of the catalog."""
@@ -64,6 +65,7 @@ class IndexEvaluation:
         failed: why a query image could not be read, by its name.
         metrics: with their intervals, by families of queries.
         thresholds: for "not in the catalog".
+        strangers: the scores that these come from; None of blended or re-ranked answers.
         how: what was done beside plain search.
         ranked: of each query.
         queries: what was asked.
@@ -79,6 +81,7 @@ class IndexEvaluation:
     failed: dict[str, str]
     metrics: dict[str, Interval]
     thresholds: tuple[Threshold, ...]
+    strangers: Strangers | None
     how: str
     ranked: RankedQueries = field(repr=False)
     queries: RetrievalSet = field(repr=False)
@@ -129,6 +132,9 @@ def evaluate_search(
     best = _BestScores(asked)
     k1, k2 = neighbors_for(_photos_a_group(asked))
     ranked = rank_queries(asked, expand=expand, rerank=rerank, k1=k1, k2=k2, see=best.see)
+    is_plain = not (expand or rerank)
+    named = "its own photos" if queries is None else queries.name
+    strangers = best.strangers(named) if is_plain else None
     families = asked.families.take(ranked.queries)
     metrics = {name: interval_of(ranked.estimate(name), families) for name in DEFINITIONS}
     steps = [f"blended with {expand} nearest"] * bool(expand)
@@ -142,7 +148,8 @@ def evaluate_search(
         num_all=asked.num_all,
         failed=asked.failed,
         metrics=metrics,
-        thresholds=() if expand or rerank else best.thresholds(ranked.queries),
+        thresholds=best.thresholds(ranked.queries, strangers),
+        strangers=strangers,
         how=", ".join(steps) or "plain search",
         ranked=ranked,
         queries=asked,
@@ -169,24 +176,25 @@ class _BestScores:
         self.own[query] = scores[relevant].max(initial=-np.inf)
         self.other[query] = scores[~relevant].max(initial=-np.inf)
 
-    def thresholds(self, scored: Int64[np.ndarray, "q"]) -> tuple[Threshold, ...]:
-        """Least scores for some rates of strangers.
+    def strangers(self, asked: str) -> Strangers | None:
+        """The best scores of queries whose product is known, without that product.
 
-        A query whose product were not in the catalog would have the best score of another
-        product's items: what a share of these exceed lets that share of strangers in.
+        Of queries that have nothing to find, too: strangers are no worse for it.
         """
-        own, other = self.own[scored], self.other[scored]
-        other = np.sort(other[np.isfinite(other)])
-        return tuple(_threshold(rate, own, other) for rate in ACCEPT_RATES if len(other))
+        other = self.other[(self._asked.query_groups >= 0) & np.isfinite(self.other)]
+        return Strangers(asked, self._asked.relevant_by, np.sort(other)) if len(other) else None
 
-
-def _threshold(
-    rate: float, own: Float64[np.ndarray, "q"], other: Float64[np.ndarray, "n"]
-) -> Threshold:
-    # At most the share `rate` of the others lies above.
-    position = min(len(other) - 1, int(np.ceil((1 - rate) * len(other))) - 1)
-    least = float(np.nextafter(np.float32(other[position]), np.float32(2)))
-    return Threshold(rate, least, float((own >= least).mean()))
+    def thresholds(
+        self, scored: Int64[np.ndarray, "q"], strangers: Strangers | None
+    ) -> tuple[Threshold, ...]:
+        """Least scores for some rates of strangers, and whom else they cost."""
+        own = self.own[scored]
+        return tuple(
+            Threshold(rate, least, float((own >= least).mean()))
+            for rate in ACCEPT_RATES
+            if strangers is not None
+            for least in [strangers.least_score(rate)]
+        )
 
 
 def rank_queries(

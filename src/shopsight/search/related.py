@@ -53,4 +53,5 @@ def _others(index: Index, name: str, ids: list[str], options: SearchOptions) -> 
     results = grouped(hits, by_product=options.by_product)[: options.top]
     best = results[0].score if results else None
     floor = -np.inf if options.min_score is None else options.min_score
-    return Answer(name, tuple(one for one in results if one.score >= floor), best)
+    near = tuple(one for one in results if one.score >= floor)
+    return Answer(name, near, best, min_score=options.min_score)

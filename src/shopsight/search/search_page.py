@@ -97,7 +97,8 @@ def _about(answer: Answer) -> str:
         return f"{counted(len(answer.results), 'result')}, best first."
     if answer.best_score is None:
         return "No item passes the filter."
-    return f"Not in the catalog: the nearest item has a score of {answer.best_score:.3f}."
+    below = "" if answer.min_score is None else f", below {answer.min_score:.3f}"
+    return f"Not in the catalog: the nearest item has a score of {answer.best_score:.3f}{below}."
 
 
 def _result(index: Index, result: Result) -> Shown:
