@@ -53,6 +53,9 @@ def test_the_head_is_a_section_within_a_section() -> None:
         ("[data]\nval = 0.6\ntest = 0.4\n", "leave nothing to train on"),
         ("[folds]\ncount = 1\n", "at least 2"),
         ("[model.head]\nkind = 'mlp'\n", r"needs model\.head\.kind = 'linear'"),
+        ("[training]\nsampling = 'pxk'\nbatch_size = 30\n", "no multiple of training.images_per"),
+        ("[training]\nsampling = 'pxk'\nbatch_size = 4\n", "with at least two classes"),
+        ("[training]\nloss = 'bce'\nsampling = 'pxk'\n", "one label per image"),
         ("[training]\nloss = 'bce'\n[augment]\ncutmix = 1.0\n", "does not go with augment.mixup"),
     ],
 )

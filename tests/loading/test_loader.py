@@ -12,6 +12,7 @@ from shopsight.loading.augment import augment
 from shopsight.loading.class_sampling import ClassSampling
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.loading.offline_augment import apply_offline, offline_samples
+from shopsight.loading.pair_sampling import PairSampling
 from shopsight.prefetch import THREAD_NAME
 
 AUGMENT = AugmentSettings(random_erasing_prob=0.5)
@@ -90,6 +91,23 @@ def test_a_balanced_epoch_is_as_long_and_has_each_class_as_often() -> None:
     assert order(made) != rows.tolist()
     made.set_epoch(0)
     assert order(made) == rows.tolist()
+
+
+def test_packs_of_a_class_are_divided_between_processes_none_in_two() -> None:
+    def packs(rows: np.ndarray) -> PairSampling:
+        return PairSampling(rows % 9, groups=rows, per_class=4, batch_size=24, lone_classes=False)
+
+    whole = [batch.rows for batch in batches(sampling=packs, batch_size=24)]
+    parts = [
+        [batch.rows for batch in batches(sampling=packs, batch_size=12, rank=rank, world=2)]
+        for rank in range(2)
+    ]
+    for first, second, both in zip(*parts, whole, strict=True):
+        assert np.concatenate([first, second]).tolist() == both.tolist()
+        for rows in (first, second):
+            classes = (rows % 9).reshape(3, 4)
+            assert (classes == classes[:, :1]).all()
+    assert len(whole) == 3
 
 
 def test_an_image_that_is_drawn_again_is_augmented_in_another_way() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ import shopsight
 from shopsight.bundle.format import WEIGHTS_FILE
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ConfigError
+from shopsight.errors import ConfigError, SplitError
 from shopsight.runs.history import read_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
@@ -59,7 +60,7 @@ def test_resumed_in_the_middle_of_an_epoch_equals_uninterrupted(
     if loss != "cosface":
         pytest.importorskip("pytorch_metric_learning")
     catalog = open_catalog(product_photos.folder)
-    whole = recipe(loss, training={"ema": 0.5})
+    whole = recipe(loss, training={"ema": 0.5, "sampling": "pxk"})
     fit(catalog, whole, tmp_path / "whole")
     cut = RunFolder(tmp_path / "cut")
     stop_in(monkeypatch, catalog, whole, cut.path, epoch=1)
@@ -93,3 +94,45 @@ def test_a_margin_that_is_too_large_is_refused_before_anything_is_read(
     with pytest.raises(ConfigError, match=r"the margin of cosface is 0\.95 in epoch 2"):
         fit(catalog, wide, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_batches_of_packs_have_a_pair_for_every_image(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    catalog = open_catalog(product_photos.folder)
+    packs = {"sampling": "pxk", "images_per_class": 4, "epochs": 1}
+    fit(catalog, recipe("supcon", training=packs), tmp_path / "run")
+    (row,) = read_history(tmp_path / "run" / "metrics.csv")
+    assert row.further == {"images_with_a_pair": 1.0}
+
+
+@pytest.mark.parametrize("asks", ["training.loss = 'supcon'", "training.sampling = 'pxk'"])
+def test_a_catalog_without_several_images_of_any_class(
+    asks: str, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    photos = open_catalog(product_photos.folder)
+    labels = np.array(photos.table["label"].to_list())
+    rows = [np.flatnonzero(labels == label)[:3] for label in photos.labels]
+    lone = photos.take(np.concatenate(rows))
+    parts = pl.Series("split", ["train", "val", "test"] * 3)
+    lone = lone.with_table(lone.table.with_columns(parts))
+    training = {"sampling": "pxk"} if "pxk" in asks else {"batch_size": 2}
+    loss = "arcface" if "pxk" in asks else "supcon"
+    with pytest.raises(SplitError, match="needs several images of a class") as caught:
+        fit(lone, recipe(loss, training=training), tmp_path / "run")
+    assert caught.value.what.startswith(asks)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_classes_that_form_no_pair_are_counted(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    photos = open_catalog(product_photos.folder)
+    labels = np.array(photos.table["label"].to_list())
+    lone, others = np.flatnonzero(labels == "hat")[:1], np.flatnonzero(labels != "hat")
+    few = photos.take(np.concatenate([lone, others]))
+    few = few.with_table(few.table.with_columns(split=pl.lit("train")))
+    fit(few, recipe("cosface", training={"sampling": "pxk", "epochs": 1}), tmp_path / "run")
+    assert "1 class of 3 have one training image, which forms no pair: drawn, several times" in said

@@ -112,9 +112,21 @@ class Recipe(Section):
             self._check_contrastive()
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
+        if self.training.sampling == "pxk":
+            self._can_draw_packs()
         if self.training.loss in METRIC_LOSSES:
             self._can_learn_a_metric()
         return self
+
+    def _can_draw_packs(self) -> None:
+        size, each = self.training.batch_size, self.training.images_per_class
+        if self.training.loss == "bce":
+            raise ValueError("training.sampling = 'pxk' is for one label per image, not for 'bce'")
+        if size != "auto" and (size % each or size < 2 * each):
+            raise ValueError(
+                f"training.batch_size = {size} is no multiple of training.images_per_class = {each}"
+                " with at least two classes"
+            )
 
     def _can_learn_a_metric(self) -> None:
         loss, head = self.training.loss, self.model.head

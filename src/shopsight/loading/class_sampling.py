@@ -23,7 +23,7 @@ and Madow 1944, "On the Theory of Systematic Sampling".
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -37,6 +37,19 @@ POWERS: dict[Sampling, float] = {"plain": 1.0, "sqrt": 0.5, "balanced": 0.0}
 """q of each way to sample."""
 
 
+class Sampler(Protocol):
+    """Draws the samples of an epoch."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether they come in the order of the batches; else that is random."""
+        ...
+
+    def sample(self, *, seed: int, epoch: int) -> Int64[np.ndarray, "m"]:
+        """Indices of samples, some often and some not at all; as many in each epoch."""
+        ...
+
+
 class ClassSampling:
     """How many images of an epoch each image stands for, and the draw of an epoch.
 
@@ -45,6 +58,8 @@ class ClassSampling:
         num_classes: Number of classes.
         sampling: See `POWERS`.
     """
+
+    ordered = False
 
     def __init__(
         self,
@@ -84,13 +99,16 @@ class ClassSampling:
 
 
 def copy_numbers(sampled: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
-    """Return for each of these ascending indices how many equal ones come before it.
+    """Return for each of these indices how many equal ones come before it.
 
-    >>> copy_numbers(np.array([3, 5, 5, 5, 8]))
-    array([0, 0, 1, 2, 0])
+    >>> copy_numbers(np.array([5, 3, 5, 8, 5]))
+    array([0, 0, 1, 0, 2])
     """
-    first = np.searchsorted(sampled, sampled, side="left")
-    return np.arange(len(sampled), dtype=np.int64) - first
+    order = np.argsort(sampled, kind="stable")
+    ascending = sampled[order]
+    numbers = np.empty(len(sampled), np.int64)
+    numbers[order] = np.arange(len(sampled)) - np.searchsorted(ascending, ascending, side="left")
+    return numbers
 
 
 def _rarest_label(targets: csr_array, counts: Int64[np.ndarray, "c"]) -> Int64[np.ndarray, "n"]:

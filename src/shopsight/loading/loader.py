@@ -19,7 +19,7 @@ from shopsight.config.sections import AugmentSettings
 from shopsight.errors import ConfigError
 from shopsight.loading.augment import augment
 from shopsight.loading.cache import PixelSource
-from shopsight.loading.class_sampling import ClassSampling, copy_numbers
+from shopsight.loading.class_sampling import Sampler, copy_numbers
 from shopsight.loading.counter_rng import permutation
 from shopsight.loading.mixup import mix_into, mix_plan, mixes
 from shopsight.loading.offline_augment import Samples, apply_offline, concat, identity
@@ -83,7 +83,7 @@ class TrainingBatches:
         size_px: int | Callable[[int], int] | None = None,
         fill: PadColor = WHITE,
         extra: Samples | None = None,
-        sampling: Callable[[Int64[np.ndarray, "n"]], ClassSampling] | None = None,
+        sampling: Callable[[Int64[np.ndarray, "n"]], Sampler] | None = None,
         rank: int = 0,
         world: int = 1,
         threads: int | None = None,
@@ -121,7 +121,8 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[Batch]:
         epoch, size_px = self._epoch, self.size_px
         samples = self._samples_of(epoch)
-        order = permutation(self._seed, epoch, len(samples))
+        ordered = self._sampling is not None and self._sampling.ordered
+        order = np.arange(len(samples)) if ordered else permutation(self._seed, epoch, len(samples))
 
         def make(number: int) -> Batch:
             whole = order[number * self._batch_size : (number + 1) * self._batch_size]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import lightning
@@ -43,8 +43,9 @@ from shopsight.inference.precision_images import choose_rows, write_precision_im
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.io.weights import read_weights
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
-from shopsight.loading.class_sampling import ClassSampling
+from shopsight.loading.class_sampling import ClassSampling, Sampler
 from shopsight.loading.offline_augment import offline_samples
+from shopsight.loading.pair_sampling import PairSampling
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.heads import CosineHead, DirectionHead, LinearHead, create_head
 from shopsight.models.product_model import ProductModel
@@ -122,11 +123,28 @@ class Training:
         return self.recipe.training.finetunes and not self.run.reached("finetuned")
 
     def sampling(self, rows: Int64[np.ndarray, "m"]) -> ClassSampling:
-        """How an epoch draws the images of these rows of the catalog."""
+        """How often an epoch draws the images of these rows of the catalog."""
+        sampling = self.recipe.training.sampling
         return ClassSampling(
             self.targets[rows],
             num_classes=self.num_classes,
-            sampling=self.recipe.training.sampling,
+            sampling="balanced" if sampling == "pxk" else sampling,
+        )
+
+    def _sampler(self) -> Callable[[Int64[np.ndarray, "m"]], Sampler] | None:
+        """How an epoch of fine-tuning draws images; None: each once."""
+        training = self.recipe.training
+        if training.sampling == "plain":
+            return None
+        if training.sampling != "pxk":
+            return self.sampling
+        labels, groups = first_labels(self.targets), self.audited.families().of_image
+        return lambda rows: PairSampling(
+            labels[rows],
+            groups=groups[rows],
+            per_class=training.images_per_class,
+            batch_size=training.resolved_batch_size * self.own.size,
+            lone_classes=training.loss not in PAIR_LOSSES,
         )
 
     def _open_cache(self) -> PixelSource:
@@ -384,7 +402,7 @@ class Training:
             class_weights=self.class_weights,
             extra=extra if data.offline_kinds else None,
             fill=self.preprocess.pad_color,
-            sampling=None if self.recipe.training.sampling == "plain" else self.sampling,
+            sampling=self._sampler(),
         )
         rows = [row for row in read_history(self.run.metrics_file) if row.stage == PROBE]
         deadline = deadline_of(self.recipe, self._spent_s())

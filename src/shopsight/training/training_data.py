@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shopsight.loading.cache import PixelSource
-from shopsight.loading.class_sampling import ClassSampling
+from shopsight.loading.class_sampling import Sampler
 from shopsight.loading.loader import Batch, TrainingBatches
 from shopsight.loading.offline_augment import Samples
 from shopsight.preprocess import PadColor
@@ -42,7 +42,7 @@ class TrainingData:
     class_weights: Float[Tensor, " classes"] | None
     extra: Samples | None
     fill: PadColor
-    sampling: Callable[[Int64[np.ndarray, "n"]], ClassSampling] | None = None
+    sampling: Callable[[Int64[np.ndarray, "n"]], Sampler] | None = None
 
     def dense_targets(self, rows: Int64[np.ndarray, "batch"]) -> Float[Tensor, "batch classes"]:
         """The targets of some catalog rows, as probabilities or zeros and ones."""

@@ -22,6 +22,7 @@ from shopsight.catalog.rare_classes import (
 )
 from shopsight.catalog.split import scarce_labels
 from shopsight.config.recipe import Recipe
+from shopsight.config.sections import PAIR_LOSSES
 from shopsight.errors import CatalogError, SplitError
 from shopsight.files import atomic_file
 from shopsight.images.kinds import suffix_of
@@ -217,7 +218,35 @@ def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
             fix=f"{drop_flags(absent)}, or give them images in the training part",
         )
     class_weights(recipe.training, class_counts(catalog), catalog.labels)
+    _check_pairs(catalog, recipe)
     check_enough(len(train), check_hardware(recipe).world_size)
+
+
+def _check_pairs(catalog: Catalog, recipe: Recipe) -> None:
+    """Refuse a loss of pairs, or batches of several images a class, where no class has two."""
+    training = recipe.training
+    if training.loss not in PAIR_LOSSES and training.sampling != "pxk":
+        return
+    lone = sum(count == 1 for count in class_counts(catalog))
+    if lone == len(catalog.labels):
+        asks = (
+            f"training.loss = {training.loss!r}"
+            if training.loss in PAIR_LOSSES
+            else "training.sampling = 'pxk'"
+        )
+        raise SplitError(
+            f"{asks} needs several images of a class, but each of the "
+            f"{counted(lone, 'class')} has one for training",
+            where=catalog.name,
+            fix="1. --label COLUMN of what several images share: a product, a model, a kind\n"
+            "2. --set training.loss=arcface --set training.sampling=plain   (needs no pairs)",
+        )
+    if lone:
+        kept = "not drawn" if training.loss in PAIR_LOSSES else "drawn, several times"
+        progress.notify(
+            f"{counted(lone, 'class')} of {len(catalog.labels):,} have one training image, which "
+            f"forms no pair: {kept if training.sampling == 'pxk' else 'without effect'}"
+        )
 
 
 def class_counts(catalog: Catalog) -> list[int]:
