@@ -27,7 +27,6 @@ from shopsight.inference.image_stream import NamedImage
 from shopsight.io.access import Access
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.search.change_log import ROW, SEGMENT
-from shopsight.search.engines import drop_engine
 from shopsight.search.generation import OWN_COLUMNS, Generation, GenerationInfo
 from shopsight.search.index_folder import IndexFolder, Source
 from shopsight.text import as_unicode, command_line, percent_text
@@ -288,14 +287,12 @@ class Index:
         new.engine.flush()
         self.folder.set_current(number)
         with self._readers_changed:
-            replaced = self._number
             old, self._generation, self._number = self._generation, new, number
             if old.info.space != new.info.space:
                 self._embedder = None
             self._readers_changed.wait_for(lambda: not self._readers.get(id(old), 0))
         old.close()
         self.folder.sweep(current=number)
-        drop_engine(url=self.folder.url, collection=self.folder.collection(replaced))
 
     def close(self) -> None:
         """Let go of the files."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,18 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.seal import is_sealed, sealed
 from shopsight.errors import SearchError, ShopsightError, first_line
 from shopsight.files import discard_folder, make_folder, write_json
+from shopsight.held_files import replace
 from shopsight.io.access import Access
 from shopsight.io.confinement import real_root
 from shopsight.io.json_files import read_json
 from shopsight.safe_names import PART_PREFIX
+from shopsight.search.engines import drop_engine
 from shopsight.search.generation import Generation
 from shopsight.search.orphans import end_orphan
 
 INDEX_FILE, CURRENT_FILE, SOURCES_FILE = "index.json", "current.json", "sources.json"
 GENERATIONS = "generations"
+NUMBER_DIGITS = 6
 FORMAT_VERSION = 1
 BUILDING, MIGRATING = ".building", ".migrating"
 
@@ -73,6 +77,7 @@ class IndexFolder:
     def create(self, *, url: str | None) -> None:
         """Write what an index says of itself."""
         make_folder(self.path / GENERATIONS)
+        # Names the collections on a server: no two indexes may have the same.
         about = {"format_version": FORMAT_VERSION, "id": uuid.uuid4().hex, "url": url}
         write_json(self.path / INDEX_FILE, about)
 
@@ -142,7 +147,7 @@ class IndexFolder:
 
     def place(self, number: int, suffix: str = "") -> Path:
         """The folder of a generation."""
-        return self.path / GENERATIONS / f"{number:06d}{suffix}"
+        return self.path / GENERATIONS / f"{number:0{NUMBER_DIGITS}d}{suffix}"
 
     def new_building(self, number: int) -> Path:
         """A folder to build a generation in, which no other process builds in."""
@@ -158,14 +163,33 @@ class IndexFolder:
         return f"shopsight-{self.about()['id'][:12]}-{number:06d}"
 
     def sweep(self, *, current: int) -> None:
-        """Remove what killed processes left, and generations that were replaced."""
+        """Remove what killed processes left, and generations that were replaced.
+
+        On a server the engine of such a generation goes before its folder here, which is what
+        remembers it: where the server does not answer, the next opening tries again.
+        """
         folder = self.path / GENERATIONS
-        for one in folder.iterdir() if folder.is_dir() else ():
+        for one in list(folder.iterdir()) if folder.is_dir() else ():
             is_older = one.name.isdecimal() and int(one.name) != current
             is_part = one.name.endswith(BUILDING) or one.name.startswith(PART_PREFIX)
             if is_older or is_part:
                 end_orphan(one)
-                discard_folder(one)
+                with suppress(SearchError):
+                    self._drop_engine(one, current=current)
+                    discard_folder(one)
+
+    def _drop_engine(self, place: Path, *, current: int) -> None:
+        digits = place.name[:NUMBER_DIGITS]
+        if digits.isdecimal() and int(digits) != current:
+            drop_engine(url=self.url, collection=self.collection(int(digits)))
+
+    def migrating(self, number: int) -> Path:
+        """The folder of a migration; one that was interrupted before a compaction is taken up."""
+        place = self.place(number, MIGRATING)
+        before = sorted((self.path / GENERATIONS).glob(f"*{MIGRATING}"))
+        if before and place not in before:
+            replace(before[-1], place)
+        return place
 
     def sources(self) -> dict[str, Source]:
         """Where images come from, by their root.

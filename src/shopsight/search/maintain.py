@@ -34,7 +34,6 @@ from shopsight.search.generation import (
     write_info,
 )
 from shopsight.search.index import Index
-from shopsight.search.index_folder import MIGRATING
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import embed_item_texts, text_kind
 from shopsight.text import command_line, counted, percent_text
@@ -97,7 +96,7 @@ def migrate(
             "the index is in the space of this model already", where=str(index.folder.path)
         )
     number = index.number + 1
-    place = index.folder.place(number, MIGRATING)
+    place = index.folder.migrating(number)
     text, text_dim = text_kind(embedder, texts_of(index.items()))
     info = index.info.model_copy(
         update={

@@ -15,7 +15,7 @@ from shopsight.errors import SearchError, WriteError
 from shopsight.files import atomic_folder, make_folder
 from shopsight.search.change_log import ChangeLog
 from shopsight.search.generation import CENTER_FILE, INFO_FILE, LOG, read_info
-from shopsight.search.index_folder import CURRENT_FILE, INDEX_FILE, SOURCES_FILE, IndexFolder
+from shopsight.search.index_folder import CURRENT_FILE, SOURCES_FILE, IndexFolder
 from shopsight.search.strangers import STRANGERS_FILE
 
 TRIES = 10
@@ -57,7 +57,8 @@ def _copied(source: IndexFolder, number: int, target: Path) -> int:
     needed = sum(file.stat().st_size for file in (place / LOG).rglob("*") if file.is_file())
     with atomic_folder(target, needed_bytes=needed) as part:
         copy = IndexFolder(part)
-        for name in (INDEX_FILE, SOURCES_FILE, STRANGERS_FILE):
+        copy.create(url=source.url)
+        for name in (SOURCES_FILE, STRANGERS_FILE):
             if (source.path / name).is_file():
                 shutil.copyfile(source.path / name, part / name)
         generation = copy.place(number)
