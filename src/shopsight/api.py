@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from shopsight.commands.index_upkeep import migrate_index as migrate_index
     from shopsight.commands.index_upkeep import snapshot_index as snapshot_index
     from shopsight.commands.index_upkeep import verify_index as verify_index
+    from shopsight.commands.merge import MergeResult as MergeResult
+    from shopsight.commands.merge import merge as merge
+    from shopsight.commands.merge_rules import MergeRules as MergeRules
     from shopsight.commands.predict import predict as predict
     from shopsight.commands.profile import profile as profile
     from shopsight.commands.recipes import recipe as recipe

@@ -28,6 +28,7 @@ from shopsight.cli import (
     embed,
     evaluate,
     index,
+    merge,
     predict,
     profile,
     recipes,
@@ -131,6 +132,7 @@ def _add_group(name: str, verbs: Mapping[str, Callable[..., None]], panel: str, 
 MAIN_JOB = "From photos to a model"
 _add("audit", audit.audit, MAIN_JOB)
 _add("split", split.split, MAIN_JOB)
+_add("merge", merge.merge, MAIN_JOB)
 _add("train", train.train, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
