@@ -185,3 +185,24 @@ def test_batchnorm_is_refused_unless_it_is_frozen() -> None:
     with pytest.raises(ConfigError, match="20 BatchNorms"):
         check_no_batchnorm(backbone, frozen=False)
     check_no_batchnorm(backbone, frozen=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(clip: str, photos: Path, tmp_path: Path) -> None:
+    weights = []
+    for devices in (1, 2):
+        one = recipe(
+            clip,
+            training={"batch_size": 3, "epochs": 1},
+            optimizer={"name": "sgd", "momentum": 0.0, "lr": 0.1},
+            hardware={"devices": devices, "accelerator": "cpu"},
+        )
+        run = tmp_path / f"run-{devices}"
+        # The workers are other processes, to which open_clip's list is not known.
+        train(photos, recipe=one, out=run)
+        folder = bundle_folder(run)
+        weights.append(read_tensors(folder) | read_tensors(folder, "text.safetensors"))
+    start = read_tensors_of_clip(clip)
+    moved = max(float(np.abs(weights[0][name] - start[name]).max()) for name in start)
+    apart = max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in start)
+    assert apart < 1e-3 * moved
