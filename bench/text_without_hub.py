@@ -37,7 +37,7 @@ from shopsight.words.class_lists import ClassWords
 from shopsight.words.pairs import WordPairs, centered_cosines
 from shopsight.words.word_table import open_word_table
 
-WIDTH, BATCH = 256, 192
+WIDTH, BATCH = 256, 128
 
 
 class Two(nn.Module):
@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--tokens", nargs="+", default=["clip", "words"])
     parser.add_argument("--dropout", type=float, default=0.3)
     options = parser.parse_args()
     shop = read_groceries(options.groceries)
@@ -196,9 +197,9 @@ def main() -> None:
     known = (classes.names, classes.directions)
     by_words = peer(shop, images, known)
     print(json.dumps({"way": "words without a text encoder", "accuracy": line(by_words)}))
-    for tokens in ("clip", "words"):
+    for tokens in options.tokens:
         settings = NewTextSettings.model_validate(
-            {"tokens": tokens, "layers": options.layers, "context_length": 16}
+            {"tokens": tokens, "layers": options.layers, "context_length": 12}
         )
         for name, pairs in (("", None), (" and ImageNet's names", known)):
             found = [

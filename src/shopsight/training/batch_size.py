@@ -39,7 +39,9 @@ def resolve_batch_size(
     if batch_size == "auto":
         batch_size, usual = auto_batch_size(device, images=images // devices), AUTO_BATCH
     assert isinstance(usual, int)
-    lr = scaled_lr(recipe.optimizer, devices * batch_size / usual)
+    # A contrastive step takes `contrastive.batch_size` images, on however many devices.
+    grown = 1.0 if recipe.training.mode == "contrastive" else devices * batch_size / usual
+    lr = scaled_lr(recipe.optimizer, grown)
     if lr != recipe.optimizer.lr:
         on = f" on each of {devices} devices" if devices > 1 else ""
         progress.notify(
