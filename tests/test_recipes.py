@@ -26,6 +26,7 @@ PUBLISHED = {
     "product650-fastervit-2": "fastervit:faster_vit_2_224",
     "product650-fastervit-3": "fastervit:faster_vit_3_224",
     "product650-clip-zeroshot": "open_clip:ViT-B-16/openai",
+    "product650-clip-finetune": "open_clip:ViT-B-16/openai",
     "clothing-resnet18": "timm:resnet18.tv_in1k",
     "clothing-resnet18-folds": "timm:resnet18.tv_in1k",
     "garment-efficientnet-b0": "timm:efficientnet_b0.ra_in1k",
@@ -40,6 +41,7 @@ OURS = {
     "fashion-mnist-fast",
     "fashion-mnist-long",
     "fashion-mnist-net",
+    "product650-clip-contrastive",
 }
 
 # Side in pixels of the test's images: as small as the network takes.
@@ -196,6 +198,21 @@ PUBLISHED_SETTINGS: dict[str, dict[str, Any]] = {
         "training.mode": "zero-shot",
         "zero_shot.prompts": ("a photo of {}",),
     },
+    "product650-clip-finetune": NO_AUGMENTATION
+    | {
+        "preprocess.size_px": 224,
+        "training.mode": "contrastive",
+        "training.epochs": 100,
+        "training.sampling": "pxk",
+        "training.images_per_class": 1,
+        "contrastive.batch_size": 32,
+        "contrastive.loss": "softmax",
+        "zero_shot.prompts": ("a photo of {}",),
+        "optimizer.name": "adam",
+        "optimizer.lr": 1e-4,
+        "schedule.name": "linear",
+        "schedule.final_factor": 0.1,
+    },
     "clothing-resnet18": NO_AUGMENTATION
     | CROPPED
     | {
@@ -257,8 +274,9 @@ def test_published_settings(name: str) -> None:
     [
         pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
         for name in recipe_names()
-        # Without published weights there is no text encoder: tests/training/test_zero_shot.py.
-        if load_recipe(name).training.mode != "zero-shot"
+        # Without published weights there is no text encoder: tests/training/test_zero_shot.py,
+        # tests/training/test_contrastive.py.
+        if not load_recipe(name).training.reads_labels
     ],
 )
 def test_every_recipe_trains_its_real_network(name: str, few: Catalog, tmp_path: Path) -> None:

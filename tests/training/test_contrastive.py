@@ -20,6 +20,8 @@ from shopsight.commands.zero_shot import zero_shot  # noqa: E402
 from shopsight.config.recipe import Recipe  # noqa: E402
 from shopsight.errors import ConfigError  # noqa: E402
 from shopsight.inference.open_embedder import open_embedder  # noqa: E402
+from shopsight.loading.loader import Batch  # noqa: E402
+from shopsight.training.contrastive import ContrastiveTraining  # noqa: E402
 from shopsight.words.class_lists import ClassWords  # noqa: E402
 from tests.backbones.clip_models import known_to_open_clip, save_clip  # noqa: E402
 
@@ -185,6 +187,27 @@ def test_batchnorm_is_refused_unless_it_is_frozen() -> None:
     with pytest.raises(ConfigError, match="20 BatchNorms"):
         check_no_batchnorm(backbone, frozen=False)
     check_no_batchnorm(backbone, frozen=True)
+
+
+def test_no_label_stands_twice_in_a_batch_where_there_are_enough(
+    clip: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    plain = ContrastiveTraining._backward
+
+    def watched(self: ContrastiveTraining, batch: Batch) -> None:
+        seen.append(self.captions.labels_of(batch.rows).tolist())
+        plain(self, batch)
+
+    monkeypatch.setattr(ContrastiveTraining, "_backward", watched)
+    one = recipe(
+        clip,
+        training={"epochs": 1, "sampling": "pxk", "images_per_class": 1},
+        contrastive={"batch_size": 3},
+    )
+    train(photos, recipe=one, out=tmp_path / "run")
+    assert len(seen) > 10
+    assert all(sorted(labels) == [0, 1, 2] for labels in seen)
 
 
 @pytest.mark.slow

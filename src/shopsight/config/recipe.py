@@ -120,11 +120,14 @@ class Recipe(Section):
 
     def _can_draw_packs(self) -> None:
         size, each = self.training.batch_size, self.training.images_per_class
+        name = "training.batch_size"
+        if self.training.mode == "contrastive":
+            size, name = self.contrastive.batch_size, "contrastive.batch_size"
         if self.training.loss == "bce":
             raise ValueError("training.sampling = 'pxk' is for one label per image, not for 'bce'")
         if size != "auto" and (size % each or size < 2 * each):
             raise ValueError(
-                f"training.batch_size = {size} is no multiple of training.images_per_class = {each}"
+                f"{name} = {size} is no multiple of training.images_per_class = {each}"
                 " with at least two classes"
             )
 

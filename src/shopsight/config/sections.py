@@ -267,7 +267,8 @@ class TrainingSettings(Section):
             "plain" each image once; "balanced" every class as often; "sqrt" in proportion to the
             root of its images; "pxk" every class as often, `images_per_class` of it together in
             a batch, of different groups where there are groups.
-        images_per_class: The K of "pxk"; `batch_size` is a multiple of it.
+        images_per_class: The K of "pxk"; `batch_size` is a multiple of it. 1: no label twice in a
+            batch, where there are enough labels.
         checkpoint: The checkpoint that becomes the bundle.
         patience: Stop after so many epochs without a better validation loss.
         ema: Decay of the weights' exponential moving average; 0 is off.
@@ -303,7 +304,7 @@ class TrainingSettings(Section):
         Literal["none", "balanced", "effective"] | dict[str, Positive], NOTHING
     ] = "none"
     sampling: Literal["plain", "sqrt", "balanced", "pxk"] = "plain"
-    images_per_class: int = Field(default=4, ge=2, le=1000)
+    images_per_class: int = Field(default=4, ge=1, le=1000)
     checkpoint: Literal["best", "last"] = "best"
     patience: int | None = Field(default=None, ge=1, le=1_000_000)
     ema: Fraction = 0.0

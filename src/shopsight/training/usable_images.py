@@ -225,7 +225,8 @@ def check_training_part(catalog: Catalog, recipe: Recipe) -> None:
 def _check_pairs(catalog: Catalog, recipe: Recipe) -> None:
     """Refuse a loss of pairs, or batches of several images a class, where no class has two."""
     training = recipe.training
-    if training.loss not in PAIR_LOSSES and training.sampling != "pxk":
+    packs = training.sampling == "pxk" and training.images_per_class > 1
+    if training.loss not in PAIR_LOSSES and not packs:
         return
     lone = sum(count == 1 for count in class_counts(catalog))
     if lone == len(catalog.labels):
