@@ -243,7 +243,7 @@ def _check_pairs(catalog: Catalog, recipe: Recipe) -> None:
             "2. --set training.loss=arcface --set training.sampling=plain   (needs no pairs)",
         )
     if lone:
-        kept = "not drawn" if training.loss in PAIR_LOSSES else "drawn, several times"
+        kept = "not sampled" if training.loss in PAIR_LOSSES else "sampled, several times"
         progress.notify(
             f"{counted(lone, 'class')} of {len(catalog.labels):,} have one training image, which "
             f"forms no pair: {kept if training.sampling == 'pxk' else 'without effect'}"
