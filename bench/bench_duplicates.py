@@ -133,9 +133,10 @@ def main() -> None:
     parser.add_argument("--groceries", type=Path)
     parser.add_argument("--clothing")
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--resize", choices=["pad", "crop", "squash"])
     parser.add_argument("--results", type=Path, default=Path("bench/results/duplicates.jsonl"))
     options = parser.parse_args()
-    embedder = open_embedder(options.model)
+    embedder = open_embedder(options.model, resize=options.resize)
     rows: list[Iterator[dict[str, object]]] = []
     if options.groceries:
         rows.append(groceries(options.groceries, embedder))
@@ -144,7 +145,7 @@ def main() -> None:
     print(f"the default without known pairs is {DEFAULT_THRESHOLD}")
     for some in rows:
         for row in some:
-            row["model"] = options.model
+            row |= {"model": options.model, "resize": options.resize or "own"}
             print(json.dumps(row), flush=True)
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
