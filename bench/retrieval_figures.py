@@ -4,8 +4,7 @@
 
 Clothing: leave one photo out, right is the same label; one contributor's photos vary together.
 Groceries: a photo by phone among the studio pictures of 81 products; a photo among other photos.
-Fashion-MNIST: the 10,000 test images among a seeded part of the training images, right is the same
-label.
+Fashion-MNIST: test images among a seeded part of the training images, right is the same label.
 
 Numbers of neighbors are chosen on the families of one half and reported on the other half, against
 plain search on the same queries. Appends to --results as JSON lines.
@@ -144,11 +143,18 @@ def groceries(root: str, resize: str | None) -> tuple[RetrievalSet, RetrievalSet
     return as_set(photos, gallery, resize, []), as_set(photos, None, resize, [])
 
 
-def fashion(count: int, resize: str | None) -> RetrievalSet:
+def fashion(gallery: int, queries: int, resize: str | None) -> RetrievalSet:
     catalog = open_catalog("fashion-mnist")
-    test, train = (catalog.take(catalog.rows_of(part)) for part in ("test", "train"))
-    chosen = np.random.default_rng(0).permutation(len(train))[:count]
-    return as_set(test, train.take(np.sort(chosen)), resize, [])
+    test, train = (
+        _some(catalog.take(catalog.rows_of(part)), count)
+        for part, count in (("test", queries), ("train", gallery))
+    )
+    return as_set(test, train, resize, [])
+
+
+def _some(catalog: Catalog, count: int) -> Catalog:
+    chosen = np.random.default_rng(0).permutation(len(catalog))[:count]
+    return catalog.take(np.sort(chosen))
 
 
 def main() -> None:
@@ -158,6 +164,7 @@ def main() -> None:
     parser.add_argument(
         "--fashion", type=int, nargs="?", const=10_000, help="training images that are searched"
     )
+    parser.add_argument("--fashion-queries", type=int, default=10_000, help="test images that ask")
     parser.add_argument("--resize", choices=["pad", "crop", "squash"])
     parser.add_argument("--results", type=Path, default=Path("bench/results/retrieval.jsonl"))
     options = parser.parse_args()
@@ -168,7 +175,9 @@ def main() -> None:
         studio, photos = groceries(options.groceries, options.resize)
         sets += [("groceries, phone to studio", studio), ("groceries, photo to photo", photos)]
     if options.fashion:
-        sets.append(("fashion-mnist", fashion(options.fashion, options.resize)))
+        sets.append(
+            ("fashion-mnist", fashion(options.fashion, options.fashion_queries, options.resize))
+        )
     for name, asked in sets:
         for row in rows_of(name, asked):
             row["resize"] = options.resize or "own"
