@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from shopsight.cli.compare import show
-from shopsight.cli.output import Column, print_line, print_table
+from shopsight.cli.output import Column, print_line, print_not_read, print_table
 from shopsight.commands import recipes
 from shopsight.config.recipe import load_recipe, recipe_names
 from shopsight.evaluation.comparison import Comparison, Entry
@@ -95,3 +95,17 @@ def test_names_of_files_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "\\x1b[31mred" in shown
     assert "\\x1b]0;title\\x07" in shown
+
+
+def test_images_that_were_not_read_are_named_up_to_five(capsys: pytest.CaptureFixture[str]) -> None:
+    print_not_read([])
+    print_not_read([("a.jpg", "truncated")])
+    assert capsys.readouterr().err == "not read: a.jpg: truncated\n"
+    print_not_read([("a.jpg", "truncated")], then="the same command tries them again")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "not read: 1 image; the same command tries them again"
+    print_not_read([(f"{number}.jpg", "missing") for number in range(1200)])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"not read: {number}.jpg: missing" for number in range(5)] + [
+        "not read: 1,200 images"
+    ]

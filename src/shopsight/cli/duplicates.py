@@ -9,10 +9,8 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
-from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_not_read, print_table
 from shopsight.cli.progress import shown_progress
-
-SHOWN_FAILURES = 5
 
 
 @takes_data
@@ -73,11 +71,7 @@ def duplicates(
         print_json(done.to_json())
     else:
         _show(done)
-    for (_, item), why in list(done.found.failed.items())[:SHOWN_FAILURES]:
-        print_note(f"not compared: {item}: {why}")
-    hidden = len(done.found.failed) - SHOWN_FAILURES
-    if hidden > 0:
-        print_note(f"not compared: {api.counted(hidden, 'image')} more")
+    print_not_read([(item, why) for (_, item), why in done.found.failed.items()])
 
 
 def _show(done: api.DuplicatesResult) -> None:

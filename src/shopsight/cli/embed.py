@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
-from shopsight.cli.output import print_json, print_line, print_note
+from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, ResizeOption, takes_data
+from shopsight.cli.output import print_json, print_line, print_not_read
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.runner_options import RunnerAddressOption, RunnerOption, RunnerWorkersOption
-
-SHOWN_FAILURES = 5
 
 
 @takes_data
@@ -33,14 +31,7 @@ def embed(
             "--out", metavar="FOLDER", help="Write Parquet shards into this folder, or an .npz."
         ),
     ],
-    resize: Annotated[
-        Literal["pad", "crop", "squash"] | None,
-        typer.Option(
-            "--resize",
-            help="Make images square in this way; without it, as the backbone's library does.",
-            show_default=False,
-        ),
-    ] = None,
+    resize: ResizeOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, help="Give the network this many images at once."),
@@ -83,11 +74,6 @@ def embed(
         print_line(
             f"{done.out}: vectors of {done.embedding_dim:,} numbers, space {done.space[:12]}"
         )
-    for item, why in list(counts.failed.items())[:SHOWN_FAILURES]:
-        print_note(f"not read: {item}: {why}")
+    print_not_read(counts.failed.items(), then="the same command tries them again")
     if counts.failed:
-        print_note(
-            f"{api.counted(len(counts.failed), 'image')} not readable: the same command tries them "
-            "again"
-        )
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from shopsight.cli.options import (
     OptionalDataArgument,
     takes_data,
 )
-from shopsight.cli.output import Column, print_json, print_line, print_table
+from shopsight.cli.output import Column, print_json, print_line, print_not_read, print_table
 from shopsight.cli.progress import shown_progress
 
 # Measured in nats, not as a fraction.
@@ -140,7 +140,7 @@ def _evaluate_index(
     if options.json:
         print_json(found.to_json())
         return
-    rows = [[name.replace("_", " "), _ends(one)] for name, one in found.metrics.items()]
+    rows = [[name.replace("_", " "), _with_ends(one)] for name, one in found.metrics.items()]
     asked = f"{api.counted(found.num_scored, 'lookup')} in {api.counted(found.num_items, 'item')}"
     print_table(
         [Column("", fold=False), Column(asked, True)],
@@ -154,18 +154,16 @@ def _evaluate_index(
             f"--min-score {one.min_score:.3f} lets {api.percent_text(one.rate, 0)} of strangers in "
             f"and finds {api.percent_text(one.found)} of what is there"
         )
-    for name, why in list(found.failed.items())[:5]:
-        print_line(f"not read: {name}: {why}")
+    print_not_read(found.failed.items())
     if found.report is not None:
         print_line(f"report: {found.report}")
 
 
-def _ends(score: api.Interval) -> str:
-    text = api.percent_text(score.value)
-    if not score.is_known:
-        return f"{text} [no interval: {score.reason}]"
-    low = api.percent_text(score.low).removesuffix(" %")
-    return f"{text} [{low}, {api.percent_text(score.high)}]"
+def _with_ends(interval: api.Interval, shown: Callable[[float], str] = api.percent_text) -> str:
+    text = shown(interval.value)
+    if not interval.is_known:
+        return f"{text} [no interval: {interval.reason}]"
+    return f"{text} [{shown(interval.low).removesuffix(' %')}, {shown(interval.high)}]"
 
 
 def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
@@ -201,13 +199,8 @@ def _metric(evaluation: api.Evaluation, name: str) -> str:
     if name not in evaluation.metrics:
         return ""
     shown = _loss if name in LOSSES else api.percent_text
-    text = shown(evaluation.metrics[name])
     interval = evaluation.intervals.get(name)
-    if interval is None:
-        return text
-    if not interval.is_known:
-        return f"{text} [no interval: {interval.reason}]"
-    return f"{text} [{shown(interval.low).removesuffix(' %')}, {shown(interval.high)}]"
+    return shown(evaluation.metrics[name]) if interval is None else _with_ends(interval, shown)
 
 
 def _loss(value: float) -> str:

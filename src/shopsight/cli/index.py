@@ -9,12 +9,17 @@ from typing import Annotated, Literal
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, JsonOption, takes_data
-from shopsight.cli.output import Column, print_json, print_line, print_note, print_table
+from shopsight.cli.options import (
+    DataArgument,
+    DataOptions,
+    DeviceOption,
+    JsonOption,
+    ResizeOption,
+    takes_data,
+)
+from shopsight.cli.output import Column, print_json, print_line, print_not_read, print_table
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.runner_options import RunnerAddressOption, RunnerOption, RunnerWorkersOption
-
-SHOWN_FAILURES = 5
 
 IndexArgument = Annotated[
     str, typer.Argument(metavar="INDEX", help="The folder of the index.", show_default=False)
@@ -24,14 +29,6 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="Embed by this run, bundle, preset or backbone, such as general-base.",
-        show_default=False,
-    ),
-]
-ResizeOption = Annotated[
-    Literal["pad", "crop", "squash"] | None,
-    typer.Option(
-        "--resize",
-        help="Make images square in this way; without it, as the backbone's library does.",
         show_default=False,
     ),
 ]
@@ -289,14 +286,8 @@ def _show_change(done: api.IndexChange, json: bool) -> None:
         print_line(f"{would}{said or 'nothing to do'}")
         products = f" of {api.counted(done.num_products, 'product')}" if done.num_products else ""
         print_line(f"{done.index}: {api.counted(done.num_items, 'item')}{products}")
-    failed = done.done.failed
-    for item, why in list(failed.items())[:SHOWN_FAILURES]:
-        print_note(f"not read: {item}: {why}")
-    if failed:
-        print_note(
-            f"{api.counted(len(failed), 'image')} not readable; the same command takes them up "
-            "again when they are"
-        )
+    print_not_read(done.done.failed.items(), then="the same command tries them again")
+    if done.done.failed:
         raise typer.Exit(1)
 
 

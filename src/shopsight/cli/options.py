@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -42,6 +42,14 @@ DeviceOption = Annotated[
         "--device",
         metavar="NAME",
         help="Compute on auto (CUDA if there, else the CPU), cpu, cuda, cuda:1, mps.",
+    ),
+]
+ResizeOption = Annotated[
+    Literal["pad", "crop", "squash"] | None,
+    typer.Option(
+        "--resize",
+        help="Make images square in this way; without it, as the backbone's library does.",
+        show_default=False,
     ),
 ]
 RecipeOption = Annotated[

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from shopsight import api
 from shopsight.cli import streams
 from shopsight.control_characters import json_text, one_line, printable
 
@@ -21,6 +22,8 @@ WIDE = 200
 BETWEEN_COLUMNS = "   "
 # A longer word (mostly a path) may be broken.
 LONGEST_WORD = 48
+SHOWN_FAILURES = 5
+"""Images that are named where some could not be read."""
 # A taller cell makes the rows of a table hard to follow.
 MOST_LINES = 5
 
@@ -38,6 +41,19 @@ def print_line(text: str = "") -> None:
 def print_note(text: str) -> None:
     """Print what is not the result, on stderr, likewise; an error has several lines."""
     sys.stderr.write(printable(text) + "\n")
+
+
+def print_not_read(failed: Collection[tuple[str, str]], *, then: str = "") -> None:
+    """Print which images could not be read, on stderr: some by name, and how many there are.
+
+    Args:
+        failed: their names, each with why.
+        then: what becomes of them.
+    """
+    for name, why in list(failed)[:SHOWN_FAILURES]:
+        print_note(f"not read: {name}: {why}")
+    if len(failed) > SHOWN_FAILURES or (failed and then):
+        print_note(f"not read: {api.counted(len(failed), 'image')}" + f"; {then}" * bool(then))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from shopsight import api
 from shopsight.cli import evaluate, predict
-from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, takes_data
+from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, ResizeOption, takes_data
 from shopsight.cli.output import print_json, print_line, print_note
 from shopsight.cli.progress import shown_progress
 
@@ -57,14 +57,7 @@ def zero_shot(
             help="Write the labels of all images to this .csv, .parquet or .jsonl.",
         ),
     ] = None,
-    resize: Annotated[
-        Literal["pad", "crop", "squash"] | None,
-        typer.Option(
-            "--resize",
-            help="Make images square in this way; without it, as the backbone's library does.",
-            show_default=False,
-        ),
-    ] = None,
+    resize: ResizeOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Label images by the names of classes, without training; where DATA has labels, score them.
