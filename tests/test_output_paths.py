@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shopsight.errors import WriteError
+from shopsight.errors import ConfigError, WriteError
 from shopsight.files import atomic_file
-from shopsight.output_paths import check_output_path
+from shopsight.output_paths import PAGE_SUFFIXES, TABLE_SUFFIXES, check_output_path, check_suffix
 from shopsight.safe_names import PART_LENGTH
 
 
@@ -79,3 +79,12 @@ def test_what_is_there_as_something_else_is_refused(tmp_path: Path) -> None:
     check_output_path(tmp_path / "a.csv")
     check_output_path(tmp_path, reserve=10)
     check_output_path(tmp_path / "b" / "c.html")
+
+
+def test_another_format_is_refused_by_its_suffix() -> None:
+    for name in ("out.xlsx", "out"):
+        with pytest.raises(
+            ConfigError, match=r"answers are not written (?s:.*) \.csv or \.parquet"
+        ):
+            check_suffix(name, TABLE_SUFFIXES, things="answers")
+    assert check_suffix("OUT.HTM", PAGE_SUFFIXES, things="pages") == Path("OUT.HTM")

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from shopsight.errors import WriteError
+from shopsight.errors import ConfigError, WriteError
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, limits_names, longest_path
 from shopsight.safe_names import OTHER_NAME, PART_LENGTH, is_windows_name
 from shopsight.text import as_unicode, is_unicode
 
+PAGE_SUFFIXES = (".html", ".htm")
+TABLE_SUFFIXES = (".csv", ".parquet", ".jsonl")
 _LONGEST_NAME = 255
 """Bytes of the longest name of a file or folder; Windows counts its characters."""
+
+
+def check_suffix(path: Path | str, suffixes: Sequence[str], *, things: str) -> Path:
+    """Refuse a file whose name says that it will be of another format; gives the path back.
+
+    Args:
+        path: The file.
+        suffixes: Of the formats that there are, in lower case; the name may have capitals.
+        things: What is written, in the plural.
+
+    Raises:
+        ConfigError: Its suffix is none of them.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"{things} are not written as {path.suffix!r}"
+            if path.suffix
+            else f"{things} are not written to a file without a suffix",
+            where=str(path),
+            fix=f"name a file that ends in {' or '.join(suffixes)}",
+        )
+    return path
 
 
 def check_output_path(path: Path, *, reserve: int = 0) -> None:

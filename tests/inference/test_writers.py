@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shopsight.errors import ShopsightError, WriteError
+from shopsight.errors import WriteError
 from shopsight.inference.predictor import Prediction
-from shopsight.inference.writers import check_suffix, json_line, write_predictions
+from shopsight.inference.writers import json_line, write_predictions
 
 PREDICTIONS = (
     Prediction("a.jpg", ("hat", "shoe"), (0.75, 0.25), ("hat",)),
@@ -88,7 +88,6 @@ def test_what_utf8_cannot_hold_of_a_name_is_escaped(suffix: str, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
-def test_other_suffixes_are_refused() -> None:
-    for name in ("out.xlsx", "out"):
-        with pytest.raises(ShopsightError, match=r"ends in \.csv, \.parquet, \.jsonl"):
-            check_suffix(name)
+def test_capitals_in_a_suffix_name_the_same_format(tmp_path: Path) -> None:
+    plain = written(tmp_path / "plain.csv").read_bytes()
+    assert written(tmp_path / "OUT.CSV").read_bytes() == plain

@@ -25,15 +25,13 @@ from shopsight.evaluation.score import Evaluation
 from shopsight.inference.load import load
 from shopsight.io.own_folder import refuse_links_out
 from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
-from shopsight.output_paths import check_output_path
+from shopsight.output_paths import PAGE_SUFFIXES, check_output_path, check_suffix
 from shopsight.progress import notify
 from shopsight.read_options import RUN_OPTIONS, ReadOptions, flag_of
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
-
-PAGE_SUFFIXES = (".html", ".htm")
 
 
 def evaluate(
@@ -80,7 +78,7 @@ def evaluate(
         known = " or ".join(f"--split {part}" for part in (*SPLITS, ALL_ROWS))
         raise ConfigError(f"{split!r} is not a part of a split", where="--split", fix=known)
     if out is not None:
-        check_output_path(_check_suffix(Path(out)))
+        check_output_path(check_suffix(out, PAGE_SUFFIXES, things="reports"))
     run = RunFolder(Path(model))
     with _only_writer(run if data is None else None, out):
         if data is None:
@@ -94,16 +92,6 @@ def _only_writer(run: RunFolder | None, out: str | Path | None) -> AbstractConte
     if out is not None:
         return only_writer_of_file(out)
     return only_writer_of_folder(run.path) if run is not None and run.exists() else nullcontext()
-
-
-def _check_suffix(out: Path) -> Path:
-    if out.suffix.lower() not in PAGE_SUFFIXES:
-        raise ConfigError(
-            f"the report is an HTML page, and this name ends in {out.suffix or 'no suffix'!r}",
-            where=str(out),
-            fix=f"name a file that ends in {' or '.join(PAGE_SUFFIXES)}",
-        )
-    return out
 
 
 def _evaluate_own(

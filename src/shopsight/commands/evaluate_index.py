@@ -8,9 +8,8 @@ from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ConfigError
 from shopsight.output_locks import only_writer_of_file
-from shopsight.output_paths import check_output_path
+from shopsight.output_paths import PAGE_SUFFIXES, check_output_path, check_suffix
 from shopsight.read_options import ReadOptions
 from shopsight.search.compare_indexes import IndexComparison, compare_evaluations
 from shopsight.search.evaluate_index import IndexEvaluation, evaluate_search
@@ -18,8 +17,6 @@ from shopsight.search.index import open_index
 from shopsight.search.index_folder import IndexFolder
 from shopsight.search.retrieval_page import write_retrieval_page
 from shopsight.search.strangers import keep_strangers
-
-PAGE_SUFFIXES = (".html", ".htm")
 
 
 def is_index(folder: str | Path) -> bool:
@@ -59,9 +56,7 @@ def evaluate_index(
         LockedError: another process has the index open.
     """
     if out is not None:
-        if Path(out).suffix.lower() not in PAGE_SUFFIXES:
-            raise ConfigError("the report is an HTML page", where=str(out), fix="--out FILE.html")
-        check_output_path(Path(out))
+        check_output_path(check_suffix(out, PAGE_SUFFIXES, things="reports"))
     IndexFolder(index).current()
     catalog = None if queries is None else open_catalog(queries, read)
     with open_index(index, device=device) as opened:

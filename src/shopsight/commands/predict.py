@@ -20,9 +20,9 @@ from shopsight.inference.image_stream import ImageInputs, NamedImage, open_image
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.sorted_copies import SortedCopies
-from shopsight.inference.writers import check_suffix, write_predictions
+from shopsight.inference.writers import write_predictions
 from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
-from shopsight.output_paths import check_output_path
+from shopsight.output_paths import TABLE_SUFFIXES, check_output_path, check_suffix
 from shopsight.read_options import ReadOptions
 from shopsight.safe_names import unique_names
 from shopsight.text import counted
@@ -69,13 +69,13 @@ def predict(
         CatalogError: DATA cannot be read, there is no image at all, or an option of `read` would
             change nothing.
         ImageError: an image cannot be read and `on_error` is "raise".
-        ShopsightError: `out` has another suffix.
+        ConfigError: `out` has another suffix.
         LockedError: another process writes `out` or `sort_into`.
         WriteError: `out` is what is read, or cannot be written; or images could not be copied; all
             others were.
     """
     if out is not None:
-        check_output_path(check_suffix(out))
+        check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(images, out)
     predictor = _open(model, device) if isinstance(model, str | Path) else model
     top = min(top, len(predictor.labels))

@@ -14,9 +14,9 @@ from shopsight.images.model_input import Box
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.metrics.rerank import FEWEST_PHOTOS, neighbors_for
 from shopsight.output_locks import only_writer_of_file
-from shopsight.output_paths import check_output_path
+from shopsight.output_paths import PAGE_SUFFIXES, TABLE_SUFFIXES, check_output_path, check_suffix
 from shopsight.read_options import ReadOptions
-from shopsight.search.answers import Answer, check_out, write_answers
+from shopsight.search.answers import Answer, write_answers
 from shopsight.search.find import SearchOptions, find
 from shopsight.search.index import Index, open_index
 from shopsight.search.query_terms import Query, build_queries
@@ -30,7 +30,6 @@ from shopsight.vector_engines.where import parse_where
 
 Within = Literal["image", "text", "both"]
 QUERIES_AT_ONCE = 256
-PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ def search(
     _check_score(min_score)
     if false_accept is not None:
         _check_plain(min_score, combine=combine, texts=texts, expand=expand, rerank=rerank)
-    for written in _checked_outputs(html, out):
-        check_output_path(written)
+    _check_outputs(html, out)
     with open_index(index, device=device) as opened:
         if not len(opened):
             raise SearchError(
@@ -200,17 +198,11 @@ def _score_of_strangers(index: Index, rate: float) -> tuple[float, str]:
     )
 
 
-def _checked_outputs(html: str | Path | None, out: str | Path | None) -> list[Path]:
-    written = [] if out is None else [check_out(out)]
-    if html is None:
-        return written
-    if Path(html).suffix.lower() not in PAGE_SUFFIXES:
-        raise SearchError(
-            "the page is HTML, and this name has another suffix",
-            where=str(html),
-            fix=f"name a file that ends in {' or '.join(PAGE_SUFFIXES)}",
-        )
-    return [*written, Path(html)]
+def _check_outputs(html: str | Path | None, out: str | Path | None) -> None:
+    if out is not None:
+        check_output_path(check_suffix(out, TABLE_SUFFIXES, things="answers"))
+    if html is not None:
+        check_output_path(check_suffix(html, PAGE_SUFFIXES, things="pages"))
 
 
 def _any(images: ImageInputs) -> bool:

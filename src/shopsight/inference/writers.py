@@ -13,31 +13,14 @@ from typing import Any
 import polars as pl
 
 from shopsight.control_characters import json_text
-from shopsight.errors import ShopsightError, WriteError, first_line
+from shopsight.errors import WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.inference.predictor import Prediction
 from shopsight.spreadsheets import guarded_text
 from shopsight.text import as_unicode
 from shopsight.write_errors import write_errors_named
 
-SUFFIXES = (".csv", ".parquet", ".jsonl")
 _LAST_CELLS = ("error", "damaged", "row", "name")
-
-
-def check_suffix(path: Path | str) -> Path:
-    """Refuse a file that predictions cannot be written to.
-
-    Raises:
-        ShopsightError: The suffix is not .csv, .parquet or .jsonl.
-    """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ShopsightError(
-            f"predictions are not written as {path.suffix or 'a file without suffix'!r}",
-            where=str(path),
-            fix=f"name a file that ends in {', '.join(SUFFIXES)}",
-        )
-    return path
 
 
 def write_predictions(lines: Path, path: Path, *, top: int) -> None:
@@ -53,18 +36,17 @@ def write_predictions(lines: Path, path: Path, *, top: int) -> None:
 
     Args:
         lines: A `json_line` for each image.
-        path: The file; its suffix is the format.
+        path: The file; its suffix, one of `TABLE_SUFFIXES`, is the format.
         top: Number of labels of an image in a CSV.
 
     Raises:
-        ShopsightError: The suffix is not .csv, .parquet or .jsonl.
         WriteError: As `atomic_file`'s.
     """
-    path = check_suffix(path)
+    suffix = path.suffix.lower()
     with atomic_file(path, needed_bytes=lines.stat().st_size) as part:
-        if path.suffix == ".csv":
+        if suffix == ".csv":
             _to_csv(lines, part, top)
-        elif path.suffix == ".jsonl":
+        elif suffix == ".jsonl":
             shutil.copyfile(lines, part)
         else:
             _to_parquet(lines, part, path)

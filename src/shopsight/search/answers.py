@@ -10,12 +10,9 @@ from typing import Any
 import polars as pl
 
 from shopsight.control_characters import json_text
-from shopsight.errors import SearchError
 from shopsight.files import atomic_file
 from shopsight.search.grouping import Result
 from shopsight.spreadsheets import for_reading
-
-OUT_SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -85,24 +82,6 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         for name, value in columns.items()
     }
     return row | {name: value for name, value in joined.items() if name not in row}
-
-
-def check_out(path: Path | str) -> Path:
-    """Refuse a file that answers cannot be written to.
-
-    Raises:
-        SearchError: its suffix is not .csv, .parquet or .jsonl.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in OUT_SUFFIXES:
-        raise SearchError(
-            f"answers are not written as {path.suffix!r}"
-            if path.suffix
-            else "answers are not written to a file without a suffix",
-            where=str(path),
-            fix=f"name a file that ends in {', '.join(OUT_SUFFIXES)}",
-        )
-    return path
 
 
 def write_answers(answers: Sequence[Answer], path: Path) -> None:
