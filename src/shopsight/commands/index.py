@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
@@ -18,6 +17,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.search.build import build
 from shopsight.search.changes import MOST_VANISHED, Done, Plan, plan_changes, write_changes
 from shopsight.search.engines import checked_url
+from shopsight.search.generation import Generation
 from shopsight.search.index import Index, open_index
 from shopsight.search.index_folder import IndexFolder, source_root
 from shopsight.text import command_line, counted, percent_text
@@ -41,6 +41,14 @@ class IndexChange:
     num_items: int
     num_products: int
     dry_run: bool = False
+
+    @classmethod
+    def of(
+        cls, index: str | Path, done: Done, generation: Generation, *, dry_run: bool = False
+    ) -> IndexChange:
+        """A change, and what the generation that is searched holds after it."""
+        counts = generation.live.height, generation.num_products
+        return cls(Path(index), done, *counts, dry_run)
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -115,8 +123,8 @@ def build_index(
             replicas=replicas,
         )
     place = IndexFolder(out)
-    live = place.generation(place.current()).log.live()
-    return IndexChange(Path(out), done, *_counts(live))
+    with closing(place.generation(place.current())) as generation:
+        return IndexChange.of(out, done, generation)
 
 
 def _refuse_without_server(url: str | None, **parts: int | None) -> None:
@@ -193,7 +201,7 @@ def remove_from_index(index: str | Path, ids: Sequence[str]) -> IndexChange:
         found = dict.fromkeys(item for name in ids for item in opened.resolve(name))
         with opened.writing:
             opened.generation.delete(list(found))
-        return IndexChange(Path(index), Done(removed=len(found)), *_counts(opened.generation.live))
+        return IndexChange.of(index, Done(removed=len(found)), opened.generation)
 
 
 def _changed(
@@ -222,7 +230,7 @@ def _changed(
             if vanish and plan.vanished:
                 opened.generation.delete(plan.vanished)
                 done.removed = len(plan.vanished)
-        return IndexChange(Path(index), done, *_counts(opened.generation.live), dry_run)
+        return IndexChange.of(index, done, opened.generation, dry_run=dry_run)
 
 
 def _refuse_vanished(
@@ -252,7 +260,3 @@ def _would_do(plan: Plan) -> Done:
         same=len(plan.same),
         failed=plan.failed(),
     )
-
-
-def _counts(live: pl.DataFrame) -> tuple[int, int]:
-    return live.height, live["product"].drop_nulls().n_unique()

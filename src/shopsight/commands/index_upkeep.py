@@ -84,7 +84,7 @@ def index_info(index: str | Path, *, items: bool = False) -> IndexInfo:
         return IndexInfo(
             index=Path(index),
             num_items=live.height,
-            num_products=live["product"].drop_nulls().n_unique(),
+            num_products=opened.num_products,
             unit=opened.unit,
             not_in_graph=_not_in_graph(opened),
             model=info.model,
@@ -173,9 +173,7 @@ def migrate_index(
     with open_index(index, device=device) as opened:
         embedder = open_embedder(model, device=device, resize=resize)
         done = migrate(opened, embedder, resize=resize, allow_delete=allow_delete)
-        live = opened.generation.live
-        products = live["product"].drop_nulls().n_unique()
-        return IndexChange(Path(index), done, live.height, products)
+        return IndexChange.of(index, done, opened.generation)
 
 
 def snapshot_index(index: str | Path, *, out: str | Path) -> int:

@@ -221,8 +221,7 @@ def _by_product(by: str | None, index: Index) -> bool:
 
 def _neighbors(index: Index) -> tuple[int, int] | None:
     """How an index is re-ranked; None where products have too few photos for it to help."""
-    products = index.items(["product"])["product"].drop_nulls()
-    photos = len(products) / max(1, products.n_unique())
+    photos = index.items(["product"])["product"].count() / max(1, index.num_products)
     return neighbors_for(photos) if photos >= FEWEST_PHOTOS else None
 
 

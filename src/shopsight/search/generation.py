@@ -135,6 +135,11 @@ class Generation:
             self._live = self.log.live()
         return self._live
 
+    @property
+    def num_products(self) -> int:
+        """Products that the items show; 0 where none is known."""
+        return self.live["product"].drop_nulls().n_unique()
+
     @cached_property
     def center(self) -> Float32[np.ndarray, "d"]:
         """The mean of the unit vectors when the generation was built."""

@@ -130,6 +130,11 @@ class Index:
         return "product" if self._generation.live["product"].null_count() < len(self) else "image"
 
     @property
+    def num_products(self) -> int:
+        """Products that the items show; 0 where none is known."""
+        return self._generation.num_products
+
+    @property
     def center(self) -> Float32[np.ndarray, "d"]:
         """The mean of the unit vectors when the generation was built."""
         return self._generation.center
