@@ -26,6 +26,7 @@ from shopsight.search.build import build
 from shopsight.search.change_log import ChangeLog, located
 from shopsight.search.changes import plan_changes, write_changes
 from shopsight.search.index import Index, open_index
+from shopsight.search.index_folder import source_root
 from shopsight.search.maintain import compact, migrate
 from shopsight.search.snapshot import snapshot
 from shopsight.search.verify import verify
@@ -112,8 +113,8 @@ def test_equal_images_are_embedded_once(photos: Catalog, tmp_path: Path) -> None
 
 def changed(index: Index, folder: Path, embedder: SeededEmbedder) -> tuple[object, list[str]]:
     catalog = open_catalog(folder)
-    source = index.folder.add_source(catalog)
-    plan = plan_changes(catalog, index.generation, source=source)
+    index.add_source(catalog)
+    plan = plan_changes(catalog, index.generation, source=source_root(catalog))
     done = write_changes(
         plan, catalog, index.generation, lambda: embedder, write=index.generation.write
     )
@@ -140,6 +141,18 @@ def test_only_what_changed_is_embedded(photos: Catalog, tmp_path: Path) -> None:
         np.testing.assert_allclose(
             index.vectors([name])[0], drawn(b"a" + files[1].read_bytes()), atol=1e-3
         )
+
+
+def test_images_of_a_folder_that_was_added_are_shown_at_once(
+    photos: Catalog, tmp_path: Path
+) -> None:
+    built(photos, tmp_path / "index")
+    (tmp_path / "more").mkdir()
+    shutil.copyfile(photos.refs()[0], tmp_path / "more" / "new.jpg")
+    with open_index(tmp_path / "index") as index:
+        assert index.thumbnail(index.items()["id"][0])
+        changed(index, tmp_path / "more", SeededEmbedder())
+        assert index.thumbnail("new.jpg")
 
 
 def test_what_cannot_be_read_is_not_gone(photos: Catalog, tmp_path: Path) -> None:

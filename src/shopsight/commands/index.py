@@ -223,7 +223,7 @@ def _changed(
         if dry_run:
             done = _would_do(plan)
         else:
-            opened.folder.add_source(catalog)
+            opened.add_source(catalog)
             done = write_changes(
                 plan, catalog, opened.generation, opened.embedder, write=opened.generation.write
             )

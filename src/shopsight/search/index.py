@@ -19,6 +19,7 @@ from jaxtyping import Float32
 
 from shopsight import paths, progress
 from shopsight.bundle.embedding_space import check_same_space
+from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.row_thumbnail import image_thumbnail
 from shopsight.errors import LockedError, ReadOnlyError, SearchError
 from shopsight.images.model_input import Box
@@ -245,6 +246,11 @@ class Index:
             fix=command_line(["shopsight", "index", "info", self.folder.path, "--items"]),
         )
 
+    def add_source(self, catalog: Catalog) -> None:
+        """Remember where a catalog's images lie, before its items are written."""
+        self.folder.add_source(catalog)
+        self._sources = None
+
     def named_image(self, item: str) -> NamedImage:
         """The image of an item, as `predict` and `embed` take it."""
         row = self._generation.live.row(by_predicate=pl.col("id") == item, named=True)
@@ -252,12 +258,13 @@ class Index:
 
     def named_images(self, items: pl.DataFrame) -> list[NamedImage]:
         """The images of items, given as rows of `items()`."""
-        if self._sources is None:
-            self._sources = self.folder.sources()
+        sources = self._sources
+        if sources is None:
+            sources = self._sources = self.folder.sources()
         found = []
         columns = ["source", "image", "box_x", "box_y", "box_w", "box_h"]
         for source, image, *corners in items.select(columns).iter_rows():
-            known = self._sources.get(source)
+            known = sources.get(source)
             access = Access(roots=()) if known is None else known.access
             path = image if paths.is_full(image) else paths.join(source, image)
             box = None if corners[0] is None else Box(*corners)
