@@ -35,6 +35,16 @@ def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"
     return np.asarray(exact / lengths[:, None], np.float32)
 
 
+def unit_mean(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
+    """The mean of vectors, made unit: the direction of all photos of a product, or of its crops.
+
+    Raises:
+        EmbeddingError: they cancel each other, or one is not finite.
+    """
+    found: Float32[np.ndarray, "d"] = unit_vectors(vectors.mean(axis=0, keepdims=True))[0]
+    return found
+
+
 def have_direction(vectors: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, "n"]:
     """Whether a row is finite and longer than 0."""
     largest = np.abs(vectors).max(axis=1, initial=0.0)

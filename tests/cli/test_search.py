@@ -12,6 +12,13 @@ import pytest
 from PIL import Image
 
 from shopsight.datasets.synthetic import draw_catalog
+from shopsight.images.model_input import Box
+from shopsight.inference.image_stream import NamedImage
+from shopsight.search.index import open_index
+from shopsight.search.query_terms import build_queries
+from shopsight.search.query_vectors import aims_of
+from shopsight.search.word_route import WordRoute
+from shopsight.unit_vectors import unit_mean
 from tests.helpers import Shopsight
 
 pytest.importorskip("qdrant_edge")
@@ -159,6 +166,18 @@ def test_a_box_is_cut_from_the_upright_image(
     outside = shopsight("search", shop / "index", photos(shop)[0], "--box", "9000,0,5,5")
     assert outside.code == 1
     assert "lies outside" in outside.err
+
+
+def test_crops_of_one_image_that_are_combined_are_averaged(shop: Path) -> None:
+    photo, boxes = str(photos(shop)[0]), [Box(0, 0, 40, 60), Box(20, 30, 40, 40)]
+    crops = [NamedImage(photo, photo, box=box) for box in boxes]
+    with open_index(shop / "index") as index:
+        queries = build_queries([NamedImage(photo, photo)] * 2, combine=True, boxes=boxes)
+        (aim,) = aims_of(queries, index, words=WordRoute(index), in_images=True, in_texts=False)
+        vectors = [one.vector for one in index.embedder().embed(crops) if one.vector is not None]
+    assert aim.image is not None
+    assert vectors[0] @ vectors[1] < 0.999
+    np.testing.assert_allclose(aim.image, unit_mean(np.stack(vectors)), atol=1e-5)
 
 
 def test_what_cannot_be_answered_is_said(shopsight: Shopsight, shop: Path, tmp_path: Path) -> None:

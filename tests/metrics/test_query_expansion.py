@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shopsight.errors import MetricError
-from shopsight.metrics.query_expansion import averaged_crops, expanded_queries
+from shopsight.metrics.query_expansion import expanded_queries
 from shopsight.unit_vectors import unit_vectors
 
 
@@ -23,8 +23,3 @@ def test_items_on_the_other_side_count_nothing() -> None:
     np.testing.assert_allclose(found, queries)
     with pytest.raises(MetricError, match="alpha"):
         expanded_queries(queries, queries[:, None], np.array([[1.0]]), alpha=-1)
-
-
-def test_crops_are_averaged() -> None:
-    crops = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    np.testing.assert_allclose(averaged_crops(crops), [0.5**0.5] * 2, atol=1e-6)

@@ -21,7 +21,7 @@ from shopsight.search.find import SearchOptions, find
 from shopsight.search.index import Index, open_index
 from shopsight.search.query_terms import Query, build_queries
 from shopsight.search.query_vectors import aims_of
-from shopsight.search.related import count_units, related
+from shopsight.search.related import all_units, related
 from shopsight.search.search_page import write_search_page
 from shopsight.search.strangers import read_strangers
 from shopsight.search.word_route import WordRoute
@@ -245,10 +245,10 @@ def _check_threshold(
 
 
 def _related(index: Index, options: SearchOptions) -> Iterator[Answer]:
-    total = count_units(index, by_product=options.by_product)
-    unit = "products" if options.by_product else "images"
-    with progress.task("Searching", total, unit) as advance:
-        for answer in related(index, options):
+    units = all_units(index, by_product=options.by_product)
+    noun = "products" if options.by_product else "images"
+    with progress.task("Searching", units.height, noun) as advance:
+        for answer in related(index, units, options):
             advance(1)
             yield answer
 

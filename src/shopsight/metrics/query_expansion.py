@@ -1,4 +1,4 @@
-"""Blend a query with its nearest items: alpha query expansion, and crops of one query averaged.
+"""Blend a query with its nearest items: alpha query expansion.
 
 The nearest items of a query show the same product under other light and from other sides. With the
 cosines s_i to the first n of them, x_i, the new query is the unit vector along
@@ -46,9 +46,3 @@ def expanded_queries(
     weights = np.maximum(scores.astype(np.float64), 0.0) ** alpha
     blended = queries + np.einsum("qn,qnd->qd", weights, neighbors.astype(np.float64))
     return unit_vectors(blended)
-
-
-def averaged_crops(crops: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "d"]:
-    """One query of several crops of an image: their mean, made unit again."""
-    mean: Float32[np.ndarray, "d"] = unit_vectors(crops.mean(axis=0, keepdims=True))[0]
-    return mean

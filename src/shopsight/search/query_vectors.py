@@ -3,7 +3,7 @@
 A term is a unit vector: of an image its embedding, of an item its stored one, of a product the mean
 of its photos' made unit again, of words what the text encoder says. The direction of a query is the
 unit sum of its terms, each times its weight. So `+1 red shoes -0.5 sandals` goes from shoes away
-from sandals.
+from sandals, and one image with two boxes is the mean of its two crops.
 
 Words without a text encoder (`shopsight.words`) are directions from the mean of the catalog. Where
 one of those is in a query, the vectors of its images are taken from that mean too, and so are those
@@ -22,7 +22,7 @@ from shopsight.errors import ImageError, SearchError
 from shopsight.search.index import Index
 from shopsight.search.query_terms import Query, Term
 from shopsight.search.word_route import WordRoute
-from shopsight.unit_vectors import have_direction, unit_vectors
+from shopsight.unit_vectors import have_direction, unit_mean, unit_vectors
 
 Vector = Float32[np.ndarray, "d"]
 
@@ -129,8 +129,7 @@ def _term_vector(
         return words.image_direction(term.name)
     ids = index.resolve(term.name)
     left_out.update(ids)
-    mean: Vector = unit_vectors(index.vectors(ids).mean(axis=0, keepdims=True))[0]
-    return mean
+    return unit_mean(index.vectors(ids))
 
 
 def _sum(query: Query, vectors: Sequence[Vector]) -> Vector:
