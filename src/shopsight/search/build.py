@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from shopsight import progress
@@ -14,15 +15,8 @@ from shopsight.output_locks import only_writer_of_folder
 from shopsight.preprocess import Resize
 from shopsight.safe_names import PART_PREFIX
 from shopsight.search.builder import build_engine
-from shopsight.search.change_log import ChangeLog, Items
 from shopsight.search.changes import Done, plan_changes, write_changes
-from shopsight.search.generation import (
-    INFO_FILE,
-    LOG,
-    GenerationInfo,
-    read_info,
-    write_info,
-)
+from shopsight.search.generation import INFO_FILE, GenerationInfo, read_info, write_info
 from shopsight.search.index_folder import IndexFolder
 from shopsight.search.kept_columns import choose_columns
 from shopsight.search.row_items import texts_of
@@ -129,29 +123,22 @@ def _begin(place: Path, info: GenerationInfo) -> None:
 def _filled(folder: IndexFolder, embedder: Embedder, catalog: Catalog) -> Done:
     place = folder.place(FIRST)
     source = folder.add_source(catalog)
-    log = ChangeLog(place / LOG, read_info(place).schema_)
-    generation = folder.generation(FIRST)
-    plan = plan_changes(catalog, generation, source=source)
-    if plan.same:
-        progress.notify(f"{len(plan.same):,} items are there from a build that was interrupted")
-
-    def write(items: Items) -> None:
-        # Into the log alone: the engine is built at once, from all of it.
-        log.write(items)
-
-    # The engine is filled at the end, with what an interrupted build left too.
-    generation.check_room_for_all(len(plan.new) + len(plan.changed))
-    done = write_changes(plan, catalog, generation, lambda: embedder, write=write)
-    if plan.vanished:
-        log.write_deleted(plan.vanished)
-    generation.close()
-    log.close()
-    if not log.live().height:
-        raise SearchError(
-            "no image could be embedded",
-            where=catalog.name,
-            details=[f"{item}: {why}" for item, why in done.failed.items()],
-        )
+    with closing(folder.generation(FIRST)) as generation:
+        plan = plan_changes(catalog, generation, source=source)
+        if plan.same:
+            progress.notify(f"{len(plan.same):,} items are there from a build that was interrupted")
+        # The engine is filled at the end, with what an interrupted build left too.
+        generation.check_room_for_all(len(plan.new) + len(plan.changed))
+        log = generation.log
+        done = write_changes(plan, catalog, generation, lambda: embedder, write=log.write)
+        if plan.vanished:
+            log.write_deleted(plan.vanished)
+        if not log.live().height:
+            raise SearchError(
+                "no image could be embedded",
+                where=catalog.name,
+                details=[f"{item}: {why}" for item, why in done.failed.items()],
+            )
     build_engine(place, collection=folder.collection(FIRST), url=folder.url)
     folder.set_current(FIRST)
     return done

@@ -142,7 +142,7 @@ def write_changes(
     generation: Generation,
     embedder: Callable[[], Embedder],
     *,
-    write: Callable[[Items], None],
+    write: Callable[[Items], object],
 ) -> Done:
     """Embed and write what a plan says; each piece is on the disk before the next begins.
 
@@ -177,7 +177,7 @@ def _embed(
     keys: pl.Series,
     generation: Generation,
     embedder: Embedder,
-    write: Callable[[Items], None],
+    write: Callable[[Items], object],
     done: Done,
 ) -> None:
     ids, new = plan.items["id"].to_list(), set(plan.new)
