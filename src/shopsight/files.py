@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -376,6 +377,11 @@ def damage_named(path: Path | str, *, fix: str | None = None) -> Iterator[None]:
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_json(values: Any) -> str:
+    """SHA-256 of plain values as JSON, in hexadecimal; the order of a mapping's keys is none."""
+    return sha256_bytes(json.dumps(values, sort_keys=True).encode())
 
 
 def sha256_file(path: Path | str) -> str:

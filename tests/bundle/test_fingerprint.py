@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.bundle.fingerprint import embedding_fingerprint, model_fingerprint, tensors_sha256
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.write import write_bundle
@@ -72,6 +73,33 @@ def test_a_new_head_on_the_same_backbone_keeps_the_embedding(
     other = write_bundle(tmp_path / "other", **parts).info
     assert embedding_fingerprint(other) == embedding_fingerprint(info)
     assert model_fingerprint(other) != model_fingerprint(info)
+
+
+def test_fingerprints_are_those_that_files_hold() -> None:
+    """Features, embeddings and indexes are found again by them: to change one is a new version."""
+    info = BundleInfo(
+        backbone="timm:resnet18.tv_in1k",
+        weights="x",
+        labels=("a", "b"),
+        preprocess=Preprocess(size_px=224),
+        embedding_dim=512,
+        backbone_sha256="ab" * 32,
+        weights_sha256="cd" * 32,
+        tta_hflip=True,
+    )
+    space = EmbeddingSpace(
+        backbone=info.backbone,
+        backbone_sha256=info.backbone_sha256,
+        preprocess=info.preprocess,
+        embedding_dim=512,
+        tta_hflip=True,
+    )
+    found = embedding_fingerprint(info), model_fingerprint(info), space.fingerprint
+    assert found == (
+        "1fa563d76705ab3b88937fd48303b3bd45605f42e426dfad7a9e4e5a2bab44ec",
+        "ce9af968fad06e957ec0e61f86a78a2a684f0170a5ed3a61e04f4f05f50c7d58",
+        "9e14d2ae63b3888cf0b69febe7bf5faabad80998b2eb00f6a2e06e8dcd1f9352",
+    )
 
 
 def test_tensors_are_hashed_by_name_type_shape_and_value() -> None:

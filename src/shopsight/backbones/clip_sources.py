@@ -8,12 +8,10 @@ trained and bundled like any other.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 from shopsight.backbones.downloads import hub_cache, offline_error
 from shopsight.backbones.spec import Request, check_known
 from shopsight.errors import ConfigError, DamagedFileError, LocationError, WeightsError
+from shopsight.files import sha256_json
 from shopsight.io.json_files import read_json
 from shopsight.io.tensor_header import check_fits_in_memory, read_tensor_header
 from shopsight.runtime import fail_fast_offline, trusted_certificates
@@ -176,8 +175,7 @@ def _described(
     elif unnamed is not None:
         name = unnamed
     else:
-        digest = sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        name = f"open_clip:config-{digest[:12]}"
+        name = f"open_clip:config-{sha256_json(config)[:12]}"
     return ClipSource(
         request.name,
         "",

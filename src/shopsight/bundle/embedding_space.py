@@ -13,18 +13,25 @@ declare that it embeds into another one, with the recall that was measured.
 from __future__ import annotations
 
 import json
-from hashlib import sha256
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shopsight.errors import EmbeddingError
+from shopsight.files import sha256_json
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
 
-SPACE_VERSION = 1
+FINGERPRINT_VERSION = 1
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, Field(max_length=1000)]
+
+
+def embedding_hash(values: Mapping[str, object]) -> str:
+    """Hash what an embedding depends on, with the version of the code that prepares images."""
+    versions = {"version": FINGERPRINT_VERSION, "preprocess_version": PREPROCESS_VERSION}
+    return sha256_json({**versions, **values})
 
 
 class EmbeddingSpace(BaseModel):
@@ -55,12 +62,7 @@ class EmbeddingSpace(BaseModel):
     @property
     def fingerprint(self) -> str:
         """A sha256 in hex; equal exactly where everything that changes an embedding is."""
-        values = {
-            "version": SPACE_VERSION,
-            "preprocess_version": PREPROCESS_VERSION,
-            **self.model_dump(mode="json"),
-        }
-        return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return embedding_hash(self.model_dump(mode="json"))
 
     @property
     def has_text(self) -> bool:

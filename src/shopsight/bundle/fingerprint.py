@@ -13,16 +13,15 @@ one engine adds its name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 
 import numpy as np
 
+from shopsight.bundle.embedding_space import embedding_hash
 from shopsight.bundle.format import BundleInfo
-from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
-
-FINGERPRINT_VERSION = 1
+from shopsight.files import sha256_json
+from shopsight.preprocess import Preprocess
 
 
 def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
@@ -52,10 +51,8 @@ def network_fingerprint(
         members: Networks whose embeddings are concatenated.
         tta_hflip: The embedding is the mean over the image and its mirror image.
     """
-    return _hash_of(
+    return embedding_hash(
         {
-            "version": FINGERPRINT_VERSION,
-            "preprocess_version": PREPROCESS_VERSION,
             "backbone": backbone,
             "backbone_sha256": backbone_sha256,
             "preprocess": preprocess.model_dump(mode="json"),
@@ -78,7 +75,7 @@ def embedding_fingerprint(info: BundleInfo) -> str:
 
 def model_fingerprint(info: BundleInfo) -> str:
     """Fingerprint of everything that changes a bundle's logits, or what they stand for."""
-    return _hash_of(
+    return sha256_json(
         {
             "embedding": embedding_fingerprint(info),
             "weights_sha256": info.weights_sha256,
@@ -88,7 +85,3 @@ def model_fingerprint(info: BundleInfo) -> str:
             "multilabel": info.multilabel,
         }
     )
-
-
-def _hash_of(values: Mapping[str, object]) -> str:
-    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,6 @@ embeddings were computed with.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from jaxtyping import Float32, Int64, UInt8
 from shopsight import progress
 from shopsight.bundle.fingerprint import embedding_fingerprint
 from shopsight.cache_place import cache_folder
-from shopsight.files import make_folder, sha256_bytes, write_json
+from shopsight.files import make_folder, sha256_json, write_json
 from shopsight.inference.batches import batch_size_of, reads_pinned, run_batches
 from shopsight.inference.engine import Engine
 from shopsight.inference.predictor import Predictor
@@ -85,7 +84,7 @@ def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) ->
         pixels: The mode of the pixel cache: "jpeg" changes the pixels.
         engine: The engine's name: its device and precision change the features.
     """
-    key = sha256_bytes(json.dumps(_about(fingerprint, pixels, engine), sort_keys=True).encode())
+    key = sha256_json(_about(fingerprint, pixels, engine))
     return root / "features" / key[:16]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +15,7 @@ from shopsight.bundle.format import Golden, library_versions
 from shopsight.cache_place import cache_folder
 from shopsight.devices import computes_bf16, computes_tf32
 from shopsight.errors import ShopsightError, WriteError
-from shopsight.files import write_json
+from shopsight.files import sha256_json, write_json
 from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Agreement, Readout, agreement
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.golden import verify_golden
@@ -172,8 +171,7 @@ def _verdict_file(engine: TorchEngine, golden: Golden) -> Path:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": library_versions(),
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "precisions" / f"{key[:32]}.json"
+    return cache_folder() / "precisions" / f"{sha256_json(about)[:32]}.json"
 
 
 def _read_verdict(path: Path) -> dict[str, Any] | None:

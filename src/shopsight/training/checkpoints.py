@@ -32,7 +32,7 @@ from shopsight.errors import (
     WriteError,
     first_line,
 )
-from shopsight.files import make_folder, put_in_place, sha256_bytes, sha256_file, write_text
+from shopsight.files import make_folder, put_in_place, sha256_file, sha256_json, write_text
 from shopsight.held_files import remove_file
 from shopsight.io.json_files import JSON_BYTES, parse_json
 from shopsight.io.local_files import read_file
@@ -79,7 +79,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         "version": CHECKPOINT_VERSION,
         "tensors": tensor_file.name,
         "tensors_sha256": digest,
-        "state_sha256": _sha256_of(tree),
+        "state_sha256": sha256_json(tree),
         "state": tree,
     }
     write_text(path, json.dumps(header, allow_nan=False, indent=1) + "\n", keep=False)
@@ -112,7 +112,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if header.get("version") != CHECKPOINT_VERSION:
         raise _unusable(path, f"its version is {header.get('version')!r}, not {CHECKPOINT_VERSION}")
     tree = header.get("state")
-    if _sha256_of(tree) != header.get("state_sha256"):
+    if sha256_json(tree) != header.get("state_sha256"):
         raise _unusable(path, "its content does not match its SHA-256")
     # One that lies beside it: a checkpoint reads nothing outside its folder.
     name = header.get("tensors")
@@ -150,10 +150,6 @@ def _unusable(path: Path, why: str) -> TrainingError:
         fix=f"delete the files {path.stem}* in {path.parent}, then repeat the fine-tuning from its "
         f"first epoch: {command_line(['shopsight', 'train', '--resume', run])}",
     )
-
-
-def _sha256_of(tree: Any) -> str:
-    return sha256_bytes(json.dumps(tree, sort_keys=True).encode())
 
 
 def _to_json(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
