@@ -86,21 +86,13 @@ def compare(
         _compare_indexes(expanded(runs), options.json, device)
         return
     if backbones is None:
-        options.refuse(
-            [*READ_FLAGS, *TRAINING_FLAGS],
-            why="runs are compared on the images that they were tested on",
-            fix="with --backbones A,B, one run for each is trained on DATA",
-        )
+        _refuse_for_runs(options)
         with shown_progress():
             found = api.compare(
                 expanded(runs), out=out, split=split, measure=measure, device=device
             )
     else:
-        if len(runs) != 1:
-            raise typer.BadParameter("with --backbones, give one DATA")
-        # Before torch is imported, which takes seconds.
-        api.recipe_with(recipe, settings or ())
-        api.check_there(runs[0])
+        _check_backbones(runs, recipe, settings)
         folder = out = out or Path("runs", "compare")
 
         def compared(trusted: bool) -> api.Comparison:
@@ -126,6 +118,22 @@ def compare(
     show(found)
     if out is not None:
         print_line(f"page: {out / 'compare.html'}")
+
+
+def _refuse_for_runs(options: DataOptions) -> None:
+    options.refuse(
+        [*READ_FLAGS, *TRAINING_FLAGS],
+        why="runs are compared on the images that they were tested on",
+        fix="with --backbones A,B, one run for each is trained on DATA",
+    )
+
+
+def _check_backbones(runs: list[str], recipe: str, settings: list[str] | None) -> None:
+    """Refuse what cannot be trained before torch is imported, which takes seconds."""
+    if len(runs) != 1:
+        raise typer.BadParameter("with --backbones, give one DATA")
+    api.recipe_with(recipe, settings or ())
+    api.check_there(runs[0])
 
 
 def _compare_indexes(indexes: list[str], json: bool, device: str) -> None:

@@ -24,50 +24,59 @@ from shopsight.cli.progress import shown_progress
 LOSSES = {"log_loss"}
 
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN_OR_MODEL", help="Evaluate this run, bundle or search index."),
+]
+SplitOption = Annotated[
+    str,
+    typer.Option("--split", help="Score train, val, test, or all; all if DATA has no split."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the report to this .html."),
+]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="KIND",
+        help="Score in spite of changed-file (images of the run that changed or vanished) or, "
+        "with DATA, score damaged images too. Repeat for more.",
+    ),
+]
+QueriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--queries",
+        metavar="DATA",
+        help="Search an index for these images, of the same products or labels, instead of its "
+        "own.",
+        show_default=False,
+    ),
+]
+ExpandOption = Annotated[
+    int,
+    typer.Option(
+        "--expand", metavar="N", min=0, help="Blend each query of an index with its N nearest."
+    ),
+]
+RerankOption = Annotated[
+    bool, typer.Option("--rerank", help="Re-rank the answers of an index by shared neighbors.")
+]
+
+
 @takes_data
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="RUN_OR_MODEL", help="Evaluate this run, bundle or search index."),
-    ],
+    model: ModelArgument,
     options: DataOptions,
     data: OptionalDataArgument = None,
-    split: Annotated[
-        str,
-        typer.Option("--split", help="Score train, val, test, or all; all if DATA has no split."),
-    ] = "test",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the report to this .html."),
-    ] = None,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept",
-            metavar="KIND",
-            help="Score in spite of changed-file (images of the run that changed or vanished) or, "
-            "with DATA, score damaged images too. Repeat for more.",
-        ),
-    ] = None,
-    queries: Annotated[
-        str | None,
-        typer.Option(
-            "--queries",
-            metavar="DATA",
-            help="Search an index for these images, of the same products or labels, instead of its "
-            "own.",
-            show_default=False,
-        ),
-    ] = None,
-    expand: Annotated[
-        int,
-        typer.Option(
-            "--expand", metavar="N", min=0, help="Blend each query of an index with its N nearest."
-        ),
-    ] = 0,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Re-rank the answers of an index by shared neighbors.")
-    ] = False,
+    split: SplitOption = "test",
+    out: OutOption = None,
+    accept: AcceptOption = None,
+    queries: QueriesOption = None,
+    expand: ExpandOption = 0,
+    rerank: RerankOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a run on its own images, any model on DATA, or the search of an index.
@@ -76,30 +85,9 @@ def evaluate(
     An index is searched for each of its own photos, or for --queries.
     """
     if api.is_index(model):
-        options.refuse(
-            ["DATA", "--split", "--accept"],
-            why="an index is searched for its own photos, or for --queries DATA",
-            fix=api.command_line(["shopsight", "evaluate", model, "--queries", "DATA"]),
-        )
         _evaluate_index(model, queries, options, expand, rerank, out, device)
         return
-    options.refuse(
-        ["--queries", "--expand", "--rerank"],
-        why="only the search of an index is scored by them",
-        fix="shopsight evaluate INDEX",
-    )
-    if data is None:
-        options.refuse(
-            [flag for flag in READ_FLAGS if flag not in RUN_FLAGS],
-            why="without DATA the run's own images are scored, as it read them",
-            fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
-        )
-    # Before torch is imported, which takes seconds.
-    if data is None:
-        api.check_run(model)
-    else:
-        api.check_model(model)
-        api.check_there(data)
+    _check(model, data, options)
     with shown_progress():
         evaluation = api.evaluate(
             model,
@@ -118,6 +106,25 @@ def evaluate(
             print_line(f"report: {evaluation.report}")
 
 
+def _check(model: str, data: str | None, options: DataOptions) -> None:
+    """Refuse what cannot be scored before torch is imported, which takes seconds."""
+    options.refuse(
+        ["--queries", "--expand", "--rerank"],
+        why="only the search of an index is scored by them",
+        fix="shopsight evaluate INDEX",
+    )
+    if data is not None:
+        api.check_model(model)
+        api.check_there(data)
+        return
+    options.refuse(
+        [flag for flag in READ_FLAGS if flag not in RUN_FLAGS],
+        why="without DATA the run's own images are scored, as it read them",
+        fix=api.command_line(["shopsight", "evaluate", model, "DATA"]),
+    )
+    api.check_run(model)
+
+
 def _evaluate_index(
     index: str,
     queries: str | None,
@@ -127,6 +134,11 @@ def _evaluate_index(
     out: Path | None,
     device: str,
 ) -> None:
+    options.refuse(
+        ["DATA", "--split", "--accept"],
+        why="an index is searched for its own photos, or for --queries DATA",
+        fix=api.command_line(["shopsight", "evaluate", index, "--queries", "DATA"]),
+    )
     with shown_progress():
         found = api.evaluate_index(
             index,
@@ -139,7 +151,11 @@ def _evaluate_index(
         )
     if options.json:
         print_json(found.to_json())
-        return
+    else:
+        _show_index(found)
+
+
+def _show_index(found: api.IndexEvaluation) -> None:
     rows = [[name.replace("_", " "), _with_ends(one)] for name, one in found.metrics.items()]
     asked = f"{api.counted(found.num_scored, 'lookup')} in {api.counted(found.num_items, 'item')}"
     print_table(

@@ -22,145 +22,161 @@ QUERY, ANSWER = "What to look for", "The answer"
 Within = Literal["image", "text", "both"]
 By = Literal["image", "product"]
 
+IndexArgument = Annotated[str, typer.Argument(metavar="INDEX", help="Search this index.")]
+ImagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE...]",
+        help="Look for these images; a folder stands for all images in it.",
+        show_default=False,
+    ),
+]
+TextOption = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="WORDS", help="Look for words. Repeat.", rich_help_panel=QUERY),
+]
+IdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id",
+        metavar="ID",
+        help="Look for what is like this item or product of the index. Repeat.",
+        rich_help_panel=QUERY,
+    ),
+]
+AllOption = Annotated[
+    bool,
+    typer.Option("--all", help="Give the nearest others of each product.", rich_help_panel=QUERY),
+]
+CombineOption = Annotated[
+    bool,
+    typer.Option(
+        "--combine", help="Make one query of all images, words and ids.", rich_help_panel=QUERY
+    ),
+]
+WeightOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--weight",
+        metavar="W",
+        help="Weigh the terms of the combined query in order: images, then words, then ids. "
+        "Negative ones lead away. Repeat.",
+        rich_help_panel=QUERY,
+    ),
+]
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="X,Y,W,H",
+        help="Look at this part of the image only, in pixels of the upright image. Repeat, in "
+        "the order of the images; none is a whole one.",
+        rich_help_panel=QUERY,
+    ),
+]
+InOption = Annotated[
+    Within,
+    typer.Option(
+        "--in",
+        help="Compare words with the images of items, their texts, or both.",
+        rich_help_panel=QUERY,
+    ),
+]
+TopOption = Annotated[
+    int, typer.Option("--top", min=1, help="Give this many results.", rich_help_panel=ANSWER)
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="FILTER",
+        help="Only items that pass, such as \"price < 50 and label == 'Shoes'\".",
+        rich_help_panel=ANSWER,
+    ),
+]
+ByOption = Annotated[
+    By | None,
+    typer.Option(
+        "--by",
+        help="Give each product once, by its nearest image, or each image.",
+        show_default=False,
+        rich_help_panel=ANSWER,
+    ),
+]
+ExpandOption = Annotated[
+    int,
+    typer.Option(
+        "--expand",
+        metavar="N",
+        min=0,
+        help="Blend the query with its N nearest items, and search again.",
+        rich_help_panel=ANSWER,
+    ),
+]
+RerankOption = Annotated[
+    bool,
+    typer.Option(
+        "--rerank",
+        help="Order candidates by the neighbors that they share with the query, where products "
+        "have several photos.",
+        rich_help_panel=ANSWER,
+    ),
+]
+MinScoreOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        metavar="S",
+        help="Leave out results below this score: the query is not in the catalog. "
+        "`shopsight evaluate INDEX` says which score lets how many strangers in.",
+        rich_help_panel=ANSWER,
+    ),
+]
+FalseAcceptOption = Annotated[
+    float | None,
+    typer.Option(
+        "--false-accept",
+        metavar="R",
+        help="Leave out results below the score that this share of strangers reaches, such as "
+        "0.01; `shopsight evaluate INDEX` measures it.",
+        rich_help_panel=ANSWER,
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page of the results, as images."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write this .csv, .parquet or .jsonl."),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option("--allow-private", help="Images may be asked of hosts in private networks."),
+]
+
 
 def search(
-    index: Annotated[str, typer.Argument(metavar="INDEX", help="Search this index.")],
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[IMAGE...]",
-            help="Look for these images; a folder stands for all images in it.",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text", metavar="WORDS", help="Look for words. Repeat.", rich_help_panel=QUERY
-        ),
-    ] = None,
-    ids: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--id",
-            metavar="ID",
-            help="Look for what is like this item or product of the index. Repeat.",
-            rich_help_panel=QUERY,
-        ),
-    ] = None,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--all", help="Give the nearest others of each product.", rich_help_panel=QUERY
-        ),
-    ] = False,
-    combine: Annotated[
-        bool,
-        typer.Option(
-            "--combine", help="Make one query of all images, words and ids.", rich_help_panel=QUERY
-        ),
-    ] = False,
-    weight: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--weight",
-            metavar="W",
-            help="Weigh the terms of the combined query in order: images, then words, then ids. "
-            "Negative ones lead away. Repeat.",
-            rich_help_panel=QUERY,
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box",
-            metavar="X,Y,W,H",
-            help="Look at this part of the image only, in pixels of the upright image. Repeat, in "
-            "the order of the images; none is a whole one.",
-            rich_help_panel=QUERY,
-        ),
-    ] = None,
-    within: Annotated[
-        Within,
-        typer.Option(
-            "--in",
-            help="Compare words with the images of items, their texts, or both.",
-            rich_help_panel=QUERY,
-        ),
-    ] = "both",
-    top: Annotated[
-        int, typer.Option("--top", min=1, help="Give this many results.", rich_help_panel=ANSWER)
-    ] = 10,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--where",
-            metavar="FILTER",
-            help="Only items that pass, such as \"price < 50 and label == 'Shoes'\".",
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    by: Annotated[
-        By | None,
-        typer.Option(
-            "--by",
-            help="Give each product once, by its nearest image, or each image.",
-            show_default=False,
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    expand: Annotated[
-        int,
-        typer.Option(
-            "--expand",
-            metavar="N",
-            min=0,
-            help="Blend the query with its N nearest items, and search again.",
-            rich_help_panel=ANSWER,
-        ),
-    ] = 0,
-    rerank: Annotated[
-        bool,
-        typer.Option(
-            "--rerank",
-            help="Order candidates by the neighbors that they share with the query, where products "
-            "have several photos.",
-            rich_help_panel=ANSWER,
-        ),
-    ] = False,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            "--min-score",
-            metavar="S",
-            help="Leave out results below this score: the query is not in the catalog. "
-            "`shopsight evaluate INDEX` says which score lets how many strangers in.",
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    false_accept: Annotated[
-        float | None,
-        typer.Option(
-            "--false-accept",
-            metavar="R",
-            help="Leave out results below the score that this share of strangers reaches, such as "
-            "0.01; `shopsight evaluate INDEX` measures it.",
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page of the results, as images."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write this .csv, .parquet or .jsonl."),
-    ] = None,
+    index: IndexArgument,
+    images: ImagesArgument = None,
+    text: TextOption = None,
+    ids: IdOption = None,
+    every: AllOption = False,
+    combine: CombineOption = False,
+    weight: WeightOption = None,
+    box: BoxOption = None,
+    within: InOption = "both",
+    top: TopOption = 10,
+    where: WhereOption = None,
+    by: ByOption = None,
+    expand: ExpandOption = 0,
+    rerank: RerankOption = False,
+    min_score: MinScoreOption = None,
+    false_accept: FalseAcceptOption = None,
+    html: HtmlOption = None,
+    out: OutOption = None,
     device: DeviceOption = "auto",
-    allow_private: Annotated[
-        bool,
-        typer.Option("--allow-private", help="Images may be asked of hosts in private networks."),
-    ] = False,
+    allow_private: AllowPrivateOption = False,
     json: JsonOption = False,
 ) -> None:
     """Find the products that are nearest to images, words, or items of the index.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,12 +115,7 @@ def search(
         _check_plain(min_score, combine=combine, texts=texts, expand=expand, rerank=rerank)
     _check_outputs(html, out)
     with open_index(index, device=device) as opened:
-        if not len(opened):
-            raise SearchError(
-                "the index is empty",
-                where=str(index),
-                fix=command_line(["shopsight", "index", "add", index, "DATA"]),
-            )
+        _refuse_empty(opened)
         notes = list[str]()
         if false_accept is not None:
             min_score, said = _score_of_strangers(opened, false_accept)
@@ -133,18 +128,16 @@ def search(
             rerank=_neighbors(opened) if rerank else None,
             min_score=min_score,
         )
+        queries = list[Query]()
         if every:
-            queries = list[Query]()
-            answers = list(_related(opened, options))
+            answers = _related(opened, options)
         else:
             named = list(open_images(images, read)) if _any(images) else list[NamedImage]()
             queries = build_queries(
                 named, texts, ids, combine=combine, weights=weights, boxes=boxes
             )
-            words = WordRoute(opened)
-            _check_threshold(queries, opened, words, within, min_score)
-            answers = list(_answers(queries, opened, words, options, within))
-            notes += words.notes
+            answers, about_words = _answered(queries, opened, options, within)
+            notes += about_words
         if rerank and options.rerank is None:
             notes.append(
                 f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here "
@@ -164,6 +157,15 @@ def _check_score(min_score: float | None) -> None:
     if min_score is not None and not math.isfinite(min_score):
         raise SearchError(
             "the least score is a finite number", where="--min-score", fix="--min-score 0.8"
+        )
+
+
+def _refuse_empty(index: Index) -> None:
+    if not len(index):
+        raise SearchError(
+            "the index is empty",
+            where=str(index.folder.path),
+            fix=command_line(["shopsight", "index", "add", index.folder.path, "DATA"]),
         )
 
 
@@ -226,11 +228,7 @@ def _neighbors(index: Index) -> tuple[int, int] | None:
 
 
 def _check_threshold(
-    queries: Sequence[Query],
-    index: Index,
-    words: WordRoute,
-    within: Within,
-    min_score: float | None,
+    queries: Sequence[Query], words: WordRoute, within: Within, min_score: float | None
 ) -> None:
     """A least score means nothing where ranks are added."""
     only_words = any(all(term.kind == "text" for term in query.terms) for query in queries)
@@ -244,23 +242,25 @@ def _check_threshold(
     )
 
 
-def _related(index: Index, options: SearchOptions) -> Iterator[Answer]:
+def _related(index: Index, options: SearchOptions) -> list[Answer]:
     units = all_units(index, by_product=options.by_product)
     noun = "products" if options.by_product else "images"
+    answers = list[Answer]()
     with progress.task("Searching", units.height, noun) as advance:
         for answer in related(index, units, options):
             advance(1)
-            yield answer
+            answers.append(answer)
+    return answers
 
 
-def _answers(
-    queries: Sequence[Query],
-    index: Index,
-    words: WordRoute,
-    options: SearchOptions,
-    within: Within,
-) -> Iterator[Answer]:
+def _answered(
+    queries: Sequence[Query], index: Index, options: SearchOptions, within: Within
+) -> tuple[list[Answer], list[str]]:
+    """The answers of queries, and how their words were understood."""
+    words = WordRoute(index)
+    _check_threshold(queries, words, within, options.min_score)
     in_images, in_texts = words.routes(within)
+    answers = list[Answer]()
     with progress.task("Searching", len(queries), "lookups") as advance:
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             some = queries[start : start + QUERIES_AT_ONCE]
@@ -268,6 +268,9 @@ def _answers(
             for aim, found in zip(aims, find(aims, index, options, words=words), strict=True):
                 advance(1)
                 error = None if aim.error is None else str(aim.error)
-                yield Answer(
-                    aim.query.name, found.results, found.best_score, error, options.min_score
+                answers.append(
+                    Answer(
+                        aim.query.name, found.results, found.best_score, error, options.min_score
+                    )
                 )
+    return answers, words.notes
