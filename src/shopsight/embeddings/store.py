@@ -104,7 +104,7 @@ class EmbeddingFolder:
     def shards(self) -> list[Path]:
         """The shards, in the order in which they were written."""
         found = self.path.glob("shard-*.parquet")
-        return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
+        return sorted(found, key=_number)
 
     def done(self) -> pl.DataFrame:
         """Ids and contents of what has an embedding; the last one of an id counts."""
@@ -120,7 +120,8 @@ class EmbeddingFolder:
             table: `COLUMNS`.
             vectors: unit vectors, in the table's order.
         """
-        number = len(self.shards()) + 1
+        # Not their count: somebody may have removed one.
+        number = max(map(_number, self.shards()), default=0) + 1
         width = vectors.shape[1]
         whole = table.select(COLUMNS).with_columns(
             pl.Series("vector", vectors.astype(np.float32), pl.Array(pl.Float32, width))
@@ -208,6 +209,10 @@ def read_embeddings(path: Path | str) -> Embeddings:
         EmbeddingError: there is neither.
     """
     return read_npz(path) if Path(path).suffix == ".npz" else EmbeddingFolder(path).read()
+
+
+def _number(shard: Path) -> int:
+    return int(shard.stem.partition("-")[2])
 
 
 def _space(kept: Any, where: Path) -> EmbeddingSpace:
