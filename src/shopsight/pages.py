@@ -2,14 +2,15 @@
 
 A page is a template of `templates/` that extends `base.html`. It holds its style and its images,
 loads nothing, and follows the reader's light or dark theme. `parts.html` has the macros that pages
-share (tile, shot, badge, meter, facts); `shopsight.charts` draws the charts.
+share (tile, gallery, shot, badge, meter, facts); `shopsight.charts` draws the charts.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -28,6 +29,40 @@ from shopsight.files import write_text
 from shopsight.text import human_bytes
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """An image with its caption, as the macro `shot` of `parts.html` shows it.
+
+    Attributes:
+        image: a data URI; empty where there is none to show.
+        said: the bold line.
+        tone: of that line: "good", "bad" or nothing.
+        under: the line below it.
+        file: what names the image.
+    """
+
+    image: str
+    said: str = ""
+    tone: str = ""
+    under: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Images side by side, with what they have in common.
+
+    Attributes:
+        about: the heading.
+        shots: the images.
+        more: what is said below them.
+    """
+
+    about: str
+    shots: Sequence[Shot]
+    more: str = ""
 
 
 def write_page(path: Path | str, template: str, context: Mapping[str, Any]) -> Path:

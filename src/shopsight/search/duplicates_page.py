@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from shopsight.audit.row_decisions import DROP, KEEP
 from shopsight.catalog.row_thumbnail import row_thumbnail
-from shopsight.pages import write_page
+from shopsight.pages import Card, Shot, write_page
 from shopsight.search.duplicate_products import KINDS, DuplicateProducts, Kind
 from shopsight.text import count_text, counted
 
@@ -25,26 +24,6 @@ _ABOUT: dict[Kind, str] = {
     "color variant": "One cut and one photo, other colors. Nothing is dropped.",
     "shared image": "Many rows or products share it, like a placeholder. Nothing is dropped.",
 }
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One image on the page."""
-
-    image: str
-    said: str
-    tone: str
-    under: str
-    file: str
-
-
-@dataclass(frozen=True)
-class ShownCluster:
-    """A cluster on the page."""
-
-    about: str
-    shots: list[Shot]
-    more: str
 
 
 def write_duplicates_page(path: Path, found: DuplicateProducts, *, model: str) -> Path:
@@ -75,9 +54,7 @@ def _lead(found: DuplicateProducts) -> str:
     return f"{of}: {clusters}, {counted(found.dropped, 'image')} to drop."
 
 
-def _section(
-    found: DuplicateProducts, kind: Kind, count: int
-) -> tuple[str, str, list[ShownCluster]]:
+def _section(found: DuplicateProducts, kind: Kind, count: int) -> tuple[str, str, list[Card]]:
     firsts = found.table.unique("cluster", keep="first", maintain_order=True)
     numbers = firsts.filter(pl.col("kind") == kind)["cluster"].to_list()
     about = _ABOUT[kind]
@@ -89,12 +66,12 @@ def _section(
     return title, about, [_shown(found, number) for number in numbers]
 
 
-def _shown(found: DuplicateProducts, number: int) -> ShownCluster:
+def _shown(found: DuplicateProducts, number: int) -> Card:
     lines = found.table.filter(pl.col("cluster") == number)
     shots = [_shot(found, line) for line in lines.head(SHOWN_IMAGES).to_dicts()]
     more = lines.height - len(shots)
     said = f"cluster {number}, score {lines['score'][0]:.3f}"
-    return ShownCluster(said, shots, f"{count_text(more)} more" if more > 0 else "")
+    return Card(said, shots, f"{count_text(more)} more" if more > 0 else "")
 
 
 def _shot(found: DuplicateProducts, line: dict[str, object]) -> Shot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.items import item_ids
 from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.metrics.retrieval import DEFINITIONS
-from shopsight.pages import percent_text, write_page
+from shopsight.pages import Card, Shot, percent_text, write_page
 from shopsight.search.evaluate_index import IndexEvaluation, shown_results
 from shopsight.search.index import Index
 from shopsight.text import count_text, counted
@@ -19,25 +18,6 @@ from shopsight.text import count_text, counted
 SHOWN_OF_EACH = 8
 TOP = 6
 SIDE_PX = 150
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One image on the page."""
-
-    image: str
-    said: str
-    tone: str
-    under: str
-
-
-@dataclass(frozen=True)
-class ShownQuery:
-    """A query and its results."""
-
-    name: str
-    about: str
-    shots: list[Shot]
 
 
 def write_retrieval_page(
@@ -109,17 +89,17 @@ def _metric_row(name: str, found: IndexEvaluation) -> tuple[str, str, str, str]:
     return name.replace("_", " "), percent_text(score.value), ends, DEFINITIONS[name]
 
 
-def _shown(index: Index, found: IndexEvaluation, source: _QueryImages, row: int) -> ShownQuery:
+def _shown(index: Index, found: IndexEvaluation, source: _QueryImages, row: int) -> Card:
     asked, query = found.queries, int(found.ranked.queries[row])
     name = asked.query_ids[query]
     ids = index.items([])["id"]
-    shots = [Shot(source.thumbnail(name), "searched for", "", name)]
+    shots = [Shot(source.thumbnail(name), "searched for", under=name)]
     for item, score, right in shown_results(asked, query, TOP):
         tone = "good" if right else "bad"
         image = index.thumbnail(ids[item], side_px=SIDE_PX)
         shots.append(Shot(image, f"{score:.3f}", tone, ids[item]))
     precision = found.ranked.values["mean_average_precision"][row]
-    return ShownQuery(name, f"average precision {percent_text(float(precision))}", shots)
+    return Card(f"average precision {percent_text(float(precision))}", shots)
 
 
 def _method(found: IndexEvaluation) -> list[tuple[str, str]]:

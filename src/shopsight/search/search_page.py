@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shopsight.catalog.row_thumbnail import image_thumbnail
 from shopsight.inference.image_stream import NamedImage
-from shopsight.pages import write_page
+from shopsight.pages import Shot, write_page
 from shopsight.search.answers import Answer
 from shopsight.search.grouping import Result
 from shopsight.search.index import Index
@@ -21,23 +21,13 @@ SIDE_PX = 160
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One image on the page."""
-
-    image: str
-    said: str
-    under: str = ""
-    file: str = ""
-
-
-@dataclass(frozen=True)
 class ShownQuery:
     """One query on the page."""
 
     name: str
     about: str
-    images: list[Shown]
-    results: list[Shown]
+    images: list[Shot]
+    results: list[Shot]
 
 
 def write_search_page(
@@ -85,7 +75,9 @@ def _query(index: Index, query: Query | None, answer: Answer) -> ShownQuery:
     images = []
     for term in query.terms if query is not None else ():
         if isinstance(term.value, NamedImage):
-            images.append(Shown(_thumbnail_of(term.value), Path(term.name).name))
+            images.append(
+                Shot(_thumbnail_of(term.value), Path(term.name).name, under="searched for")
+            )
     results = [_result(index, one) for one in answer.results]
     return ShownQuery(answer.query, _about(answer), images, results)
 
@@ -101,12 +93,13 @@ def _about(answer: Answer) -> str:
     return f"Not in the catalog: the nearest item has a score of {answer.best_score:.3f}{below}."
 
 
-def _result(index: Index, result: Result) -> Shown:
+def _result(index: Index, result: Result) -> Shot:
     label = result.best.columns.get("label")
     named = " | ".join(label) if isinstance(label, list) else label
     said = f"{result.score:.3f}  {result.unit if result.is_product else named or ''}".strip()
     under = str(named or "") if result.is_product else ""
-    return Shown(index.thumbnail(result.best.id, side_px=SIDE_PX), said, under, result.best.id)
+    image = index.thumbnail(result.best.id, side_px=SIDE_PX)
+    return Shot(image, said, under=under, file=result.best.id)
 
 
 def _thumbnail_of(one: NamedImage) -> str:
