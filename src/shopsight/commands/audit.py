@@ -16,7 +16,8 @@ from shopsight.audit.gate import FIXABLE
 from shopsight.audit.row_decisions import check_decisions, dropped_rows
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog, refuse_output_among_images
+from shopsight.datasets.open import open_catalog
+from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify

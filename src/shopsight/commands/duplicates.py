@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog, refuse_output_among_images
+from shopsight.datasets.open import open_catalog
+from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import ConfigError
 from shopsight.files import atomic_file
 from shopsight.inference.embedder import Embedder

@@ -9,7 +9,8 @@ import polars as pl
 
 from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog, refuse_output_over_data
+from shopsight.datasets.open import open_catalog
+from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.embeddings.embed_catalog import EmbedCounts, embed_catalog
 from shopsight.embeddings.runner import LOCAL, Runner, opened_by
 from shopsight.embeddings.store import (

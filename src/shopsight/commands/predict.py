@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from shopsight import __version__, progress
 from shopsight.commands.early_checks import check_model
-from shopsight.datasets.open import refuse_output_over_data
+from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import sha256_bytes
 from shopsight.inference.answer_journal import AnswerJournal

@@ -21,7 +21,8 @@ from shopsight.catalog.rare_classes import settle_rare_classes, split_notes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
-from shopsight.datasets.open import open_catalog, refuse_output_over_data
+from shopsight.datasets.open import open_catalog
+from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import SplitError
 from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify

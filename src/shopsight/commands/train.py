@@ -16,7 +16,8 @@ from shopsight.commands.recipe_trust import check_recipe, refuse_reaching
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.recipe import Recipe
-from shopsight.datasets.open import open_catalog, refuse_output_among_images, unused_options
+from shopsight.datasets.open import open_catalog, unused_options
+from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate_run, score_of_run
 from shopsight.evaluation.predictions import Predictions

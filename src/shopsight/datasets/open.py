@@ -9,14 +9,16 @@ from pathlib import Path
 import polars as pl
 
 from shopsight import paths
-from shopsight.bundle.format import LONGEST_LABEL
 from shopsight.catalog.catalog import Catalog, read_about
-from shopsight.catalog.columns import Choice, given
 from shopsight.catalog.idx_pairs import container_catalog
-from shopsight.catalog.label_map import drop_labels, map_labels
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.tables import table_catalog
+from shopsight.datasets.chosen_columns import (
+    refuse_long_labels,
+    with_columns,
+    with_label_options,
+)
 from shopsight.datasets.data_access import (
     about_hosts,
     allowed,
@@ -26,7 +28,7 @@ from shopsight.datasets.data_access import (
 from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import open_parts, several_files
-from shopsight.errors import CatalogError, RemoteError, WriteError
+from shopsight.errors import CatalogError, RemoteError
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
@@ -34,11 +36,8 @@ from shopsight.io.addresses import local_path
 from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
 from shopsight.io.opening import check_readable
-from shopsight.labels.label_columns import read_labels
-from shopsight.labels.label_names import read_label_map
 from shopsight.progress import notify
 from shopsight.read_options import NO_COLUMN, DataKind, ReadOptions, flag_of
-from shopsight.tables.cell_text import as_text, plain_label
 from shopsight.tables.table_files import refuse_other_kinds
 from shopsight.tables.table_names import is_table, may_be_list
 from shopsight.text import as_unicode, counted, is_unicode
@@ -71,7 +70,7 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     if isinstance(data, Catalog):
         known = len(data.notes)
         _refuse(read, "opened", data.name)
-        catalog = _with_columns(data, read)
+        catalog = with_columns(data, read)
         access = allowed(catalog.access, read)
         catalog = catalog if access == catalog.access else replace(catalog, access=access)
     else:
@@ -92,8 +91,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     _refuse_not_unicode(catalog.root)
     if read.choice("on_missing_image") == "error":
         refuse_missing_images(catalog, catalog.name)
-    catalog = _apply_label_options(unify_labels(catalog), read)
-    _refuse_long_labels(catalog)
+    catalog = with_label_options(unify_labels(catalog), read)
+    refuse_long_labels(catalog)
     for line in catalog.notes[known:]:
         notify(line)
     return catalog
@@ -153,38 +152,6 @@ def _with_readable_addresses(catalog: Catalog) -> Catalog:
     return catalog
 
 
-def _with_columns(catalog: Catalog, read: ReadOptions) -> Catalog:
-    """Take label, group and text of a catalog from other columns of its table, read as a table's.
-
-    Without such a column, what `read` says of cells is said of the labels that the catalog has.
-    """
-    catalog = _with_labels(catalog, read)
-    table = catalog.table
-    for name, column in {"group": read.group, "text": read.text}.items():
-        choice = given(table, () if column is None else (column,), flag_of(name), catalog.name)
-        if choice is None:
-            continue
-        if choice.column is None:
-            table = table.drop(name, strict=False)
-        else:
-            table = table.with_columns(as_text(table[choice.column]).alias(name))
-    return catalog if table is catalog.table else catalog.with_table(table)
-
-
-def _with_labels(catalog: Catalog, read: ReadOptions) -> Catalog:
-    choice = given(catalog.table, read.label_columns, "--label", catalog.name)
-    if choice is None:
-        about_cells = read.label_separator is not None or read.empty_label is not None
-        if not about_cells or "label" not in catalog.table.columns:
-            return catalog
-        choice = Choice(("label",))
-    if choice.column is None:
-        return catalog.with_table(catalog.table.drop("label", strict=False))
-    labels = read_labels(catalog.table, choice.columns, read, catalog.name)
-    table = catalog.table.with_columns(labels.values.alias("label"))
-    return catalog.with_table(table).with_notes(*labels.notes)
-
-
 def _open(data: str, read: ReadOptions) -> Catalog:
     if is_dataset(data):
         return _open_named(data, read)
@@ -216,7 +183,7 @@ def _open(data: str, read: ReadOptions) -> Catalog:
         return _open_table(data, read)
     if is_file:
         _refuse(read, "file", data)
-        return _with_columns(_open_file(Path(data), read), read)
+        return with_columns(_open_file(Path(data), read), read)
     return _open_folder(data, read)
 
 
@@ -228,7 +195,7 @@ def _open_named(name: str, read: ReadOptions) -> Catalog:
     if paths.exists(name):
         note = f"{name!r} is read as the data set; ./{name} is the folder of that name"
         catalog = catalog.with_notes(note)
-    return _with_columns(catalog, read)
+    return with_columns(catalog, read)
 
 
 def _open_table(path: str, read: ReadOptions) -> Catalog:
@@ -241,7 +208,7 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
         catalog = move_images(catalog, root, path)
         inside = () if paths.is_url(root) else (root,)
         catalog = replace(catalog, access=catalog.access.within(*inside))
-    return _with_columns(catalog, read)
+    return with_columns(catalog, read)
 
 
 def _open_file(path: Path, read: ReadOptions) -> Catalog:
@@ -289,7 +256,7 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
             if labeled is not None:
                 return labeled
     _refuse(read, "folder", folder)
-    return _with_columns(replace(catalog, access=folder_access(folder, read)), read)
+    return with_columns(replace(catalog, access=folder_access(folder, read)), read)
 
 
 def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:
@@ -301,35 +268,6 @@ def _refuse(read: ReadOptions, kind: DataKind, where: str) -> None:
             where=where,
             fix=f"leave out {', '.join(ignored)}",
         )
-
-
-def _refuse_long_labels(catalog: Catalog) -> None:
-    """Refuse labels that no bundle takes; they are texts of another column."""
-    long = [label for label in catalog.labels if len(label) > LONGEST_LABEL]
-    if long:
-        raise CatalogError(
-            f"{counted(len(long), 'label')} {'has' if len(long) == 1 else 'have'} more than "
-            f"{LONGEST_LABEL:,} characters",
-            where=catalog.name,
-            details=[f"{label[:60]}... ({len(label):,} characters)" for label in long],
-            fix="--label COLUMN names the column of the labels, --label-map FILE others for them",
-        )
-
-
-def _apply_label_options(catalog: Catalog, read: ReadOptions) -> Catalog:
-    drop = tuple(dict.fromkeys(plain_label(label) for label in read.drop))
-    if read.label_map is None:
-        return drop_labels(catalog, drop)
-    mapping, note = read_label_map(read.label_map, catalog.labels)
-    if note:
-        catalog = catalog.with_notes(note)
-    # A label to drop may be one of the source, or one that the map makes.
-    before = [label for label in drop if label in catalog.labels]
-    made = set(mapping.values())
-    after = [label for label in drop if label not in before and label in made]
-    unknown = [label for label in drop if label not in before and label not in made]
-    catalog = map_labels(drop_labels(catalog, [*before, *unknown]), mapping)
-    return drop_labels(catalog, after)
 
 
 def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, ...]:
@@ -357,54 +295,6 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     )
     of_table = read.unused("table" if has_table else "folder")
     return tuple(option for option in read.unused("folder") if option in of_table)
-
-
-def refuse_output_among_images(catalog: Catalog, out: str | Path) -> None:
-    """Refuse, before any image is read, to write results into the folder of the images.
-
-    A table of results in a folder of photos would be read as their labels the next time. A folder
-    within the one of the photos is good: what is in it is no image.
-
-    Args:
-        catalog: the images.
-        out: the folder for the results.
-
-    Raises:
-        WriteError: `out` is the root of the catalog.
-    """
-    root = catalog.root
-    if not root or paths.is_url(root) or not paths.is_folder(root) or not paths.is_folder(out):
-        return
-    if Path(out).samefile(root):
-        raise WriteError(
-            "this is the folder of the images; results in it would be taken for a part of DATA",
-            where=str(out),
-            fix="give another folder, such as runs/results",
-        )
-
-
-def refuse_output_over_data(data: object, out: str | Path) -> None:
-    """Refuse, before any work, to replace a table that is read.
-
-    Args:
-        data: what is read, or a list of such; only names of files in it count.
-        out: the file to be written.
-
-    Raises:
-        WriteError: `out` is one of them.
-    """
-    out = Path(out)
-    if not paths.is_file(out):
-        return
-    for one in data if isinstance(data, list | tuple) else [data]:
-        if not isinstance(one, str | Path) or not str(one).endswith(out.suffix):
-            continue
-        if paths.is_file(one) and out.samefile(one):
-            raise WriteError(
-                "this is the file that is read; the results would replace it",
-                where=str(out),
-                fix="give another name",
-            )
 
 
 def _refuse_not_unicode(path: str) -> None:
