@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from shopsight.catalog.catalog import Catalog, about_path, read_about
+from shopsight.catalog.about_record import about_path, read_about
+from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.files import sha256_bytes, write_json
 from shopsight.paths import join

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from shopsight.catalog.catalog import METADATA_KEY, Catalog, about_path
+from shopsight.catalog.about_record import METADATA_KEY, about_path
+from shopsight.catalog.catalog import Catalog
 from tests.fuzz.cells import IMAGES, ODD_IMAGES, ODD_LABELS, ODD_NUMBERS, SPLIT_CELLS
 from tests.fuzz.file_bytes import photo
 

@@ -21,6 +21,15 @@ from scipy.sparse import csr_array
 
 from shopsight import paths
 from shopsight.address_secrets import LOGIN_PATTERN, masked, without_logins
+from shopsight.catalog.about_record import (
+    METADATA_KEY,
+    about_path,
+    check_catalog_file,
+    read_about,
+    root_from_record,
+    root_record,
+    sealed_images,
+)
 from shopsight.catalog.column_hash import hash_column
 from shopsight.catalog.own_tables import (
     GUARDED_KEY,
@@ -32,18 +41,13 @@ from shopsight.catalog.own_tables import (
     types_of,
 )
 from shopsight.catalog.seal import is_sealed, sealed
-from shopsight.errors import CatalogError, LocationError
+from shopsight.errors import CatalogError
 from shopsight.files import atomic_file, damage_named, write_json
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.confinement import real_root
-from shopsight.io.json_files import parse_json
-from shopsight.io.local_files import read_file
 from shopsight.io.logins import without_login
-from shopsight.io.parquet import parquet_metadata
-from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
-from shopsight.tables.table_names import is_parquet
 from shopsight.targets import Targets
 from shopsight.text import counted
 
@@ -54,21 +58,6 @@ TEXT_COLUMNS = ("image", "label", "group", "split", "text")
 SOURCE_ROW = "source_row"
 """Column of the row of the user's table, from 0; `Catalog.write` leaves it out."""
 FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
-METADATA_KEY = "shopsight"
-"""Key of what shopsight adds to the metadata of a Parquet file."""
-
-ABOUT_BYTES = 4 << 20
-"""The most that the record beside a table may have."""
-ABOUT_KEYS = frozenset({"name", "root", "synthetic"})
-_ABOUT_TYPES: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "root": (str, type(None)),
-    "synthetic": bool,
-    "access": dict,
-    TYPES_KEY: dict,
-    SEPARATOR_KEY: str,
-    GUARDED_KEY: bool,
-}
 LABEL_SEPARATORS = ("|", ";", "\x1f")
 
 
@@ -230,7 +219,7 @@ class Catalog:
         path = check_catalog_file(path)
         table = self.table.drop(SOURCE_ROW, strict=False)
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
-        about |= _root_record(self.root, path)
+        about |= root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
         about = sealed(about, sealed_images(table, path))
         if path.suffix == ".parquet":
@@ -275,7 +264,7 @@ class Catalog:
             table, notes = read_table(str(path), read)
         else:
             table, notes = read_own_text(path, about, read)
-        root = _root_from_record(about, path)
+        root = root_from_record(about, path)
         with damage_named(path):
             access = Access.from_json(about.get("access"))
         is_own = not with_access and is_sealed(about, sealed_images(table, path))
@@ -326,70 +315,6 @@ class Catalog:
         hot = csr_array((ones, cells), shape=(len(self), len(labels)))
         hot.sort_indices()
         return hot
-
-
-def check_catalog_file(path: Path | str) -> Path:
-    """Refuse, before any work, a file that `Catalog.write` cannot write.
-
-    Raises:
-        CatalogError: the suffix is not .parquet, .csv or .tsv.
-        WriteError: the path, or that of the file beside it, is too long or has a name that this
-            system does not take.
-    """
-    path = Path(path)
-    if path.suffix not in {".parquet", ".csv", ".tsv"}:
-        raise CatalogError(
-            f"cannot write a catalog as {path.suffix or 'a file without suffix'!r}",
-            where=str(path),
-            fix="name a .csv or .parquet file",
-        )
-    check_output_path(path)
-    if path.suffix != ".parquet":
-        check_output_path(about_path(path))
-    return path
-
-
-def about_path(csv: Path) -> Path:
-    """The file beside a CSV in which `Catalog.write` keeps its name and root."""
-    return csv.with_name(f"{csv.stem}.about.json")
-
-
-def sealed_images(table: pl.DataFrame, path: Path) -> pl.Series | None:
-    """What the mark of a file covers of its rows: of Parquet the names of the images."""
-    return table["image"] if is_parquet(path.name) and "image" in table.columns else None
-
-
-def read_about(path: Path) -> dict[str, Any] | None:
-    """What `Catalog.write` kept about a file; None when it did not write it."""
-    if is_parquet(path.name):
-        return _about(_parquet_metadata(path).get(METADATA_KEY, ""))
-    beside = about_path(path)
-    try:
-        return _about(read_file(beside, most_bytes=ABOUT_BYTES).decode())
-    except (OSError, UnicodeDecodeError, LocationError):
-        return None
-
-
-def _about(text: str) -> dict[str, Any] | None:
-    """The record, when it is one of ours: a user's file may have its name."""
-    try:
-        about = parse_json(text)
-        # Text that is no Unicode, escaped, is a ValueError here, and nowhere else one of ours.
-        json.dumps(about, ensure_ascii=False).encode()
-    except ValueError:
-        return None
-    if not isinstance(about, dict) or not set(about) >= ABOUT_KEYS:
-        return None
-    is_ours = all(isinstance(about[key], _ABOUT_TYPES[key]) for key in about if key in _ABOUT_TYPES)
-    return about if is_ours else None
-
-
-def _parquet_metadata(path: Path) -> dict[str, str]:
-    try:
-        return parquet_metadata(path)
-    # Whoever reads the rows says what is wrong with the file.
-    except (ValueError, OSError):
-        return {}
 
 
 def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -444,25 +369,3 @@ def _free_separator(labels: Sequence[str], path: Path) -> str:
         where=str(path),
         fix="name a .parquet file",
     )
-
-
-def _root_record(root: str, path: Path) -> dict[str, str]:
-    if not root or paths.is_url(root):
-        return {"root": root}
-    absolute = paths.full(root)
-    # The relative path lets a table move together with its images.
-    way = paths.relative(absolute, str(path.absolute().parent))
-    return {"root": absolute} | ({} if way is None else {"root_from_here": way})
-
-
-def _root_from_record(about: dict[str, Any], path: Path) -> str:
-    root = str(about["root"])
-    way = about.get("root_from_here")
-    if not root or way is None or paths.is_url(root) or paths.is_folder(root):
-        return root
-    # Earlier versions wrote the backslashes of Windows.
-    for found in (str(way), str(way).replace("\\", "/")):
-        beside = path.absolute().parent / found
-        if beside.is_dir():
-            return beside.resolve().as_posix()
-    return root

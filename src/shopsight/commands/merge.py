@@ -14,7 +14,8 @@ from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS
 from shopsight.audit.gate import gate
 from shopsight.audit.shared_images import SharedImages, find_shared_images
-from shopsight.catalog.catalog import Catalog, about_path, check_catalog_file
+from shopsight.catalog.about_record import about_path, check_catalog_file
+from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.class_sizes import beyond_most, of_small_classes, with_repeats
 from shopsight.catalog.merge_parts import ID, REPEAT, MergePart, merged_catalog
 from shopsight.commands.merge_counts import MergeCounts, MergedRows

@@ -15,7 +15,8 @@ from jaxtyping import Int64
 from shopsight.audit.audit import audit
 from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
-from shopsight.catalog.catalog import Catalog, check_catalog_file
+from shopsight.catalog.about_record import check_catalog_file
+from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows
 from shopsight.catalog.rare_classes import settle_rare_classes, split_notes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from shopsight import paths
-from shopsight.catalog.catalog import Catalog, read_about
+from shopsight.catalog.about_record import read_about
+from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images

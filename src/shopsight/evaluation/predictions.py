@@ -20,7 +20,8 @@ import polars as pl
 from jaxtyping import Float32, Int64
 from scipy.sparse import csr_array
 
-from shopsight.catalog.catalog import METADATA_KEY, Catalog
+from shopsight.catalog.about_record import METADATA_KEY
+from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError, CompareError, DamagedFileError
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.catalog.catalog import read_about
+from shopsight.catalog.about_record import read_about
 from shopsight.catalog.seal import is_sealed
 from shopsight.io.access import Access
 from shopsight.read_options import ReadOptions
