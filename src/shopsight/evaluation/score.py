@@ -33,6 +33,14 @@ from shopsight.metrics.multilabel import MultilabelScores
 from shopsight.metrics.shares import Ends, share_intervals
 from shopsight.text import counted, listed
 
+AVERAGES = (
+    "macro_precision",
+    "macro_recall",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+"""Of `ClassScores`: metrics without an interval."""
 MOST_CONFUSIONS = 10_000
 """Pairs of classes in the JSON of an evaluation."""
 
@@ -184,25 +192,11 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         num_classes=classes,
         bins=settings.calibration_bins,
     )
-    estimates = {ACCURACY: Estimate.share(correct)}
-    # Where k reaches all classes, top-k accuracy is 1 and says nothing.
-    if (k := min(settings.top_k, classes - 1)) > 1:
-        estimates[f"top_{k}_accuracy"] = Estimate.share(table["rank"].to_numpy() <= k)
-    estimates |= {
-        "balanced_accuracy": influence.balanced_accuracy(
-            targets, predicted, families, num_classes=classes
-        ),
-        "macro_f1": influence.macro_f1(targets, predicted, families, num_classes=classes),
-        "log_loss": Estimate.loss(table["loss"].to_numpy(), correct),
-    }
-    intervals = {name: interval_of(one, families) for name, one in estimates.items()}
+    intervals = _intervals_of_one(predictions, settings)
     scores = precision_recall_f1(targets, predicted, num_classes=classes)
     metrics = {name: interval.value for name, interval in intervals.items()}
     metrics["calibration_error"] = calibration.error
-    for name in ("macro_precision", "macro_recall"):
-        metrics[name] = getattr(scores, name)
-    for name in ("weighted_precision", "weighted_recall", "weighted_f1"):
-        metrics[name] = getattr(scores, name)
+    metrics |= {name: getattr(scores, name) for name in AVERAGES}
     confusion = (
         table.group_by("label", "predicted")
         .agg(pl.len().cast(pl.Int64).alias("images"))
@@ -222,6 +216,26 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         counts=_counts(predictions),
         predictions=predictions,
     )
+
+
+def _intervals_of_one(
+    predictions: Predictions, settings: EvaluationSettings
+) -> dict[str, Interval]:
+    table, classes = predictions.table, len(predictions.labels)
+    targets, predicted = predictions.label_index("label"), predictions.label_index("predicted")
+    families, correct = predictions.families(), table["correct"].to_numpy()
+    estimates = {ACCURACY: Estimate.share(correct)}
+    # Where k reaches all classes, top-k accuracy is 1 and says nothing.
+    if (k := min(settings.top_k, classes - 1)) > 1:
+        estimates[f"top_{k}_accuracy"] = Estimate.share(table["rank"].to_numpy() <= k)
+    estimates |= {
+        "balanced_accuracy": influence.balanced_accuracy(
+            targets, predicted, families, num_classes=classes
+        ),
+        "macro_f1": influence.macro_f1(targets, predicted, families, num_classes=classes),
+        "log_loss": Estimate.loss(table["loss"].to_numpy(), correct),
+    }
+    return {name: interval_of(one, families) for name, one in estimates.items()}
 
 
 def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:

@@ -51,15 +51,7 @@ def with_image_files(
     )
     texts = _texts_among(table)
     table = table.with_columns(texts)
-    inside = [name for name in table.columns if _holds_images(table[name])]
-    chosen = [name for name in inside if name in image] or ([] if image else inside)
-    if len(chosen) > 1:
-        raise TableError(
-            "several columns hold images",
-            where=path,
-            details=chosen,
-            fix="--image COLUMN",
-        )
+    chosen = _column_of_images(table, path, image)
     others = [
         name
         for name in table.columns
@@ -74,19 +66,39 @@ def with_image_files(
     column = table[chosen[0]]
     folder = _folder_of(column, path)
     names = _names(column)
-    if not folder.is_dir():
-        try:
-            _write(column, names, folder)
-        except WriteError as error:
-            raise WriteError(
-                f"its images cannot be kept in the cache, {error.where}: {error.what}",
-                where=path,
-                fix="--cache-dir FOLDER names another place",
-            ) from error
+    _keep(column, names, folder, path)
     count = sum(name is not None for name in names)
     notes.append(f"{counted(count, 'image')} from column {column.name!r}, kept under {folder}")
     files = pl.Series(column.name, names, dtype=pl.String)
     return table.with_columns(files), folder.as_posix(), notes
+
+
+def _column_of_images(table: pl.DataFrame, path: str, image: Sequence[str]) -> list[str]:
+    """The one column that holds images, or none."""
+    inside = [name for name in table.columns if _holds_images(table[name])]
+    chosen = [name for name in inside if name in image] or ([] if image else inside)
+    if len(chosen) > 1:
+        raise TableError(
+            "several columns hold images",
+            where=path,
+            details=chosen,
+            fix="--image COLUMN",
+        )
+    return chosen
+
+
+def _keep(column: pl.Series, names: Sequence[str | None], folder: Path, path: str) -> None:
+    """Write the images into the cache, unless they are there."""
+    if folder.is_dir():
+        return
+    try:
+        _write(column, names, folder)
+    except WriteError as error:
+        raise WriteError(
+            f"its images cannot be kept in the cache, {error.where}: {error.what}",
+            where=path,
+            fix="--cache-dir FOLDER names another place",
+        ) from error
 
 
 def _fields(column: pl.Series) -> dict[str, Any]:
