@@ -306,3 +306,21 @@ def test_what_is_there_is_not_replaced(shop: Path, web: Path, tmp_path: Path, na
     with pytest.raises(WriteError, match="is there already"):
         merge([shop, web], out=tmp_path / name, rules=KEEP)
     assert there.read_text(encoding="utf-8") == "mine"
+
+
+def test_an_example_shows_what_differs(tmp_path: Path) -> None:
+    for name, number in (("a/train/x", 1), ("b/train/x", 1), ("c/test/x", 1)):
+        photo(tmp_path / name / "1.jpg", number)
+        photo(tmp_path / name.replace("train", "test") / "other.jpg", ord(name[0]))
+        photo(tmp_path / name.replace("test", "train") / "more.jpg", 60 + ord(name[0]))
+    lines = Recorder()
+    with use_listener(lines):
+        folders = [tmp_path / name for name in "abc"]
+        merge(folders, rules=MergeRules(same_labels=True, on_duplicate="keep"))
+    leak = next(line for line in lines.lines if "parts of a split" in line)
+    assert "1, e.g. a/train/x/1.jpg (train, x) and c/test/x/1.jpg (test, x)" in leak
+
+
+def test_a_report_is_not_written_among_the_images(shop: Path, web: Path) -> None:
+    with pytest.raises(WriteError, match="folder of the images"):
+        merge([shop, web], report=web)

@@ -28,6 +28,7 @@ from shopsight.commands.merge_shared import (
     write_report,
 )
 from shopsight.datasets.open import open_catalog
+from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import CatalogError, ConfigError, WriteError
 from shopsight.output_locks import only_writer_of_file
 from shopsight.output_paths import check_output_path
@@ -93,7 +94,7 @@ def merge(
         CatalogError: a DATA cannot be read or has no single labels, names clash, or no class stays.
         AuditError: parts share images that would corrupt a score, and nobody decided about them; or
             most files are missing.
-        WriteError: `out` is there already, or cannot be written.
+        WriteError: `out` is there already or cannot be written, or `report` is a folder of images.
         LockedError: another process writes it.
     """
     rules, read = rules or MergeRules(), read or ReadOptions()
@@ -132,6 +133,9 @@ def _merged(
     *,
     name: str,
 ) -> MergeResult:
+    for part in parts:
+        if report is not None:
+            refuse_output_among_images(part.catalog, report)
     whole = merged_catalog(parts, name=name, same_labels=rules.same_labels)
     _say_how(parts, whole, rules)
     rows = _with_labels(MergedRows.of(whole), read)

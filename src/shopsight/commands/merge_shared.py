@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
@@ -44,13 +45,26 @@ def shared_lines(shared: SharedImages) -> list[str]:
 
 
 def _example(rows: pl.DataFrame) -> str:
-    """`"shop/1.jpg (train, shop/Shoes) and web/9.jpg (test, web/Boots)"`."""
-    first = rows.filter(pl.col("image_group") == rows["image_group"][0])
-    two = first.unique("part", keep="first", maintain_order=True).head(2)
-    shown = []
-    for name, split, label in two.select(ID, "split", "label").iter_rows():
-        shown.append(f"{name} ({label if split is None else f'{split}, {label}'})")
-    return " and ".join(shown)
+    """`"shop/1.jpg (train, shop/Shoes) and web/9.jpg (test, web/Boots)"`.
+
+    Of the first image: two rows of different parts, in which the split or the label differs.
+    """
+    kinds = (
+        rows.filter(pl.col("image_group") == rows["image_group"][0])
+        .unique(["part", "split", "label"], keep="first", maintain_order=True)
+        .select("part", "split", "label", ID)
+        .rows()
+    )
+    one, other = next(
+        (one, other)
+        for one, other in combinations(kinds, 2)
+        if one[0] != other[0] and one[1:3] != other[1:3]
+    )
+    return f"{_with_place(*one[1:])} and {_with_place(*other[1:])}"
+
+
+def _with_place(split: str | None, label: str, name: str) -> str:
+    return f"{name} ({label if split is None else f'{split}, {label}'})"
 
 
 def refuse_undecided(shared: SharedImages, rules: MergeRules, report: str | Path | None) -> None:
