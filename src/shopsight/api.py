@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from shopsight.commands.recommend import recommend as recommend
     from shopsight.commands.search import SearchResult as SearchResult
     from shopsight.commands.search import search as search
+    from shopsight.commands.soup import SoupResult as SoupResult
+    from shopsight.commands.soup import soup as soup
     from shopsight.commands.split import SplitResult as SplitResult
     from shopsight.commands.split import split as split
     from shopsight.commands.train import TrainResult as TrainResult
@@ -109,6 +111,8 @@ if TYPE_CHECKING:
     from shopsight.search.compare_indexes import index_names as index_names
     from shopsight.search.evaluate_index import IndexEvaluation as IndexEvaluation
     from shopsight.search.query_terms import parse_box as parse_box
+    from shopsight.soups.averages import How as How
+    from shopsight.soups.result import measure_title as measure_title
     from shopsight.text import command_line as command_line
     from shopsight.text import count_text as count_text
     from shopsight.text import counted as counted

@@ -145,6 +145,10 @@ class TrainingError(ShopsightError):
     """Training that cannot start or cannot continue."""
 
 
+class SoupError(ShopsightError):
+    """Weights that cannot be averaged."""
+
+
 class BundleError(ShopsightError):
     """A model bundle that is incomplete, changed, or of another version."""
 

@@ -35,6 +35,7 @@ from shopsight.cli import (
     recommend,
     search,
     signals,
+    soup,
     split,
     streams,
     train,
@@ -134,6 +135,7 @@ _add("audit", audit.audit, MAIN_JOB)
 _add("split", split.split, MAIN_JOB)
 _add("merge", merge.merge, MAIN_JOB)
 _add("train", train.train, MAIN_JOB)
+_add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
 

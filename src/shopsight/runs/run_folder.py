@@ -2,6 +2,7 @@
 
     recipe.toml              the resolved recipe
     catalog.parquet          the images with their split (or fold) and the audit's facts
+    held_out.parquet         likewise, the images of classes that a split by label holds out
     audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
     split.json               what the parts of the split share
     metrics.csv              one row per epoch
@@ -85,6 +86,11 @@ class RunFolder:
         return self.path / "catalog.parquet"
 
     @property
+    def held_out_file(self) -> Path:
+        """See `AuditedCatalog`; there only where a split by label holds classes out."""
+        return self.path / "held_out.parquet"
+
+    @property
     def audit(self) -> Path:
         """Where `shopsight.audit.audit.AuditReport.write` writes."""
         return self.path / "audit"
@@ -128,6 +134,11 @@ class RunFolder:
     def final_weights_file(self) -> Path:
         """Weights after the last epoch."""
         return self.checkpoints / "final.safetensors"
+
+    @property
+    def kept_epoch_files(self) -> tuple[Path, ...]:
+        """Weights after each epoch that is kept, the first one first."""
+        return tuple(sorted(self.checkpoints.glob("epoch-*.safetensors")))
 
     @property
     def last_checkpoint(self) -> Path:
@@ -268,6 +279,10 @@ class RunFolder:
         """
         self.state()
         return AuditedCatalog.read(self.catalog_file)
+
+    def held_out(self) -> AuditedCatalog | None:
+        """The images of classes that no training saw, or None where none are held out."""
+        return AuditedCatalog.read(self.held_out_file) if is_file(self.held_out_file) else None
 
     def catalog(self) -> Catalog:
         """The images that training uses, with `split` (or `fold`).

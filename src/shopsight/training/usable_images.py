@@ -173,11 +173,11 @@ def without_rare_classes(
 
 
 def without_held_out(audited: AuditedCatalog, run: RunFolder) -> AuditedCatalog:
-    """The images without those of classes that a split by label holds out; the run lists them.
+    """The images without those of classes that a split by label holds out, which the run keeps.
 
     Args:
         audited: the images that the audit let pass.
-        run: its list of images that are left out gets them.
+        run: keeps them for a test on classes that it never saw, and lists them as left out.
     """
     held = is_held_out(audited.catalog)
     rows = np.flatnonzero(held)
@@ -190,7 +190,9 @@ def without_held_out(audited: AuditedCatalog, run: RunFolder) -> AuditedCatalog:
         f"{counted(len(rows), 'image')}: {listed(gone.labels)}"
     )
     _list_left_out(run, gone, "held-out class")
-    return audited.with_catalog(catalog).take(np.flatnonzero(~held))
+    audited = audited.with_catalog(catalog)
+    audited.take(rows).write(run.held_out_file)
+    return audited.take(np.flatnonzero(~held))
 
 
 def _list_left_out(run: RunFolder, gone: Catalog, reason: str) -> None:
