@@ -9,7 +9,7 @@ import torch
 from shopsight.backbones.create import create_backbone
 from shopsight.bundle.fingerprint import embedding_fingerprint
 from shopsight.bundle.format import Bundle, BundleInfo, Golden
-from shopsight.bundle.read import read_bundle
+from shopsight.bundle.read import read_bundle, read_info
 from shopsight.bundle.write import write_bundle
 from shopsight.errors import BundleError, WeightsError
 from shopsight.head_settings import HeadKind, HeadSettings
@@ -119,7 +119,8 @@ def test_a_network_in_memory_has_the_fingerprint_of_its_bundle(tmp_path: Path) -
 def test_a_bundle_as_backbone(tmp_path: Path) -> None:
     model = fashion_bundle(tmp_path / "model")
     backbone = create_backbone(f"local:{tmp_path / 'model'}")
-    assert (backbone.name, backbone.weights) == ("shopsight:fashion_cnn", "bundle: model")
+    weights = f"bundle: model, sha256 {read_info(tmp_path / 'model').weights_sha256[:12]}"
+    assert (backbone.name, backbone.weights) == ("shopsight:fashion_cnn", weights)
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(backbone.module.state_dict()[name], value)
     fresh = create_backbone(f"local:{tmp_path / 'model'}", weights="random")

@@ -159,7 +159,9 @@ def _from_bundle(folder: Path, request: Request) -> Backbone:
     }
     load_state_dict_strict(backbone.module, state, where=str(file))
     preprocess = info.preprocess.model_copy(update={"size_px": size_px})
-    return replace(backbone, preprocess=preprocess, weights=f"bundle: {folder.name}")
+    # Most are called "model": the hash says which.
+    weights = f"bundle: {folder.name}, sha256 {info.weights_sha256[:12]}"
+    return replace(backbone, preprocess=preprocess, weights=weights)
 
 
 LIBRARIES: dict[str, Callable[[Request], Backbone]] = {

@@ -81,9 +81,9 @@ def check_shared_start(runs: Sequence[RunFolder]) -> None:
 def _differences(first: RunFolder, other: RunFolder) -> Iterator[str]:
     infos = [read_info(run.model) for run in (first, other)]
     yield from _different_fields(*infos)
-    starts = [head_start(run) for run in (first, other)]
+    starts = [_new_layers(run, info) for run, info in zip((first, other), infos, strict=True)]
     if starts[0] != starts[1]:
-        yield f"head at the start: {starts[0]}, here {starts[1]}"
+        yield f"new layers at the start: {starts[0]}, here {starts[1]}"
     seeds = [run.recipe().seed for run in (first, other)]
     if is_random_start(first) and is_random_start(other) and seeds[0] != seeds[1]:
         yield f"weights at the start: random by seed {seeds[0]}, here by seed {seeds[1]}"
@@ -101,7 +101,7 @@ def _different_fields(first: BundleInfo, other: BundleInfo) -> Iterator[str]:
         values = getattr(first, name), getattr(other, name)
         if values[0] != values[1]:
             yield f"{name}: {values[0]}, here {values[1]}"
-    for name in ("head", "preprocess"):
+    for name in ("head", "neck", "preprocess"):
         before: dict[str, Any] = getattr(first, name).model_dump()
         after: dict[str, Any] = getattr(other, name).model_dump()
         for key, value in before.items():
@@ -109,12 +109,11 @@ def _different_fields(first: BundleInfo, other: BundleInfo) -> Iterator[str]:
                 yield f"{name}.{key}: {value}, here {after.get(key)}"
 
 
-def head_start(run: RunFolder) -> str:
-    """What the head of a run began as: fitted before fine-tuning, or random by a seed."""
-    recipe = run.recipe()
-    if has_fitted_head(run):
-        return "fitted before fine-tuning"
-    return f"random by seed {recipe.seed}"
+def _new_layers(run: RunFolder, info: BundleInfo) -> str:
+    """What head and neck began as."""
+    if has_fitted_head(run) and info.neck.is_none:
+        return "a head that was fitted before fine-tuning"
+    return f"random by seed {run.recipe().seed}"
 
 
 def has_fitted_head(run: RunFolder) -> bool:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import lightning
+
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
 from shopsight.bundle.format import BundleInfo
 from shopsight.errors import SoupError
 from shopsight.io.weights import read_weights
 from shopsight.runs.run_folder import RunFolder
 from shopsight.soups.shared_start import has_fitted_head, is_random_start
 from shopsight.soups.weights import Weights
+
+NECK = "backbone.neck."
+"""What the names of a neck's tensors begin with, see `shopsight.backbones.necks`."""
 
 HeadRole = Literal["interpolated", "refitted", "kept"]
 """What becomes of the head between a run and its start.
@@ -21,6 +27,8 @@ are classifiers of the same labels.
 refitted: it was random, and an average with noise is no classifier; a linear one is fitted anew to
 each backbone.
 kept: it was random and is not linear: that of the end is used with each backbone.
+
+A neck that was new is interpolated in the first case, and that of the end in the others.
 """
 
 
@@ -56,10 +64,7 @@ def start_of(run: RunFolder, info: BundleInfo, end: Weights) -> Start:
             where=str(run.path),
             fix="shopsight soup RUN RUN --uniform ...   (runs of one start)",
         )
-    recipe = run.recipe()
-    backbone = create_backbone(
-        recipe.model.backbone, weights=recipe.model.weights, size_px=info.preprocess.size_px
-    )
+    backbone = _backbone_of(run, info)
     if (backbone.name, backbone.weights) != (info.backbone, info.weights):
         raise SoupError(
             "the weights that it began with are not there any more",
@@ -73,7 +78,25 @@ def start_of(run: RunFolder, info: BundleInfo, end: Weights) -> Start:
     _check_moved(run, start, end)
     if has_fitted_head(run):
         return Start(start | _fitted_head(run, end), "interpolated")
+    if not info.neck.is_none:
+        # That no head was fitted to: it is noise at the start, as the head is.
+        start |= {name: value for name, value in end.items() if name.startswith(NECK)}
     return Start(start, "refitted" if info.head.kind == "linear" else "kept")
+
+
+def _backbone_of(run: RunFolder, info: BundleInfo) -> Backbone:
+    """The backbone as the run began with it, a new neck by the run's seed."""
+    recipe = run.recipe()
+    settings = recipe.model
+    lightning.seed_everything(recipe.seed, verbose=False)
+    return create_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        drop_path=settings.drop_path,
+        conv_dropout=settings.conv_dropout,
+        size_px=info.preprocess.size_px,
+        neck=settings.neck,
+    )
 
 
 def _check_moved(run: RunFolder, start: Weights, end: Weights) -> None:
