@@ -3,8 +3,8 @@
     python bench/soup_figures.py --clothing FOLDER --work FOLDER
 
 Clothing by contributor: a tenth of the photos validates, a fifth tests, and whole classes of a
-further fifth are held out of training. Every run has this one split; the seed decides the order and the
-augmentation. Finished runs in --work are taken as they are. Appends to --results as JSON lines.
+further fifth are held out of training. Every run has this one split; the seed decides the order and
+the augmentation. Finished runs in --work are taken as they are. Appends to --results as JSON lines.
 """
 
 from __future__ import annotations

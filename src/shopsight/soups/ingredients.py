@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shopsight.backbones.weights import Shapes
 from shopsight.bundle.format import WEIGHTS_FILE
+from shopsight.config.sections import PAIR_LOSSES
 from shopsight.errors import SoupError, WeightsError
 from shopsight.files import sha256_file
 from shopsight.io.tensor_header import read_tensor_header
@@ -57,6 +58,7 @@ def ingredients_of(runs: Sequence[RunFolder]) -> list[Ingredient]:
     if len(runs) > 1:
         found = [Ingredient.of(str(run.path), run.model / WEIGHTS_FILE) for run in runs]
     else:
+        _check_heads_of_epochs(runs[0])
         found = [Ingredient.of(file.stem, file) for file in runs[0].kept_epoch_files]
         if len(found) < 2:
             raise _nothing_to_average(runs[0], len(found))
@@ -71,6 +73,21 @@ def ingredients_of(runs: Sequence[RunFolder]) -> list[Ingredient]:
             )
         by_hash[one.sha256] = one.name
     return found
+
+
+def _check_heads_of_epochs(run: RunFolder) -> None:
+    """Refuse kept epochs without a classifier of their own.
+
+    Raises:
+        SoupError: the head is made after training, by a text encoder or of class means.
+    """
+    settings = run.recipe().training
+    if settings.mode == "contrastive" or settings.loss in PAIR_LOSSES:
+        raise SoupError(
+            "makes its classifier after training, so that its kept epochs have none",
+            where=str(run.path),
+            fix="name several runs, whose bundles have one",
+        )
 
 
 def _nothing_to_average(run: RunFolder, kept: int) -> SoupError:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import lightning
+import numpy as np
+import torch
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.spec import Backbone
@@ -15,6 +17,7 @@ from shopsight.io.weights import read_weights
 from shopsight.runs.run_folder import RunFolder
 from shopsight.soups.shared_start import has_fitted_head, is_random_start
 from shopsight.soups.weights import Weights
+from shopsight.training.zero_shot import named_classes
 
 NECK = "backbone.neck."
 """What the names of a neck's tensors begin with, see `shopsight.backbones.necks`."""
@@ -78,6 +81,8 @@ def start_of(run: RunFolder, info: BundleInfo, end: Weights) -> Start:
     _check_moved(run, start, end)
     if has_fitted_head(run):
         return Start(start | _fitted_head(run, end), "interpolated")
+    if backbone.text is not None:
+        return Start(start | _named_head(run, info, backbone), "interpolated")
     if not info.neck.is_none:
         # That no head was fitted to: it is noise at the start, as the head is.
         start |= {name: value for name, value in end.items() if name.startswith(NECK)}
@@ -95,6 +100,8 @@ def _backbone_of(run: RunFolder, info: BundleInfo) -> Backbone:
         drop_path=settings.drop_path,
         conv_dropout=settings.conv_dropout,
         size_px=info.preprocess.size_px,
+        # The classes of two towers are those of the text encoder, at both ends.
+        with_text=recipe.training.mode == "contrastive" and settings.new_text is None,
         neck=settings.neck,
     )
 
@@ -108,6 +115,20 @@ def _check_moved(run: RunFolder, start: Weights, end: Weights) -> None:
             where=str(run.path),
             fix="shopsight train DATA --recipe balanced --out RUN   (fine-tunes)",
         )
+
+
+def _named_head(run: RunFolder, info: BundleInfo, backbone: Backbone) -> Weights:
+    """The classes by the text encoder that a contrastive training began with."""
+    tower = backbone.text
+    assert tower is not None
+    directions = named_classes(
+        tower,
+        info.labels,
+        prompts=run.recipe().zero_shot.prompts,
+        device=torch.device("cpu"),
+    )
+    weight = torch.from_numpy(np.float32(tower.logit_scale) * directions)
+    return {"head.classifier.weight": weight, "head.classifier.bias": torch.zeros(len(weight))}
 
 
 def _fitted_head(run: RunFolder, end: Weights) -> Weights:
