@@ -313,3 +313,8 @@ def _keep_places(run: RunFolder, moved: Catalog) -> None:
         table = audited.catalog.table.with_columns(image=pl.Series(names, dtype=pl.String))
         catalog = replace(audited.catalog.with_table(table), root=moved.root)
         audited.with_catalog(catalog).write(training.catalog_file)
+    held_out = run.held_out()
+    if held_out is not None and all(name == now for name, now in place.items()):
+        # They moved with the others, whose names stayed.
+        catalog = replace(held_out.catalog, root=moved.root)
+        held_out.with_catalog(catalog).write(run.held_out_file)
