@@ -115,7 +115,7 @@ def test_the_report_of_other_data_is_a_page(
     model: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     before = product_photos.table.read_bytes()
-    with pytest.raises(ConfigError, match=r"ends in '\.csv'"):
+    with pytest.raises(ConfigError, match=r"not written as '\.csv'"):
         api.evaluate(model, product_photos.folder, out=product_photos.table)
     assert product_photos.table.read_bytes() == before
     (tmp_path / "there.html").mkdir()

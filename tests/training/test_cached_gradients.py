@@ -50,7 +50,7 @@ def whole_gradient(
         target = belongs / belongs.sum(1, keepdim=True)
         loss = (functional.cross_entropy(logits, target)
                 + functional.cross_entropy(logits.T, target)) / 2  # fmt: skip
-    return float(loss), list(torch.autograd.grad(loss, [*parameters(towers), scale]))
+    return float(loss.detach()), list(torch.autograd.grad(loss, [*parameters(towers), scale]))
 
 
 def parameters(towers: list[Tower]) -> list[nn.Parameter]:

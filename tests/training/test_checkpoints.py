@@ -20,7 +20,7 @@ from torch import nn
 
 from shopsight import held_files
 from shopsight.errors import HeldFileError, TrainingError, WriteError
-from shopsight.files import sha256_bytes, sha256_file
+from shopsight.files import sha256_bytes, sha256_file, sha256_json
 from shopsight.training import checkpoints
 from shopsight.training.checkpoints import (
     ITEMS,
@@ -429,7 +429,7 @@ def test_what_somebody_wrote_by_hand_is_an_error(
     write_checkpoint(path, {"weights": torch.zeros(2, 3)})
     header = json.loads(path.read_text(encoding="utf-8"))
     change(header)
-    header["state_sha256"] = checkpoints._sha256_of(header["state"])
+    header["state_sha256"] = sha256_json(header["state"])
     path.write_text(json.dumps(header), encoding="utf-8")
     with pytest.raises(TrainingError, match="cannot resume from this checkpoint"):
         read_checkpoint(path)

@@ -135,4 +135,6 @@ def test_classes_that_form_no_pair_are_counted(
     few = photos.take(np.concatenate([lone, others]))
     few = few.with_table(few.table.with_columns(split=pl.lit("train")))
     fit(few, recipe("cosface", training={"sampling": "pxk", "epochs": 1}), tmp_path / "run")
-    assert "1 class of 3 have one training image, which forms no pair: drawn, several times" in said
+    assert (
+        "1 class of 3 have one training image, which forms no pair: sampled, several times" in said
+    )
