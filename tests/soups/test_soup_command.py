@@ -39,7 +39,8 @@ def test_a_soup_as_json(
     assert found["how"] == "greedy"
     assert len(found["ingredients"]) == 3
     assert set(found["scores"]) == {"val", "test", "held_out_map", "held_out_recall_at_1"}
-    assert found["gains"]["test"]["low"] is not None
+    alone = sum(one["kept"] for one in found["ingredients"]) == 1
+    assert (found["gains"] == {}) == alone
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,11 @@ def _show(done: api.SoupResult) -> None:
     if not is_curve:
         found = average.measured.intervals()
         rows.append(["the soup", *(_ends(found[name]) for name in measures), "the bundle"])
-    gains = done.gains()
-    rows.append(["gain, points", *(_points(gains[name]) for name in measures), ""])
-    print_table(columns, rows, title=f"{done.title}; gain over {average.reference.name}")
+    title, gains = done.title, done.gains()
+    if gains:
+        rows.append(["gain, points", *(_points(gains[name]) for name in measures), ""])
+        title += f"; gain over {average.reference.name}"
+    print_table(columns, rows, title=title)
     for note in done.notes():
         print_line(note)
     print_line(f"bundle: {done.out}")

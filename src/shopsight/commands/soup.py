@@ -85,7 +85,8 @@ def soup(
     with only_writer_of_file(bundle), use_run_access(RunAccess.by_flags(read)):
         infos = [check_run(run) for run in folders]
         check_shared_start(folders)
-        command = ["shopsight", "soup", *(run.path for run in folders)]
+        wanted = ["--alpha", ",".join(f"{one:g}" for one in chosen)] if chosen else [f"--{how}"]
+        command = ["shopsight", "soup", *(run.path for run in folders), *wanted, "--out", bundle]
         for run in folders:
             if not run.is_own():
                 _check_stranger(run, command, trust_recipe=trust_recipe)

@@ -56,6 +56,11 @@ class Average:
     reference: Tried
     chosen: bool
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the very network that it would be compared with."""
+        return self.measured is self.reference.measured
+
 
 def between(
     candidates: Candidates,

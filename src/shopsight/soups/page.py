@@ -37,7 +37,7 @@ def write_soup_page(path: Path, found: SoupResult) -> Path:
         "rows": rows,
         "soup": None if found.how == "alpha" else soup,
         "reference": average.reference.name,
-        "gains": [_points(gains[name]) for name in measures],
+        "gains": [_points(gains[name]) for name in measures if gains],
         "notes": found.notes(),
         "ingredients": [(one.name, one.sha256) for one in found.ingredients],
     }

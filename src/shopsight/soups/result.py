@@ -22,10 +22,11 @@ MEASURE_NAMES = {
 }
 _HEAD_NOTES: dict[HeadRole, str] = {
     "interpolated": "",
-    "refitted": "the head was random at the start, so that only the backbone is interpolated: a "
-    "linear head is fitted to each, at alpha 1 too, on the run's training images",
-    "kept": "the head was random at the start, so that only the backbone is interpolated: each has "
-    "the head of the run, which fits alpha 1 best",
+    "refitted": "the head, and a neck where there is one, were random at the start: the backbone "
+    "alone is interpolated, and a linear head is fitted to each, at alpha 1 too, on the run's "
+    "training images",
+    "kept": "the head, and a neck where there is one, were random at the start: the backbone alone "
+    "is interpolated, and each has the head of the run, which fits alpha 1 best",
 }
 
 
@@ -69,7 +70,9 @@ class SoupResult:
         return list(self.average.measured.estimates)
 
     def gains(self) -> dict[str, Interval]:
-        """By how much each score is above that of the reference, with its interval."""
+        """By how much each score is above that of the reference; empty where it is that one."""
+        if self.average.is_reference:
+            return {}
         return self.average.measured.gains_over(self.average.reference.measured)
 
     def notes(self) -> list[str]:
@@ -77,6 +80,10 @@ class SoupResult:
         found = []
         if self.average.chosen:
             found.append(_chosen_note(self.measures))
+        if self.average.is_reference:
+            found.append(
+                f"the bundle is {self.average.reference.name} alone: nothing better was found"
+            )
         if self.how == "alpha" and _HEAD_NOTES[self.head]:
             found.append(_HEAD_NOTES[self.head])
         if self.measured_layers:
