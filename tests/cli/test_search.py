@@ -146,6 +146,9 @@ def test_every_product_has_its_nearest_others(
     assert table["query"].n_unique() == 16
     assert table.height == 32
     assert (table["query"] != table["product"]).all()
+    refused = shopsight("search", shop / "index", photos(shop)[0], "--all", "--id", "P-1")
+    assert refused.code != 0
+    assert "not for IMAGE, --id" in refused.err
 
 
 def test_a_box_is_cut_from_the_upright_image(

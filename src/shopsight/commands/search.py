@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,6 +111,11 @@ def search(
         WriteError: a file cannot be written.
     """
     _check_score(min_score)
+    if every:
+        _check_alone(
+            {"IMAGE": _any(images), "--text": bool(texts), "--id": bool(ids),
+             "--combine": combine, "--weight": bool(weights), "--box": bool(boxes)}
+        )  # fmt: skip
     if false_accept is not None:
         _check_plain(min_score, combine=combine, texts=texts, expand=expand, rerank=rerank)
     _check_outputs(html, out)
@@ -166,6 +171,17 @@ def _refuse_empty(index: Index) -> None:
             "the index is empty",
             where=str(index.folder.path),
             fix=command_line(["shopsight", "index", "add", index.folder.path, "DATA"]),
+        )
+
+
+def _check_alone(others: Mapping[str, bool]) -> None:
+    """Each product of the index is asked for, and nothing else."""
+    given = [name for name, is_given in others.items() if is_given]
+    if given:
+        raise SearchError(
+            f"asks for the nearest others of every product, and not for {listed(given)}",
+            where="--all",
+            fix=f"leave out --all, or leave out {listed(given)}",
         )
 
 
