@@ -145,6 +145,19 @@ def test_a_batch_without_any_pair_has_a_gradient_of_zero() -> None:
     assert not embedding.grad.any()
 
 
+def test_a_contrastive_loss_of_pairs_is_added_to_that_of_proxies() -> None:
+    head, embedding, plain = made("softtriple")
+    both = ProxyObjective("softtriple", MetricSettings(contrastive=0.5, base=0.1), head)
+    added = both(embedding, head(embedding), TARGET) - plain(embedding, head(embedding), TARGET)
+    unit = functional.normalize(embedding, dim=1)
+    cosine = unit @ unit.T
+    same = (LABELS[:, None] == LABELS) & ~torch.eye(6, dtype=torch.bool)
+    pull = 1.0 - cosine[same]
+    push = (cosine[LABELS[:, None] != LABELS] - 0.1).clamp_min(0.0)
+    expected = 0.5 * (pull[pull > 0].mean() + push[push > 0].mean())
+    torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_numbers_of_a_loss_are_the_recipes() -> None:
     head = CosineHead(8, 4, scale=20.0)
     sharp = PairObjective("supcon", MetricSettings(temperature=0.5), head)

@@ -17,7 +17,7 @@ from shopsight.bundle.format import WEIGHTS_FILE
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, SplitError
-from shopsight.runs.history import read_history
+from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
@@ -104,7 +104,7 @@ def test_batches_of_packs_have_a_pair_for_every_image(
     packs = {"sampling": "pxk", "images_per_class": 4, "epochs": 1}
     fit(catalog, recipe("supcon", training=packs), tmp_path / "run")
     (row,) = read_history(tmp_path / "run" / "metrics.csv")
-    assert row.further == {"images_with_a_pair": 1.0}
+    assert row.further["images_with_a_pair"] == 1.0
 
 
 @pytest.mark.parametrize("asks", ["training.loss = 'supcon'", "training.sampling = 'pxk'"])
@@ -138,3 +138,53 @@ def test_classes_that_form_no_pair_are_counted(
     assert (
         "1 class of 3 have one training image, which forms no pair: sampled, several times" in said
     )
+
+
+def test_the_epoch_that_finds_unseen_classes_best_is_kept(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    by_search = recipe(
+        "arcface",
+        data={"val_classes": 0.34},
+        training={"checkpoint": "retrieval", "keep_epochs": 2, "epochs": 4, "ema": 0.5},
+        model={"neck": {"kind": "bnneck"}},
+    )
+    fit(catalog, by_search, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    unseen = pl.read_parquet(run.unseen_file)
+    assert unseen["label"].n_unique() == 1
+    assert set(unseen["label"]).isdisjoint(run.catalog().labels)
+    assert any("training never sees" in line for line in said)
+    rows = read_history(run.metrics_file)
+    scores = [row.further["val_map"] for row in rows]
+    assert all(0.0 < score <= 1.0 for score in scores)
+    assert selected_epoch(rows, "retrieval").epoch == 1 + int(np.argmax(scores))  # type: ignore[union-attr]
+    assert list(run.kept_epoch_files) == [3, 4]
+    final = load_file(run.final_weights_file)
+    last = load_file(run.kept_epoch_files[4])
+    assert all(torch.equal(final[name], last[name]) for name in final)
+    assert shopsight.load(run.path).labels == run.catalog().labels
+
+
+def test_the_first_epochs_train_the_head_alone(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    catalog = open_catalog(product_photos.folder)
+    first = recipe(
+        "cosface",
+        training={"head_epochs": 2, "keep_epochs": 3, "ema": 0.0},
+        optimizer={"name": "lion", "lr": 1e-3, "head_lr_factor": 10.0},
+        model={"neck": {"kind": "linear-bn-prelu", "embedding_dim": 16}},
+    )
+    fit(catalog, first, tmp_path / "run")
+    kept = [load_file(path) for path in RunFolder(tmp_path / "run").kept_epoch_files.values()]
+    moved = [
+        {name.split(".")[1] for name in kept[0] if not torch.equal(kept[0][name], later[name])}
+        for later in kept[1:]
+    ]
+    assert "neck" in moved[0]
+    assert "weight" in moved[0]
+    neck_and_head = {"neck", "weight", "log_scale"}
+    assert moved[0] <= neck_and_head
+    assert not moved[1] <= neck_and_head

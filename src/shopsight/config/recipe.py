@@ -24,6 +24,7 @@ from shopsight.config.sections import (
     MARGIN_LOSSES,
     METRIC_LOSSES,
     PAIR_LOSSES,
+    PROXY_LOSSES,
     About,
     AugmentSettings,
     CacheSettings,
@@ -112,6 +113,10 @@ class Recipe(Section):
             self._check_contrastive()
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
+        if self.data.val_classes and self.folds.count:
+            raise ValueError("data.val_classes does not go with folds.count")
+        if self.training.loss == "bce" and self.training.scores_retrieval:
+            raise ValueError("training.loss = 'bce': retrieval is scored with one label per image")
         if self.training.sampling == "pxk":
             self._can_draw_packs()
         if self.training.loss in METRIC_LOSSES:
@@ -139,6 +144,8 @@ class Recipe(Section):
             raise ValueError(f"training.loss = {loss!r} has no model.head.subcenters")
         if self.augment.mixup or self.augment.cutmix:
             raise ValueError(f"training.loss = {loss!r} does not go with augment.mixup or cutmix")
+        if self.metric.contrastive and loss not in PROXY_LOSSES:
+            raise ValueError(f"training.loss = {loss!r} has no metric.contrastive")
         if loss not in MARGIN_LOSSES:
             if self.training.label_smoothing:
                 raise ValueError(f"training.loss = {loss!r} has no training.label_smoothing")

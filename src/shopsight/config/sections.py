@@ -83,6 +83,8 @@ class DataSettings(Section, ReadOptions):  # type: ignore[misc]
     Attributes:
         val: Fraction of the images that validate.
         test: Fraction of the images that test.
+        val_classes: Fraction of the images that validate as whole classes, none of which is trained
+            on: the retrieval of each epoch is scored among them, as a search meets new products.
         offline_kinds: Materialized augmentation as in Product-650: each kind is applied once, as
             extra training samples.
         offline_fraction: Fraction of the training images that each kind is applied to.
@@ -90,6 +92,7 @@ class DataSettings(Section, ReadOptions):  # type: ignore[misc]
 
     val: Fraction = 0.1
     test: Fraction = 0.1
+    val_classes: Fraction = 0.0
     offline_kinds: tuple[Literal["hflip", "vflip", "rotate", "crop", "noise", "box"], ...] = ()
     offline_fraction: Probability = 0.245
 
@@ -211,6 +214,9 @@ PAIR_LOSSES = frozenset({"supcon", "multi-similarity"})
 METRIC_LOSSES = MARGIN_LOSSES | PROXY_LOSSES | PAIR_LOSSES
 
 
+Checkpoint = Literal["best", "last", "retrieval"]
+
+
 class MetricSettings(Section):
     """The numbers of losses that train embeddings for search (`training.loss`).
 
@@ -219,17 +225,21 @@ class MetricSettings(Section):
             for "cosface", .01 for "softtriple", .1 for "proxy-anchor".
         margin_step: What the margin of "arcface" and "cosface" grows by in each epoch.
         margin_most: Where it stops growing.
+        contrastive: Weight of a contrastive loss of the batch's pairs beside a loss of proxies:
+            two images of a class are drawn together, two of different classes apart as long as
+            their cosine is above `base`.
         gamma: Softness of the choice among the directions of a class in "softtriple".
         alpha: Slope of "proxy-anchor" (unset: 32), and of pairs of one class in
             "multi-similarity" (unset: 2).
         beta: Slope of pairs of two classes in "multi-similarity".
-        base: The cosine around which "multi-similarity" judges pairs.
+        base: The cosine around which "multi-similarity" judges pairs, see also `contrastive`.
         temperature: What "supcon" divides cosines by.
     """
 
     margin: Annotated[float, Field(ge=0.0, lt=1.57)] | None = None
     margin_step: float = Field(default=0.0, ge=0.0, le=1.57)
     margin_most: float = Field(default=0.8, ge=0.0, lt=1.57)
+    contrastive: float = Field(default=0.0, ge=0.0, le=1e6)
     gamma: Positive = 0.1
     alpha: Positive | None = None
     beta: Positive = 50.0
@@ -269,7 +279,11 @@ class TrainingSettings(Section):
             a batch, of different groups where there are groups.
         images_per_class: The K of "pxk"; `batch_size` is a multiple of it. 1: no label twice in a
             batch, where there are enough labels.
-        checkpoint: The checkpoint that becomes the bundle.
+        checkpoint: The checkpoint that becomes the bundle: that of the best validation accuracy,
+            of the last epoch, or of the best "retrieval": mean average precision of images that
+            ask for others of their class, see `data.val_classes`.
+        keep_epochs: Weights of so many last epochs are kept; each has its retrieval scored.
+        head_epochs: The first epochs train neck and head alone, from a backbone that stands still.
         patience: Stop after so many epochs without a better validation loss.
         ema: Decay of the weights' exponential moving average; 0 is off.
         gradient_clip: Largest norm of the gradient; unset: no limit.
@@ -305,7 +319,9 @@ class TrainingSettings(Section):
     ] = "none"
     sampling: Literal["plain", "sqrt", "balanced", "pxk"] = "plain"
     images_per_class: int = Field(default=4, ge=1, le=1000)
-    checkpoint: Literal["best", "last"] = "best"
+    checkpoint: Checkpoint = "best"
+    keep_epochs: int = Field(default=0, ge=0, le=10_000)
+    head_epochs: int = Field(default=0, ge=0, le=1_000_000)
     patience: int | None = Field(default=None, ge=1, le=1_000_000)
     ema: Fraction = 0.0
     gradient_clip: Positive | None = None
@@ -318,6 +334,12 @@ class TrainingSettings(Section):
         """`batch_size` of a resolved recipe, a number."""
         assert self.batch_size != "auto"
         return self.batch_size
+
+    @property
+    def scores_retrieval(self) -> bool:
+        """Whether each epoch is scored by how well it finds images of one class."""
+        by_search = self.loss in METRIC_LOSSES or self.checkpoint == "retrieval"
+        return by_search or self.keep_epochs > 0
 
     @property
     def finetunes(self) -> bool:
@@ -334,20 +356,21 @@ class OptimizerSettings(Section):
     """The optimizer and its rates.
 
     Attributes:
-        name: torch's optimizer of that name.
+        name: torch's optimizer of that name, or "lion" (Chen et al. 2023), which takes a third
+            to a tenth of AdamW's rate.
         lr: Learning rate of the backbone (of everything when training from scratch), for batches
             of `training.batch_size` images, or of 32 where that is "auto", on one device.
         lr_scaling: How `lr` changes when a step takes k times as many images as it is for: times
             k ("linear"), times the root of k ("sqrt"), or not ("none"). "auto" is linear for
-            "sgd" (Goyal et al. 2017) and the root for "adam" and "adamw" (Malladi et al. 2022).
+            "sgd" (Goyal et al. 2017) and the root for the others (Malladi et al. 2022).
         head_lr_factor: The head's rate is `lr` times this.
         layer_decay: Each stage's rate is this times that of the stage after it.
-        weight_decay: Decoupled for "adamw", an L2 penalty for "adam" and "sgd".
+        weight_decay: Decoupled for "adamw" and "lion", an L2 penalty for "adam" and "sgd".
         momentum: Momentum of "sgd".
         nesterov: Nesterov's momentum for "sgd".
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "lion"] = "adamw"
     lr: Positive = 1e-3
     lr_scaling: Literal["linear", "sqrt", "none"] | Auto = "auto"
     head_lr_factor: Positive = 1.0

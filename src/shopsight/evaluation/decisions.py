@@ -121,7 +121,10 @@ def decisions_on_other_data(recipe: Recipe | None, data: str) -> Decisions:
 def _chosen_on_val(recipe: Recipe, *, multilabel: bool) -> tuple[str, ...]:
     training = recipe.training
     chosen = []
-    if training.finetunes and training.checkpoint == "best" and training.epochs > 1:
+    by_val = training.checkpoint == "best" or (
+        training.checkpoint == "retrieval" and not recipe.data.val_classes
+    )
+    if training.finetunes and by_val and training.epochs > 1:
         chosen.append("the checkpoint")
     if training.mode.startswith("probe") and len(recipe.probe.penalties) > 1:
         chosen.append("the penalty of the linear probe")

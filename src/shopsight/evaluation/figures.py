@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -43,7 +42,7 @@ class ConfusedPair:
 
 
 def history_charts(
-    history: Sequence[EpochRow], checkpoint: Literal["best", "last"], *, trainings: int = 1
+    history: Sequence[EpochRow], checkpoint: Checkpoint, *, trainings: int = 1
 ) -> list[tuple[str, Markup]]:
     """Loss and accuracy of training and validation over the epochs.
 
@@ -145,7 +144,7 @@ def _curves(
 
 
 def _marks(
-    history: Sequence[EpochRow], epochs: Sequence[float], checkpoint: Literal["best", "last"]
+    history: Sequence[EpochRow], epochs: Sequence[float], checkpoint: Checkpoint
 ) -> list[Mark]:
     """Vertical lines at the probe and at the epoch whose weights became the model."""
     kept = selected_epoch(history, checkpoint)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from shopsight.config.sections import Checkpoint
 from shopsight.files import atomic_file, damage_named
 from shopsight.io.local_files import read_file
 
@@ -87,23 +88,30 @@ class EpochRow:
         return f"epoch {self.epoch}: {text} ({self.seconds:.0f} s)"
 
 
-def best_epoch(rows: Sequence[EpochRow]) -> EpochRow:
+RETRIEVAL = "val_map"
+"""The further figure by which `training.checkpoint = "retrieval"` chooses."""
+
+
+def best_epoch(rows: Sequence[EpochRow], *, by_retrieval: bool = False) -> EpochRow:
     """The row with the highest validation accuracy; among equals, the one with the lowest loss.
 
     Without validation images it is the last row.
 
     Args:
         rows: at least one.
+        by_retrieval: the mean average precision counts instead of the accuracy.
     """
     validated = [row for row in rows if row.validated]
     if not validated:
         return rows[-1]
-    return max(validated, key=lambda row: (row.val_accuracy, -row.val_loss))
+
+    def score(row: EpochRow) -> float:
+        return row.further.get(RETRIEVAL, -1.0) if by_retrieval else row.val_accuracy
+
+    return max(validated, key=lambda row: (score(row), -row.val_loss))
 
 
-def selected_epoch(
-    rows: Sequence[EpochRow], checkpoint: Literal["best", "last"] = "best"
-) -> EpochRow | None:
+def selected_epoch(rows: Sequence[EpochRow], checkpoint: Checkpoint = "best") -> EpochRow | None:
     """The fine-tuning epoch whose weights become the model; None where nothing was fine-tuned.
 
     Args:
@@ -113,7 +121,9 @@ def selected_epoch(
     tuned = [row for row in rows if row.stage != PROBE]
     if not tuned:
         return None
-    return best_epoch(tuned) if checkpoint == "best" else tuned[-1]
+    if checkpoint == "last":
+        return tuned[-1]
+    return best_epoch(tuned, by_retrieval=checkpoint == "retrieval")
 
 
 def mean_history(histories: Sequence[Sequence[EpochRow]]) -> list[EpochRow]:

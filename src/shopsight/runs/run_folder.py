@@ -3,6 +3,7 @@
     recipe.toml              the resolved recipe
     catalog.parquet          the images with their split (or fold) and the audit's facts
     held_out.parquet         likewise, the images of classes that a split by label holds out
+    unseen.parquet           the images of classes that only retrieval is scored on
     audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
     split.json               what the parts of the split share
     metrics.csv              one row per epoch
@@ -58,6 +59,7 @@ OUT_OF_FOLD = "out-of-fold"
 """The part of a K-fold run's predictions: every image, by the network that never saw it."""
 
 
+_EPOCH = "epoch"
 _TRAIN_ANEW = "shopsight train DATA --out ANOTHER_RUN   (trains it anew)"
 
 
@@ -135,10 +137,19 @@ class RunFolder:
         """Weights after the last epoch."""
         return self.checkpoints / "final.safetensors"
 
+    def epoch_weights_file(self, epoch: int) -> Path:
+        """Weights after an epoch, counted from 1, where `training.keep_epochs` keeps them."""
+        return self.checkpoints / f"{_EPOCH}-{epoch:04d}.safetensors"
+
+    @property
+    def unseen_file(self) -> Path:
+        """Images of the classes that `data.val_classes` holds out, as `catalog_file`."""
+        return self.path / "unseen.parquet"
+
     @property
     def kept_epoch_files(self) -> tuple[Path, ...]:
         """Weights after each epoch that is kept, the first one first."""
-        return tuple(sorted(self.checkpoints.glob("epoch-*.safetensors")))
+        return tuple(sorted(self.checkpoints.glob(f"{_EPOCH}-*.safetensors")))
 
     @property
     def last_checkpoint(self) -> Path:

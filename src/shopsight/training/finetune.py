@@ -358,4 +358,4 @@ def selected_checkpoint(run: RunFolder, recipe: Recipe) -> Path:
     """The weight file that becomes the bundle."""
     best, final = run.best_weights_file, run.final_weights_file
     # Without validation images there is no best epoch.
-    return best if recipe.training.checkpoint == "best" and best.is_file() else final
+    return best if recipe.training.checkpoint != "last" and best.is_file() else final

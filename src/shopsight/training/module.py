@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
@@ -23,7 +24,7 @@ from shopsight.errors import HeldFileError, ShopsightError, TrainingError, first
 from shopsight.files import atomic_file, make_folder
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.models.product_model import ProductModel
-from shopsight.runs.history import EpochRow, write_history
+from shopsight.runs.history import RETRIEVAL, EpochRow, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 from shopsight.training.create_objective import create_objective
@@ -35,6 +36,7 @@ from shopsight.training.optim import (
     schedule_factor,
 )
 from shopsight.training.random_states import random_states, restore_random_states
+from shopsight.training.retrieval_score import retrieval_figures
 from shopsight.training.training_data import EpochBatches, TrainingData, size_of_epoch
 
 STEP_SEED_FACTOR = 1_000_003
@@ -58,7 +60,8 @@ class ClassifierTraining(lightning.LightningModule):
     Attributes:
         history: a row for each epoch so far.
         average: the average of the weights, or None.
-        best: validation accuracy and loss of the best epoch so far.
+        best: score and validation loss of the best epoch so far; the score is the accuracy on
+            validation images, or the mean average precision of retrieval.
         best_epoch: its number, counted from 0.
         epochs_begun: by this process.
     """
@@ -88,6 +91,7 @@ class ClassifierTraining(lightning.LightningModule):
         self.best_epoch = 0
         self._totals = self._no_sums()
         self._val_totals = self._no_sums()
+        self._found: dict[str, float] = {}
         self._bars = ExitStack()
         self._epoch_began = 0.0
         self._resumed: dict[str, Any] | None = None
@@ -98,7 +102,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def freeze_parameters(self) -> None:
         """Switch gradients off for the stages that the recipe freezes."""
-        held = self._held_names()
+        held = self._names_of(self.held_stages())
         for name, parameter in self.model.backbone.named_parameters():
             parameter.requires_grad_(name not in held)
 
@@ -107,15 +111,42 @@ class ClassifierTraining(lightning.LightningModule):
         settings = self.recipe.training
         return len(self.stages) if settings.mode == "frozen" else settings.frozen_stages
 
-    def _held_names(self) -> set[str]:
-        return {name for stage in self.stages[: self.held_stages()] for name in stage}
+    def _names_of(self, stages: int) -> set[str]:
+        return {name for stage in self.stages[:stages] for name in stage}
+
+    def _head_alone(self) -> bool:
+        """Whether the present epoch trains neck and head alone."""
+        return self.current_epoch < self.recipe.training.head_epochs
+
+    def _begin_head_epochs_or_end_them(self) -> None:
+        """Have the backbone stand still in the first epochs, and move afterwards.
+
+        Several processes agreed at the start on what has gradients: there they are computed, and
+        dropped before the step.
+        """
+        if not self.recipe.training.head_epochs:
+            return
+        self.train()
+        if self._world() == 1:
+            still, held = self._head_alone(), self._names_of(self.held_stages())
+            for name, parameter in self.model.backbone.named_parameters():
+                if name in self._names_of(len(self.stages)):
+                    parameter.requires_grad_(not still and name not in held)
+
+    def on_before_optimizer_step(self, _optimizer: Any) -> None:
+        """Drop the gradients of what stands still in this epoch: it takes no step."""
+        if self._head_alone():
+            names = self._names_of(len(self.stages))
+            for name, parameter in self.model.backbone.named_parameters():
+                if name in names:
+                    parameter.grad = None
 
     def train(self, mode: bool = True) -> ClassifierTraining:
         """Training mode, but frozen parts keep their statistics and drop nothing."""
         super().train(mode)
         if not mode:
             return self
-        held = self._held_names()
+        held = self._names_of(len(self.stages) if self._head_alone() else self.held_stages())
         for name, module in self.model.backbone.named_modules():
             own = [f"{name}.{leaf}" if name else leaf for leaf, _ in module.named_parameters()]
             still = bool(own) and all(parameter in held for parameter in own)
@@ -241,6 +272,7 @@ class ClassifierTraining(lightning.LightningModule):
         self.epochs_begun += 1
         self._totals = self._no_sums()
         self.objective.begin_epoch(self.current_epoch)
+        self._begin_head_epochs_or_end_them()
         self._epoch_began = time.perf_counter()
         epoch, epochs = self.current_epoch, self.recipe.training.epochs
         title = f"Epoch {epoch + 1}/{epochs} at {self.epoch_size_px(epoch)} px"
@@ -307,11 +339,45 @@ class ClassifierTraining(lightning.LightningModule):
         self._val_totals = self._over_ranks(self._val_totals)
         accuracy = float(self._val_totals[1] / self._val_totals[2].clamp_min(1))
         loss = float(self._val_totals[0] / self._val_totals[2].clamp_min(1))
-        if (accuracy, -loss) > (self.best[0], -self.best[1]):
-            self.best, self.best_epoch = (accuracy, loss), self.current_epoch
+        self._found = self._retrieval()
+        by_search = self.recipe.training.checkpoint == "retrieval"
+        score = self._found.get(RETRIEVAL, accuracy) if by_search else accuracy
+        if (score, -loss) > (self.best[0], -self.best[1]):
+            self.best, self.best_epoch = (score, loss), self.current_epoch
             self.write_weights(self.run_folder.best_weights_file)
         if self.average is not None:
             self.average.swap(self.model)
+
+    def _retrieval(self) -> dict[str, float]:
+        """How well images are found, by name of the figure; empty where that is not scored."""
+        images = self.data.retrieval
+        if images is None or len(images.rows) < self._world():
+            return {}
+        batches = OrderedBatches(
+            images.source,
+            images.rows,
+            batch_size=self.recipe.training.resolved_batch_size,
+            rank=self.global_rank,
+            world=self._world(),
+            pin_memory=copies_from_pinned(self.device),
+        )
+        with self.trainer.precision_plugin.forward_context():
+            parts = [
+                self.model.embed(copy_to_device(batch.images, self.device)) for batch in batches
+            ]
+        vectors = self._rows_of_all(torch.cat(parts).float(), len(images.rows))
+        return retrieval_figures(vectors.cpu().numpy(), images)
+
+    def _rows_of_all(self, own: Tensor, count: int) -> Tensor:
+        """The rows of all processes, which have consecutive parts of them."""
+        world = self._world()
+        if world == 1:
+            return own
+        sizes = [len(part) for part in np.array_split(np.arange(count), world)]
+        padded = nn.functional.pad(own, (0, 0, 0, max(sizes) - len(own)))
+        gathered = self.all_gather(padded)
+        assert isinstance(gathered, Tensor)
+        return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
 
     def _over_ranks(self, totals: Tensor) -> Tensor:
         if self._world() == 1:
@@ -358,11 +424,28 @@ class ClassifierTraining(lightning.LightningModule):
             further={
                 name: float(total / totals[2])
                 for name, total in zip(self.objective.figures, totals[3:], strict=True)
-            },
+            }
+            | self._found,
         )
         self.history = [*self.history, row]
+        self._keep_epoch(row.epoch)
         self._report(row)
         self._stop_early(row)
+
+    def _keep_epoch(self, epoch: int) -> None:
+        """Write the weights of this epoch, and remove those that are too old to be kept."""
+        count = self.recipe.training.keep_epochs
+        if not count:
+            return
+        if self.average is not None:
+            self.average.swap(self.model)
+        self.write_weights(self.run_folder.epoch_weights_file(epoch))
+        if self.average is not None:
+            self.average.swap(self.model)
+        if self.trainer.is_global_zero:
+            for number, file in self.run_folder.kept_epoch_files.items():
+                if not epoch - count < number <= epoch:
+                    remove_file(file)
 
     def _lr(self) -> float:
         """The recipe's `optimizer.lr` as the schedule has it now."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from shopsight.backbones.stages import Stages
 from shopsight.config.sections import OptimizerSettings, ScheduleSettings
+from shopsight.training.lion import Lion
 
 ADAM_BETAS = (0.9, 0.999)
 
@@ -64,7 +65,7 @@ def parameter_groups(
 def create_optimizer(
     groups: list[dict[str, Any]], settings: OptimizerSettings, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW over the groups, whose rates and decays count.
+    """SGD with momentum, Adam, AdamW or Lion over the groups, whose rates and decays count.
 
     Args:
         groups: see `parameter_groups`.
@@ -81,6 +82,8 @@ def create_optimizer(
             nesterov=settings.nesterov,
             fused=fuse,
         )
+    if settings.name == "lion":
+        return Lion(groups, lr=settings.lr)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, betas=ADAM_BETAS, fused=fuse)
 

@@ -50,6 +50,7 @@ from shopsight.training.usable_images import (
     with_used_parts,
     without_held_out,
     without_rare_classes,
+    without_unseen,
 )
 from shopsight.training.zero_shot import check_has_text
 
@@ -99,6 +100,7 @@ def prepare(
         None if dropped is None else dropped[labeled],
     )
     audited = without_held_out(audited, run)
+    audited = without_unseen(audited, recipe, run)
     audited, settled = without_rare_classes(audited, recipe, run)
     if recipe.folds.count:
         audited = _with_folds(audited, recipe, run, train_only=settled.train_only)

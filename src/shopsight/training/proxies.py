@@ -52,13 +52,18 @@ class ProxyObjective(Objective):
         self._losses = (_created(loss, metric, head),)
         self._name = "fc" if loss == "softtriple" else "proxies"
         del self._losses[0]._parameters[self._name]
+        self._weight = metric.contrastive
+        self._pairs = _pair_loss(metric) if metric.contrastive else None
 
     def forward(self, embedding: Tensor, logits: Tensor, target: Tensor) -> Tensor:
         weight, loss = self._heads[0].weight, self._losses[0]
         with full_precision(embedding.device):
             # A view of the parameter, through which its gradient comes.
             setattr(loss, self._name, weight.t() if self._name == "fc" else weight[:])
-            value: Tensor = loss(embedding.float(), target.argmax(1))
+            label = target.argmax(1)
+            value: Tensor = loss(embedding.float(), label)
+            if self._pairs is not None:
+                value = value + self._weight * self._pairs(embedding.float(), label)
             return value
 
 
@@ -77,3 +82,11 @@ def _created(loss: str, metric: MetricSettings, head: CosineHead) -> Any:
     if loss == "proxy-anchor":
         return losses.ProxyAnchorLoss(**size, margin=margin, alpha=metric.alpha or OWN_ALPHA)
     return losses.ProxyNCALoss(**size, softmax_scale=scale, distance=distances.CosineSimilarity())
+
+
+def _pair_loss(metric: MetricSettings) -> Any:
+    """Cosines below 1 within a class and above the base between classes, each mean over pairs."""
+    losses: Any = require(f"{LIBRARY}.losses")
+    distances: Any = require(f"{LIBRARY}.distances")
+    cosine = distances.CosineSimilarity()
+    return losses.ContrastiveLoss(pos_margin=1.0, neg_margin=metric.base, distance=cosine)

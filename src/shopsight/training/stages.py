@@ -51,6 +51,7 @@ from shopsight.models.heads import CosineHead, DirectionHead, LinearHead, create
 from shopsight.models.product_model import ProductModel
 from shopsight.models.two_towers import TwoTowers
 from shopsight.preprocess import Preprocess
+from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
@@ -76,6 +77,7 @@ from shopsight.training.pairs import set_directions, summed_directions
 from shopsight.training.precision import training_arithmetic
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample_rows
 from shopsight.training.rank_environment import WorkerRank
+from shopsight.training.retrieval_score import RetrievalSet
 from shopsight.training.standard_rows import Features
 from shopsight.training.time_budget import RESERVE, StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
@@ -149,6 +151,34 @@ class Training:
             batch_size=batch_size,
             lone_classes=training.loss not in PAIR_LOSSES,
         )
+
+    def _retrieval_set(self) -> RetrievalSet | None:
+        """The images that ask for each other after each epoch; None where that is not scored."""
+        training = self.recipe.training
+        if not training.scores_retrieval and not self.recipe.data.val_classes:
+            return None
+        if not self.run.unseen_file.is_file():
+            rows, audited = self.catalog.rows_of("val"), self.audited
+            found = RetrievalSet(
+                self.source, rows, first_labels(self.targets)[rows], audited.duplicate_group[rows]
+            )
+        else:
+            audited = AuditedCatalog.read(self.run.unseen_file)
+            source = open_cache(
+                audited.catalog,
+                self.preprocess,
+                settings=self.recipe.cache,
+                sha256s=audited.sha256.to_list(),
+            )
+            found = RetrievalSet(
+                source,
+                np.arange(len(audited)),
+                first_labels(audited.catalog.targets(audited.catalog.labels)),
+                audited.duplicate_group,
+            )
+        if training.checkpoint == "retrieval":
+            found.check(self.catalog.name)
+        return found.cut(self.recipe.seed) if len(found.rows) else None
 
     def _open_cache(self) -> PixelSource:
         clock = Clock()
@@ -406,6 +436,7 @@ class Training:
             extra=extra if data.offline_kinds else None,
             fill=self.preprocess.pad_color,
             sampling=self._sampler(),
+            retrieval=self._retrieval_set(),
         )
         rows = [row for row in read_history(self.run.metrics_file) if row.stage == PROBE]
         deadline = deadline_of(self.recipe, self._spent_s())

@@ -16,6 +16,7 @@ from shopsight.loading.loader import Batch, TrainingBatches
 from shopsight.loading.offline_augment import Samples
 from shopsight.preprocess import PadColor
 from shopsight.targets import Targets, dense_rows
+from shopsight.training.retrieval_score import RetrievalSet
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class TrainingData:
         extra: offline-augmented samples added to the training rows, or None.
         fill: color of the area that an affine transform uncovers.
         sampling: see `TrainingBatches`.
+        retrieval: images that ask for each other after each epoch, or None.
     """
 
     source: PixelSource
@@ -43,6 +45,7 @@ class TrainingData:
     extra: Samples | None
     fill: PadColor
     sampling: Callable[[Int64[np.ndarray, "n"]], Sampler] | None = None
+    retrieval: RetrievalSet | None = None
 
     def dense_targets(self, rows: Int64[np.ndarray, "batch"]) -> Float[Tensor, "batch classes"]:
         """The targets of some catalog rows, as probabilities or zeros and ones."""

@@ -14,7 +14,7 @@ from shopsight import progress
 from shopsight.audit.audit import audit
 from shopsight.audit.gate import GateRules, gate, refuse_one_class
 from shopsight.catalog.catalog import SOURCE_ROW, Catalog
-from shopsight.catalog.held_out_classes import HELD_OUT, is_held_out
+from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows, is_held_out
 from shopsight.catalog.rare_classes import (
     SettledClasses,
     check_rare_options,
@@ -24,7 +24,7 @@ from shopsight.catalog.split import scarce_labels
 from shopsight.config.recipe import Recipe
 from shopsight.config.sections import PAIR_LOSSES
 from shopsight.errors import CatalogError, SplitError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, make_folder
 from shopsight.images.kinds import suffix_of
 from shopsight.images.thumbnails import write_thumbs
 from shopsight.loading.loader import check_enough
@@ -193,6 +193,46 @@ def without_held_out(audited: AuditedCatalog, run: RunFolder) -> AuditedCatalog:
     audited = audited.with_catalog(catalog)
     audited.take(rows).write(run.held_out_file)
     return audited.take(np.flatnonzero(~held))
+
+
+def without_unseen(audited: AuditedCatalog, recipe: Recipe, run: RunFolder) -> AuditedCatalog:
+    """The images without those of whole classes that only the retrieval of an epoch is scored on.
+
+    Of a given split, images to test on are never scored before the end: those of these classes are
+    left out.
+
+    Args:
+        audited: the images that the audit let pass.
+        recipe: `data.val_classes` is the fraction.
+        run: gets the images, and lists those that are left out.
+
+    Raises:
+        SplitError: too few classes would be left, or none of these has two images.
+    """
+    if not recipe.data.val_classes:
+        return audited
+    catalog = audited.catalog
+    unseen = held_out_rows(
+        catalog,
+        fraction=recipe.data.val_classes,
+        seed=recipe.seed,
+        duplicate_group=audited.duplicate_group,
+    )
+    tested = np.zeros(len(catalog), bool)
+    if catalog.has("split"):
+        tested = (catalog.table["split"] == "test").fill_null(value=False).to_numpy()
+    scored = audited.take(np.flatnonzero(unseen & ~tested))
+    make_folder(run.path)
+    scored.write(run.unseen_file)
+    _list_left_out(run, scored.catalog, "class only scored for retrieval")
+    if (unseen & tested).any():
+        _list_left_out(run, catalog.take(np.flatnonzero(unseen & tested)), "held-out class")
+    progress.notify(
+        f"retrieval is scored on {counted(len(scored.catalog.labels), 'class')} of "
+        f"{counted(len(scored), 'image')} that training never sees: "
+        f"{listed(scored.catalog.labels)}"
+    )
+    return audited.take(np.flatnonzero(~unseen))
 
 
 def _list_left_out(run: RunFolder, gone: Catalog, reason: str) -> None:
