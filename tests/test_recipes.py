@@ -281,7 +281,6 @@ VPR = {
     "training.epochs": 10,
     "training.ema": 0.9995,
     "training.precision": "16",
-    "training.precision": "16",
     "model.head.kind": "cosine",
     "model.head.learned_scale": False,
     "augment.hflip_prob": 0.5,

@@ -22,6 +22,7 @@ from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
 from shopsight.errors import HeldFileError, ShopsightError, TrainingError, first_line
 from shopsight.files import atomic_file, make_folder
+from shopsight.held_files import remove_file
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import RETRIEVAL, EpochRow, write_history
