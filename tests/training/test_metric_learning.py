@@ -160,9 +160,9 @@ def test_the_epoch_that_finds_unseen_classes_best_is_kept(
     scores = [row.further["val_map"] for row in rows]
     assert all(0.0 < score <= 1.0 for score in scores)
     assert selected_epoch(rows, "retrieval").epoch == 1 + int(np.argmax(scores))  # type: ignore[union-attr]
-    assert list(run.kept_epoch_files) == [3, 4]
+    assert run.kept_epoch_files == (run.epoch_weights_file(3), run.epoch_weights_file(4))
     final = load_file(run.final_weights_file)
-    last = load_file(run.kept_epoch_files[4])
+    last = load_file(run.kept_epoch_files[-1])
     assert all(torch.equal(final[name], last[name]) for name in final)
     assert shopsight.load(run.path).labels == run.catalog().labels
 
@@ -178,7 +178,7 @@ def test_the_first_epochs_train_the_head_alone(
         model={"neck": {"kind": "linear-bn-prelu", "embedding_dim": 16}},
     )
     fit(catalog, first, tmp_path / "run")
-    kept = [load_file(path) for path in RunFolder(tmp_path / "run").kept_epoch_files.values()]
+    kept = [load_file(path) for path in RunFolder(tmp_path / "run").kept_epoch_files]
     moved = [
         {name.split(".")[1] for name in kept[0] if not torch.equal(kept[0][name], later[name])}
         for later in kept[1:]

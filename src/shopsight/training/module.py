@@ -444,8 +444,10 @@ class ClassifierTraining(lightning.LightningModule):
         if self.average is not None:
             self.average.swap(self.model)
         if self.trainer.is_global_zero:
-            for number, file in self.run_folder.kept_epoch_files.items():
-                if not epoch - count < number <= epoch:
+            first = max(1, epoch - count + 1)
+            kept = {self.run_folder.epoch_weights_file(n) for n in range(first, epoch + 1)}
+            for file in self.run_folder.kept_epoch_files:
+                if file not in kept:
                     remove_file(file)
 
     def _lr(self) -> float:
