@@ -37,7 +37,7 @@ from shopsight.words.class_lists import ClassWords
 from shopsight.words.pairs import WordPairs, centered_cosines
 from shopsight.words.word_table import open_word_table
 
-WIDTH, BATCH = 256, 128
+WIDTH, BATCH, RATE = 256, 128, 1e-3
 
 
 class Two(nn.Module):
@@ -81,14 +81,12 @@ def trained(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Two(images.shape[1], settings)
-    tokens = [model.text.token_embedding.weight]
-    others = [one for one in model.parameters() if one is not tokens[0]]
-    optimizer = torch.optim.AdamW(
-        [{"params": others, "lr": 1e-3, "weight_decay": 0.1},
-         {"params": tokens, "lr": 0.0, "weight_decay": 0.0}]
-    )  # fmt: skip
+    # Vectors of the table stay: words that no caption has must still lie near those that are known.
+    model.text.token_embedding.requires_grad_(settings.tokens == "clip")
+    learned = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=RATE, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [1e-3, 1e-5], total_steps=steps, pct_start=0.1
+        optimizer, RATE, total_steps=steps, pct_start=0.1
     )
     vectors = torch.from_numpy(images)
     # Each label as often: a shop has one name for few photos and for many.
