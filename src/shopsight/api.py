@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from shopsight.backbones.presets import Preset as Preset
     from shopsight.cache_place import use_cache_dir as use_cache_dir
     from shopsight.catalog.catalog import Catalog as Catalog
+    from shopsight.commands.adapt import AdaptResult as AdaptResult
+    from shopsight.commands.adapt import adapt as adapt
     from shopsight.commands.audit import FINDING_KINDS as FINDING_KINDS
     from shopsight.commands.audit import FIXABLE_KINDS as FIXABLE_KINDS
     from shopsight.commands.audit import audit as audit
@@ -120,5 +122,6 @@ if TYPE_CHECKING:
     from shopsight.text import human_bytes as human_bytes
     from shopsight.text import one_of as one_of
     from shopsight.text import percent_text as percent_text
+    from shopsight.training.adapt_search import Change as Change
 else:
     __getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from shopsight.cli import (
+    adapt,
     audit,
     backbones,
     compare,
@@ -150,6 +151,7 @@ _add_group(
 _add("search", search.search, FINDING)
 _add("zero-shot", zero_shot.zero_shot, FINDING)
 _add("duplicates", duplicates.duplicates, FINDING)
+_add("adapt", adapt.adapt, FINDING)
 
 CHOOSING = "Which model"
 _add("backbones", backbones.backbones, CHOOSING)

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shopsight.backbones.create import create_backbone
-from shopsight.backbones.spec import check_rebuilds
-from shopsight.backbones.text_tower import TextTower, bundled_tower
-from shopsight.bundle.format import BundleInfo
-from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.unlabeled import only_labeled
 from shopsight.commands.predict import predict
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ConfigError, ImageError
+from shopsight.errors import ConfigError
 from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.left_out import without_bad_files
 from shopsight.evaluation.predictions import ALL_ROWS
 from shopsight.evaluation.score import Evaluation
 from shopsight.files import scratch_folder
 from shopsight.head_settings import HeadSettings
-from shopsight.images.decode import read_bytes
 from shopsight.inference.load import load
 from shopsight.inference.open_embedder import open_embedder
+from shopsight.inference.open_network import open_network
 from shopsight.inference.predictor import Prediction, Predictor
-from shopsight.inference.save import save_bundle
+from shopsight.inference.save import readable_images, save_bundle
 from shopsight.inference.zero_shot import ClassDirectionsFound, find_directions
-from shopsight.models.build import build_model
 from shopsight.models.product_model import ProductModel
 from shopsight.output_paths import check_output_path
-from shopsight.paths import is_folder
 from shopsight.preprocess import Resize
 from shopsight.read_options import ReadOptions
 from shopsight.words.class_lists import (
@@ -42,8 +35,6 @@ from shopsight.words.class_lists import (
     read_classes,
     read_prompts,
 )
-
-GOLDEN_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -130,11 +121,12 @@ def _write(
     catalog: Catalog,
 ) -> None:
     """Write the network with a head of the directions as a bundle."""
-    network, info, text = _network(model, resize)
+    opened = open_network(model, resize=resize)
+    network = opened.model
     whole = ProductModel(
         network.backbone, found.head(), network.preprocess, tta_hflip=network.tta_hflip
     )
-    info = info.model_copy(
+    info = opened.info.model_copy(
         update={
             "head": HeadSettings(kind="direction"),
             "labels": tuple(one.name for one in classes),
@@ -147,42 +139,14 @@ def _write(
             "catalog_fingerprint": "",
         }
     )
-    save_bundle(place, whole, info=info, golden_images=_golden(catalog), metrics={}, text=text)
-
-
-def _network(
-    model: str, resize: Resize | None
-) -> tuple[ProductModel, BundleInfo, TextTower | None]:
-    """The network of a model, what its bundle says, and its text encoder."""
-    if is_folder(model) or ":" not in model:
-        bundle = read_bundle(bundle_folder(model))
-        return build_model(bundle), bundle.info, bundled_tower(bundle)
-    backbone = create_backbone(model, with_text=True)
-    check_rebuilds(backbone, model)
-    preprocess = backbone.preprocess
-    if resize is not None:
-        preprocess = preprocess.model_copy(update={"resize": resize})
-    info = BundleInfo(
-        backbone=backbone.name,
-        weights=backbone.weights,
-        labels=("none",),
-        preprocess=preprocess,
-        embedding_dim=backbone.embedding_dim,
+    save_bundle(
+        place,
+        whole,
+        info=info,
+        golden_images=readable_images(catalog),
+        metrics={},
+        text=opened.text,
     )
-    return ProductModel(backbone.module, backbone.module, preprocess), info, backbone.text
-
-
-def _golden(catalog: Catalog) -> list[bytes]:
-    """A few image files that can be read."""
-    return list(_readable(catalog))[:GOLDEN_IMAGES]
-
-
-def _readable(catalog: Catalog) -> Iterator[bytes]:
-    for ref in catalog.refs()[: 20 * GOLDEN_IMAGES]:
-        try:
-            yield read_bytes(ref, catalog.access)
-        except ImageError:
-            continue
 
 
 def _scores(predictor: Predictor, catalog: Catalog) -> Evaluation | None:

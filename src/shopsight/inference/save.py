@@ -9,10 +9,28 @@ from typing import Any
 from shopsight.backbones.text_tower import TextTower, bundle_part
 from shopsight.bundle.format import Bundle, BundleInfo
 from shopsight.bundle.write import write_bundle
+from shopsight.catalog.catalog import Catalog
+from shopsight.errors import ImageError
+from shopsight.images.decode import read_bytes
 from shopsight.inference.golden import make_golden
 from shopsight.inference.torch_engine import reference_engine
 from shopsight.models.build import model_tensors
 from shopsight.models.product_model import ProductModel
+
+GOLDEN_IMAGES = 8
+
+
+def readable_images(catalog: Catalog) -> list[bytes]:
+    """A few of a catalog's image files that can be read, for golden outputs."""
+    found: list[bytes] = []
+    for ref in catalog.refs()[: 20 * GOLDEN_IMAGES]:
+        try:
+            found.append(read_bytes(ref, catalog.access))
+        except ImageError:
+            continue
+        if len(found) == GOLDEN_IMAGES:
+            break
+    return found
 
 
 def save_bundle(
