@@ -49,6 +49,7 @@ OURS = {
     "fashion-mnist-long",
     "fashion-mnist-net",
     "product650-clip-contrastive",
+    "vpr-distill-vit-s16",
 }
 
 # Side in pixels of the test's images: as small as the network takes.
@@ -61,7 +62,7 @@ HUGE = {name for name in PUBLISHED if name.startswith("vpr-")}
 # Large networks, and those that train as another one here does.
 SLOW = {name for name in PUBLISHED if name.startswith("product650-")}
 SLOW |= {"best", "clothing-resnet18-folds", "garment-resnet18", "garment-resnet34"}
-SLOW |= {"garment-efficientnet-b0"}
+SLOW |= {"garment-efficientnet-b0", "vpr-distill-vit-s16"}
 
 
 def reduced(name: str) -> Recipe:

@@ -104,12 +104,23 @@ def _asked_about(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Any, Reach
             asked = value.startswith(_NAMED_BACKBONES)
         elif key == "model.weights":
             asked = value not in _LIBRARY_WEIGHTS and not _is_within(value, folder)
+        elif key == "distill.teacher":
+            asked = _is_elsewhere(value, folder)
         elif key == "about.data":
             asked = value not in {"", "any", *DATASETS}
         else:
             asked = value is not None and not _is_within(str(value), folder)
         if asked:
             yield key, value, mark
+
+
+def _is_elsewhere(model: str, folder: Path) -> bool:
+    """Whether a model is of a place that the recipe names, not of a library and not beside it."""
+    library, _, name = model.partition(":")
+    if name and len(library) > 1:
+        # One letter is a drive of Windows.
+        return model.startswith(_NAMED_BACKBONES)
+    return bool(model) and not _is_within(model, folder)
 
 
 def _is_within(location: str, folder: Path) -> bool:

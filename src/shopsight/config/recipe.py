@@ -30,6 +30,7 @@ from shopsight.config.sections import (
     CacheSettings,
     ContrastiveSettings,
     DataSettings,
+    DistillSettings,
     EvaluationSettings,
     FoldSettings,
     HardwareSettings,
@@ -81,6 +82,7 @@ class Recipe(Section):
     contrastive: ContrastiveSettings = ContrastiveSettings()
     training: TrainingSettings = TrainingSettings()
     metric: MetricSettings = MetricSettings()
+    distill: DistillSettings = DistillSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -121,6 +123,8 @@ class Recipe(Section):
             self._can_draw_packs()
         if self.training.loss in METRIC_LOSSES:
             self._can_learn_a_metric()
+        if self.distill.teacher:
+            self._can_learn_from_a_teacher()
         return self
 
     def _can_draw_packs(self) -> None:
@@ -153,6 +157,31 @@ class Recipe(Section):
                 raise ValueError(f"training.loss = {loss!r} has no training.class_weights")
         if loss in PAIR_LOSSES and self.training.mode == "frozen" and self.model.neck.is_none:
             raise ValueError(f"training.mode = 'frozen' leaves {loss!r} nothing to train")
+
+    def _can_learn_from_a_teacher(self) -> None:
+        distill = self.distill
+        wrong = {
+            f"training.mode = {self.training.mode!r}":
+                not self.training.finetunes or self.training.reads_labels,
+            "augment.mixup or cutmix": self.augment.mixup or self.augment.cutmix,
+            "data.offline_kinds": self.data.offline_kinds,
+            f"training.sampling = {self.training.sampling!r}": self.training.sampling != "plain",
+            "folds.count: the teacher may know what a fold is tested on": self.folds.count,
+        }  # fmt: skip
+        for name, given in wrong.items():
+            if given:
+                raise ValueError(f"distill.teacher does not go with {name}")
+        if distill.frozen_head_epochs and not distill.copy_head:
+            raise ValueError("distill.frozen_head_epochs needs distill.copy_head = true")
+        if distill.copy_head and not distill.is_into_space:
+            raise ValueError("distill.copy_head needs distill.embedding = 'cosine' or 'mse'")
+        if distill.copy_head and self.training.mode.startswith("probe"):
+            raise ValueError(
+                "distill.copy_head does not go with a probe: training.mode = 'finetune'"
+            )
+        weights = (distill.soft_weight, distill.hard_weight)
+        if not any(weights) and (distill.embedding == "none" or not distill.embedding_weight):
+            raise ValueError("distill: all weights are 0")
 
     def _check_contrastive(self) -> None:
         wrong = {

@@ -188,9 +188,12 @@ class ProbeSettings(Section):
 
     Attributes:
         penalties: L2 penalties to try; the one with the lowest validation log loss is kept.
+        adapt: Whether to say, before any fine-tuning, what a layer on these features would bring to
+            a search (`shopsight adapt`).
     """
 
     penalties: Annotated[tuple[Positive, ...], Field(max_length=100)] = (1e-3, 3e-3, 1e-2, 3e-2)
+    adapt: bool = True
 
 
 Loss = Literal[
@@ -245,6 +248,50 @@ class MetricSettings(Section):
     beta: Positive = 50.0
     base: float = Field(default=0.5, ge=-1.0, le=1.0)
     temperature: Positive = 0.1
+
+
+class DistillSettings(Section):
+    """What a student learns from a teacher, a trained model, beside its labels.
+
+    The student's images are framed as the teacher's are, and both see the same view: views are
+    seeded, and the teacher's outputs for each are kept.
+
+    Attributes:
+        teacher: A run, a bundle, a preset, or a backbone by name; empty: there is none.
+        soft_weight: Weight of the teacher's probabilities in the loss.
+        hard_weight: Weight of the labels, by `training.loss`.
+        temperature: What logits are divided by before they become probabilities, of both.
+        embedding: How embeddings are compared: by "cosine" or "mse" in the teacher's own space,
+            where the student's queries then search the teacher's gallery; "relational" compares
+            distances and angles among the images of a batch, in a space of the student's own.
+        embedding_weight: Weight of that.
+        copy_head: Whether the student's head begins as the teacher's.
+        frozen_head_epochs: Epochs in which the copied head stays as it is.
+        token: Whether the labels train the class token and the teacher the distillation token of a
+            network that has both (`timm:deit_..._distilled_...`).
+        views: Augmented views of each image; an epoch replays one of them.
+    """
+
+    teacher: Annotated[str, READS] = ""
+    soft_weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    hard_weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    temperature: Annotated[float, Field(gt=0.0, le=1000.0)] = 2.0
+    embedding: Literal["none", "cosine", "mse", "relational"] = "cosine"
+    embedding_weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    copy_head: bool = False
+    frozen_head_epochs: int = Field(default=0, ge=0, le=1_000_000)
+    token: bool = False
+    views: int = Field(default=4, ge=1, le=1000)
+
+    @property
+    def is_into_space(self) -> bool:
+        """Whether the student's embeddings go to where the teacher's are."""
+        return bool(self.teacher) and self.embedding in ("cosine", "mse")
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether the teacher's labels must be the student's."""
+        return self.soft_weight > 0.0 or self.copy_head
 
 
 class TrainingSettings(Section):

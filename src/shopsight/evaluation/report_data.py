@@ -176,5 +176,7 @@ def _run_facts(facts: RunFacts) -> Pairs:
     if facts.recipe:
         pairs.append(("Seed", str(facts.recipe.seed)))
     pairs.append(("Images", count_text(len(facts.catalog))))
+    # Said by the run before it fine-tuned, on validation images.
+    pairs.append(("Without fine-tuning", str((facts.state.get("adapt") or {}).get("line", ""))))
     pairs.append(("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
     return [(name, value) for name, value in pairs if value]

@@ -61,6 +61,7 @@ class TrainingBatches:
         size_px: Side of the batches, or a function from epoch to side.
         fill: The color outside the images: the preprocess's pad color.
         extra: Further samples, see `shopsight.loading.offline_augment`.
+        views: Augmented views of each image, which epochs replay in turn; None: a new one in each.
         sampling: Makes the draw of an epoch from the catalog rows of all samples; None takes each
             sample once.
         rank: This process's number.
@@ -83,6 +84,7 @@ class TrainingBatches:
         size_px: int | Callable[[int], int] | None = None,
         fill: PadColor = WHITE,
         extra: Samples | None = None,
+        views: int | None = None,
         sampling: Callable[[Int64[np.ndarray, "n"]], Sampler] | None = None,
         rank: int = 0,
         world: int = 1,
@@ -99,6 +101,7 @@ class TrainingBatches:
         self._batch_size = batch_size * world
         self._size_px = source.size_px if size_px is None else size_px
         self._fill: PadColor = fill
+        self._views = views
         self._rank, self._world = rank, world
         self._threads = threads or default_threads()
         self._pin_memory = pin_memory
@@ -165,7 +168,7 @@ class TrainingBatches:
             samples.ids,
             settings=self._settings,
             seed=self._seed,
-            epoch=epoch,
+            epoch=epoch if self._views is None else epoch % self._views,
             size_px=size_px,
             fill=self._fill,
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.text_tower import bundle_part
+from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
@@ -43,6 +44,7 @@ def build_bundle(
     catalog: Catalog,
     golden: Golden,
     calibration: Calibration,
+    embeds_into: tuple[EmbedsInto, ...] = (),
 ) -> None:
     """Write the bundle of a run.
 
@@ -54,6 +56,7 @@ def build_bundle(
         catalog: the images that it was trained on.
         golden: see `golden_outputs`.
         calibration: see `shopsight.training.calibrate`.
+        embeds_into: other spaces that the embeddings may be compared with.
     """
     info = BundleInfo(
         backbone=backbone.name,
@@ -72,6 +75,7 @@ def build_bundle(
         catalog=catalog.name,
         catalog_fingerprint=catalog.fingerprint(),
         synthetic=catalog.synthetic,
+        embeds_into=embeds_into,
     )
     write_bundle(
         run.model,

@@ -226,6 +226,7 @@ class ClassifierTraining(lightning.LightningModule):
             size_px=size_px,
             fill=self.data.fill,
             extra=self.data.extra,
+            views=self.recipe.distill.views if self.recipe.distill.teacher else None,
             sampling=self.data.sampling,
             rank=self.global_rank,
             world=self._world(),

@@ -19,6 +19,7 @@ from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.held_out_classes import HELD_OUT
 from shopsight.catalog.rare_classes import split_notes
 from shopsight.catalog.seal import mark_of_cache
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
@@ -39,10 +40,12 @@ from shopsight.training.batch_size import resolve_batch_size
 from shopsight.training.captions import Captions
 from shopsight.training.compile import may_compile
 from shopsight.training.contrastive import check_no_batchnorm
+from shopsight.training.distill import token_body
 from shopsight.training.finetune import Hardware, check_hardware
 from shopsight.training.margins import check_margin
 from shopsight.training.precision import pick_precision
 from shopsight.training.proxies import LIBRARY
+from shopsight.training.teacher import framed_as, labeled_by_teacher, open_teacher, student_recipe
 from shopsight.training.usable_images import (
     audited_images,
     check_trainable,
@@ -86,6 +89,7 @@ def prepare(
     if fold is not None and not recipe.folds.count:
         raise ConfigError(f"--fold {fold} needs --folds K", fix=f"--folds 5 --fold {fold}")
     rules = rules or GateRules()
+    catalog = labeled_by_teacher(catalog, recipe)
     check_trainable(catalog, recipe)
     # Decisions are about all rows of DATA, also those without a label.
     dropped = None if rules.decisions is None else dropped_rows(rules.decisions, catalog)
@@ -272,6 +276,12 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if note is not None:
         progress.notify(note)
     _check_preprocess(recipe)
+    teacher = None
+    if recipe.distill.teacher:
+        rare = recipe.data.choice("on_rare") in ("drop", "merge")
+        settled_later = rare or HELD_OUT in catalog.table.columns
+        teacher = open_teacher(recipe, catalog.labels, may_lose_some=settled_later)
+        recipe = student_recipe(recipe, teacher)
     size, reads_labels = recipe.preprocess.size_px, recipe.training.reads_labels
     backbone = create_backbone(
         recipe.model.backbone,
@@ -291,7 +301,12 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         check_no_batchnorm(backbone, frozen=recipe.training.frozen_batchnorm)
         Captions(catalog, recipe)
     check_rebuilds(backbone, recipe.model.backbone)
-    preprocess = recipe.preprocess.applied_to(backbone.preprocess)
+    own = backbone.preprocess
+    if teacher is not None:
+        own = framed_as(teacher.info.preprocess, own)
+        if recipe.distill.token:
+            token_body(backbone.module)
+    preprocess = recipe.preprocess.applied_to(own)
     _check_loss(recipe, catalog)
     sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
     _check_sizes(backbone, recipe, sizes, preprocess.size_px)

@@ -17,6 +17,7 @@ from shopsight.backbones.create import create_backbone
 from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.weights import load_state_dict_strict
+from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.format import Golden
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
@@ -32,6 +33,8 @@ from shopsight.inference.features import (
     feature_folder,
     stored_logits,
 )
+from shopsight.inference.open_embedder import open_embedder
+from shopsight.inference.open_network import open_network
 from shopsight.inference.pick_precision import (
     FIRST_IMAGES,
     fast_precisions,
@@ -56,10 +59,13 @@ from shopsight.runs.history import PROBE, EpochRow, read_history, write_history
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import is_out_of_memory
 from shopsight.targets import Targets, first_labels
+from shopsight.training.adapt_outlook import adapt_outlook, outlook_line
 from shopsight.training.calibrate import calibrate
 from shopsight.training.captions import Captions
 from shopsight.training.compile import compiling_pays
 from shopsight.training.contrastive import ContrastiveTraining, as_classifier, set_classes
+from shopsight.training.distill import DistillTraining
+from shopsight.training.embeds_into import MOST_GALLERY, MOST_QUERIES, declared, some_rows
 from shopsight.training.finetune import (
     deadline_of,
     finetune,
@@ -67,6 +73,7 @@ from shopsight.training.finetune import (
     training_device,
 )
 from shopsight.training.finish import build_bundle, golden_outputs
+from shopsight.training.kept_embeddings import kept_embeddings
 from shopsight.training.losses import class_weights
 from shopsight.training.memory import (
     free_memory,
@@ -79,11 +86,15 @@ from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample
 from shopsight.training.rank_environment import WorkerRank
 from shopsight.training.retrieval_score import RetrievalSet
 from shopsight.training.standard_rows import Features
+from shopsight.training.teacher import Teacher, open_teacher
 from shopsight.training.time_budget import RESERVE, StepTimes, measure_steps, plan_epochs
 from shopsight.training.trackers import log_once
 from shopsight.training.training_data import TrainingData
 from shopsight.training.usable_images import class_counts
 from shopsight.training.zero_shot import named_classes
+
+SPARES_OUTLOOK_BELOW_S = 120.0
+"""Of a time limit."""
 
 
 class Training:
@@ -122,7 +133,11 @@ class Training:
             elif start.startswith("zero-shot"):
                 self._name_classes()
             self.run.update_state(stage="probed")
-        return self.recipe.training.finetunes and not self.run.reached("finetuned")
+        finetunes = self.recipe.training.finetunes and not self.run.reached("finetuned")
+        if finetunes and self.recipe.distill.teacher:
+            # Alone, before others train: they find the outputs.
+            self._teacher()
+        return finetunes
 
     def sampling(self, rows: Int64[np.ndarray, "m"]) -> ClassSampling:
         """How often an epoch draws the images of these rows of the catalog."""
@@ -227,6 +242,24 @@ class Training:
             return self._two_towers(backbone, head, tta_hflip=tta_hflip), backbone
         return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
+    def _teacher(self) -> Teacher:
+        """The recipe's teacher, with its outputs for all views of the training images."""
+        clock = Clock()
+        opened = open_teacher(self.recipe, self.catalog.labels)
+        teacher = Teacher(
+            opened,
+            self.recipe,
+            self.catalog,
+            self.sha256s,
+            device=self.device,
+            root=self.run.path,
+        )
+        views = range(min(self.recipe.distill.views, self.recipe.training.epochs))
+        teacher.prepare(self.catalog.rows_of("train"), views)
+        if self.own.rank == 0:
+            self.run.add_seconds("teacher", clock)
+        return teacher
+
     def _two_towers(self, backbone: Backbone, head: nn.Module, *, tta_hflip: bool) -> TwoTowers:
         text = backbone.text
         assert text is not None
@@ -270,6 +303,27 @@ class Training:
             seconds=self._probe_seconds(clock),
         )
         self._keep_probe(probe, features, train, clock)
+        if self.recipe.probe.adapt and self.recipe.training.finetunes:
+            self._adapt_outlook(features, store.blobs(val), train)
+
+    def _adapt_outlook(
+        self, train: Features, val: Features, train_rows: Int64[np.ndarray, "m"]
+    ) -> None:
+        """Say what a layer on these features would bring to a search, where that is quick."""
+        limit = self.recipe.training.time_limit_s
+        if limit is not None and limit < SPARES_OUTLOOK_BELOW_S:
+            return
+        clock = Clock()
+        change = adapt_outlook(
+            self.audited,
+            {"train": (train_rows, train), "val": (self.catalog.rows_of("val"), val)},
+            seed=self.recipe.seed,
+        )
+        if change is not None:
+            line = outlook_line(change, self.recipe.model.backbone)
+            self.run.update_state(adapt={"line": line, **change.to_json()})
+            progress.notify(line)
+        self.run.add_seconds("adapt", clock)
 
     def _probe_seconds(self, clock: Clock) -> float | None:
         """What a time limit leaves for the probe; half of it where fine-tuning follows."""
@@ -441,6 +495,11 @@ class Training:
         rows = [row for row in read_history(self.run.metrics_file) if row.stage == PROBE]
         deadline = deadline_of(self.recipe, self._spent_s())
         given = (model, backbone.stages, training_data, whole, self.run)
+        if whole.distill.teacher:
+            teacher = self._teacher()
+            if whole.distill.copy_head:
+                teacher.copy_head(model.head)
+            return DistillTraining(*given, teacher=teacher, first_rows=rows, deadline=deadline)
         if backbone.text is None or not isinstance(model, TwoTowers):
             return ClassifierTraining(*given, first_rows=rows, deadline=deadline)
         return ContrastiveTraining(
@@ -521,9 +580,43 @@ class Training:
             catalog=self.catalog,
             golden=golden,
             calibration=calibration,
+            embeds_into=self._embeds_into(model, backbone),
         )
         self.run.update_state(stage="bundled", temperature=calibration.temperature_json())
         self.run.add_seconds("bundle", clock)
+
+    def _embeds_into(self, model: ProductModel, backbone: Backbone) -> tuple[EmbedsInto, ...]:
+        """How well a student's queries search its teacher's gallery, on the validation images."""
+        if not self.recipe.distill.is_into_space:
+            return ()
+        rng = np.random.default_rng(self.recipe.seed)
+        rows = {
+            name: some_rows(self.catalog.rows_of(name), most, rng)
+            for name, most in (("val", MOST_QUERIES), ("train", MOST_GALLERY))
+        }
+        images = {name: self.audited.take(some) for name, some in rows.items()}
+        name, device = self.recipe.distill.teacher, str(self.device)
+        opened = open_network(name)
+
+        def embeddings(network: ProductModel, of: str, built: str) -> Float32[np.ndarray, "n w"]:
+            part = images[of]
+            return kept_embeddings(
+                network, part.catalog, part.sha256.to_list(), backbone=built, device=device
+            )
+
+        if not len(rows["val"]):
+            return ()
+        found = declared(
+            open_embedder(name, device="cpu").space.fingerprint,
+            embeddings(model, "val", backbone.name),
+            embeddings(opened.model, "val", opened.info.backbone),
+            embeddings(opened.model, "train", opened.info.backbone),
+        )
+        for one in found:
+            progress.notify(
+                f"queries by this student find {one.recall:.1%} of what its teacher's do"
+            )
+        return found
 
     def _with_class_means(self, model: ProductModel, backbone: Backbone) -> None:
         """Give the head the mean directions of the classes' training images."""
