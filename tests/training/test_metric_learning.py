@@ -16,10 +16,11 @@ import shopsight
 from shopsight.bundle.format import WEIGHTS_FILE
 from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import ConfigError, SplitError
+from shopsight.errors import ConfigError, SplitError, TrainingError
 from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
+from shopsight.training.memory import halve_batch_size
 from tests.helpers import SCRATCH_RECIPE, ProductPhotos
 from tests.training.test_resume import assert_same_run, stop_in
 
@@ -143,7 +144,10 @@ def test_classes_that_form_no_pair_are_counted(
 def test_the_epoch_that_finds_unseen_classes_best_is_kept(
     product_photos: ProductPhotos, tmp_path: Path, said: list[str]
 ) -> None:
-    catalog = open_catalog(product_photos.folder)
+    photos = open_catalog(product_photos.folder)
+    # Six classes of ten photos, of which two are held out.
+    halves = pl.col("label") + (pl.int_range(pl.len()) % 2).cast(pl.String)
+    catalog = photos.with_table(photos.table.with_columns(label=halves))
     by_search = recipe(
         "arcface",
         data={"val_classes": 0.34},
@@ -153,12 +157,12 @@ def test_the_epoch_that_finds_unseen_classes_best_is_kept(
     fit(catalog, by_search, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     unseen = pl.read_parquet(run.unseen_file)
-    assert unseen["label"].n_unique() == 1
+    assert unseen["label"].n_unique() == 2
     assert set(unseen["label"]).isdisjoint(run.catalog().labels)
     assert any("training never sees" in line for line in said)
     rows = read_history(run.metrics_file)
     scores = [row.further["val_map"] for row in rows]
-    assert all(0.0 < score <= 1.0 for score in scores)
+    assert all(0.0 < score < 1.0 for score in scores)
     assert selected_epoch(rows, "retrieval").epoch == 1 + int(np.argmax(scores))  # type: ignore[union-attr]
     assert run.kept_epoch_files == (run.epoch_weights_file(3), run.epoch_weights_file(4))
     final = load_file(run.final_weights_file)
@@ -188,3 +192,17 @@ def test_the_first_epochs_train_the_head_alone(
     neck_and_head = {"neck", "weight", "log_scale"}
     assert moved[0] <= neck_and_head
     assert not moved[1] <= neck_and_head
+
+
+def test_one_class_held_out_scores_nothing(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    catalog = open_catalog(product_photos.folder)
+    with pytest.raises(SplitError, match="1 class to score retrieval with"):
+        fit(catalog, recipe("arcface", data={"val_classes": 0.34}), tmp_path / "run")
+
+
+def test_a_batch_that_does_not_fit_is_cut_to_whole_packs() -> None:
+    packs = {"sampling": "pxk", "batch_size": 20, "images_per_class": 4}
+    smaller = halve_batch_size(recipe("arcface", training=packs), MemoryError())
+    assert (smaller.training.batch_size, smaller.training.grad_accumulation) == (8, 3)
+    with pytest.raises(TrainingError, match="not even a batch of two classes with 4 images"):
+        halve_batch_size(smaller, MemoryError())

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from shopsight.errors import SplitError
-from shopsight.training.retrieval_score import MOST_IMAGES, RetrievalSet, retrieval_figures
+from shopsight.training.retrieval_score import (
+    MOST_IMAGES,
+    RetrievalSet,
+    check_retrieval,
+    retrieval_figures,
+)
 
 
 class NoPixels:
@@ -67,7 +72,13 @@ def test_large_sets_are_cut_to_whole_classes() -> None:
 
 
 def test_images_that_have_none_to_find_are_refused() -> None:
-    images([0, 0, 1]).check("photos")
-    for lonely in (images([0, 1, 2]), images([0, 0, 1], copies=[5, 5, 6]), images([])):
+    def check(found: RetrievalSet) -> None:
+        check_retrieval(found.classes, found.copies, where="photos")
+
+    check(images([0, 0, 1]))
+    for lonely in (images([0, 1, 2]), images([0, 0, 1], copies=[5, 5, 6])):
         with pytest.raises(SplitError, match="no class has two images to score retrieval with"):
-            lonely.check("photos")
+            check(lonely)
+    for few in ([], [0, 0, 0]):
+        with pytest.raises(SplitError, match=r"class.* to score retrieval with: whatever is found"):
+            check(images(few))

@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int64
 from shopsight.errors import SplitError
 from shopsight.loading.cache import PixelSource
 from shopsight.metrics.retrieval import exact_rankings, score_rankings
+from shopsight.text import counted
 from shopsight.unit_vectors import have_direction, unit_vectors
 
 MOST_IMAGES = 5000
@@ -52,20 +53,31 @@ class RetrievalSet:
             self.source, self.rows[chosen], self.classes[chosen], self.copies[chosen]
         )
 
-    def check(self, where: str) -> None:
-        """Refuse a set in which no image has another to find.
 
-        Raises:
-            SplitError: so it is.
-        """
-        kinds = np.unique(np.stack([self.classes, self.copies]), axis=1)
-        if not len(kinds[0]) or np.bincount(kinds[0]).max() < 2:
-            raise SplitError(
-                "no class has two images to score retrieval with",
-                where=where,
-                fix="1. --set data.val_classes=0.1   (holds whole classes out)\n"
-                "2. --set training.checkpoint=best   (by accuracy)",
-            )
+def check_retrieval(
+    classes: Int64[np.ndarray, "n"], copies: Int64[np.ndarray, "n"], *, where: str
+) -> None:
+    """Refuse images of which none has another to find, or which are all of one class.
+
+    Args:
+        classes: of each image.
+        copies: images of one number are copies of each other.
+        where: the name of the data.
+
+    Raises:
+        SplitError: so it is.
+    """
+    kinds = np.unique(np.stack([classes, copies]), axis=1)
+    count = len(np.unique(classes))
+    if count < 2 or np.bincount(kinds[0]).max() < 2:
+        raise SplitError(
+            "no class has two images to score retrieval with"
+            if count > 1
+            else f"{counted(count, 'class')} to score retrieval with: whatever is found is right",
+            where=where,
+            fix="1. --set data.val_classes=0.2   (a fraction of several whole classes)\n"
+            "2. --set training.checkpoint=best   (by accuracy)",
+        )
 
 
 def retrieval_figures(

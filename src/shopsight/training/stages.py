@@ -84,7 +84,7 @@ from shopsight.training.pairs import set_directions, summed_directions
 from shopsight.training.precision import training_arithmetic
 from shopsight.training.probe import Probe, fit_probe, loss_and_accuracy, sample_rows
 from shopsight.training.rank_environment import WorkerRank
-from shopsight.training.retrieval_score import RetrievalSet
+from shopsight.training.retrieval_score import RetrievalSet, check_retrieval
 from shopsight.training.standard_rows import Features
 from shopsight.training.teacher import Teacher, open_teacher
 from shopsight.training.time_budget import RESERVE, StepTimes, measure_steps, plan_epochs
@@ -192,7 +192,7 @@ class Training:
                 audited.duplicate_group,
             )
         if training.checkpoint == "retrieval":
-            found.check(self.catalog.name)
+            check_retrieval(found.classes, found.copies, where=self.catalog.name)
         return found.cut(self.recipe.seed) if len(found.rows) else None
 
     def _open_cache(self) -> PixelSource:

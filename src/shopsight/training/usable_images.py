@@ -32,10 +32,11 @@ from shopsight.read_options import drop_flags
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 from shopsight.spreadsheets import for_reading, unguarded
-from shopsight.targets import count_classes
+from shopsight.targets import count_classes, first_labels
 from shopsight.text import counted, listed
 from shopsight.training.finetune import check_hardware
 from shopsight.training.losses import class_weights
+from shopsight.training.retrieval_score import check_retrieval
 
 
 def check_trainable(catalog: Catalog, recipe: Recipe) -> None:
@@ -207,7 +208,7 @@ def without_unseen(audited: AuditedCatalog, recipe: Recipe, run: RunFolder) -> A
         run: gets the images, and lists those that are left out.
 
     Raises:
-        SplitError: too few classes would be left, or none of these has two images.
+        SplitError: too few classes would be left, or held out to tell anything.
     """
     if not recipe.data.val_classes:
         return audited
@@ -222,6 +223,8 @@ def without_unseen(audited: AuditedCatalog, recipe: Recipe, run: RunFolder) -> A
     if catalog.has("split"):
         tested = (catalog.table["split"] == "test").fill_null(value=False).to_numpy()
     scored = audited.take(np.flatnonzero(unseen & ~tested))
+    classes = first_labels(scored.catalog.targets(scored.catalog.labels))
+    check_retrieval(classes, scored.duplicate_group, where=catalog.name)
     make_folder(run.path)
     scored.write(run.unseen_file)
     _list_left_out(run, scored.catalog, "class only scored for retrieval")
