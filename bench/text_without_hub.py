@@ -66,6 +66,9 @@ def trained(
     steps: int,
     seed: int,
     dropout: float,
+    batch: int = BATCH,
+    rate: float = RATE,
+    alone: bool = False,
 ) -> Two:
     """Train on images and what is said of each label.
 
@@ -77,6 +80,9 @@ def trained(
         steps: of the optimizer.
         seed: of weights, order and sentences.
         dropout: of the embeddings' numbers.
+        batch: images of a step.
+        rate: the largest learning rate.
+        alone: whether an image belongs to its own caption only.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -84,20 +90,25 @@ def trained(
     # Vectors of the table stay: words that no caption has must still lie near those that are known.
     model.text.token_embedding.requires_grad_(settings.tokens == "clip")
     learned = [one for one in model.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=RATE, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=steps, pct_start=0.1
+        optimizer, rate, total_steps=steps, pct_start=0.1
     )
     vectors = torch.from_numpy(images)
     # Each label as often: a shop has one name for few photos and for many.
     rows_of = [np.flatnonzero(labels == label) for label in range(len(said))]
     for _ in range(steps):
-        chosen = rng.integers(len(said), size=BATCH)
+        chosen = rng.integers(len(said), size=batch)
         rows = np.array([rng.choice(rows_of[label]) for label in chosen])
         texts = [str(rng.choice(said[label])) for label in chosen]
         x = model.images(functional.dropout(vectors[rows], dropout))
         t = model.texts(texts)
-        meaning = Meaning(torch.from_numpy(chosen), caption_numbers(texts))
+        own = torch.arange(batch)
+        meaning = (
+            Meaning(own, own)
+            if alone
+            else Meaning(torch.from_numpy(chosen), caption_numbers(texts))
+        )
         found = contrastive_gradients(
             x, t, meaning, model.log_scale, torch.zeros(()), kind="softmax"
         )
