@@ -92,7 +92,7 @@ def trained(
     learned = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=steps, pct_start=0.1
+        optimizer, rate, total_steps=steps, pct_start=max(0.1, 2 / steps)
     )
     vectors = torch.from_numpy(images)
     # Each label as often: a shop has one name for few photos and for many.
