@@ -168,6 +168,7 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     [
         ({"augment": {"mixup": 0.2}}, "mixup"),
         ({"training": {"grad_accumulation": 2}}, "grad_accumulation"),
+        ({"training": {"precision": "16", "gradient_clip": 1.0}}, "gradient_clip"),
         ({"training": {"time_limit_s": 60.0}}, "time_limit_s"),
         ({"model": {"head": {"kind": "linear"}}}, "head.kind = 'direction'"),
         ({"model": {"neck": {"kind": "linear"}}}, "no model.neck"),

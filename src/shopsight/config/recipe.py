@@ -190,6 +190,9 @@ class Recipe(Section):
             "training.grad_accumulation: contrastive.batch_size is the whole batch":
                 self.training.grad_accumulation > 1,
             "training.compile": self.training.compile is True,
+            # Lightning takes fp16's scale out of the gradient after a step of ours has clipped it.
+            "training.gradient_clip in training.precision = '16'":
+                self.training.gradient_clip is not None and self.training.precision == "16",
             "folds.count": self.folds.count,
         }  # fmt: skip
         for name, given in wrong.items():
