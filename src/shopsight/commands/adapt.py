@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from shopsight.bundle.format import INFO_FILE
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_over_data
@@ -109,7 +110,7 @@ def adapt(
     """
     began = time.monotonic()
     out = Path(out)
-    check_output_path(out / "model.json")
+    check_output_path(out / INFO_FILE)
     refuse_output_over_data(data, out)
     if hidden_dim is not None and purpose == "search":
         raise ConfigError(
