@@ -199,6 +199,12 @@ class Recipe(Section):
             if given:
                 raise ValueError(f"training.mode = 'contrastive' does not go with {name}")
 
+    def images_of_batch(self, world: int) -> int:
+        """Images that each of `world` processes gets for a batch, in a resolved recipe."""
+        if self.training.mode == "contrastive":
+            return max(1, self.contrastive.batch_size // world)
+        return self.training.resolved_batch_size
+
     def replace(self, **changes: Mapping[str, Any] | int) -> Recipe:
         """Return a checked copy with some leaves changed.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from shopsight.backbones.spec import Backbone
 from shopsight.backbones.text_tower import TextTower, retrained
 from shopsight.devices import copy_to_device
 from shopsight.errors import ConfigError
-from shopsight.loading.loader import Batch, TrainingBatches
+from shopsight.loading.loader import Batch
 from shopsight.models.heads import DirectionHead
 from shopsight.models.product_model import ProductModel
 from shopsight.models.two_towers import TwoTowers
@@ -98,11 +98,6 @@ class ContrastiveTraining(ClassifierTraining):
         return [*super().optimizer_groups(), *own]
 
     # -- one step --------------------------------------------------------------------------
-
-    def train_batches(self, *, size_px: int | Callable[[int], int]) -> TrainingBatches:
-        """This process's part of each step's whole batch."""
-        images = max(1, self.recipe.contrastive.batch_size // self._world())
-        return self.batches_of(images, size_px=size_px)
 
     def training_step(self, batch: Batch, _index: int) -> None:  # type: ignore[override]
         """A step of the optimizer, by the gradient of the whole batch."""

@@ -211,18 +211,12 @@ class ClassifierTraining(lightning.LightningModule):
         Args:
             size_px: side of the images, for all epochs or as a function of the epoch.
         """
-        return self.batches_of(self.recipe.training.resolved_batch_size, size_px=size_px)
-
-    def batches_of(
-        self, batch_size: int, *, size_px: int | Callable[[int], int]
-    ) -> TrainingBatches:
-        """Training batches of so many images of this process."""
         return TrainingBatches(
             self.data.source,
             self.data.train_rows,
             augment=self.recipe.augment,
             seed=self.recipe.seed,
-            batch_size=batch_size,
+            batch_size=self.recipe.images_of_batch(self._world()),
             size_px=size_px,
             fill=self.data.fill,
             extra=self.data.extra,

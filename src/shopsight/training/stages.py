@@ -156,14 +156,11 @@ class Training:
         if training.sampling != "pxk":
             return self.sampling
         labels, groups = first_labels(self.targets), self.audited.families().of_image
-        batch_size = training.resolved_batch_size * self.own.size
-        if training.mode == "contrastive":
-            batch_size = self.recipe.contrastive.batch_size // self.own.size * self.own.size
         return lambda rows: PairSampling(
             labels[rows],
             groups=groups[rows],
             per_class=training.images_per_class,
-            batch_size=batch_size,
+            batch_size=self.recipe.images_of_batch(self.own.size) * self.own.size,
             lone_classes=training.loss not in PAIR_LOSSES,
         )
 
