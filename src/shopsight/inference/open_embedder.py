@@ -31,6 +31,7 @@ from shopsight.inference.golden import make_golden
 from shopsight.inference.image_runner import ImageRunner, OnError
 from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.load import load
+from shopsight.inference.open_network import check_own_framing
 from shopsight.inference.pick_precision import fastest_embedding
 from shopsight.inference.predictor import Embedding, Predictor
 from shopsight.inference.reference_images import reference_images
@@ -80,12 +81,7 @@ def open_embedder(
         name = backbone_of(name)
         _check_spelling(name)
     if is_folder(name) or ":" not in name:
-        if resize is not None:
-            raise ConfigError(
-                "a trained model keeps the framing that it was trained with",
-                where="--resize",
-                fix="leave out --resize",
-            )
+        check_own_framing(resize)
         return _of_bundle(name, device=device, precision=precision)
     return _of_backbone(name, device=device, precision=precision, resize=resize)
 

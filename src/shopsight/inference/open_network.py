@@ -57,12 +57,7 @@ def open_network(model: str | Path, *, resize: Resize | None = None) -> OpenedNe
     """
     name = str(model) if is_folder(model) else backbone_of(str(model))
     if is_folder(name) or ":" not in name:
-        if resize is not None:
-            raise ConfigError(
-                "a trained model keeps the framing that it was trained with",
-                where="--resize",
-                fix="leave out --resize",
-            )
+        check_own_framing(resize)
         bundle = read_bundle(bundle_folder(name))
         return OpenedNetwork(build_model(bundle), bundle.info, bundled_tower(bundle), True)
     backbone = create_backbone(name, with_text=True)
@@ -79,3 +74,17 @@ def open_network(model: str | Path, *, resize: Resize | None = None) -> OpenedNe
     )
     network = ProductModel(backbone.module, LinearHead(backbone.embedding_dim, 1), preprocess)
     return OpenedNetwork(network.eval(), info, backbone.text, False)
+
+
+def check_own_framing(resize: Resize | None) -> None:
+    """Refuse another framing for what was trained.
+
+    Raises:
+        ConfigError: one is asked for.
+    """
+    if resize is not None:
+        raise ConfigError(
+            "a trained model keeps the framing that it was trained with",
+            where="--resize",
+            fix="leave out --resize",
+        )
