@@ -591,6 +591,8 @@ class Training:
             name: some_rows(self.catalog.rows_of(name), most, rng)
             for name, most in (("val", MOST_QUERIES), ("train", MOST_GALLERY))
         }
+        if not len(rows["val"]):
+            return ()
         images = {name: self.audited.take(some) for name, some in rows.items()}
         name, device = self.recipe.distill.teacher, str(self.device)
         opened = open_network(name)
@@ -601,8 +603,6 @@ class Training:
                 network, part.catalog, part.sha256.to_list(), backbone=built, device=device
             )
 
-        if not len(rows["val"]):
-            return ()
         found = declared(
             open_embedder(name, device="cpu").space.fingerprint,
             embeddings(model, "val", backbone.name),
