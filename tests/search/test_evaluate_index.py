@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shopsight.commands.evaluate_index import compare_indexes, evaluate_index
 from shopsight.datasets.open import open_catalog
@@ -97,6 +98,30 @@ def test_copies_of_a_photo_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     found = evaluate_index(tmp_path / "doubled")
     assert found.num_scored == 2 * plain.num_scored
     assert found.metrics["recall_at_1"].value == pytest.approx(plain.metrics["recall_at_1"].value)
+
+
+def test_a_photo_that_was_encoded_again_is_a_copy_too(real: Path, tmp_path: Path) -> None:
+    photos = draw_catalog(tmp_path / "photos", products_per_class=3)
+    shutil.copytree(real / "index", tmp_path / "index")
+    files = sorted((tmp_path / "photos").rglob("*.jpg"))
+    for file in files:
+        with Image.open(file) as image:
+            image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(file, quality=70)
+    found = evaluate_index(tmp_path / "index", photos)
+    # Rendered scenes are all alike: a copy may not be among those whose images are compared.
+    assert found.queries.encoded_again >= len(files) - 2
+    assert found.queries.unseen == 0
+    own = evaluate_index(real / "index")
+    assert found.num_scored == own.num_scored
+    assert own.queries.encoded_again == 0
+    assert found.metrics["recall_at_1"].value < 0.9
+    assert "the same image encoded again" in found.copies_text()
+    shutil.rmtree(real / "photos", ignore_errors=False)
+    unseen = evaluate_index(tmp_path / "index", photos)
+    assert unseen.queries.unseen
+    # The copies are found, and count as right.
+    assert unseen.metrics["recall_at_1"].value == 1.0
+    draw_catalog(real / "photos", products_per_class=3)
 
 
 def test_what_nothing_can_be_said_of_is_an_error(tmp_path: Path) -> None:

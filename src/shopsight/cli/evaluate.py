@@ -165,6 +165,8 @@ def _show_index(found: api.IndexEvaluation) -> None:
     )
     if found.num_without:
         print_line(f"not scored, nothing to find: {api.counted(found.num_without, 'lookup')}")
+    if copies := found.copies_text():
+        print_line(f"copies, neither right nor wrong: {copies}")
     for one in found.thresholds:
         print_line(
             f"--min-score {one.min_score:.3f} lets {api.percent_text(one.rate, 0)} of strangers in "

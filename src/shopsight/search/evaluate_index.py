@@ -31,6 +31,7 @@ from shopsight.search.retrieval_set import (
     own_queries,
 )
 from shopsight.search.strangers import Strangers
+from shopsight.text import counted
 
 ACCEPT_RATES = (0.01, 0.05)
 """Shares of strangers that may be taken for a product of the catalog."""
@@ -87,6 +88,18 @@ class IndexEvaluation:
     queries: RetrievalSet = field(repr=False)
     report: Path | None = None
 
+    def copies_text(self) -> str:
+        """What is known of copies, in words; empty where there is nothing to say."""
+        again, unseen = self.queries.encoded_again, self.queries.unseen
+        parts = [f"{counted(again, 'pair')} of a lookup and the same image encoded again"] * (
+            again > 0
+        )
+        if unseen:
+            parts.append(
+                f"{counted(unseen, 'image')} could not be compared: of them equal files alone count"
+            )
+        return "; ".join(parts)
+
     def to_json(self) -> dict[str, object]:
         """Plain values."""
         return {
@@ -97,6 +110,8 @@ class IndexEvaluation:
             "queries_without_relevant": self.num_without,
             "queries_in_all": self.num_all,
             "not_read": self.failed,
+            "copies_encoded_again": self.queries.encoded_again,
+            "photos_not_compared": self.queries.unseen,
             "how": self.how,
             "metrics": {name: one.value for name, one in self.metrics.items()},
             "intervals": {name: one.to_json() for name, one in self.metrics.items()},
@@ -115,8 +130,9 @@ def evaluate_search(
 ) -> IndexEvaluation:
     """Search for known things, and count what is found where.
 
-    Without `queries` each photo is taken out by its id and searched for; copies of it are neither
-    right nor wrong. Search is exact: what a graph loses is for `verify`.
+    Without `queries` each photo is taken out by its id and searched for; copies of it, equal files
+    and the same image encoded again, are neither right nor wrong. Search is exact: what a graph
+    loses is for `verify`.
 
     Args:
         index: that is open.

@@ -103,11 +103,12 @@ def _shown(index: Index, found: IndexEvaluation, source: _QueryImages, row: int)
 
 
 def _method(found: IndexEvaluation) -> list[tuple[str, str]]:
-    taken_out = "the photo that is searched for, by its id, and copies of it"
+    taken_out = "the photo that is searched for, by its id, and copies (equal or encoded again)"
     own = ("left out of each ranking", taken_out)
     unit = "products" if found.relevant_by == "product" else "photos"
     return [
         *([own] if found.queries.left_out else []),
+        *([("copies", copies)] if (copies := found.copies_text()) else []),
         ("equal scores", "in the order of ids"),
         ("intervals", f"95 %, by {unit}, joined with copies"),
         ("search", "exact; `shopsight index verify` says what a graph loses"),

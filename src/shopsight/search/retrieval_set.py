@@ -15,8 +15,11 @@ from shopsight.catalog.linked_rows import codes_of, linked_rows
 from shopsight.embeddings.contents import content_keys, hash_contents
 from shopsight.embeddings.embed_rows import embed_rows
 from shopsight.errors import SearchError
+from shopsight.inference.image_stream import open_images
 from shopsight.metrics.families import Families
+from shopsight.search.copied_photos import Placed, join_copies
 from shopsight.search.index import Index
+from shopsight.search.index_folder import source_root
 from shopsight.text import command_line
 
 RelevantBy = Literal["product", "label"]
@@ -35,12 +38,14 @@ class RetrievalSet:
         query_groups: what each shows, -1 where that is not known.
         gallery: unit vectors of the index's items, sorted by id.
         gallery_groups: what each shows, in the same numbers.
-        query_contents: hash of what each query's file holds, as a number; equal files are junk.
+        query_contents: a number for the image of each query; items with the same one are junk.
         gallery_contents: likewise, in the same numbers.
         families: queries that vary together.
         left_out: whether a query is an item of the gallery, which is left out of its own answer.
         failed: why a query has no vector, by its name.
         num_all: queries of which these are a sample.
+        encoded_again: pairs of a query and an item that are one image, but not one file.
+        unseen: photos near each other that were not compared: of them equal files alone are copies.
     """
 
     relevant_by: RelevantBy
@@ -55,9 +60,11 @@ class RetrievalSet:
     left_out: bool
     failed: dict[str, str]
     num_all: int
+    encoded_again: int = 0
+    unseen: int = 0
 
     def junk(self, query: int) -> Int64[np.ndarray, "_"]:
-        """Positions of the items with the query's own file: itself, and copies of it."""
+        """Positions of the items that show the query's own image: itself, and copies of it."""
         content = self.query_contents[query]
         if not self.left_out and content < 0:
             return np.zeros(0, np.int64)
@@ -89,6 +96,14 @@ def own_queries(index: Index, *, seed: int = 0) -> RetrievalSet:
         )
     chosen = _sample(asked, seed)
     gallery = index.vectors()
+    copies = join_copies(
+        (contents[chosen], contents),
+        (gallery[chosen], gallery),
+        (
+            lambda rows: _placed(index, items[chosen[rows]]),
+            lambda rows: _placed(index, items[rows]),
+        ),
+    )
     return RetrievalSet(
         relevant_by=relevant_by,
         query_ids=items["id"][chosen].to_list(),
@@ -96,12 +111,14 @@ def own_queries(index: Index, *, seed: int = 0) -> RetrievalSet:
         query_groups=groups[chosen],
         gallery=gallery,
         gallery_groups=groups,
-        query_contents=contents[chosen],
-        gallery_contents=contents,
-        families=_families(items[relevant_by][chosen], items["sha256"][chosen], relevant_by),
+        query_contents=copies.queries,
+        gallery_contents=copies.gallery,
+        families=_families(items[relevant_by][chosen], copies.queries, relevant_by),
         left_out=True,
         failed={},
         num_all=len(asked),
+        encoded_again=copies.encoded_again,
+        unseen=copies.unseen,
     )
 
 
@@ -160,20 +177,36 @@ def _embedded(
     both = pl.concat([names.cast(pl.String).alias("n"), items[relevant_by].alias("n")])
     groups = codes_of(both)
     contents = codes_of(pl.concat([hashed.sha256.alias("n"), items["sha256"].alias("n")]))
+    gallery = index.vectors()
+    asked = catalog.take(rows)
+    copies = join_copies(
+        (contents[: len(catalog)][rows], contents[len(catalog) :]),
+        (vectors[rows], gallery),
+        (
+            lambda some: [(source_root(asked), one) for one in open_images(asked.take(some))],
+            lambda some: _placed(index, items[some]),
+        ),
+    )
     return RetrievalSet(
         relevant_by=relevant_by,
         query_ids=[ids[row] for row in rows.tolist()],
         queries=vectors[rows],
         query_groups=groups[: len(catalog)][rows],
-        gallery=index.vectors(),
+        gallery=gallery,
         gallery_groups=groups[len(catalog) :],
-        query_contents=contents[: len(catalog)][rows],
-        gallery_contents=contents[len(catalog) :],
-        families=_families(names[rows], hashed.sha256[rows], relevant_by),
+        query_contents=copies.queries,
+        gallery_contents=copies.gallery,
+        families=_families(names[rows], copies.queries, relevant_by),
         left_out=False,
         failed=failed,
         num_all=num_all,
+        encoded_again=copies.encoded_again,
+        unseen=copies.unseen,
     )
+
+
+def _placed(index: Index, items: pl.DataFrame) -> list[Placed]:
+    return list(zip(items["source"].to_list(), index.named_images(items), strict=True))
 
 
 def relevant_of(index: Index, items: pl.DataFrame) -> RelevantBy:
@@ -203,12 +236,15 @@ def relevant_of(index: Index, items: pl.DataFrame) -> RelevantBy:
     return by
 
 
-def _families(names: pl.Series, contents: pl.Series, relevant_by: RelevantBy) -> Families:
+def _families(
+    names: pl.Series, contents: Int64[np.ndarray, "q"], relevant_by: RelevantBy
+) -> Families:
     """Which queries vary together: photos of one product, and copies of one photo.
 
     Labels are what is looked for, not a sample of labels: their images are the sample.
     """
-    links = [contents] if relevant_by == "label" else [names, contents]
+    content = pl.Series(contents).replace(-1, None)
+    links = [content] if relevant_by == "label" else [names, content]
     return linked_rows(len(names), links)
 
 
