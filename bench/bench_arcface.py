@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from shopsight.config.sections import MetricSettings, TrainingSettings
+from shopsight.config.loss_settings import MetricSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.models.heads import CosineHead
 from shopsight.training.margins import MarginObjective
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.loading.augment import augment
 
 COUNT = 128

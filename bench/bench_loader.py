@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import AugmentSettings, CacheSettings
+from shopsight.config.augment_settings import AugmentSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.images.kinds import IMAGE_SUFFIXES
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches, TrainingBatches

@@ -27,7 +27,8 @@ from torch.nn import functional
 from shopsight.backbones.create import create_backbone
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split import split_catalog
-from shopsight.config.sections import CacheSettings, ProbeSettings
+from shopsight.config.data_settings import CacheSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.datasets.open import open_catalog
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.features import BATCH_IMAGES

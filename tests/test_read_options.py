@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from shopsight.config.sections import DataSettings
+from shopsight.config.data_settings import DataSettings
 from shopsight.errors import ConfigError
 from shopsight.read_options import ReadOptions, flag_of
 

@@ -129,7 +129,7 @@ def scored(predictions: Any) -> object:
 
 def evaluated(rows: int) -> tuple[Any, Any]:
     from shopsight.catalog.catalog import Catalog
-    from shopsight.config.sections import EvaluationSettings
+    from shopsight.config.evaluation_settings import EvaluationSettings
     from shopsight.evaluation.score import score
 
     predictions = predicted(rows)

@@ -80,10 +80,10 @@ if TYPE_CHECKING:
     from shopsight.commands.wizard import summarize_predictions as summarize_predictions
     from shopsight.commands.zero_shot import ZeroShotResult as ZeroShotResult
     from shopsight.commands.zero_shot import zero_shot as zero_shot
+    from shopsight.config.about_settings import About as About
     from shopsight.config.defaults import DEFAULT_RECIPE as DEFAULT_RECIPE
     from shopsight.config.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.config.recipe import Recipe as Recipe
-    from shopsight.config.sections import About as About
     from shopsight.datasets.open import check_there as check_there
     from shopsight.datasets.open import open_catalog as open_catalog
     from shopsight.embeddings.runner import Runner as Runner

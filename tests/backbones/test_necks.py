@@ -10,7 +10,7 @@ from torch import nn
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.necks import GeM, NeckedBackbone
-from shopsight.config.sections import OptimizerSettings
+from shopsight.config.optimizer_settings import OptimizerSettings
 from shopsight.errors import ConfigError
 from shopsight.neck_settings import NO_NECK, NeckKind, NeckSettings
 from shopsight.training.optim import parameter_groups

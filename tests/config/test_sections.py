@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.config.recipe import parse_recipe
-from shopsight.config.sections import AugmentSettings
 from shopsight.preprocess import Preprocess
 
 

@@ -17,7 +17,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from shopsight.backbones.fashion_cnn import FashionCnn
 from shopsight.bundle.format import BundleInfo
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.datasets.open import open_catalog
 from shopsight.head_settings import HeadSettings
 from shopsight.inference.predictor import Predictor

@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score
 
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings, EvaluationSettings
+from shopsight.config.data_settings import CacheSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.errors import CatalogError, CompareError, ImageError, MetricError
 from shopsight.evaluation.evaluate import evaluate, write_evaluation
 from shopsight.evaluation.predict_catalog import predict_catalog

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation import score as score_module
 from shopsight.evaluation.compare_page import RECALL_FILE, page_context, write_comparison
 from shopsight.evaluation.comparison import Comparison, Entry

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.errors import CompareError
 from shopsight.evaluation.alignment import align_predictions
 from shopsight.evaluation.evaluate import evaluate

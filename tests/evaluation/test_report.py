@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.row_thumbnail import row_thumbnail
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.errors import CatalogError, DamagedFileError, TrainingError
 from shopsight.evaluation.evaluate import evaluate, evaluate_run
 from shopsight.evaluation.examples import SIDE_PX, low_confidence_correct, mistakes

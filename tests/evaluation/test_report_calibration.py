@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation import report_calibration
 from shopsight.evaluation.figures import reliability_chart
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores

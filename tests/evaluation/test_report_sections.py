@@ -11,7 +11,7 @@ import pytest
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.split_report import check_leakage
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation import report_classes, report_data, report_score
 from shopsight.evaluation.evaluate import evaluate
 from shopsight.evaluation.examples import gallery

@@ -11,7 +11,7 @@ import pytest
 
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.errors import DamagedFileError, WriteError
 from shopsight.evaluation import headline, predict_catalog, score_files
 from shopsight.evaluation.compare import COMPARED

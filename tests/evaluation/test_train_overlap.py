@@ -12,7 +12,7 @@ from PIL import Image
 
 from shopsight.audit.file_info import inspect_catalog
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation.evaluate import Evaluation, evaluate
 from shopsight.evaluation.report import write_evaluation_report
 from shopsight.evaluation.train_overlap import seen_in_training

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from shopsight.backbones.create import create_backbone
-from shopsight.config.sections import ProbeSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.head_settings import HeadSettings
 from shopsight.inference import torch_engine
 from shopsight.inference.batches import run_batches

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shopsight.api import evaluate, train
 from shopsight.backbones.create import create_backbone
 from shopsight.cache_place import use_cache_dir
+from shopsight.config.data_settings import CacheSettings
 from shopsight.config.recipe import parse_recipe
-from shopsight.config.sections import CacheSettings
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import computes_bf16
 from shopsight.files import sha256_file

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.loading.augment import augment
 
 EVERYTHING = AugmentSettings(

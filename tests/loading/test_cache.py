@@ -15,7 +15,7 @@ from PIL import Image
 
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import ConfigError, ImageError
 from shopsight.files import sha256_file
 from shopsight.images.model_input import Box, preprocess_image
@@ -250,7 +250,7 @@ def test_the_folder_is_the_users_choice(
 
 KILLED_BUILD = """
 import os, sys
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.loading import cache
 from shopsight.loading import blob_store
 from shopsight.catalog.catalog import Catalog

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.errors import ConfigError, ImageError
 from shopsight.loading.augment import augment
 from shopsight.loading.class_sampling import ClassSampling

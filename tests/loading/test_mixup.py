@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.loading.mixup import MixPlan, mix_into, mix_plan, mixes
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from shopsight.config.optimizer_settings import OptimizerSettings
 from shopsight.config.recipe import Recipe, load_recipe
-from shopsight.config.sections import OptimizerSettings
 from shopsight.training.batch_size import auto_batch_size, resolve_batch_size, scaled_lr
 from shopsight.training.optim import create_optimizer
 

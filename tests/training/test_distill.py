@@ -12,8 +12,8 @@ from torch.nn import functional
 from shopsight import api
 from shopsight.bundle.read import read_bundle
 from shopsight.commands.recipe_trust import check_recipe
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.config.recipe import load_recipe, parse_recipe
-from shopsight.config.sections import AugmentSettings
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, UntrustedRecipeError
 from shopsight.inference.load import load

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shopsight.config.loss_settings import MetricSettings
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import MetricSettings
 from shopsight.models.heads import CosineHead
 from shopsight.training.create_objective import create_objective
 from shopsight.training.objective import Objective

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 import shopsight
 from shopsight.bundle.read import read_bundle, read_info
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.cache import open_cache

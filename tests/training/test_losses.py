@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from shopsight.config.sections import TrainingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import ConfigError
 from shopsight.training.losses import ClassificationLoss, class_weights
 

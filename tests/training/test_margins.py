@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from shopsight.config.loss_settings import MetricSettings
 from shopsight.config.recipe import Recipe, parse_recipe
-from shopsight.config.sections import MetricSettings, TrainingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import ConfigError
 from shopsight.models.heads import CosineHead
 from shopsight.training.margins import (

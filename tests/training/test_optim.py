@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsight.config.sections import OptimizerSettings, ScheduleSettings
+from shopsight.config.optimizer_settings import OptimizerSettings, ScheduleSettings
 from shopsight.training.optim import create_optimizer, parameter_groups, schedule_factor
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shopsight.config.sections import HardwareSettings
+from shopsight.config.hardware_settings import HardwareSettings
 from shopsight.errors import ConfigError, TrainingError
 from shopsight.training.precision import pick_precision, reproducible, training_arithmetic
 

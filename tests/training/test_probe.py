@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
-from shopsight.config.sections import ProbeSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.memory import use_memory_budget
 from shopsight.progress import use_listener
 from shopsight.training import probe as module

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from shopsight.config.sections import ProbeSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.progress import use_listener
 from shopsight.training import probe as probe_module
 from shopsight.training import probe_plan as module

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from shopsight.config.about_settings import About
 from shopsight.config.recipe import (
     Recipe,
     load_recipe,
@@ -12,7 +13,6 @@ from shopsight.config.recipe import (
     recipe_names,
     recipe_path,
 )
-from shopsight.config.sections import About
 
 
 def recipes() -> dict[str, About]:

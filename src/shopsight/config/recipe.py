@@ -18,33 +18,27 @@ import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shopsight.address_secrets import without_logins
+from shopsight.config.about_settings import About
+from shopsight.config.augment_settings import AugmentSettings
+from shopsight.config.data_settings import CacheSettings, DataSettings, PreprocessSettings
 from shopsight.config.defaults import DEFAULT_RECIPE
-from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf, shown_override
-from shopsight.config.sections import (
+from shopsight.config.evaluation_settings import EvaluationSettings, FoldSettings
+from shopsight.config.hardware_settings import HardwareSettings
+from shopsight.config.loss_settings import (
     MARGIN_LOSSES,
     METRIC_LOSSES,
     PAIR_LOSSES,
     PROXY_LOSSES,
-    About,
-    AugmentSettings,
-    CacheSettings,
     ContrastiveSettings,
-    DataSettings,
     DistillSettings,
-    EvaluationSettings,
-    FoldSettings,
-    HardwareSettings,
     MetricSettings,
-    ModelSettings,
-    OptimizerSettings,
-    PreprocessSettings,
-    ProbeSettings,
-    ScheduleSettings,
-    Section,
-    TrackingSettings,
-    TrainingSettings,
-    ZeroShotSettings,
 )
+from shopsight.config.model_settings import ModelSettings, ProbeSettings, ZeroShotSettings
+from shopsight.config.optimizer_settings import OptimizerSettings, ScheduleSettings
+from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf, shown_override
+from shopsight.config.section import Section
+from shopsight.config.tracking_settings import TrackingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import SHOWN_DETAILS, ConfigError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.paths import is_file

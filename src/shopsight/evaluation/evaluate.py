@@ -12,7 +12,8 @@ from jaxtyping import Float32
 from shopsight import progress
 from shopsight.audit.file_info import Inspection, inspect_catalog
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings, EvaluationSettings
+from shopsight.config.data_settings import CacheSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation.copies import duplicate_groups
 from shopsight.evaluation.decisions import (
     Decisions,

@@ -19,7 +19,7 @@ from shopsight.charts.matrix import (
     most_confused,
 )
 from shopsight.charts.reliability import ReliabilityBin, reliability_diagram
-from shopsight.config.sections import Checkpoint
+from shopsight.config.training_settings import Checkpoint
 from shopsight.evaluation.score import Evaluation
 from shopsight.runs.history import PROBE, EpochRow, selected_epoch
 

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int64
 
 from shopsight.catalog.catalog import SPLITS, Catalog
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions, part_rows
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from shopsight.config.sections import EvaluationSettings
+from shopsight.config.evaluation_settings import EvaluationSettings
 from shopsight.evaluation.decisions import UNKNOWN, Decisions
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.headline import (

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.loading.counter_rng import Purpose, uniforms
 from shopsight.loading.geometric import (
     fill_colors,

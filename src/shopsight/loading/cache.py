@@ -25,7 +25,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.cache_place import UNTRUSTED, cache_folder, unless_unwritable
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import free_bytes

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.errors import ConfigError
 from shopsight.loading.augment import augment
 from shopsight.loading.cache import PixelSource

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.special import betaincinv
 
-from shopsight.config.sections import AugmentSettings
+from shopsight.config.augment_settings import AugmentSettings
 from shopsight.loading.counter_rng import Purpose, uniforms
 
 _MIXED, _PARTNER, _KIND, _LAM, _X, _Y, _COUNT = range(7)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from shopsight.config.sections import Checkpoint
+from shopsight.config.training_settings import Checkpoint
 from shopsight.files import atomic_file, damage_named
 from shopsight.io.local_files import read_file
 

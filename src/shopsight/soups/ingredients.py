@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shopsight.backbones.weights import Shapes
 from shopsight.bundle.format import WEIGHTS_FILE
-from shopsight.config.sections import PAIR_LOSSES
+from shopsight.config.loss_settings import PAIR_LOSSES
 from shopsight.errors import SoupError, WeightsError
 from shopsight.files import sha256_file
 from shopsight.io.tensor_header import read_tensor_header

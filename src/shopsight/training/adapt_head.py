@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from shopsight import progress
-from shopsight.config.sections import ProbeSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import DirectionHead, LinearHead, create_head
 from shopsight.training.probe import fit_probe, sample_rows

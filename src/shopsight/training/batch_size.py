@@ -7,8 +7,8 @@ import math
 import torch
 
 from shopsight import progress
+from shopsight.config.optimizer_settings import OptimizerSettings
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import OptimizerSettings
 
 AUTO_BATCH = 32
 # A GPU is kept waiting by the calls that start its work, whose number does not depend on the batch.

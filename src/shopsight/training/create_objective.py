@@ -5,8 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from shopsight.config.loss_settings import MARGIN_LOSSES, PAIR_LOSSES, PROXY_LOSSES
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import MARGIN_LOSSES, PAIR_LOSSES, PROXY_LOSSES
 from shopsight.models.heads import CosineHead
 from shopsight.training.margins import MarginObjective
 from shopsight.training.objective import ClassificationObjective, Objective

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from shopsight.config.sections import DistillSettings
+from shopsight.config.loss_settings import DistillSettings
 
 MOST_RELATED = 64
 """Images of a batch whose angles are compared: their number is its third power."""

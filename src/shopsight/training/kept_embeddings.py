@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
-from shopsight.config.sections import CacheSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.files import scratch_folder
 from shopsight.inference.features import (
     NUMBER_BYTES,

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shopsight.config.sections import TrainingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import ConfigError
 
 # (N - 1) / N for a class of which N = 1,000 images show all there is to see.

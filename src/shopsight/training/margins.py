@@ -44,8 +44,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shopsight.config.loss_settings import MARGIN_LOSSES, MetricSettings
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import MARGIN_LOSSES, MetricSettings, TrainingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import ConfigError
 from shopsight.models.heads import CosineHead, full_precision
 from shopsight.training.losses import ClassificationLoss

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shopsight.config.sections import TrainingSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.training.losses import ClassificationLoss
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shopsight.backbones.stages import Stages
-from shopsight.config.sections import OptimizerSettings, ScheduleSettings
+from shopsight.config.optimizer_settings import OptimizerSettings, ScheduleSettings
 from shopsight.training.lion import Lion
 
 ADAM_BETAS = (0.9, 0.999)

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from shopsight.config.sections import MetricSettings
+from shopsight.config.loss_settings import MetricSettings
 from shopsight.extras import require
 from shopsight.models.heads import CosineHead, full_precision
 from shopsight.training.objective import Objective

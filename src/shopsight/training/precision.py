@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from shopsight.config.sections import HardwareSettings
+from shopsight.config.hardware_settings import HardwareSettings
 from shopsight.devices import computes_bf16
 from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.runtime import deterministic_cuda, fastest_cuda_convolutions, fp32_products

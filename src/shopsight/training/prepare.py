@@ -25,8 +25,8 @@ from shopsight.catalog.seal import mark_of_cache
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
+from shopsight.config.loss_settings import PAIR_LOSSES, PROXY_LOSSES
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import PAIR_LOSSES, PROXY_LOSSES
 from shopsight.devices import unused_gpu_note
 from shopsight.errors import ConfigError, TrainingError, first_line
 from shopsight.extras import require

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from shopsight import progress
-from shopsight.config.sections import ProbeSettings
+from shopsight.config.model_settings import ProbeSettings
 from shopsight.devices import empty_cache
 from shopsight.inference.torch_engine import exact_products
 from shopsight.memory import memory_budget_bytes

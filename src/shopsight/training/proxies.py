@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from shopsight.config.sections import MetricSettings
+from shopsight.config.loss_settings import MetricSettings
 from shopsight.extras import require
 from shopsight.models.heads import CosineHead, full_precision
 from shopsight.training.objective import Objective

@@ -21,8 +21,8 @@ from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.format import Golden
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
+from shopsight.config.loss_settings import PAIR_LOSSES
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import PAIR_LOSSES
 from shopsight.files import atomic_file, make_folder, sha256_file
 from shopsight.inference.agreement import Readout
 from shopsight.inference.features import (

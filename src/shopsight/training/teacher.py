@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from shopsight import progress
 from shopsight.cache_place import cache_folder, can_keep
 from shopsight.catalog.catalog import Catalog
+from shopsight.config.augment_settings import AugmentSettings
+from shopsight.config.data_settings import CacheSettings
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import AugmentSettings, CacheSettings
 from shopsight.errors import ConfigError
 from shopsight.files import sha256_bytes
 from shopsight.inference.features import (

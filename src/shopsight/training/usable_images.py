@@ -21,8 +21,8 @@ from shopsight.catalog.rare_classes import (
     settle_rare_classes,
 )
 from shopsight.catalog.split import scarce_labels
+from shopsight.config.loss_settings import PAIR_LOSSES
 from shopsight.config.recipe import Recipe
-from shopsight.config.sections import PAIR_LOSSES
 from shopsight.errors import CatalogError, SplitError
 from shopsight.files import atomic_file, make_folder
 from shopsight.images.kinds import suffix_of
