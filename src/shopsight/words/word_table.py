@@ -107,13 +107,20 @@ def open_word_table() -> WordTable:
     """Read the table; once, as it takes a tenth of a second.
 
     Raises:
-        ExtraMissingError: the extra `words` is not installed.
+        ExtraMissingError: the extra `words` is not installed, or not whole.
     """
     tokenizers = require("tokenizers")
     package = importlib.util.find_spec("wordllama")
     if package is None or package.submodule_search_locations is None:
         raise ExtraMissingError("wordllama is not installed", fix='pip install "shopsight[words]"')
     folder = Path(next(iter(package.submodule_search_locations)))
+    for name in (TOKENIZER_FILE, TABLE_FILE):
+        if not (folder / name).is_file():
+            raise ExtraMissingError(
+                f"wordllama is installed without its {name}",
+                where=str(folder),
+                fix='pip install --force-reinstall "shopsight[words]"',
+            )
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     tokenizer.no_padding()
     tokenizer.no_truncation()
