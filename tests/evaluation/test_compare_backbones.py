@@ -40,16 +40,16 @@ def test_too_few_fail_before_any_training(catalog: Catalog, tmp_path: Path) -> N
 def test_the_others_are_trained_and_the_page_names_who_is_missing(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shopsight.training import prepare
+    from shopsight.training import resolve
 
-    create = prepare.create_backbone
+    create = resolve.create_backbone
 
     def offline(name: str, **settings: object) -> object:
         if name == LITE:
             raise WeightsError("no network", fix="1. go online\n2. a file")
         return create(name, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepare, "create_backbone", offline)
+    monkeypatch.setattr(resolve, "create_backbone", offline)
 
     def compare() -> Comparison:
         return api.compare_backbones(

@@ -18,14 +18,15 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, UntrustedRecipeError
 from shopsight.inference.load import load
 from shopsight.inference.open_embedder import open_embedder
+from shopsight.inference.open_network import OpenedNetwork, open_network
 from shopsight.loading.loader import TrainingBatches
 from shopsight.models.build import build_model
 from shopsight.progress import use_listener
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.distill_loss import embedding_loss, soft_loss
 from shopsight.training.embeds_into import recall_in_space
-from shopsight.training.stages import Training
-from shopsight.training.teacher import ViewSource
+from shopsight.training.teacher_outputs import ViewSource
+from shopsight.training.training_run import TrainingRun
 from tests.helpers import Recorder, make_products, train_small
 
 LEARNS = ("training.epochs=12", "optimizer.lr=3e-3")
@@ -86,7 +87,7 @@ def test_recall_in_the_teacher_s_gallery() -> None:
 
 
 def test_a_view_is_what_training_shows_in_its_epochs(photos: Path, teacher: Path) -> None:
-    training = Training(RunFolder(teacher))
+    training = TrainingRun(RunFolder(teacher))
     rows = training.catalog.rows_of("train")
     settings, fill = AugmentSettings(), training.preprocess.pad_color
     batches = TrainingBatches(
@@ -136,6 +137,25 @@ def test_a_student_s_queries_search_the_teacher_s_gallery(
     with use_listener(notes):
         train_small(photos, tmp_path / "again", *STUDENT, *settings)
     assert not [line for line in notes.lines if line.startswith("teacher: view")]
+
+
+def test_a_teacher_by_name_is_opened_once_to_measure_the_recall(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shopsight.training import embeds_into
+
+    name, opened = "embedded:tf_efficientnet_lite0", list[object]()
+
+    def count(*args: object, **options: object) -> OpenedNetwork:
+        opened.append(args)
+        return open_network(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(embeds_into, "open_network", count)
+    settings = ("training.epochs=1", f"distill.teacher={name}", "distill.soft_weight=0")
+    train_small(photos, tmp_path / "student", *STUDENT, *settings, "distill.views=1")
+    (into,) = read_bundle(tmp_path / "student" / "model").info.embeds_into
+    assert into.space == open_embedder(name, device="cpu").space.fingerprint
+    assert len(opened) == 1
 
 
 def test_the_teacher_s_head_is_copied_and_stays(

@@ -214,8 +214,8 @@ def test_planning_counts_against_the_time_limit(
         assert 0 < left <= 60.0 - 1.0 - sum(stage["wall"] for stage in stages)
         raise ReachedError
 
-    monkeypatch.setattr("shopsight.training.stages.measure_steps", slow)
-    monkeypatch.setattr("shopsight.training.stages.finetune", check)
+    monkeypatch.setattr("shopsight.training.finetune_stage.measure_steps", slow)
+    monkeypatch.setattr("shopsight.training.finetune_stage.finetune", check)
     with pytest.raises(ReachedError):
         fit(
             open_catalog(product_photos.folder),

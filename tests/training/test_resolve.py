@@ -13,7 +13,7 @@ from shopsight.config.recipe import Recipe, load_recipe, parse_recipe
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError, ExtraMissingError, TrainingError
 from shopsight.training.fit import fit
-from shopsight.training.prepare import resolve
+from shopsight.training.resolve import resolve
 from tests.helpers import ProductPhotos
 
 SMALL = """

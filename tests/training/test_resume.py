@@ -106,7 +106,7 @@ def test_stopped_after_early_stopping_trains_no_further(
         raise _PowerCutError
 
     with monkeypatch.context() as power:
-        power.setattr("shopsight.training.stages.finetune", killed)
+        power.setattr("shopsight.training.finetune_stage.finetune", killed)
         with pytest.raises(_PowerCutError):
             fit(open_catalog(product_photos.folder), patient, tmp_path / "run")
     rows = read_history(tmp_path / "run" / "metrics.csv")

@@ -14,9 +14,11 @@ from shopsight.bundle.read import bundle_folder, read_info, read_tensors  # noqa
 from shopsight.commands.train import train  # noqa: E402
 from shopsight.commands.zero_shot import zero_shot  # noqa: E402
 from shopsight.config.recipe import Recipe  # noqa: E402
-from shopsight.errors import ConfigError  # noqa: E402
+from shopsight.datasets.open import open_catalog  # noqa: E402
+from shopsight.errors import ConfigError, WeightsError  # noqa: E402
 from shopsight.inference.load import load  # noqa: E402
 from shopsight.inference.open_embedder import open_embedder  # noqa: E402
+from shopsight.training.resolve import resolve  # noqa: E402
 from tests.backbones.clip_models import known_to_open_clip, save_clip  # noqa: E402
 
 PROMPTS = ("a photo of {}", "a red {}")
@@ -83,3 +85,26 @@ def test_without_a_text_encoder_it_fails_before_any_work(photos: Path, tmp_path:
         train(photos, recipe=wanted, out=tmp_path / "run")
     assert "shopsight zero-shot" in (caught.value.fix or "")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mode", ["zero-shot", "contrastive"])
+def test_what_is_tried_first_is_the_tokenizer_alone(
+    mode: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shopsight.backbones import open_clip as loader
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a text encoder is opened")
+
+    def missing(*_: object) -> None:
+        raise OSError("no tokenizer here")
+
+    wanted = recipe(f"open_clip:local-dir:{save_clip(tmp_path / 'clip')}", mode=mode)
+    with known_to_open_clip("tiny-clip-of-shops"):
+        monkeypatch.setattr(loader, "text_tower", refuse)
+        resolved, weights = resolve(wanted, open_catalog(photos))
+        assert resolved.training.mode == mode
+        assert weights.startswith("pretrained")
+        monkeypatch.setattr(loader, "open_tokenizer", missing)
+        with pytest.raises(WeightsError, match="cannot load the tokenizer"):
+            resolve(wanted, open_catalog(photos))

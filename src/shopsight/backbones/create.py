@@ -18,7 +18,7 @@ from shopsight.backbones.necks import with_neck
 from shopsight.backbones.open_clip import open_clip_backbone
 from shopsight.backbones.own import embedded_backbone, shopsight_backbone
 from shopsight.backbones.presets import PRESETS, backbone_of
-from shopsight.backbones.spec import Backbone, Request
+from shopsight.backbones.spec import Backbone, Request, WithText
 from shopsight.backbones.timm import timm_backbone
 from shopsight.backbones.weights import (
     check_shapes,
@@ -42,7 +42,7 @@ def create_backbone(
     drop_path: float = 0.0,
     conv_dropout: float | None = None,
     size_px: int | None = None,
-    with_text: bool = False,
+    with_text: WithText = False,
     neck: NeckSettings = NO_NECK,
 ) -> Backbone:
     """Build a backbone and load its weights.
@@ -54,7 +54,8 @@ def create_backbone(
         conv_dropout: Dropout after convolutions, of the `shopsight:` networks; None is their own,
             and 0 is right for every backbone.
         size_px: Side of the input; None keeps the backbone's own.
-        with_text: The text encoder as well, where the published weights have one.
+        with_text: The text encoder as well, where the published weights have one. "check" finds
+            out whether it could be opened: its tokenizer is read, which may be a download.
         neck: What stands behind the network, with new weights. A run or a bundle brings its own.
 
     Raises:

@@ -80,6 +80,7 @@ def with_neck(backbone: Backbone, settings: NeckSettings) -> Backbone:
         neck=settings,
         # Texts lie where the backbone's own embeddings are.
         text=None,
+        has_text=False,
     )
 
 

@@ -44,7 +44,9 @@ def open_clip_backbone(request: Request) -> Backbone:
             expected = visual.preprocess_cfg
             loaded = f"pretrained: {source.origin if source.is_folder else request.name}"
             if request.with_text:
-                text = _text_tower(open_clip, clip, source, request)
+                tokenizer = _tokenizer(open_clip, source, request)
+                if request.with_text != "check":
+                    text = text_tower(open_clip, clip, tokenizer, source)
         else:
             visual = _new_tower(open_clip, source, size_px=request.size_px)
             expected = asdict(open_clip.transform.PreprocessCfg())
@@ -60,6 +62,7 @@ def open_clip_backbone(request: Request) -> Backbone:
         stages_of(visual),
         loaded,
         text=text,
+        has_text=pretrained,
         rebuilds=source.rebuilds,
     )
 
@@ -122,12 +125,16 @@ def _pretrained_clip(open_clip: ModuleType, source: ClipSource, request: Request
         raise
 
 
-def _text_tower(
-    open_clip: ModuleType, clip: nn.Module, source: ClipSource, request: Request
-) -> TextTower:
+def _tokenizer(open_clip: ModuleType, source: ClipSource, request: Request) -> Any:
+    """The tokenizer of its text encoder.
+
+    Raises:
+        ExtraMissingError: It is one of `transformers`, which is not installed.
+        WeightsError: It cannot be downloaded, or its folder has another one's files.
+    """
     try:
         with fail_fast_offline(may_ask=not source.is_folder), trusted_certificates():
-            tokenizer = open_tokenizer(open_clip, source)
+            return open_tokenizer(open_clip, source)
     except ShopsightError:
         raise
     except Exception as error:
@@ -144,7 +151,6 @@ def _text_tower(
                 instead=IN_A_FOLDER,
             ) from error
         raise
-    return text_tower(open_clip, clip, tokenizer, source)
 
 
 def _does_not_load(what: str, source: ClipSource, error: Exception) -> WeightsError:

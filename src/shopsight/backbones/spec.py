@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from shopsight.backbones.text_tower import TextTower
 
 
+WithText = bool | Literal["check"]
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A feature extractor.
@@ -33,6 +36,7 @@ class Backbone:
         stages: Parameter names, each in one stage, from input to output.
         weights: What was loaded, for the record.
         text: The text encoder of the same space, where there is one and it was asked for.
+        has_text: Whether the weights were published with a text encoder.
         rebuilds: Whether the name is enough to build the network again, as a bundle must.
         neck: What stands behind the named network, as a part of `module`.
     """
@@ -44,6 +48,7 @@ class Backbone:
     stages: Stages
     weights: str
     text: TextTower | None = None
+    has_text: bool = False
     rebuilds: bool = True
     neck: NeckSettings = NO_NECK
 
@@ -59,7 +64,7 @@ class Request:
         drop_path: Probability of stochastic depth.
         conv_dropout: Dropout after convolutions; None is the network's own.
         size_px: Side of the input; None is the network's own.
-        with_text: The text encoder too, where there is one.
+        with_text: The text encoder too, where there is one; "check" opens its tokenizer alone.
         neck: What a network of a bundle gets behind it; `create_backbone` adds those of others.
     """
 
@@ -69,7 +74,7 @@ class Request:
     drop_path: float
     conv_dropout: float | None
     size_px: int | None
-    with_text: bool = False
+    with_text: WithText = False
     neck: NeckSettings = NO_NECK
 
     @property

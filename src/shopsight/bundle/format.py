@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from shopsight.bundle.embedding_space import EmbedsInto
+from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.text_info import TextInfo
 from shopsight.head_settings import HeadSettings
 from shopsight.neck_settings import NeckSettings
@@ -139,6 +139,20 @@ class BundleInfo(BaseModel):
     backbone_sha256: Line = ""
     text: TextInfo | None = None
     embeds_into: tuple[EmbedsInto, ...] = Field(default=(), max_length=MOST_SPACES)
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space of its embeddings, once it is written."""
+        return EmbeddingSpace(
+            backbone=self.backbone,
+            backbone_sha256=self.backbone_sha256,
+            text_encoder=self.text.name if self.text else "",
+            text_sha256=self.text.text_sha256 if self.text else "",
+            preprocess=self.preprocess,
+            embedding_dim=self.embedding_dim,
+            members=self.members,
+            tta_hflip=self.tta_hflip,
+        )
 
     @field_validator("backbone")
     @classmethod

@@ -25,7 +25,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 from shopsight.safe_names import safe_name
 from shopsight.training.finetune import world_of
-from shopsight.training.prepare import resolve
+from shopsight.training.resolve import resolve
 from shopsight.training.usable_images import check_trainable
 
 

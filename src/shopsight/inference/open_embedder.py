@@ -20,7 +20,6 @@ from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.text_tower import bundled_tower
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
-from shopsight.bundle.fingerprint import tensors_sha256
 from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import bundle_folder, read_tensors
 from shopsight.devices import pick_device
@@ -37,7 +36,7 @@ from shopsight.inference.predictor import Embedding, Predictor
 from shopsight.inference.reference_images import reference_images
 from shopsight.inference.text_encoder import TextEncoder
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
-from shopsight.models.build import model_tensors
+from shopsight.models.build import space_of_backbone
 from shopsight.models.product_model import ProductModel
 from shopsight.paths import exists, full, is_folder
 from shopsight.preprocess import Preprocess, Resize
@@ -219,17 +218,7 @@ class BundleEmbedder(_ImageEmbedder):
     @cached_property
     def space(self) -> EmbeddingSpace:
         """The space of its vectors."""
-        info = self._info
-        return EmbeddingSpace(
-            backbone=info.backbone,
-            backbone_sha256=info.backbone_sha256,
-            text_encoder=info.text.name if info.text else "",
-            text_sha256=info.text.text_sha256 if info.text else "",
-            preprocess=info.preprocess,
-            embedding_dim=info.embedding_dim,
-            members=info.members,
-            tta_hflip=info.tta_hflip,
-        )
+        return self._info.space
 
     @property
     def embeds_into(self) -> tuple[EmbedsInto, ...]:
@@ -276,22 +265,15 @@ class BackboneEmbedder(_ImageEmbedder):
     ) -> None:
         super().__init__(name, engine, preprocess)
         self._backbone = backbone
-        self._sha256 = tensors_sha256(model_tensors(backbone.module))
+        self._space = space_of_backbone(backbone, preprocess)
         self._texts = (
             TextEncoder(backbone.text, engine.device) if backbone.text is not None else None
         )
 
-    @cached_property
+    @property
     def space(self) -> EmbeddingSpace:
         """The space of its vectors."""
-        return EmbeddingSpace(
-            backbone=self._backbone.name,
-            backbone_sha256=self._sha256,
-            text_encoder=self._texts.name if self._texts else "",
-            text_sha256=self._texts.sha256 if self._texts else "",
-            preprocess=self.preprocess,
-            embedding_dim=self._backbone.embedding_dim,
-        )
+        return self._space
 
     @property
     def embeds_into(self) -> tuple[EmbedsInto, ...]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from shopsight.backbones.create import create_backbone
 from shopsight.backbones.presets import backbone_of
-from shopsight.backbones.spec import check_rebuilds
+from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.backbones.text_tower import TextTower, bundled_tower
+from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import ConfigError
-from shopsight.models.build import build_model
+from shopsight.models.build import build_model, space_of_backbone
 from shopsight.models.heads import LinearHead
 from shopsight.models.product_model import ProductModel
 from shopsight.paths import is_folder
@@ -32,22 +33,36 @@ class OpenedNetwork:
     Attributes:
         model: in eval mode, on the CPU.
         info: of a backbone by name with `NO_LABELS`.
-        text: its text encoder, where it has one.
-        is_trained: it is a bundle, whose head knows the labels of `info`.
+        text: its text encoder, where it has one and it was asked for.
+        backbone: what was built; None of a bundle.
     """
 
     model: ProductModel
     info: BundleInfo
     text: TextTower | None
-    is_trained: bool
+    backbone: Backbone | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a bundle, whose head knows the labels of `info`."""
+        return self.backbone is None
+
+    def space(self) -> EmbeddingSpace:
+        """The space of its embeddings; a backbone must have been opened with its text encoder."""
+        if self.backbone is None:
+            return self.info.space
+        return space_of_backbone(self.backbone, self.info.preprocess)
 
 
-def open_network(model: str | Path, *, resize: Resize | None = None) -> OpenedNetwork:
+def open_network(
+    model: str | Path, *, resize: Resize | None = None, with_text: bool = True
+) -> OpenedNetwork:
     """Open the network of a run, a bundle, a preset or a backbone by name.
 
     Args:
         model: as `shopsight.inference.open_embedder.open_embedder` takes it.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
+        with_text: its text encoder too, where it has one.
 
     Raises:
         BundleError: the bundle cannot be opened.
@@ -59,8 +74,9 @@ def open_network(model: str | Path, *, resize: Resize | None = None) -> OpenedNe
     if is_folder(name) or ":" not in name:
         check_own_framing(resize)
         bundle = read_bundle(bundle_folder(name))
-        return OpenedNetwork(build_model(bundle), bundle.info, bundled_tower(bundle), True)
-    backbone = create_backbone(name, with_text=True)
+        text = bundled_tower(bundle) if with_text else None
+        return OpenedNetwork(build_model(bundle), bundle.info, text)
+    backbone = create_backbone(name, with_text=with_text)
     check_rebuilds(backbone, name)
     preprocess = backbone.preprocess
     if resize is not None:
@@ -73,7 +89,7 @@ def open_network(model: str | Path, *, resize: Resize | None = None) -> OpenedNe
         embedding_dim=backbone.embedding_dim,
     )
     network = ProductModel(backbone.module, LinearHead(backbone.embedding_dim, 1), preprocess)
-    return OpenedNetwork(network.eval(), info, backbone.text, False)
+    return OpenedNetwork(network.eval(), info, backbone.text, backbone)
 
 
 def check_own_framing(resize: Resize | None) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shopsight.backbones.create import create_backbone
+from shopsight.backbones.spec import Backbone
 from shopsight.backbones.weights import (
     Shapes,
     check_shapes,
@@ -14,6 +15,7 @@ from shopsight.backbones.weights import (
     only_shapes,
     shapes_of,
 )
+from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.bundle.fingerprint import network_fingerprint, tensors_sha256
 from shopsight.bundle.format import INFO_FILE, WEIGHTS_FILE, Bundle, BundleInfo
 from shopsight.bundle.read import read_tensors, stored_tensors
@@ -21,6 +23,7 @@ from shopsight.errors import BundleError, ConfigError, WeightsError
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import create_head
 from shopsight.models.product_model import ProductModel
+from shopsight.preprocess import Preprocess
 from shopsight.progress import use_listener
 
 
@@ -98,6 +101,24 @@ def live_embedding_fingerprint(model: ProductModel, *, backbone: str) -> str:
         backbone_sha256=tensors_sha256(model_tensors(model.backbone)),
         preprocess=model.preprocess,
         tta_hflip=model.tta_hflip,
+    )
+
+
+def space_of_backbone(backbone: Backbone, preprocess: Preprocess) -> EmbeddingSpace:
+    """The space of the embeddings of a published network.
+
+    Args:
+        backbone: with its text encoder, where it has one: it is a part of the space.
+        preprocess: how an image becomes its input.
+    """
+    text = backbone.text
+    return EmbeddingSpace(
+        backbone=backbone.name,
+        backbone_sha256=tensors_sha256(model_tensors(backbone.module)),
+        text_encoder=text.name if text is not None else "",
+        text_sha256=text.sha256 if text is not None else "",
+        preprocess=preprocess,
+        embedding_dim=backbone.embedding_dim,
     )
 
 

@@ -12,7 +12,7 @@ from shopsight.errors import ConfigError
 from shopsight.loading.loader import Batch
 from shopsight.training.distill_loss import distillation_loss
 from shopsight.training.module import ClassifierTraining
-from shopsight.training.teacher import Teacher
+from shopsight.training.teacher_outputs import Teacher
 
 
 class DistillTraining(ClassifierTraining):

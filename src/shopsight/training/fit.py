@@ -11,12 +11,15 @@ from shopsight.config.recipe import Recipe, parse_recipe
 from shopsight.errors import TrainingError
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.runtime import retain_freed_memory, single_threaded_opencv
+from shopsight.training.bundle_stage import bundle_stage
 from shopsight.training.finetune import training_device, world_of
+from shopsight.training.finetune_stage import finetune_stage
 from shopsight.training.memory import OutOfMemoryElsewhereError, free_memory, halve_batch_size
 from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.precision import reproducible
 from shopsight.training.prepare import prepare
-from shopsight.training.stages import Training
+from shopsight.training.probe_stage import probe_stage
+from shopsight.training.training_run import TrainingRun
 from shopsight.training.workers import train_in_workers
 
 
@@ -82,15 +85,15 @@ def run_stages(run: RunFolder, peers: Peers) -> None:
         peers: the processes that were started. Rank 0 does what one process can do: the probe
             and the bundle. All of them fine-tune.
     """
-    training: Training | None = None
+    training: TrainingRun | None = None
     hardware = run.recipe().hardware
 
     def begin() -> bool:
         nonlocal training
         if run.reached("bundled"):
             return False
-        training = Training(run)
-        return training.probe_stage()
+        training = TrainingRun(run)
+        return probe_stage(training)
 
     with (
         retain_freed_memory(),
@@ -102,12 +105,12 @@ def run_stages(run: RunFolder, peers: Peers) -> None:
                 _finetune_in_workers(run, training, peers)
             else:
                 assert training is not None
-                training.finetune_stage()
+                finetune_stage(training)
         if training is not None:
-            training.bundle_stage()
+            bundle_stage(training)
 
 
-def _finetune_in_workers(run: RunFolder, training: Training | None, peers: Peers) -> None:
+def _finetune_in_workers(run: RunFolder, training: TrainingRun | None, peers: Peers) -> None:
     """Fine-tune in a process for each device, in smaller batches until none is out of memory."""
     clock = Clock()
     if training is not None:

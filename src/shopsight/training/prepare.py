@@ -7,45 +7,26 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 import polars as pl
-import torch
-from pydantic import ValidationError
 
 from shopsight import progress
 from shopsight.address_secrets import masked
 from shopsight.audit.gate import GateRules
 from shopsight.audit.row_decisions import dropped_rows
-from shopsight.backbones.create import create_backbone
-from shopsight.backbones.new_text_tower import new_text_tower
-from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.cache_place import cache_folder, check_cache_path
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.held_out_classes import HELD_OUT
 from shopsight.catalog.rare_classes import split_notes
 from shopsight.catalog.seal import mark_of_cache
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
-from shopsight.config.loss_settings import PAIR_LOSSES, PROXY_LOSSES
 from shopsight.config.recipe import Recipe
-from shopsight.devices import unused_gpu_note
-from shopsight.errors import ConfigError, TrainingError, first_line
-from shopsight.extras import require
+from shopsight.errors import ConfigError, TrainingError
 from shopsight.files import write_json
-from shopsight.loading.loader import check_enough
-from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
-from shopsight.training.batch_size import resolve_batch_size
-from shopsight.training.captions import Captions
-from shopsight.training.compile import may_compile
-from shopsight.training.contrastive import check_no_batchnorm
-from shopsight.training.distill import token_body
-from shopsight.training.finetune import Hardware, check_hardware
-from shopsight.training.margins import check_margin
-from shopsight.training.precision import pick_precision
-from shopsight.training.proxies import LIBRARY
-from shopsight.training.teacher import framed_as, labeled_by_teacher, open_teacher, student_recipe
+from shopsight.training.resolve import resolve
+from shopsight.training.teacher import labeled_by_teacher
 from shopsight.training.usable_images import (
     audited_images,
     check_trainable,
@@ -55,10 +36,6 @@ from shopsight.training.usable_images import (
     without_rare_classes,
     without_unseen,
 )
-from shopsight.training.zero_shot import check_has_text
-
-# Images enlarged further than this hold no more detail, and cost time.
-MOST_MAGNIFIED = 4
 
 
 def prepare(
@@ -229,169 +206,3 @@ def _write_split_report(
     write_json(run.split_file, report.to_json())
     for line in (*report.lines(), *split_notes(report, made=made, train_only=train_only)):
         progress.notify(line)
-
-
-def _weights(recipe: Recipe) -> str:
-    weights = recipe.model.weights
-    if recipe.training.mode != "scratch":
-        return weights
-    named = weights
-    # "pretrained" is the default and need not be unset for a start from scratch, unless the
-    # backbone's own name holds a file.
-    if weights == "pretrained" and recipe.model.backbone.startswith("local:"):
-        named = recipe.model.backbone.partition("@")[2] or weights
-    if named not in ("pretrained", "random"):
-        raise ConfigError(
-            f"training.mode = 'scratch' and the weights {named!r} exclude each other",
-            fix="1. --set training.mode=finetune   (begins with the file)\n"
-            "2. --set model.weights=random   (begins without it)",
-        )
-    return "random"
-
-
-def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
-    """Replace every "auto" of a recipe by what it means for this backbone and machine.
-
-    The network is built as training will build it and run on an image of every size: what cannot
-    work must fail before hours of decoding.
-
-    Args:
-        recipe: settings, possibly with "auto" in them.
-        catalog: labeled images.
-
-    Returns:
-        The resolved recipe, and what the backbone's weights are.
-
-    Raises:
-        ConfigError: settings that do not fit each other, the backbone or the labels.
-        WeightsError: the weights cannot be had, or do not fit.
-        ExtraMissingError: the backbone's library or the tracker is not installed.
-    """
-    if recipe.tracking.tracker != "none":
-        require(recipe.tracking.tracker)
-    hardware = check_hardware(recipe)
-    split = "split" in catalog.table.columns and not recipe.folds.count
-    check_enough(len(catalog.rows_of("train")) if split else len(catalog), hardware.world_size)
-    note = unused_gpu_note(recipe.hardware.accelerator)
-    if note is not None:
-        progress.notify(note)
-    _check_preprocess(recipe)
-    teacher = None
-    if recipe.distill.teacher:
-        rare = recipe.data.choice("on_rare") in ("drop", "merge")
-        settled_later = rare or HELD_OUT in catalog.table.columns
-        teacher = open_teacher(recipe, catalog.labels, may_lose_some=settled_later)
-        recipe = student_recipe(recipe, teacher)
-    size, reads_labels = recipe.preprocess.size_px, recipe.training.reads_labels
-    backbone = create_backbone(
-        recipe.model.backbone,
-        weights=_weights(recipe),
-        drop_path=recipe.model.drop_path,
-        conv_dropout=recipe.model.conv_dropout,
-        size_px=None if size == "auto" else size,
-        with_text=reads_labels and recipe.model.new_text is None,
-        neck=recipe.model.neck,
-    )
-    if recipe.model.new_text is not None:
-        # What it needs is missing now, not after hours of decoding.
-        new_text_tower(recipe.model.new_text, embedding_dim=backbone.embedding_dim, name="")
-    elif reads_labels:
-        check_has_text(backbone, mode=recipe.training.mode)
-    if recipe.training.mode == "contrastive":
-        check_no_batchnorm(backbone, frozen=recipe.training.frozen_batchnorm)
-        Captions(catalog, recipe)
-    check_rebuilds(backbone, recipe.model.backbone)
-    own = backbone.preprocess
-    if teacher is not None:
-        own = framed_as(teacher.info.preprocess, own)
-        if recipe.distill.token:
-            token_body(backbone.module)
-    preprocess = recipe.preprocess.applied_to(own)
-    _check_loss(recipe, catalog)
-    sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
-    _check_sizes(backbone, recipe, sizes, preprocess.size_px)
-    resolved = recipe.replace(
-        preprocess=preprocess.model_dump(),
-        training={
-            "precision": pick_precision(recipe.training.precision, hardware.device),
-            "compile": _compile(recipe, hardware),
-            "progressive_sizes_px": sizes,
-        },
-        model={"weights": _weights(recipe)},
-    )
-    sized = resolve_batch_size(
-        resolved, hardware.device, devices=hardware.world_size, images=len(catalog)
-    )
-    return sized, backbone.weights
-
-
-def _compile(recipe: Recipe, hardware: Hardware) -> bool | Literal["auto"]:
-    """Whether to compile; "auto" stays until there is a network whose steps can be measured."""
-    wanted = recipe.training.compile
-    may = may_compile(recipe, hardware.device, world_size=hardware.world_size)
-    return False if wanted == "auto" and not may else wanted
-
-
-def _check_preprocess(recipe: Recipe) -> None:
-    try:
-        recipe.preprocess.applied_to(Preprocess())
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = f"preprocess.{problem['loc'][0]}"
-        raise ConfigError(
-            f"{problem['msg']} (got {problem['input']!r})", where=key, fix=f"--set {key}=auto"
-        ) from error
-
-
-def _check_loss(recipe: Recipe, catalog: Catalog) -> None:
-    loss = recipe.training.loss
-    if loss in PROXY_LOSSES | PAIR_LOSSES:
-        require(LIBRARY)
-    check_margin(recipe, num_classes=len(catalog.labels))
-    if catalog.multilabel == (loss == "bce"):
-        return
-    if catalog.multilabel:
-        raise ConfigError(
-            f"images of {catalog.name} have several labels, but loss {loss!r} takes one",
-            where="training.loss",
-            fix="1. --set training.loss=bce   (several labels per image)\n"
-            '2. --label COLUMN, or --label-separator ""   (reads one label per image)',
-        )
-    raise ConfigError(
-        f"images of {catalog.name} have one label each, but loss 'bce' is for several",
-        where="training.loss",
-        fix="1. --set training.loss=cross-entropy   (one label per image)\n"
-        '2. --label-separator TEXT, such as "|"   (where cells hold several)',
-    )
-
-
-def _check_sizes(backbone: Backbone, recipe: Recipe, sizes: tuple[int, ...], own_size: int) -> None:
-    if max(sizes) > MOST_MAGNIFIED * own_size:
-        raise ConfigError(
-            f"training.progressive_sizes_px = {list(sizes)} magnifies images of {own_size} px",
-            fix=f'1. --set "training.progressive_sizes_px=[]"   (trains at {own_size} px)\n'
-            f"2. --set preprocess.size_px={max(sizes)}   (prepares larger images)",
-        )
-    _check_size(backbone, own_size, where="preprocess.size_px", fix="--set preprocess.size_px=auto")
-    if recipe.training.finetunes:
-        for size_px in sorted(set(sizes) - {own_size}):
-            _check_size(
-                backbone,
-                size_px,
-                where="training.progressive_sizes_px",
-                fix='--set "training.progressive_sizes_px=[]"',
-            )
-
-
-def _check_size(backbone: Backbone, size_px: int, *, where: str, fix: str) -> None:
-    """Run the network once: windows or position embeddings may not take every size."""
-    try:
-        with torch.inference_mode():
-            backbone.module.eval()(torch.zeros(1, 3, size_px, size_px))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"{backbone.name} does not take images of {size_px} px",
-            where=where,
-            details=[first_line(error)],
-            fix=fix,
-        ) from error

@@ -25,9 +25,10 @@ from shopsight.memory import use_memory_budget
 from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory, retain_freed_memory, single_threaded_opencv
+from shopsight.training.finetune_stage import finetune_once
 from shopsight.training.precision import reproducible, training_arithmetic
 from shopsight.training.rank_environment import WorkerRank
-from shopsight.training.stages import Training
+from shopsight.training.training_run import TrainingRun
 from shopsight.training.workers import Failure, Job
 
 Send = Callable[[dict[str, Any]], None]
@@ -60,13 +61,13 @@ def main() -> None:
 
 def _train(job: Job, own: WorkerRank) -> bool:
     recipe = parse_recipe(job.recipe, where="recipe")
-    training = Training(RunFolder(Path(job.run)), recipe=recipe, own=own)
+    training = TrainingRun(RunFolder(Path(job.run)), recipe=recipe, own=own)
     own.connect(training.device)
     with (
         reproducible(recipe.hardware, training.device),
         training_arithmetic(recipe.hardware, training.device),
     ):
-        finetuned = training.finetune_once(spent_s=job.spent_s)
+        finetuned = finetune_once(training, spent_s=job.spent_s)
     distributed.destroy_process_group()
     return finetuned
 

@@ -38,13 +38,13 @@ def check_has_text(backbone: Backbone, *, mode: str) -> None:
     """Refuse a backbone without a text encoder.
 
     Args:
-        backbone: with its text encoder, if it has one.
+        backbone: opened or not with its text encoder, if it has one.
         mode: of the training, which needs it.
 
     Raises:
         ConfigError: it has none, or its weights are not the published ones.
     """
-    if backbone.text is None:
+    if not backbone.has_text:
         raise ConfigError(
             f"{backbone.name} has no text encoder, which training.mode = {mode!r} needs",
             where="model.backbone",
