@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
+    from shopsight.commands.import_export import ImportResult as ImportResult
+    from shopsight.commands.import_export import import_export as import_export
     from shopsight.commands.index import IndexChange as IndexChange
     from shopsight.commands.index import add_to_index as add_to_index
     from shopsight.commands.index import build_index as build_index

@@ -21,9 +21,13 @@ from shopsight.text import command_line
 NO_COLUMN = "none"
 """Names no column: `group="none"` turns grouping off."""
 
-DataKind = Literal["folder", "table", "own table", "opened", "file", "named"]
+DataKind = Literal["folder", "table", "own table", "opened", "file", "named", "export"]
 """A folder of images; a table or list; a table that shopsight wrote; a catalog that is open
-already; a single image or IDX file; a named data set."""
+already; a single image or IDX file; a named data set; an export of a shop system."""
+
+Platform = Literal["shopify"]
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
+"""The shop systems whose exports are read, in the order in which a file is compared with them."""
 
 RUN_OPTIONS = ("images_root", "allow_private", "allow_remote", "allow_outside")
 """What may be said of the images of a run, which are otherwise read as the run says."""
@@ -91,7 +95,7 @@ class ReadOptions:
         metadata=_flag(
             "FOLDER",
             "Look for the table's image names in this folder.",
-            of=("table", "own table", "named"),
+            of=("table", "own table", "named", "export"),
             reaches="reads",
         ),
     )
@@ -146,6 +150,34 @@ class ReadOptions:
             reaches="reads",
         ),
     )
+    platform: Platform | None = field(
+        default=None,
+        metadata=_flag(
+            "|".join(PLATFORMS),
+            "Read the export of this shop system; recognized by its columns when left out.",
+            of=("export",),
+        )
+        | {"choices": PLATFORMS},
+    )
+    status: str | None = field(
+        default=None,
+        metadata=_flag(
+            "NAME",
+            "Of an export read the products of this status, such as active.",
+            of=("export",),
+        ),
+    )
+    label_column: Literal["category", "type", "tags"] | None = field(
+        default=None,
+        metadata=_choice(
+            "category",
+            "type",
+            "tags",
+            help="Take the class of an export's products from this of them; without it from the "
+            "category, or the type where no product has one.",
+            of=("export",),
+        ),
+    )
     drop: tuple[str, ...] = field(
         default=(), metadata=_flag("LABEL", "Leave out this class. Repeat for more.")
     )
@@ -154,7 +186,7 @@ class ReadOptions:
         metadata=_flag(
             "NAME",
             "Decode a text table by this encoding, such as cp1252. Guessed when left out.",
-            of=("table", "own table"),
+            of=("table", "own table", "export"),
         ),
     )
     on_bad_row: Literal["error", "skip"] | None = field(
@@ -164,7 +196,7 @@ class ReadOptions:
             "skip",
             help="What to do with a table's row of too many or too few cells, or a box without "
             "area.",
-            of=("table", "own table"),
+            of=("table", "own table", "export"),
         ),
     )
     on_missing_image: Literal["skip", "error"] | None = field(

@@ -14,7 +14,7 @@ Rows = list[tuple[str, str | None]]
 def joined(rows: Rows) -> Catalog:
     images, labels = zip(*rows, strict=True)
     columns = {"image": images, "label": pl.Series(labels, dtype=pl.String)}
-    table = pl.DataFrame(columns | {"source_row": range(len(rows))})
+    table = pl.DataFrame(columns | {"table_row": range(len(rows))})
     return with_joined_labels(Catalog(table, "shop.csv", ""))
 
 
@@ -25,7 +25,7 @@ def test_labels_of_one_image_are_joined() -> None:
     assert catalog.table["label"].to_list() == [
         ["hat", "red"], ["hat", "red"], ["hat", "blue"], None, ["hat"],
     ]  # fmt: skip
-    assert catalog.table["source_row"].to_list() == [0, 1, 3, 5, 7]
+    assert catalog.table["table_row"].to_list() == [0, 1, 3, 5, 7]
     assert catalog.notes == (
         "several labels per image: 8 rows, one for each label, are joined to 5 images, "
         "e.g. a: hat, red",

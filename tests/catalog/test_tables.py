@@ -238,7 +238,7 @@ def test_unusable_boxes(tmp_path: Path, cells: str, message: str) -> None:
         table_catalog(table)
     if "x" not in cells:
         catalog = table_catalog(table, ReadOptions(on_bad_row="skip"))
-        assert catalog.table.select("image", "label", "source_row").rows() == [("1.jpg", "b", 2)]
+        assert catalog.table.select("image", "label", "table_row").rows() == [("1.jpg", "b", 2)]
         assert any("left out, boxes without an area: 1 row" in line for line in catalog.notes)
 
 

@@ -185,5 +185,5 @@ def test_rows_of_a_large_table_are_taken_in_pieces(
     assert [one.row for one in taken] == list(range(8))
     assert [Path(one.source).name for one in taken] == table["image"].to_list()
     assert [one.box and one.box.x for one in taken] == [float(row) for row in range(8)]
-    rows = Catalog(table.with_columns(source_row=pl.int_range(8) * 2), "some", root=str(tmp_path))
+    rows = Catalog(table.with_columns(table_row=pl.int_range(8) * 2), "some", root=str(tmp_path))
     assert [one.row for one in named(rows)] == list(range(0, 16, 2))

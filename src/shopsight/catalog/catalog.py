@@ -55,8 +55,10 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
 TEXT_COLUMNS = ("image", "label", "group", "split", "text")
-SOURCE_ROW = "source_row"
+TABLE_ROW = "table_row"
 """Column of the row of the user's table, from 0; `Catalog.write` leaves it out."""
+SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
+"""Columns of a shop's export: its file, and the product's own row in it, from 1."""
 FINGERPRINT_COLUMNS = ("image", "label", "group", "split", *BOX_COLUMNS)
 LABEL_SEPARATORS = ("|", ";", "\x1f")
 
@@ -70,7 +72,7 @@ class Catalog:
             container such as `train-images-idx3-ubyte.gz#17`), and optionally `label` (String, or
             List(String) where an image has several), `group` (stays in one part of a split),
             `split` ("train", "val", "test"), `fold`, `box_x box_y box_w box_h` (pixels of the
-            upright image), and `text`. Of a table also `source_row`, its row there, from 0. Other
+            upright image), and `text`. Of a table also `table_row`, its row there, from 0. Other
             columns of the source are kept.
         name: name of the data set or file, for reports.
         root: folder or URL that `image` is relative to; empty when every image has a full path.
@@ -217,7 +219,7 @@ class Catalog:
             WriteError: the file, or the one beside it, cannot be written.
         """
         path = check_catalog_file(path)
-        table = self.table.drop(SOURCE_ROW, strict=False)
+        table = self.table.drop(TABLE_ROW, strict=False)
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
         about |= root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}

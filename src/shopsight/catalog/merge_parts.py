@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.catalog.catalog import SOURCE_ROW, Catalog
+from shopsight.catalog.catalog import TABLE_ROW, Catalog
 from shopsight.catalog.held_out_classes import HELD_OUT
 from shopsight.catalog.items import item_ids
 from shopsight.errors import CatalogError
@@ -111,7 +111,7 @@ def _refuse_other_labels(part: MergePart) -> None:
 
 def _qualified(part: MergePart, *, same_labels: bool) -> pl.DataFrame:
     """The rows of a part, with names that no other part has."""
-    table = part.catalog.table.drop(SOURCE_ROW, PART, PART_LABEL, strict=False)
+    table = part.catalog.table.drop(TABLE_ROW, PART, PART_LABEL, strict=False)
     prefix = pl.lit(f"{part.name}/")
     groups = [
         column

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.box_columns import read_boxes
-from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
+from shopsight.catalog.catalog import BOX_COLUMNS, TABLE_ROW, Catalog
 from shopsight.catalog.columns import (
     Choice,
     asked,
@@ -35,7 +35,7 @@ from shopsight.tables.embedded_images import with_image_files
 from shopsight.tables.table_files import read_table
 from shopsight.text import listed
 
-CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text", SOURCE_ROW)
+CANONICAL = ("image", "label", "group", "split", "fold", *BOX_COLUMNS, "text", TABLE_ROW)
 
 
 def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
@@ -84,9 +84,9 @@ def table_catalog(path: str, read: ReadOptions | None = None) -> Catalog:
     column_notes.append(_about_folds(table, used))
     rest = _rest(table, used | {chosen.text.column}, group=chosen.group.column)
     images = pl.Series("image", located.images, dtype=pl.String)
-    source_row = pl.Series(SOURCE_ROW, located.rows, dtype=pl.Int64)
+    table_row = pl.Series(TABLE_ROW, located.rows, dtype=pl.Int64)
     catalog = Catalog(
-        pl.DataFrame([images, *boxes.columns, *columns, source_row]).hstack(rest),
+        pl.DataFrame([images, *boxes.columns, *columns, table_row]).hstack(rest),
         name=Path(path).name,
         root=located.root,
         notes=tuple(

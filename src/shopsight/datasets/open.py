@@ -30,6 +30,8 @@ from shopsight.datasets.folder_tables import table_in_folder
 from shopsight.datasets.registry import DATASETS, is_dataset, open_dataset
 from shopsight.datasets.split_files import open_parts, several_files
 from shopsight.errors import CatalogError, RemoteError
+from shopsight.exports.find_export import export_in_folder, find_export
+from shopsight.exports.open_export import export_catalog
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
@@ -162,6 +164,8 @@ def _open(data: str, read: ReadOptions) -> Catalog:
             where=data,
             details=[f"data sets: {', '.join(DATASETS)}"],
         )
+    if not paths.is_folder(data) and (files := find_export(data, read)):
+        return _open_export(files, read)
     parts = several_files(data)
     if parts:
         _refuse(read, "table", data)
@@ -188,6 +192,16 @@ def _open(data: str, read: ReadOptions) -> Catalog:
     return _open_folder(data, read)
 
 
+def _open_export(files: tuple[str, ...], read: ReadOptions) -> Catalog:
+    for file in files:
+        check_there(file)
+    _refuse(read, "export", ", ".join(map(paths.name_of, files)))
+    catalog = export_catalog(files, read)
+    # A column of the export itself is no longer one of the catalog.
+    known = set(read.label_columns) <= {NO_COLUMN, *catalog.table.columns}
+    return with_columns(catalog, read if known else read.without(["label"]))
+
+
 def _open_named(name: str, read: ReadOptions) -> Catalog:
     _refuse(read, "named", name)
     root = None if read.root is None else Path(read.root)
@@ -201,6 +215,7 @@ def _open_named(name: str, read: ReadOptions) -> Catalog:
 
 def _open_table(path: str, read: ReadOptions) -> Catalog:
     if paths.is_url(path) or read_about(Path(path)) is None or read.image is not None:
+        _refuse(read, "table", path)
         return table_catalog(path, read)
     _refuse(read, "own table", path)
     catalog = Catalog.read(path, read)
@@ -239,6 +254,10 @@ def _open_folder(folder: str, read: ReadOptions) -> Catalog:
     folder = folder.rstrip("/") if paths.is_url(folder) else Path(folder).as_posix()
     name = paths.name_of(folder)
     scan = scan_folder(folder, skip=read.skip_folder, follow_outside=read.allow_outside)
+    if read.platform is not None or not (scan.images or scan.containers):
+        files = export_in_folder(folder)
+        if files and read.image is None:
+            return _open_export(files, read)
     if read.label_pattern is not None:
         catalog = pattern_catalog(scan, read.label_pattern, name=name, root=folder)
     elif not scan.images and scan.containers:
@@ -281,6 +300,8 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
     name = str(data)
     if is_dataset(name):
         return read.unused("named")
+    if not paths.is_folder(name) and find_export(name, read):
+        return read.unused("export")
     is_local = not paths.is_url(name)
     if several_files(name):
         return read.unused("table")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shopsight.catalog.catalog import SOURCE_ROW, Catalog
+from shopsight.catalog.catalog import TABLE_ROW, Catalog
 from shopsight.datasets.data_access import folder_access
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.registry import is_dataset
@@ -175,8 +175,8 @@ def _rows(catalog: Catalog) -> Iterator[NamedImage]:
         boxes = piece.boxes()
         names = piece.table["image"].to_list()
         # Of a table of which some rows name no image, or several, the user's own row numbers.
-        known = SOURCE_ROW in piece.table.columns
-        rows = piece.table[SOURCE_ROW].to_list() if known else range(first, first + len(piece))
+        known = TABLE_ROW in piece.table.columns
+        rows = piece.table[TABLE_ROW].to_list() if known else range(first, first + len(piece))
         for index, (ref, name, row) in enumerate(zip(piece.refs(), names, rows, strict=True)):
             box = None
             if boxes is not None and not np.isnan(boxes[index]).any():

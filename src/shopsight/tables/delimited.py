@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import polars as pl
@@ -43,7 +43,7 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _MOST_ZEROS = 0.05
 _SAMPLED_ROWS = 200
 _SAMPLED_CHARACTERS = 200_000
-_LONGEST_CELL = 2**31 - 1
+LONGEST_CELL = 2**31 - 1
 _MOST_TITLE_LINES = 4
 
 HasHeader = Callable[[Sequence[Row]], bool]
@@ -92,18 +92,22 @@ class Delimited:
 
         What is wrong is that its quotes cannot be read, and "" mostly.
         """
+        yield from (record for _, record in self.numbered_records())
+
+    def numbered_records(self) -> Iterator[tuple[int, tuple[int, Row, str]]]:
+        """What `records` gives, with its place among all rows from 0, blank ones counted."""
         reader = self.reader()
-        while True:
+        for place in count():
             line = self.first_line + reader.line_num
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield line, [], _quotes_in_words(error)
+                yield place, (line, [], _quotes_in_words(error))
             else:
                 if row:
-                    yield line, row, ""
+                    yield place, (line, row, "")
 
     def sample(self, rows: int = _SAMPLED_ROWS) -> list[Row]:
         """The cells of the first rows that can be read."""
@@ -160,10 +164,10 @@ def to_frame(
     Raises:
         TableError: rows do not fit, two columns have one name, or there is no memory for all.
     """
-    check = _check_of(table, where, has_header)
+    check = check_of(table, where, has_header)
     check_table_room(table.text, check.width, where)
     # The limit is the process's: it guards against files that end within a quote, as `strict` does.
-    limit = csv.field_size_limit(_LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         frame = _all_that_fit(table, check)
         if frame is None:
@@ -177,8 +181,17 @@ def to_frame(
     return frame, [*table.notes, *check.notes(), *notes]
 
 
-def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> RowCheck:
-    """What the rows of a table must be, by the first of them."""
+def check_of(table: Delimited, where: str, has_header: HasHeader | None = None) -> RowCheck:
+    """What the rows of a table must be, by the first of them.
+
+    Args:
+        table: the text.
+        where: the file, for errors.
+        has_header: as `to_frame` has it.
+
+    Raises:
+        TableError: there are too many columns, or the header is not of the table's encoding.
+    """
     # When the only row cannot be read, `records` says why.
     sample = table.sample() or [[]]
     headed = has_header is None or has_header(sample)
@@ -212,34 +225,55 @@ def _check_of(table: Delimited, where: str, has_header: HasHeader | None) -> Row
 
 def _all_that_fit(table: Delimited, check: RowCheck) -> pl.DataFrame | None:
     """All rows, read without a look at each; None when one of them does not fit."""
-    if check.escaped:
-        return None
     frames = [frame_of([], check.width)]
+    for frame in frames_that_fit(table, check):
+        if frame is None:
+            return None
+        frames.append(frame)
+    return pl.concat(frames)
+
+
+def frames_that_fit(
+    table: Delimited, check: RowCheck, *, with_blank: bool = False
+) -> Iterator[pl.DataFrame | None]:
+    """All rows piece by piece, read without a look at each; None when one of them does not fit.
+
+    Args:
+        table: the text.
+        check: what its rows must be.
+        with_blank: give blank rows too, as rows of nulls.
+    """
+    if check.escaped:
+        yield None
+        return
     is_first = True
     for piece in whole_rows(table.text):
         frame = None
         if not is_first and not table.has_blanks_before_quotes and table.separator.isascii():
             frame = read_well_formed(piece, table.separator, check)
         if frame is None:
-            frame = _quoted(table.part(piece), check, has_header=is_first)
+            frame = _quoted(table.part(piece), check, has_header=is_first, with_blank=with_blank)
+        yield frame
         if frame is None:
-            return None
-        frames.append(frame)
+            return
         is_first = False
-    return pl.concat(frames)
 
 
-def _quoted(table: Delimited, check: RowCheck, *, has_header: bool) -> pl.DataFrame | None:
+def _quoted(
+    table: Delimited, check: RowCheck, *, has_header: bool, with_blank: bool
+) -> pl.DataFrame | None:
     """The rows of a part of the text by the csv module; None when one of them does not fit."""
     frames = [frame_of([], check.width)]
     reader = table.reader()
+    blank = [[""] * check.width] * with_blank
     try:
         if has_header and check.header is not None:
             next(reader, None)
         while rows := list(islice(reader, ROWS_AT_ONCE)):
             if not set(map(len, rows)) <= {check.width, 0} or check.header in rows:
                 return None
-            frames.append(frame_of(list(filter(None, rows)), check.width))
+            kept = [row or blank[0] for row in rows] if blank else list(filter(None, rows))
+            frames.append(frame_of(kept, check.width))
     except csv.Error:
         return None
     return pl.concat(frames)

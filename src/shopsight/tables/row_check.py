@@ -34,6 +34,7 @@ class RowCheck:
         header: the first row, when it names the columns.
         joint: what to show between the cells of a row.
         escaped: the text has bytes that are not of its encoding.
+        kept_lines: the line in which each row begins that `frame` kept.
     """
 
     where: str
@@ -43,6 +44,7 @@ class RowCheck:
     header: Row | None = None
     joint: str = " "
     escaped: bool = False
+    kept_lines: list[int] = field(default_factory=list)
     _bad: list[str] = field(default_factory=list)
     _repeated: list[int] = field(default_factory=list)
     _unclosed: str = ""
@@ -98,6 +100,7 @@ class RowCheck:
                 self._repeated.append(line)
             else:
                 chunk.append(row)
+                self.kept_lines.append(line)
                 if len(chunk) == ROWS_AT_ONCE:
                     yield chunk
                     chunk = []
