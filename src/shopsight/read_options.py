@@ -126,6 +126,14 @@ class ReadOptions:
             "left out.",
         ),
     )
+    path_separator: str | None = field(
+        default=None,
+        metadata=_flag(
+            "TEXT",
+            "Read labels as paths whose names this text separates, such as /; they are written "
+            "with ' > ', which needs no flag.",
+        ),
+    )
     empty_label: Literal["missing", "none"] | None = field(
         default=None,
         metadata=_choice(
@@ -215,15 +223,16 @@ class ReadOptions:
             help="What training and scoring do with images without a label.",
         ),
     )
-    on_rare: Literal["keep", "drop", "merge", "error"] | None = field(
+    on_rare: Literal["keep", "drop", "merge", "parent", "error"] | None = field(
         default=None,
         metadata=_choice(
             "keep",
             "drop",
             "merge",
+            "parent",
             "error",
             help="What to do with a class of few images: keep it in training only, unmeasured; "
-            "drop it; merge all such classes into one; or stop.",
+            "drop it; merge all such classes into one; fold it into the path above it; or stop.",
         ),
     )
     rare_below: int | None = field(
@@ -264,6 +273,10 @@ class ReadOptions:
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ConfigError(f"{name} = {value!r} is one text, not several", where=name)
+        if self.path_separator is not None and not self.path_separator.strip():
+            raise ConfigError(
+                f"{self.path_separator!r} is no text between names", where="--path-separator"
+            )
         for one in fields(ReadOptions):
             choices, value = one.metadata.get("choices"), getattr(self, one.name)
             if choices and value is not None and value not in choices:

@@ -208,3 +208,73 @@ def test_other_data_gets_the_labels_of_the_training(
     catalog, notes = apply_rare_labels(catalog_of(LABELS), merged=merged, dropped=dropped)
     assert catalog.table["label"].to_list() == labels
     assert notes == said
+
+
+PATHS = (
+    ["Apparel > Hats"] * 30
+    + ["Apparel > Shoes > Boots"] * 20
+    + ["Apparel > Shoes > Clogs"] * 4
+    + ["Apparel > Shoes > Pumps"] * 5
+    + ["Jewelry > Rings > Gold"] * 2
+    + ["Jewelry > Rings"]
+    + ["Jewelry"] * 10
+    + ["Toys"]
+)
+
+
+def test_rare_paths_are_folded_into_the_path_above() -> None:
+    catalog = catalog_of(PATHS)
+    found = settled(catalog, on_rare="parent", rare_below=8)
+    # Clogs and pumps make nine shoes, which stay; two rings and one more go on to jewelry.
+    assert dict(found.folded) == {
+        "Apparel > Shoes > Clogs": "Apparel > Shoes",
+        "Apparel > Shoes > Pumps": "Apparel > Shoes",
+        "Jewelry > Rings": "Jewelry",
+        "Jewelry > Rings > Gold": "Jewelry",
+    }
+    counts = dict(found.catalog.table["label"].value_counts().iter_rows())
+    assert counts == {
+        "Apparel > Hats": 30,
+        "Apparel > Shoes": 9,
+        "Apparel > Shoes > Boots": 20,
+        "Jewelry": 13,
+        "Toys": 1,
+    }
+    assert len(found.catalog) == len(PATHS)
+    # Nothing is above the top: what is rare there trains only.
+    assert found.train_only == ("Toys",)
+    assert found.notes == (
+        "rare: folded 4 of 8 classes, 12 images, into 2 paths above, "
+        "e.g. Jewelry > Rings (1 image) -> Jewelry",
+    )
+
+
+def test_without_a_limit_only_what_cannot_be_split_is_folded() -> None:
+    found = settled(catalog_of(PATHS), on_rare="parent")
+    assert dict(found.folded) == {"Jewelry > Rings > Gold": "Jewelry > Rings"}
+    assert found.catalog.labels.count("Jewelry > Rings") == 1
+    every = settled(catalog_of(["A > B"] * 9 + ["A > C"] * 9), on_rare="parent")
+    assert (every.folded, every.notes) == ({}, ())
+
+
+def test_labels_without_a_path_cannot_be_folded() -> None:
+    with pytest.raises(CatalogError, match="no label is one") as caught:
+        settled(catalog_of(LABELS), on_rare="parent")
+    assert '--path-separator "/"' in str(caught.value.fix)
+    with pytest.raises(SplitError) as refused:
+        settled(catalog_of(PATHS), on_rare="error")
+    assert "--on-rare parent   (folds them into the paths above them)" in str(refused.value.fix)
+
+
+def test_folded_labels_of_several_an_image() -> None:
+    labels = [["A > B", "C"], ["A > D", "C"]] * 10 + [["A > X", "A"]]
+    found = settled(catalog_of(labels), on_rare="parent")
+    assert dict(found.folded) == {"A > X": "A"}
+    assert found.catalog.table["label"].to_list()[-1] == ["A"]
+
+
+def test_other_data_gets_the_paths_that_a_model_knows() -> None:
+    catalog = catalog_of(["A > B", "A > X", "A > X", "C"])
+    found, notes = apply_rare_labels(catalog, merged=(), dropped=(), folded={"A > X": "A"})
+    assert found.table["label"].to_list() == ["A > B", "A", "A", "C"]
+    assert notes == ("as in training, 2 images of 1 class are labeled by a path above: A > X -> A",)

@@ -60,7 +60,16 @@ def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> Catalog:
             details=[f"labels: {listed(catalog.labels)}", f"map: {listed(sorted(mapping))}"],
         )
     dropped = drop_labels(catalog, [label for label in catalog.labels if mapping.get(label) == ""])
-    full = {label: mapping.get(label) or label for label in dropped.labels}
+    renamed = renamed_labels(dropped, {old: new for old, new in mapping.items() if new})
+    return renamed.with_notes(*_notes(catalog.labels, mapping))
+
+
+def renamed_labels(catalog: Catalog, mapping: Mapping[str, str]) -> Catalog:
+    """Give labels their new names, without a note; those that are not mentioned stay.
+
+    An image with several labels of which two become one has it once.
+    """
+    full = {label: mapping.get(label, label) for label in catalog.labels}
     if catalog.multilabel:
         renamed = (
             pl.col("label")
@@ -69,8 +78,7 @@ def map_labels(catalog: Catalog, mapping: Mapping[str, str]) -> Catalog:
         )
     else:
         renamed = pl.col("label").replace_strict(full, return_dtype=pl.String)
-    mapped = dropped.with_table(dropped.table.with_columns(renamed))
-    return mapped.with_notes(*_notes(catalog.labels, mapping))
+    return catalog.with_table(catalog.table.with_columns(renamed))
 
 
 def _notes(labels: Collection[str], mapping: Mapping[str, str]) -> list[str]:

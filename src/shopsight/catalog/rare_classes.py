@@ -1,4 +1,4 @@
-"""Classes of few images: kept in training only, dropped, merged into one, or refused.
+"""Classes of few images: kept in training only, dropped, merged, folded up the tree, or refused.
 
 They are decided after the audit, when files that cannot be used are left out, and before the split.
 A class is rare when it cannot be in every part of the split (or every fold) that is made, or when
@@ -9,16 +9,17 @@ only `--rare-below` makes a class rare.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.label_map import drop_labels, map_labels
+from shopsight.catalog.label_map import drop_labels, renamed_labels
 from shopsight.catalog.split_report import DuplicateGroup, SplitReport, label_rows
 from shopsight.errors import CatalogError, SplitError
+from shopsight.label_tree import is_path, parent_path, path_parts
 from shopsight.read_options import ReadOptions, drop_flags
 from shopsight.text import counted, listed
 
@@ -40,6 +41,7 @@ class SettledClasses:
         train_only: labels that are to be in training only, beside those that cannot be elsewhere.
         merged: labels that became `RARE_LABEL`.
         dropped: labels that were left out.
+        folded: labels that became a path above them, and which.
         notes: what was decided, with an example; a line or none. What is kept in training only is
             known once the split is made: see `split_notes`.
     """
@@ -49,6 +51,7 @@ class SettledClasses:
     train_only: tuple[str, ...] = ()
     merged: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    folded: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -56,8 +59,8 @@ def check_rare_options(catalog: Catalog, read: ReadOptions) -> None:
     """Refuse, before any image is read, what `settle_rare_classes` would refuse after all.
 
     Raises:
-        CatalogError: classes are to be merged into one whose name is taken, or the limit is no
-            number of images.
+        CatalogError: classes are to be merged into one whose name is taken, or folded into parents
+            that no label has, or the limit is no number of images.
     """
     if read.rare_below is not None and read.rare_below < 1:
         raise CatalogError(
@@ -68,6 +71,14 @@ def check_rare_options(catalog: Catalog, read: ReadOptions) -> None:
             f"there is a label {RARE_LABEL!r} already, and --on-rare merge makes one",
             where=catalog.name,
             fix="rename it with --label-map, or --on-rare keep",
+        )
+    if read.choice("on_rare") == "parent" and not any(map(is_path, catalog.labels)):
+        raise CatalogError(
+            "--on-rare parent folds paths such as 'Jewelry > Rings', and no label is one",
+            where=catalog.name,
+            details=[f"labels: {listed(catalog.labels)}"],
+            fix='--path-separator "/"   (where labels are paths with another separator)\n'
+            "--on-rare merge   (makes one class of the rare ones)",
         )
 
 
@@ -100,6 +111,8 @@ def settle_rare_classes(
         return SettledClasses(catalog, every)
     if action == "error":
         raise _refusal(catalog, rare, read)
+    if action == "parent":
+        return _folded(catalog, read, duplicate_group, scarce)
     if action == "merge":
         merged = _renamed(catalog, rare)
         return SettledClasses(
@@ -127,7 +140,7 @@ def split_notes(
         return (
             f"rare: {len(report.train_only):,} of {counted(report.num_labels, 'class')} in "
             f"training only, not measured, e.g. {label} ({counted(count, 'image')}); --on-rare "
-            "drop, merge or error does otherwise",
+            "drop, merge, parent or error does otherwise",
         )
     elsewhere = sorted(set(train_only) - set(report.train_only))
     if elsewhere:
@@ -139,7 +152,11 @@ def split_notes(
 
 
 def apply_rare_labels(
-    catalog: Catalog, *, merged: Collection[str], dropped: Collection[str]
+    catalog: Catalog,
+    *,
+    merged: Collection[str],
+    dropped: Collection[str],
+    folded: Mapping[str, str] | None = None,
 ) -> tuple[Catalog, tuple[str, ...]]:
     """Give DATA the labels of a model whose rare classes were merged or dropped.
 
@@ -147,6 +164,7 @@ def apply_rare_labels(
         catalog: labeled images.
         merged: labels that the model knows as `RARE_LABEL`.
         dropped: labels that it was not trained on.
+        folded: labels that it knows as a path above them; None is none.
 
     Returns:
         The catalog, and a line for what was done, if anything was.
@@ -160,6 +178,14 @@ def apply_rare_labels(
         notes.append(
             f"as in training, {counted(images, 'image')} of {counted(len(found), 'class')} are "
             f"labeled {RARE_LABEL}: {listed(found, most=3)}"
+        )
+    up = {label: to for label, to in (folded or {}).items() if label in catalog.labels}
+    if up:
+        images, pairs = _images(catalog, up), [f"{old} -> {to}" for old, to in up.items()]
+        catalog = renamed_labels(catalog, up)
+        notes.append(
+            f"as in training, {counted(images, 'image')} of {counted(len(up), 'class')} are "
+            f"labeled by a path above: {listed(pairs, most=3)}"
         )
     if gone:
         images = _images(catalog, gone)
@@ -188,8 +214,48 @@ def _images(catalog: Catalog, labels: Collection[str]) -> int:
 
 
 def _renamed(catalog: Catalog, labels: Collection[str]) -> Catalog:
-    renamed = map_labels(catalog, dict.fromkeys(labels, RARE_LABEL))
-    return catalog.with_table(renamed.table)
+    return renamed_labels(catalog, dict.fromkeys(labels, RARE_LABEL))
+
+
+def _folded(
+    catalog: Catalog, read: ReadOptions, duplicate_group: DuplicateGroup, scarce: Scarce
+) -> SettledClasses:
+    """Fold rare classes into the path above them, until none that has one is rare.
+
+    The deepest first: two rare leaves may make a parent that is not rare, and it stays then. What
+    is rare at the top has nothing above it, and trains only.
+    """
+    folded, rest = dict[str, str](), catalog
+    while True:
+        rare = {*_fewer_than(rest, read.rare_below), *scarce(rest, duplicate_group)}
+        level = max((len(path_parts(label)) for label in rare), default=1)
+        deepest = [label for label in sorted(rare) if len(path_parts(label)) == level > 1]
+        if not deepest:
+            break
+        step = {label: str(parent_path(label)) for label in deepest}
+        rest = renamed_labels(rest, step)
+        folded = {label: step.get(to, to) for label, to in (step | folded).items()}
+    folded = {label: to for label, to in sorted(folded.items()) if label in catalog.labels}
+    return SettledClasses(
+        rest,
+        np.arange(len(catalog), dtype=np.int64),
+        train_only=tuple(_fewer_than(rest, read.rare_below)),
+        folded=folded,
+        notes=_folded_notes(catalog, folded),
+    )
+
+
+def _folded_notes(catalog: Catalog, folded: Mapping[str, str]) -> tuple[str, ...]:
+    if not folded:
+        return ()
+    counts = _counts(catalog)
+    fewest = min(folded, key=lambda label: (counts[label], label))
+    classes = f"{len(folded):,} of {counted(len(catalog.labels), 'class')}"
+    paths = counted(len(set(folded.values())), "path")
+    return (
+        f"rare: folded {classes}, {counted(_images(catalog, folded), 'image')}, into {paths} above, "
+        f"e.g. {fewest} ({counted(counts[fewest], 'image')}) -> {folded[fewest]}",
+    )
 
 
 def _without(
@@ -246,6 +312,8 @@ def _refusal(catalog: Catalog, rare: list[str], read: ReadOptions) -> SplitError
         where=catalog.name,
         details=[f"{label!r}: {counted(counts[label], 'image')}" for label in fewest_first],
         fix="--on-rare keep   (trains on them, measures the others)\n"
-        f"--on-rare merge   (makes one class of them, {RARE_LABEL})\n"
+        + "--on-rare parent   (folds them into the paths above them)\n"
+        * any(map(is_path, catalog.labels))
+        + f"--on-rare merge   (makes one class of them, {RARE_LABEL})\n"
         f"--on-rare drop   (leaves them out, as {drop_flags(fewest_first)} does)",
     )

@@ -20,8 +20,8 @@ from shopsight.cli.options import (
 from shopsight.cli.output import Column, print_json, print_line, print_not_read, print_table
 from shopsight.cli.progress import shown_progress
 
-# Measured in nats, not as a fraction.
-LOSSES = {"log_loss"}
+# Digits of what is no fraction: nats, and levels of paths.
+NUMBERS = {"log_loss": 3, "first_mistake_level": 2}
 
 
 ModelArgument = Annotated[
@@ -216,10 +216,7 @@ def _images(evaluation: api.Evaluation) -> str:
 def _metric(evaluation: api.Evaluation, name: str) -> str:
     if name not in evaluation.metrics:
         return ""
-    shown = _loss if name in LOSSES else api.percent_text
+    digits = NUMBERS.get(name)
+    shown = api.percent_text if digits is None else f"{{:.{digits}f}}".format
     interval = evaluation.intervals.get(name)
     return shown(evaluation.metrics[name]) if interval is None else _with_ends(interval, shown)
-
-
-def _loss(value: float) -> str:
-    return f"{value:.3f}"

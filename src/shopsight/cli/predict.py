@@ -30,6 +30,16 @@ def predict(
         ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="Give this many labels.")] = 5,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence",
+            metavar="P",
+            help="Where labels are paths, give the deepest path that is so probable too, from 0.5 "
+            "to 1, such as 0.9.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write this .csv, .parquet or .jsonl."),
@@ -59,6 +69,7 @@ def predict(
             expanded(images),
             read=options.read,
             top=top,
+            confidence=confidence,
             batch_size=batch_size,
             out=out,
             sort_into=sort_into,
@@ -79,7 +90,8 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
         if lines and prediction.error is None:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
             guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
-            print_line(f"{_name(prediction)}: {guesses}{_damage(prediction)}")
+            line = f"{_name(prediction)}: {_node(prediction)}{guesses}{_damage(prediction)}"
+            print_line(line)
     return counted.summary()
 
 
@@ -97,6 +109,15 @@ def _name(prediction: api.Prediction) -> str:
     """The path; of a table also the row, because several may be about one image."""
     row = "" if prediction.row is None else f" (row {prediction.row})"
     return f"{prediction.source}{row}"
+
+
+def _node(prediction: api.Prediction) -> str:
+    """The deepest path that is sure enough, where it was asked for."""
+    if prediction.node is None:
+        return ""
+    found = prediction.node or "no path is sure enough"
+    probability = f" {api.percent_text(prediction.node_probability)}" * bool(prediction.node)
+    return f"{found}{probability}; labels: "
 
 
 def _damage(prediction: api.Prediction) -> str:

@@ -167,12 +167,15 @@ def _evaluate_on(
 
 
 def _with_labels_of(run: RunFolder | None, catalog: Catalog) -> Catalog:
-    """The catalog with rare classes dropped or merged as they were for the run."""
+    """The catalog with rare classes dropped, merged or folded as they were for the run."""
     if run is None:
         return catalog
     rare = run.state().get("rare", {})
     settled, notes = apply_rare_labels(
-        catalog, merged=rare.get("merged", ()), dropped=rare.get("dropped", ())
+        catalog,
+        merged=rare.get("merged", ()),
+        dropped=rare.get("dropped", ()),
+        folded=rare.get("folded", {}),
     )
     for line in notes:
         notify(line)

@@ -38,6 +38,7 @@ def predict(
     *,
     read: ReadOptions | None = None,
     top: int = 5,
+    confidence: float | None = None,
     batch_size: int | None = None,
     out: str | Path | None = None,
     sort_into: str | Path | None = None,
@@ -56,6 +57,8 @@ def predict(
             name of a data set for its rows, each with its box where it has one, labeled or not.
         read: how DATA is read, as for the other verbs; None guesses everything.
         top: how many labels to give, at most as many as the model has.
+        confidence: where labels are paths, give the deepest path that is at least so probable too,
+            by the probabilities of all labels at it and below it; one half to 1.
         batch_size: images that the network sees at once; None: as many as fill the device.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end. When
             the command is interrupted, the same one continues after the images that it recorded.
@@ -69,7 +72,7 @@ def predict(
         CatalogError: DATA cannot be read, there is no image at all, or an option of `read` would
             change nothing.
         ImageError: an image cannot be read and `on_error` is "raise".
-        ConfigError: `out` has another suffix.
+        ConfigError: `out` has another suffix, or `confidence` asks for a path that cannot be given.
         LockedError: another process writes `out` or `sort_into`.
         WriteError: `out` is what is read, or cannot be written; or images could not be copied; all
             others were.
@@ -78,15 +81,22 @@ def predict(
         check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(images, out)
     predictor = _open(model, device) if isinstance(model, str | Path) else model
+    predictor.check_confidence(confidence)
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)
     copies = None if sort_into is None else _sorted_copies(predictor, sort_into)
     if copies is not None:
         opened = _without_copies(opened, images, copies.folder)
-    label = partial(predictor.predict, top=top, batch_size=batch_size, on_error=on_error)
+    label = partial(
+        predictor.predict,
+        top=top,
+        confidence=confidence,
+        batch_size=batch_size,
+        on_error=on_error,
+    )
     if out is None and copies is None:
         return label(opened)
-    about = _about(predictor, top=top, batch_size=batch_size)
+    about = _about(predictor, top=top, batch_size=batch_size) | {"confidence": confidence}
     return _written(opened, label, about, out=None if out is None else Path(out), copies=copies)
 
 
@@ -182,7 +192,8 @@ def _written(
                     journal.stop_recording()
             yield prediction
         if out is not None:
-            write_predictions(journal.answers, out, top=about["top"])
+            nodes = about["confidence"] is not None
+            write_predictions(journal.answers, out, top=about["top"], nodes=nodes)
         journal.remove()
     if failed.count:
         assert copies is not None

@@ -12,6 +12,7 @@ from shopsight import paths
 from shopsight.catalog.about_record import read_about
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.idx_pairs import container_catalog
+from shopsight.catalog.label_paths import unify_paths
 from shopsight.catalog.label_spelling import unify_labels
 from shopsight.catalog.moved_images import move_images, refuse_missing_images
 from shopsight.catalog.tables import table_catalog
@@ -94,7 +95,8 @@ def open_catalog(data: str | Path | Catalog, read: ReadOptions | None = None) ->
     _refuse_not_unicode(catalog.root)
     if read.choice("on_missing_image") == "error":
         refuse_missing_images(catalog, catalog.name)
-    catalog = with_label_options(unify_labels(catalog), read)
+    catalog = unify_paths(unify_labels(catalog), read.path_separator)
+    catalog = with_label_options(catalog, read)
     refuse_long_labels(catalog)
     for line in catalog.notes[known:]:
         notify(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from shopsight.charts.matrix import (
 from shopsight.charts.reliability import ReliabilityBin, reliability_diagram
 from shopsight.config.training_settings import Checkpoint
 from shopsight.evaluation.score import Evaluation
+from shopsight.label_tree import path_parts
 from shopsight.runs.history import PROBE, EpochRow, selected_epoch
 
 PAIRS_SHOWN = 10
@@ -102,20 +104,45 @@ def reliability_chart(evaluation: Evaluation) -> Markup:
 
 
 def confusion_charts(evaluation: Evaluation) -> list[tuple[str, Markup]]:
-    """The confusion matrix; with many classes that of the most confused ones, too or alone."""
+    """The confusion matrix; with many classes that of the most confused ones, too or alone.
+
+    Where labels are paths, the matrices of coarser levels stand before it, from the top.
+    """
     if evaluation.confusion.is_empty():
         return []
-    labels = evaluation.predictions.labels
-    cells = _cells(evaluation.confusion, labels)
+    charts = []
+    for one in evaluation.levels:
+        if len(one.labels) > 1:
+            title = f"Level {one.level}"
+            charts += _confusion_charts(one.confusion, one.labels, title)
+    title = "Whole labels" if charts else ""
+    return charts + _confusion_charts(evaluation.confusion, evaluation.predictions.labels, title)
+
+
+def _confusion_charts(
+    confusion: pl.DataFrame, labels: Sequence[str], title: str
+) -> list[tuple[str, Markup]]:
+    cells, names = _cells(confusion, labels), _last_names(labels)
     charts = []
     if len(labels) <= MAX_IMAGE_CLASSES:
-        charts.append(("", confusion_chart(*cells, labels=labels)))
+        charts.append((title, confusion_chart(*cells, labels=names)))
     if len(labels) > MAX_CELL_CLASSES:
         chosen = most_confused(*cells, classes=len(labels))
         if len(chosen) > 1:
             words = f"The {len(chosen)} classes that are mixed up most"
-            charts.append((words, confusion_of(chosen, *cells, labels=labels)))
+            words = f"{title}: {words[0].lower()}{words[1:]}" if title else words
+            charts.append((words, confusion_of(chosen, *cells, labels=names)))
     return charts
+
+
+def _last_names(labels: Sequence[str]) -> list[str]:
+    """The last names of paths, for the little room at a chart's side; other labels are whole.
+
+    A name that stands under two parents keeps them: "Pets > Shoes".
+    """
+    last = [path_parts(label)[-1] for label in labels]
+    counts = Counter(last)
+    return [name if counts[name] == 1 else label for name, label in zip(last, labels, strict=True)]
 
 
 def confused_pairs(evaluation: Evaluation) -> list[ConfusedPair]:

@@ -25,9 +25,13 @@ TITLES = {
     "micro_f1": "F1, micro",
     "samples_f1": "F1, by image",
     "subset_accuracy": "Exact match",
+    "hierarchical_precision": "Precision, hierarchical",
+    "hierarchical_recall": "Recall, hierarchical",
+    "hierarchical_f1": "F1, hierarchical",
+    "first_mistake_level": "Level of the first mistake",
 }
-# Every other metric is a fraction of 1.
-IN_NATS = frozenset({"log_loss"})
+# Digits of what is a number of its own; every other metric is a fraction of 1.
+NUMBERS = {"log_loss": 3, "first_mistake_level": 2}
 EN_DASH = "\N{EN DASH}"
 
 
@@ -35,12 +39,15 @@ def title_of(metric: str) -> str:
     """`"top_5_accuracy"` -> `"Top-5 accuracy"`."""
     if match := re.fullmatch(r"top_(\d+)_accuracy", metric):
         return f"Top-{match[1]} accuracy"
+    if match := re.fullmatch(r"level_(\d+)_accuracy", metric):
+        return f"Accuracy, level {match[1]}"
     return TITLES[metric]
 
 
 def value_text(metric: str, value: float) -> str:
     """`"87.6 %"`, or for a loss `"0.123"`."""
-    return decimal_text(value) if metric in IN_NATS else percent_text(value)
+    digits = NUMBERS.get(metric)
+    return percent_text(value) if digits is None else decimal_text(value, digits)
 
 
 def range_text(metric: str, interval: Interval) -> str:
@@ -52,8 +59,9 @@ def range_text(metric: str, interval: Interval) -> str:
 
 
 def _ends_text(metric: str, interval: Interval) -> str:
-    if metric in IN_NATS:
-        return f"{decimal_text(interval.low)} {EN_DASH} {decimal_text(interval.high)}"
+    if digits := NUMBERS.get(metric):
+        ends = (decimal_text(end, digits) for end in (interval.low, interval.high))
+        return f" {EN_DASH} ".join(ends)
     return f"{percent_text(interval.low)[:-2]} {EN_DASH} {percent_text(interval.high)}"
 
 

@@ -20,6 +20,7 @@ from shopsight.evaluation.headline import (
     headline_interval,
 )
 from shopsight.evaluation.left_out import LeftOut
+from shopsight.evaluation.path_scores import LevelConfusion, level_confusions, path_intervals
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import influence, multilabel
@@ -59,6 +60,7 @@ class Evaluation:
             families; NaN below five of them, unless each image is one), f1, and with several
             labels average_precision; NaN where a class has no images.
         confusion: label, predicted, images: the pairs that occur; empty with several labels.
+        levels: where labels are paths, the confusions of each coarser level.
         calibration: confidence against accuracy, and what chance alone gives; with several labels
             of every pair of an image and a label.
         counts: images, correct, labels, families.
@@ -83,6 +85,7 @@ class Evaluation:
     folds: FoldScores | None = None
     report: Path | None = None
     decisions: Decisions = UNKNOWN
+    levels: tuple[LevelConfusion, ...] = ()
 
     @property
     def split(self) -> str:
@@ -134,6 +137,7 @@ class Evaluation:
             "per_class": [_plain(row) for row in self.per_class.to_dicts()],
             "confusion": self.confusion.head(MOST_CONFUSIONS).to_dicts(),
             "confusion_left_out": self._confusion_left_out(),
+            **self._levels_json(),
             "calibration": self.calibration.to_json(self.predictions.labels),
         }
 
@@ -141,6 +145,11 @@ class Evaluation:
         """How many pairs are not in the JSON, and their images."""
         left_out = self.confusion.slice(MOST_CONFUSIONS)
         return {"pairs": left_out.height, "images": int(left_out["images"].sum())}
+
+    def _levels_json(self) -> dict[str, Any]:
+        if not self.levels:
+            return {}
+        return {"levels": [one.to_json(MOST_CONFUSIONS) for one in self.levels]}
 
     def _interval_json(self, name: str) -> dict[str, Any]:
         return self.intervals[name].to_json() if name in self.intervals else {}
@@ -215,6 +224,7 @@ def _score_one(predictions: Predictions, settings: EvaluationSettings) -> Evalua
         calibration=calibration,
         counts=_counts(predictions),
         predictions=predictions,
+        levels=level_confusions(predictions, confusion),
     )
 
 
@@ -235,7 +245,8 @@ def _intervals_of_one(
         "macro_f1": influence.macro_f1(targets, predicted, families, num_classes=classes),
         "log_loss": Estimate.loss(table["loss"].to_numpy(), correct),
     }
-    return {name: interval_of(one, families) for name, one in estimates.items()}
+    found = {name: interval_of(one, families) for name, one in estimates.items()}
+    return found | path_intervals(predictions)
 
 
 def _score_several(predictions: Predictions, settings: EvaluationSettings) -> Evaluation:

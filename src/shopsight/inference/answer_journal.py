@@ -273,6 +273,8 @@ def _prediction(row: Mapping[str, Any], image: NamedImage, reason: str | None) -
         predicted_labels=tuple(row["predicted_labels"]),
         error=row["error"],
         reason=reason,
+        node=row.get("node"),
+        node_probability=row.get("node_probability"),
         damaged=row["damaged"],
         row=image.row,
         name=image.name,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from shopsight.bundle.format import BundleInfo, Golden
-from shopsight.errors import BundleError
+from shopsight.errors import BundleError, ConfigError
 from shopsight.inference.agreement import Readout
 from shopsight.inference.batches import run_batches
 from shopsight.inference.best_labels import best_labels
@@ -19,8 +19,10 @@ from shopsight.inference.image_runner import ImageRunner, OnError
 from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.inputs import Prepared
 from shopsight.io.access import PUBLIC, Access
+from shopsight.label_tree import LEAST_CONFIDENCE, LabelTree
 from shopsight.preprocess import Preprocess
 from shopsight.read_options import ReadOptions
+from shopsight.text import listed
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Prediction:
             reach their threshold.
         error: Why the image could not be read, else None.
         reason: The error in a word: "missing", "truncated", ...
+        node: Where a confidence was asked for and labels are paths: the deepest path that is as
+            probable, "" where not even its first name is; else None.
+        node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
         damaged: Of an image that was labeled although its file is damaged: what the decoder says;
             None of a file that is whole.
         row: Of a table, its row, counted from 0; else None.
@@ -49,6 +54,8 @@ class Prediction:
     predicted_labels: tuple[str, ...] = ()
     error: str | None = None
     reason: str | None = None
+    node: str | None = None
+    node_probability: float | None = None
     damaged: str | None = None
     row: int | None = None
     name: str | None = None
@@ -100,6 +107,7 @@ class Predictor:
         # Once: with thousands of labels it would take as long as an image.
         self.readout = readout_of(info)
         self._thresholds = np.array(self.readout.thresholds)
+        self._tree = None if info.multilabel else LabelTree.of(info.labels)
         self.golden = golden
 
     @property
@@ -138,6 +146,7 @@ class Predictor:
         images: ImageInputs,
         *,
         top: int = 5,
+        confidence: float | None = None,
         read: ReadOptions | None = None,
         batch_size: int | None = None,
         on_error: OnError = "report",
@@ -149,6 +158,8 @@ class Predictor:
             images: What to label; may be endless. A folder stands for all images in it, a table
                 or the name of a data set for its rows.
             top: How many labels each prediction lists.
+            confidence: Where labels are paths, give the deepest one that is so probable too, see
+                `check_confidence`.
             read: How DATA is read; None guesses everything.
             batch_size: Images that the engine computes at once; None: as many as fill it, 32 on
                 a CPU and 256 on CUDA. What does not fit in memory is halved.
@@ -161,11 +172,13 @@ class Predictor:
         Raises:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
+            ConfigError: No labels are paths, or the confidence is out of range.
         """
+        self.check_confidence(confidence)
         for batch, (_, logits) in self._runner.batches(
             images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
         ):
-            answers = self._answers(logits, top)
+            answers = self._answers(logits, top, confidence)
             for image in batch:
                 yield _failed(image) if image.error is not None else next(answers).of(image)
 
@@ -197,6 +210,31 @@ class Predictor:
                 else:
                     yield Embedding(image.source, next(vector))
 
+    def check_confidence(self, confidence: float | None) -> None:
+        """Refuse a confidence that no path can be given for; None asks for none.
+
+        Raises:
+            ConfigError: No labels are paths, or it is not between one half and 1.
+        """
+        if confidence is None:
+            return
+        if self._tree is None:
+            why = "its images can have several labels" if self.info.multilabel else "they are none"
+            raise ConfigError(
+                f"the deepest path is of a model whose labels are paths such as 'Jewelry > Rings'; "
+                f"{why}",
+                where="--confidence",
+                details=[f"labels: {listed(self.labels)}"],
+                fix="leave out --confidence",
+            )
+        if not LEAST_CONFIDENCE <= confidence <= 1:
+            raise ConfigError(
+                f"{confidence:g} is not between {LEAST_CONFIDENCE:g} and 1",
+                where="--confidence",
+                details=["below one half, two paths could be as probable"],
+                fix="--confidence 0.9",
+            )
+
     def verify(self) -> Verification:
         """Run the bundle's golden files and compare with the outputs stored beside them.
 
@@ -207,7 +245,9 @@ class Predictor:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
         return verify_golden(self.engine, self.golden, self.preprocess, self.readout)
 
-    def _answers(self, logits: Float32[np.ndarray, "b c"], top: int) -> Iterator[_Answer]:
+    def _answers(
+        self, logits: Float32[np.ndarray, "b c"], top: int, confidence: float | None
+    ) -> Iterator[_Answer]:
         """What the model says of each image of a batch."""
         if not len(logits):
             return
@@ -218,8 +258,21 @@ class Predictor:
             predicted = self._reaching_thresholds(probabilities)
         else:
             predicted = iter(best[:, :1].tolist())
-        for indices, values, given in zip(best[:, :top].tolist(), chosen, predicted, strict=True):
-            yield _Answer(self._named(indices), tuple(values), self._named(given))
+        nodes = self._nodes(probabilities, confidence)
+        for indices, values, given, node in zip(
+            best[:, :top].tolist(), chosen, predicted, nodes, strict=True
+        ):
+            yield _Answer(self._named(indices), tuple(values), self._named(given), *node)
+
+    def _nodes(
+        self, probabilities: Float64[np.ndarray, "b c"], confidence: float | None
+    ) -> list[tuple[str | None, float | None]]:
+        """Of each image the deepest path that is so probable; None where nobody asks."""
+        if confidence is None or self._tree is None:
+            return [(None, None)] * len(probabilities)
+        found, sums = self._tree.deepest(probabilities, confidence)
+        names = (*self._tree.nodes, "")
+        return [(names[node], value) for node, value in zip(found, sums.tolist(), strict=True)]
 
     def _reaching_thresholds(
         self, probabilities: Float64[np.ndarray, "b c"]
@@ -241,6 +294,8 @@ class _Answer:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     predicted_labels: tuple[str, ...]
+    node: str | None = None
+    node_probability: float | None = None
 
     def of(self, image: Prepared) -> Prediction:
         return Prediction(
@@ -248,6 +303,8 @@ class _Answer:
             self.labels,
             self.probabilities,
             self.predicted_labels,
+            node=self.node,
+            node_probability=self.node_probability,
             damaged=image.damaged,
             row=image.row,
             name=image.name,

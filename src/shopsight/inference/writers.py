@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,16 @@ from shopsight.write_errors import write_errors_named
 _LAST_CELLS = ("error", "damaged", "row", "name")
 
 
-def write_predictions(lines: Path, path: Path, *, top: int) -> None:
+NODE_CELLS = ("node", "node_probability")
+
+
+def write_predictions(lines: Path, path: Path, *, top: int, nodes: bool = False) -> None:
     r"""Make the file of predictions from JSON lines, in constant memory.
 
     CSV has the columns image, label, probability, label_2, probability_2, ... , predicted_labels
-    (joined by "|"), error, damaged, row and name; Parquet and JSON lines have the lists labels and
-    probabilities, best first, and predicted_labels. `row` and `name` are of a table: its row and
+    (joined by "|"), node and node_probability where they are asked for, error, damaged, row and
+    name; Parquet and JSON lines have the lists labels and probabilities, best first, and
+    predicted_labels. `row` and `name` are of a table: its row and
     the image as it names it. Text in a CSV that a spreadsheet would run has an apostrophe in
     front (`shopsight.spreadsheets`). Text is UTF-8 without a mark at its start, and lines end in a
     line feed on every system. What UTF-8 cannot hold of a file's name is escaped
@@ -38,6 +42,7 @@ def write_predictions(lines: Path, path: Path, *, top: int) -> None:
         lines: A `json_line` for each image.
         path: The file; its suffix, one of `TABLE_SUFFIXES`, is the format.
         top: Number of labels of an image in a CSV.
+        nodes: Whether the deepest path of each image was asked for.
 
     Raises:
         WriteError: As `atomic_file`'s.
@@ -45,14 +50,14 @@ def write_predictions(lines: Path, path: Path, *, top: int) -> None:
     suffix = path.suffix.lower()
     with atomic_file(path, needed_bytes=lines.stat().st_size) as part:
         if suffix == ".csv":
-            _to_csv(lines, part, top)
+            _to_csv(lines, part, top, (*NODE_CELLS, *_LAST_CELLS) if nodes else _LAST_CELLS)
         elif suffix == ".jsonl":
             shutil.copyfile(lines, part)
         else:
-            _to_parquet(lines, part, path)
+            _to_parquet(lines, part, path, nodes=nodes)
 
 
-def _to_csv(lines: Path, part: Path, top: int) -> None:
+def _to_csv(lines: Path, part: Path, top: int, last: Sequence[str]) -> None:
     names = [
         name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
     ]
@@ -61,27 +66,28 @@ def _to_csv(lines: Path, part: Path, top: int) -> None:
         part.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "label", "probability", *names, "predicted_labels", *_LAST_CELLS])
+        writer.writerow(["image", "label", "probability", *names, "predicted_labels", *last])
         for line in rows:
-            cells = _cells(json.loads(line), top)
+            cells = _cells(json.loads(line), top, last)
             writer.writerow([guarded_text(c) if isinstance(c, str) else c for c in cells])
 
 
-def _cells(row: Mapping[str, Any], top: int) -> list[Any]:
+def _cells(row: Mapping[str, Any], top: int, last: Sequence[str]) -> list[Any]:
     """The cells of one prediction in a CSV."""
     pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
     cells = [cell for pair in pairs for cell in pair]
     cells += [""] * (2 * top - len(cells))
-    last = ["" if row[name] is None else row[name] for name in _LAST_CELLS]
-    return [row["image"], *cells, "|".join(row["predicted_labels"]), *last]
+    known = ["" if row.get(name) is None else row[name] for name in last]
+    return [row["image"], *cells, "|".join(row["predicted_labels"]), *known]
 
 
-def _to_parquet(lines: Path, part: Path, path: Path) -> None:
+def _to_parquet(lines: Path, part: Path, path: Path, *, nodes: bool) -> None:
     """Turn JSON lines into the Parquet file `part`, which will be `path`."""
+    schema = _SCHEMA_WITH_NODES if nodes else _PARQUET_SCHEMA
     try:
         with write_errors_named(path, needed_bytes=lines.stat().st_size):
             # polars streams from disk to disk: ten million rows need no more memory than ten.
-            pl.scan_ndjson(escape(str(lines)), schema=_PARQUET_SCHEMA).sink_parquet(part)
+            pl.scan_ndjson(escape(str(lines)), schema=schema).sink_parquet(part)
     except (OSError, WriteError, pl.exceptions.PolarsError) as error:
         reason = error.what if isinstance(error, WriteError) else first_line(error)
         raise WriteError(
@@ -107,11 +113,23 @@ _PARQUET_SCHEMA = pl.Schema(
         "name": pl.String(),
     }
 )
+_SCHEMA_WITH_NODES = pl.Schema(
+    {
+        **{name: kind for name, kind in _PARQUET_SCHEMA.items() if name not in _LAST_CELLS},
+        "node": pl.String(),
+        "node_probability": pl.Float64(),
+        **{name: _PARQUET_SCHEMA[name] for name in _LAST_CELLS},
+    }
+)
 
 
 def as_row(prediction: Prediction) -> dict[str, Any]:
-    """One prediction as plain values."""
+    """One prediction as plain values; the deepest path where it was asked for."""
     failed = prediction.error is not None
+    node = {}
+    if prediction.node is not None and prediction.node_probability is not None:
+        rounded = round(float(prediction.node_probability), 6)
+        node = {"node": prediction.node, "node_probability": rounded}
     return {
         "image": prediction.source,
         "label": None if failed else prediction.labels[0],
@@ -119,6 +137,7 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
         "labels": list(prediction.labels),
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
         "predicted_labels": list(prediction.predicted_labels),
+        **node,
         "error": prediction.error,
         "damaged": prediction.damaged,
         "row": prediction.row,

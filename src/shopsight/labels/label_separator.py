@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shopsight.errors import CatalogError
+from shopsight.label_tree import is_path
 from shopsight.labels.label_lists import without_quotes
 from shopsight.text import counted
 
@@ -83,6 +84,9 @@ def _verdict(cells: Sequence[str], joined: Sequence[str], mark: str, name: str) 
     recur, recur_often = len(parts) < len(all_parts), len(parts) < len(cells)
     often = 2 * len(joined) >= len(cells)
     plural = name in PLURAL_NAMES
+    if mark in (",", BLANK) and any(map(is_path, joined)):
+        # "Food, Beverages & Tobacco > Food Items": names of categories have commas.
+        return "whole" if mark == "," else ""
     numbers = all(part.isdecimal() for part in in_joined)
     if mark == LINE_END:
         return "sure"

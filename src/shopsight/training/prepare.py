@@ -89,7 +89,11 @@ def prepare(
     about = {
         "command": masked(command_line(["shopsight", *sys.argv[1:]])),
         "notes": [*catalog.notes, *settled.notes],
-        "rare": {"merged": list(settled.merged), "dropped": list(settled.dropped)},
+        "rare": {
+            "merged": list(settled.merged),
+            "dropped": list(settled.dropped),
+            "folded": dict(settled.folded),
+        },
         "weights": weights,
         "accepted": sorted(rules.accept),
         "lost_classes": list(lost_classes),

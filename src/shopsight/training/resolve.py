@@ -99,7 +99,7 @@ def _with_teacher(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, OpenedNetwo
     """The recipe of a teacher's student, and the teacher, where there is one."""
     if not recipe.distill.teacher:
         return recipe, None
-    rare = recipe.data.choice("on_rare") in ("drop", "merge")
+    rare = recipe.data.choice("on_rare") in ("drop", "merge", "parent")
     settled_later = rare or HELD_OUT in catalog.table.columns
     teacher = open_teacher(recipe, catalog.labels, may_lose_some=settled_later)
     return student_recipe(recipe, teacher), teacher
