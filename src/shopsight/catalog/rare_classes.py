@@ -253,8 +253,8 @@ def _folded_notes(catalog: Catalog, folded: Mapping[str, str]) -> tuple[str, ...
     classes = f"{len(folded):,} of {counted(len(catalog.labels), 'class')}"
     paths = counted(len(set(folded.values())), "path")
     return (
-        f"rare: folded {classes}, {counted(_images(catalog, folded), 'image')}, into {paths} above, "
-        f"e.g. {fewest} ({counted(counts[fewest], 'image')}) -> {folded[fewest]}",
+        f"rare: folded {classes}, {counted(_images(catalog, folded), 'image')}, into {paths} "
+        f"above, e.g. {fewest} ({counted(counts[fewest], 'image')}) -> {folded[fewest]}",
     )
 
 
