@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
+import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from encodings.aliases import aliases
 
 import numpy as np
@@ -50,22 +52,57 @@ def decode_table(data: bytes, encoding: str | None, where: str) -> tuple[str, li
     Raises:
         TableError: the encoding is unknown or does not fit, or none makes text of these bytes.
     """
+    decoded = decode_bytes(data, encoding, where)
+    return decoded.text, list(decoded.notes)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The text of a table, and what it takes to write it again.
+
+    Attributes:
+        text: without a byte order mark, see `decode_table`.
+        encoding: Python's name for how text becomes these bytes; it writes no byte order mark.
+        notes: on what was taken.
+    """
+
+    text: str
+    encoding: str
+    notes: tuple[str, ...] = ()
+
+
+def decode_bytes(data: bytes, encoding: str | None, where: str) -> Decoded:
+    """`decode_table`, with the encoding that was taken."""
     if encoding is not None:
-        return _decode_as(encoding, data, where), []
+        text = _decode_as(encoding, data, where)
+        return Decoded(text, _without_mark(codecs.lookup(encoding).name, data))
     unicode = _unicode_by_marks_and_zeros(data)
     if unicode is not None:
         text = _decode_as(unicode, data, where, fix=f"copy or download it again, or {NAME_IT}")
-        return text, [f"the table is {unicode.upper()} text"]
+        note = f"the table is {unicode.upper()} text"
+        return Decoded(text, _without_mark(unicode, data), (note,))
     data = data.removeprefix(codecs.BOM_UTF8)
     with suppress(UnicodeDecodeError):
-        return data.decode("utf-8"), []
+        return Decoded(data.decode("utf-8"), "utf-8")
     text = data.decode("utf-8", "surrogateescape")
     broken = sum(1 for _ in _ESCAPED.finditer(text))
     # Two bytes of another encoding are UTF-8 by chance only once in a while.
     beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
     if beyond_ascii - broken > broken:
-        return text, []
+        return Decoded(text, "utf-8")
     return _decode_likeliest(data, where)
+
+
+def _without_mark(encoding: str, data: bytes) -> str:
+    """The encoding that writes the same bytes without a mark at their beginning."""
+    if encoding == "utf-8-sig":
+        return "utf-8"
+    if encoding not in {"utf-16", "utf-32"}:
+        return encoding
+    # Without a mark Python takes the order of the machine.
+    is_big = data.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    is_little = data.startswith(codecs.BOM_UTF16_LE) or sys.byteorder == "little"
+    return f"{encoding}-be" if is_big or not is_little else f"{encoding}-le"
 
 
 def has_escapes(text: str) -> bool:
@@ -88,7 +125,7 @@ def _unicode_by_marks_and_zeros(data: bytes) -> str | None:
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
-def _decode_likeliest(data: bytes, where: str) -> tuple[str, list[str]]:
+def _decode_likeliest(data: bytes, where: str) -> Decoded:
     cells = _cells_beyond_ascii(data)
     readings = likely_readings(cells)
     for reading in readings:
@@ -97,7 +134,7 @@ def _decode_likeliest(data: bytes, where: str) -> tuple[str, list[str]]:
         except UnicodeDecodeError:
             # A byte further on is none of this encoding.
             continue
-        return text, [_about(reading, readings, cells)]
+        return Decoded(text, reading.encoding, (_about(reading, readings, cells),))
     raise TableError(
         "the encoding of the table is not clear",
         where=where,
