@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from shopsight.commands.merge import merge as merge
     from shopsight.commands.merge_rules import MergeRules as MergeRules
     from shopsight.commands.predict import predict as predict
+    from shopsight.commands.predict_products import predict_products as predict_products
     from shopsight.commands.profile import profile as profile
     from shopsight.commands.recipes import recipe as recipe
     from shopsight.commands.recipes import recipe_text as recipe_text
@@ -96,11 +97,14 @@ if TYPE_CHECKING:
     from shopsight.evaluation.compare_words import verdict as verdict
     from shopsight.evaluation.comparison import Comparison as Comparison
     from shopsight.evaluation.comparison import Entry as Entry
+    from shopsight.evaluation.product_scores import ProductScores as ProductScores
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
     from shopsight.inference.load import load as load
     from shopsight.inference.predictor import Prediction as Prediction
     from shopsight.inference.predictor import Predictor as Predictor
+    from shopsight.inference.product_predictions import OtherAnswer as OtherAnswer
+    from shopsight.inference.product_predictions import ProductPrediction as ProductPrediction
     from shopsight.inference.writers import as_row as as_row
     from shopsight.memory import use_memory_budget as use_memory_budget
     from shopsight.metrics.intervals import Interval as Interval

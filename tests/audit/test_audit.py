@@ -405,3 +405,20 @@ def test_gate_needs_something_to_remain(photos: Path) -> None:
     catalog = catalog_of(photos, ["text.jpg", "zero.jpg"])
     with pytest.raises(AuditError, match="none of 2 images can be used"):
         gate(catalog, look(catalog))
+
+
+def test_a_product_whose_photos_have_two_labels(photos: Path) -> None:
+    images = ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"]
+    labels = ["hat", "shoe", "hat", "shoe", "Shoe", "hat"]
+    groups = ["A", "A", "A", "B", "B", "C"]
+    report = look(catalog_of(photos, images, label=labels, group=groups))
+    assert found(report, "group-label-conflict") == [("1.jpg", "0.jpg")]
+    (finding,) = [one for one in report.findings if one.kind == "group-label-conflict"]
+    assert finding.detail == "group 'A': 'hat' (2), 'shoe' (1)"
+    assert finding.severity == "warning"
+    # Where most groups are so, they are no products, and that is said once.
+    groups = ["A", "A", "B", "B", "C", "C"]
+    report = look(catalog_of(photos, images, label=labels, group=groups))
+    (finding,) = [one for one in report.findings if one.kind == "group-label-conflict"]
+    assert (finding.image, finding.row) == ("", -1)
+    assert finding.detail.startswith("3 of 3 groups of several images have several labels")

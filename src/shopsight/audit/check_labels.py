@@ -12,6 +12,7 @@ import polars as pl
 from shopsight.audit.audit_data import AuditData
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.product_photos import are_products, product_photos, several_labels
 
 _UNSEEN = frozenset({"Cf", "Pd"})
 """Unicode's categories of marks without a width, soft hyphens among them, and of dashes."""
@@ -23,9 +24,10 @@ IMBALANCE_RATIO = 10.0
 
 
 def check_labels(data: AuditData) -> Iterator[Finding]:
-    """Find labels that are spelled in two ways, rare classes, and imbalance."""
+    """Find labels that are spelled in two ways, products of two labels, rare classes, imbalance."""
     counts = data.images_per_class
     yield from _spellings(data.catalog, counts)
+    yield from _group_conflicts(data.catalog)
     # A class without any usable image is lost, which is another finding.
     for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
         if 0 < count < RARE_CLASS_IMAGES:
@@ -93,6 +95,59 @@ def _spellings(catalog: Catalog, counts: Mapping[str, int]) -> Iterator[Finding]
                 first[other],
                 first[usual],
             )
+
+
+def _group_conflicts(catalog: Catalog) -> Iterator[Finding]:
+    """One finding for each product whose photos have different labels.
+
+    Where that is so of most products of several photos, the group is no product, and it is one
+    finding.
+    """
+    if not catalog.labels or catalog.multilabel:
+        return
+    photos = product_photos(catalog)
+    if photos is None:
+        return
+    # Spellings of one label are another finding.
+    keys = {label: spelling_key(label) for label in catalog.labels}
+    column = catalog.table["label"].replace_strict(keys, return_dtype=pl.String)
+    compared = catalog.with_table(catalog.table.with_columns(column))
+    conflicts = several_labels(compared, photos)
+    if not conflicts.any():
+        return
+    if not are_products(compared, photos):
+        several = int((photos.sizes > 1).sum())
+        yield Finding(
+            "group-label-conflict",
+            "",
+            detail=f"{int(conflicts.sum()):,} of {several:,} groups of several images have "
+            "several labels: the group is no product",
+        )
+        return
+    named = catalog.table.select("image", "label").with_row_index("row")
+    named = named.with_columns(pl.Series("product", photos.of_photo))
+    some = named.filter(pl.Series(conflicts[photos.of_photo])).drop_nulls("label")
+    for table in some.partition_by("product", maintain_order=True):
+        yield _group_conflict(table, photos.names[table["product"][0]] or "")
+
+
+def _group_conflict(table: pl.DataFrame, name: str) -> Finding:
+    """The first photo of the rarest label beside the first one of the commonest."""
+    labels = (
+        table.group_by("label", maintain_order=True)
+        .agg(pl.len().alias("images"), pl.col("row", "image").first())
+        .sort("images", descending=True, maintain_order=True)
+    )
+    usual, *_, odd = labels.iter_rows(named=True)
+    each = ", ".join(f"{row['label']!r} ({row['images']:,})" for row in labels.rows(named=True))
+    return Finding(
+        "group-label-conflict",
+        odd["image"],
+        usual["image"],
+        f"group {name!r}: {each}",
+        odd["row"],
+        usual["row"],
+    )
 
 
 def _first_rows(catalog: Catalog) -> dict[str, int]:

@@ -64,7 +64,7 @@ _FILE = "file"
 # Twice the thumbnail's side, so that each of its pixels is a mean of several, whatever the scale.
 _SMALL_PX = 48
 
-_SCHEMA = pl.Schema(
+FILE_SCHEMA = pl.Schema(
     {
         "status": pl.String,
         "reason": pl.String,
@@ -78,7 +78,7 @@ _SCHEMA = pl.Schema(
         "thumb": pl.Binary,
     }
 )
-_FACTS = {name: kind for name, kind in _SCHEMA.items() if name != "thumb"}
+_FACTS = {name: kind for name, kind in FILE_SCHEMA.items() if name != "thumb"}
 _NO_STAMP = -1
 
 
@@ -178,16 +178,16 @@ def inspect_all(
     """
     rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
     distinct = rows["ref"].unique(maintain_order=True)
-    files = _stamped(distinct, access).with_row_index(_FILE)
+    files = stamped(distinct, access).with_row_index(_FILE)
     seen = _Seen(len(files))
     if kept is not None:
-        for known in read_known(kept, files, pl.DataFrame(schema=_SCHEMA)):
+        for known in read_known(kept, files, pl.DataFrame(schema=FILE_SCHEMA)):
             seen.add(known)
     _inspect_files(
         files.filter(~pl.Series(seen.has_file)), access, threads or core_count(), seen, kept
     )
     if kept is not None:
-        join_small_pieces(kept, pl.DataFrame(schema=_SCHEMA))
+        join_small_pieces(kept, pl.DataFrame(schema=FILE_SCHEMA))
     if len(files) == len(rows):
         return Inspection(seen.files(), seen.thumbs, seen.has_thumb)
     file = rows.join(files.select("ref", _FILE), on="ref", how="left", maintain_order="left")[_FILE]
@@ -208,10 +208,13 @@ def inspect_catalog(
         remember: keep what is learned of each file in the cache folder, so that only files that
             changed are read again.
     """
-    kept = file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
-    return inspect_all(
-        catalog.refs(), access=catalog.access, threads=threads, kept=kept if remember else None
-    )
+    kept = known_path(catalog) if remember else None
+    return inspect_all(catalog.refs(), access=catalog.access, threads=threads, kept=kept)
+
+
+def known_path(catalog: Catalog) -> Path:
+    """The folder that keeps what audits learned of a catalog's files."""
+    return file_info_path(cache_folder(), str(Path(catalog.root).absolute()))
 
 
 def file_info_path(folder: Path, root: str) -> Path:
@@ -296,8 +299,8 @@ def _inspect_files(
 
     def inspect_chunk(start: int) -> pl.DataFrame:
         infos = [inspect(ref, access) for ref in files["ref"][start : start + each]]
-        columns = {name: [getattr(info, name) for info in infos] for name in _SCHEMA}
-        found = pl.DataFrame(columns, schema=_SCHEMA)
+        columns = {name: [getattr(info, name) for info in infos] for name in FILE_SCHEMA}
+        found = pl.DataFrame(columns, schema=FILE_SCHEMA)
         return pl.concat([files[start : start + each], found], how="horizontal")
 
     waiting: list[pl.DataFrame] = []
@@ -324,7 +327,7 @@ def _inspect_files(
             settle()
 
 
-def _stamped(refs: pl.Series, access: Access) -> pl.DataFrame:
+def stamped(refs: pl.Series, access: Access) -> pl.DataFrame:
     """Each file with its size and modification time, null for URLs and missing files.
 
     Members of a container get the size and time of the container. Null as well for files that may

@@ -97,6 +97,12 @@ KINDS: dict[str, FindingKind] = {
         "Near duplicates under two labels",
         "One of the labels may be wrong.",
     ),
+    "group-label-conflict": FindingKind(
+        "warning",
+        "One product under two labels",
+        "Photos of one group have different labels, and one of them is wrong, or the group is no "
+        "product; a score by product leaves it out.",
+    ),
     "label-spelling": FindingKind(
         "warning",
         "Label spelled in two ways",

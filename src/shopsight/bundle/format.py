@@ -28,6 +28,7 @@ from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
+from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.text_info import TextInfo
 from shopsight.head_settings import HeadSettings
 from shopsight.neck_settings import NeckSettings
@@ -99,6 +100,8 @@ class BundleInfo(BaseModel):
             see `shopsight.metrics.temperature.doubt_after`; 0 where nothing was fitted.
         thresholds: Per label, the probability from which it is assigned (multilabel only);
             0.5 for labels that are not listed.
+        by_product: How answers for several photos of one product are read; None where nothing was
+            fitted on products.
         tta_hflip: The embedding is the mean over the image and its mirror image.
         recipe: Title of the recipe.
         catalog: Name of the catalog that the model was trained on.
@@ -128,6 +131,7 @@ class BundleInfo(BaseModel):
     temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)
     doubt: float = Field(default=0.0, ge=0.0, lt=1.0, allow_inf_nan=False)
     thresholds: dict[Label, Chance] = Field(default={}, max_length=MOST_LABELS)
+    by_product: ProductCalibration | None = None
     tta_hflip: bool = False
     recipe: Label = ""
     catalog: Label = ""

@@ -81,7 +81,9 @@ def write_bundle(
                 "text": text.info if text else None,
             }
         )
-        write_json(temporary / INFO_FILE, info.model_dump(mode="json"))
+        # Earlier versions know no such part.
+        absent = {"by_product"} if info.by_product is None else set()
+        write_json(temporary / INFO_FILE, info.model_dump(mode="json", exclude=absent))
         if text is not None:
             golden = replace(golden, texts=text.sample_vectors)
             (temporary / TOKENIZER_FILE).write_bytes(text.tokenizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,6 +61,14 @@ ExpandOption = Annotated[
         "--expand", metavar="N", min=0, help="Blend each query of an index with its N nearest."
     ),
 ]
+ByOption = Annotated[
+    Literal["image", "product"],
+    typer.Option(
+        "--by",
+        help="Show the score by image, or also that of one answer per product from all of its "
+        "photos.",
+    ),
+]
 RerankOption = Annotated[
     bool, typer.Option("--rerank", help="Re-rank the answers of an index by shared neighbors.")
 ]
@@ -74,6 +82,7 @@ def evaluate(
     split: SplitOption = "test",
     out: OutOption = None,
     accept: AcceptOption = None,
+    by: ByOption = "image",
     queries: QueriesOption = None,
     expand: ExpandOption = 0,
     rerank: RerankOption = False,
@@ -96,12 +105,13 @@ def evaluate(
             split=split,
             out=out,
             accept=accept or (),
+            by=by,
             device=device,
         )
     if options.json:
         print_json(evaluation.to_json())
     else:
-        headline_table({evaluation.split: evaluation})
+        headline_table({evaluation.split: evaluation}, by=by)
         if evaluation.report is not None:
             print_line(f"report: {evaluation.report}")
 
@@ -135,7 +145,7 @@ def _evaluate_index(
     device: str,
 ) -> None:
     options.refuse(
-        ["DATA", "--split", "--accept"],
+        ["DATA", "--split", "--accept", "--by"],
         why="an index is searched for its own photos, or for --queries DATA",
         fix=api.command_line(["shopsight", "evaluate", index, "--queries", "DATA"]),
     )
@@ -184,16 +194,27 @@ def _with_ends(interval: api.Interval, shown: Callable[[float], str] = api.perce
     return f"{text} [{shown(interval.low).removesuffix(' %')}, {shown(interval.high)}]"
 
 
-def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
-    """Print each metric with its 95 % interval, a column per part."""
+def headline_table(
+    evaluations: Mapping[str, api.Evaluation], *, by: Literal["image", "product"] = "image"
+) -> None:
+    """Print each metric with its 95 % interval, a column per part.
+
+    By product, a part has a second column; by image, a line where it could have one.
+    """
     parts = list(evaluations.values())
-    names = list(dict.fromkeys(name for part in parts for name in part.metrics))
-    columns = [Column("", fold=False)]
-    columns += [Column(f"{part.split} ({_images(part)})", True) for part in parts]
+    shown = [(part, f"{part.split} ({_images(part)})") for part in parts]
+    if by == "product":
+        shown += [
+            (part.by_product.evaluation, f"{part.split} ({_products(part.by_product)})")
+            for part in parts
+            if part.by_product is not None
+        ]
+    names = list(dict.fromkeys(name for part, _ in shown for name in part.metrics))
+    columns = [Column("", fold=False), *(Column(title, True) for _, title in shown)]
     data = {part.predictions.data + " (synthetic)" * part.predictions.synthetic for part in parts}
     print_table(
         columns,
-        [[name.replace("_", " "), *(_metric(part, name) for part in parts)] for name in names],
+        [[name.replace("_", " "), *(_metric(part, name) for part, _ in shown)] for name in names],
         title=", ".join(sorted(data)),
     )
     for part in parts:
@@ -202,6 +223,23 @@ def headline_table(evaluations: Mapping[str, api.Evaluation]) -> None:
         if part.not_measured:
             print_line(f"{part.split}: {part.not_measured_note}")
         print_line(f"{part.split}: {part.calibration.line}")
+        if part.by_product is not None:
+            _print_products(part, part.by_product, by=by)
+
+
+def _print_products(
+    part: api.Evaluation, products: api.ProductScores, *, by: Literal["image", "product"]
+) -> None:
+    found = products.evaluation
+    score = "" if by == "product" else f"{found.headline} {_metric(found, found.headline)}, "
+    print_line(f"{part.split} by product: {score}{products.note}")
+    if by == "product":
+        print_line(f"{part.split} by product: {found.calibration.line}")
+        print_line(f"{part.split} by product: {products.gain_line}")
+
+
+def _products(products: api.ProductScores) -> str:
+    return api.counted(products.num_products, "product")
 
 
 def _images(evaluation: api.Evaluation) -> str:

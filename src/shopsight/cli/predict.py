@@ -6,16 +6,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from shopsight import api
 from shopsight.cli.options import DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_line, print_note
+from shopsight.cli.products import show_products
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
 from shopsight.control_characters import json_text
+from shopsight.errors import ConfigError
 
 
 @takes_data
@@ -48,6 +50,12 @@ def predict(
         Path | None,
         typer.Option("--sort-into", metavar="FOLDER", help="Copy each image into FOLDER/LABEL/."),
     ] = None,
+    by: Annotated[
+        Literal["image", "product"],
+        typer.Option(
+            "--by", help="Label each image, or each product (the column group) from all its photos."
+        ),
+    ] = "image",
     device: DeviceOption = "auto",
     batch_size: Annotated[
         int | None,
@@ -63,6 +71,9 @@ def predict(
     A folder stands for all images in it, a table for its rows, labeled or not.
     Exits with 1 if some could not be read.
     """
+    if by == "product":
+        _predict_products(model, options, images, top, out, device, batch_size)
+        return
     with shown_progress():
         predictions = api.predict(
             model,
@@ -79,6 +90,42 @@ def predict(
     for written in (out, sort_into):
         if written is not None:
             print_note(f"written: {written}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _predict_products(
+    model: str,
+    options: DataOptions,
+    data: list[str],
+    top: int,
+    out: Path | None,
+    device: str,
+    batch_size: int | None,
+) -> None:
+    options.refuse(
+        ["--sort-into"],
+        why="images are copied by their own labels",
+        fix="--sort-into FOLDER --by image",
+    )
+    if len(data) > 1:
+        raise ConfigError(
+            f"--by product takes one DATA, and was given {len(data)}",
+            fix="shopsight merge DATA... --out FILE   (joins them, and says what they share)",
+        )
+    with shown_progress():
+        predictions = api.predict_products(
+            model,
+            data[0],
+            read=options.read,
+            top=top,
+            batch_size=batch_size,
+            out=out,
+            device=device,
+        )
+        failed = show_products(predictions, lines=out is None, json=options.json)
+    if out is not None:
+        print_note(f"written: {out}")
     if failed:
         raise typer.Exit(1)
 

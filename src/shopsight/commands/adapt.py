@@ -212,6 +212,7 @@ def _write(out: Path, opened: OpenedNetwork, found: Adapted, catalog: Catalog) -
             "temperature": calibration.temperature,
             "doubt": calibration.doubt,
             "thresholds": {},
+            "by_product": None,
             "embeds_into": () if found.projection is not None else opened.info.embeds_into,
             "recipe": f"adapt, {found.chosen}"[:1000],
             "catalog": catalog.name,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
@@ -19,6 +20,7 @@ from shopsight.evaluation.evaluate import evaluate as score_catalog
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.left_out import DAMAGED, without_bad_files
 from shopsight.evaluation.predictions import ALL_ROWS
+from shopsight.evaluation.product_scores import check_products
 from shopsight.evaluation.report import write_evaluation_report, write_run_evaluations
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.evaluation.score import Evaluation
@@ -33,6 +35,8 @@ from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 
+By = Literal["image", "product"]
+
 
 def evaluate(
     model: str | Path,
@@ -42,6 +46,7 @@ def evaluate(
     split: str = "test",
     out: str | Path | None = None,
     accept: Collection[str] = (),
+    by: By = "image",
     device: str = "auto",
 ) -> Evaluation:
     """Score a run or a bundle on its own images or on others.
@@ -64,6 +69,8 @@ def evaluate(
         accept: without `data`, "changed-file" scores images that changed since training as they
             are now, and leaves out those that vanished. With it, "damaged" scores damaged files,
             which are left out otherwise, as those are that cannot be read.
+        by: "product" needs products of several photos, and refuses what has none. Where there are
+            some, `by_product` of the result has their score in either case.
         device: "auto" takes CUDA when it is there, else the CPU.
 
     Raises:
@@ -82,9 +89,13 @@ def evaluate(
     run = RunFolder(Path(model))
     with _only_writer(run if data is None else None, out):
         if data is None:
-            return _evaluate_own(run, read, split=split, out=out, accept=accept, device=device)
+            return _evaluate_own(
+                run, read, split=split, out=out, accept=accept, by=by, device=device
+            )
         check_kinds("--accept", accept, {DAMAGED})
-        return _evaluate_on(data, read, model, split=split, out=out, accept=accept, device=device)
+        return _evaluate_on(
+            data, read, model, split=split, out=out, accept=accept, by=by, device=device
+        )
 
 
 def _only_writer(run: RunFolder | None, out: str | Path | None) -> AbstractContextManager[None]:
@@ -101,6 +112,7 @@ def _evaluate_own(
     split: str,
     out: str | Path | None,
     accept: Collection[str],
+    by: By,
     device: str,
 ) -> Evaluation:
     check_run(run.path)
@@ -116,6 +128,9 @@ def _evaluate_own(
         refuse_links_out(run.path)
     command = ["shopsight", "evaluate", run.path]
     with use_run_access(RunAccess.by_flags(read)):
+        if by == "product":
+            catalog = run.catalog()
+            check_products(catalog, multilabel=catalog.multilabel)
         images = check_run_images(run, command=command, accept=accept, images_root=read.images_root)
         try:
             evaluations = evaluate_run(run, splits=(split,), device=device, images=images)
@@ -151,12 +166,15 @@ def _evaluate_on(
     split: str,
     out: str | Path | None,
     accept: Collection[str],
+    by: By,
     device: str,
 ) -> Evaluation:
     run = run_of(model)
     catalog = _with_labels_of(run, only_labeled(open_catalog(data, read), read).catalog)
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
+    if by == "product":
+        check_products(catalog, multilabel=predictor.info.multilabel)
     catalog, left_out, inspected = without_bad_files(catalog, split=part, accept=accept)
     scored = score_catalog(predictor, catalog, split=part, run=run, inspected=inspected)
     evaluation = replace(scored, left_out=left_out)

@@ -80,7 +80,7 @@ def predict(
     if out is not None:
         check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(images, out)
-    predictor = _open(model, device) if isinstance(model, str | Path) else model
+    predictor = open_predictor(model, device) if isinstance(model, str | Path) else model
     predictor.check_confidence(confidence)
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)
@@ -147,7 +147,12 @@ def _others_than(opened: Iterator[NamedImage], start: str) -> Iterator[NamedImag
         progress.notify(f"left out, copied there before: {counted(left_out, 'image')} in {start}")
 
 
-def _open(model: str | Path, device: str) -> Predictor:
+def open_predictor(model: str | Path, device: str) -> Predictor:
+    """Open a model, and say it where a GPU is there and not used.
+
+    Raises:
+        BundleError: it cannot be opened.
+    """
     # Before torch is imported, which takes seconds.
     check_model(model)
     from shopsight.devices import unused_gpu_note

@@ -22,7 +22,7 @@ from shopsight.evaluation.decisions import (
 )
 from shopsight.evaluation.headline import headline_value
 from shopsight.evaluation.predict_catalog import predict_catalog
-from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions import Predictions, part_rows
 from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
@@ -70,12 +70,21 @@ def evaluate(
         CatalogError: the part is empty, or a label is missing or unknown to the model.
         ImageError: a file that cannot be decoded, by name; no other image takes its place.
     """
+    part = catalog.take(part_rows(catalog, split))
+    copies = None
+    if inspected is not None and len(part):
+        copies = duplicate_groups(part, inspected)
     predictions = predict_catalog(
-        predictor, catalog, split=split, source=source, logits=logits, batch_size=batch_size
+        predictor,
+        catalog,
+        split=split,
+        source=source,
+        logits=logits,
+        batch_size=batch_size,
+        copies=copies,
     )
-    part = catalog.take(predictions.table["row"].to_numpy())
-    if inspected is not None:
-        predictions = predictions.with_duplicate_groups(duplicate_groups(part, inspected))
+    if copies is not None:
+        predictions = predictions.with_duplicate_groups(copies)
     if run is None:
         return score(predictions, settings)
     return _score_of_unseen(predictions, inspected or inspect_catalog(part), run, settings)
@@ -173,9 +182,11 @@ def _run_predictions(
         logits = None
         if cached:
             logits = run_logits(run, predictor, source, catalog.rows_of(split), keys=keys)
-        found = predict_catalog(predictor, catalog, split=split, source=source, logits=logits)
-        rows = found.table["row"].to_numpy()
-        found = found.with_duplicate_groups(audited.duplicate_group[rows])
+        copies = audited.duplicate_group[part_rows(catalog, split)]
+        found = predict_catalog(
+            predictor, catalog, split=split, source=source, logits=logits, copies=copies
+        )
+        found = found.with_duplicate_groups(copies)
         # Rows are counted in the run's own catalog, whatever vanished.
         return found.with_rows(there)
 
@@ -192,7 +203,7 @@ def _score_of_unseen(
     either = seen.either
     scored = predictions
     if either.any() and not either.all():
-        scored = replace(predictions, table=predictions.table.filter(pl.Series(~either)))
+        scored = predictions.without_rows(predictions.table["row"].filter(pl.Series(either)))
     overlap = TrainOverlap(
         images=len(predictions),
         seen=int(either.sum()),

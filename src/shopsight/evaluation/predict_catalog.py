@@ -13,6 +13,8 @@ from jaxtyping import Float32, Float64, Int64
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import CatalogError
+from shopsight.evaluation.answer_columns import NAMED, OneLabelColumns, named_labels
+from shopsight.evaluation.predict_by_product import CatalogProducts
 from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions, part_rows
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file
 from shopsight.inference.batches import batch_size_of, reads_pinned
@@ -20,15 +22,13 @@ from shopsight.inference.best_labels import best_labels
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
-from shopsight.metrics.classification import negative_log, truth_rank
+from shopsight.metrics.classification import negative_log
 from shopsight.progress import task
 from shopsight.runtime import retain_freed_memory
 from shopsight.targets import Targets, dense_rows, several_labels
 
 BATCH_IMAGES = 64
 BATCHES_AT_ONCE = 128
-# Labels named per image in the table, best first.
-NAMED = 5
 MOST_SCORES_IN_TABLE = 1 << 26
 """Of a catalog: 270 MB as fp32. More of them go into a file."""
 
@@ -41,8 +41,11 @@ def predict_catalog(
     source: PixelSource | None = None,
     logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
     batch_size: int | None = None,
+    copies: Int64[np.ndarray, "m"] | None = None,
 ) -> Predictions:
     """Run the model over the images of one part, each once.
+
+    Where they show products of several photos, the answers for these are in `by_product`.
 
     Args:
         predictor: the model.
@@ -52,6 +55,7 @@ def predict_catalog(
         logits: of the part's images in their order, in batches, where they are already known;
             None computes them.
         batch_size: images predicted at once; None: as many as fill the engine.
+        copies: of the part's images, equal for copies of one; None: none is one.
 
     Raises:
         CatalogError: the part is empty, or a label is missing or unknown to the model.
@@ -63,6 +67,9 @@ def predict_catalog(
     if logits is None:
         logits = _computed(predictor, part, rows, source, batch_size)
     multilabel = predictor.info.multilabel
+    products = CatalogProducts.of(predictor, part, rows, copies)
+    if products is not None:
+        logits = products.listening(logits)
     # By the whole catalog, so that the parts of K folds are alike.
     filed = multilabel and len(catalog) * len(predictor.labels) > MOST_SCORES_IN_TABLE
     with ExitStack() as stack:
@@ -76,6 +83,9 @@ def predict_catalog(
     head = _known(part, rows, multilabel=multilabel)
     if filed:
         head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
+    by_product = None
+    if products is not None:
+        by_product = products.predictions(split=split, catalog=catalog)
     return Predictions(
         table=pl.concat([head, answers], how="horizontal"),
         labels=predictor.labels,
@@ -84,6 +94,7 @@ def predict_catalog(
         data=catalog.name,
         synthetic=catalog.synthetic,
         score_files=() if writer is None else (writer.file,),
+        by_product=by_product,
     )
 
 
@@ -118,9 +129,11 @@ def _answers(
 ) -> Iterator[pl.DataFrame]:
     """What the model says of each batch; the scores of many labels go to the writer."""
     if predictor.info.multilabel:
-        table: _SeveralLabels | _OneLabel = _SeveralLabels(predictor, with_scores=writer is None)
+        table: _SeveralLabels | OneLabelColumns = _SeveralLabels(
+            predictor, with_scores=writer is None
+        )
     else:
-        table = _OneLabel(predictor)
+        table = OneLabelColumns(predictor.labels)
     done = 0
     for some in logits:
         probabilities = predictor.probabilities(some)
@@ -175,32 +188,6 @@ def _truth(catalog: Catalog, predictor: Predictor) -> Targets:
     return truth
 
 
-class _OneLabel:
-    """Columns for classes that exclude each other."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._labels = np.array(predictor.labels, dtype=object)
-
-    def columns(
-        self, targets: Targets, rows: slice, probabilities: Float64[np.ndarray, "b c"]
-    ) -> pl.DataFrame:
-        truth = targets[rows]
-        ranks = truth_rank(truth, probabilities)
-        best = best_labels(probabilities, NAMED)
-        chosen = np.take_along_axis(probabilities, best, axis=1)
-        loss = negative_log(probabilities[np.arange(len(truth)), truth])
-        return pl.DataFrame(
-            {
-                "predicted": pl.Series(self._labels[best[:, 0]].tolist(), dtype=pl.String),
-                "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
-                "correct": ranks == 1,
-                "rank": pl.Series(ranks, dtype=pl.Int32),
-                "loss": pl.Series(loss, dtype=pl.Float32),
-                **_named(self._labels, best, chosen),
-            }
-        )
-
-
 class _SeveralLabels:
     """Columns for labels that may hold together."""
 
@@ -225,20 +212,7 @@ class _SeveralLabels:
                 "confidence": pl.Series(chosen[:, 0], dtype=pl.Float32),
                 "correct": (given == (truth > 0)).all(axis=1),
                 "loss": pl.Series(loss, dtype=pl.Float32),
-                **_named(self._labels, best, chosen),
+                **named_labels(self._labels, best, chosen),
                 **(scores if self._with_scores else {}),
             }
         )
-
-
-def _named(
-    labels: np.ndarray[tuple[int], np.dtype[np.object_]],
-    best: Int64[np.ndarray, "b k"],
-    chosen: Float64[np.ndarray, "b k"],
-) -> dict[str, pl.Series]:
-    return {
-        "top_labels": pl.Series(labels[best].tolist(), dtype=pl.List(pl.String)),
-        "top_probabilities": pl.Series(
-            chosen.astype(np.float32).tolist(), dtype=pl.List(pl.Float32)
-        ),
-    }

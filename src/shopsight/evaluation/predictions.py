@@ -25,7 +25,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError, CompareError, DamagedFileError
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
-from shopsight.files import atomic_file, damage_named
+from shopsight.files import atomic_file, damage_named, make_folder
 from shopsight.held_files import remove_file
 from shopsight.io.json_files import parse_json
 from shopsight.io.local_files import read_file
@@ -37,6 +37,10 @@ from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 
 ALL_ROWS = "all"
 SCORE_ROW = "score_row"
+PHOTO_ROWS = "photo_rows"
+"""Of products: the rows of their photos."""
+BY_PRODUCT = "by-product"
+"""The folder of the answers for products, beside those for photos."""
 _TEXT, _TEXTS = (pl.String,), (pl.List(pl.String),)
 _NUMBERS = (pl.Float32, pl.Float64)
 _COUNTS = (pl.Int64, pl.Int32, pl.UInt32)
@@ -46,10 +50,12 @@ _KINDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("confidence", "loss"), _NUMBERS),
     "correct": (pl.Boolean,),
     "top_labels": _TEXTS,
+    "photos": _COUNTS,
+    PHOTO_ROWS: (pl.List(pl.Int64),),
     "top_probabilities": tuple(pl.List(kind) for kind in _NUMBERS),
 }
 # Not in every table of predictions, see `Predictions`.
-_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP))
+_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP, "photos", PHOTO_ROWS))
 WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
 
 
@@ -76,6 +82,9 @@ class Predictions:
         data: the catalog's name; synthetic: its images were rendered, not photographed.
         score_files: hold the scores of many labels, see `shopsight.evaluation.score_files`; their
             images are numbered on from file to file.
+        by_product: the same with a row per product, where images show products of several photos:
+            its columns are also `photos`, their number, and `photo_rows`; `row` is the first of
+            these. Without products whose photos have several labels.
     """
 
     table: pl.DataFrame
@@ -85,6 +94,7 @@ class Predictions:
     data: str
     synthetic: bool = False
     score_files: tuple[ScoreFile, ...] = ()
+    by_product: Predictions | None = None
 
     def __len__(self) -> int:
         return self.table.height
@@ -143,12 +153,38 @@ class Predictions:
     def with_rows(self, rows: Int64[np.ndarray, "n"]) -> Predictions:
         """The same of a catalog whose row `rows[i]` was row i of the one that was predicted."""
         row = pl.Series("row", rows[self.table["row"].to_numpy()], dtype=pl.Int64)
-        return replace(self, table=self.table.with_columns(row))
+        columns = [row]
+        if PHOTO_ROWS in self.table.columns:
+            each = pl.element().replace_strict(np.arange(len(rows)), rows, return_dtype=pl.Int64)
+            columns.append(self.table[PHOTO_ROWS].list.eval(each))
+        products = None if self.by_product is None else self.by_product.with_rows(rows)
+        return replace(self, table=self.table.with_columns(columns), by_product=products)
 
     def with_duplicate_groups(self, duplicate_group: Int64[np.ndarray, "n"]) -> Predictions:
         """The same where these images are copies of one another, see `AuditedCatalog`."""
         column = pl.Series(DUPLICATE_GROUP, duplicate_group)
-        return replace(self, table=self.table.with_columns(column))
+        found = replace(self, table=self.table.with_columns(column))
+        if self.by_product is None:
+            return found
+        # Products that share a copy vary together: by the families of their photos.
+        family = self.table.select("row").with_columns(
+            pl.Series(DUPLICATE_GROUP, found.families().of_image)
+        )
+        products = self.by_product
+        table = products.table.join(family, on="row", how="left", maintain_order="left")
+        return replace(found, by_product=replace(products, table=table))
+
+    def without_rows(self, rows: pl.Series) -> Predictions:
+        """The same without these rows of the catalog, and without the products that they show."""
+        table = self.table.filter(~pl.col("row").is_in(rows.implode()))
+        products = self.by_product
+        if products is not None:
+            shown = products.table.select(
+                pl.col(PHOTO_ROWS).list.eval(pl.element().is_in(rows.implode())).list.any()
+            ).to_series()
+            kept = products.table.filter(~shown)
+            products = replace(products, table=kept) if len(kept) else None
+        return replace(self, table=table, by_product=products)
 
     def write(self, path: Path | str) -> None:
         """Write as Parquet, whole; `Predictions.read` gives it back.
@@ -174,6 +210,12 @@ class Predictions:
         for former in path.parent.glob(f"*{SUFFIX}"):
             if _is_of(former, path) and former not in kept:
                 remove_file(former)
+        products = _products_of(path)
+        if self.by_product is not None:
+            make_folder(products.parent)
+            self.by_product.write(products)
+        elif products.is_file():
+            remove_file(products)
 
     @classmethod
     def read(
@@ -220,6 +262,9 @@ class Predictions:
                     for name, images in about.get("score_files", [])
                 ),
             )
+        products = _products_of(path)
+        if columns is None and path.parent.name != BY_PRODUCT and products.is_file():
+            found = replace(found, by_product=cls.read(products, catalog_rows=catalog_rows))
         found._check_types(path)
         found._check_values(path, wanted=wanted, catalog_rows=catalog_rows)
         found._check_scores(path)
@@ -308,7 +353,14 @@ class Predictions:
         if len(twice):
             raise CompareError(f"{len(twice)} images are in two folds", details=twice.to_list())
         files = tuple(file for part in parts for file in part.score_files)
-        return replace(first, table=table, split=split, score_files=files)
+        by_product = [part.by_product for part in parts if part.by_product is not None]
+        products = cls.concat(by_product, split=split) if by_product else None
+        return replace(first, table=table, split=split, score_files=files, by_product=products)
+
+
+def _products_of(path: Path) -> Path:
+    """The file of the answers for products, given that of the answers for their photos."""
+    return path.parent / BY_PRODUCT / path.name
 
 
 def _is_of(scores: Path, path: Path) -> bool:

@@ -13,6 +13,7 @@ from shopsight.evaluation import (
     report_calibration,
     report_classes,
     report_data,
+    report_products,
     report_score,
 )
 from shopsight.evaluation.evaluate import score_of_run, write_evaluation
@@ -28,6 +29,7 @@ from shopsight.text import command_line
 # Anchor and title, in the order of the page.
 SECTIONS = (
     ("score", "Score"),
+    ("products", "By product"),
     ("folds", "Folds"),
     ("training", "Training"),
     ("confusion", "Confusions"),
@@ -139,6 +141,7 @@ def report_context(
         "multilabel": main.predictions.multilabel,
         "hero": report_score.hero(main),
         "tiles": report_score.tiles(main, others),
+        "products": report_products.product_section(main),
         "folds": report_score.folds_table(main.folds),
         "between": report_score.between_text,
         "history": report_score.history_charts(facts),
@@ -160,6 +163,7 @@ def report_context(
 def _links(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Anchor and title of each section of the page."""
     optional = {
+        "products": context["products"],
         "folds": context["folds"],
         "training": context["history"],
         "confusion": context["confusion"],

@@ -22,6 +22,7 @@ from shopsight.evaluation.headline import (
 from shopsight.evaluation.left_out import LeftOut
 from shopsight.evaluation.path_scores import LevelConfusion, level_confusions, path_intervals
 from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.product_scores import ProductScores, product_scores
 from shopsight.evaluation.train_overlap import TrainOverlap
 from shopsight.metrics import influence, multilabel
 from shopsight.metrics.calibration_check import CalibrationCheck, calibration_check
@@ -70,6 +71,8 @@ class Evaluation:
         folds: of a K-fold run, the score of each fold.
         report: the page that was written; None where none was.
         decisions: what these images decided about the model.
+        by_product: the score with one answer per product; None where images do not show products
+            of several photos.
     """
 
     headline: str
@@ -86,6 +89,7 @@ class Evaluation:
     report: Path | None = None
     decisions: Decisions = UNKNOWN
     levels: tuple[LevelConfusion, ...] = ()
+    by_product: ProductScores | None = None
 
     @property
     def split(self) -> str:
@@ -129,6 +133,7 @@ class Evaluation:
             "left_out": self.left_out and self.left_out.to_json(),
             "folds": self.folds and self.folds.to_json(),
             "decisions": self.decisions.to_json(),
+            "by_product": self.by_product and self.by_product.to_json(),
             "not_measured": list(self.not_measured),
             "metrics": {
                 name: {"value": value} | self._interval_json(name)
@@ -173,7 +178,11 @@ def score(
     """
     settings = settings or EvaluationSettings()
     found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
-    return replace(found, folds=_fold_scores(predictions), decisions=decisions)
+    found = replace(found, folds=_fold_scores(predictions), decisions=decisions)
+    if predictions.by_product is None:
+        return found
+    products = score(predictions.by_product, settings, decisions=decisions)
+    return replace(found, by_product=product_scores(predictions, products))
 
 
 def _fold_scores(predictions: Predictions) -> FoldScores | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 from scipy.special import expit, softmax
 
 DEFAULT_THRESHOLD = 0.5
@@ -56,7 +56,7 @@ class Readout:
         ordered = tuple(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels)
         return cls(temperature, doubt, multilabel, ordered if multilabel else ())
 
-    def probabilities(self, logits: Float32[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
+    def probabilities(self, logits: Float[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid where an image may have several labels."""
         calibrated = np.asarray(logits, np.float64) / self.temperature
         # Not by shopsight.metrics, whose scipy.optimize takes longer to import than all of this.

@@ -111,11 +111,16 @@ def _with_tables_read(one: ImageInput, read: ReadOptions) -> ImageInput:
     is_file = is_table(data) or may_be_list(data)
     # A folder may have the name of a table.
     if is_dataset(data) or (is_file and not _is_folder(data)):
-        return _read_data(data, read)
+        return open_rows(data, read)
     return one
 
 
-def _read_data(data: str, read: ReadOptions) -> Catalog:
+def open_rows(data: str, read: ReadOptions) -> Catalog:
+    """Read DATA, whose labels are not looked at unless `read` says which.
+
+    Raises:
+        CatalogError: it cannot be read.
+    """
     wanted = read.without(unused_options(read, data))
     if not (wanted.label or wanted.drop or wanted.label_map):
         # Nor is it asked which column they are in.
@@ -147,7 +152,7 @@ def _images_of(
         if _is_folder(path):
             yield from _in_folder(path, read)
         elif is_container(path) and is_file(path):
-            yield from _rows(_read_data(path, read))
+            yield from _rows(open_rows(path, read))
         else:
             yield NamedImage(path, path, PUBLIC.typed(path))
     else:
@@ -186,13 +191,13 @@ def _rows(catalog: Catalog) -> Iterator[NamedImage]:
 
 def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:
     if read.label_pattern is not None:
-        yield from _rows(_read_data(folder, read))
+        yield from _rows(open_rows(folder, read))
         return
     scan = scan_folder(folder, skip=read.skip_folder, follow_outside=read.allow_outside)
     # A name that no table takes is good enough for opening the file.
     names = sorted([*scan.images, *scan.not_unicode, *scan.outside])
     if not names and (scan.containers or scan.tables):
-        yield from _rows(_read_data(folder, read))
+        yield from _rows(open_rows(folder, read))
         return
     for line in replace(scan, not_unicode=[]).notes():
         notify(f"{as_unicode(folder)}: {line}")

@@ -175,7 +175,7 @@ class Predictor:
             ConfigError: No labels are paths, or the confidence is out of range.
         """
         self.check_confidence(confidence)
-        for batch, (_, logits) in self._runner.batches(
+        for batch, (_, logits) in self.image_batches(
             images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
         ):
             answers = self._answers(logits, top, confidence)
@@ -200,7 +200,7 @@ class Predictor:
             ImageError: An image cannot be read and `on_error` is "raise".
             CatalogError: DATA cannot be read, or there is no image at all.
         """
-        for batch, (vectors, _) in self._runner.batches(
+        for batch, (vectors, _) in self.image_batches(
             images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
         ):
             vector = iter(vectors)
@@ -234,6 +234,23 @@ class Predictor:
                 details=["below one half, two paths could be as probable"],
                 fix="--confidence 0.9",
             )
+
+    def image_batches(
+        self,
+        images: ImageInputs,
+        *,
+        read: ReadOptions | None = None,
+        batch_size: int | None = None,
+        on_error: OnError = "report",
+        threads: int | None = None,
+    ) -> Iterator[tuple[list[Prepared], Outputs]]:
+        """Batches of images without their pixels, with the outputs of those that could be read.
+
+        The arguments are those of `predict`.
+        """
+        return self._runner.batches(
+            images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
+        )
 
     def verify(self) -> Verification:
         """Run the bundle's golden files and compare with the outputs stored beside them.

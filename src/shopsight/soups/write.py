@@ -31,7 +31,11 @@ def write_average(
     val = candidates.audited.take(candidates.rows(VAL))
     info = candidates.info
     calibration = calibrate(
-        candidates.val_logits(predictor), val.catalog, info.labels, families=val.families()
+        candidates.val_logits(predictor),
+        val.catalog,
+        info.labels,
+        families=val.families(),
+        copies=val.duplicate_group,
     )
     fields = info.model_dump(exclude={"created", "weights_sha256", "backbone_sha256"})
     # A text encoder, or another space, goes with the weights that it was trained with.
@@ -42,6 +46,7 @@ def write_average(
             "temperature": calibration.temperature,
             "doubt": calibration.doubt,
             "thresholds": calibration.thresholds,
+            "by_product": calibration.by_product,
             "versions": library_versions(),
             "text": None,
             "embeds_into": (),

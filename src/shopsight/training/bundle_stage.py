@@ -47,7 +47,9 @@ def bundle_stage(training: TrainingRun) -> None:
     # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
     logits = _val_logits(training, model, backbone, golden, shared=not finetuned)
     val = training.audited.take(training.catalog.rows_of("val"))
-    calibration = calibrate(logits, val.catalog, labels, families=val.families())
+    calibration = calibrate(
+        logits, val.catalog, labels, families=val.families(), copies=val.duplicate_group
+    )
     build_bundle(
         training.run,
         model.to("cpu"),

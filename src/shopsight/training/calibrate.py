@@ -12,15 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.sparse import csr_array
 
+from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.catalog.catalog import Catalog
 from shopsight.inference.agreement import Readout
 from shopsight.metrics.families import Families
 from shopsight.metrics.temperature import Temperature, doubt_after, fit_temperature
 from shopsight.metrics.thresholds import ThresholdSearch
 from shopsight.targets import Targets, count_classes, first_labels, stratified_sample
+from shopsight.training.calibrate_products import ProductLogits
 
 MOST_IMAGES = 10_000
 """Images that the temperature is fitted on, at most."""
@@ -37,12 +39,15 @@ class Calibration:
             its error; None where there were no images.
         doubt: probability that all labels share, see `shopsight.metrics.temperature.doubt_after`.
         thresholds: with several labels per image, the probability from which each is assigned.
+        by_product: how several photos of one product are read; None where there are no such
+            products.
         metrics: of the validation images.
     """
 
     fitted: Temperature | None = None
     doubt: float = 0.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    by_product: ProductCalibration | None = None
     metrics: dict[str, float | int] = field(default_factory=dict)
 
     @property
@@ -71,14 +76,18 @@ def calibrate(
     labels: Sequence[str],
     *,
     families: Families | None = None,
+    copies: Int64[np.ndarray, "n"] | None = None,
 ) -> Calibration:
     """Fit temperature and thresholds on the validation images.
+
+    Where they show products of several photos, also the temperature of those.
 
     Args:
         logits: of these images, in their order and in batches, as prediction computes them.
         images: validation images; there may be none.
         labels: the classes, in the order of the logits.
         families: of these images, for the error of the temperature; None: each is one of its own.
+        copies: equal for copies of one image; None: none is one.
     """
     if not len(images):
         return Calibration()
@@ -86,17 +95,22 @@ def calibrate(
     if isinstance(targets, csr_array):
         return _several_labels(logits, targets, labels, families)
     sample = calibration_sample(targets, num_classes=len(labels))
+    products = ProductLogits.of(images, targets, copies, num_classes=len(labels))
     kept, right, done = [], 0, 0
     for batch in logits:
         rows = slice(done, done + len(batch))
         right += int((batch.argmax(1) == targets[rows]).sum())
         kept.append(batch[sample[rows]])
+        if products is not None:
+            products.add(np.arange(done, done + len(batch)), batch)
         done += len(batch)
     assert done == len(targets), "each image once"
     fitted = fit_temperature(np.concatenate(kept), targets[sample], families.take(sample))
+    by_product = None if products is None else products.calibration(fitted.value, families)
     return Calibration(
         fitted,
         doubt_after(len(targets)),
+        by_product=by_product,
         metrics={"val_images": len(targets), "val_accuracy": right / len(targets)}
         | fitted.metrics(),
     )
@@ -127,7 +141,8 @@ def _several_labels(
         return probabilities
 
     thresholds = dict(zip(labels, search.best(probability).tolist(), strict=True))
-    return Calibration(fitted, doubt, thresholds, {"val_images": count} | fitted.metrics())
+    metrics: dict[str, float | int] = {"val_images": count} | fitted.metrics()
+    return Calibration(fitted, doubt, thresholds, metrics=metrics)
 
 
 def calibration_sample(targets: Targets, *, num_classes: int) -> Bool[np.ndarray, "n"]:

@@ -70,6 +70,7 @@ def build_bundle(
         temperature=calibration.temperature,
         doubt=calibration.doubt,
         thresholds=calibration.thresholds,
+        by_product=calibration.by_product,
         tta_hflip=model.tta_hflip,
         recipe=recipe.about.title,
         catalog=catalog.name,

@@ -41,6 +41,7 @@ from scipy.special import logsumexp
 
 from shopsight import progress
 from shopsight.bundle.format import BundleInfo
+from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.read import read_bundle, read_info
 from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.features import run_logits
@@ -152,19 +153,37 @@ def fold_calibrations(
     return [_calibration_in(precision, fold) for fold in folds]
 
 
-def shared_fields(found: Sequence[Calibration]) -> dict[str, Any]:
+def shared_fields(found: Sequence[Calibration], *, temperature: float) -> dict[str, Any]:
     """Fields of `BundleInfo` beside the temperature.
 
     The medians of the thresholds, which are probabilities of calibrated networks, and the doubt of
-    all validation images.
+    all validation images. Of products the ratio of their temperature to that of photos is a median
+    too.
+
+    Args:
+        found: by fold.
+        temperature: of the final network.
     """
     return {
+        "by_product": _shared_by_product(found, temperature),
         "doubt": doubt_after(sum(int(one.metrics.get("val_images", 0)) for one in found)),
         "thresholds": {
             label: statistics.median(one.thresholds[label] for one in found)
             for label in found[0].thresholds
         },
     }
+
+
+def _shared_by_product(
+    found: Sequence[Calibration], temperature: float
+) -> ProductCalibration | None:
+    fitted = [(one.by_product, one.temperature) for one in found if one.by_product is not None]
+    if not fitted:
+        return None
+    ratio = statistics.median(products.temperature / own for products, own in fitted)
+    return ProductCalibration(
+        temperature=ratio * temperature, products=sum(products.products for products, _ in fitted)
+    )
 
 
 def fold_answers(
@@ -223,13 +242,19 @@ def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
     if predictor.engine.precision == precision:
         metrics = read_bundle(fold.model).metrics
         fitted = Temperature(info.temperature) if metrics.get("val_images") else None
-        return Calibration(fitted, info.doubt, dict(info.thresholds), metrics)
+        return Calibration(
+            fitted, info.doubt, dict(info.thresholds), info.by_product, metrics=metrics
+        )
     progress.notify(f"{fold.path}: calibrated in {precision} too, as the final network predicts")
     audited = fold.audited_catalog()
     rows = audited.catalog.rows_of("val")
     val = audited.take(rows)
     return calibrate(
-        _logits(fold, rows, precision), val.catalog, info.labels, families=val.families()
+        _logits(fold, rows, precision),
+        val.catalog,
+        info.labels,
+        families=val.families(),
+        copies=val.duplicate_group,
     )
 
 

@@ -122,7 +122,7 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
             "embedding_dim": first.embedding_dim * len(bundles),
             "temperature": fitted.value,
         }
-        | shared_fields(found)
+        | shared_fields(found, temperature=fitted.value)
     )
     run.update_state(temperature=fitted.to_json())
     save_bundle(
@@ -156,7 +156,8 @@ def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     made = read_bundle(run.refit.model)
     precision = load(run.refit.path, verify=False).engine.precision
     fitted = fold_answers(run, folds, precision=precision).single()
-    fields = shared_fields(fold_calibrations(folds, precision=precision))
+    found = fold_calibrations(folds, precision=precision)
+    fields = shared_fields(found, temperature=fitted.value)
     run.update_state(temperature=fitted.to_json())
     write_bundle(
         run.model,
