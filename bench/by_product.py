@@ -20,11 +20,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import polars as pl
+from shopsight.config.sections import EvaluationSettings
 
 from shopsight import api
 from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
-from shopsight.config.sections import EvaluationSettings
 from shopsight.evaluation.evaluate import evaluate
 from shopsight.inference.predictor import Predictor
 from shopsight.read_options import ReadOptions

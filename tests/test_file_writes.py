@@ -42,7 +42,6 @@ ALLOWED = {
     ("inference/answer_journal.py", "_new"): "appended to, with a journal of what is whole",
     ("inference/answer_journal.py", "_begin"): "cuts off what is behind the last whole piece",
     ("inference/answer_journal.py", "_record"): "the order of its flushes is its format",
-    ("inference/product_writers.py", "product_writer"): "in a scratch folder",
     ("inference/product_writers.py", "_convert"): "its caller gives a part file",
     ("inference/product_writers.py", "_to_csv"): "its caller gives a part file",
     ("inference/writers.py", "_to_csv"): "its caller gives a part file",

@@ -104,9 +104,9 @@ def _predict_products(
     batch_size: int | None,
 ) -> None:
     options.refuse(
-        ["--sort-into"],
-        why="images are copied by their own labels",
-        fix="--sort-into FOLDER --by image",
+        ["--sort-into", "--confidence"],
+        why="with --by product, no image is copied or given a path by its own label",
+        fix="--by image",
     )
     if len(data) > 1:
         raise ConfigError(
