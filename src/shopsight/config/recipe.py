@@ -23,6 +23,7 @@ from shopsight.config.augment_settings import AugmentSettings
 from shopsight.config.data_settings import CacheSettings, DataSettings, PreprocessSettings
 from shopsight.config.defaults import DEFAULT_RECIPE
 from shopsight.config.evaluation_settings import EvaluationSettings, FoldSettings
+from shopsight.config.framing_settings import FramingSettings
 from shopsight.config.hardware_settings import HardwareSettings
 from shopsight.config.loss_settings import (
     MARGIN_LOSSES,
@@ -70,6 +71,7 @@ class Recipe(Section):
     data: DataSettings = DataSettings()
     folds: FoldSettings = FoldSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
+    framing: FramingSettings = FramingSettings()
     model: ModelSettings = ModelSettings()
     probe: ProbeSettings = ProbeSettings()
     zero_shot: ZeroShotSettings = ZeroShotSettings()

@@ -34,7 +34,9 @@ class TrainingSettings(Section):
             data has enough images; `optimizer.lr` then follows `optimizer.lr_scaling`.
         grad_accumulation: Steps whose gradients are summed before the weights change.
         progressive_sizes_px: Side of the training images, pixels, stretched over the epochs:
-            (128, 160, 224) trains the first third at 128. Empty: the preprocess size.
+            (128, 160, 224) trains the first third at 128. Empty: `progressive_scales`.
+        progressive_scales: The same as multiples of the preprocess size, rounded to 32 px. Empty:
+            the preprocess size.
         frozen_stages: Leading stages of the backbone that keep their weights.
         frozen_batchnorm: Whether BatchNorm keeps its running statistics.
         loss: "bce" is for several labels per image. "arcface" and "cosface" are classification
@@ -81,6 +83,9 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = 32
     grad_accumulation: int = Field(default=1, ge=1, le=1_000_000)
     progressive_sizes_px: Annotated[tuple[SizePx, ...], Field(max_length=1000)] = ()
+    progressive_scales: Annotated[
+        tuple[Annotated[float, Field(ge=0.1, le=4.0)], ...], Field(max_length=1000)
+    ] = ()
     frozen_stages: int = Field(default=0, ge=0, le=1_000_000)
     frozen_batchnorm: bool = False
     loss: Loss = "cross-entropy"

@@ -177,6 +177,7 @@ def _run_facts(facts: RunFacts) -> Pairs:
         pairs.append(("Seed", str(facts.recipe.seed)))
     pairs.append(("Images", count_text(len(facts.catalog))))
     # Said by the run before it fine-tuned, on validation images.
+    pairs.append(("Framing", str((facts.state.get("framing") or {}).get("line", ""))))
     pairs.append(("Without fine-tuning", str((facts.state.get("adapt") or {}).get("line", ""))))
     pairs.append(("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
     return [(name, value) for name, value in pairs if value]

@@ -6,6 +6,7 @@ standard deviation are not applied here but to the batch, by the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -63,18 +64,53 @@ def preprocess_image(
     Raises:
         ImageError: the bytes cannot be decoded, or the box lies outside the image.
     """
+    (square,) = preprocess_each(data, [preprocess], box=box, where=where)
+    return square
+
+
+def preprocess_each(
+    data: bytes,
+    preprocesses: Sequence[Preprocess],
+    *,
+    box: Box | None = None,
+    where: str | None = None,
+) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """What `preprocess_image` makes of one image by several descriptions, decoded once.
+
+    A JPEG is decoded once for each scale that is wanted of it, of which small images have one.
+
+    Args:
+        data: the file.
+        preprocesses: each gives a square of its own side.
+        box: see `preprocess_image`, as for the next.
+        where: the file's name, for the error.
+
+    Raises:
+        ImageError: the bytes cannot be decoded, or the box lies outside the image.
+    """
     with decoding():
         if not is_jpeg(data):
-            rgb = decode(data, matte=preprocess.matte, where=where)
-            return preprocess_array(rgb, preprocess, box=box, where=where)
+            by_matte: dict[Color, UInt8[np.ndarray, "_ _ 3"]] = {}
+            for one in preprocesses:
+                if one.matte not in by_matte:
+                    by_matte[one.matte] = decode(data, matte=one.matte, where=where)
+            return [
+                preprocess_array(by_matte[one.matte], one, box=box, where=where)
+                for one in preprocesses
+            ]
         jpeg = jpeg_header(data, where=where)
         check_pixels(jpeg.width, jpeg.height, where)
         width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
         crop = _crop_of_box(box, width, height, where)
-        goal = _resized_size(crop.w, crop.h, preprocess)
-        shrink = shrink_for(crop.w, crop.h, *goal)
-        rgb = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
-        return _fit(_cut(rgb, crop, width, height), goal, preprocess)
+        by_shrink: dict[int, UInt8[np.ndarray, "_ _ 3"]] = {}
+        squares = []
+        for one in preprocesses:
+            goal = _resized_size(crop.w, crop.h, one)
+            shrink = shrink_for(crop.w, crop.h, *goal)
+            if shrink not in by_shrink:
+                by_shrink[shrink] = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
+            squares.append(_fit(_cut(by_shrink[shrink], crop, width, height), goal, one))
+        return squares
 
 
 def preprocess_array(

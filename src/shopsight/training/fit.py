@@ -14,6 +14,7 @@ from shopsight.runtime import retain_freed_memory, single_threaded_opencv
 from shopsight.training.bundle_stage import bundle_stage
 from shopsight.training.finetune import training_device, world_of
 from shopsight.training.finetune_stage import finetune_stage
+from shopsight.training.framing_stage import settle_framing
 from shopsight.training.memory import OutOfMemoryElsewhereError, free_memory, halve_batch_size
 from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.precision import reproducible
@@ -92,6 +93,7 @@ def run_stages(run: RunFolder, peers: Peers) -> None:
         nonlocal training
         if run.reached("bundled"):
             return False
+        settle_framing(run)
         training = TrainingRun(run)
         return probe_stage(training)
 

@@ -28,6 +28,7 @@ from shopsight.training.fold_calibration import (
     prediction_precision,
     shared_fields,
 )
+from shopsight.training.framing_stage import settle_framing
 from shopsight.training.peers import Peers, check_shared_folder, joined
 from shopsight.training.prepare import init_run_folder, prepare
 
@@ -76,6 +77,7 @@ def resume_folds(out: Path | str) -> None:
 def _run_folds(run: RunFolder, peers: Peers) -> None:
     """Train what is not finished; the first process does what one can do."""
     folds = run.folds()
+    peers.first(lambda: settle_framing(run))
     for number, fold in enumerate(folds):
         progress.notify(f"fold {number + 1} of {len(folds)}: {fold.path}")
         _train_one(run, fold, number, peers)

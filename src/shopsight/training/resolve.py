@@ -33,6 +33,10 @@ from shopsight.training.proxies import LIBRARY
 from shopsight.training.teacher import framed_as, open_teacher, student_recipe
 from shopsight.training.zero_shot import check_has_text
 
+FRAMING_KEYS = ("size_px", "resize", "crop_fraction")
+"""Of the preprocessing: who sets one of them has chosen a framing."""
+MULTIPLE_PX = 32
+"""What networks shrink images by."""
 # Images enlarged further than this hold no more detail, and cost time.
 MOST_MAGNIFIED = 4
 
@@ -65,7 +69,8 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         own = framed_as(teacher.info.preprocess, own)
     preprocess = recipe.preprocess.applied_to(own)
     _check_loss(recipe, catalog)
-    sizes = recipe.training.progressive_sizes_px or (preprocess.size_px,)
+    recipe = _with_framing(recipe)
+    sizes = training_sizes(recipe, preprocess.size_px)
     _check_sizes(backbone, recipe, sizes, preprocess.size_px)
     resolved = recipe.replace(
         preprocess=preprocess.model_dump(),
@@ -80,6 +85,33 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
         resolved, hardware.device, devices=hardware.world_size, images=len(catalog)
     )
     return sized, backbone.weights
+
+
+def training_sizes(recipe: Recipe, size_px: int) -> tuple[int, ...]:
+    """Sides of the training images of one epoch after the other.
+
+    Args:
+        recipe: says them in pixels or relative to the images that are judged.
+        size_px: side of these.
+    """
+    training = recipe.training
+    scaled = (max(1, round(scale * size_px / MULTIPLE_PX)) for scale in training.progressive_scales)
+    return training.progressive_sizes_px or tuple(MULTIPLE_PX * one for one in scaled) or (size_px,)
+
+
+def _with_framing(recipe: Recipe) -> Recipe:
+    """The recipe, whose framing is searched only where nobody has chosen one.
+
+    Frozen features say something of images only where the backbone has learned to see, and a probe
+    is what training begins with.
+    """
+    given = any(getattr(recipe.preprocess, key) != "auto" for key in FRAMING_KEYS)
+    can = recipe.training.mode.startswith("probe") and _weights(recipe) != "random"
+    searches = recipe.framing.search and can and not given and not recipe.distill.teacher
+    return recipe.replace(
+        framing={"search": searches},
+        training={"progressive_scales": ()} if recipe.training.progressive_sizes_px else {},
+    )
 
 
 def _checked_hardware(recipe: Recipe, catalog: Catalog) -> Hardware:
