@@ -20,7 +20,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import polars as pl
-from shopsight.config.sections import EvaluationSettings
 
 from shopsight import api
 from shopsight.bundle.product_calibration import ProductCalibration
@@ -122,7 +121,7 @@ def at(
     predictor: Predictor, catalog: Catalog, fitted: ProductCalibration, together: pl.Series | None
 ) -> dict[str, object]:
     info = predictor.info.model_copy(update={"by_product": fitted})
-    evaluation = evaluate(Predictor(predictor.engine, info), catalog, settings=EvaluationSettings())
+    evaluation = evaluate(Predictor(predictor.engine, info), catalog)
     products = evaluation.by_product
     assert products is not None
     several = products.evaluation.predictions.table.filter(pl.col("photos") > 1)

@@ -213,7 +213,8 @@ def ranked(scores: MadeScores) -> None:
 
 def several_predicted(rows: int) -> Any:
     """Predictions of 10,000 labels, their scores in a file."""
-    from shopsight.evaluation.predictions import SCORE_ROW, Predictions
+    from shopsight.evaluation.predictions import Predictions
+    from shopsight.evaluation.predictions_check import SCORE_ROW
     from shopsight.evaluation.score_files import new_score_file
 
     made = MadeScores(rows)

@@ -13,7 +13,8 @@ from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import ConfigError, DamagedFileError
 from shopsight.evaluation.predict_catalog import predict_catalog
-from shopsight.evaluation.predictions import PHOTO_ROWS, Predictions
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions_check import PHOTO_ROWS
 from shopsight.evaluation.score import score
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.classification import negative_log

@@ -13,7 +13,7 @@ import typer
 from shopsight import api
 from shopsight.cli.options import DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import print_line, print_note
-from shopsight.cli.products import show_products
+from shopsight.cli.products import node_text, show_products
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.wildcards import expanded
 from shopsight.control_characters import json_text
@@ -72,7 +72,7 @@ def predict(
     Exits with 1 if some could not be read.
     """
     if by == "product":
-        _predict_products(model, options, images, top, out, device, batch_size)
+        _predict_products(model, options, images, top, confidence, out, device, batch_size)
         return
     with shown_progress():
         predictions = api.predict(
@@ -99,14 +99,15 @@ def _predict_products(
     options: DataOptions,
     data: list[str],
     top: int,
+    confidence: float | None,
     out: Path | None,
     device: str,
     batch_size: int | None,
 ) -> None:
     options.refuse(
-        ["--sort-into", "--confidence"],
-        why="with --by product, no image is copied or given a path by its own label",
-        fix="--by image",
+        ["--sort-into"],
+        why="images are copied by their own labels",
+        fix="--sort-into FOLDER --by image",
     )
     if len(data) > 1:
         raise ConfigError(
@@ -119,6 +120,7 @@ def _predict_products(
             data[0],
             read=options.read,
             top=top,
+            confidence=confidence,
             batch_size=batch_size,
             out=out,
             device=device,
@@ -137,7 +139,7 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
         if lines and prediction.error is None:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
             guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
-            line = f"{_name(prediction)}: {_node(prediction)}{guesses}{_damage(prediction)}"
+            line = f"{_name(prediction)}: {node_text(prediction)}{guesses}{_damage(prediction)}"
             print_line(line)
     return counted.summary()
 
@@ -156,15 +158,6 @@ def _name(prediction: api.Prediction) -> str:
     """The path; of a table also the row, because several may be about one image."""
     row = "" if prediction.row is None else f" (row {prediction.row})"
     return f"{prediction.source}{row}"
-
-
-def _node(prediction: api.Prediction) -> str:
-    """The deepest path that is sure enough, where it was asked for."""
-    if prediction.node is None:
-        return ""
-    found = prediction.node or "no path is sure enough"
-    probability = f" {api.percent_text(prediction.node_probability)}" * bool(prediction.node)
-    return f"{found}{probability}; labels: "
 
 
 def _damage(prediction: api.Prediction) -> str:

@@ -45,9 +45,19 @@ def show_products(
     return unread
 
 
+def node_text(prediction: api.Prediction | api.ProductPrediction) -> str:
+    """The deepest path that is sure enough, where it was asked for."""
+    if prediction.node is None:
+        return ""
+    found = prediction.node or "no path is sure enough"
+    probability = f" {api.percent_text(prediction.node_probability)}" * bool(prediction.node)
+    return f"{found}{probability}; labels: "
+
+
 def _print(prediction: api.ProductPrediction) -> None:
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
     guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
+    guesses = f"{node_text(prediction)}{guesses}"
     if prediction.product is None:
         print_line(f"{prediction.decided_by}: {guesses}")
         return

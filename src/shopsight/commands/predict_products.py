@@ -29,6 +29,7 @@ def predict_products(
     *,
     read: ReadOptions | None = None,
     top: int = 5,
+    confidence: float | None = None,
     batch_size: int | None = None,
     out: str | Path | None = None,
     device: str = "auto",
@@ -44,6 +45,7 @@ def predict_products(
         data: a table or a folder, labeled or not.
         read: how DATA is read; None guesses everything.
         top: how many labels to give, at most as many as the model has.
+        confidence: where labels are paths, give the deepest one that is so probable too.
         batch_size: images that the network sees at once; None: as many as fill the device.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
         device: of a model that is not open yet: its name, see `shopsight.devices`.
@@ -52,7 +54,8 @@ def predict_products(
         BundleError: the model cannot be opened.
         CatalogError: DATA cannot be read.
         ConfigError: DATA does not say which photos show one product, the model gives an image
-            several labels, or `out` has another suffix.
+            several labels, `confidence` is asked of a model whose labels are no paths, or `out`
+            has another suffix.
         LockedError: another process writes `out`.
         WriteError: `out` is what is read, or cannot be written.
     """
@@ -60,6 +63,7 @@ def predict_products(
         check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(data, out)
     predictor = open_predictor(model, device) if isinstance(model, str | Path) else model
+    predictor.check_confidence(confidence)
     readout = product_readout(predictor.info)
     catalog, photos = _products_of(data, read)
     if not readout.is_calibrated and bool((photos.sizes > 1).any()):
@@ -68,8 +72,12 @@ def predict_products(
             "of photos, and too low"
         )
     top = min(top, len(predictor.labels))
-    found = stream_products(predictor, catalog, photos, top=top, batch_size=batch_size)
-    return found if out is None else _written(found, Path(out), top=top)
+    found = stream_products(
+        predictor, catalog, photos, top=top, confidence=confidence, batch_size=batch_size
+    )
+    if out is None:
+        return found
+    return _written(found, Path(out), top=top, nodes=confidence is not None)
 
 
 def _products_of(
@@ -88,10 +96,10 @@ def _products_of(
 
 
 def _written(
-    predictions: Iterator[ProductPrediction], out: Path, *, top: int
+    predictions: Iterator[ProductPrediction], out: Path, *, top: int, nodes: bool
 ) -> Iterator[ProductPrediction]:
     """Hand the predictions on, each after it was written."""
-    with only_writer_of_file(out), product_writer(out, top=top) as write:
+    with only_writer_of_file(out), product_writer(out, top=top, nodes=nodes) as write:
         for prediction in predictions:
             write(prediction)
             yield prediction

@@ -14,7 +14,8 @@ from shopsight.errors import CompareError, ExtraMissingError, WeightsError
 from shopsight.evaluation.alignment import align_predictions
 from shopsight.evaluation.comparison import Comparison, Entry
 from shopsight.evaluation.paired_scores import paired_scores, scores_alone
-from shopsight.evaluation.predictions import SCORE_ROW, Predictions
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions_check import SCORE_ROW
 from shopsight.metrics.intervals import Interval
 from shopsight.models.build import build_model
 from shopsight.profiling.profile import LATENCY_BATCH, THROUGHPUT_BATCH, Profile

@@ -16,7 +16,8 @@ from shopsight.catalog.product_photos import (
     several_labels,
 )
 from shopsight.evaluation.answer_columns import OneLabelColumns
-from shopsight.evaluation.predictions import PHOTO_ROWS, Predictions
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions_check import PHOTO_ROWS
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import PooledProduct, ProductPool, product_readout
 

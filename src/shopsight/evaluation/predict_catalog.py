@@ -15,7 +15,8 @@ from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation.answer_columns import NAMED, OneLabelColumns, named_labels
 from shopsight.evaluation.predict_by_product import CatalogProducts
-from shopsight.evaluation.predictions import ALL_ROWS, SCORE_ROW, Predictions, part_rows
+from shopsight.evaluation.predictions import ALL_ROWS, Predictions, part_rows
+from shopsight.evaluation.predictions_check import SCORE_ROW
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.best_labels import best_labels

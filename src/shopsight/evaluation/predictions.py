@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +22,17 @@ from scipy.sparse import csr_array
 from shopsight.catalog.about_record import METADATA_KEY
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.linked_rows import linked_rows
-from shopsight.errors import CatalogError, CompareError, DamagedFileError
+from shopsight.errors import CatalogError, CompareError
+from shopsight.evaluation.predictions_check import (
+    KINDS,
+    PHOTO_ROWS,
+    SCORE_ROW,
+    WRITE_ANEW,
+    check_products_table,
+    check_scores,
+    check_types,
+    check_values,
+)
 from shopsight.evaluation.score_files import SUFFIX, FiledScores, ScoreFile, TableScores
 from shopsight.files import atomic_file, damage_named, make_folder
 from shopsight.held_files import remove_file
@@ -36,27 +45,8 @@ from shopsight.metrics.label_ranking import LabelRanking, LabelScores, rank_labe
 from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 
 ALL_ROWS = "all"
-SCORE_ROW = "score_row"
-PHOTO_ROWS = "photo_rows"
-"""Of products: the rows of their photos."""
 BY_PRODUCT = "by-product"
 """The folder of the answers for products, beside those for photos."""
-_TEXT, _TEXTS = (pl.String,), (pl.List(pl.String),)
-_NUMBERS = (pl.Float32, pl.Float64)
-_COUNTS = (pl.Int64, pl.Int32, pl.UInt32)
-_KINDS: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("image", "label", "predicted"), _TEXT),
-    **dict.fromkeys(("row", "rank", SCORE_ROW, DUPLICATE_GROUP), _COUNTS),
-    **dict.fromkeys(("confidence", "loss"), _NUMBERS),
-    "correct": (pl.Boolean,),
-    "top_labels": _TEXTS,
-    "photos": _COUNTS,
-    PHOTO_ROWS: (pl.List(pl.Int64),),
-    "top_probabilities": tuple(pl.List(kind) for kind in _NUMBERS),
-}
-# Not in every table of predictions, see `Predictions`.
-_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP, "photos", PHOTO_ROWS))
-WRITE_ANEW = "shopsight evaluate RUN   (writes them anew)"
 
 
 def part_rows(catalog: Catalog, split: str) -> Int64[np.ndarray, "m"]:
@@ -248,7 +238,7 @@ class Predictions:
             about = {} if noted is None else parse_json(noted)
             if "split" not in about or "labels" not in about:
                 raise CatalogError("not predictions that shopsight wrote", where=str(path))
-            wanted = set(_KINDS if columns is None else columns)
+            wanted = set(KINDS if columns is None else columns)
             there = [name for name in parquet_schema(data) if columns is None or name in wanted]
             found = cls(
                 table=read_parquet(data, columns=there),
@@ -262,72 +252,24 @@ class Predictions:
                     for name, images in about.get("score_files", [])
                 ),
             )
-        products = _products_of(path)
-        if columns is None and path.parent.name != BY_PRODUCT and products.is_file():
-            found = replace(found, by_product=cls.read(products, catalog_rows=catalog_rows))
-        found._check_types(path)
-        found._check_values(path, wanted=wanted, catalog_rows=catalog_rows)
-        found._check_scores(path)
+        place = _products_of(path)
+        if columns is None and path.parent.name != BY_PRODUCT and place.is_file():
+            products = cls.read(place, catalog_rows=catalog_rows)
+            same = products.labels == found.labels and not found.multilabel
+            check_products_table(products.table, found.table, place, same_labels=same)
+            found = replace(found, by_product=products)
+        several = found.multilabel
+        check_types(found.table, found.labels, path, multilabel=several)
+        check_values(
+            found.table,
+            found.labels,
+            path,
+            multilabel=several,
+            wanted=wanted,
+            catalog_rows=catalog_rows,
+        )
+        check_scores(found.table, found.score_files, path)
         return found
-
-    def _check_types(self, path: Path) -> None:
-        """Refuse columns of another kind than they are written in."""
-        several = {"label", "predicted"} if self.multilabel else set()
-        wrong = [
-            f"{name}: {kind}"
-            for name, kind in self.table.schema.items()
-            if name in _KINDS and kind not in (_TEXTS if name in several else _KINDS[name])
-        ]
-        if wrong or not all(isinstance(label, str) for label in self.labels):
-            raise DamagedFileError(
-                "is damaged: columns are of another kind than predictions have",
-                where=str(path),
-                details=wrong,
-                fix=WRITE_ANEW,
-            )
-
-    def _check_values(self, path: Path, *, wanted: set[str], catalog_rows: int | None) -> None:
-        """Refuse a table of which columns, cells, or the images that it is about, are missing."""
-        needed = wanted & _KINDS.keys() - _OPTIONAL - ({"rank"} if self.multilabel else set())
-        there = needed & set(self.table.columns)
-        wrong = [f"there is no column {name}" for name in sorted(needed - there)]
-        # With several labels per image there may be none.
-        filled = there - ({"label", "predicted"} if self.multilabel else set())
-        wrong += [
-            f"{name}: {self.table[name].null_count():,} of {len(self):,} are empty"
-            for name in sorted(filled)
-            if self.table[name].null_count()
-        ]
-        if not self.multilabel:
-            for name in sorted(there & {"label", "predicted"}):
-                unknown = self.table.filter(~pl.col(name).is_in(self.labels))[name]
-                wrong += [f"{name}: {value!r} is no label of the model" for value in unknown[:1]]
-        if "row" in there:
-            rows = self.table["row"]
-            known = rows >= 0 if catalog_rows is None else rows.is_between(0, catalog_rows - 1)
-            beyond = rows.filter(~known)
-            wrong += [f"row: the catalog has no row {row:,}" for row in beyond[:1]]
-        if wrong:
-            raise DamagedFileError(
-                "is damaged: it lacks what predictions have",
-                where=str(path),
-                details=wrong,
-                fix=WRITE_ANEW,
-            )
-
-    def _check_scores(self, path: Path) -> None:
-        """Compare the sizes of the files with what the table says, before anything is read."""
-        for file in self.score_files:
-            file.check()
-        if self.score_files and SCORE_ROW in self.table.columns and len(self):
-            images = sum(file.num_images for file in self.score_files)
-            rows = self.table[SCORE_ROW].to_numpy()
-            if not (rows.min() >= 0 and rows.max() < images):
-                raise DamagedFileError(
-                    f"{SCORE_ROW} names an image that its scores lack",
-                    where=str(path),
-                    fix=WRITE_ANEW,
-                )
 
     @classmethod
     def concat(cls, parts: Sequence[Predictions], *, split: str = "out-of-fold") -> Predictions:

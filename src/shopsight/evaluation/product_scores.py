@@ -11,7 +11,8 @@ import polars as pl
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.product_photos import are_products, product_photos
 from shopsight.errors import ConfigError
-from shopsight.evaluation.predictions import PHOTO_ROWS, Predictions
+from shopsight.evaluation.predictions import Predictions
+from shopsight.evaluation.predictions_check import PHOTO_ROWS
 from shopsight.metrics.estimates import Estimate, difference_of
 from shopsight.metrics.intervals import Interval
 from shopsight.text import counted, decimal_text

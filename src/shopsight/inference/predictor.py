@@ -275,16 +275,16 @@ class Predictor:
             predicted = self._reaching_thresholds(probabilities)
         else:
             predicted = iter(best[:, :1].tolist())
-        nodes = self._nodes(probabilities, confidence)
+        nodes = self.deepest_nodes(probabilities, confidence)
         for indices, values, given, node in zip(
             best[:, :top].tolist(), chosen, predicted, nodes, strict=True
         ):
             yield _Answer(self._named(indices), tuple(values), self._named(given), *node)
 
-    def _nodes(
+    def deepest_nodes(
         self, probabilities: Float64[np.ndarray, "b c"], confidence: float | None
     ) -> list[tuple[str | None, float | None]]:
-        """Of each image the deepest path that is so probable; None where nobody asks."""
+        """Of each answer the deepest path that is so probable; None where nobody asks."""
         if confidence is None or self._tree is None:
             return [(None, None)] * len(probabilities)
         found, sums = self._tree.deepest(probabilities, confidence)

@@ -63,6 +63,9 @@ class ProductPrediction:
         labels: The most probable ones, best first; empty when none of its photos could be read.
         probabilities: Of `labels`, calibrated on validation products; of a product with one photo
             on validation images, as for that photo.
+        node: Where a confidence was asked for and labels are paths: the deepest path that is as
+            probable, "" where not even its first name is; else None.
+        node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
         decided_by: The photo that did most for the best label against the next one.
         disagreeing: Photos whose own best label is another one.
         num_photos: Photos that could be read, copies too.
@@ -74,6 +77,8 @@ class ProductPrediction:
     product: str | None
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    node: str | None = None
+    node_probability: float | None = None
     decided_by: str | None = None
     disagreeing: tuple[OtherAnswer, ...] = ()
     num_photos: int = 0
@@ -100,12 +105,16 @@ class ProductPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as JSON and JSON lines hold them."""
+        node = {}
+        if self.node is not None and self.node_probability is not None:
+            node = {"node": self.node, "node_probability": round(self.node_probability, 6)}
         return {
             "product": self.product,
             "label": self.label,
-            "confidence": self.confidence and round(self.confidence, 6),
+            "confidence": None if self.confidence is None else round(self.confidence, 6),
             "labels": list(self.labels),
             "probabilities": [round(value, 6) for value in self.probabilities],
+            **node,
             "decided_by": self.decided_by,
             "disagreeing": [
                 {
@@ -128,6 +137,7 @@ def predict_products(
     photos: ProductPhotos,
     *,
     top: int = 5,
+    confidence: float | None = None,
     batch_size: int | None = None,
 ) -> Iterator[ProductPrediction]:
     """Label the products of a catalog, in the order of their first rows, while photos stream.
@@ -137,18 +147,21 @@ def predict_products(
         catalog: the photos, labeled or not.
         photos: their products.
         top: how many labels to give.
+        confidence: where labels are paths, give the deepest one that is so probable too.
         batch_size: images that the network sees at once; None: as many as fill the device.
 
     Raises:
-        ConfigError: the model gives an image several labels.
+        ConfigError: the model gives an image several labels; no labels are paths, or the
+            confidence is out of range.
     """
+    predictor.check_confidence(confidence)
     readout = product_readout(predictor.info)
     # The photos of a product one after another: those of one product wait at a time.
     rows = photos.rows_together()
     photos, together = photos.take(rows), catalog.take(rows)
     if not len(together):
         return
-    answers = _Answers(predictor, photos, readout, min(top, len(predictor.labels)))
+    answers = _Answers(predictor, photos, readout, top=top, confidence=confidence)
     done = 0
     for batch, (_, logits) in predictor.image_batches(together, batch_size=batch_size):
         remaining = iter(logits)
@@ -163,10 +176,16 @@ class _Answers:
     """Makes the answer of each product whose photos have come, in order."""
 
     def __init__(
-        self, predictor: Predictor, photos: ProductPhotos, readout: ProductReadout, top: int
+        self,
+        predictor: Predictor,
+        photos: ProductPhotos,
+        readout: ProductReadout,
+        *,
+        top: int,
+        confidence: float | None,
     ) -> None:
-        self._predictor, self._photos = predictor, photos
-        self._readout, self._top = readout, top
+        self._predictor, self._photos, self._readout = predictor, photos, readout
+        self._top, self._confidence = min(top, len(predictor.labels)), confidence
         self._pool = ProductPool(photos, main_weight=readout.main_weight)
         self._sizes = photos.sizes
         # Of the product whose photos are coming.
@@ -201,10 +220,13 @@ class _Answers:
         probabilities = self._readout.probabilities(means, counted)
         best = best_labels(probabilities, max(self._top, 2))[0]
         chosen = best[: self._top]
+        ((node, node_probability),) = self._predictor.deepest_nodes(probabilities, self._confidence)
         return ProductPrediction(
             product=name,
             labels=tuple(self._predictor.labels[label] for label in chosen),
             probabilities=tuple(probabilities[0, chosen].tolist()),
+            node=node,
+            node_probability=node_probability,
             decided_by=self._images[int(deciding_photo(pooled, best))].source,
             disagreeing=self._disagreeing(pooled, int(best[0])),
             num_photos=len(pooled.photos),

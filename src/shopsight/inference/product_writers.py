@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -16,6 +16,7 @@ import polars as pl
 from shopsight.control_characters import json_text
 from shopsight.files import atomic_file, scratch_folder
 from shopsight.inference.product_predictions import ProductPrediction
+from shopsight.inference.writers import NODE_CELLS
 from shopsight.spreadsheets import guarded_text
 from shopsight.text import as_unicode
 from shopsight.write_errors import write_errors_named
@@ -38,12 +39,18 @@ _SCHEMA = pl.Schema(
     }
 )
 
+_SCHEMA_WITH_NODES = pl.Schema({**_SCHEMA, "node": pl.String(), "node_probability": pl.Float64()})
+_LAST_CELLS = ("decided_by", "disagreeing", "photos", "copies", "unread", "row")
+
 
 @contextmanager
-def product_writer(path: Path, *, top: int) -> Iterator[Callable[[ProductPrediction], None]]:
+def product_writer(
+    path: Path, *, top: int, nodes: bool = False
+) -> Iterator[Callable[[ProductPrediction], None]]:
     """Give what writes one product; the file appears when the block succeeds.
 
-    CSV has the columns product, label, confidence, label_2, confidence_2, ..., decided_by,
+    CSV has the columns product, label, confidence, label_2, confidence_2, ..., node and
+    node_probability where they are asked for, decided_by,
     disagreeing ("image = label", joined by "|"), photos, copies, unread (images, joined by "|"),
     row; Parquet and JSON lines have lists. Text in a CSV that a spreadsheet would run has an
     apostrophe in front.
@@ -51,6 +58,7 @@ def product_writer(path: Path, *, top: int) -> Iterator[Callable[[ProductPredict
     Args:
         path: the file; its suffix is the format.
         top: number of labels of a product in a CSV.
+        nodes: whether the deepest path of each product was asked for.
 
     Raises:
         WriteError: it cannot be written.
@@ -67,7 +75,7 @@ def product_writer(path: Path, *, top: int) -> Iterator[Callable[[ProductPredict
             with write_errors_named(path):
                 file.flush()
         with atomic_file(path, needed_bytes=lines.stat().st_size) as part:
-            _convert(lines, part, path.suffix.lower(), top)
+            _convert(lines, part, path.suffix.lower(), top=top, nodes=nodes)
 
 
 def product_line(prediction: ProductPrediction) -> str:
@@ -85,21 +93,21 @@ def _unicode(value: Any) -> Any:
     return value
 
 
-def _convert(lines: Path, part: Path, suffix: str, top: int) -> None:
+def _convert(lines: Path, part: Path, suffix: str, *, top: int, nodes: bool) -> None:
+    schema = _SCHEMA_WITH_NODES if nodes else _SCHEMA
     if suffix == ".jsonl":
         shutil.copyfile(lines, part)
     elif suffix == ".csv":
-        _to_csv(lines, part, top)
+        _to_csv(lines, part, top, (*NODE_CELLS, *_LAST_CELLS) if nodes else _LAST_CELLS)
     elif lines.stat().st_size:
         # polars streams from disk to disk.
-        pl.scan_ndjson(escape(str(lines)), schema=_SCHEMA).sink_parquet(part)
+        pl.scan_ndjson(escape(str(lines)), schema=schema).sink_parquet(part)
     else:
-        pl.DataFrame(schema=_SCHEMA).write_parquet(part)
+        pl.DataFrame(schema=schema).write_parquet(part)
 
 
-def _to_csv(lines: Path, part: Path, top: int) -> None:
+def _to_csv(lines: Path, part: Path, top: int, last: Sequence[str]) -> None:
     more = [name for rank in range(2, top + 1) for name in (f"label_{rank}", f"confidence_{rank}")]
-    last = ["decided_by", "disagreeing", "photos", "copies", "unread", "row"]
     with (
         lines.open(encoding="utf-8", newline="\n") as rows,
         part.open("w", encoding="utf-8", newline="") as file,
@@ -107,18 +115,18 @@ def _to_csv(lines: Path, part: Path, top: int) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["product", "label", "confidence", *more, *last])
         for line in rows:
-            cells = _cells(json.loads(line), top)
+            cells = _cells(json.loads(line), top, last)
             writer.writerow([guarded_text(c) if isinstance(c, str) else c for c in cells])
 
 
-def _cells(row: dict[str, Any], top: int) -> list[Any]:
+def _cells(row: dict[str, Any], top: int, last: Sequence[str]) -> list[Any]:
     """The cells of one product in a CSV."""
     pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
     cells: list[Any] = [cell for pair in pairs for cell in pair]
     cells += [""] * (2 * top - len(cells))
-    others = "|".join(f"{one['image']} = {one['label']}" for one in row["disagreeing"])
-    unread = "|".join(one["image"] for one in row["unread"])
-    name, decided, place = (
-        "" if row[key] is None else row[key] for key in ("product", "decided_by", "row")
-    )
-    return [name, *cells, decided, others, row["photos"], row["copies"], unread, place]
+    joined = {
+        "disagreeing": "|".join(f"{one['image']} = {one['label']}" for one in row["disagreeing"]),
+        "unread": "|".join(one["image"] for one in row["unread"]),
+    }
+    rest = [(row | joined).get(name) for name in last]
+    return ["" if cell is None else cell for cell in (row["product"], *cells, *rest)]
