@@ -144,3 +144,20 @@ def test_copies_are_equal_files_and_near_duplicates_that_an_audit_knows(
     copies = known_copies(catalog, photos)
     assert copies[0] == copies[1] == copies[2]
     assert len(set(copies.tolist())) == 4
+
+
+def test_the_deepest_path_of_a_product(tiny_run: Path, shop: Path, tmp_path: Path) -> None:
+    predictor = api.load(tiny_run)
+    labels = ("Wear > Dress", "Wear > Hat", "Shoes")
+    paths = api.Predictor(predictor.engine, predictor.info.model_copy(update={"labels": labels}))
+    out = tmp_path / "paths.csv"
+    found = list(api.predict_products(paths, shop, read=READ, confidence=0.6, top=3, out=out))
+    for one in found[:4]:
+        probability = dict(zip(one.labels, one.probabilities, strict=True))
+        wear = probability["Wear > Dress"] + probability["Wear > Hat"]
+        best = max(probability, key=lambda label: probability[label])
+        expected = best if probability[best] >= 0.6 else "Wear" if wear >= 0.6 else ""
+        assert one.node == expected
+    assert found[4].node is None
+    rows = pl.read_csv(out)
+    assert rows["node"].fill_null("").to_list() == [one.node or "" for one in found]

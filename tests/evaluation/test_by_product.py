@@ -153,6 +153,16 @@ def test_written_read_renumbered_and_cut(
     (tmp_path / "by-product" / "test.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(DamagedFileError, match="by-product"):
         Predictions.read(tmp_path / "test.parquet")
+    other = Predictions(
+        found.by_product.table.with_columns(photo_rows=pl.lit([999], pl.List(pl.Int64))),
+        found.labels,
+        False,
+        "test",
+        "x",
+    )
+    other.write(tmp_path / "by-product" / "test.parquet")
+    with pytest.raises(DamagedFileError, match="it shows photos that were not predicted"):
+        Predictions.read(tmp_path / "test.parquet")
     # What has no products leaves none of an earlier evaluation behind.
     Predictions(found.table, found.labels, False, "test", "x").write(tmp_path / "test.parquet")
     assert not (tmp_path / "by-product" / "test.parquet").exists()

@@ -37,10 +37,11 @@ def show_products(
     if json:
         sys.stdout.write("\n]\n" if products else "[]\n")
     without = products - labeled
+    rest = f", {api.counted(without, 'product')} without a label" if without else ""
     print_note(
         f"{api.counted(labeled, 'product')} labeled by {api.counted(photos, 'photo')}, "
-        f"{api.count_text(split)} with photos that disagree; {api.count_text(unread)} photos not "
-        f"readable" + (f", {api.counted(without, 'product')} without a label" if without else "")
+        f"{api.count_text(split)} with photos that disagree; "
+        f"{api.counted(unread, 'photo')} not readable{rest}"
     )
     return unread
 
