@@ -35,7 +35,7 @@ ALLOWED = {
     ("io/archives.py", "unpack_zip"): "its callers give a part folder",
     ("io/web.py", "download"): "its callers give a file in a part or scratch folder",
     ("datasets/huggingface.py", "_written"): "its caller gives a part folder",
-    ("datasets/synthetic.py", "_write_jpeg"): "its caller gives a part folder",
+    ("datasets/synthetic.py", "write_jpeg"): "its caller gives a part folder",
     ("embeddings/ray_cluster.py", "_local"): "sockets of Ray need a short path",
     ("evaluation/score_files.py", "new_score_file"): "a temporary file, which is swept",
     ("evaluation/score_files.py", "finish"): "writes to that file",

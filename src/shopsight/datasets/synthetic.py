@@ -67,7 +67,7 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
                 for view in range(VIEWS):
                     image = f"{label}/{label}-{number:04d}-{view}.jpg"
                     pixels = draw_product(label, number=number, view=view, seed=seed)
-                    _write_jpeg(part / image, pixels)
+                    write_jpeg(part / image, pixels)
                     rows.append((image, label, f"{label}-{number:04d}"))
                 advance(1)
         table = pl.DataFrame(rows, schema=["image", "label", "group"], orient="row")
@@ -106,7 +106,8 @@ def _catalog(table: pl.DataFrame, folder: Path) -> Catalog:
     return Catalog(table, "synthetic", str(folder), notes=(notes,), synthetic=True)
 
 
-def _write_jpeg(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+def write_jpeg(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write pixels as a JPEG, in a folder that is put in place when all are there."""
     done, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
     path.write_bytes(data.tobytes())
