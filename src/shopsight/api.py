@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from shopsight.commands.soup import soup as soup
     from shopsight.commands.split import SplitResult as SplitResult
     from shopsight.commands.split import split as split
+    from shopsight.commands.taxonomy import TaxonomyCheck as TaxonomyCheck
+    from shopsight.commands.taxonomy import check_taxonomy as check_taxonomy
     from shopsight.commands.train import TrainResult as TrainResult
     from shopsight.commands.train import resume as resume
     from shopsight.commands.train import train as train

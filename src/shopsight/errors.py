@@ -74,6 +74,10 @@ class SourceError(CatalogError):
     """A named data set that is not on this machine and cannot be fetched."""
 
 
+class TaxonomyError(ShopsightError):
+    """A taxonomy that is not there, or whose lines are no paths."""
+
+
 class ImageError(ShopsightError):
     """Bytes that cannot be decoded to an image.
 

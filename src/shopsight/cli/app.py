@@ -40,6 +40,7 @@ from shopsight.cli import (
     soup,
     split,
     streams,
+    taxonomy,
     train,
     wizard,
     zero_shot,
@@ -137,6 +138,9 @@ _add("import", import_export.import_export, MAIN_JOB)
 _add("audit", audit.audit, MAIN_JOB)
 _add("split", split.split, MAIN_JOB)
 _add("merge", merge.merge, MAIN_JOB)
+_add_group(
+    "taxonomy", taxonomy.COMMANDS, MAIN_JOB, "Look up categories in the taxonomy of a platform."
+)
 _add("train", train.train, MAIN_JOB)
 _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)

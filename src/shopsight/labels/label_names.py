@@ -17,6 +17,7 @@ from shopsight.labels.label_name_files import (
     parse_tree,
     without_count,
 )
+from shopsight.labels.taxonomy_mappings import is_mapping, read_mapping
 from shopsight.tables.cell_text import as_text, is_number, plain_label
 from shopsight.tables.column_names import canonical
 from shopsight.tables.encodings import decode_table
@@ -41,7 +42,8 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
         path: a CSV, TSV or Parquet file with the columns `label` and `to`; many labels may go to
             one, and an empty `to` drops the label. Or ids and names: such a table with a column of
             each, lines (`0 disc`, `0: disc`, `0,disc`, or the names alone, where the line's number
-            is the id), YAML with `names:`, JSON, a Python dict, TensorFlow's `item { ... }`.
+            is the id), YAML with `names:`, JSON, a Python dict, TensorFlow's `item { ... }`. Or a
+            mapping between taxonomies, see `shopsight.labels.taxonomy_mappings`.
         labels: those of the images. They decide which column or word is the id, and whether lines
             are counted from 0 or from 1.
 
@@ -62,7 +64,10 @@ def read_label_map(path: Path | str, labels: Collection[str]) -> tuple[dict[str,
             return _of_map(table, where), ""
         names, how = _of_columns(table, labels, where)
     else:
-        names, how = _of_text(_text(where), labels, where)
+        text = _text(where)
+        if is_mapping(text):
+            return read_mapping(text, labels, where)
+        names, how = _of_text(text, labels, where)
     names = {plain_label(old): plain_label(new) for old, new in names.items()}
     _refuse_bad_names(names, labels, where)
     used = [label for label in labels if label in names]
