@@ -52,6 +52,8 @@ def test_a_separator_that_no_label_has_is_said() -> None:
     found = unify_paths(catalog_of(["hat", "shoe"]), "|")
     assert found.notes == ("no label has the --path-separator '|', e.g. 'hat'",)
     assert unify_paths(catalog_of([None]), "|").notes == ()
+    # A table that shopsight wrote from such labels, read with the same recipe.
+    assert unify_paths(catalog_of(["A > B", "hat"]), "/").notes == ()
     with pytest.raises(ConfigError, match="--path-separator: ' ' is no text between names"):
         ReadOptions(path_separator=" ")
 

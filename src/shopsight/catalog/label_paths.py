@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.label_map import renamed_labels
-from shopsight.label_tree import path_parts, path_text
+from shopsight.label_tree import is_path, path_parts, path_text
 from shopsight.text import counted
 
 
@@ -17,7 +17,7 @@ def unify_paths(catalog: Catalog, separator: str | None) -> Catalog:
 
     Returns:
         The catalog; a note says how many labels were written otherwise, with an example, or that
-        no label has the separator.
+        no label has the separator, and none is a path already.
     """
     parts = {label: path_parts(label, separator) for label in catalog.labels}
     changed = {
@@ -26,7 +26,7 @@ def unify_paths(catalog: Catalog, separator: str | None) -> Catalog:
         if len(names) > 1 and (text := path_text(names)) != label
     }
     if not changed:
-        if separator is None or not catalog.labels or any(len(one) > 1 for one in parts.values()):
+        if separator is None or not catalog.labels or any(map(is_path, catalog.labels)):
             return catalog
         note = f"no label has the --path-separator {separator!r}, e.g. {catalog.labels[0]!r}"
         return catalog.with_notes(note)

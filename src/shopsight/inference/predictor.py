@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -107,8 +108,11 @@ class Predictor:
         # Once: with thousands of labels it would take as long as an image.
         self.readout = readout_of(info)
         self._thresholds = np.array(self.readout.thresholds)
-        self._tree = None if info.multilabel else LabelTree.of(info.labels)
         self.golden = golden
+
+    @cached_property
+    def _tree(self) -> LabelTree | None:
+        return None if self.info.multilabel else LabelTree.of(self.info.labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
