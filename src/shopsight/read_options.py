@@ -25,7 +25,9 @@ DataKind = Literal["folder", "table", "own table", "opened", "file", "named", "e
 """A folder of images; a table or list; a table that shopsight wrote; a catalog that is open
 already; a single image or IDX file; a named data set; an export of a shop system."""
 
-Platform = Literal["shopify"]
+Platform = Literal[
+    "shopify", "meta", "google", "woocommerce", "magento", "prestashop", "bigcommerce", "amazon"
+]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 """The shop systems whose exports are read, in the order in which a file is compared with them."""
 

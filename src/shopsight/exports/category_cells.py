@@ -8,7 +8,8 @@ import polars as pl
 
 from shopsight.errors import CatalogError
 from shopsight.exports.export_files import FILE, ExportRows, read_export
-from shopsight.exports.products import GROUP, INDEX, find_products
+from shopsight.exports.grouping import GROUP, VARIANT
+from shopsight.exports.products import INDEX, find_products
 from shopsight.exports.profiles import LabelColumn
 from shopsight.read_options import ReadOptions
 from shopsight.tables.numbered_rows import ROW
@@ -31,12 +32,13 @@ def category_cells(
             `row`: the row in the file, from 1, as a spreadsheet shows it, which is how Python's
                 `csv.reader` counts: the row of the names of columns is one, so is each above it,
                 and blank rows are. A row may be several lines.
-            `column`: the place of the cell in its row, from 0.
+            `column`: the place of the cell in its row, from 0; null in feeds of XML and in JSON,
+                of which `row` is the number of the item.
             `name`: the column's name in the file.
             `value`: the cell as it stands there, without the quotes around it; null where it is
                 empty.
         Where a platform wants the category in the rows of variants too, a product has several
-        cells, its own first; else it has one.
+        cells; else it has one.
 
     Raises:
         CatalogError: the files are no export of one platform, or it has no such column.
@@ -52,8 +54,12 @@ def category_cells(
             else None,
         )
     products = find_products(export)
-    own = products.table.select(INDEX)
-    rows = products.rows.join(own, on=INDEX, how="semi", maintain_order="left")
+    own = products.table.select(INDEX, pl.lit(value=True).alias("is_own"))
+    rows = products.rows.join(own, on=INDEX, how="left", maintain_order="left")
+    wanted = pl.col("is_own").is_not_null()
+    if export.profile.every_row:
+        wanted = wanted | pl.col(VARIANT)
+    rows = rows.filter(wanted)
     return pl.concat([_of_file(export, rows, number, column) for number in range(len(files))])
 
 
@@ -64,11 +70,12 @@ def _of_file(
     of_file = rows.filter(pl.col(FILE) == number)
     if column not in layout.places:
         of_file = of_file.clear()
+    place = layout.places.get(column) if layout.is_text_table else None
     return of_file.select(
         GROUP,
         pl.lit(export.files[number]).alias("file"),
         pl.col(ROW).alias("row"),
-        pl.lit(layout.places.get(column), dtype=pl.Int64).alias("column"),
+        pl.lit(place, dtype=pl.Int64).alias("column"),
         pl.lit(layout.name_of(column), dtype=pl.String).alias("name"),
         pl.col(column).alias("value"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,14 +14,12 @@ from shopsight.tables.cell_text import MISSING_WORDS, plain_label
 LEVELS = " > "
 """What stands between the levels of a label."""
 
-ROOTS = frozenset({"default category", "root catalog"})
-"""What some systems put above all categories."""
-
 NO_CATEGORY = frozenset(
     # What shop systems put products into that have no category, in the language of the shop.
     {"uncategorized", "uncategorised", "unkategorisiert", "nicht kategorisiert", "non classé"}
     | {"non classe", "sin categorizar", "sin categoría", "senza categoria", "sem categoria"}
     | {"ongecategoriseerd", "geen categorie", "okategoriserade", "ukategoriseret", "bez kategorii"}
+    | {"default category"}
     # How a product is sold, not what it is.
     | {"simple", "variable", "variation", "configurable", "grouped", "bundle", "virtual"}
     | {"downloadable", "external"}
@@ -47,18 +46,21 @@ class Paths:
     several_example: str = ""
 
 
-def read_paths(cells: pl.Series, *, levels: str, several: str) -> Paths:
+def read_paths(
+    cells: pl.Series, *, levels: str, several: str, roots: Collection[str] = ()
+) -> Paths:
     """Read cells of categories; each distinct one once.
 
     Args:
         cells: text.
         levels: what stands between the levels of a category.
         several: what stands between several categories in a cell; "" where a cell holds one.
+        roots: what stands above all categories, and is no level of a label.
     """
     distinct = cells.drop_nulls().unique(maintain_order=True)
     if not len(distinct):
         return Paths(cells)
-    read = [paths_in(cell, levels=levels, several=several) for cell in distinct]
+    read = [paths_in(cell, levels=levels, several=several, roots=roots) for cell in distinct]
     labels = [max(paths, key=len) if paths else None for paths in read]
     texts = [None if path is None else LEVELS.join(path) for path in labels]
     none = [cell for cell, text in zip(distinct, texts, strict=True) if text is None]
@@ -72,7 +74,9 @@ def read_paths(cells: pl.Series, *, levels: str, several: str) -> Paths:
     )
 
 
-def paths_in(cell: str, *, levels: str, several: str) -> list[tuple[str, ...]]:
+def paths_in(
+    cell: str, *, levels: str, several: str, roots: Collection[str] = ()
+) -> list[tuple[str, ...]]:
     r"""The categories that a cell names, without what is none.
 
     >>> paths_in(" Home &amp; Garden >Rugs", levels=">", several="")
@@ -82,11 +86,12 @@ def paths_in(cell: str, *, levels: str, several: str) -> list[tuple[str, ...]]:
     """
     # Where a comma stands between categories, one within a name has a backslash.
     parts = re.split(rf"(?<!\\){re.escape(several)}", cell) if several else [cell]
+    above = {root.lower() for root in roots}
     found = []
     for part in parts:
         names = [_level(level, several) for level in part.split(levels)]
         path = tuple(name for name in names if name)
-        if path and path[0].lower() in ROOTS:
+        if path and path[0].lower() in above:
             path = path[1:]
         if path and path[-1].lower() not in NO_CATEGORY and path[-1] not in MISSING_WORDS:
             found.append(path)

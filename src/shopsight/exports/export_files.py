@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
 from shopsight import paths
-from shopsight.errors import CatalogError
-from shopsight.exports.layout import Layout, column_layout, missing_anchors, recognize
-from shopsight.exports.profiles import PLATFORMS, Profile
+from shopsight.errors import ArchiveError, CatalogError
+from shopsight.exports.json_products import has_products, is_json, read_products
+from shopsight.exports.layout import IMAGE, Layout, column_layout, missing_anchors, recognize
+from shopsight.exports.platforms import PLATFORMS
+from shopsight.exports.profiles import Profile
+from shopsight.exports.translated import translated
+from shopsight.exports.xml_feed import is_feed, is_xml, read_feed
 from shopsight.io.access import Access
 from shopsight.read_options import ReadOptions
 from shopsight.tables.delimited import Delimited, as_delimited
 from shopsight.tables.long_texts import lines_of_text
 from shopsight.tables.numbered_rows import ROW, read_numbered
-from shopsight.tables.table_files import read_bytes, read_start, read_text
+from shopsight.tables.table_files import read_bytes, read_start, read_text, start_of
+from shopsight.text import counted
 
 FILE = "file"
 """Which of the files a row is of, from 0."""
 
 # The names of columns may stand below rows of something else.
-_LOOKED_AT_ROWS = 5
+_MOST_ABOVE = 5
+_LOOKED_AT_ROWS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +65,17 @@ class ExportRows:
 
 def platform_of(path: str) -> Profile | None:
     """The platform that a local file is of, by its first rows; None for any other file."""
-    start = read_start(Path(path))
-    if not start.strip():
-        return None
-    try:
-        found = _header_of(as_delimited(start, path), None)
-    except CatalogError:
-        return None
-    return None if found is None else found[0]
+    with suppress(OSError, CatalogError, ArchiveError):
+        start = start_of(path)
+        if is_feed(start):
+            return PLATFORMS["meta" if b"fb_product_category" in start else "google"]
+        if has_products(start):
+            return PLATFORMS["shopify"]
+        if not (is_xml(start) or is_json(start)):
+            text = read_start(Path(path))
+            found = _header_of(as_delimited(text, path), None) if text.strip() else None
+            return None if found is None else found.profile
+    return None
 
 
 def read_export(files: Sequence[str], read: ReadOptions) -> ExportRows:
@@ -102,43 +112,89 @@ def read_export(files: Sequence[str], read: ReadOptions) -> ExportRows:
 def _read_file(
     file: str, named: Profile | None, read: ReadOptions
 ) -> tuple[Layout, pl.DataFrame, Sequence[str]]:
-    text, notes = read_text(read_bytes(file, Access(read.allow_private)), file, read)
+    """The layout of a file, its rows by their roles, and notes."""
+    data = read_bytes(file, Access(read.allow_private))
+    label = read.label_columns[0] if len(read.label_columns) == 1 else None
+    if is_xml(data) or is_json(data):
+        found = read_feed(data, file) if is_xml(data) else read_products(data, file)
+        header = found.columns[1:]
+        profile = named or recognize(header)
+        if profile is None or missing_anchors(profile, header):
+            raise _no_export(file, header, named)
+        layout = column_layout(profile, header, label=label)
+        columns = [pl.col(header[at]).alias(role) for role, at in layout.places.items()]
+        return replace(layout, is_text_table=False), found.select(ROW, *columns), ()
+    text, notes = read_text(data, file, read)
+    del data
     table = as_delimited(text, file)
     del text
+    return _read_rows(table, file, named, read, notes, label)
+
+
+def _read_rows(
+    table: Delimited,
+    file: str,
+    named: Profile | None,
+    read: ReadOptions,
+    notes: Sequence[str],
+    label: str | None,
+) -> tuple[Layout, pl.DataFrame, Sequence[str]]:
     found = _header_of(table, named)
     if found is None:
-        raise _no_export(file, table, named)
-    profile, place = found
+        raise _no_export(file, next(iter(table.sample(1)), []), named)
     layouts: list[Layout] = []
-    label = read.label_columns[0] if len(read.label_columns) == 1 else None
 
     def keep(header: Sequence[str]) -> list[int]:
-        layouts.append(column_layout(profile, header, label=label))
+        layouts.append(column_layout(found.profile, header, known=found.known, label=label))
         return sorted(set(layouts[0].places.values()))
 
     rows = read_numbered(
-        _from_row(table, place),
+        _from_row(table, found.place),
         file,
         on_bad_row=read.choice("on_bad_row"),
         keep=keep,
-        first_row=table.first_line + place,
+        first_row=table.first_line + found.place,
     )
     layout = layouts[0]
-    columns = [pl.col(str(place)).alias(role) for role, place in layout.places.items()]
-    blank = [f"rows with nothing that is read: {rows.num_blank:,}"] if rows.num_blank else []
-    return layout, rows.frame.select(ROW, *columns), [*notes, *rows.notes, *blank]
+    columns = [pl.col(str(at)).alias(role) for role, at in layout.places.items()]
+    about = [*notes, *rows.notes]
+    if found.place:
+        about.append(f"passed over, above the names of the columns: {counted(found.place, 'row')}")
+    if found.known is not None:
+        names = layout.name_of("text"), layout.name_of(f"{IMAGE}0")
+        about.append(f"columns by their places and marks: title {names[0]!r}, images {names[1]!r}")
+    if rows.num_blank:
+        about.append(f"rows with nothing that is read: {rows.num_blank:,}")
+    return layout, rows.frame.select(ROW, *columns), about
 
 
-def _header_of(table: Delimited, named: Profile | None) -> tuple[Profile, int] | None:
-    """The platform of a table, and the place of the row of its columns' names; or None."""
-    for place, (_, row, wrong) in enumerate(islice(table.records(), _LOOKED_AT_ROWS)):
-        if wrong:
-            continue
-        if named is not None and not missing_anchors(named, row):
-            return named, place
-        if named is None and (profile := recognize(row)) is not None:
-            return profile, place
-    return None
+@dataclass(frozen=True)
+class _Header:
+    """The row of the names of columns.
+
+    Attributes:
+        profile: of the platform.
+        place: of the row, from 0.
+        known: the names in the language of the profile, where they are in another.
+    """
+
+    profile: Profile
+    place: int
+    known: list[str] | None = None
+
+
+def _header_of(table: Delimited, named: Profile | None) -> _Header | None:
+    """The row of the names of columns, by a platform's anchors; None for any other table."""
+    rows = [row for _, row, wrong in islice(table.records(), _LOOKED_AT_ROWS) if not wrong]
+    for place, row in enumerate(rows[:_MOST_ABOVE]):
+        profile = named or recognize(row)
+        if profile is not None and not missing_anchors(profile, row):
+            return _Header(profile, place)
+    known = translated(rows[0], rows[1:]) if rows else None
+    profile = recognize(known) if known else None
+    if profile is None or (named is not None and named is not profile):
+        return None
+    return _Header(profile, 0, known)
 
 
 def _from_row(table: Delimited, place: int) -> Delimited:
@@ -154,8 +210,7 @@ def _from_row(table: Delimited, place: int) -> Delimited:
     return Delimited(table.text[start:], table.separator, first_line, table.notes)
 
 
-def _no_export(file: str, table: Delimited, named: Profile | None) -> CatalogError:
-    header = next(iter(table.sample(1)), [])
+def _no_export(file: str, header: Sequence[str], named: Profile | None) -> CatalogError:
     known = "|".join(PLATFORMS)
     if named is None:
         return CatalogError(

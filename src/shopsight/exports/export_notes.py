@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from shopsight.exports.export_files import ExportRows
+from shopsight.exports.grouping import VARIANT
+from shopsight.exports.layout import IMAGE, IMAGE_ELSE
 from shopsight.exports.product_images import IMAGE_ID, ProductImages
 from shopsight.exports.product_labels import ProductLabels
 from shopsight.exports.products import PRODUCT, Products
@@ -27,7 +29,7 @@ class Decided:
         status: how many have which status.
         labels: of the products that are read.
         images: of these.
-        attributes: of these.
+        attributes: of the images.
     """
 
     export: ExportRows
@@ -42,8 +44,9 @@ class Decided:
         """The lines, in the order in which things were decided."""
         lines = [*self.export.notes, self._rows()]
         if self.everything.num_without_key:
-            key = self.export.column("key:0")
-            lines.append(f"left out, no {key!r}: {counted(self.everything.num_without_key, 'row')}")
+            key = self.export.column("parent") or self.export.column("key:0")
+            of_none = counted(self.everything.num_without_key, "row")
+            lines.append(f"left out, of no product by their {key!r}: {of_none}")
         lines.append(status_note(self.status, len(self.everything.table)))
         lines.append(self._products())
         lines += [*self.labels.notes, *self._images(), self._attributes()]
@@ -52,16 +55,23 @@ class Decided:
     def _rows(self) -> str:
         """What the rows of the files are of."""
         whole, num_files = self.everything, len(self.export.files)
-        own = len(whole.table)
-        further = len(whole.rows) - own - whole.num_variants
-        kinds = [f"{own:,} of products"]
-        kinds += [f"{whole.num_variants:,} of variants"] * bool(whole.num_variants)
-        kinds += [f"{further:,} of further images"] * bool(further)
-        rows = counted(len(whole.rows), "row")
+        further = whole.further
+        others = further.filter(~pl.col(VARIANT))
+        images = others.filter(
+            pl.any_horizontal(pl.col(f"^{IMAGE}.*$", f"^{IMAGE_ELSE}.*$").is_not_null())
+        )
+        counts = {
+            "products": len(whole.table),
+            "variants": len(further) - len(others),
+            "further images": len(images),
+            "neither": len(others) - len(images),
+        }
+        kinds = ", ".join(f"{count:,} of {of}" for of, count in counts.items() if count)
         files = f"{counted(num_files, 'file')}, " * (num_files > 1)
         how = "by its columns; --platform NAME reads it as another"
-        return f"read as an export of {self.export.profile.title} ({how}): {files}{rows}: " + (
-            ", ".join(kinds)
+        return (
+            f"read as an export of {self.export.profile.title} ({how}): {files}"
+            f"{counted(len(whole.rows), 'row')}: {kinds}"
         )
 
     def _products(self) -> str:
@@ -111,7 +121,7 @@ class Decided:
         shown = [f"{name} ({counts[name]:,})" for name in first]
         if not shown:
             return ""
-        return f"attributes of products: {listed(shown, most=_MOST_SHOWN_ATTRIBUTES)}"
+        return f"attributes of images: {listed(shown, most=_MOST_SHOWN_ATTRIBUTES)}"
 
 
 def about_addresses(images: pl.Series) -> list[str]:

@@ -12,10 +12,12 @@ from shopsight.errors import CatalogError
 from shopsight.exports.export_files import platform_of, read_export
 from shopsight.exports.profiles import Profile
 from shopsight.read_options import ReadOptions
-from shopsight.tables.table_names import is_parquet, is_table, may_be_list
+from shopsight.tables.table_names import PACKED, is_parquet, is_table, may_be_list
 from shopsight.text import listed
 
 BETWEEN_FILES = ","
+JSON_SUFFIXES = (".json", ".json.gz")
+FEED_SUFFIXES = (".xml", ".rss", ".atom", ".json")
 
 
 def find_export(data: str, read: ReadOptions) -> tuple[str, ...]:
@@ -30,7 +32,8 @@ def find_export(data: str, read: ReadOptions) -> tuple[str, ...]:
         return files
     if read.image is not None or not all(map(_may_be_export, files)):
         return ()
-    return files if all(platform_of(file) for file in files) else ()
+    is_export = [_is_sure(file) or platform_of(file) is not None for file in files]
+    return files if all(is_export) else ()
 
 
 def export_files(exports: Sequence[str], read: ReadOptions) -> tuple[str, ...]:
@@ -102,11 +105,28 @@ def _several(data: str) -> tuple[str, ...]:
 def _may_be_export(name: str) -> bool:
     """Whether a file may be an export by its name, and is a local one that shopsight did not write.
 
-    What lies at an address is read once, and as an export only if the user says so.
+    A table at an address is read once, and as an export only if the user says so.
     """
-    if paths.is_url(name) or not paths.is_file(name) or is_parquet(name):
+    if is_feed_name(name):
+        return paths.is_url(name) or paths.is_file(name)
+    if paths.is_url(name) or is_parquet(name) or not (is_table(name) or may_be_list(name)):
         return False
-    return (is_table(name) or may_be_list(name)) and read_about(Path(name)) is None
+    return paths.is_file(name) and read_about(Path(name)) is None
+
+
+def _is_sure(name: str) -> bool:
+    """Whether a file is read as an export whatever is in it: nothing else here reads XML."""
+    return is_feed_name(name) and (paths.is_url(name) or not name.lower().endswith(JSON_SUFFIXES))
+
+
+def is_feed_name(name: str) -> bool:
+    """Whether a file has the suffix of what nothing else here reads: XML, and JSON of products.
+
+    >>> [is_feed_name(one) for one in ("a.xml.gz", "https://shop.com/a.JSON?page=2", "a.csv")]
+    [True, True, False]
+    """
+    bare = (name.partition("?")[0] if paths.is_url(name) else name).lower().removesuffix(PACKED)
+    return bare.endswith(FEED_SUFFIXES)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shopsight.exports.profiles import PLATFORMS, Names, Profile
+from shopsight.exports.platforms import PLATFORMS
+from shopsight.exports.profiles import Names, Profile
 from shopsight.tables.column_names import canonical
 
-IMAGE, OPTION, ATTRIBUTE, KEY, OF_VARIANT = "image:", "option:", "attribute:", "key:", "variant:"
+IMAGE, IMAGE_ELSE, OPTION, WITHIN = "image:", "else:", "option:", "within:"
+ATTRIBUTE, NAME, VALUES, LIST = "attribute:", "name:", "values:", "list:"
+KEY, OF_VARIANT = "key:", "variant:"
 """Columns of which there may be several have such a name and a number, or the attribute's code."""
 
 
@@ -21,11 +24,13 @@ class Layout:
         profile: of its platform.
         header: names of all columns.
         places: for what is read the places in the header, from 0: "text", "category", "image:0" ...
+        is_text_table: places are those of cells in a row of text.
     """
 
     profile: Profile
     header: tuple[str, ...]
     places: Mapping[str, int]
+    is_text_table: bool = True
 
     def name_of(self, role: str) -> str:
         """The file's own name for a column; "" where it has none."""
@@ -34,7 +39,16 @@ class Layout:
 
 def recognize(header: Sequence[str]) -> Profile | None:
     """The platform whose anchors are all among these names of columns; None for other tables."""
-    return next((one for one in PLATFORMS.values() if not missing_anchors(one, header)), None)
+    known = {plain_name(name) for name in header}
+    return next(
+        (
+            one
+            for one in PLATFORMS.values()
+            if not missing_anchors(one, header)
+            and (not one.marks or not known.isdisjoint(map(plain_name, one.marks)))
+        ),
+        None,
+    )
 
 
 def missing_anchors(profile: Profile, header: Sequence[str]) -> list[str]:
@@ -47,35 +61,58 @@ def missing_anchors(profile: Profile, header: Sequence[str]) -> list[str]:
     ]
 
 
-def column_layout(profile: Profile, header: Sequence[str], *, label: str | None = None) -> Layout:
+def column_layout(
+    profile: Profile,
+    header: Sequence[str],
+    *,
+    known: Sequence[str] | None = None,
+    label: str | None = None,
+) -> Layout:
     """Find the columns of a platform in a header; of one name the first column counts.
 
     Args:
         profile: of the platform.
         header: names of the file's columns.
+        known: the same in the language of the profile, where they are in another.
         label: the name of the column that the user called the label, if it is in the header.
     """
-    by_name: dict[str, int] = {}
-    for place, name in enumerate(header):
-        by_name.setdefault(plain_name(name), place)
+    plain = [plain_name(name) for name in known or header]
+    by_name = {name: place for place, name in reversed(list(enumerate(plain)))}
     single: dict[str, Names] = {
         "text": profile.text,
         "price": profile.price,
         "status": profile.status,
         "position": profile.position,
         "variant_image": profile.variant_image,
+        "parent": profile.parent,
+        "kind": profile.kind,
+        "repeated": profile.repeated,
     }
     single |= {str(column): names for column, names in profile.labels.items()}
-    found_first = {role: _first(by_name, names) for role, names in single.items()}
-    places = {role: place for role, place in found_first.items() if place is not None}
-    keys = [by_name[name] for name in map(plain_name, profile.key) if name in by_name]
-    places |= {f"{KEY}{number}": place for number, place in enumerate(keys)}
-    several = {IMAGE: profile.images, OPTION: profile.options, OF_VARIANT: profile.of_variant}
-    for prefix, patterns in several.items():
-        found = _matching(header, patterns)
-        places |= {f"{prefix}{number}": place for number, place in enumerate(found)}
-    if label in header:
-        places["label"] = header.index(label)
+    found = {role: _named(by_name, names) for role, names in single.items()}
+    places = {role: some[0] for role, some in found.items() if some}
+    several = {
+        KEY: _named(by_name, profile.key),
+        WITHIN: _named(by_name, profile.options_within),
+        LIST: _named(by_name, profile.attribute_lists),
+        IMAGE: _matching(plain, profile.images),
+        IMAGE_ELSE: _matching(plain, profile.images_else),
+        OPTION: _matching(plain, profile.options),
+        OF_VARIANT: _matching(plain, profile.of_variant),
+    }
+    places |= {
+        f"{prefix}{number}": place
+        for prefix, some in several.items()
+        for number, place in enumerate(some)
+    }
+    for prefix, pattern in {
+        NAME: profile.attribute_names,
+        VALUES: profile.attribute_values,
+    }.items():
+        fits = [(re.fullmatch(pattern, name), place) for place, name in enumerate(plain)]
+        places |= {f"{prefix}{fit['number']}": place for fit, place in fits if pattern and fit}
+    if label is not None and label in header:
+        places["label"] = list(header).index(label)
     for code, column in _attributes(profile, header):
         places.setdefault(f"{ATTRIBUTE}{code}", column)
     return Layout(profile, tuple(header), places)
@@ -90,13 +127,13 @@ def plain_name(name: str) -> str:
     return canonical(name.strip().removeprefix("g:").removeprefix("G:"))
 
 
-def _first(by_name: Mapping[str, int], names: Names) -> int | None:
-    return next((by_name[name] for name in map(plain_name, names) if name in by_name), None)
+def _named(by_name: Mapping[str, int], names: Names) -> list[int]:
+    """Places of the columns of these names, in their order."""
+    return [by_name[name] for name in map(plain_name, names) if name in by_name]
 
 
-def _matching(header: Sequence[str], patterns: Names) -> list[int]:
+def _matching(plain: Sequence[str], patterns: Names) -> list[int]:
     """Places of the columns that fit the patterns, in the order of these."""
-    plain = [plain_name(name) for name in header]
     found = [
         place
         for pattern in patterns

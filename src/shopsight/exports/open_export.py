@@ -9,14 +9,15 @@ import polars as pl
 from shopsight import paths
 from shopsight.catalog.catalog import SOURCE_FILE, SOURCE_ROW, Catalog
 from shopsight.errors import CatalogError
-from shopsight.exports.attributes import attribute_table
+from shopsight.exports.attributes import image_attributes
 from shopsight.exports.export_files import FILE, ExportRows, read_export
 from shopsight.exports.export_notes import Decided, about_addresses
+from shopsight.exports.grouping import GROUP
 from shopsight.exports.image_places import place_images
 from shopsight.exports.prices import read_prices
 from shopsight.exports.product_images import find_images
 from shopsight.exports.product_labels import choose_labels
-from shopsight.exports.products import GROUP, PRODUCT, Products, find_products
+from shopsight.exports.products import PRODUCT, Products, find_products
 from shopsight.exports.statuses import only_status, plain_status
 from shopsight.io.access import Access
 from shopsight.read_options import ReadOptions
@@ -53,12 +54,11 @@ def export_catalog(files: Sequence[str], read: ReadOptions) -> Catalog:
             details=[f"images are named in {column!r}"] if column else [],
             fix="export the products with their images",
         )
-    attributes = attribute_table(products)
+    attributes = image_attributes(products, images, export.profile)
     decided = Decided(export, everything, products, status, labels, images, attributes)
     of_product = _product_columns(products, export).hstack([labels.values.alias("label")])
-    table = images.table.join(
-        of_product.hstack(attributes), on=PRODUCT, how="left", maintain_order="left"
-    )
+    table = images.table.hstack(attributes)
+    table = table.join(of_product, on=PRODUCT, how="left", maintain_order="left")
     places = place_images(table["image"], files[0], read)
     first = ["image", "label", GROUP, "variant", "text", "price", "currency", "position", "status"]
     first += [SOURCE_FILE, SOURCE_ROW]

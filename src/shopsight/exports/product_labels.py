@@ -91,8 +91,10 @@ def _filled(table: pl.DataFrame, name: str, export: ExportRows) -> int:
 
 
 def _read(cells: pl.Series, name: str, export: ExportRows) -> Paths:
-    several = export.profile.several_categories if name == "category" else ""
-    return read_paths(cells, levels=export.profile.levels, several=several)
+    profile, is_category = export.profile, name == "category"
+    several = profile.several_categories if is_category else ""
+    roots = profile.roots if is_category else ()
+    return read_paths(cells, levels=profile.levels, several=several, roots=roots)
 
 
 def _paths(cells: pl.Series, name: str, export: ExportRows, how: str) -> ProductLabels:

@@ -8,12 +8,11 @@ import polars as pl
 
 from shopsight.errors import CatalogError
 from shopsight.exports.export_files import FILE, ExportRows
-from shopsight.exports.layout import KEY, OF_VARIANT
+from shopsight.exports.grouping import GROUP, OWN, with_groups
 from shopsight.tables.numbered_rows import ROW
-from shopsight.text import counted
 
-INDEX, PRODUCT, GROUP = "index", "product", "group"
-"""Of a row its place among all, and that of its product; of a product its key."""
+INDEX, PRODUCT = "index", "product"
+"""Of a row its place among all, and the number of its product."""
 
 FIELDS = ("text", "label", "category", "type", "tags", "status", "price")
 
@@ -28,21 +27,24 @@ class Products:
             has.
         rows: the rows of the export that are of products, with `index` and `product`.
         num_without_key: rows that say no product.
-        num_variants: rows of variants, beside the products' own.
     """
 
     table: pl.DataFrame
     rows: pl.DataFrame
     num_without_key: int
-    num_variants: int
+
+    @property
+    def further(self) -> pl.DataFrame:
+        """The rows that are no product's own."""
+        own = self.table.select(INDEX)
+        return self.rows.join(own, on=INDEX, how="anti", maintain_order="left")
 
     def take(self, keep: pl.Expr) -> Products:
         """Some of the products, with their rows."""
         table = self.table.filter(keep)
-        rows = self.rows.filter(pl.col(PRODUCT).is_in(table[PRODUCT].implode()))
-        own = rows.filter(pl.col(INDEX).is_in(table[INDEX].implode()))
-        num_variants = len(rows.filter(_of_variant(rows))) - len(own.filter(_of_variant(own)))
-        return Products(table, rows, self.num_without_key, num_variants)
+        kept = table.select(PRODUCT)
+        rows = self.rows.join(kept, on=PRODUCT, how="semi", maintain_order="left")
+        return Products(table, rows, self.num_without_key)
 
 
 def find_products(export: ExportRows) -> Products:
@@ -51,49 +53,40 @@ def find_products(export: ExportRows) -> Products:
     Raises:
         CatalogError: a file begins within a product, whose own row is in no file.
     """
-    keys = [name for name in export.frame.columns if name.startswith(KEY)]
-    key = pl.coalesce(pl.col(keys).str.strip_chars().replace("", None)).alias(GROUP)
-    frame = export.frame.with_columns(key).with_row_index(INDEX)
+    frame = with_groups(export.frame, export.profile).with_row_index(INDEX)
     rows = frame.filter(pl.col(GROUP).is_not_null())
-    is_titled = pl.col("text").is_not_null() if "text" in rows.columns else pl.lit(value=False)
     fields = [name for name in FIELDS if name in rows.columns]
     table = rows.group_by(GROUP, maintain_order=True).agg(
-        pl.coalesce(pl.col(INDEX).filter(is_titled).first(), pl.col(INDEX).first()),
-        is_titled.any().alias("titled"),
+        pl.coalesce(pl.col(INDEX).filter(OWN).first(), pl.col(INDEX).first()),
+        pl.col(OWN).any(),
         *(pl.col(name).drop_nulls().first().alias(f"{name}:any") for name in fields),
     )
-    _refuse_half(export, rows, table)
+    _refuse_half(export, frame, table)
     own = rows.select(INDEX, FILE, ROW, *fields)
-    table = table.drop("titled").join(own, on=INDEX, how="left", maintain_order="left")
+    table = table.join(own, on=INDEX, how="left", maintain_order="left")
     table = table.with_columns(pl.coalesce(name, f"{name}:any").alias(name) for name in fields)
     table = table.with_row_index(PRODUCT).select(PRODUCT, GROUP, INDEX, FILE, ROW, *fields)
     rows = rows.join(table.select(GROUP, PRODUCT), on=GROUP, how="left", maintain_order="left")
-    others = rows.filter(~pl.col(INDEX).is_in(table[INDEX].implode()))
-    num_variants = len(others.filter(_of_variant(others)))
-    return Products(table, rows, len(frame) - len(rows), num_variants)
+    return Products(table, rows, len(frame) - len(rows))
 
 
-def _of_variant(rows: pl.DataFrame) -> pl.Expr:
-    columns = [name for name in rows.columns if name.startswith(OF_VARIANT)]
-    if not columns:
-        return pl.lit(value=False)
-    return pl.any_horizontal(pl.col(columns).is_not_null())
-
-
-def _refuse_half(export: ExportRows, rows: pl.DataFrame, table: pl.DataFrame) -> None:
+def _refuse_half(export: ExportRows, frame: pl.DataFrame, table: pl.DataFrame) -> None:
     """Refuse a file that begins within a product of which no file has the beginning."""
-    untitled = table.filter(~pl.col("titled"))
-    firsts = rows.group_by(FILE, maintain_order=True).first()
-    begun = firsts.join(untitled, on=GROUP, how="semi", maintain_order="left")
-    if not len(begun) or len(untitled) == len(table):
+    is_whole = table.filter(OWN).select(GROUP)
+    begun = frame.group_by(FILE, maintain_order=True).first()
+    begun = begun.join(is_whole, on=GROUP, how="anti", maintain_order="left").filter(~pl.col(OWN))
+    if export.profile.grouping == "key":
+        # A row without a key is one for itself.
+        begun = begun.filter(pl.col(GROUP).is_not_null())
+    if not len(begun):
         return
     first = begun.row(0, named=True)
-    count = int(rows.filter(pl.col(GROUP) == first[GROUP]).height)
+    of_what = "no product" if first[GROUP] is None else f"{first[GROUP]!r}"
     raise CatalogError(
-        f"begins within a product: row {first[ROW]} is one of {counted(count, 'row')} of "
-        f"{first[GROUP]!r}, whose row with the title is in no file",
+        f"begins within a product: row {first[ROW]} is a further row of {of_what}, whose own row "
+        "is in no file",
         where=export.files[first[FILE]],
-        details=["a part of an export: a product's rows may be in two files"],
+        details=["a part of an export: the rows of one product may be in two files"],
         fix="name all files of the export together, such as "
         "shopsight audit products_export_1.csv,products_export_2.csv",
     )

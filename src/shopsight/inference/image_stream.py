@@ -19,6 +19,7 @@ from shopsight.datasets.data_access import folder_access
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.registry import is_dataset
 from shopsight.errors import CatalogError, RemoteError
+from shopsight.exports.find_export import export_in_folder, find_export
 from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
 from shopsight.images.model_input import Box
@@ -112,6 +113,8 @@ def _with_tables_read(one: ImageInput, read: ReadOptions) -> ImageInput:
     # A folder may have the name of a table.
     if is_dataset(data) or (is_file and not _is_folder(data)):
         return open_rows(data, read)
+    if not _is_folder(data) and find_export(data, read):
+        return open_rows(data, read)
     return one
 
 
@@ -196,7 +199,7 @@ def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:
     scan = scan_folder(folder, skip=read.skip_folder, follow_outside=read.allow_outside)
     # A name that no table takes is good enough for opening the file.
     names = sorted([*scan.images, *scan.not_unicode, *scan.outside])
-    if not names and (scan.containers or scan.tables):
+    if not names and (scan.containers or scan.tables or export_in_folder(folder)):
         yield from _rows(open_rows(folder, read))
         return
     for line in replace(scan, not_unicode=[]).notes():

@@ -114,13 +114,22 @@ def read_bytes(path: str, access: Access = PUBLIC) -> bytes:
         raise TableError(error.what, where=path, fix=fix) from error
 
 
+def start_of(path: Path | str) -> bytes:
+    """The first bytes of a file, unpacked when they are gzip's.
+
+    Raises:
+        OSError: it cannot be read.
+        ArchiveError: it cannot be unpacked.
+    """
+    with open_file(path) as opened:
+        start = opened.read(_START_BYTES)
+    return gunzip_start(start, _START_BYTES) if start.startswith(GZIP_MARK) else start
+
+
 def read_start(file: Path) -> str:
     """The first lines of a text file; nothing where it is no text."""
     try:
-        with open_file(file) as opened:
-            start = opened.read(_START_BYTES)
-        if start.startswith(GZIP_MARK):
-            start = gunzip_start(start, _START_BYTES)
+        start = start_of(file)
         whole = start if len(start) < _START_BYTES else start[: start.rfind(b"\n") + 1]
         return read_text(whole, str(file), ReadOptions())[0]
     except (OSError, ArchiveError, TableError):
