@@ -7,15 +7,15 @@ pieces that both read alike.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool, UInt8
 
 from shopsight.tables.row_check import RowCheck, empty_as_null
 
+_QUOTE, _END, _RETURN = ord('"'), ord("\n"), ord("\r")
 PIECE_CHARACTERS = 1_000_000
 """A text is read in pieces of about so many characters."""
 
@@ -48,25 +48,80 @@ def whole_rows(text: str) -> Iterator[str]:
 def read_well_formed(piece: str, separator: str, check: RowCheck) -> pl.DataFrame | None:
     """The rows of a part by polars, several times as fast; None where it may read them otherwise.
 
-    Quotes must stand around whole cells, and each line must have its number of separators.
+    Quotes must stand around whole cells, which may be of several lines, and each row must have its
+    number of separators.
     """
-    text = piece.replace("\r\n", "\n").removesuffix("\n")
-    bare = _quoted_cells(separator).sub("", text) if '"' in text else text
     # A mark of a byte order would be taken away.
-    if any(mark in f"\n{bare}\n" for mark in ('"', "\r", "\n\n", "\n\ufeff")):
+    if "\ufeff" in piece:
         return None
-    data = np.frombuffer(f"{bare}\n".encode(), np.uint8)
-    ends, marks = (np.flatnonzero(data == ord(mark)) for mark in ("\n", separator))
-    if (np.diff(np.searchsorted(marks, ends), prepend=0) != check.width - 1).any():
+    data = _with_plain_ends(np.frombuffer(piece.encode(), np.uint8))
+    if data is None:
         return None
+    inside = _within_quotes(data, ord(separator))
+    if inside is None:
+        return None
+    ends = np.flatnonzero((data == _END) & ~inside)
+    marks = np.flatnonzero((data == ord(separator)) & ~inside)
+    if not len(ends):
+        return None
+    is_blank = check.width == 1 and (np.diff(ends, prepend=-1) == 1).any()
+    if is_blank or (np.diff(np.searchsorted(marks, ends), prepend=0) != check.width - 1).any():
+        return None
+    has_quotes = inside.any()
     columns = {str(at): pl.String for at in range(check.width)}
-    frame = pl.read_csv(
-        io.BytesIO(text.encode()), has_header=False, separator=separator, schema=columns
-    )
-    frame = empty_as_null(frame) if '""' in text else frame
+    source = io.BytesIO(data.tobytes())
+    frame = pl.read_csv(source, has_header=False, separator=separator, schema=columns)
+    if len(frame) != len(ends):
+        return None
+    frame = empty_as_null(frame) if has_quotes and '""' in piece else frame
     if check.header is not None and frame["0"].eq_missing(check.header[0] or None).any():
         return None  # The header may be there again.
     return frame
+
+
+def _with_plain_ends(data: UInt8[np.ndarray, "n"]) -> UInt8[np.ndarray, "m"] | None:
+    """The bytes of rows that end in line feeds, the last too; None where some end otherwise.
+
+    Within quotes, line ends are a part of the cell and stay.
+    """
+    if len(data) and data[-1] != _END:
+        data = np.append(data, np.uint8(_END))
+    returns = data == _RETURN
+    if not returns.any():
+        return data
+    within = _is_odd_count(data == _QUOTE)
+    before_end = np.append(data[1:] == _END, False)
+    if (returns & ~before_end & ~within).any():
+        return None
+    kept: UInt8[np.ndarray, "m"] = data[~(returns & ~within)]
+    return kept
+
+
+def _within_quotes(data: UInt8[np.ndarray, "n"], separator: int) -> Bool[np.ndarray, "n"] | None:
+    """Which bytes lie within quotes; None unless these stand around whole cells.
+
+    Of the quotes, every other one opens: one behind a separator or a line end, or the second of a
+    pair that is a quote within a cell. The others close, before a separator, a line end or a quote.
+    """
+    is_quote = data == _QUOTE
+    if not is_quote.any():
+        return np.zeros(len(data), bool)
+    places = np.flatnonzero(is_quote)
+    if len(places) % 2:
+        return None
+    cell_ends = np.isin(data, (separator, _END, _QUOTE))
+    opening, closing = places[::2], places[1::2]
+    good = (opening == 0) | cell_ends[opening - 1]
+    if not good.all() or not cell_ends[closing + 1].all():
+        return None
+    return _is_odd_count(is_quote)
+
+
+def _is_odd_count(marks: Bool[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Whether the number of marks up to each place, and with it, is odd."""
+    # Counted modulo 256, which is even: an eighth of the memory.
+    counts = np.cumsum(marks, dtype=np.uint8)
+    return (counts & 1).view(np.bool_)
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -76,10 +131,3 @@ def _pieces(text: str) -> Iterator[str]:
         end = text.find("\n", start + PIECE_CHARACTERS) + 1 or len(text)
         yield text[start:end]
         start = end
-
-
-@cache
-def _quoted_cells(separator: str) -> re.Pattern[str]:
-    """Cells within quotes, on one line."""
-    mark = re.escape(separator)
-    return re.compile(rf'(?:^|(?<={mark}))"[^"\n]*(?:""[^"\n]*)*"(?={mark}|$)', re.MULTILINE)
