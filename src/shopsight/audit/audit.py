@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from shopsight.audit.check_duplicates import (
 )
 from shopsight.audit.check_files import check_files
 from shopsight.audit.check_labels import check_labels, label_counts
+from shopsight.audit.check_rules import RULE_FILES, rule_findings, rule_sections, write_rule_files
 from shopsight.audit.class_counts import (
     USED,
     ShownClasses,
@@ -35,13 +37,16 @@ from shopsight.audit.class_counts import (
 from shopsight.audit.file_info import STATUSES, inspect_catalog
 from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
 from shopsight.audit.near_duplicates import MOST_IN_GROUP
-from shopsight.audit.page import write_audit_page
+from shopsight.audit.page import SHOWN_IMAGES, write_audit_page
 from shopsight.audit.row_verdict import with_box_verdicts
 from shopsight.audit.statistics import AuditStatistics, audit_statistics
 from shopsight.audit.verdict import Verdict
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import SHOWN_DETAILS
 from shopsight.files import atomic_file, write_json
+from shopsight.image_rules.image_facts import image_facts
+from shopsight.image_rules.judge import RulesReport, judge
+from shopsight.image_rules.rule_set import RuleSet, last_start
 from shopsight.spreadsheets import for_reading
 from shopsight.text import counted, human_bytes
 
@@ -57,8 +62,8 @@ CHECKS: tuple[Check, ...] = (
 
 FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE = "findings.csv", "audit.json", "audit.html"
 CROWDS_FILE = "crowds.csv"
-REPORT_FILES = (FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE, CROWDS_FILE)
-"""What `AuditReport.write` writes; the last one where there is a crowd."""
+REPORT_FILES = (FINDINGS_FILE, SUMMARY_FILE, PAGE_FILE, CROWDS_FILE, *RULE_FILES)
+"""What `AuditReport.write` writes: crowds where there are any, the last ones where rules are."""
 
 # audit.json has this many findings of each kind; findings.csv has them all.
 _JSON_FINDINGS_PER_KIND = 200
@@ -81,6 +86,7 @@ class AuditReport:
         statistics: the counts.
         fail_on: severities and kinds that fail the audit beside errors.
         accept: kinds that do not fail it.
+        rules: what rules about images say; None where none were given.
     """
 
     catalog: Catalog
@@ -92,6 +98,7 @@ class AuditReport:
     statistics: AuditStatistics
     fail_on: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
+    rules: RulesReport | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -141,7 +148,7 @@ class AuditReport:
         self, *, kinds: Collection[str] = HEADLINE_KINDS, most: int = SHOWN_DETAILS
     ) -> list[str]:
         """Findings about no single image, in their words; the first few of each kind."""
-        lines = []
+        lines = [] if self.rules is None else self.rules.headlines()
         for kind in (kind for kind in self.counts if kind in kinds):
             about = [f for f in self.findings if f.kind == kind and not f.image]
             lines += [f"{kind}: {finding.detail}" for finding in about[:most]]
@@ -171,6 +178,7 @@ class AuditReport:
             "statistics": asdict(self.statistics),
             "classes": self.classes.to_dicts(),
             "findings": findings,
+            **({} if self.rules is None else {"rules": self.rules.to_json()}),
         }
 
     def findings_table(self) -> pl.DataFrame:
@@ -202,6 +210,8 @@ class AuditReport:
         with atomic_file(folder / FINDINGS_FILE) as part:
             for_reading(self.findings_table()).write_csv(part)
         write_json(folder / SUMMARY_FILE, self.to_json())
+        if self.rules is not None:
+            write_rule_files(folder, self.rules, self.catalog)
         write_audit_page(
             folder / PAGE_FILE,
             catalog=self.catalog,
@@ -209,6 +219,10 @@ class AuditReport:
             statistics=self.statistics,
             classes=self.classes,
             verdict=self.verdict,
+            rule_lines=() if self.rules is None else self.rules.headlines(),
+            rule_sections=()
+            if self.rules is None
+            else rule_sections(self.rules, most=SHOWN_IMAGES),
         )
 
 
@@ -218,6 +232,8 @@ def audit(
     threads: int | None = None,
     remember: bool = True,
     checks: Sequence[Check] = CHECKS,
+    rules: Sequence[RuleSet] = (),
+    rules_date: datetime.date | None = None,
 ) -> AuditReport:
     """Read every file once, and find what would corrupt a score and what else is wrong.
 
@@ -227,8 +243,10 @@ def audit(
         remember: keep what was learned of each file in the cache folder, so that the next audit
             reads only files that changed.
         checks: the checks to make.
+        rules: rules about images to measure and judge by; without any, nothing is measured.
+        rules_date: the day whose rules they are; None is the day when all of them are in force.
     """
-    inspected = inspect_catalog(catalog, threads=threads, remember=remember)
+    inspected = inspect_catalog(catalog, threads=threads, remember=remember, measured=bool(rules))
     files = with_box_verdicts(inspected.files, catalog.boxes())
     files = files.insert_column(0, catalog.table["image"])
     classes = class_table(catalog, leave_out_reasons(files))
@@ -247,12 +265,16 @@ def audit(
         ),
     )
     duplicate_group = duplicate_group_ids(copies, data.near_duplicates)
+    judged = _judged(catalog, files, inspected.measures, rules, rules_date)
+    findings = [finding for check in checks for finding in check(data)]
+    if judged is not None:
+        findings += rule_findings(judged)
     return AuditReport(
         catalog=catalog,
         files=files,
         thumbs=inspected.thumbs,
         classes=classes,
-        findings=_ordered([finding for check in checks for finding in check(data)]),
+        findings=_ordered(findings),
         duplicate_group=duplicate_group,
         statistics=audit_statistics(
             catalog,
@@ -260,6 +282,24 @@ def audit(
             images_per_class=data.images_per_class,
             duplicate_group=duplicate_group,
         ),
+        rules=judged,
+    )
+
+
+def _judged(
+    catalog: Catalog,
+    files: pl.DataFrame,
+    measures: pl.DataFrame | None,
+    rules: Sequence[RuleSet],
+    date: datetime.date | None,
+) -> RulesReport | None:
+    if measures is None:
+        return None
+    return judge(
+        image_facts(catalog, files, measures),
+        rules,
+        date=date or last_start(rules, datetime.date.today()),
+        has_products=catalog.has("group"),
     )
 
 

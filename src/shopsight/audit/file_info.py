@@ -20,12 +20,19 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int64, UInt8
 
-from shopsight.audit.kept_info import STAMP, join_small_pieces, keep, read_known
+from shopsight.audit.kept_info import STAMP, join_small_pieces, keep, read_known, stamped
+from shopsight.audit.seen_files import FILE, SeenFiles
 from shopsight.audit.thumb_rows import empty_thumbs
 from shopsight.cache_place import cache_folder
 from shopsight.catalog.catalog import Catalog
-from shopsight.errors import ImageError, LocationError
+from shopsight.errors import ImageError
 from shopsight.files import sha256_bytes
+from shopsight.image_rules.file_measures import (
+    MEASURES,
+    MEASURES_VERSION,
+    FileMeasures,
+    measure_file,
+)
 from shopsight.images.damage import check_whole
 from shopsight.images.decode import (
     Header,
@@ -35,12 +42,10 @@ from shopsight.images.decode import (
 )
 from shopsight.images.decode_cost import jpeg_cost
 from shopsight.images.decode_room import decoding, take_room
-from shopsight.images.idx import idx_member
 from shopsight.images.jpeg import decode_jpeg, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright
-from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, thumb, unpacked
+from shopsight.images.thumbnails import SMALLEST_COMPARED_PX, thumb
 from shopsight.io.access import PUBLIC, Access
-from shopsight.io.confinement import place_of
 from shopsight.prefetch import MAX_THREADS, core_count, prefetch
 from shopsight.progress import task
 from shopsight.text import fix_in_line
@@ -56,11 +61,10 @@ FILE_INFO_VERSION = 2
 """Version of what is kept; raised when the same file would get other results."""
 
 _FILES_PER_CHUNK = 128
+_MEASURED_PER_CHUNK = 16
 _FILES_PER_PIECE = 8192
 # What a killed audit loses at most.
 _SECONDS_PER_PIECE = 10.0
-# Number of a file among those that are inspected.
-_FILE = "file"
 # Twice the thumbnail's side, so that each of its pixels is a mean of several, whatever the scale.
 _SMALL_PX = 48
 
@@ -78,8 +82,9 @@ FILE_SCHEMA = pl.Schema(
         "thumb": pl.Binary,
     }
 )
-_FACTS = {name: kind for name, kind in FILE_SCHEMA.items() if name != "thumb"}
-_NO_STAMP = -1
+_FACTS = pl.Schema({name: kind for name, kind in FILE_SCHEMA.items() if name != "thumb"})
+# Column of the measures, in what is learned of files that are measured.
+_MEASURES = "measures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +124,18 @@ class Inspection:
         files: one line per row, with the columns of `FileInfo` except `thumb`.
         thumbs: thumbnail of each row, zeros where there is none.
         has_thumb: where there is one.
+        measures: one line per row, see `FileMeasures`; None where nothing was measured.
     """
 
     files: pl.DataFrame
     thumbs: UInt8[np.ndarray, "n t"]
     has_thumb: Bool[np.ndarray, "n"]
+    measures: pl.DataFrame | None = None
 
     def take(self, rows: Int64[np.ndarray, "m"]) -> Inspection:
         """The same of these rows, in this order."""
-        return Inspection(self.files[rows], self.thumbs[rows], self.has_thumb[rows])
+        measures = None if self.measures is None else self.measures[rows]
+        return Inspection(self.files[rows], self.thumbs[rows], self.has_thumb[rows], measures)
 
 
 def inspect(ref: str, access: Access = PUBLIC) -> FileInfo:
@@ -137,14 +145,33 @@ def inspect(ref: str, access: Access = PUBLIC) -> FileInfo:
         ref: a path or URL, see `images.decode.read_bytes`.
         access: which hosts in private networks may be asked.
     """
+    data = _read(ref, access)
+    return data if isinstance(data, FileInfo) else _inspect_bytes(data)
+
+
+def inspect_and_measure(ref: str, access: Access = PUBLIC) -> tuple[FileInfo, FileMeasures]:
+    """Read one file, decode it, and measure what rules about images ask of it; see `inspect`."""
+    data = _read(ref, access)
+    info = data if isinstance(data, FileInfo) else _inspect_bytes(data)
+    if isinstance(data, FileInfo) or info.width is None:
+        return info, FileMeasures(info.reason)
+    return info, measure_file(data)
+
+
+def _read(ref: str, access: Access) -> bytes | FileInfo:
+    """The bytes of a file; what is wrong where there are none."""
     try:
-        data = read_bytes(ref, access)
+        return read_bytes(ref, access)
     except ImageError as error:
         status: Status = "missing" if error.reason == "missing" else "unreadable"
         way_out = f" ({fix_in_line(error.fix)})" if error.fix else ""
         return FileInfo(status, error.reason, error.what + way_out)
+
+
+def _inspect_bytes(data: bytes) -> FileInfo:
     size, sha256 = len(data), sha256_bytes(data)
-    status, reason, problem = "ok", "", ""
+    status: Status = "ok"
+    reason = problem = ""
     try:
         head = header(data)
         with decoding():
@@ -167,6 +194,7 @@ def inspect_all(
     access: Access = PUBLIC,
     threads: int | None = None,
     kept: Path | None = None,
+    measured: bool = False,
 ) -> Inspection:
     """Inspect every file once, however many rows name it.
 
@@ -175,30 +203,35 @@ def inspect_all(
         access: which hosts in private networks may be asked.
         threads: None takes one per core.
         kept: a folder with the results of earlier audits, which is read and added to.
+        measured: measure also what rules about images ask for, which decodes at full size.
     """
     rows = pl.DataFrame({"ref": list(refs)}, schema={"ref": pl.String})
     distinct = rows["ref"].unique(maintain_order=True)
-    files = stamped(distinct, access).with_row_index(_FILE)
-    seen = _Seen(len(files))
-    if kept is not None:
-        for known in read_known(kept, files, pl.DataFrame(schema=FILE_SCHEMA)):
-            seen.add(known)
-    _inspect_files(
-        files.filter(~pl.Series(seen.has_file)), access, threads or core_count(), seen, kept
-    )
-    if kept is not None:
-        join_small_pieces(kept, pl.DataFrame(schema=FILE_SCHEMA))
+    files = stamped(distinct, access).with_row_index(FILE)
+    seen = SeenFiles(len(files), pl.DataFrame(schema=_FACTS))
+    places = _Places(kept, None if kept is None or not measured else _measures_place(kept))
+    places.read(files, seen)
+    known = seen.has_file & seen.has_measures if measured else seen.has_file
+    unknown = files.filter(~pl.Series(known))
+    _inspect_files(unknown, access, threads or core_count(), seen, places, measured=measured)
+    places.join()
+    measures = seen.measures() if measured else None
     if len(files) == len(rows):
-        return Inspection(seen.files(), seen.thumbs, seen.has_thumb)
-    file = rows.join(files.select("ref", _FILE), on="ref", how="left", maintain_order="left")[_FILE]
+        return Inspection(seen.files(), seen.thumbs, seen.has_thumb, measures)
+    file = rows.join(files.select("ref", FILE), on="ref", how="left", maintain_order="left")[FILE]
     thumbs = empty_thumbs(len(rows))
     for some in np.array_split(np.arange(len(rows)), 1 + len(rows) // _FILES_PER_PIECE):
         thumbs[some] = seen.thumbs[file[some].to_numpy()]
-    return Inspection(seen.files()[file], thumbs, seen.has_thumb[file.to_numpy()])
+    measures = None if measures is None else measures[file]
+    return Inspection(seen.files()[file], thumbs, seen.has_thumb[file.to_numpy()], measures)
 
 
 def inspect_catalog(
-    catalog: Catalog, *, threads: int | None = None, remember: bool = True
+    catalog: Catalog,
+    *,
+    threads: int | None = None,
+    remember: bool = True,
+    measured: bool = False,
 ) -> Inspection:
     """Inspect the files of all rows.
 
@@ -207,9 +240,15 @@ def inspect_catalog(
         threads: None takes one per core.
         remember: keep what is learned of each file in the cache folder, so that only files that
             changed are read again.
+        measured: see `inspect_all`.
     """
-    kept = known_path(catalog) if remember else None
-    return inspect_all(catalog.refs(), access=catalog.access, threads=threads, kept=kept)
+    return inspect_all(
+        catalog.refs(),
+        access=catalog.access,
+        threads=threads,
+        kept=known_path(catalog) if remember else None,
+        measured=measured,
+    )
 
 
 def known_path(catalog: Catalog) -> Path:
@@ -223,36 +262,43 @@ def file_info_path(folder: Path, root: str) -> Path:
     return folder / "audit" / f"files-{FILE_INFO_VERSION}-{name}"
 
 
-class _Seen:
-    """What is known of the files so far.
+def _measures_place(kept: Path) -> Path:
+    return kept.with_name(f"measures-{MEASURES_VERSION}-{kept.name}")
 
-    Args:
-        count: number of files.
+
+@dataclass(frozen=True)
+class _Places:
+    """The folders that keep what is learned; None keeps nothing.
 
     Attributes:
-        thumbs: thumbnail of each file, zeros where there is none.
-        has_thumb: where there is one.
-        has_file: which files are known.
+        files: of what is known of each file.
+        measures: of what rules ask for.
     """
 
-    def __init__(self, count: int) -> None:
-        self.thumbs = empty_thumbs(count)
-        self.has_thumb, self.has_file = np.zeros(count, bool), np.zeros(count, bool)
-        self._parts: list[pl.DataFrame] = []
+    files: Path | None
+    measures: Path | None
 
-    def add(self, part: pl.DataFrame) -> None:
-        """Add what is known of some files; what is known already stays."""
-        part = part.filter(~pl.Series(self.has_file[part[_FILE].to_numpy()]))
-        with_thumb = part.filter(pl.col("thumb").is_not_null())
-        file = with_thumb[_FILE].to_numpy()
-        self.thumbs[file] = unpacked(with_thumb["thumb"])
-        self.has_thumb[file] = self.has_file[part[_FILE].to_numpy()] = True
-        self._parts.append(part.select(_FILE, *_FACTS).rechunk())
+    def read(self, files: pl.DataFrame, seen: SeenFiles) -> None:
+        """Add what earlier audits kept of these files."""
+        if self.files is not None:
+            for known in read_known(self.files, files, pl.DataFrame(schema=FILE_SCHEMA)):
+                seen.add(known)
+        if self.measures is not None:
+            for known in read_known(self.measures, files, pl.DataFrame(schema=MEASURES)):
+                seen.add_measures(known)
 
-    def files(self) -> pl.DataFrame:
-        """The facts of all files, without thumbnails, in order."""
-        empty = pl.DataFrame(schema={_FILE: pl.UInt32, **_FACTS})
-        return pl.concat([empty, *self._parts], rechunk=True).sort(_FILE).drop(_FILE)
+    def keep(self, piece: pl.DataFrame) -> None:
+        """Keep what was learned of some files."""
+        if self.files is not None:
+            keep(self.files, piece.select(*STAMP, *FILE_SCHEMA))
+        if self.measures is not None:
+            keep(self.measures, piece.select(*STAMP, _MEASURES).unnest(_MEASURES))
+
+    def join(self) -> None:
+        """Join the small pieces, where there are many."""
+        for place, schema in ((self.files, FILE_SCHEMA), (self.measures, MEASURES)):
+            if place is not None:
+                join_small_pieces(place, pl.DataFrame(schema=schema))
 
 
 def _small(data: bytes, *, strict: bool) -> UInt8[np.ndarray, "h w 3"]:
@@ -290,17 +336,22 @@ def _file_info(pixels: UInt8[np.ndarray, "h w 3"], head: Header, file: FileInfo)
 
 
 def _inspect_files(
-    files: pl.DataFrame, access: Access, threads: int, seen: _Seen, kept: Path | None
+    files: pl.DataFrame,
+    access: Access,
+    threads: int,
+    seen: SeenFiles,
+    places: _Places,
+    *,
+    measured: bool,
 ) -> None:
     """Inspect files, and keep what is learned piece by piece."""
     # A server is waited for, not computed: more threads than cores, and a few images each.
     remote = bool(files["ref"].str.contains("://", literal=True).any())
     each, threads = (1, max(threads, MAX_THREADS)) if remote else (_FILES_PER_CHUNK, threads)
+    each = min(each, _MEASURED_PER_CHUNK) if measured else each
 
     def inspect_chunk(start: int) -> pl.DataFrame:
-        infos = [inspect(ref, access) for ref in files["ref"][start : start + each]]
-        columns = {name: [getattr(info, name) for info in infos] for name in FILE_SCHEMA}
-        found = pl.DataFrame(columns, schema=FILE_SCHEMA)
+        found = _inspected(files["ref"][start : start + each].to_list(), access, measured=measured)
         return pl.concat([files[start : start + each], found], how="horizontal")
 
     waiting: list[pl.DataFrame] = []
@@ -309,8 +360,9 @@ def _inspect_files(
         piece = pl.concat(waiting, rechunk=True)
         waiting.clear()
         seen.add(piece)
-        if kept is not None:
-            keep(kept, piece.drop(_FILE))
+        if measured:
+            seen.add_measures(piece.select(FILE, _MEASURES).unnest(_MEASURES))
+        places.keep(piece)
 
     settled_at_s = time.monotonic()
     try:
@@ -327,30 +379,13 @@ def _inspect_files(
             settle()
 
 
-def stamped(refs: pl.Series, access: Access) -> pl.DataFrame:
-    """Each file with its size and modification time, null for URLs and missing files.
-
-    Members of a container get the size and time of the container. Null as well for files that may
-    not be read: what an audit with another access learned of them is not known to this one.
-    """
-    containers: dict[str, tuple[int, int]] = {}
-    stamps = np.full((len(refs), 2), _NO_STAMP, np.int64)
-    for number, ref in enumerate(refs):
-        member = idx_member(ref)
-        if member is None:
-            stamps[number] = _stamp(ref, access)
-            continue
-        if member[0] not in containers:
-            containers[member[0]] = _stamp(member[0], access)
-        stamps[number] = containers[member[0]]
-    columns = {"ref": refs, "stamp_bytes": stamps[:, 0], "stamp_ns": stamps[:, 1]}
-    known = pl.col("stamp_bytes", "stamp_ns").replace(_NO_STAMP, None)
-    return pl.DataFrame(columns, schema=STAMP).with_columns(known)
-
-
-def _stamp(path: str, access: Access) -> tuple[int, int]:
-    try:
-        stat = Path(place_of(path, access.roots)).stat()
-    except (OSError, ValueError, LocationError):
-        return _NO_STAMP, _NO_STAMP
-    return stat.st_size, stat.st_mtime_ns
+def _inspected(refs: Sequence[str], access: Access, *, measured: bool) -> pl.DataFrame:
+    """What is learned of some files, with a column of measures where these are asked for."""
+    pairs = [inspect_and_measure(ref, access) for ref in refs] if measured else []
+    infos = [info for info, _ in pairs] if measured else [inspect(ref, access) for ref in refs]
+    columns = {name: [getattr(info, name) for info in infos] for name in FILE_SCHEMA}
+    found = pl.DataFrame(columns, schema=FILE_SCHEMA)
+    if not measured:
+        return found
+    values = {name: [getattr(one, name) for _, one in pairs] for name in MEASURES}
+    return found.with_columns(pl.DataFrame(values, schema=MEASURES).to_struct(_MEASURES))

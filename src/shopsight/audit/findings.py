@@ -115,6 +115,11 @@ KINDS: dict[str, FindingKind] = {
         "warning", "Exact duplicate", "The file is there twice; a split keeps both in one part."
     ),
     "blank": FindingKind("warning", "Blank image", "The image has one color from edge to edge."),
+    "image-rule": FindingKind(
+        "warning",
+        "Image that breaks a rule",
+        "A marketplace may refuse it: see the rule. Training is not concerned.",
+    ),
     "near-duplicate": FindingKind(
         "note", "Near duplicate", "The same image, encoded again; a split keeps both in one part."
     ),
@@ -126,6 +131,11 @@ KINDS: dict[str, FindingKind] = {
         "note",
         "Wrong extension",
         "The content has another format than the name says; the file is read by its content.",
+    ),
+    "image-advice": FindingKind(
+        "note",
+        "Image against advice",
+        "A marketplace takes it, and recommends another, or it is worth a look.",
     ),
     "unlisted-file": FindingKind("note", "File without a row", "The file is not used."),
     "unmeasured-class": FindingKind(

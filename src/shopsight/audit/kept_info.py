@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.errors import HeldFileError, LocationError
 from shopsight.files import atomic_file
 from shopsight.held_files import remove_file
+from shopsight.images.idx import idx_member
+from shopsight.io.access import Access
+from shopsight.io.confinement import place_of
 from shopsight.io.parquet import read_parquet
 
 STAMP = pl.Schema({"ref": pl.String, "stamp_bytes": pl.Int64, "stamp_ns": pl.Int64})
@@ -30,6 +34,36 @@ MANY_PIECES = 64
 _FEWEST_JOINED = 65_536
 _SMALL_BYTES = 1_000_000
 _MOST_JOINED = 256
+_NO_STAMP = -1
+
+
+def stamped(refs: pl.Series, access: Access) -> pl.DataFrame:
+    """Each file with its size and modification time, null for URLs and missing files.
+
+    Members of a container get the size and time of the container. Null as well for files that may
+    not be read: what an audit with another access learned of them is not known to this one.
+    """
+    containers: dict[str, tuple[int, int]] = {}
+    stamps = np.full((len(refs), 2), _NO_STAMP, np.int64)
+    for number, ref in enumerate(refs):
+        member = idx_member(ref)
+        if member is None:
+            stamps[number] = _stamp(ref, access)
+            continue
+        if member[0] not in containers:
+            containers[member[0]] = _stamp(member[0], access)
+        stamps[number] = containers[member[0]]
+    columns = {"ref": refs, "stamp_bytes": stamps[:, 0], "stamp_ns": stamps[:, 1]}
+    known = pl.col("stamp_bytes", "stamp_ns").replace(_NO_STAMP, None)
+    return pl.DataFrame(columns, schema=STAMP).with_columns(known)
+
+
+def _stamp(path: str, access: Access) -> tuple[int, int]:
+    try:
+        stat = Path(place_of(path, access.roots)).stat()
+    except (OSError, ValueError, LocationError):
+        return _NO_STAMP, _NO_STAMP
+    return stat.st_size, stat.st_mtime_ns
 
 
 def read_known(folder: Path, files: pl.DataFrame, like: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
-from shopsight.audit.file_info import FILE_SCHEMA, known_path, stamped
+from shopsight.audit.file_info import FILE_SCHEMA, known_path
 from shopsight.audit.joined_rows import Pairs, connected_components
-from shopsight.audit.kept_info import read_known
+from shopsight.audit.kept_info import read_known, stamped
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
 from shopsight.catalog.product_photos import ProductPhotos
 from shopsight.errors import LocationError

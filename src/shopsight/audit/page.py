@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from markupsafe import Markup
 
+from shopsight.audit.check_rules import RuleSection
 from shopsight.audit.class_counts import (
     LABEL,
     USED,
@@ -30,6 +31,8 @@ from shopsight.text import count_text, counted, human_bytes
 SHOWN_PAIRS, SHOWN_IMAGES, SHOWN_LINES = 12, 18, 100
 SHOWN_CLASSES = 100
 _THUMBNAIL_PX = 160
+# Kinds that the sections of rules show.
+_KINDS_OF_RULES = frozenset({"image-rule", "image-advice"})
 # Kinds shown as lines of a table: there is no image to show, or nothing to see in it.
 _LISTED_KINDS = frozenset(
     {
@@ -109,6 +112,8 @@ def write_audit_page(
     statistics: AuditStatistics,
     classes: pl.DataFrame,
     verdict: Verdict,
+    rule_lines: Sequence[str] = (),
+    rule_sections: Sequence[RuleSection] = (),
 ) -> Path:
     """Write the page.
 
@@ -119,14 +124,18 @@ def write_audit_page(
         statistics: the counts.
         classes: see `class_counts.class_table`.
         verdict: whether the audit fails.
+        rule_lines: what rules about images come to, in sentences.
+        rule_sections: these rules.
 
     Returns:
         The path.
     """
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
-        by_kind[finding.kind].append(finding)
+        if finding.kind not in _KINDS_OF_RULES:
+            by_kind[finding.kind].append(finding)
     shown = [finding for kind in by_kind for finding in _shown(kind, by_kind[kind])]
+    shown += [finding for section in rule_sections for finding in section.findings]
     images = _images(catalog, {row for f in shown for row in (f.row, f.other_row) if row >= 0})
     context = {
         "title": f"Audit of {catalog.name}",
@@ -137,6 +146,14 @@ def write_audit_page(
         "notes": catalog.notes,
         "sections": [
             _section(kind, by_kind[kind], catalog, images) for kind in KINDS if kind in by_kind
+        ],
+        "rule_lines": rule_lines,
+        "rules": [
+            (
+                section,
+                [(f, Thumbnail(images.get(f.row, ""), f.image, "")) for f in section.findings],
+            )
+            for section in rule_sections
         ],
         "classes": _bars(
             dict(classes.select(LABEL, USED).iter_rows()),

@@ -33,6 +33,24 @@ def audit(
     ] = None,
     fail_on: FailOnOption = None,
     decisions: DecisionsOption = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            "--rules",
+            metavar="RULES",
+            help="Measure the images by the rules of google, amazon, or a TOML file; "
+            "+ joins several.",
+        ),
+    ] = None,
+    rules_date: Annotated[
+        str | None,
+        typer.Option(
+            "--rules-date",
+            metavar="DATE",
+            help="Take the rules of this day, such as 2027-01-31.",
+            show_default="when all are in force",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Write audit.html and findings.csv there."),
@@ -50,6 +68,8 @@ def audit(
             accept=accept or (),
             fail_on=fail_on or (),
             decisions=decisions,
+            rules=rules,
+            rules_date=rules_date,
         )
     if options.json:
         print_json(report.to_json())
@@ -71,6 +91,9 @@ def show(report: api.AuditReport, out: Path | None) -> None:
     else:
         print_line(f"page:     {out / 'audit.html'}")
         print_line(f"findings: {out / 'findings.csv'}")
+        if report.rules is not None:
+            print_line(f"rejected: {out / 'rejected.csv'}")
+            print_line(f"images:   {out / 'images.csv'}")
     print_line(report.verdict.line())
 
 
@@ -86,12 +109,35 @@ def _classes(report: api.AuditReport) -> None:
         print_line()
 
 
+def _rules(report: api.AuditReport) -> None:
+    """Print how many images and products break each rule about images."""
+    if report.rules is None:
+        return
+    counts = report.rules.counts
+    found = counts.filter((counts["images"] > 0) | (counts["unsure"] > 0))
+    numbers = ("products", "images", "unsure")
+    rows = found.select("rule", "severity", "needed", *numbers).iter_rows()
+    print_table(
+        [
+            *(Column("rule", fold=False), Column("severity", fold=False), Column("needed")),
+            *(Column(name, right=True) for name in ("products", "images", "cannot tell")),
+        ],
+        [[*row[:3], *map(api.count_text, row[3:])] for row in rows],
+        title=f"rules of {report.rules.date}",
+    )
+    kept = len(counts) - len(found)
+    if kept:
+        print_line(f"every image keeps {'all' if not len(found) else 'the other'} {kept} rules")
+        print_line()
+
+
 def _summary(report: api.AuditReport) -> None:
     synthetic = " (synthetic)" * report.catalog.synthetic
     summary = report.lines()[: -len(report.counts) or None]
     for line in (f"{report.catalog.name}{synthetic}", *summary, *report.headlines()):
         print_line(line)
     _classes(report)
+    _rules(report)
     if not report.counts:
         print_line("nothing found")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,6 +19,8 @@ from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_among_images
+from shopsight.errors import ConfigError
+from shopsight.image_rules.read_rules import read_rule_sets
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
@@ -39,6 +42,8 @@ def audit(
     accept: Collection[str] = (),
     fail_on: Collection[str] = (),
     decisions: str | Path | None = None,
+    rules: str | None = None,
+    rules_date: datetime.date | str | None = None,
 ) -> AuditReport:
     """Read every image once and list what would corrupt a score.
 
@@ -51,15 +56,24 @@ def audit(
         fail_on: kinds of findings, or "warning", that fail it beside errors; see
             `AuditReport.verdict`.
         decisions: a CSV such as that of `duplicates`; rows that it marks drop are not audited.
+        rules: measure the images by the rules of marketplaces: "google", "amazon", a TOML file, or
+            several joined by "+"; None measures nothing.
+        rules_date: the day whose rules they are, such as "2027-01-31"; None is the day when all
+            rules that are known are in force.
 
     Raises:
-        ConfigError: a kind does not exist, or the decisions do not fit DATA.
+        ConfigError: a kind does not exist, the decisions do not fit DATA, or the rules or their
+            date cannot be used.
         CatalogError: DATA cannot be read as images with labels.
         WriteError: `out` cannot be written, or is the folder of the images.
         LockedError: another process writes `out`.
     """
     check_kinds("--accept", accept, KINDS)
     check_fail_on(fail_on)
+    rule_sets = () if rules is None else read_rule_sets(rules)
+    date = _date(rules_date)
+    if date is not None and rules is None:
+        raise ConfigError("--rules-date needs --rules", fix="--rules google")
     if out is not None:
         check_output_path(Path(out), reserve=1 + max(map(len, REPORT_FILES)))
     if decisions is not None:
@@ -71,11 +85,24 @@ def audit(
         refuse_output_among_images(catalog, out)
     with nullcontext() if out is None else only_writer_of_folder(out):
         report = replace(
-            audit_catalog(catalog, threads=threads), fail_on=tuple(fail_on), accept=tuple(accept)
+            audit_catalog(catalog, threads=threads, rules=rule_sets, rules_date=date),
+            fail_on=tuple(fail_on),
+            accept=tuple(accept),
         )
         if out is not None:
             report.write(out)
     return report
+
+
+def _date(given: datetime.date | str | None) -> datetime.date | None:
+    if not isinstance(given, str):
+        return given
+    try:
+        return datetime.date.fromisoformat(given)
+    except ValueError as error:
+        raise ConfigError(
+            f"--rules-date: {given!r} is no date", fix="--rules-date 2027-01-31"
+        ) from error
 
 
 def _without_dropped(catalog: Catalog, decisions: str | Path) -> Catalog:

@@ -63,6 +63,26 @@ def array_to_srgb(pixels: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[n
     return rgb
 
 
+SRGB = "sRGB"
+BROKEN_PROFILE = "broken profile"
+
+
+@lru_cache(maxsize=_KEPT_TRANSFORMS)
+def profile_name(profile: bytes) -> str:
+    """What a profile of RGB values calls itself; "sRGB" where it moves no color, whatever its name.
+
+    Args:
+        profile: an ICC profile, perhaps a broken one: then the name is "broken profile".
+    """
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if opened.profile.xcolor_space.strip() == "RGB" and _transform(profile, "RGB") is None:
+            return SRGB
+        return ImageCms.getProfileDescription(opened).strip() or "unnamed profile"
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return BROKEN_PROFILE
+
+
 @lru_cache(maxsize=_KEPT_TRANSFORMS)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Build the transform to sRGB; None when the profile is broken, unfit or sRGB's own."""
