@@ -1,7 +1,7 @@
 """Mappings between two taxonomies, as Shopify publishes them: to Google's, and between releases.
 
-→ Animals & Pet Supplies > Pet Supplies > Fish & Aquatic Supplies
-⇒ Animals & Pet Supplies > Pet Supplies > Fish Supplies
+→ Shoes > Boots > Ankle Boots
+⇒ Footwear > Boots
 """
 
 from __future__ import annotations
