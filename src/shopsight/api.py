@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
+    from shopsight.commands.fetch import FetchResult as FetchResult
+    from shopsight.commands.fetch import fetch as fetch
     from shopsight.commands.import_export import ImportResult as ImportResult
     from shopsight.commands.import_export import import_export as import_export
     from shopsight.commands.index import IndexChange as IndexChange
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from shopsight.evaluation.product_scores import ProductScores as ProductScores
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
+    from shopsight.fetching.outcome import FetchCounts as FetchCounts
     from shopsight.inference.load import load as load
     from shopsight.inference.predictor import Prediction as Prediction
     from shopsight.inference.predictor import Predictor as Predictor

@@ -32,6 +32,7 @@ _ABOUT_TYPES: dict[str, type | tuple[type, ...]] = {
     "root": (str, type(None)),
     "synthetic": bool,
     "access": dict,
+    "notes": list,
     TYPES_KEY: dict,
     SEPARATOR_KEY: str,
     GUARDED_KEY: bool,

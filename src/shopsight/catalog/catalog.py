@@ -204,7 +204,7 @@ class Catalog:
                 hash_column(digest, self.table[name])
         return digest.hexdigest()
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: Path | str, *, kept_notes: Sequence[str] = ()) -> None:
         """Write a file that `Catalog.read` reads.
 
         `name`, `root`, `synthetic` and `access` go into the Parquet metadata, or into
@@ -213,6 +213,7 @@ class Catalog:
 
         Args:
             path: a .parquet, .csv or .tsv file.
+            kept_notes: what whoever opens the table is to know.
 
         Raises:
             CatalogError: the suffix is another one.
@@ -223,6 +224,7 @@ class Catalog:
         about: dict[str, Any] = {"name": self.name, "synthetic": self.synthetic}
         about |= root_record(self.root, path)
         about |= {"access": self.access.to_json()} if self.access != PUBLIC else {}
+        about |= {"notes": [*kept_notes]} if kept_notes else {}
         about = sealed(about, sealed_images(table, path))
         if path.suffix == ".parquet":
             with atomic_file(path) as part:
@@ -280,7 +282,7 @@ class Catalog:
         return cls(
             table=table,
             name=about["name"],
-            notes=tuple(notes),
+            notes=(*map(str, about.get("notes", ())), *notes),
             root=root,
             synthetic=about["synthetic"],
             access=access,

@@ -28,6 +28,7 @@ from shopsight.cli import (
     duplicates,
     embed,
     evaluate,
+    fetch,
     import_export,
     index,
     merge,
@@ -135,6 +136,7 @@ def _add_group(name: str, verbs: Mapping[str, Callable[..., None]], panel: str, 
 
 MAIN_JOB = "From photos to a model"
 _add("import", import_export.import_export, MAIN_JOB)
+_add("fetch", fetch.fetch, MAIN_JOB)
 _add("audit", audit.audit, MAIN_JOB)
 _add("split", split.split, MAIN_JOB)
 _add("merge", merge.merge, MAIN_JOB)

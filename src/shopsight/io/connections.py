@@ -45,12 +45,12 @@ class _BeforeDeadline(io.RawIOBase):
     would hold a thread forever.
     """
 
-    def __init__(self, sock: socket.socket, answer_s: float | None) -> None:
+    def __init__(self, sock: socket.socket, answer_s: float | None, spent_s: float) -> None:
         self._sock = sock
         # It keeps the socket open until the answer is read.
         self._file = sock.makefile("rb", buffering=0)
         self._answer_s = ANSWER_S if answer_s is None else answer_s
-        self._deadline_s = time.monotonic() + self._answer_s
+        self._deadline_s = time.monotonic() + self._answer_s - spent_s
 
     def readable(self) -> bool:
         return True
@@ -73,10 +73,8 @@ class _BeforeDeadline(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
-    def __init__(
-        self, sock: socket.socket, method: str | None = None, *, answer_s: float | None = None
-    ) -> None:
-        super().__init__(_BeforeDeadline(sock, answer_s), method=method)  # type: ignore[arg-type]
+    def __init__(self, received: _BeforeDeadline, method: str | None = None) -> None:
+        super().__init__(received, method=method)  # type: ignore[arg-type]
 
 
 class Connection(HTTPConnection):
@@ -90,6 +88,7 @@ class Connection(HTTPConnection):
         private: whether it leads into a private network; known once it is connected.
         used: number of answers that came over it.
         answer_s: how long the next answer may take; None: `ANSWER_S`.
+        spent_s: how much of that other answers of the same request took, which redirected it.
     """
 
     def __init__(self, parts: SplitResult, access: Access) -> None:
@@ -101,13 +100,15 @@ class Connection(HTTPConnection):
         self.private = False
         self.used = 0
         self.answer_s: float | None = None
+        self.spent_s = 0.0
         self.response_class = self._response  # type: ignore[assignment]
         super().__init__(*(self.proxy or end), timeout=CONNECT_S)
         if self.proxy and self.secure:
             self.set_tunnel(*end)
 
     def _response(self, sock: socket.socket, method: str | None = None) -> _Response:
-        return _Response(sock, method, answer_s=self.answer_s)
+        spent_s = 0.0 if self.answer_s is None else self.spent_s
+        return _Response(_BeforeDeadline(sock, self.answer_s, spent_s), method)
 
     def connect(self) -> None:
         """Connect to an address of the host that was checked.
@@ -155,6 +156,7 @@ class Host:
     Attributes:
         places: one for each connection that may be open.
         idle: connections that wait for the next request.
+        lent: connections that a request has.
         failures: requests that failed for good since the last answer.
         busy_until_s: the server asked for no request before this moment, on the monotonic clock.
         silent_until_s: the server is not asked before this moment, because it did not answer.
@@ -164,12 +166,19 @@ class Host:
         default_factory=lambda: threading.BoundedSemaphore(CONNECTIONS_PER_HOST)
     )
     idle: list[Connection] = field(default_factory=list)
+    lent: set[Connection] = field(default_factory=set)
     failures: int = 0
     busy_until_s: float = 0.0
     silent_until_s: float = 0.0
 
+    @classmethod
+    def with_places(cls, number: int) -> Host:
+        """A server to which so many connections may be open."""
+        return cls(threading.BoundedSemaphore(number))
+
 
 _hosts: dict[tuple[str, str, int], Host] = {}
+_per_host = CONNECTIONS_PER_HOST
 _lock = threading.Lock()
 
 
@@ -178,7 +187,24 @@ def host_state(parts: SplitResult) -> Host:
     end = endpoint(joined(parts))
     assert end is not None
     with _lock:
-        return _hosts.setdefault((parts.scheme, *end), Host())
+        return _hosts.setdefault((parts.scheme, *end), Host.with_places(_per_host))
+
+
+@contextmanager
+def connections_per_host(number: int) -> Iterator[None]:
+    """Have at most so many connections to each server within the block, instead of six.
+
+    What was learned of the hosts before is forgotten, and so is what the block learns.
+    """
+    global _per_host  # noqa: PLW0603 - the hosts are the process's, whoever asks them
+    before = _per_host
+    forget_hosts()
+    _per_host = number
+    try:
+        yield
+    finally:
+        _per_host = before
+        forget_hosts()
 
 
 @contextmanager
@@ -200,6 +226,7 @@ def connection(parts: SplitResult, access: Access, *, fresh: bool) -> Iterator[C
             host.idle.append(lent)
             raise private_error(*_end(parts))
         lent = lent or Connection(parts, access)
+        host.lent.add(lent)
         try:
             yield lent
         except RemoteError:
@@ -209,6 +236,7 @@ def connection(parts: SplitResult, access: Access, *, fresh: bool) -> Iterator[C
             lent.close()
             raise
         finally:
+            host.lent.discard(lent)
             if lent.sock is not None:
                 host.idle.append(lent)
 
@@ -220,6 +248,17 @@ def forget_hosts() -> None:
             while (lent := _idle(host)) is not None:
                 lent.close()
         _hosts.clear()
+
+
+def interrupt_connections() -> None:
+    """Break off the answers that are being read, whose readers then have an `OSError`."""
+    with _lock:
+        lent = [one for host in _hosts.values() for one in tuple(host.lent)]
+    for one in lent:
+        sock = one.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _after_fork() -> None:

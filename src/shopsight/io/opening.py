@@ -7,7 +7,8 @@ from shopsight.io import stores
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.addresses import check_protocol, host_of, local_path, shown
 from shopsight.io.local_files import read_file
-from shopsight.io.web import check_web, fetch
+from shopsight.io.web import fetch
+from shopsight.io.web_request import check_web
 from shopsight.paths import is_url
 
 IMAGE_BYTES = 256 << 20

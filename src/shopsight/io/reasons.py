@@ -21,6 +21,7 @@ REASONS: Mapping[str, str] = {
     "too many requests": "turned away, as too many requests,",
     "server error": "failed on",
     "bad answer": "gave no usable answer for",
+    "given up": "failed too often and was not asked for",
     "private": "is in a private network (--allow-private) and was not asked for",
     "not allowed": "is not asked without --allow-remote for",
     "too large": "sent too much for",
