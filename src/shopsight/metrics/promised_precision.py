@@ -8,9 +8,9 @@ choice, the lowest t at which enough of the measured answers are right, too opti
    m answers with k mistakes keep the promise where a share e of mistakes would give as few as k
    with a probability of at most a: Clopper and Pearson's lower bound at level 1 - a reaches the
    promise.
-2. **Choice.** Many t are tried on the same products, and one of them may pass by chance. The answers
-   from a higher t on are among those from a lower t on, so that the counts k are one walk: sorted
-   by confidence, each further answer adds a mistake or none. Of a walk whose every answer is wrong
+2. **Choice.** Many t are tried on the same products, and one may pass by chance. The answers from
+   a higher t on are among those from a lower t on, so that the counts k are one walk: sorted by
+   confidence, each further answer adds a mistake or none. Of a walk whose every answer is wrong
    with probability e exactly, the chance that it passes anywhere,
 
        P(a) = P(k_m <= c_m(a) for some m),   c_m(a) = max {k: P(Bin(m, e) <= k) <= a},
