@@ -152,7 +152,7 @@ class TableBytes:
         """
         found: dict[int, TextRow] = {}
         last = max(wanted, default=0)
-        for number, start, row in self._records():
+        for number, start, row in self.records():
             if number > last:
                 break
             if number in wanted:
@@ -168,7 +168,7 @@ class TableBytes:
         text = self.decoded.text
         return text[: len(text) - len(self.table.text)]
 
-    def _records(self) -> Iterator[tuple[int, int, list[str]]]:
+    def records(self) -> Iterator[tuple[int, int, list[str]]]:
         """Each row: its number, where it begins in the text, and its cells."""
         end = 0
 
@@ -229,7 +229,7 @@ class TableBytes:
 
     def _is_quoted(self, column: int) -> bool:
         """Whether the column's cells are in quotes that they do not need."""
-        for number, start, row in islice(self._records(), 1, _LOOKED_AT_ROWS):
+        for number, start, row in islice(self.records(), 1, _LOOKED_AT_ROWS):
             if column < len(row) and row[column] and not self._needs_quotes(row[column]):
                 return self._tokens(start, row, number).tokens[column].startswith('"')
         return False
