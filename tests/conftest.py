@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 PACKAGES = (
     *("audit", "backbones", "bundle", "catalog", "datasets", "evaluation", "images", "inference"),
-    *("loading", "metrics", "models", "profiling", "runs", "soups", "training"),
+    *("loading", "metrics", "models", "profiling", "review", "runs", "soups"),
+    *("training",),
 )
 
 # Every array that goes in or out is checked against the shape in the signature. Before shopsight

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from shopsight.commands.recipes import recipe_with as recipe_with
     from shopsight.commands.recipes import recipes as recipes
     from shopsight.commands.recommend import recommend as recommend
+    from shopsight.commands.review import ReviewResult as ReviewResult
+    from shopsight.commands.review import review as review
     from shopsight.commands.search import SearchResult as SearchResult
     from shopsight.commands.search import search as search
     from shopsight.commands.soup import SoupResult as SoupResult
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from shopsight.commands.zero_shot import ZeroShotResult as ZeroShotResult
     from shopsight.commands.zero_shot import zero_shot as zero_shot
     from shopsight.config.about_settings import About as About
+    from shopsight.config.defaults import DEFAULT_PRECISION as DEFAULT_PRECISION
     from shopsight.config.defaults import DEFAULT_RECIPE as DEFAULT_RECIPE
     from shopsight.config.defaults import PROBE_RECIPE as PROBE_RECIPE
     from shopsight.config.recipe import Recipe as Recipe

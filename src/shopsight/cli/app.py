@@ -36,6 +36,7 @@ from shopsight.cli import (
     profile,
     recipes,
     recommend,
+    review,
     search,
     signals,
     soup,
@@ -147,6 +148,7 @@ _add("train", train.train, MAIN_JOB)
 _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
+_add("review", review.review, MAIN_JOB)
 
 _add("demo", demo.demo, MAIN_JOB)
 _add("wizard", wizard.wizard, MAIN_JOB)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.config.defaults import DEFAULT_PRECISION
 from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import CatalogError, ChangedFilesError, ConfigError
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
@@ -45,7 +46,6 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line, counted, listed
 
 PAGE_FILE, TABLE_FILE = "review.html", "review.csv"
-DEFAULT_PRECISION = 0.98
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,11 +27,11 @@ def written_categories(shop: ShopProducts, trained: Mapping[str, str]) -> dict[s
         trained: labels of the run's products, which may be other names for their categories.
 
     Returns:
-        Of each label what most of its cells hold. Where the cells hold the labels themselves, that
-        is true of labels without a cell too: `None` of the others.
+        Of each label what most of its cells hold; where the cells hold the labels themselves, also
+        of labels without a cell. Of a catalog each label is written as it is.
     """
     if not shop.files:
-        return {}
+        return {name: name for name in trained.values()}
     own = shop.cells.filter(pl.col("categories").list.len() == 1)
     seen: dict[str, Counter[str]] = {}
     as_run = dict(shop.table.select(PRODUCT, "as_run").iter_rows())

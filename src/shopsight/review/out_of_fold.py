@@ -39,6 +39,7 @@ from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import ProductReadout, product_readout
 from shopsight.inference.torch_engine import TorchEngine
+from shopsight.loading.blob_store import Keys
 from shopsight.loading.cache import PixelSource, image_keys, open_cache
 from shopsight.loading.loader import OrderedBatches
 from shopsight.metrics.families import Families
@@ -275,7 +276,7 @@ class _Network:
         return self.predictor.engine
 
     @property
-    def _keys(self) -> Sequence[bytes]:
+    def _keys(self) -> Keys:
         return image_keys(self.audited.sha256.to_list(), self.audited.catalog.boxes())
 
     def logits(self, rows: Int64[np.ndarray, "m"]) -> Float32[np.ndarray, "m c"]:

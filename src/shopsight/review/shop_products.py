@@ -123,7 +123,7 @@ def open_shop(
         files,
         profile,
         shown,
-        products.select(TABLE_COLUMNS),
+        products.select(*TABLE_COLUMNS),
         cells,
         frozenset(cells["group"]),
     )
@@ -185,7 +185,7 @@ def _products_of(opened: Catalog, shown: Catalog) -> pl.DataFrame:
     rows = mains.agg(pl.col("row").first().cast(pl.Int64))
     table = table.join(rows, left_on=PRODUCT, right_on="group", how="inner", maintain_order="left")
     categories = pl.concat_list("given").list.drop_nulls().alias("categories")
-    return table.with_columns(categories, as_run="given").select(TABLE_COLUMNS)
+    return table.with_columns(categories, as_run="given").select(*TABLE_COLUMNS)
 
 
 def _cells_of(files: Sequence[str], read: ReadOptions, profile: Profile) -> pl.DataFrame:
@@ -219,7 +219,7 @@ def _with_categories(cells: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _categories(cell: str, profile: Profile) -> list[str]:
-    found = paths_in(cell, profile)
+    found = paths_in(cell, levels=profile.levels, several=profile.several_categories)
     names = [LEVELS.join(path) for path in found]
     above = {LEVELS.join(path[:depth]) for path in found for depth in range(1, len(path))}
     return [name for name in dict.fromkeys(names) if name not in above]
