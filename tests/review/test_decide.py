@@ -10,6 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.review.answers import Judge, ProductAnswers
 from shopsight.review.cells import accepted_cells, written_categories
 from shopsight.review.decide import DOUBT, FILL, SAME, UNKNOWN, UNSURE, decide
+from shopsight.review.decisions import Decisions
 from shopsight.review.shop_products import TABLE_COLUMNS, ShopProducts
 from shopsight.review.words import caution_lines, filled_line, measured_line
 
@@ -78,7 +79,7 @@ def test_missing_categories_are_filled_as_far_as_the_promise_holds() -> None:
         answers(new, "not seen"),
         precision=0.95,
         not_answered={},
-        corrections={},
+        decided=Decisions(),
         cells=written,
     )
     actions = dict(found.table.select("product", "action").iter_rows())
@@ -107,7 +108,7 @@ def test_few_products_fill_none_and_say_how_many_are_needed() -> None:
         answers({"new": (0.999, "")}, "not seen"),
         precision=0.98,
         not_answered={"blank": "truncated"},
-        corrections={},
+        decided=Decisions(),
         cells={LABELS[0]: LABELS[0], LABELS[1]: LABELS[1]},
     )
     assert len(found.of(FILL)) == 0
@@ -135,7 +136,7 @@ def test_wrong_given_categories_count_as_mistakes_until_they_are_corrected() -> 
             answers({}, "not seen"),
             precision=0.98,
             not_answered={},
-            corrections=corrections,
+            decided=Decisions(corrections),
             cells={},
         )
         assert found.corrected == len(corrections)
@@ -165,7 +166,7 @@ def test_products_whose_backbone_saw_them_say_nothing_about_precision() -> None:
         answers({}, "not seen"),
         precision=0.9,
         not_answered={},
-        corrections={},
+        decided=Decisions(),
         cells={},
     )
     assert not found.promise.is_kept
@@ -184,7 +185,7 @@ def test_categories_that_the_model_does_not_know_are_named() -> None:
         answers(new, "not seen"),
         precision=0.5,
         not_answered={},
-        corrections={},
+        decided=Decisions(),
         cells={},
     )
     assert found.of(UNKNOWN)["product"].sort().to_list() == ["bag", "cap"]

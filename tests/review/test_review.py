@@ -13,7 +13,6 @@ import pytest
 
 from shopsight import api
 from shopsight.errors import CatalogError, ChangedFilesError, ConfigError, WriteError
-from shopsight.exports.profiles import PLATFORMS
 from shopsight.read_options import ReadOptions
 from tests.helpers import run_command
 from tests.review.shop import NEW, VIEWS, Shop, make_shop, path_of
@@ -168,7 +167,6 @@ def test_the_new_header_and_other_encodings(
     assert all(path == path_of(key.partition("-")[0]) for key, path in changed)
 
 
-@pytest.mark.skipif("google" not in PLATFORMS, reason="feeds are not read yet")
 def test_a_feed_of_variants(shop: Shop, shop_run: Path, tmp_path: Path) -> None:
     _, *rows = rows_of(shop.export)
     lines = ["id\titem_group_id\ttitle\timage_link\tlink\tprice\tgoogle_product_category"]
@@ -190,7 +188,38 @@ def test_a_feed_of_variants(shop: Shop, shop_run: Path, tmp_path: Path) -> None:
     changed = [(old, new) for old, new in zip(lines, after, strict=False) if old != new]
     # Both variants of a product get its category.
     assert len(changed) == done.accepted.count == 2 * len(done.accepted.products) > 0
-    assert all(new == old + path_of(new.partition("-")[0]) for old, new in changed)
+    suggested = dict(done.review.of("fill").select("product", "suggested").iter_rows())
+    assert all(new == old + suggested[new.split("\t")[1]] for old, new in changed)
+
+
+def test_a_feed_of_xml_is_not_written_back(shop: Shop, shop_run: Path, tmp_path: Path) -> None:
+    _, *rows = rows_of(shop.export)
+    items = "".join(
+        f"<item><g:id>{row[0]}-1</g:id><g:item_group_id>{row[0]}</g:item_group_id>"
+        f"<title>{row[0]}</title><link>http://a.b/{row[0]}</link><g:price>9 EUR</g:price>"
+        f"<g:image_link>{(shop.folder / row[5]).as_posix()}</g:image_link>"
+        f"<g:google_product_category>{row[3].replace('&', '&amp;')}</g:google_product_category>"
+        "</item>"
+        for row in rows[::VIEWS]
+    )
+    feed = tmp_path / "feed.xml"
+    start = '<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0"><channel><title>s</title>'
+    feed.write_text(f"{start}{items}</channel></rss>", encoding="utf-8")
+    read = ReadOptions(images_root=str(shop.folder))
+    out = tmp_path / "out"
+    done = api.review(
+        shop_run, feed, out=out, precision=PROMISED, read=read, write=True, accept=["changed-file"]
+    )
+    assert done.imports == ()
+    assert set(done.accepted.kept.values()) == {"this kind of file is not written back"}
+    assert done.supplement is not None
+    header, *lines = rows_of(done.supplement)
+    assert header == ["id", "google_product_category"]
+    fills = done.review.of("fill")
+    assert {tuple(line) for line in lines} == {
+        (f"{row['product']}-1", row["suggested"]) for row in fills.iter_rows(named=True)
+    }
+    assert len(fills) > 0
 
 
 def test_changed_exports_are_refused(shop: Shop, shop_run: Path, tmp_path: Path) -> None:

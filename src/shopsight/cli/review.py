@@ -13,6 +13,8 @@ from shopsight.cli.output import print_json, print_line
 from shopsight.cli.progress import shown_progress
 from shopsight.errors import ConfigError
 
+SHOWN = 5
+
 
 @takes_data
 def review(
@@ -101,25 +103,23 @@ def review(
     if options.json:
         print_json(found.to_json())
     else:
-        _show(found)
+        _show(found, by_table=bool(tables))
 
 
-def _show(found: api.ReviewResult) -> None:
+def _show(found: api.ReviewResult, *, by_table: bool) -> None:
     for line in found.lines():
         print_line(line)
     print_line(f"page:  {found.page}")
     print_line(f"table: {found.table}")
-    for product, why in list(found.accepted.kept.items())[:5]:
+    for product, why in list(found.accepted.kept.items())[:SHOWN]:
         print_line(f"not changed: {product} {why}")
-    if len(found.accepted.kept) > 5:
-        print_line(f"not changed: {api.count_text(len(found.accepted.kept) - 5)} more")
+    if len(found.accepted.kept) > SHOWN:
+        print_line(f"not changed: {api.count_text(len(found.accepted.kept) - SHOWN)} more")
     products = api.counted(len(found.accepted.products), "product")
+    flags = f"--accept {found.table} --write" if by_table else "--write"
+    said = "written" if found.written else f"would be written ({flags} writes it)"
     for one in found.imports:
-        said = "written" if found.written else "would be written (--write writes it)"
         cells = api.counted(one.num_cells, "cell")
         print_line(f"{said}: {one.path}: {one.export} with {cells} of {products} changed")
     if found.supplement is not None:
-        said = "written" if found.written else "would be written (--write writes it)"
-        print_line(
-            f"{said}: {found.supplement}: a supplemental feed; the export is not written back"
-        )
+        print_line(f"{said}: {found.supplement}: a supplemental feed of what is not written back")

@@ -22,10 +22,11 @@ from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.review.cells import AcceptedCells, accepted_cells, check_known, written_categories
 from shopsight.review.decide import Review, decide
+from shopsight.review.decisions import Decisions
 from shopsight.review.new_answers import new_answers
 from shopsight.review.out_of_fold import run_answers
 from shopsight.review.page import write_review_page
-from shopsight.review.review_table import Decisions, proposed, read_decisions, write_review_table
+from shopsight.review.review_table import read_decisions, taken, write_review_table
 from shopsight.review.shop_products import (
     PRODUCT,
     ShopProducts,
@@ -131,7 +132,9 @@ def review(
         photos: the catalog of the photos as files, such as `fetch` writes; None reads them where
             the export says.
         precision: categories are filled in as long as so many of them are right.
-        decisions: an edited review.csv: what it accepts is written, and nothing else.
+        decisions: an edited review.csv. With `write` what it accepts is written, and nothing else;
+            without, what else keeps the promise, now that it is measured by the corrected
+            categories, is proposed beside it.
         minimal: write only the key, title and category of the products that change.
         write: write the import file.
         accept: "changed-file" goes on although the export, or images of the run, changed since the
@@ -158,11 +161,10 @@ def review(
         for name in (PAGE_FILE, TABLE_FILE, SUPPLEMENT_FILE):
             refuse_original(Path(out) / name, shop.files)
         _check_unchanged(folder, shop, accept)
-        decided = (
-            None
-            if decisions is None
-            else read_decisions(decisions, shop, on_changed=CHANGED_FILE in accept)
-        )
+        decided = Decisions()
+        if decisions is not None:
+            found = read_decisions(decisions, shop, on_changed=CHANGED_FILE in accept)
+            decided = replace(found, is_all=write)
         work = _Work(folder, shop, read, Path(out), precision, device)
         return work.done(decided, minimal=minimal, write=write)
 
@@ -176,25 +178,23 @@ class _Work:
     precision: float
     device: str
 
-    def done(self, decided: Decisions | None, *, minimal: bool, write: bool) -> ReviewResult:
+    def done(self, decided: Decisions, *, minimal: bool, write: bool) -> ReviewResult:
         known = run_answers(self.run, device=self.device)
-        trained = dict(zip(known.names, known.given, strict=True))
-        written = written_categories(self.shop, trained)
-        if decided is not None and self.shop.files:
-            check_known(decided.accepted, written, "review.csv")
-        predictor = load(self.run.path, device=self.device)
-        new = new_answers(predictor, self.shop.photos, known.names)
+        written = written_categories(self.shop, dict(zip(known.names, known.given, strict=True)))
+        if self.shop.files:
+            check_known(decided.accepted, written, TABLE_FILE)
+        new = new_answers(load(self.run.path, device=self.device), self.shop.photos, known.names)
         found = decide(
             self.shop,
             known,
             new.answers,
             precision=self.precision,
             not_answered=new.failed,
-            corrections=_corrections(decided, trained),
+            decided=decided,
             cells=written,
         )
-        taken = proposed(found) if decided is None else decided
-        accepted = accepted_cells(self.shop, taken.accepted if self.shop.files else {}, written)
+        changes = taken(found, decided)
+        accepted = accepted_cells(self.shop, changes.accepted if self.shop.files else {}, written)
         files = import_files(self.shop, accepted, self.out)
         if write:
             self._refuse_catalog()
@@ -202,12 +202,10 @@ class _Work:
                 write_import(
                     file, accepted.by_file[file.export], self.shop, self.read, minimal=minimal
                 )
-        table = write_review_table(
-            self.out / TABLE_FILE, found, self.shop.photos, _shown(decided, found, write=write)
-        )
+        table = write_review_table(self.out / TABLE_FILE, found, self.shop.photos, changes)
         page = write_review_page(self.out / PAGE_FILE, found, self.shop, method=self._method())
         result = ReviewResult(found, accepted, page, table, tuple(files), write)
-        return self._supplemented(result, taken.accepted, written, write=write)
+        return self._supplemented(result, changes.accepted, written, write=write)
 
     def _refuse_catalog(self) -> None:
         if not self.shop.files:
@@ -239,26 +237,6 @@ class _Work:
 
     def _method(self) -> dict[str, str]:
         return {"run": str(self.run.path), "export": self.shop.name}
-
-
-def _corrections(decided: Decisions | None, trained: Mapping[str, str]) -> dict[str, str]:
-    """Accepted categories of products that the run was trained on with another one."""
-    accepted = {} if decided is None else decided.accepted
-    return {name: label for name, label in accepted.items() if trained.get(name, label) != label}
-
-
-def _shown(decided: Decisions | None, found: Review, *, write: bool) -> Decisions:
-    """What stands in the column `accept`: decisions stay, and what can be filled in is proposed."""
-    if decided is None:
-        return proposed(found)
-    if write:
-        return decided
-    more = {
-        name: label
-        for name, label in proposed(found).accepted.items()
-        if name not in decided.declined
-    }
-    return Decisions({**more, **decided.accepted}, decided.declined)
 
 
 def _check_run(run: str | Path) -> None:

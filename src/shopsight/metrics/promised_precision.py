@@ -53,7 +53,8 @@ RISK = 1 - LEVEL
 """Share of catalogs in which a promise may be given that is not kept."""
 STEP = 1.1
 """Each number of answers that is tried is larger by this factor."""
-MOST_NEEDED = 1_000_000
+MOST_NEEDED = 10
+"""Times as many labeled products as there are: of more, nothing that was seen tells anything."""
 _HALVINGS = 24
 _COARSE = 1.5
 # Mistakes of such a small probability are left out of the sums.
@@ -72,8 +73,8 @@ class PromisedPrecision:
         num_right: of these, how many are right.
         measured: their share; its lower end is not below `wanted`. Where no answers keep the
             promise: of the answers that come nearest to it.
-        num_needed: labeled products that would do, if as many of them were right as of
-            these; without any number of them, or where it is kept: None.
+        num_needed: labeled products that would do, if as many of them were right as of these; None
+            where it is kept, or where that would take many times as many.
     """
 
     wanted: float
@@ -278,7 +279,7 @@ def _needed(walk: _Walk, precision: float, num_labeled: int) -> int | None:
     if shares.max() <= precision:
         return None
     factor = 1.0
-    while num_labeled * factor < MOST_NEEDED:
+    while factor <= MOST_NEEDED:
         # Of rounded numbers, so that few levels are searched for.
         answers = _COARSE ** math.ceil(math.log(walk.total[-1] * factor, _COARSE))
         alpha = walk_alpha(math.ceil(answers), precision)

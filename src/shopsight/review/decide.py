@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float32
 from shopsight.metrics.families import Families
 from shopsight.metrics.promised_precision import PromisedPrecision, promise_precision
 from shopsight.review.answers import ProductAnswers
+from shopsight.review.decisions import Decisions
 from shopsight.review.shop_products import PRODUCT, ShopProducts
 
 FILL, DOUBT, UNSURE, SAME, UNKNOWN = "fill", "doubt", "unsure", "same", "unknown category"
@@ -76,7 +77,7 @@ def decide(
     *,
     precision: float,
     not_answered: Mapping[str, str],
-    corrections: Mapping[str, str],
+    decided: Decisions,
     cells: Mapping[str, str],
 ) -> Review:
     """Compare what is given with what is suggested.
@@ -87,12 +88,14 @@ def decide(
         new: answers of the run's own network for the others.
         precision: what suggestions that are filled in promise.
         not_answered: products without an answer, and why.
-        corrections: categories that the user accepted instead of the given ones, by product.
+        decided: what the user decided; corrected categories take the place of those given where it
+            is measured how often suggestions are right.
         cells: what is written into the export for each label.
 
     Raises:
         MetricError: the precision is not between 0 and 1.
     """
+    corrections = decided.corrections(dict(zip(known.names, known.given, strict=True)))
     now = dict(shop.table.select(PRODUCT, "as_run").iter_rows())
     truth = [
         corrections.get(name) or now.get(name) or trained
@@ -101,8 +104,9 @@ def decide(
     promise = _promise(known, truth, precision)
     answered = {name: (new, place) for place, name in enumerate(new.names)}
     answered |= {name: (known, place) for place, name in enumerate(known.names)}
+    threshold = math.inf if decided.is_all else promise.threshold
     rows = [
-        _row(line, *answered[line[PRODUCT]], promise.threshold, cells)
+        _row(line, *answered[line[PRODUCT]], decided.least(line[PRODUCT], threshold), cells)
         for line in shop.table.iter_rows(named=True)
         if line[PRODUCT] in answered
     ]

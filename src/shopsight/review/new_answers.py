@@ -13,7 +13,7 @@ from shopsight.catalog.product_photos import product_photos
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_predictions import ProductPrediction, predict_products
 from shopsight.progress import notify, task
-from shopsight.review.answers import ProductAnswers
+from shopsight.review.answers import Judge, ProductAnswers
 from shopsight.text import counted
 
 
@@ -52,6 +52,7 @@ def new_answers(predictor: Predictor, photos: Catalog, known: Collection[str]) -
                 advance(1)
     place = {label: column for column, label in enumerate(predictor.labels)}
     answered = [one for one in found if one.error is None]
+    judges: tuple[Judge, ...] = ("not seen",) * len(answered)
     probabilities = np.zeros((len(answered), len(place)), np.float32)
     for number, one in enumerate(answered):
         probabilities[number, [place[label] for label in one.labels]] = one.probabilities
@@ -60,7 +61,7 @@ def new_answers(predictor: Predictor, photos: Catalog, known: Collection[str]) -
             labels=predictor.labels,
             names=tuple(str(one.product) for one in answered),
             probabilities=probabilities,
-            judges=("not seen",) * len(answered),
+            judges=judges,
             family=np.arange(len(answered)),
             given=("",) * len(answered),
             first_photo=np.array([rows[one.row or 0] for one in answered], np.int64),

@@ -7,8 +7,7 @@ as `yes` from the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -17,42 +16,22 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import ChangedFilesError, ConfigError
 from shopsight.files import atomic_file
 from shopsight.review.decide import FILL, Review
+from shopsight.review.decisions import NO, YES, Decisions
 from shopsight.review.shop_products import PRODUCT, ShopProducts
 from shopsight.spreadsheets import for_reading, guarded_text
 from shopsight.tables.table_files import read_table
 from shopsight.text import counted
 
 ACCEPT = "accept"
-YES, NO = "yes", "no"
 _YES = frozenset({YES, "y", "true", "1", "x"})
 _NO = frozenset({NO, "n", "false", "0"})
 _NEEDED = (PRODUCT, "given", "suggested", ACCEPT)
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What a user decided.
-
-    Attributes:
-        accepted: the category of each product.
-        declined: products whose suggestion was declined.
-    """
-
-    accepted: Mapping[str, str] = field(default_factory=dict)
-    declined: frozenset[str] = frozenset()
-
-    def words(self, suggested: Mapping[str, str]) -> dict[str, str]:
-        """What stands in the column `accept`, by product."""
-        taken = {
-            product: YES if suggested.get(product) == label else label
-            for product, label in self.accepted.items()
-        }
-        return taken | dict.fromkeys(self.declined, NO)
-
-
-def proposed(review: Review) -> Decisions:
-    """What is filled in when nobody decides: missing categories, where the promise holds."""
-    return Decisions(dict(review.of(FILL).select(PRODUCT, "suggested").iter_rows()))
+def taken(review: Review, decided: Decisions) -> Decisions:
+    """What is changed: what was accepted, and missing categories that are filled in."""
+    fills = dict(review.of(FILL).select(PRODUCT, "suggested").iter_rows())
+    return replace(decided, accepted={**fills, **decided.accepted})
 
 
 def write_review_table(path: Path, review: Review, photos: Catalog, decided: Decisions) -> Path:

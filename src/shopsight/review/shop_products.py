@@ -18,7 +18,8 @@ from shopsight.exports.category_cells import category_cells
 from shopsight.exports.category_paths import LEVELS, paths_in
 from shopsight.exports.export_files import platform_of, read_export
 from shopsight.exports.find_export import BETWEEN_FILES, export_in_folder, find_export
-from shopsight.exports.profiles import PLATFORMS, LabelColumn, Profile
+from shopsight.exports.platforms import PLATFORMS
+from shopsight.exports.profiles import LabelColumn, Profile
 from shopsight.io.addresses import local_path
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
@@ -219,7 +220,9 @@ def _with_categories(cells: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _categories(cell: str, profile: Profile) -> list[str]:
-    found = paths_in(cell, levels=profile.levels, several=profile.several_categories)
+    found = paths_in(
+        cell, levels=profile.levels, several=profile.several_categories, roots=profile.roots
+    )
     names = [LEVELS.join(path) for path in found]
     above = {LEVELS.join(path[:depth]) for path in found for depth in range(1, len(path))}
     return [name for name in dict.fromkeys(names) if name not in above]

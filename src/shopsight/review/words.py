@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import polars as pl
+
 from shopsight.metrics.intervals import Interval
 from shopsight.metrics.promised_precision import PromisedPrecision
 from shopsight.review.decide import DOUBT, FILL, Review
@@ -18,9 +20,11 @@ def filled_line(review: Review) -> str:
         return "no product with a readable photo is without a category"
     if not review.promise.is_kept:
         return f"{of} filled: {why_none(review.promise)}"
+    by_hand = len(review.of(FILL).filter(pl.col("confidence") < review.promise.threshold))
+    more = f"; {count_text(by_hand)} of them accepted below that confidence" if by_hand else ""
     return (
         f"{of} filled, precision {with_ends(review.promise.measured)} "
-        f"(promised: {percent_text(review.promise.wanted)})"
+        f"(promised: {percent_text(review.promise.wanted)}){more}"
     )
 
 
