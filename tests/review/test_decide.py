@@ -12,7 +12,7 @@ from shopsight.review.cells import accepted_cells, written_categories
 from shopsight.review.decide import DOUBT, FILL, SAME, UNKNOWN, UNSURE, decide
 from shopsight.review.decisions import Decisions
 from shopsight.review.shop_products import TABLE_COLUMNS, ShopProducts
-from shopsight.review.words import caution_lines, filled_line, measured_line
+from shopsight.review.summary import caution_lines, filled_line, measured_line
 
 LABELS = ("A > Hats", "A > Shoes")
 

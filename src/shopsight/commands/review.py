@@ -33,7 +33,7 @@ from shopsight.review.shop_products import (
     as_the_run_read,
     open_shop,
 )
-from shopsight.review.words import caution_lines, doubt_line, filled_line, measured_line
+from shopsight.review.summary import caution_lines, doubt_line, filled_line, measured_line
 from shopsight.review.write_export import (
     SUPPLEMENT_FILE,
     ImportFile,

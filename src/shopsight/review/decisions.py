@@ -23,7 +23,7 @@ class Decisions:
     declined: frozenset[str] = frozenset()
     is_all: bool = False
 
-    def words(self, suggested: Mapping[str, str]) -> dict[str, str]:
+    def cells(self, suggested: Mapping[str, str]) -> dict[str, str]:
         """What stands in the column `accept`, by product."""
         taken = {
             product: YES if suggested.get(product) == label else label

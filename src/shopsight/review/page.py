@@ -11,7 +11,7 @@ from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.pages import Card, Shot, percent_text, write_page
 from shopsight.review.decide import DOUBT, FILL, SAME, UNKNOWN, UNSURE, Review
 from shopsight.review.shop_products import PRODUCT, ShopProducts
-from shopsight.review.words import caution_lines, filled_line, measured_line, with_ends
+from shopsight.review.summary import caution_lines, filled_line, measured_line, with_ends
 from shopsight.text import count_text, counted
 
 SHOWN_OF_EACH = 60

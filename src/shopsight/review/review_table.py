@@ -44,7 +44,7 @@ def write_review_table(path: Path, review: Review, photos: Catalog, decided: Dec
         decided: what stands in the column `accept`.
     """
     table = review.table
-    words = decided.words(dict(table.select(PRODUCT, "suggested").iter_rows()))
+    words = decided.cells(dict(table.select(PRODUCT, "suggested").iter_rows()))
     images = photos.table["image"].gather(table["row"])
     agree = pl.col("agree").replace_strict({True: YES, False: NO}, return_dtype=pl.String)
     accept = pl.Series(ACCEPT, [words.get(name) for name in table[PRODUCT]], dtype=pl.String)

@@ -69,8 +69,10 @@ class ShopProducts:
         """The same with `as_run` as the run has merged, folded or dropped rare labels."""
         rare = run.state().get("rare", {})
         labels = dict(rare.get("folded", {})) | dict.fromkeys(rare.get("merged", ()), RARE_LABEL)
-        as_run = pl.col("given").replace(labels).alias("as_run")
-        return replace(self, table=self.table.with_columns(as_run))
+        if not labels:
+            return self
+        as_run = pl.col("given").replace_strict(labels, default=pl.col("given"))
+        return replace(self, table=self.table.with_columns(as_run=as_run))
 
 
 def as_the_run_read(read: ReadOptions, run: ReadOptions) -> ReadOptions:
