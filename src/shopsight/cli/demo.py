@@ -21,8 +21,18 @@ from shopsight.cli.progress import shown_progress
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Write the demo's files there.")
-    ] = Path("demo"),
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write the demo's files there: demo, or demo-shop."
+        ),
+    ] = None,
+    shop: Annotated[
+        bool,
+        typer.Option(
+            "--shop",
+            help="Correct the export of a generated shop instead: fetch, train, review, write.",
+        ),
+    ] = False,
     root: Annotated[
         str | None,
         typer.Option("--root", metavar="FOLDER", help="Read this local copy of Fashion-MNIST."),
@@ -37,8 +47,13 @@ def demo(
     """Audit, split, train, evaluate, predict and search on real product photos (Fashion-MNIST).
 
     Takes under five minutes on two cores.
-    An interrupted demo continues where it stopped; a finished one is replaced.
+    An interrupted demo continues where it stopped; a finished one is replaced. With --shop, a
+    generated shop's export is read and corrected, whose true categories are known.
     """
+    if shop:
+        _shop(out or Path("demo-shop"))
+        return
+    out = out or Path("demo")
     limit_s = parsed_seconds(time_limit)
     try:
         with shown_progress():
@@ -51,6 +66,34 @@ def demo(
     _show_predictions(done)
     _show_search(done)
     _show_next(done)
+
+
+def _shop(out: Path) -> None:
+    """The shop's demo, and what came of it."""
+    with shown_progress():
+        done = api.demo_shop(out=out)
+    shop, reviewed = done.shop, done.reviewed
+    fetched = f"{api.count_text(done.fetched.num_table_rows)} fetched"
+    fetched += f", {api.count_text(len(done.fetched.failed))} failed"
+    right = f"{api.count_text(done.num_right)} of {api.count_text(done.num_filled)} are right"
+    rows = [
+        ["products", f"{api.count_text(len(shop.truth))}, {len(shop.missing)} without a category"],
+        ["photos", fetched],
+        *(["review", line] for line in reviewed.lines()),
+        ["the truth", f"of the categories that were filled in, {right}"],
+        ["", f"of {len(shop.wrong)} wrong categories, {done.num_wrong_found} are doubted"],
+        ["time", f"{done.took_s:.0f} s in all"],
+    ]
+    title = "shopsight demo --shop: a GENERATED shop, no real products"
+    print_table([Column("", fold=False), Column("")], rows, title=title)
+    print_line(f"review: {reviewed.page}")
+    for one in reviewed.imports:
+        print_line(f"import: {one.path}")
+    print_line()
+    print_line("The same with your own export:")
+    print_line("  shopsight fetch   products_export.csv --out photos")
+    print_line("  shopsight train   photos/catalog.parquet --out run")
+    print_line("  shopsight review  run products_export.csv --photos photos/catalog.parquet --out review")
 
 
 def _show_scores(done: api.DemoResult) -> None:
