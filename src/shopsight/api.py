@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from shopsight.commands.data import data_sets as data_sets
     from shopsight.commands.demo import DemoResult as DemoResult
     from shopsight.commands.demo import demo as demo
+    from shopsight.commands.demo_shop import ShopDemoResult as ShopDemoResult
+    from shopsight.commands.demo_shop import demo_shop as demo_shop
     from shopsight.commands.doctor import Fact as Fact
     from shopsight.commands.doctor import doctor as doctor
     from shopsight.commands.duplicates import DuplicatesResult as DuplicatesResult

@@ -18,7 +18,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.review.decide import DOUBT, FILL
 
 RECIPE = "fast"
-PRECISION = 0.95
+PRECISION = 0.85
 EXCLUDED = ("untrained-class",)
 ACCEPTED = ("rare-class", "unmeasured-class", "exact-duplicate")
 PARTS = ("shop", "photos", "run", "review")
