@@ -93,7 +93,9 @@ def _shop(out: Path) -> None:
     print_line("The same with your own export:")
     print_line("  shopsight fetch   products_export.csv --out photos")
     print_line("  shopsight train   photos/catalog.parquet --out run")
-    print_line("  shopsight review  run products_export.csv --photos photos/catalog.parquet --out review")
+    print_line(
+        "  shopsight review  run products_export.csv --photos photos/catalog.parquet --out review"
+    )
 
 
 def _show_scores(done: api.DemoResult) -> None:
