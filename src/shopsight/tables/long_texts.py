@@ -69,8 +69,9 @@ def read_well_formed(piece: str, separator: str, check: RowCheck) -> pl.DataFram
         return None
     has_quotes = inside.any()
     columns = {str(at): pl.String for at in range(check.width)}
-    source = io.BytesIO(data.tobytes())
-    frame = pl.read_csv(source, has_header=False, separator=separator, schema=columns)
+    frame = pl.read_csv(
+        io.BytesIO(data.tobytes()), has_header=False, separator=separator, schema=columns
+    )
     if len(frame) != len(ends):
         return None
     frame = empty_as_null(frame) if has_quotes and '""' in piece else frame
