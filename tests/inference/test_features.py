@@ -24,7 +24,7 @@ from shopsight.devices import computes_bf16
 from shopsight.files import sha256_file
 from shopsight.head_settings import HeadSettings
 from shopsight.inference import features
-from shopsight.inference.features import FeatureStore, compute_missing, feature_folder, run_logits
+from shopsight.inference.features import FeatureStore, compute_missing, feature_folder, run_outputs
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
@@ -264,6 +264,6 @@ def test_features_of_other_weights_or_precision_are_not_taken(
     with use_cache_dir(tmp_path / "cache of a"):
         source = open_cache(catalog, own.preprocess, settings=run.recipe().cache, sha256s=shas)
         keys, val = image_keys(shas, catalog.boxes()), catalog.rows_of("val")
-        assert run_logits(run, own, source, val, keys=keys) is not None
-        assert run_logits(run, Predictor(other, own.info), source, val, keys=keys) is None
-        assert run_logits(run, load(tmp_path / "b"), source, val, keys=keys) is None
+        assert run_outputs(run, own, source, val, keys=keys) is not None
+        assert run_outputs(run, Predictor(other, own.info), source, val, keys=keys) is None
+        assert run_outputs(run, load(tmp_path / "b"), source, val, keys=keys) is None

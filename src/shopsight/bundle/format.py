@@ -7,6 +7,7 @@
     README.md           the model card
     text.safetensors    where the model has a text encoder: its weights,
     tokenizer.json      and its tokenizer, see `shopsight.bundle.text_info`
+    attributes.safetensors   where it predicts attributes, their heads: `bundle.attribute_info`
 
 `shopsight.bundle.write` writes the folder, `shopsight.bundle.read` reads and checks it,
 `shopsight.models.build` makes a torch network of it. Nothing in this package imports torch, so
@@ -27,6 +28,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shopsight.bundle.attribute_info import AttributePart, AttributesInfo
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.text_info import TextInfo
@@ -114,6 +116,7 @@ class BundleInfo(BaseModel):
             `shopsight.bundle.fingerprint.tensors_sha256`. Filled in by `write_bundle`.
         text: The text encoder whose vectors lie among the images'; None where there is none.
         embeds_into: Other spaces that the embeddings may be compared with.
+        attributes: Columns that are predicted beside the label; None where there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -143,6 +146,7 @@ class BundleInfo(BaseModel):
     backbone_sha256: Line = ""
     text: TextInfo | None = None
     embeds_into: tuple[EmbedsInto, ...] = Field(default=(), max_length=MOST_SPACES)
+    attributes: AttributesInfo | None = None
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -174,6 +178,9 @@ class BundleInfo(BaseModel):
             raise ValueError(f"thresholds: no such labels: {sorted(unknown)[:5]}")
         if self.embedding_dim % self.members:
             raise ValueError("embedding_dim: not a multiple of the number of members")
+        for head in self.attributes.heads if self.attributes is not None else ():
+            if unknown := set(head.labels or ()) - set(self.labels):
+                raise ValueError(f"attributes: {head.name}: no such labels: {sorted(unknown)[:5]}")
         if self.text is not None and self.text.network.embed_dim != self.embedding_dim:
             raise ValueError("text: its embeddings have another width than those of images")
         return self
@@ -189,12 +196,14 @@ class Golden:
         embeddings: One row per file.
         texts: Embeddings of `shopsight.bundle.tokenizer.SAMPLE_TEXTS`, a row each; None without a
             text encoder.
+        attributes: Logits of all attributes side by side, one row per file; None without any.
     """
 
     images: tuple[bytes, ...]
     logits: Float32[np.ndarray, "n c"]
     embeddings: Float32[np.ndarray, "n w"]
     texts: Float32[np.ndarray, "k w"] | None = None
+    attributes: Float32[np.ndarray, "n a"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +215,11 @@ class Bundle:
         golden: Content of golden.npz.
         metrics: Content of metrics.json; empty when there is no such file.
         folder: Where the files are.
+        attributes: The heads of its attributes; None where it has none.
     """
 
     info: BundleInfo
     golden: Golden
     metrics: dict[str, Any]
     folder: Path
+    attributes: AttributePart | None = None

@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from shopsight.bundle.attribute_info import ATTRIBUTES_FILE, AttributePart
 from shopsight.bundle.format import (
     BUNDLE_FOLDER,
     FORMAT_VERSION,
@@ -50,6 +51,8 @@ from shopsight.paths import exists, is_file, is_folder
 
 TOKENIZER_BYTES = 64 << 20
 """The most that tokenizer.json may have: that of 256,000 tokens has 34 megabytes."""
+ATTRIBUTE_TOLERANCE = 1e-3
+"""Of the golden outputs of attributes, as a fraction of the largest: sums in another order."""
 INFO_BYTES = 16 << 20
 """The most that model.json may have: 10,000 labels with their thresholds have one megabyte."""
 
@@ -79,22 +82,19 @@ def read_bundle(folder: Path | str) -> Bundle:
     needed = [WEIGHTS_FILE, GOLDEN_FILE]
     if info.text is not None:
         needed += [TEXT_WEIGHTS_FILE, TOKENIZER_FILE]
+    if info.attributes is not None:
+        needed.append(ATTRIBUTES_FILE)
     missing = [name for name in needed if not is_file(folder / name)]
     if missing:
         raise _not_a_bundle(folder, missing)
     # Before the hash: a file that does not fit in memory is not worth its minutes.
     stored_tensors(folder)
-    found = sha256_file(folder / WEIGHTS_FILE)
-    if found != info.weights_sha256:
-        raise BundleError(
-            f"the weights changed: sha256 is {found[:12]}..., "
-            f"{info.weights_sha256[:12]}... was written",
-            where=str(folder / WEIGHTS_FILE),
-            fix="copy the bundle again from where it was made",
-        )
+    _check_hash(folder / WEIGHTS_FILE, info.weights_sha256)
     golden = _read_golden(_within(folder, GOLDEN_FILE), info)
+    attributes = _read_attributes(folder, info, golden)
     metrics = _within(folder, METRICS_FILE)
-    return Bundle(info, golden, read_json_table(metrics) if metrics.is_file() else {}, folder)
+    written = read_json_table(metrics) if metrics.is_file() else {}
+    return Bundle(info, golden, written, folder, attributes)
 
 
 def read_info(folder: Path | str) -> BundleInfo:
@@ -189,6 +189,44 @@ def read_tokenizer(folder: Path | str, info: TokenizerInfo) -> bytes:
     return content
 
 
+def _check_hash(path: Path, written: str) -> None:
+    found = sha256_file(path)
+    if found != written:
+        raise BundleError(
+            f"the weights changed: sha256 is {found[:12]}..., {written[:12]}... was written",
+            where=str(path),
+            fix="copy the bundle again from where it was made",
+        )
+
+
+def _read_attributes(folder: Path, info: BundleInfo, golden: Golden) -> AttributePart | None:
+    """The heads of attributes; the golden embeddings must give their golden outputs.
+
+    Raises:
+        BundleError: They do not, or the file is another one than was written.
+    """
+    if info.attributes is None:
+        return None
+    path = _within(folder, ATTRIBUTES_FILE)
+    _check_hash(path, info.attributes.sha256)
+    part = AttributePart(info.attributes, read_tensors(folder, ATTRIBUTES_FILE))
+    problems = part.misfits(info.embedding_dim)
+    if not problems:
+        assert golden.attributes is not None
+        found = np.concatenate(part.logits(golden.embeddings), axis=1)
+        size = max(1.0, float(np.abs(golden.attributes).max()))
+        if np.abs(found - golden.attributes).max() > ATTRIBUTE_TOLERANCE * size:
+            problems = ["the golden embeddings do not give the golden outputs"]
+    if problems:
+        raise BundleError(
+            "does not hold the attributes that model.json names",
+            where=str(path),
+            details=problems,
+            fix="copy the bundle again from where it was made",
+        )
+    return part
+
+
 def _within(folder: Path, name: str) -> Path:
     try:
         return file_within(folder, name)
@@ -237,6 +275,7 @@ def _read_golden(path: Path, info: BundleInfo) -> Golden:
         arrays = read_arrays(path, most_bytes=path.stat().st_size)
         logits, embeddings = arrays.pop("logits"), arrays.pop("embeddings")
         texts = arrays.pop("texts") if info.text is not None else None
+        attributes = arrays.pop("attributes") if info.attributes is not None else None
     except KeyError as error:
         raise BundleError(f"cannot be read: no array {error}", where=str(path)) from error
     except (ArchiveError, LocationError, OSError) as error:
@@ -253,6 +292,9 @@ def _read_golden(path: Path, info: BundleInfo) -> Golden:
         None
         if texts is None
         else _outputs(texts, (len(SAMPLE_TEXTS), info.embedding_dim), "texts", path),
+        None
+        if attributes is None or info.attributes is None
+        else _outputs(attributes, (count, info.attributes.num_logits), "attributes", path),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from shopsight.bundle.attribute_info import ATTRIBUTES_FILE, AttributePart
 from shopsight.bundle.fingerprint import tensors_sha256
 from shopsight.bundle.format import (
     CARD_FILE,
@@ -37,6 +38,7 @@ def write_bundle(
     golden: Golden,
     metrics: Mapping[str, Any],
     text: TextPart | None = None,
+    attributes: AttributePart | None = None,
 ) -> Bundle:
     """Write a bundle, replacing one that is there; a reader never sees half of it.
 
@@ -48,6 +50,8 @@ def write_bundle(
         golden: Outputs of these weights for a few files.
         metrics: How good the model is; metrics.json, and a line of the model card.
         text: The text encoder, where there is one; `info.text` is filled in from it.
+        attributes: The heads of attributes, where there are any; `info.attributes` is filled in
+            from them, and so are their golden outputs.
 
     Returns:
         What `read_bundle` would read.
@@ -64,6 +68,10 @@ def write_bundle(
             where=str(folder),
         )
     files = {WEIGHTS_FILE: tensors} | ({TEXT_WEIGHTS_FILE: text.tensors} if text else {})
+    if attributes is not None:
+        assert not attributes.misfits(info.embedding_dim)
+        files[ATTRIBUTES_FILE] = attributes.tensors
+        golden = replace(golden, attributes=np.concatenate(attributes.logits(golden.embeddings), 1))
     needed = sum(one.nbytes for stored in files.values() for one in stored.values())
     needed += sum(map(len, golden.images))
     with atomic_folder(folder, needed_bytes=needed) as temporary:
@@ -74,15 +82,18 @@ def write_bundle(
             for name, tensor in tensors.items()
             if name.startswith("backbone.")
         }
+        if attributes is not None:
+            attributes = _hashed(attributes, temporary)
         info = info.model_copy(
             update={
                 "weights_sha256": sha256_file(temporary / WEIGHTS_FILE),
                 "backbone_sha256": tensors_sha256(backbone),
                 "text": text.info if text else None,
+                "attributes": attributes.info if attributes else None,
             }
         )
-        # Earlier versions know no such part.
-        absent = {"by_product"} if info.by_product is None else set()
+        # Earlier versions know no such parts.
+        absent = {name for name in ("by_product", "attributes") if getattr(info, name) is None}
         write_json(temporary / INFO_FILE, info.model_dump(mode="json", exclude=absent))
         if text is not None:
             golden = replace(golden, texts=text.sample_vectors)
@@ -93,7 +104,13 @@ def write_bundle(
         (temporary / GOLDEN_FILE).write_bytes(_golden_bytes(golden))
         write_json(temporary / METRICS_FILE, dict(metrics))
         write_text(temporary / CARD_FILE, model_card(info, metrics))
-    return Bundle(info, golden, dict(metrics), Path(folder))
+    return Bundle(info, golden, dict(metrics), Path(folder), attributes)
+
+
+def _hashed(attributes: AttributePart, folder: Path) -> AttributePart:
+    """The heads, with the hash of their file in the folder."""
+    found = sha256_file(folder / ATTRIBUTES_FILE)
+    return replace(attributes, info=attributes.info.model_copy(update={"sha256": found}))
 
 
 def _golden_bytes(golden: Golden) -> bytes:
@@ -103,6 +120,8 @@ def _golden_bytes(golden: Golden) -> bytes:
     }
     if golden.texts is not None:
         arrays["texts"] = golden.texts
+    if golden.attributes is not None:
+        arrays["attributes"] = golden.attributes
     file = io.BytesIO()
     np.savez(file, logits=golden.logits, embeddings=golden.embeddings, **arrays)
     return file.getvalue()

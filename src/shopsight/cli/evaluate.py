@@ -225,6 +225,8 @@ def headline_table(
         print_line(f"{part.split}: {part.calibration.line}")
         if part.by_product is not None:
             _print_products(part, part.by_product, by=by)
+        for one in part.attributes:
+            print_line(f"{part.split} attribute {one.line()}")
 
 
 def _print_products(

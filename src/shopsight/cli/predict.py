@@ -139,7 +139,8 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
         if lines and prediction.error is None:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
             guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
-            line = f"{_name(prediction)}: {node_text(prediction)}{guesses}{_damage(prediction)}"
+            line = f"{_name(prediction)}: {node_text(prediction)}{guesses}{_attributes(prediction)}"
+            line += _damage(prediction)
             print_line(line)
     return counted.summary()
 
@@ -158,6 +159,15 @@ def _name(prediction: api.Prediction) -> str:
     """The path; of a table also the row, because several may be about one image."""
     row = "" if prediction.row is None else f" (row {prediction.row})"
     return f"{prediction.source}{row}"
+
+
+def _attributes(prediction: api.Prediction) -> str:
+    """The attributes that the image was given."""
+    return "".join(
+        f"; {one.name}: {one.text} {api.percent_text(one.confidence)}"
+        for one in prediction.attributes
+        if one.values
+    )
 
 
 def _damage(prediction: api.Prediction) -> str:

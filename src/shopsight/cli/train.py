@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -97,6 +97,20 @@ FoldOption = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="COLUMN",
+        help="Predict this column too, beside the label. Repeat for more.",
+    ),
+]
+AttributesOption = Annotated[
+    Literal["auto"] | None,
+    typer.Option(
+        "--attributes", help="Predict every column of a few words that is filled in often enough."
+    ),
+]
 NoCacheOption = Annotated[
     bool,
     typer.Option("--no-cache", help="Decode the images at every pass.", rich_help_panel=RECIPE),
@@ -116,6 +130,8 @@ def train(
     seed: SeedOption = None,
     folds: FoldsOption = None,
     fold: FoldOption = None,
+    attribute: AttributeOption = None,
+    attributes: AttributesOption = None,
     settings: SetOption = None,
     trust_recipe: TrustRecipeOption = False,
     no_cache: NoCacheOption = False,
@@ -138,6 +154,8 @@ def train(
     )
     if out is None:
         raise typer.BadParameter("give either --out RUN or --resume RUN")
+    if attribute and attributes:
+        raise typer.BadParameter("give either --attribute COLUMN or --attributes auto")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
     run = out
     leaves = [*(settings or ()), *["cache.mode=off"] * no_cache]
@@ -157,6 +175,7 @@ def train(
                 seed=seed,
                 folds=folds,
                 fold=fold,
+                attributes=attributes or attribute or (),
                 settings=leaves,
                 trust_recipe=trusted,
                 accept=accept or (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,7 +97,9 @@ def predict(
     if out is None and copies is None:
         return label(opened)
     about = _about(predictor, top=top, batch_size=batch_size) | {"confidence": confidence}
-    return _written(opened, label, about, out=None if out is None else Path(out), copies=copies)
+    path = None if out is None else Path(out)
+    names = () if predictor.attributes is None else predictor.attributes.names
+    return _written(opened, label, about, out=path, copies=copies, attributes=names)
 
 
 def _sorted_copies(predictor: Predictor, folder: str | Path) -> SortedCopies:
@@ -170,6 +172,7 @@ def _written(
     *,
     out: Path | None,
     copies: SortedCopies | None,
+    attributes: Sequence[str],
 ) -> Iterator[Prediction]:
     """Hand the predictions on, each after it was recorded and its image copied.
 
@@ -198,7 +201,9 @@ def _written(
             yield prediction
         if out is not None:
             nodes = about["confidence"] is not None
-            write_predictions(journal.answers, out, top=about["top"], nodes=nodes)
+            write_predictions(
+                journal.answers, out, top=about["top"], nodes=nodes, attributes=attributes
+            )
         journal.remove()
     if failed.count:
         assert copies is not None

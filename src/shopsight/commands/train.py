@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from shopsight.audit.gate import GateRules
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
@@ -86,6 +88,7 @@ def train(
     seed: int | None = None,
     folds: int | None = None,
     fold: int | None = None,
+    attributes: Sequence[str] | Literal["auto"] = (),
     settings: Sequence[str] = (),
     trust_recipe: bool = False,
     accept: Collection[str] = (),
@@ -110,6 +113,7 @@ def train(
         seed: for the split and for training.
         folds: train this many networks, each tested on the fold that it never saw.
         fold: train only the network that is tested on this fold, counted from 0.
+        attributes: columns that are predicted beside the label, or "auto"; none keeps the recipe's.
         settings: any other leaf of the recipe, as "optimizer.lr=3e-4".
         trust_recipe: take a recipe file also where it names files, folders, addresses or a tracker.
         accept: kinds of audit findings to train in spite of.
@@ -132,9 +136,28 @@ def train(
     if not trust_recipe:
         check_recipe(recipe, given, read=read, needs_data=data is None)
     chosen = recipe_with(recipe, given)
+    if attributes:
+        chosen = with_attributes(chosen, attributes)
     listed = None if decisions is None else Path(decisions)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on, decisions=listed)
     return _train(data, chosen, out, read=read, fold=fold, rules=rules)
+
+
+def with_attributes(recipe: Recipe, columns: Sequence[str] | Literal["auto"]) -> Recipe:
+    """The recipe with these columns as attributes.
+
+    Raises:
+        ConfigError: they do not go with the rest of it.
+    """
+    named = columns if columns == "auto" else tuple(columns)
+    try:
+        return recipe.replace(attributes={"columns": named})
+    except ValidationError as error:
+        raise ConfigError(
+            "attributes cannot be trained so",
+            where="--attribute",
+            details=[one["msg"].removeprefix("Value error, ") for one in error.errors()],
+        ) from error
 
 
 def _train(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shopsight.address_secrets import without_logins
 from shopsight.config.about_settings import About
+from shopsight.config.attribute_settings import AttributeSettings
 from shopsight.config.augment_settings import AugmentSettings
 from shopsight.config.data_settings import CacheSettings, DataSettings, PreprocessSettings
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -69,6 +70,7 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
     about: About = About()
     data: DataSettings = DataSettings()
+    attributes: AttributeSettings = AttributeSettings()
     folds: FoldSettings = FoldSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     framing: FramingSettings = FramingSettings()
@@ -111,6 +113,8 @@ class Recipe(Section):
             self._check_contrastive()
         if self.training.loss == "bce" and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("training.loss = 'bce' does not go with augment.mixup or cutmix")
+        if self.attributes.columns and self.folds.count:
+            raise ValueError("attributes.columns does not go with folds.count")
         if self.data.val_classes and self.folds.count:
             raise ValueError("data.val_classes does not go with folds.count")
         if self.training.loss == "bce" and self.training.scores_retrieval:

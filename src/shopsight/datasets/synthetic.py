@@ -76,7 +76,12 @@ def draw_catalog(folder: Path, *, products_per_class: int, seed: int = 0) -> Cat
 
 
 def draw_product(
-    label: str, *, number: int, view: int, seed: int = 0
+    label: str,
+    *,
+    number: int,
+    view: int,
+    seed: int = 0,
+    cloth: Float32[np.ndarray, "s s 3"] | None = None,
 ) -> UInt8[np.ndarray, "s s 3"]:
     """Render one image: a pure function of its arguments.
 
@@ -85,6 +90,7 @@ def draw_product(
         number: which product of the class.
         view: which view of the product; pose, ground and light differ.
         seed: another seed gives other products.
+        cloth: color and pattern of the product, as large as the image; None: its own.
 
     Returns:
         RGB pixels of 128 x 128.
@@ -92,7 +98,8 @@ def draw_product(
     code = list(OUTLINES).index(label)
     product = np.random.default_rng((seed, code, number))
     parts = OUTLINES[label](product)
-    cloth = _cloth(product)
+    if cloth is None:
+        cloth = _cloth(product)
     look = np.random.default_rng((seed, code, number, view + 1))
     image = _ground(look)
     pose = _pose(look)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float32
 
 from shopsight import progress
 from shopsight.audit.file_info import Inspection, inspect_catalog
@@ -27,7 +25,8 @@ from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, score
 from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
 from shopsight.files import write_json
-from shopsight.inference.features import run_logits
+from shopsight.inference.engine import Outputs
+from shopsight.inference.features import run_outputs
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.io.json_files import read_json_table
@@ -44,7 +43,7 @@ def evaluate(
     split: str = "test",
     settings: EvaluationSettings | None = None,
     source: PixelSource | None = None,
-    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
+    outputs: Iterable[Outputs] | None = None,
     run: RunFolder | None = None,
     batch_size: int | None = None,
     inspected: Inspection | None = None,
@@ -58,7 +57,7 @@ def evaluate(
         settings: None takes the defaults of a recipe.
         source: pixels of the whole catalog, for instance the epoch cache; None decodes the
             files, once.
-        logits: see `predict_catalog`.
+        outputs: see `predict_catalog`.
         run: the model's own run, where the catalog is another's: images that the model was
             trained on are looked up in it, reported, and left out of the score if there are
             others.
@@ -79,7 +78,7 @@ def evaluate(
         catalog,
         split=split,
         source=source,
-        logits=logits,
+        outputs=outputs,
         batch_size=batch_size,
         copies=copies,
     )
@@ -179,12 +178,12 @@ def _run_predictions(
     keys = image_keys(sha256s, catalog.boxes())
 
     def predicted(split: str) -> Predictions:
-        logits = None
+        outputs = None
         if cached:
-            logits = run_logits(run, predictor, source, catalog.rows_of(split), keys=keys)
+            outputs = run_outputs(run, predictor, source, catalog.rows_of(split), keys=keys)
         copies = audited.duplicate_group[part_rows(catalog, split)]
         found = predict_catalog(
-            predictor, catalog, split=split, source=source, logits=logits, copies=copies
+            predictor, catalog, split=split, source=source, outputs=outputs, copies=copies
         )
         found = found.with_duplicate_groups(copies)
         # Rows are counted in the run's own catalog, whatever vanished.

@@ -14,12 +14,14 @@ from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import CatalogError
 from shopsight.evaluation.answer_columns import NAMED, OneLabelColumns, named_labels
+from shopsight.evaluation.attribute_columns import AttributeColumns
 from shopsight.evaluation.predict_by_product import CatalogProducts
 from shopsight.evaluation.predictions import ALL_ROWS, Predictions, part_rows
 from shopsight.evaluation.predictions_check import SCORE_ROW
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.best_labels import best_labels
+from shopsight.inference.engine import Outputs
 from shopsight.inference.predictor import Predictor
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.loader import OrderedBatches
@@ -40,7 +42,7 @@ def predict_catalog(
     *,
     split: str,
     source: PixelSource | None = None,
-    logits: Iterable[Float32[np.ndarray, "b c"]] | None = None,
+    outputs: Iterable[Outputs] | None = None,
     batch_size: int | None = None,
     copies: Int64[np.ndarray, "m"] | None = None,
 ) -> Predictions:
@@ -53,8 +55,8 @@ def predict_catalog(
         catalog: labeled images.
         split: "train", "val", "test", or "all" for every row.
         source: of the whole catalog's images; None decodes the files.
-        logits: of the part's images in their order, in batches, where they are already known;
-            None computes them.
+        outputs: embeddings and logits of the part's images in their order, in batches, where they
+            are already known; None computes them.
         batch_size: images predicted at once; None: as many as fill the engine.
         copies: of the part's images, equal for copies of one; None: none is one.
 
@@ -65,8 +67,13 @@ def predict_catalog(
     rows = _rows_of(catalog, split)
     part = catalog.take(rows)
     truth = _truth(part, predictor)
-    if logits is None:
-        logits = _computed(predictor, part, rows, source, batch_size)
+    if outputs is None:
+        outputs = _computed(predictor, part, rows, source, batch_size)
+    attributes = None
+    if predictor.attributes is not None:
+        attributes = AttributeColumns(predictor.attributes, part)
+        outputs = attributes.listening(outputs)
+    logits: Iterable[Float32[np.ndarray, "b c"]] = (logits for _, logits in outputs)
     multilabel = predictor.info.multilabel
     products = CatalogProducts.of(predictor, part, rows, copies)
     if products is not None:
@@ -84,6 +91,8 @@ def predict_catalog(
     head = _known(part, rows, multilabel=multilabel)
     if filed:
         head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
+    if attributes is not None:
+        answers = answers.hstack(attributes.columns(answers["predicted"]))
     by_product = None
     if products is not None:
         by_product = products.predictions(split=split, catalog=catalog)
@@ -96,6 +105,7 @@ def predict_catalog(
         synthetic=catalog.synthetic,
         score_files=() if writer is None else (writer.file,),
         by_product=by_product,
+        attributes=() if attributes is None else attributes.attributes,
     )
 
 
@@ -163,8 +173,8 @@ def _computed(
     rows: Int64[np.ndarray, "n"],
     source: PixelSource | None,
     batch_size: int | None,
-) -> Iterator[Float32[np.ndarray, "b c"]]:
-    """Logits of the part, whose images are these rows of the source."""
+) -> Iterator[Outputs]:
+    """Embeddings and logits of the part, whose images are these rows of the source."""
     if source is None:
         source = open_cache(part, predictor.preprocess, settings=CacheSettings(mode="off"))
         rows = np.arange(len(rows))
@@ -174,8 +184,7 @@ def _computed(
         batch_size=batch_size_of(predictor.engine, batch_size, default=BATCH_IMAGES),
         pin_memory=reads_pinned(predictor.engine),
     )
-    for _, logits in predictor.predict_batches(batch.images.numpy() for batch in batches):
-        yield logits
+    return predictor.predict_batches(batch.images.numpy() for batch in batches)
 
 
 def _truth(catalog: Catalog, predictor: Predictor) -> Targets:

@@ -23,6 +23,7 @@ from shopsight.catalog.about_record import METADATA_KEY
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.linked_rows import linked_rows
 from shopsight.errors import CatalogError, CompareError
+from shopsight.evaluation.attribute_columns import PredictedAttribute
 from shopsight.evaluation.predictions_check import (
     KINDS,
     PHOTO_ROWS,
@@ -67,6 +68,8 @@ class Predictions:
     there are too many, `score_row` its place in `score_files`. Of a K-fold run also `fold`, whose
     network predicted the row.
 
+    Of a model with attributes also their columns, see `shopsight.evaluation.attribute_columns`.
+
     Attributes:
         split: the part of the catalog: "train", "val", "test", "all", or "out-of-fold".
         data: the catalog's name; synthetic: its images were rendered, not photographed.
@@ -75,6 +78,7 @@ class Predictions:
         by_product: the same with a row per product, where images show products of several photos:
             its columns are also `photos`, their number, and `photo_rows`; `row` is the first of
             these. Without products whose photos have several labels.
+        attributes: those of the model; their columns are in the table.
     """
 
     table: pl.DataFrame
@@ -85,6 +89,7 @@ class Predictions:
     synthetic: bool = False
     score_files: tuple[ScoreFile, ...] = ()
     by_product: Predictions | None = None
+    attributes: tuple[PredictedAttribute, ...] = ()
 
     def __len__(self) -> int:
         return self.table.height
@@ -192,6 +197,8 @@ class Predictions:
             "data": self.data,
             "synthetic": self.synthetic,
         }
+        if self.attributes:
+            about["attributes"] = [[one.name, one.several] for one in self.attributes]
         if self.score_files:
             about["score_files"] = [[file.path.name, file.num_images] for file in self.score_files]
         with atomic_file(path) as part:
@@ -250,6 +257,11 @@ class Predictions:
                 score_files=tuple(
                     ScoreFile(path.with_name(Path(name).name), int(images), len(about["labels"]))
                     for name, images in about.get("score_files", [])
+                ),
+                attributes=tuple(
+                    one
+                    for name, several in about.get("attributes", [])
+                    if (one := PredictedAttribute(str(name), bool(several))).given in there
                 ),
             )
         place = _products_of(path)

@@ -10,6 +10,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.evaluation import (
     figures,
+    report_attributes,
     report_calibration,
     report_classes,
     report_data,
@@ -30,6 +31,7 @@ from shopsight.text import command_line
 SECTIONS = (
     ("score", "Score"),
     ("products", "By product"),
+    ("attributes", "Attributes"),
     ("folds", "Folds"),
     ("training", "Training"),
     ("confusion", "Confusions"),
@@ -142,6 +144,7 @@ def report_context(
         "hero": report_score.hero(main),
         "tiles": report_score.tiles(main, others),
         "products": report_products.product_section(main),
+        "attributes": report_attributes.attribute_rows(main),
         "folds": report_score.folds_table(main.folds),
         "between": report_score.between_text,
         "history": report_score.history_charts(facts),
@@ -164,6 +167,7 @@ def _links(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Anchor and title of each section of the page."""
     optional = {
         "products": context["products"],
+        "attributes": context["attributes"],
         "folds": context["folds"],
         "training": context["history"],
         "confusion": context["confusion"],

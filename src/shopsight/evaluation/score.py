@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from shopsight.config.evaluation_settings import EvaluationSettings
+from shopsight.evaluation.attribute_scores import AttributeScore, attribute_scores
 from shopsight.evaluation.decisions import UNKNOWN, Decisions
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
 from shopsight.evaluation.headline import (
@@ -73,6 +74,7 @@ class Evaluation:
         decisions: what these images decided about the model.
         by_product: the score with one answer per product; None where images do not show products
             of several photos.
+        attributes: the score of each attribute that the model has.
     """
 
     headline: str
@@ -90,6 +92,7 @@ class Evaluation:
     decisions: Decisions = UNKNOWN
     levels: tuple[LevelConfusion, ...] = ()
     by_product: ProductScores | None = None
+    attributes: tuple[AttributeScore, ...] = ()
 
     @property
     def split(self) -> str:
@@ -143,6 +146,7 @@ class Evaluation:
             "confusion": self.confusion.head(MOST_CONFUSIONS).to_dicts(),
             "confusion_left_out": self._confusion_left_out(),
             **self._levels_json(),
+            **self._attributes_json(),
             "calibration": self.calibration.to_json(self.predictions.labels),
         }
 
@@ -155,6 +159,9 @@ class Evaluation:
         if not self.levels:
             return {}
         return {"levels": [one.to_json(MOST_CONFUSIONS) for one in self.levels]}
+
+    def _attributes_json(self) -> dict[str, Any]:
+        return {"attributes": [one.to_json() for one in self.attributes]} if self.attributes else {}
 
     def _interval_json(self, name: str) -> dict[str, Any]:
         return self.intervals[name].to_json() if name in self.intervals else {}
@@ -178,7 +185,12 @@ def score(
     """
     settings = settings or EvaluationSettings()
     found = (_score_several if predictions.multilabel else _score_one)(predictions, settings)
-    found = replace(found, folds=_fold_scores(predictions), decisions=decisions)
+    found = replace(
+        found,
+        folds=_fold_scores(predictions),
+        decisions=decisions,
+        attributes=attribute_scores(predictions),
+    )
     if predictions.by_product is None:
         return found
     products = score(predictions.by_product, settings, decisions=decisions)

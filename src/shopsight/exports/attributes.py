@@ -6,20 +6,11 @@ import re
 
 import polars as pl
 
-from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_FILE, SOURCE_ROW, TABLE_ROW
+from shopsight.catalog.attribute_columns import BETWEEN_VALUES, RESERVED
 from shopsight.exports.layout import ATTRIBUTE, LIST, NAME, VALUES
 from shopsight.exports.product_images import IMAGE_ID, ProductImages
 from shopsight.exports.products import INDEX, PRODUCT, Products
 from shopsight.exports.profiles import Profile
-
-BETWEEN_VALUES = "; "
-"""What stands between several values of an attribute."""
-
-RESERVED = frozenset(
-    {"image", "label", "group", "variant", "text", "price", "currency", "position", "status"}
-    | {"split", "fold", "id", "product", SOURCE_FILE, SOURCE_ROW, TABLE_ROW, *BOX_COLUMNS}
-)
-"""What means something else in a catalog: an attribute of such a code is `code_source`."""
 
 MOST_ATTRIBUTES = 500
 """Of those that stand in cells; more is no list of attributes."""
@@ -122,5 +113,6 @@ def _split(cells: pl.Expr, mark: str) -> pl.Expr:
 def _joined(name: str) -> pl.Expr:
     values = pl.col(name).str.split(_UNIT).list.unique(maintain_order=True)
     code = name.removeprefix(ATTRIBUTE)
+    # An attribute of such a code must not be taken for what the catalog means by it.
     column = f"{code}_source" if code in RESERVED else code
     return values.list.join(BETWEEN_VALUES).alias(column)

@@ -29,6 +29,7 @@ from typing import IO, Any
 from shopsight.files import make_folder, write_text
 from shopsight.held_files import flush, remove_file
 from shopsight.images.idx import idx_member
+from shopsight.inference.attribute_answers import AttributeAnswer
 from shopsight.inference.image_stream import NamedImage
 from shopsight.inference.predictor import Prediction
 from shopsight.inference.writers import json_line
@@ -275,6 +276,10 @@ def _prediction(row: Mapping[str, Any], image: NamedImage, reason: str | None) -
         reason=reason,
         node=row.get("node"),
         node_probability=row.get("node_probability"),
+        attributes=tuple(
+            AttributeAnswer(name, tuple(one["values"]), one["confidence"])
+            for name, one in row.get("attributes", {}).items()
+        ),
         damaged=row["damaged"],
         row=image.row,
         name=image.name,

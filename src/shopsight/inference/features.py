@@ -26,7 +26,7 @@ from shopsight.bundle.fingerprint import embedding_fingerprint
 from shopsight.cache_place import cache_folder
 from shopsight.files import make_folder, sha256_json, write_json
 from shopsight.inference.batches import batch_size_of, reads_pinned, run_batches
-from shopsight.inference.engine import Engine
+from shopsight.inference.engine import Engine, Outputs
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, FixedBlobs, Keys
@@ -125,26 +125,27 @@ def compute_missing(
             store.add(_computed(engine, source, missing))
 
 
-def stored_logits(
+def stored_outputs(
     engine: TorchEngine, source: PixelSource, rows: Int64[np.ndarray, "m"], *, store: FeatureStore
-) -> Iterator[Float32[np.ndarray, "b c"]]:
-    """Logits of the rows, in order and in batches: the engine's head on stored features."""
+) -> Iterator[Outputs]:
+    """Stored features of the rows, in order and in batches, with the engine's head on them."""
     compute_missing(engine, source, rows, store=store)
     features = store.blobs(rows)
     for first in range(0, len(rows), BATCH_IMAGES):
         batch = np.arange(first, min(first + BATCH_IMAGES, len(rows)))
-        yield engine.classify(features.take(batch))
+        some = features.take(batch)
+        yield some, engine.classify(some)
 
 
-def run_logits(
+def run_outputs(
     run: RunFolder,
     predictor: Predictor,
     source: PixelSource,
     rows: Int64[np.ndarray, "m"],
     *,
     keys: Keys,
-) -> Iterator[Float32[np.ndarray, "b c"]] | None:
-    """Logits of rows of a run's own catalog, by the features that its training has kept.
+) -> Iterator[Outputs] | None:
+    """Embeddings and logits of rows of a run's own catalog, as its training has kept them.
 
     Features that the store lacks are computed and kept.
 
@@ -167,7 +168,7 @@ def run_logits(
         folder = feature_folder(root, fingerprint, pixels=source.mode, engine=engine.name)
         if folder.is_dir():
             store = FeatureStore(folder, keys, info.embedding_dim)
-            return stored_logits(engine, source, rows, store=store)
+            return stored_outputs(engine, source, rows, store=store)
     return None
 
 

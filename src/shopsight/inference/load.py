@@ -65,7 +65,7 @@ def load(
         engine = engine.at(precision)
         if verify:
             _check(bundle, engine)
-    return Predictor(engine, bundle.info, golden=bundle.golden)
+    return Predictor(engine, bundle.info, golden=bundle.golden, attributes=bundle.attributes)
 
 
 def _check(bundle: Bundle, engine: TorchEngine) -> None:

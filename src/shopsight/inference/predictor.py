@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from shopsight.bundle.attribute_info import AttributePart
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.errors import BundleError, ConfigError
 from shopsight.inference.agreement import Readout
+from shopsight.inference.attribute_answers import AttributeAnswer, AttributeReader
 from shopsight.inference.batches import run_batches
 from shopsight.inference.best_labels import best_labels
 from shopsight.inference.engine import Engine, Images, Outputs
@@ -42,6 +44,7 @@ class Prediction:
         node: Where a confidence was asked for and labels are paths: the deepest path that is as
             probable, "" where not even its first name is; else None.
         node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
+        attributes: Where the model has attributes, each of them in their order.
         damaged: Of an image that was labeled although its file is damaged: what the decoder says;
             None of a file that is whole.
         row: Of a table, its row, counted from 0; else None.
@@ -57,6 +60,7 @@ class Prediction:
     reason: str | None = None
     node: str | None = None
     node_probability: float | None = None
+    attributes: tuple[AttributeAnswer, ...] = ()
     damaged: str | None = None
     row: int | None = None
     name: str | None = None
@@ -96,12 +100,21 @@ class Predictor:
         engine: Computes embeddings and logits.
         info: Everything else about the model.
         golden: For `verify`; None when the model is not from a bundle.
+        attributes: The heads of its attributes; None where it has none.
 
     Attributes:
         readout: How logits become labels with probabilities.
+        attributes: What reads attributes from embeddings; None where there are none.
     """
 
-    def __init__(self, engine: Engine, info: BundleInfo, *, golden: Golden | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: BundleInfo,
+        *,
+        golden: Golden | None = None,
+        attributes: AttributePart | None = None,
+    ) -> None:
         self.engine = engine
         self.info = info
         self._runner = ImageRunner(engine, info.preprocess)
@@ -109,6 +122,7 @@ class Predictor:
         self.readout = readout_of(info)
         self._thresholds = np.array(self.readout.thresholds)
         self.golden = golden
+        self.attributes = None if attributes is None else AttributeReader(attributes)
 
     @cached_property
     def _tree(self) -> LabelTree | None:
@@ -179,10 +193,10 @@ class Predictor:
             ConfigError: No labels are paths, or the confidence is out of range.
         """
         self.check_confidence(confidence)
-        for batch, (_, logits) in self.image_batches(
+        for batch, outputs in self.image_batches(
             images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
         ):
-            answers = self._answers(logits, top, confidence)
+            answers = self._answers(outputs, top, confidence)
             for image in batch:
                 yield _failed(image) if image.error is not None else next(answers).of(image)
 
@@ -266,24 +280,27 @@ class Predictor:
             raise BundleError("no golden outputs: this model was not loaded from a bundle")
         return verify_golden(self.engine, self.golden, self.preprocess, self.readout)
 
-    def _answers(
-        self, logits: Float32[np.ndarray, "b c"], top: int, confidence: float | None
-    ) -> Iterator[_Answer]:
+    def _answers(self, outputs: Outputs, top: int, confidence: float | None) -> Iterator[_Answer]:
         """What the model says of each image of a batch."""
+        embeddings, logits = outputs
         if not len(logits):
             return
         probabilities = self.probabilities(logits)
         best = best_labels(probabilities, max(top, 1))
         chosen = np.take_along_axis(probabilities, best, axis=1)[:, :top].tolist()
         if self.info.multilabel:
-            predicted = self._reaching_thresholds(probabilities)
+            given = list(self._reaching_thresholds(probabilities))
         else:
-            predicted = iter(best[:, :1].tolist())
+            given = best[:, :1].tolist()
+        predicted = [self._named(indices) for indices in given]
         nodes = self.deepest_nodes(probabilities, confidence)
-        for indices, values, given, node in zip(
-            best[:, :top].tolist(), chosen, predicted, nodes, strict=True
+        attributes: list[tuple[AttributeAnswer, ...]] = [()] * len(logits)
+        if self.attributes is not None:
+            attributes = self.attributes.answers(embeddings, predicted)
+        for indices, values, own, node, more in zip(
+            best[:, :top].tolist(), chosen, predicted, nodes, attributes, strict=True
         ):
-            yield _Answer(self._named(indices), tuple(values), self._named(given), *node)
+            yield _Answer(self._named(indices), tuple(values), own, *node, more)
 
     def deepest_nodes(
         self, probabilities: Float64[np.ndarray, "b c"], confidence: float | None
@@ -317,6 +334,7 @@ class _Answer:
     predicted_labels: tuple[str, ...]
     node: str | None = None
     node_probability: float | None = None
+    attributes: tuple[AttributeAnswer, ...] = ()
 
     def of(self, image: Prepared) -> Prediction:
         return Prediction(
@@ -326,6 +344,7 @@ class _Answer:
             self.predicted_labels,
             node=self.node,
             node_probability=self.node_probability,
+            attributes=self.attributes,
             damaged=image.damaged,
             row=image.row,
             name=image.name,

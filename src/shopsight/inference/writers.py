@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from glob import escape
@@ -12,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from shopsight.catalog.attribute_columns import BETWEEN_VALUES
 from shopsight.control_characters import json_text
 from shopsight.errors import WriteError, first_line
 from shopsight.files import atomic_file
@@ -26,23 +28,26 @@ _LAST_CELLS = ("error", "damaged", "row", "name")
 NODE_CELLS = ("node", "node_probability")
 
 
-def write_predictions(lines: Path, path: Path, *, top: int, nodes: bool = False) -> None:
+def write_predictions(
+    lines: Path, path: Path, *, top: int, nodes: bool = False, attributes: Sequence[str] = ()
+) -> None:
     r"""Make the file of predictions from JSON lines, in constant memory.
 
     CSV has the columns image, label, probability, label_2, probability_2, ... , predicted_labels
-    (joined by "|"), node and node_probability where they are asked for, error, damaged, row and
-    name; Parquet and JSON lines have the lists labels and probabilities, best first, and
-    predicted_labels. `row` and `name` are of a table: its row and
-    the image as it names it. Text in a CSV that a spreadsheet would run has an apostrophe in
-    front (`shopsight.spreadsheets`). Text is UTF-8 without a mark at its start, and lines end in a
-    line feed on every system. What UTF-8 cannot hold of a file's name is escaped
-    (`caf\udce9.jpg`).
+    (joined by "|"), node and node_probability where they are asked for, of each attribute its
+    values (joined by "; ") and their confidence, error, damaged, row and name; Parquet and JSON
+    lines have the lists labels and probabilities, best first, and predicted_labels, and JSON lines
+    the attributes by name. `row` and `name` are of a table: its row and the image as it names it.
+    Text in a CSV that a spreadsheet would run has an apostrophe in front
+    (`shopsight.spreadsheets`). Text is UTF-8 without a mark at its start, and lines end in a line
+    feed on every system. What UTF-8 cannot hold of a file's name is escaped (`caf\udce9.jpg`).
 
     Args:
         lines: A `json_line` for each image.
         path: The file; its suffix, one of `TABLE_SUFFIXES`, is the format.
         top: Number of labels of an image in a CSV.
         nodes: Whether the deepest path of each image was asked for.
+        attributes: Those of the model.
 
     Raises:
         WriteError: As `atomic_file`'s.
@@ -50,14 +55,35 @@ def write_predictions(lines: Path, path: Path, *, top: int, nodes: bool = False)
     suffix = path.suffix.lower()
     with atomic_file(path, needed_bytes=lines.stat().st_size) as part:
         if suffix == ".csv":
-            _to_csv(lines, part, top, (*NODE_CELLS, *_LAST_CELLS) if nodes else _LAST_CELLS)
+            last = (*NODE_CELLS, *_LAST_CELLS) if nodes else _LAST_CELLS
+            _to_csv(lines, part, top, last, attributes)
         elif suffix == ".jsonl":
             shutil.copyfile(lines, part)
         else:
-            _to_parquet(lines, part, path, nodes=nodes)
+            _to_parquet(lines, part, path, nodes=nodes, attributes=attributes)
 
 
-def _to_csv(lines: Path, part: Path, top: int, last: Sequence[str]) -> None:
+def attribute_cells(attributes: Sequence[str]) -> list[tuple[str, str]]:
+    """The two columns of each attribute: NAME, and NAME confidence.
+
+    A name that means something else in this table has "(attribute)" behind it.
+    """
+    taken = {*_PARQUET_SCHEMA, *NODE_CELLS}
+    pairs = []
+    for name in attributes:
+        column = name
+        while column in taken or f"{column} confidence" in taken or _RANKED.fullmatch(column):
+            column = f"{column} (attribute)"
+        taken |= {column, f"{column} confidence"}
+        pairs.append((column, f"{column} confidence"))
+    return pairs
+
+
+def _to_csv(
+    lines: Path, part: Path, top: int, last: Sequence[str], attributes: Sequence[str]
+) -> None:
+    more = [cell for pair in attribute_cells(attributes) for cell in pair]
+    before = len(last) - len(_LAST_CELLS)
     names = [
         name for rank in range(2, top + 1) for name in (f"label_{rank}", f"probability_{rank}")
     ]
@@ -66,28 +92,44 @@ def _to_csv(lines: Path, part: Path, top: int, last: Sequence[str]) -> None:
         part.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "label", "probability", *names, "predicted_labels", *last])
+        first = ["image", "label", "probability", *names, "predicted_labels", *last[:before]]
+        writer.writerow([*map(guarded_text, [*first, *more]), *_LAST_CELLS])
         for line in rows:
-            cells = _cells(json.loads(line), top, last)
+            cells = _cells(json.loads(line), top, last, attributes)
             writer.writerow([guarded_text(c) if isinstance(c, str) else c for c in cells])
 
 
-def _cells(row: Mapping[str, Any], top: int, last: Sequence[str]) -> list[Any]:
+def _cells(
+    row: Mapping[str, Any], top: int, last: Sequence[str], attributes: Sequence[str]
+) -> list[Any]:
     """The cells of one prediction in a CSV."""
     pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
     cells = [cell for pair in pairs for cell in pair]
     cells += [""] * (2 * top - len(cells))
     known = ["" if row.get(name) is None else row[name] for name in last]
-    return [row["image"], *cells, "|".join(row["predicted_labels"]), *known]
+    more = []
+    for name in attributes:
+        one = row.get("attributes", {}).get(name, _NOT_GIVEN)
+        confidence = one["confidence"]
+        more += [BETWEEN_VALUES.join(one["values"]), "" if confidence is None else confidence]
+    before = len(last) - len(_LAST_CELLS)
+    predicted = "|".join(row["predicted_labels"])
+    return [row["image"], *cells, predicted, *known[:before], *more, *known[before:]]
 
 
-def _to_parquet(lines: Path, part: Path, path: Path, *, nodes: bool) -> None:
+def _to_parquet(
+    lines: Path, part: Path, path: Path, *, nodes: bool, attributes: Sequence[str]
+) -> None:
     """Turn JSON lines into the Parquet file `part`, which will be `path`."""
     schema = _SCHEMA_WITH_NODES if nodes else _PARQUET_SCHEMA
+    if attributes:
+        each = dict.fromkeys(attributes, _ATTRIBUTE)
+        schema = pl.Schema({**schema, "attributes": pl.Struct(each)})
     try:
         with write_errors_named(path, needed_bytes=lines.stat().st_size):
             # polars streams from disk to disk: ten million rows need no more memory than ten.
-            pl.scan_ndjson(escape(str(lines)), schema=schema).sink_parquet(part)
+            table = pl.scan_ndjson(escape(str(lines)), schema=schema)
+            _with_attributes(table, schema.names(), attributes).sink_parquet(part)
     except (OSError, WriteError, pl.exceptions.PolarsError) as error:
         reason = error.what if isinstance(error, WriteError) else first_line(error)
         raise WriteError(
@@ -99,6 +141,28 @@ def _to_parquet(lines: Path, part: Path, path: Path, *, nodes: bool) -> None:
         ) from error
 
 
+def _with_attributes(
+    table: pl.LazyFrame, columns: Sequence[str], attributes: Sequence[str]
+) -> pl.LazyFrame:
+    """Two columns for each attribute, in the place that a CSV has them."""
+    if not attributes:
+        return table
+    last = list(_LAST_CELLS)
+    first = [name for name in columns if name not in {*last, "attributes"}]
+    more = []
+    for name, (column, confidence) in zip(attributes, attribute_cells(attributes), strict=True):
+        one = pl.col("attributes").struct.field(name)
+        values = one.struct.field("values").list.join(BETWEEN_VALUES)
+        more += [
+            values.replace("", None).alias(column),
+            one.struct.field("confidence").alias(confidence),
+        ]
+    return table.select(*first, *more, *last)
+
+
+_NOT_GIVEN: Mapping[str, Any] = {"values": (), "confidence": None}
+_ATTRIBUTE = pl.Struct({"values": pl.List(pl.String()), "confidence": pl.Float64()})
+_RANKED = re.compile(r"(label|probability)_\d+")
 _PARQUET_SCHEMA = pl.Schema(
     {
         "image": pl.String(),
@@ -124,7 +188,7 @@ _SCHEMA_WITH_NODES = pl.Schema(
 
 
 def as_row(prediction: Prediction) -> dict[str, Any]:
-    """One prediction as plain values; the deepest path where it was asked for."""
+    """One prediction as plain values; the deepest path and attributes where there are any."""
     failed = prediction.error is not None
     node = {}
     if prediction.node is not None and prediction.node_probability is not None:
@@ -138,11 +202,25 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
         "predicted_labels": list(prediction.predicted_labels),
         **node,
+        **_attributes(prediction),
         "error": prediction.error,
         "damaged": prediction.damaged,
         "row": prediction.row,
         "name": prediction.name,
     }
+
+
+def _attributes(prediction: Prediction) -> dict[str, Any]:
+    if not prediction.attributes:
+        return {}
+    found = {
+        one.name: {
+            "values": list(one.values),
+            "confidence": None if one.confidence is None else round(float(one.confidence), 6),
+        }
+        for one in prediction.attributes
+    }
+    return {"attributes": found}
 
 
 def json_line(prediction: Prediction) -> str:

@@ -12,7 +12,7 @@ from shopsight.backbones.weights import load_state_dict_strict
 from shopsight.bundle.format import Golden
 from shopsight.config.loss_settings import PAIR_LOSSES
 from shopsight.inference.agreement import Readout
-from shopsight.inference.features import compute_missing, stored_logits
+from shopsight.inference.features import compute_missing, stored_outputs
 from shopsight.inference.pick_precision import (
     FIRST_IMAGES,
     fast_precisions,
@@ -27,6 +27,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.models.two_towers import TwoTowers
 from shopsight.runs.run_folder import Clock
 from shopsight.targets import first_labels
+from shopsight.training.attribute_stage import fit_attributes
 from shopsight.training.calibrate import calibrate
 from shopsight.training.contrastive import as_classifier, set_classes
 from shopsight.training.embeds_into import recall_at_teacher
@@ -45,11 +46,13 @@ def bundle_stage(training: TrainingRun) -> None:
     model, backbone = _trained_network(training, finetuned=finetuned)
     golden = golden_outputs(model, training.catalog)
     # The probe's backbone is everyone's; a fine-tuned one is useful to this run alone.
-    logits = _val_logits(training, model, backbone, golden, shared=not finetuned)
+    engine = _prediction_engine(training, model, golden)
+    logits = _val_logits(training, model, backbone, engine, shared=not finetuned)
     val = training.audited.take(training.catalog.rows_of("val"))
     calibration = calibrate(
         logits, val.catalog, labels, families=val.families(), copies=val.duplicate_group
     )
+    attributes = fit_attributes(training, model, backbone, engine, shared=not finetuned)
     build_bundle(
         training.run,
         model.to("cpu"),
@@ -58,6 +61,7 @@ def bundle_stage(training: TrainingRun) -> None:
         catalog=training.catalog,
         golden=golden,
         calibration=calibration,
+        attributes=attributes,
         embeds_into=recall_at_teacher(
             model, backbone.name, recipe, training.audited, device=str(training.device)
         ),
@@ -103,13 +107,18 @@ def _set_class_means(training: TrainingRun, model: ProductModel, backbone: Backb
 
 
 def _val_logits(
-    training: TrainingRun, model: ProductModel, backbone: Backbone, golden: Golden, *, shared: bool
+    training: TrainingRun,
+    model: ProductModel,
+    backbone: Backbone,
+    engine: TorchEngine,
+    *,
+    shared: bool,
 ) -> Iterator[Float32[np.ndarray, "b classes"]]:
     """Logits of the validation images, in batches, as `shopsight.load` will compute them."""
-    engine = _prediction_engine(training, model, golden)
     rows = training.catalog.rows_of("val")
     store = feature_store(training, model, backbone, rows, engine=engine.name, shared=shared)
-    return stored_logits(engine, training.source, rows, store=store)
+    outputs = stored_outputs(engine, training.source, rows, store=store)
+    return (logits for _, logits in outputs)
 
 
 def _prediction_engine(training: TrainingRun, model: ProductModel, golden: Golden) -> TorchEngine:

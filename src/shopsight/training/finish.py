@@ -8,6 +8,7 @@ import numpy as np
 
 from shopsight.backbones.spec import Backbone
 from shopsight.backbones.text_tower import bundle_part
+from shopsight.bundle.attribute_info import AttributePart
 from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.format import BundleInfo, Golden
 from shopsight.bundle.write import write_bundle
@@ -44,6 +45,7 @@ def build_bundle(
     catalog: Catalog,
     golden: Golden,
     calibration: Calibration,
+    attributes: AttributePart | None = None,
     embeds_into: tuple[EmbedsInto, ...] = (),
 ) -> None:
     """Write the bundle of a run.
@@ -56,6 +58,7 @@ def build_bundle(
         catalog: the images that it was trained on.
         golden: see `golden_outputs`.
         calibration: see `shopsight.training.calibrate`.
+        attributes: the heads of attributes; None where there are none.
         embeds_into: other spaces that the embeddings may be compared with.
     """
     info = BundleInfo(
@@ -85,6 +88,7 @@ def build_bundle(
         golden=golden,
         metrics=calibration.metrics,
         text=bundle_part(backbone.text),
+        attributes=attributes,
     )
 
 

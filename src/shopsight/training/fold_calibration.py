@@ -44,7 +44,7 @@ from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.read import read_bundle, read_info
 from shopsight.inference.engine import EnginePrecision
-from shopsight.inference.features import run_logits
+from shopsight.inference.features import run_outputs
 from shopsight.inference.golden import make_golden
 from shopsight.inference.load import load
 from shopsight.inference.pick_precision import fastest_faithful
@@ -271,8 +271,10 @@ def _logits(
         catalog, predictor.preprocess, settings=fold.recipe().cache, sha256s=sha256s
     )
     keys = image_keys(sha256s, catalog.boxes())
-    kept = run_logits(fold, predictor, source, rows, keys=keys)
-    return _computed(predictor, source, rows) if kept is None else kept
+    kept = run_outputs(fold, predictor, source, rows, keys=keys)
+    if kept is None:
+        return _computed(predictor, source, rows)
+    return (logits for _, logits in kept)
 
 
 def _computed(

@@ -25,6 +25,7 @@ from shopsight.files import write_json
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line
+from shopsight.training.attribute_plan import attribute_notes, settle_columns
 from shopsight.training.resolve import resolve
 from shopsight.training.teacher import labeled_by_teacher
 from shopsight.training.usable_images import (
@@ -59,7 +60,7 @@ def prepare(
 
     Raises:
         TrainingError: the folder already holds a run.
-        AuditError, SplitError, WeightsError, ConfigError: see the checks.
+        AuditError, CatalogError, SplitError, WeightsError, ConfigError: see the checks.
     """
     clock = Clock()
     _check_places(run)
@@ -70,6 +71,7 @@ def prepare(
     check_trainable(catalog, recipe)
     # Decisions are about all rows of DATA, also those without a label.
     dropped = None if rules.decisions is None else dropped_rows(rules.decisions, catalog)
+    recipe = settle_columns(recipe, catalog)
     catalog, labeled, unlabeled = only_labeled(catalog, recipe.data)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
@@ -190,8 +192,16 @@ def init_run_folder(
         report = check_leakage(split, duplicate_group=duplicate_group)
         _write_split_report(run, report, made=False)
     check_training_part(split, recipe)
+    _say_attributes(audited.with_catalog(split), recipe)
     alone = recipe.replace(folds={"count": 0})
     _write_run(run, audited.with_catalog(split), alone, about | {"fold": fold})
+
+
+def _say_attributes(audited: AuditedCatalog, recipe: Recipe) -> None:
+    """Say what becomes of each attribute, before any training."""
+    names = recipe.attributes.columns
+    for line in attribute_notes(audited, () if names == "auto" else names):
+        progress.notify(line)
 
 
 def _write_run(
