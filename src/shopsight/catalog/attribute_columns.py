@@ -82,7 +82,7 @@ def attribute_column(table: pl.DataFrame, name: str) -> AttributeColumn:
         if spelling != kept:
             joined[kept].append(spelling)
     if joined:
-        lists = lists.list.eval(pl.element().replace(meant)).list.unique(maintain_order=True)
+        lists = lists.list.eval(_spelled(meant)).list.unique(maintain_order=True)
     several = bool((lists.list.len() > 1).any())
     return AttributeColumn(
         name, lists.alias(name), several, {kept: tuple(gone) for kept, gone in joined.items()}
@@ -106,7 +106,7 @@ def known_values(column: AttributeColumn, values: Sequence[str]) -> tuple[pl.Ser
     known = {value: one for value, one in meant.items() if one is not None and one != value}
     cells = column.cells.set(is_unknown, None)
     if known:
-        cells = cells.list.eval(pl.element().replace(known))
+        cells = cells.list.eval(_spelled(known))
     return cells, int(is_unknown.sum())
 
 
@@ -191,10 +191,15 @@ def _lists(column: pl.Series) -> pl.Series:
     plain = {value: plain_label(value) for value in distinct}
     changed = {value: one for value, one in plain.items() if one != value}
     if changed:
-        lists = lists.list.eval(pl.element().replace(changed))
+        lists = lists.list.eval(_spelled(changed))
     lists = lists.list.eval(pl.element().filter(pl.element() != ""))
     lists = lists.list.unique(maintain_order=True)
     return lists.set(lists.list.len() == 0, None)
+
+
+def _spelled(meant: Mapping[str, str]) -> pl.Expr:
+    """Items of a list, some of them written otherwise."""
+    return pl.element().replace_strict(meant, default=pl.element())
 
 
 def _one_spelling(counts: Mapping[str, int]) -> dict[str, str]:

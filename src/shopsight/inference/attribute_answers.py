@@ -131,7 +131,7 @@ class AttributeReader:
         return HeadAnswers(lists, _least_of(chance, given).tolist(), [True] * len(lists))
 
 
-def _least_of(chance: Float[np.ndarray, "b v"], given: np.ndarray) -> Float64[np.ndarray, "b"]:
+def _least_of(chance: Float64[np.ndarray, "b v"], given: np.ndarray) -> Float64[np.ndarray, "b"]:
     """The lowest probability among values that are given; the highest of all where none is."""
     least = np.where(given, chance, 2.0).min(1)
     lowest: Float64[np.ndarray, "b"] = np.where(given.any(1), least, chance.max(1))
