@@ -33,7 +33,7 @@ from shopsight.inference.features import (
     compute_missing,
     create_feature_folder,
     feature_folder,
-    run_logits,
+    run_outputs,
 )
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
@@ -281,13 +281,12 @@ class _Network:
 
     def logits(self, rows: Int64[np.ndarray, "m"]) -> Float32[np.ndarray, "m c"]:
         """The network's own answers."""
-        kept = run_logits(self.run, self.predictor, self.source, rows, keys=self._keys)
+        kept = run_outputs(self.run, self.predictor, self.source, rows, keys=self._keys)
         if kept is None:
             batches = OrderedBatches(self.source, rows, batch_size=BATCH_IMAGES)
-            answers = self.predictor.predict_batches(batch.images.numpy() for batch in batches)
-            kept = (logits for _, logits in answers)
+            kept = self.predictor.predict_batches(batch.images.numpy() for batch in batches)
         none = np.empty((0, len(self.predictor.labels)), np.float32)
-        return np.concatenate([none, *kept])
+        return np.concatenate([none, *(logits for _, logits in kept)])
 
     def features(self, rows: Int64[np.ndarray, "m"]) -> Features:
         """The network's embeddings: those that training kept, and the others, which are kept."""
