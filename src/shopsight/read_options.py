@@ -173,8 +173,8 @@ class ReadOptions:
         default=None,
         metadata=_flag(
             "NAME",
-            "Of an export read the products of this status, such as active.",
-            of=("export",),
+            "Read the products of this status, such as active, of an export or what `import` kept.",
+            of=("export", "own table"),
         ),
     )
     label_column: Literal["category", "type", "tags"] | None = field(

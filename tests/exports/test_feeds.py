@@ -155,7 +155,7 @@ def test_shopifys_json(tmp_path: Path) -> None:
         (f"{CDN}/1.jpg?v=1", "Rings", "ring", "Gold", 1, 10.0, 1),
         (f"{CDN}/2.jpg?v=1", "Rings", "ring", None, 2, 10.0, 1),
     ]
-    assert "2 products, 2 images, 1 product without one; 1 without a type are unlabeled" in (
+    assert "2 products, 2 images, 1 product without one; 1 without a type is unlabeled" in (
         catalog.notes
     )
     tags = read(path, label_column="tags")

@@ -60,7 +60,7 @@ def test_google_by_rows_of_variants(tmp_path: Path, name: str) -> None:
     assert catalog.table["size"].to_list() == ["S; M", "S", "S", "S", None]
     assert noted(catalog, "read as").endswith("5 rows: 3 of products, 2 of variants")
     assert noted(catalog, "3 products") == (
-        "3 products, 5 images, 1 product without one; 1 without a category are unlabeled"
+        "3 products, 5 images, 1 product without one; 1 without a category is unlabeled"
     )
     types = read(file(tmp_path, tsv(GOOGLE), name), label_column="type")
     assert types.table["label"].unique(maintain_order=True).to_list() == ["Home > Tees", "Cups"]
@@ -160,7 +160,7 @@ def test_woocommerce_with_variations(tmp_path: Path) -> None:
     )
     assert noted(catalog, "in several categories").startswith("in several categories: 1 product;")
     assert noted(catalog, "3 products") == (
-        "3 products, 5 images; 1 without a category are unlabeled"
+        "3 products, 5 images; 1 without a category is unlabeled"
     )
     with pytest.raises(CatalogError, match="WooCommerce has no type"):
         read(file(tmp_path, "\n".join([WOO_HEADER, *WOO_ROWS])), label_column="type")
@@ -222,7 +222,7 @@ def test_magento_with_configurable_products(tmp_path: Path) -> None:
     assert all(Path(ref).is_file() for ref in catalog.refs())
     assert folder in catalog.refs()[0]
     assert noted(catalog, "2 products") == (
-        "2 products, 4 images, 1 product without one; 1 without a category are unlabeled"
+        "2 products, 4 images, 1 product without one; 1 without a category is unlabeled"
     )
     assert noted(catalog, "read as").endswith("5 rows: 2 of products, 2 of variants, 1 of neither")
     assert category_cells([path])["row"].to_list() == [2, 3, 4, 6]

@@ -129,7 +129,6 @@ def test_what_was_decided_is_said_and_adds_up(tmp_path: Path) -> None:
     )
     assert noted(catalog, "no label") == "no label, such as 'Uncategorized': 1 product"
     assert noted(catalog, "status").startswith("status of the products: 2 active, 1 draft")
-    assert "shopsight fetch catalog.parquet" in noted(catalog, "to have 4 images as files")
 
 
 def test_both_generations_of_the_header_are_read_alike(tmp_path: Path) -> None:
@@ -237,7 +236,7 @@ def test_without_any_category_the_label_is_the_type(tmp_path: Path) -> None:
     catalog = read(export(tmp_path, rows))
     assert catalog.table["label"].to_list() == ["Ear Hook", None]
     assert noted(catalog, "label from 'Type'").startswith("label from 'Type': 1 type (no product")
-    assert noted(catalog, "2 products").endswith("1 without a type are unlabeled")
+    assert noted(catalog, "2 products").endswith("1 without a type is unlabeled")
 
 
 def test_the_column_of_the_label_can_be_chosen(tmp_path: Path) -> None:
@@ -262,7 +261,7 @@ def test_a_status_can_be_chosen(tmp_path: Path) -> None:
     assert catalog.table["group"].to_list() == ["ring"] * 3
     assert noted(catalog, "--status") == "--status active: 2 of 3 products; left out: 1 draft"
     assert noted(catalog, "2 products") == (
-        "2 products, 3 images, 1 product without one; 1 without a category are unlabeled"
+        "2 products, 3 images, 1 product without one; 1 without a category is unlabeled"
     )
     with pytest.raises(CatalogError, match="no product is 'gone'"):
         read(path, status="gone")
@@ -358,6 +357,54 @@ def test_an_imported_export_opens_again(tmp_path: Path) -> None:
         again = open_catalog(tmp_path / name)
         assert again.table.equals(read_now.table)
         assert again.labels == (RINGS,)
+
+
+def test_formulas_stay_text(tmp_path: Path) -> None:
+    path = export(tmp_path, [product("=A1", title='=HYPERLINK("x")', image=f"{CDN}/a.jpg")])
+    import_export([path], out=tmp_path / "catalog.csv")
+    assert ",=" not in (tmp_path / "catalog.csv").read_text(encoding="utf-8")
+    again = open_catalog(tmp_path / "catalog.csv").table
+    assert again.select("group", "text").row(0) == ("=A1", '=HYPERLINK("x")')
+
+
+def test_what_was_imported_has_a_status_too(tmp_path: Path) -> None:
+    path = export(tmp_path, SHOP)
+    import_export([path], out=tmp_path / "catalog.parquet")
+    catalog = read(str(tmp_path / "catalog.parquet"), status="active")
+    assert catalog.table["group"].to_list() == ["ring"] * 3
+    assert "--status active: 3 of 4 images" in catalog.notes
+    with pytest.raises(CatalogError, match="no product is 'gone'"):
+        read(str(tmp_path / "catalog.parquet"), status="gone")
+
+
+def test_how_images_become_files_is_said(tmp_path: Path, said: list[str]) -> None:
+    path = export(tmp_path, SHOP)
+    out = tmp_path / "catalog.parquet"
+    import_export([path], out=out)
+    assert said[-1].endswith(f"shopsight fetch {out} --out photos")
+
+
+def test_what_stands_above_the_names_is_counted(tmp_path: Path) -> None:
+    path = Path(export(tmp_path, SHOP))
+    path.write_text("sep=,\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert read(str(path)).table["source_row"].to_list() == [3, 3, 3, 7]
+    path.write_text("\n\n" + text_of(SHOP), encoding="utf-8")
+    assert read(str(path)).table["source_row"].to_list() == [4, 4, 4, 8]
+
+
+def test_ids_of_a_taxonomy_are_named(tmp_path: Path) -> None:
+    rows = [product("a", category="aa-6-8", image=f"{CDN}/a.jpg")]
+    catalog = read(export(tmp_path, rows))
+    assert noted(catalog, "labels that are ids").startswith(
+        "labels that are ids, such as 'aa-6-8': 1 product"
+    )
+
+
+def test_rows_without_a_key_are_counted(tmp_path: Path) -> None:
+    rows = [*SHOP[:4], {"Title": "", "Image Src": f"{CDN}/lost.jpg"}]
+    catalog = read(export(tmp_path, rows))
+    assert "left out, of no product by their 'Handle': 1 row" in catalog.notes
+    assert len(catalog) == 3
 
 
 def test_an_import_never_replaces_the_export(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import unicodedata
 
 import polars as pl
 
-from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
+from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_ROW, Catalog
 from shopsight.errors import CatalogError
 from shopsight.tables.column_names import CONTRIBUTOR_NAMES, canonical
 
@@ -31,6 +31,13 @@ def item_ids(catalog: Catalog) -> pl.Series:
         # Several boxes of one image are several items.
         box = pl.concat_str([pl.col(name).round(1) for name in BOX_COLUMNS], separator=",")
         marks = catalog.table.select(pl.format("#{}", box)).to_series().fill_null("")
+        ids = (
+            ids
+            + pl.select(pl.when(ids.is_duplicated()).then(marks).otherwise(pl.lit(""))).to_series()
+        )
+    elif named is None and SOURCE_ROW in catalog.table.columns and catalog.has("group"):
+        # One image of several products of an export is an item of each.
+        marks = "#" + catalog.table["group"].cast(pl.String).fill_null("")
         ids = (
             ids
             + pl.select(pl.when(ids.is_duplicated()).then(marks).otherwise(pl.lit(""))).to_series()

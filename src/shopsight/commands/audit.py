@@ -17,6 +17,7 @@ from shopsight.audit.gate import FIXABLE
 from shopsight.audit.row_decisions import check_decisions, dropped_rows
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.data_access import say_how_to_fetch
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import ConfigError
@@ -79,6 +80,7 @@ def audit(
     if decisions is not None:
         check_decisions(decisions)
     catalog = open_catalog(data, read)
+    say_how_to_fetch(catalog, "CATALOG" if isinstance(data, Catalog) else str(data))
     if decisions is not None:
         catalog = _without_dropped(catalog, decisions)
     if out is not None:

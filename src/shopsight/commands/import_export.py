@@ -9,6 +9,7 @@ from typing import Any
 
 from shopsight.catalog.about_record import check_catalog_file
 from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.data_access import say_how_to_fetch
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.exports.find_export import BETWEEN_FILES, export_files
@@ -71,4 +72,5 @@ def import_export(
     with only_writer_of_file(out):
         catalog = open_catalog(data, read)
         catalog.write(out)
+    say_how_to_fetch(catalog, str(out))
     return ImportResult(catalog)

@@ -15,8 +15,12 @@ from shopsight.io.access import Access
 from shopsight.io.addresses import host_of
 from shopsight.io.confinement import is_inside, is_there_outside, real_root
 from shopsight.paths import is_url
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
-from shopsight.text import counted, fix_in_line, listed
+from shopsight.text import command_line, counted, fix_in_line, listed
+
+MOST_AT_SERVERS = 0.5
+"""Of images; where more are at web servers, it is said how they become files."""
 
 _LOOKED_AT = 1_000
 
@@ -45,6 +49,20 @@ def about_hosts(addresses: pl.Series, num_images: int) -> str:
         counts[host_of(place or "") or "this machine"] += count
     hosts = [f"{host} ({count:,})" for host, count in counts.most_common()]
     return f"at addresses: {len(addresses):,} of {counted(num_images, 'image')}: {listed(hosts)}"
+
+
+def say_how_to_fetch(catalog: Catalog, data: str) -> None:
+    """Say how images at web servers become files; nothing where most are files.
+
+    Args:
+        catalog: the images.
+        data: what the user named, or will.
+    """
+    images = catalog.table["image"]
+    count = int(images.str.contains(r"^(?i:https?)://").sum())
+    if count > MOST_AT_SERVERS * len(images):
+        words = command_line(["shopsight", "fetch", data, "--out", "photos"])
+        notify(f"each read of these images asks a server; to keep them as files: {words}")
 
 
 def with_outside_noted(catalog: Catalog, fix: str) -> Catalog:

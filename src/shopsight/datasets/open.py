@@ -33,6 +33,7 @@ from shopsight.datasets.split_files import open_parts, several_files
 from shopsight.errors import CatalogError, RemoteError
 from shopsight.exports.find_export import export_in_folder, find_export
 from shopsight.exports.open_export import export_catalog
+from shopsight.exports.statuses import rows_of_status
 from shopsight.folders.folders import folder_catalog
 from shopsight.folders.label_patterns import pattern_catalog
 from shopsight.image_files.scan import is_container, is_image_file, scan_folder
@@ -226,7 +227,7 @@ def _open_table(path: str, read: ReadOptions) -> Catalog:
         catalog = move_images(catalog, root, path)
         inside = () if paths.is_url(root) else (root,)
         catalog = replace(catalog, access=catalog.access.within(*inside))
-    return with_columns(catalog, read)
+    return with_columns(rows_of_status(catalog, read.status), read)
 
 
 def _open_file(path: Path, read: ReadOptions) -> Catalog:
@@ -317,8 +318,11 @@ def unused_options(read: ReadOptions, data: str | Path | Catalog) -> tuple[str, 
         and paths.is_folder(name)
         and any(is_table(file.name) or may_be_list(file.name) for file in Path(name).iterdir())
     )
-    of_table = read.unused("table" if has_table else "folder")
-    return tuple(option for option in read.unused("folder") if option in of_table)
+    kinds: list[DataKind] = ["folder"]
+    kinds += ["table"] if has_table else []
+    kinds += ["export"] if is_local and paths.is_folder(name) and export_in_folder(name) else []
+    unused = [set(read.unused(kind)) for kind in kinds]
+    return tuple(option for option in read.given() if all(option in one for one in unused))
 
 
 def _refuse_not_unicode(path: str) -> None:

@@ -174,7 +174,7 @@ class _Header:
 
     Attributes:
         profile: of the platform.
-        place: of the row, from 0.
+        place: of the row, from 0, blank ones counted.
         known: the names in the language of the profile, where they are in another.
     """
 
@@ -185,16 +185,20 @@ class _Header:
 
 def _header_of(table: Delimited, named: Profile | None) -> _Header | None:
     """The row of the names of columns, by a platform's anchors; None for any other table."""
-    rows = [row for _, row, wrong in islice(table.records(), _LOOKED_AT_ROWS) if not wrong]
-    for place, row in enumerate(rows[:_MOST_ABOVE]):
+    records = islice(table.numbered_records(), _LOOKED_AT_ROWS)
+    rows = {place: row for place, (_, row, wrong) in records if not wrong}
+    for place, row in islice(rows.items(), _MOST_ABOVE):
         profile = named or recognize(row)
         if profile is not None and not missing_anchors(profile, row):
             return _Header(profile, place)
-    known = translated(rows[0], rows[1:]) if rows else None
+    if not rows:
+        return None
+    (first, header), *others = rows.items()
+    known = translated(header, [row for _, row in others])
     profile = recognize(known) if known else None
     if profile is None or (named is not None and named is not profile):
         return None
-    return _Header(profile, 0, known)
+    return _Header(profile, first, known)
 
 
 def _from_row(table: Delimited, place: int) -> Delimited:

@@ -84,7 +84,8 @@ class Decided:
         line += f", {counted(bare, 'product')} without one" if bare else ""
         if not unlabeled:
             return line
-        return f"{line}; {unlabeled:,} without a {self.labels.noun} are unlabeled"
+        verb = "is" if unlabeled == 1 else "are"
+        return f"{line}; {unlabeled:,} without a {self.labels.noun} {verb} unlabeled"
 
     def _images(self) -> list[str]:
         images, table = self.images, self.images.table
@@ -122,14 +123,3 @@ class Decided:
         if not shown:
             return ""
         return f"attributes of images: {listed(shown, most=_MOST_SHOWN_ATTRIBUTES)}"
-
-
-def about_addresses(images: pl.Series) -> list[str]:
-    """How images at addresses become files; empty where there are none."""
-    count = int(images.str.contains("://", literal=True).sum())
-    if not count:
-        return []
-    return [
-        f"to have {counted(count, 'image')} as files: shopsight import EXPORT --out "
-        "catalog.parquet, then shopsight fetch catalog.parquet --out photos"
-    ]

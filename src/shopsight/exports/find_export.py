@@ -10,6 +10,7 @@ from shopsight import paths
 from shopsight.catalog.about_record import read_about
 from shopsight.errors import CatalogError
 from shopsight.exports.export_files import platform_of, read_export
+from shopsight.exports.platforms import PLATFORMS
 from shopsight.exports.profiles import Profile
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_names import PACKED, is_parquet, is_table, may_be_list
@@ -66,6 +67,12 @@ def export_files(exports: Sequence[str], read: ReadOptions) -> tuple[str, ...]:
             "a comma in the name of one of several files", where=odd, fix="rename it"
         )
     if read.platform is None and not find_export(BETWEEN_FILES.join(files), read):
+        if any(map(paths.is_url, files)):
+            raise CatalogError(
+                "what lies at this address is an export only if you say of what",
+                where=next(filter(paths.is_url, files)),
+                fix=f"--platform {'|'.join(PLATFORMS)}",
+            )
         read_export(files, read)  # It says why not.
     return tuple(files)
 

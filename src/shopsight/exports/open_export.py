@@ -11,7 +11,7 @@ from shopsight.catalog.catalog import SOURCE_FILE, SOURCE_ROW, Catalog
 from shopsight.errors import CatalogError
 from shopsight.exports.attributes import image_attributes
 from shopsight.exports.export_files import FILE, ExportRows, read_export
-from shopsight.exports.export_notes import Decided, about_addresses
+from shopsight.exports.export_notes import Decided
 from shopsight.exports.grouping import GROUP
 from shopsight.exports.image_places import place_images
 from shopsight.exports.prices import read_prices
@@ -68,7 +68,7 @@ def export_catalog(files: Sequence[str], read: ReadOptions) -> Catalog:
         table.select([*(one for one in first if one in table.columns), *attributes.columns]),
         name=name,
         root=places.root,
-        notes=(*decided.notes(), *places.notes, *about_addresses(places.images)),
+        notes=(*decided.notes(), *places.notes),
         access=Access(roots=places.roots),
     )
 

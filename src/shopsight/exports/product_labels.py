@@ -18,6 +18,8 @@ from shopsight.text import counted
 
 LABEL_COLUMNS: tuple[LabelColumn, ...] = ("category", "type", "tags")
 
+# Of Google's taxonomy, and of Shopify's.
+_ID = r"^(?:\d+|(?:gid://shopify/\w+/)?[a-z]{2}(?:-\d+)+)$"
 _NOUNS: Mapping[str, str] = {"category": "category", "type": "type", "tags": "tag"}
 
 
@@ -105,6 +107,13 @@ def _paths(cells: pl.Series, name: str, export: ExportRows, how: str) -> Product
     notes[0] += f" ({how})" if how.startswith(("as ", "no ")) else f"; {how}" if how else ""
     if paths.num_none:
         notes.append(f"no label, such as {paths.example!r}: {counted(paths.num_none, 'product')}")
+    ids = paths.labels.drop_nulls()
+    ids = ids.filter(ids.str.contains(_ID))
+    if len(ids):
+        notes.append(
+            f"labels that are ids, such as {ids[0]!r}: {counted(len(ids), 'product')} (--label-map "
+            "FILE gives them names)"
+        )
     if paths.num_several:
         notes.append(
             f"in several categories: {counted(paths.num_several, 'product')}; the first of the "

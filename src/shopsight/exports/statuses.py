@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError
 from shopsight.exports.products import Products
 from shopsight.exports.profiles import Profile
 from shopsight.text import counted, listed
+
+_NONE = pl.Series("status", [], dtype=pl.String)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,19 @@ def plain_status(products: Products, profile: Profile) -> Products:
     return replace(products, table=products.table.with_columns(plain.alias("status")))
 
 
+def rows_of_status(catalog: Catalog, wanted: str | None) -> Catalog:
+    """The rows of products of one status, of a catalog that was an export.
+
+    Raises:
+        CatalogError: it says no status, or no product has this one.
+    """
+    if wanted is None:
+        return catalog
+    known = catalog.table["status"] if "status" in catalog.table.columns else _NONE
+    kept = catalog.with_table(catalog.table.filter(known == _wanted(known, wanted, catalog.name)))
+    return kept.with_notes(f"--status {wanted}: {len(kept):,} of {counted(len(catalog), 'image')}")
+
+
 def only_status(
     products: Products, wanted: str | None, where: str
 ) -> tuple[Products, StatusCounts]:
@@ -49,23 +65,36 @@ def only_status(
     Raises:
         CatalogError: the export has no status, or no product has this one.
     """
-    known = "status" in products.table.columns
-    values = products.table["status"].drop_nulls() if known else pl.Series([], dtype=pl.String)
-    counts = dict(values.value_counts(sort=True).iter_rows())
+    known = products.table["status"] if "status" in products.table.columns else _NONE
+    counts = _counts(known)
     if wanted is None:
         return products, StatusCounts(counts)
-    wanted = wanted.strip().lower()
-    if wanted not in counts:
-        shown = [f"{name} ({count:,})" for name, count in counts.items()]
-        raise CatalogError(
-            f"no product is {wanted!r}" if counts else "the export says no status of its products",
-            where=where,
-            details=[f"statuses: {listed(shown)}"] if shown else [],
-            fix=f"--status {next(iter(counts))}, or leave it out" if counts else "no --status",
-        )
+    wanted = _wanted(known, wanted, where)
     kept = products.take(pl.col("status") == wanted)
     left_out = len(products.table) - len(kept.table)
     return kept, StatusCounts(counts, wanted, left_out)
+
+
+def _counts(statuses: pl.Series) -> dict[str, int]:
+    return dict(statuses.drop_nulls().value_counts(sort=True).iter_rows())
+
+
+def _wanted(known: pl.Series, wanted: str, where: str) -> str:
+    """The status as the vocabulary has it.
+
+    Raises:
+        CatalogError: no product has it, or none has any.
+    """
+    counts, wanted = _counts(known), wanted.strip().lower()
+    if wanted in counts:
+        return wanted
+    shown = [f"{name} ({count:,})" for name, count in counts.items()]
+    raise CatalogError(
+        f"no product is {wanted!r}" if counts else "no status of the products is said",
+        where=where,
+        details=[f"statuses: {listed(shown)}"] if shown else [],
+        fix=f"--status {next(iter(counts))}, or leave it out" if counts else "leave out --status",
+    )
 
 
 def status_note(status: StatusCounts, num_products: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from shopsight.catalog.catalog import BOX_COLUMNS, TABLE_ROW
+from shopsight.catalog.catalog import BOX_COLUMNS, SOURCE_FILE, SOURCE_ROW, TABLE_ROW
 from shopsight.errors import CatalogError
 from shopsight.text import listed
 from shopsight.vector_engines.filters import ColumnKind, Schema
@@ -18,7 +18,9 @@ from shopsight.vector_engines.payloads import POLARS_TYPES
 from shopsight.vector_engines.where import LARGEST_INTEGER
 
 ALWAYS = ("label", "split", "text")
-NEVER = frozenset({"image", "group", "id", "product", "fold", TABLE_ROW, *BOX_COLUMNS})
+NEVER = frozenset(
+    {"image", "group", "id", "product", "fold", TABLE_ROW, SOURCE_FILE, SOURCE_ROW, *BOX_COLUMNS}
+)
 MOST_COLUMNS = 32
 LONGEST_CELL = 500
 """Characters; a column with a longer one is only kept when it is asked for."""

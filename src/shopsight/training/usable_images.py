@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from shopsight import progress
 from shopsight.audit.audit import audit
 from shopsight.audit.gate import GateRules, gate, refuse_one_class
-from shopsight.catalog.catalog import TABLE_ROW, Catalog
+from shopsight.catalog.catalog import SOURCE_ROW, TABLE_ROW, Catalog
 from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows, is_held_out
 from shopsight.catalog.rare_classes import (
     SettledClasses,
@@ -54,8 +54,8 @@ def check_trainable(catalog: Catalog, recipe: Recipe) -> None:
 
 def _no_labels(catalog: Catalog) -> CatalogError:
     table, what = catalog.table, "there are no labels to train on"
-    if TABLE_ROW in table.columns:
-        others = [name for name in table.columns if name not in {"image", TABLE_ROW}]
+    if not {TABLE_ROW, SOURCE_ROW}.isdisjoint(table.columns):
+        others = [name for name in table.columns if name not in {"image", TABLE_ROW, SOURCE_ROW}]
         details = [f"other columns: {listed(others, most=20)}"] if others else []
         fix = "--label COLUMN names the column of the classes"
         return CatalogError(what, where=catalog.name, details=details, fix=fix)
