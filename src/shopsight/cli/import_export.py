@@ -30,7 +30,8 @@ def import_export(
 ) -> None:
     """Keep a shop's export as a table of images, which every command takes as DATA.
 
-    Reads exports of Shopify. Each product and image is a row, with its category as the label.
+    Read are Shopify, feeds of Google and Meta, WooCommerce, Magento, PrestaShop, BigCommerce and
+    Amazon. Each product and image is a row, with its category as the label.
     """
     with shown_progress():
         done = api.import_export(exports, out=out, read=options.read)
