@@ -18,7 +18,7 @@ from shopsight.evaluation.predictions_check import PHOTO_ROWS
 from shopsight.evaluation.score import score
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.classification import negative_log
-from tests.helpers import ProductPhotos, train_small
+from tests.helpers import ProductPhotos, make_products, train_small
 
 
 def calibrated(predictor: Predictor, temperature: float) -> Predictor:
@@ -204,3 +204,27 @@ def test_by_product_is_refused_where_nothing_is_a_product(
     )
     with pytest.raises(ConfigError, match="most groups"):
         api.evaluate(tiny_run, mixed, by="product")
+
+
+def test_a_product_in_two_catalogs_is_said(
+    run: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    """By other photos under a name that the run knows, and with a photo that it knows."""
+    others = make_products(tmp_path / "others", per_class=4, seed=5)
+    first = product_photos.folder / "hat/hat-000-0.jpg"
+    names = [f"hat/hat-{number:03d}-{view}.jpg" for number in range(2) for view in range(2)]
+    images = [str(others.folder / name) for name in names]
+    table = pl.DataFrame(
+        {
+            "image": [*images, str(first), str(others.folder / "hat/hat-001-1.jpg")],
+            "label": ["hat"] * 6,
+            "group": ["hat-1", "hat-1", "new", "new", "half", "half"],
+        }
+    )
+    evaluation = api.evaluate(run, Catalog(table, "other shop"))
+    products = evaluation.by_product
+    assert products is not None
+    assert products.evaluation.predictions.table["group"].to_list() == ["hat-1", "new"]
+    assert products.num_known == 1
+    assert "1 product named as one that the model was trained on" in products.note
+    assert evaluation.counts["images"] == 5

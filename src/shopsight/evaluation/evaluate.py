@@ -23,7 +23,7 @@ from shopsight.evaluation.predict_catalog import predict_catalog
 from shopsight.evaluation.predictions import Predictions, part_rows
 from shopsight.evaluation.run_images import UNCHANGED, RunImages
 from shopsight.evaluation.score import Evaluation, score
-from shopsight.evaluation.train_overlap import TrainOverlap, seen_in_training
+from shopsight.evaluation.train_overlap import TrainOverlap, products_trained_on, seen_in_training
 from shopsight.files import write_json
 from shopsight.inference.engine import Outputs
 from shopsight.inference.features import run_outputs
@@ -215,7 +215,13 @@ def _score_of_unseen(
         decisions = Decisions(fitted=True)
     else:
         decisions = decisions_on_other_data(run.recipe(), predictions.data)
-    return replace(score(scored, settings, decisions=decisions), seen=overlap)
+    found = replace(score(scored, settings, decisions=decisions), seen=overlap)
+    if found.by_product is None or either.all():
+        return found
+    # The same products in another export, by other photos: no file is alike.
+    names = found.by_product.evaluation.predictions.table["group"]
+    known = replace(found.by_product, num_known=products_trained_on(names, run))
+    return replace(found, by_product=known)
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:

@@ -33,6 +33,8 @@ class ProductScores:
         num_conflicts: products that are not scored, because their photos have several labels.
         gain: accuracy of these photos where each gets its product's label, less that of their own
             answers.
+        num_known: products with the name of one that the model was trained on: the same product
+            by other photos, or another shop's of the same name.
     """
 
     evaluation: Evaluation
@@ -40,6 +42,7 @@ class ProductScores:
     num_photos: int
     num_conflicts: int
     gain: Interval
+    num_known: int = 0
 
     @property
     def num_products(self) -> int:
@@ -57,7 +60,16 @@ class ProductScores:
             )
         return (
             f"{counted(self.num_products, 'product')} of {counted(self.num_photos, 'photo')}, "
-            f"{self.num_several:,} of them with several{left_out}"
+            f"{self.num_several:,} of them with several{left_out}{self._known}"
+        )
+
+    @property
+    def _known(self) -> str:
+        if not self.num_known:
+            return ""
+        return (
+            f"; {counted(self.num_known, 'product')} named as one that the model was trained on, "
+            "by other photos"
         )
 
     @property
@@ -80,6 +92,7 @@ class ProductScores:
             "several_photos": self.num_several,
             "photos": self.num_photos,
             "several_labels": self.num_conflicts,
+            "named_as_trained_on": self.num_known,
             "gain": self.gain.to_json(),
             **self.evaluation.to_json(),
         }

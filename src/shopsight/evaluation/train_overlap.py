@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool
 
 from shopsight.audit.file_info import Inspection
 from shopsight.audit.near_duplicates import has_near_duplicate
+from shopsight.catalog.items import products
 from shopsight.images.thumbnails import read_thumbs
 from shopsight.runs.run_folder import RunFolder
 
@@ -117,3 +119,19 @@ def seen_in_training(inspected: Inspection, run: RunFolder) -> SeenImages:
         thumbs = read_thumbs(run.thumbs_file, sha256)
         copies[~files] = has_near_duplicate(inspected.thumbs[~files], thumbs)
     return SeenImages(files, copies)
+
+
+def products_trained_on(names: pl.Series, run: RunFolder) -> int:
+    """How many of these products have the name of one in the training or validation part.
+
+    Args:
+        names: of products, null where one has none.
+        run: the model's own.
+    """
+    catalog = run.catalog()
+    known = products(catalog)
+    if known is None:
+        return 0
+    if "split" in catalog.table.columns:
+        known = known.filter(catalog.table["split"].is_in(FITTED_ON))
+    return int(names.drop_nulls().is_in(known.drop_nulls().implode()).sum())
