@@ -15,22 +15,29 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import polars as pl
+from scipy.special import log_softmax
 
 from shopsight import api
-from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
-from shopsight.evaluation.evaluate import evaluate
+from shopsight.catalog.product_photos import product_photos
+from shopsight.evaluation.predictions_check import PHOTO_ROWS
+from shopsight.inference.features import run_logits
 from shopsight.inference.predictor import Predictor
+from shopsight.inference.product_pool import ProductPool
+from shopsight.loading.cache import image_keys, open_cache
+from shopsight.metrics.temperature import fit_temperature
 from shopsight.read_options import ReadOptions
+from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 
 SEEDS = (0, 1, 2)
-WEIGHTS = (1.0, 1.5, 2.0, 3.0)
+WEIGHTS = (1.0, 1.25, 1.5, 2.0, 3.0)
 LARGEST_PRODUCT = 4
 PARTS, SHARES = ("train", "val", "test"), (0.6, 0.2, 0.2)
 
@@ -98,44 +105,83 @@ def run_of(catalog: Catalog, out: Path, seed: int) -> RunFolder:
     return RunFolder(out)
 
 
-def scores(catalog: Catalog, run: RunFolder, together: pl.Series | None) -> dict[str, object]:
-    """Both scores of the test part, at each weight of the main photo and each temperature."""
+def scores(run: RunFolder) -> dict[str, object]:
+    """Both scores of the test part as the run has them, and those of products at each weight."""
+    evaluation = api.evaluate(run.path, by="product")
+    products = evaluation.by_product
     predictor = api.load(run.path)
     fitted = predictor.info.by_product
+    assert products is not None
     assert fitted is not None
-    found: dict[str, object] = {
+    several = products.evaluation.predictions.table.filter(pl.col("photos") > 1)
+    photos = several[PHOTO_ROWS].explode()
+    own = evaluation.predictions.table.filter(pl.col("row").is_in(photos.implode()))
+    return {
         "temperature": predictor.temperature,
         "temperature_by_product": fitted.temperature,
         "val_products": fitted.products,
+        "photo": evaluation.score.to_json(),
+        "product": products.evaluation.score.to_json(),
+        "gain": products.gain.to_json(),
+        "several": {
+            "products": several.height,
+            "photos": own.height,
+            "photo": own["correct"].mean(),
+            "product": several["correct"].mean(),
+        },
+        "calibration": products.evaluation.calibration.line,
+        "weights": weights(run, predictor, predictor.temperature),
     }
-    own = run.audited_catalog().catalog
+
+
+def weights(run: RunFolder, predictor: Predictor, temperature: float) -> dict[str, object]:
+    """Test accuracy and log loss of products of several photos, at each weight of the main photo.
+
+    The temperature is fitted on validation products at each weight; and once it is that of photos.
+    """
+    audited = run.audited_catalog()
+    logits = {part: np.concatenate(list(logits_of(run, predictor, part))) for part in PARTS[1:]}
+    found: dict[str, object] = {}
     for weight in WEIGHTS:
-        changed = fitted.model_copy(update={"main_weight": weight})
-        found[f"weight {weight:g}"] = at(predictor, own, changed, together)
-    photos = fitted.model_copy(update={"temperature": predictor.temperature})
-    found["temperature of photos"] = at(predictor, own, photos, together)
+        val, test = (
+            pooled(audited, part, logits[part], predictor.labels, weight) for part in PARTS[1:]
+        )
+        own = fit_temperature(val[0] / temperature, val[1]).value * temperature
+        losses = {"loss": own, "loss at the temperature of photos": temperature}
+        found[f"{weight:g}"] = {
+            "val loss": log_loss(*val, own),
+            "accuracy": float((test[0].argmax(axis=1) == test[1]).mean()),
+            **{name: log_loss(*test, value) for name, value in losses.items()},
+        }
     return found
 
 
-def at(
-    predictor: Predictor, catalog: Catalog, fitted: ProductCalibration, together: pl.Series | None
-) -> dict[str, object]:
-    info = predictor.info.model_copy(update={"by_product": fitted})
-    evaluation = evaluate(Predictor(predictor.engine, info), catalog)
-    products = evaluation.by_product
-    assert products is not None
-    several = products.evaluation.predictions.table.filter(pl.col("photos") > 1)
-    return {
-        "photo": evaluation.metrics["accuracy"],
-        "product": products.evaluation.metrics["accuracy"],
-        "gain": products.gain.to_json(),
-        "photo log loss": evaluation.metrics["log_loss"],
-        "product log loss": products.evaluation.metrics["log_loss"],
-        "several": several["correct"].mean(),
-        "several log loss": several["loss"].mean(),
-        "products": products.num_products,
-        "of several": products.num_several,
-    }
+def log_loss(means: np.ndarray, targets: np.ndarray, temperature: float) -> float:
+    return float(-log_softmax(means / temperature, axis=1)[np.arange(len(means)), targets].mean())
+
+
+def logits_of(run: RunFolder, predictor: Predictor, part: str) -> Iterator[np.ndarray]:
+    audited = run.audited_catalog()
+    catalog, sha256s = audited.catalog, audited.sha256.to_list()
+    settings = run.recipe().cache
+    source = open_cache(catalog, predictor.preprocess, settings=settings, sha256s=sha256s)
+    keys = image_keys(sha256s, catalog.boxes())
+    found = run_logits(run, predictor, source, catalog.rows_of(part), keys=keys)
+    assert found is not None, "a probe keeps its features"
+    return found
+
+
+def pooled(
+    audited: AuditedCatalog, part: str, logits: np.ndarray, labels: tuple[str, ...], weight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean logits and classes of the part's products of several photos."""
+    some = audited.take(audited.catalog.rows_of(part))
+    photos = product_photos(some.catalog, some.duplicate_group)
+    assert photos is not None
+    targets = some.catalog.targets(labels)
+    pool = ProductPool(photos, main_weight=weight)
+    found = [one for one in pool.add(np.arange(len(logits)), logits) if one.num_counted > 1]
+    return np.stack([one.mean for one in found]), targets[[one.photos[0] for one in found]]
 
 
 def main() -> None:
@@ -155,7 +201,7 @@ def main() -> None:
             made = as_products(catalog, source, together, seed=seed, details=options.details)
             kind = "details" if options.details else "photos"
             run = run_of(made, options.work / f"{name}-{kind}-{seed}", seed)
-            row = {"data": name, "kind": kind, "seed": seed, **scores(made, run, together)}
+            row = {"data": name, "kind": kind, "seed": seed, **scores(run)}
             print(json.dumps(row), flush=True)
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -11,7 +11,9 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.read import bundle_folder, read_bundle, read_info, read_tensors
+from shopsight.bundle.write import write_bundle
 from shopsight.errors import BundleError
 from tests.helpers import edit_json
 
@@ -47,6 +49,20 @@ def test_what_was_written_is_read(folder: Path, parts: dict[str, Any]) -> None:
     for name, tensor in parts["tensors"].items():
         assert tensors[name].dtype == tensor.dtype
         np.testing.assert_array_equal(tensors[name], tensor)
+
+
+def test_what_was_fitted_on_products_is_there_where_it_was_fitted(
+    folder: Path, parts: dict[str, Any]
+) -> None:
+    # What earlier versions do not know is not written without need.
+    assert "by_product" not in json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert read_info(folder).by_product is None
+    fitted = ProductCalibration(temperature=0.75, products=1)
+    info = parts["info"].model_copy(update={"by_product": fitted})
+    write_bundle(folder, **parts | {"info": info})
+    assert read_info(folder).by_product == fitted
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "calibrated with temperature 0.750, fitted on 1 product.\n" in card
 
 
 def test_by_the_run_or_by_the_bundle(folder: Path) -> None:

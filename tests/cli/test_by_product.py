@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ProductPhotos, Shopsight
+from tests.helpers import SMALL, ProductPhotos, Shopsight
 
 
 @pytest.fixture
@@ -102,3 +102,17 @@ def test_evaluate_refuses_what_has_no_products(
     assert done.code == 2
     assert "no column says which photos show one product" in done.err
     assert "--group COLUMN" in done.err
+
+
+def test_train_says_the_score_by_product(
+    shopsight: Shopsight, data: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = shopsight("train", *data, "--out", tmp_path / "run", *SMALL)
+    assert done.code == 0
+    assert "test by product: accuracy " in done.out
+    assert "val by product: accuracy " in done.out
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert scores["test"]["by_product"]["products"] >= 3
+    info = json.loads((tmp_path / "run" / "model" / "model.json").read_text(encoding="utf-8"))
+    assert info["by_product"]["products"] >= 3
+    assert (tmp_path / "run" / "predictions" / "by-product" / "test.parquet").is_file()

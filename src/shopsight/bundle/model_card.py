@@ -8,6 +8,7 @@ from typing import Any
 
 from shopsight.bundle.format import BundleInfo
 from shopsight.control_characters import one_line
+from shopsight.text import counted
 
 # Punctuation that means something anywhere, at the start of a line, or in an address, which many
 # viewers turn into a link by themselves.
@@ -40,7 +41,7 @@ Trained on {_code(info.catalog)} (fingerprint {_code(info.catalog_fingerprint[:1
 
 Input: any image file, which is resized to {info.preprocess.size_px} x {info.preprocess.size_px}
 pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperature
-{_temperature(info, metrics)}{_doubt(info)}.
+{_temperature(info, metrics)}{_doubt(info)}.{_products(info)}
 
 ## Labels
 
@@ -67,6 +68,17 @@ def _temperature(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
     if low is None or high is None:
         return f"{info.temperature:.3f}"
     return f"{info.temperature:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _products(info: BundleInfo) -> str:
+    """How several photos of one product are read; empty where nothing was fitted on products."""
+    if info.by_product is None:
+        return ""
+    fitted = info.by_product
+    return (
+        f"\nSeveral photos of one product are calibrated with temperature {fitted.temperature:.3f}, "
+        f"fitted on {counted(fitted.products, 'product')}."
+    )
 
 
 def _doubt(info: BundleInfo) -> str:

@@ -154,6 +154,7 @@ def _model_facts(info: BundleInfo | None) -> Pairs:
         ("Head", info.head.kind),
         ("Input", f"{shape.size_px} x {shape.size_px} px, {shape.resize}, {shape.interpolation}"),
         ("Temperature", f"{info.temperature:.3f}"),
+        ("Temperature by product", f"{info.by_product.temperature:.3f}" if info.by_product else ""),
         ("Thresholds", _thresholds_text(info.thresholds)),
         ("Mirror image averaged in", "yes" if info.tta_hflip else "no"),
         ("Made", info.created),
