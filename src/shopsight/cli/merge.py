@@ -97,7 +97,11 @@ def merge(
         )
     if options.json:
         print_json(done.to_json())
-        return
+    else:
+        _print(done, out)
+
+
+def _print(done: api.MergeResult, out: Path) -> None:
     names = ("rows", "left out", "written", "repeats", "classes")
     cells = [
         [

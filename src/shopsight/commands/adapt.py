@@ -112,16 +112,7 @@ def adapt(
     out = Path(out)
     check_output_path(out / INFO_FILE)
     refuse_output_over_data(data, out)
-    if hidden_dim is not None and purpose == "search":
-        raise ConfigError(
-            "hidden layers are for classes: the layer for a search is one",
-            where="--hidden-dim",
-            fix="--for classes, or leave out --hidden-dim",
-        )
-    opened = open_network(model, resize=resize)
-    check_one_network(opened, model)
-    if purpose == "search":
-        can_take_layer(opened.info.neck, str(model))
+    opened = _opened(model, purpose=purpose, resize=resize, hidden_dim=hidden_dim)
     catalog = open_catalog(data, read)
     check_relevance(catalog, labels_only=purpose == "classes")
     check_memory(len(catalog), opened.info.embedding_dim)
@@ -135,9 +126,7 @@ def adapt(
     if purpose == "search":
         found = adapted_for_search(embeddings, parts, seed=seed)
     else:
-        settings = HeadSettings()
-        if hidden_dim is not None:
-            settings = HeadSettings(kind="mlp", hidden_dim=hidden_dim)
+        settings = _head_settings(hidden_dim)
         own = (opened.model.head, opened.info.labels) if opened.is_trained else None
         found = adapted_for_classes(embeddings, parts, settings, own=own, seed=seed)
     helps, why = verdict(found.changes)
@@ -155,6 +144,29 @@ def adapt(
         written,
         time.monotonic() - began,
     )
+
+
+def _opened(
+    model: str | Path, *, purpose: Purpose, resize: Resize | None, hidden_dim: int | None
+) -> OpenedNetwork:
+    """The network, which can take what is to be fitted."""
+    if hidden_dim is not None and purpose == "search":
+        raise ConfigError(
+            "hidden layers are for classes: the layer for a search is one",
+            where="--hidden-dim",
+            fix="--for classes, or leave out --hidden-dim",
+        )
+    opened = open_network(model, resize=resize)
+    check_one_network(opened, model)
+    if purpose == "search":
+        can_take_layer(opened.info.neck, str(model))
+    return opened
+
+
+def _head_settings(hidden_dim: int | None) -> HeadSettings:
+    if hidden_dim is None:
+        return HeadSettings()
+    return HeadSettings(kind="mlp", hidden_dim=hidden_dim)
 
 
 def check_one_network(opened: OpenedNetwork, model: str | Path) -> None:

@@ -30,6 +30,9 @@ from shopsight.vector_engines.where import parse_where
 
 Within = Literal["image", "text", "both"]
 QUERIES_AT_ONCE = 256
+NOT_RERANKED = (
+    f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here are fewer"
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def search(
     _check_outputs(html, out)
     with open_index(index, device=device) as opened:
         _refuse_empty(opened)
-        notes = list[str]()
+        queries, notes = list[Query](), list[str]()
         if false_accept is not None:
             min_score, said = _score_of_strangers(opened, false_accept)
             notes.append(said)
@@ -133,21 +136,16 @@ def search(
             rerank=_neighbors(opened) if rerank else None,
             min_score=min_score,
         )
-        queries = list[Query]()
         if every:
             answers = _related(opened, options)
         else:
             named = list(open_images(images, read)) if _any(images) else list[NamedImage]()
-            queries = build_queries(
-                named, texts, ids, combine=combine, weights=weights, boxes=boxes
-            )
+            terms = (named, texts, ids)
+            queries = build_queries(*terms, combine=combine, weights=weights, boxes=boxes)
             answers, about_words = _answered(queries, opened, options, within)
             notes += about_words
         if rerank and options.rerank is None:
-            notes.append(
-                f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here "
-                "are fewer"
-            )
+            notes.append(NOT_RERANKED)
         page = None
         if html is not None:
             page = write_search_page(Path(html), opened, queries, answers, notes=notes)

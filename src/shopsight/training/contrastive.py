@@ -25,6 +25,7 @@ from shopsight.training.cached_gradients import Vectors, cached_backward, gather
 from shopsight.training.captions import Captions, caption_numbers
 from shopsight.training.contrastive_loss import LossGradients, Meaning, contrastive_gradients
 from shopsight.training.module import ClassifierTraining
+from shopsight.training.over_ranks import world_size
 from shopsight.training.zero_shot import named_classes
 
 
@@ -117,7 +118,7 @@ class ContrastiveTraining(ClassifierTraining):
         scheduler.step()
 
     def _backward(self, batch: Batch) -> None:
-        world, size = self._world(), self.recipe.training.resolved_batch_size
+        world, size = world_size(self), self.recipe.training.resolved_batch_size
         # A process may have one image more than another; parts must be as many in each.
         counts = gathered(torch.tensor([len(batch.rows)], device=self.device), world)
         count = int(counts.min())

@@ -30,6 +30,7 @@ from shopsight.runs.history import read_history, write_history
 from shopsight.runs.run_folder import RunFolder
 from shopsight.runtime import is_out_of_memory
 from shopsight.text import command_line
+from shopsight.training.checkpoint_state import not_of_this_run
 from shopsight.training.checkpoints import (
     CheckpointFiles,
     LastCheckpoint,
@@ -225,7 +226,7 @@ def _taken_up(module: ClassifierTraining) -> Iterator[None]:
     except Exception as error:
         if module.epochs_begun > 1 or is_out_of_memory(error):
             raise
-        raise module.not_of_this_run(error) from error
+        raise not_of_this_run(module, error) from error
 
 
 def optimize_network(
