@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.held_out_classes import held_out_rows
+from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows, whole_groups
 from shopsight.errors import SplitError
 
 
@@ -66,3 +66,29 @@ def test_classes_that_share_a_product_or_a_copy_are_held_out_together() -> None:
 def test_what_leaves_nothing_is_refused(labels: list[str], fraction: float, said: str) -> None:
     with pytest.raises(SplitError, match=said):
         held_out_rows(catalog(labels), fraction=fraction, seed=0)
+
+
+def test_groups_that_are_no_products_are_named_as_what_holds_classes_together() -> None:
+    # Each photographer has photos of all classes.
+    photographers = [f"set-{n // 40}" for n in range(200)]
+    with pytest.raises(SplitError, match="no class is small enough") as caught:
+        held_out_rows(catalog(LABELS, photographers), fraction=0.3, seed=0)
+    assert "\n--group none" in str(caught.value.fix)
+    with pytest.raises(SplitError) as alone:
+        held_out_rows(catalog(["a"] * 5 + ["b"] * 5, list("xxxxxyyyyy")), fraction=0.5, seed=0)
+    assert "--group none" not in str(alone.value.fix)
+
+
+def test_a_contributor_may_send_photos_of_held_out_classes_and_of_others() -> None:
+    held = pl.Series(HELD_OUT, [True, True, False, False])
+    for column, kept in (("sku", ["x", "y", "x", "y"]), ("seller", [None, None, "x", "y"])):
+        plain = catalog(["a", "a", "b", "b"], ["x", "y", "x", "y"], column)
+        groups = whole_groups(plain)
+        assert groups is not None
+        # Without held-out classes, nobody's photos are in two parts.
+        assert groups.to_list() == ["x", "y", "x", "y"]
+        split = plain.with_table(plain.table.with_columns(held))
+        found = whole_groups(split)
+        assert found is not None
+        assert found.to_list() == kept
+    assert whole_groups(catalog(["a", "b"])) is None

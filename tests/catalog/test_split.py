@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.divide_rows import each_class_is_one_group
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import check_leakage
 from shopsight.errors import SplitError
@@ -502,6 +504,47 @@ def test_of_tied_classes_only_the_one_in_the_way_trains_alone() -> None:
         "b": {"train", "val", "test"},
         "c": {"train"},
     }
+
+
+@pytest.mark.parametrize("parts", ["split", "folds"])
+def test_classes_that_are_groups_say_what_can_be_done(parts: str) -> None:
+    products = catalog_of([*"aaabbbb"], group=[*"1112222"])
+    divide = {
+        "split": partial(split_catalog, products, val=0.2, test=0.2, seed=0),
+        "folds": partial(fold_catalog, products, folds=3, seed=0),
+    }[parts]
+    with pytest.raises(SplitError, match="each of 2 classes is one group") as caught:
+        divide()
+    assert caught.value.details == (
+        "'a': 3 images of group '1'",
+        "'b': 4 images of group '2'",
+    )
+    first, second, third = str(caught.value.fix).splitlines()
+    assert first.startswith("--group none ")
+    assert second.startswith("shopsight split DATA --by label --out split.csv ")
+    assert third.startswith("--set data.val_classes=0.1 --set data.val=0 --set data.test=0 ")
+    # What the fixes name works.
+    done, _ = split_catalog(products, val=0.3, test=0.3, seed=0, group="none")
+    assert set(done.table["split"]) == {"train", "val", "test"}
+    done, report = split_catalog(products, val=0.0, test=0.0, seed=0)
+    assert report.num_images == {"train": 7}
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "wanted"),
+    [
+        ("aabb", "1122", True),
+        ("aabb", "1111", True),
+        ("aabb", "1222", False),
+        ("aab", "11-", False),
+        ("aabb", None, False),
+        # Single images: without groups they could not be divided either.
+        ("abcd", "1234", False),
+    ],
+)
+def test_whether_each_class_is_one_group(labels: str, groups: str | None, wanted: bool) -> None:
+    columns = {} if groups is None else {"group": [None if g == "-" else g for g in groups]}
+    assert each_class_is_one_group(catalog_of([*labels], **columns)) is wanted
 
 
 def test_few_images_of_many_labels_are_split() -> None:

@@ -99,3 +99,59 @@ def test_rare_classes_are_settled_before_the_split(
         assert (part[names[26]], part[names[27]]) == (train, train)
         assert labels[names[26]] == ("cap" if action == "keep" else "(rare)")
         assert any(line.startswith("rare: ") and "not measured" in line for line in said)
+
+
+def by_product(photos: ProductPhotos, **columns: list[str]) -> Catalog:
+    """The photos, two of each product, which is the label; further columns too."""
+    catalog = api.open_catalog(photos.folder)
+    product = pl.col("image").str.extract(r"([^/]+)-[0-9]+\.jpg$", 1).alias("label")
+    return catalog.with_table(
+        catalog.table.with_columns(product, *(pl.Series(n, v) for n, v in columns.items()))
+    )
+
+
+def test_by_label_contributors_may_be_on_both_sides(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    sellers = [f"seller {n % 7}" for n in range(product_photos.count)]
+    catalog = by_product(product_photos, group=sellers, seller=sellers)
+    out = tmp_path / "split.csv"
+    found = api.split(catalog, by="label", test=0.2, val=0.2, out=out)
+    assert found.report.ok
+    assert found.report.num_groups == 7
+    parts = found.catalog.table.group_by("seller").agg(pl.col("split").unique())["split"]
+    assert any("test" in names and len(names) > 1 for names in parts)
+    assert any("that is no leak" in line for line in said)
+    # Between train and val they are kept apart.
+    assert not any({"train", "val"} <= set(names) for names in parts)
+    images = api.ReadOptions(images_root=str(product_photos.folder), group="seller")
+    report = api.audit(out, read=images)
+    assert "group-leak" not in report.counts
+    # Without the column that says which classes are held out, it is a split like any other.
+    table = pl.read_csv(out).drop("held_out")
+    table.write_csv(tmp_path / "other.csv")
+    assert "group-leak" in api.audit(tmp_path / "other.csv", read=images).counts
+
+
+def test_by_label_a_product_on_both_sides_is_a_leak(product_photos: ProductPhotos) -> None:
+    catalog = by_product(product_photos)
+    done = api.split(catalog, by="label", test=0.2, val=0.0).catalog
+    # One product of the held-out classes, and one of the others, are one.
+    shared = [done.table.filter(pl.col("split") == part)["label"][0] for part in ("train", "test")]
+    group = pl.when(pl.col("label").is_in(shared)).then(pl.lit("one")).otherwise(pl.col("label"))
+    report = api.audit(done.with_table(done.table.with_columns(group=group)))
+    assert report.counts["group-leak"] == 1
+
+
+def test_by_label_where_each_class_is_one_group_there_is_no_val_part(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    catalog = by_product(product_photos)
+    catalog = catalog.with_table(catalog.table.with_columns(group=pl.col("label")))
+    with pytest.raises(SplitError, match="each of 30 classes is one group"):
+        api.split(catalog)
+    found = api.split(catalog, by="label", test=0.2, out=tmp_path / "split.csv")
+    assert found.report.ok
+    assert set(found.report.num_images) == {"train", "test"}
+    assert any(line.startswith("no val part: each class is one group") for line in said)
+    assert "group-leak" not in api.audit(found.catalog).counts

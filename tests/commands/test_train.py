@@ -12,6 +12,7 @@ from shopsight.commands.train import _cache_of, training_data
 from shopsight.errors import CatalogError, ConfigError
 from shopsight.memory import memory_budget_bytes, use_memory_budget
 from shopsight.read_options import ReadOptions
+from shopsight.runs.history import RETRIEVAL, read_history
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos
 
@@ -109,3 +110,35 @@ def test_the_cache_folder_of_a_run_is_taken_from_this_users_word_alone(
     assert _cache_of(run) is None
     run.update_state(cache=str(kept), cache_seal=None)
     assert _cache_of(run) is None
+
+
+def test_a_run_without_images_to_score_has_a_model_and_no_report(
+    product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    settings = ["training.epochs=2", "data.val=0", "data.test=0", "data.val_classes=0.4"]
+    products = api.open_catalog(product_photos.table, ReadOptions(label="product", group="product"))
+    found = api.train(products, out=tmp_path / "run", recipe="fashion-mnist-cnn", settings=settings)
+    assert (found.report, found.evaluations) == (None, {})
+    assert found.to_json()["report"] is None
+    assert "not scored: no image validates or tests" in said
+    assert api.load(tmp_path / "run", device="cpu").verify().ok
+    # The search of each epoch was scored, among products that no training saw.
+    rows = read_history(RunFolder(tmp_path / "run").metrics_file)
+    assert [0.0 < row.further[RETRIEVAL] <= 1.0 for row in rows] == [True, True]
+    assert not any(row.validated for row in rows)
+    # No accuracy was measured that could choose an epoch.
+    assert not RunFolder(tmp_path / "run").best_weights_file.exists()
+    assert api.resume(tmp_path / "run").report is None
+
+
+def test_searches_alone_choose_the_epoch(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    settings = ["training.epochs=2", "data.val=0", "data.val_classes=0.4"]
+    run = RunFolder(tmp_path / "run")
+    api.train(
+        product_photos.table,
+        out=run.path,
+        recipe="fashion-mnist-cnn",
+        read=ReadOptions(label="product"),
+        settings=[*settings, "data.test=0", "training.checkpoint=retrieval"],
+    )
+    assert run.best_weights_file.is_file()

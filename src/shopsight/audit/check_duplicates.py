@@ -14,6 +14,7 @@ from shopsight.audit.findings import Finding
 from shopsight.audit.joined_rows import Pairs, connected_components
 from shopsight.audit.near_duplicates import MOST_IN_GROUP, near_pairs
 from shopsight.catalog.catalog import BOX_COLUMNS, SPLITS, Catalog
+from shopsight.catalog.held_out_classes import whole_groups
 
 ROW, FIRST, VALUE = "row", "first", "value"
 
@@ -28,8 +29,8 @@ def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
     Returns:
         One line per row with the columns `row`, `image`, `file` (hash; null where the file cannot
         be decoded), `crop` (hash and box), `label` (without the differences between spellings,
-        several labels sorted and joined), `written` (the label as written), `split`, `group`. Null
-        where a value is missing.
+        several labels sorted and joined), `written` (the label as written), `split`, `group` (see
+        `whole_groups`). Null where a value is missing.
     """
     table = catalog.table
     file = files.select(
@@ -38,9 +39,11 @@ def copy_rows(catalog: Catalog, files: pl.DataFrame) -> pl.DataFrame:
     boxes = [table[name].cast(pl.String).fill_null("") for name in BOX_COLUMNS if name in table]
     crop = pl.DataFrame([file, *boxes]).select(pl.concat_str(pl.all(), separator="|").alias("crop"))
     columns = [files["image"], file, crop["crop"], *_labels(catalog)]
-    for name in ("split", "group"):
-        column = table[name] if name in table else pl.Series(name, [None] * len(table), pl.String)
-        columns.append(column)
+    known = {"split": table.get_column("split", default=None), "group": whole_groups(catalog)}
+    for name, column in known.items():
+        columns.append(
+            pl.Series(name, [None] * len(table), pl.String) if column is None else column
+        )
     return pl.DataFrame(columns).with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64))
 
 

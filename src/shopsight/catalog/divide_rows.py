@@ -157,6 +157,8 @@ def _refuse_unmeasured(catalog: Catalog, units: Units, tries: _Tries, parts: Seq
     if tries.num_measured() >= fewest:
         return
     names = [label for code, label in enumerate(catalog.labels) if tries.rare[code]]
+    if each_class_is_one_group(catalog):
+        raise _classes_are_groups(catalog, parts)
     occurrences = units.units_of_label()
     images = np.bincount(units.label, weights=units.count, minlength=units.num_labels)
     # A label of many images may be in the way of none, and lose them to rarer labels of theirs.
@@ -182,6 +184,43 @@ def _refuse_unmeasured(catalog: Catalog, units: Units, tries: _Tries, parts: Seq
         where=catalog.name,
         details=details,
         fix=fix,
+    )
+
+
+def each_class_is_one_group(catalog: Catalog) -> bool:
+    """Whether all images of each class are of one group, so that no class can be in two parts.
+
+    So it is where both are the product, as in data for a search.
+    """
+    if catalog.multilabel or not catalog.has("group"):
+        return False
+    rows = catalog.table.filter(pl.col("label").is_not_null())
+    classes = rows.group_by("label").agg(
+        pl.len().alias("images"), pl.col("group").n_unique(), bare=pl.col("group").is_null().any()
+    )
+    several = classes.select(((pl.col("group") > 1) | pl.col("bare")).any()).item()
+    # Without groups, single images could not be divided either.
+    return not several and (classes["images"].max() or 0) > 1
+
+
+def _classes_are_groups(catalog: Catalog, parts: Sequence[str]) -> SplitError:
+    firsts = catalog.table.group_by("label", maintain_order=True).agg(
+        pl.len().alias("images"), pl.col("group").first()
+    )
+    return SplitError(
+        f"each of {counted(len(catalog.labels), 'class')} is one group, which stays in one part: "
+        f"none can be in each of {listed(list(parts))}",
+        where=catalog.name,
+        details=[
+            f"{label!r}: {counted(images, 'image')} of group {group!r}"
+            for label, images, group in firsts.drop_nulls("label").iter_rows()
+        ],
+        fix="--group none   (photos of one product may be in several parts: the score is of other "
+        "photos of known products)\n"
+        "shopsight split DATA --by label --out split.csv   (holds whole classes out: the score is "
+        "of products that no training saw)\n"
+        "--set data.val_classes=0.1 --set data.val=0 --set data.test=0   (training validates on "
+        "whole classes)",
     )
 
 

@@ -76,7 +76,7 @@ def held_out_rows(
             else "no class is small enough to be held out",
             where=catalog.name,
             details=["classes that share products or copies of images are held out together"],
-            fix="--test with another fraction",
+            fix="--test with another fraction" + _ungrouped(catalog),
         )
     return np.asarray(held)
 
@@ -90,9 +90,38 @@ def is_held_out(catalog: Catalog) -> Bool[np.ndarray, "n"]:
     return np.asarray((cells == "true").fill_null(value=False).to_numpy(), bool)
 
 
+def whole_groups(catalog: Catalog) -> pl.Series | None:
+    """The group of each row that no two parts may share; null where they may.
+
+    A product may be in one part alone. So may who sent photos, but for held-out classes: their test
+    is about classes that no training saw, and one contributor sends photos of most classes. Where a
+    contributor sends the same photo twice, the audit finds the copies.
+
+    Returns:
+        None of a catalog without groups.
+    """
+    if not catalog.has("group"):
+        return None
+    groups = catalog.table["group"]
+    held = is_held_out(catalog)
+    if not held.any() or not group_is_contributor(catalog.table):
+        return groups
+    return groups.set(pl.Series(held), None)
+
+
 def held_out_labels(catalog: Catalog) -> tuple[str, ...]:
     """The classes that a split by label holds out."""
     return catalog.take(np.flatnonzero(is_held_out(catalog))).labels
+
+
+def _ungrouped(catalog: Catalog) -> str:
+    """The further fix where groups hold classes together."""
+    if not catalog.has("group") or group_is_contributor(catalog.table):
+        return ""
+    pairs = catalog.table.select("group", "label").drop_nulls()
+    if pairs.n_unique() == pairs["group"].n_unique():
+        return ""
+    return "\n--group none   (where a group is who sent the photos, or else no product)"
 
 
 def _first_labels(catalog: Catalog, bundles: Families) -> list[str]:

@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from shopsight.catalog.catalog import SPLITS, Catalog
+from shopsight.catalog.held_out_classes import whole_groups
 from shopsight.catalog.linked_rows import linked_rows
 from shopsight.catalog.split_shares import Shares, compare_shares, size_kinds
 from shopsight.errors import SHOWN_DETAILS, SplitError
@@ -34,7 +35,7 @@ class SplitReport:
         train_only: labels that are trained and in no part that measures them, each with its number
             of images, fewest first.
         num_groups: number of distinct groups; None when the catalog has no groups.
-        num_shared_groups: groups with images in more than one part.
+        num_shared_groups: groups with images in more than one part, see `whole_groups`.
         num_duplicate_groups: duplicate groups of two or more images; None when the catalog was not
             searched for duplicates.
         num_shared_duplicate_groups: duplicate groups with images in more than one part.
@@ -135,10 +136,10 @@ def check_leakage(catalog: Catalog, duplicate_group: DuplicateGroup | None = Non
     in_part = _labels_by_part(catalog, table["part"])
     measured = [part for part in parts if part not in ("train", str(EVERY_TRAINING))]
     shared_files, examples = _shared(table, table["image"], "file")
-    num_groups, shared_groups = None, 0
-    if catalog.has("group"):
+    num_groups, shared_groups, groups = None, 0, whole_groups(catalog)
+    if groups is not None:
         num_groups = catalog.table["group"].drop_nulls().n_unique()
-        shared_groups, more = _shared(table, catalog.table["group"], "group")
+        shared_groups, more = _shared(table, groups, "group")
         examples = [*more, *examples]
     num_duplicate_groups, shared_duplicate_groups = None, 0
     if duplicate_group is not None:

@@ -248,8 +248,9 @@ def resumable(run: Path) -> Iterator[None]:
 
 def show(result: api.TrainResult) -> None:
     """Print the scores, where everything lies, and what to do next."""
-    headline_table(result.evaluations)
-    print_line(f"report: {result.report}")
+    if result.report is not None:
+        headline_table(result.evaluations)
+        print_line(f"report: {result.report}")
     print_line(f"model:  {result.model}")
     command = api.command_line(["shopsight", "predict", result.run, "IMAGE_OR_FOLDER"])
     print_line(f"next:   {command}")

@@ -17,7 +17,9 @@ from shopsight.audit.findings import BLOCKING_KINDS, KINDS, check_kinds
 from shopsight.audit.gate import gate
 from shopsight.catalog.about_record import check_catalog_file
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.divide_rows import each_class_is_one_group
 from shopsight.catalog.held_out_classes import HELD_OUT, held_out_rows
+from shopsight.catalog.items import group_is_contributor
 from shopsight.catalog.rare_classes import settle_rare_classes, split_notes
 from shopsight.catalog.split import fold_catalog, scarce_labels, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
@@ -168,9 +170,10 @@ def _by_label(
         duplicate_group=duplicate_group,
     )
     rows = np.flatnonzero(~held)
+    others = catalog.take(rows)
     inside, _ = split_catalog(
-        catalog.take(rows),
-        val=options["val"],
+        others,
+        val=_val_within(others, options["val"]),
         test=0.0,
         seed=options["seed"],
         duplicate_group=duplicate_group[rows],
@@ -184,7 +187,20 @@ def _by_label(
     )
     names = catalog.take(np.flatnonzero(held)).labels
     notify(f"held out: {len(names):,} of {len(catalog.labels):,} classes, {listed(names)}")
+    if done.has("group") and group_is_contributor(done.table):
+        notify("contributors send photos of held-out classes and of others: that is no leak")
     return SplitResult(done, check_leakage(done, duplicate_group))
+
+
+def _val_within(catalog: Catalog, val: float) -> float:
+    """The fraction to validate on: none of it where each class is one group."""
+    if not val or not each_class_is_one_group(catalog):
+        return val
+    notify(
+        "no val part: each class is one group, which stays in one part; training validates on "
+        "whole classes with --set data.val_classes=0.1 --set data.val=0 --set data.test=0"
+    )
+    return 0.0
 
 
 def _with_unlabeled(

@@ -50,14 +50,14 @@ class TrainResult:
         run: the run folder; `run / "model"` is the bundle that `shopsight.load` opens.
         seconds: wall and CPU seconds by stage.
         evaluations: by part: "val" and "test", or with folds "out-of-fold".
-        report: the one-file report.
+        report: the one-file report; None where no image validates or tests.
         rank: which of several training processes this one is; only 0 has evaluations.
     """
 
     run: Path
     seconds: dict[str, dict[str, float]]
     evaluations: dict[str, Evaluation]
-    report: Path
+    report: Path | None
     rank: int = 0
 
     @property
@@ -71,7 +71,7 @@ class TrainResult:
             "run": str(self.run),
             "model": str(self.model),
             "seconds": self.seconds,
-            "report": str(self.report),
+            "report": None if self.report is None else str(self.report),
             "evaluations": {part: found.to_json() for part, found in self.evaluations.items()},
         }
 
@@ -372,4 +372,7 @@ def _evaluated(run: RunFolder) -> TrainResult:
         return TrainResult(run.path, {}, {}, run.report_file, rank=rank)
     # On the device of `shopsight.load`, as the calibration: what is scored is what will predict.
     found = evaluate_run(run, cached=True)
+    if not found:
+        notify("not scored: no image validates or tests")
+        return TrainResult(run.path, run.seconds(), {}, None)
     return TrainResult(run.path, run.seconds(), found, write_run_evaluations(run, found))

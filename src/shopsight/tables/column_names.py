@@ -25,7 +25,14 @@ GROUP_NAMES = (
     "asin", "parent_id", "parent_sku", "item_group_id", "handle", "style_id",
     "model_id", "patient_id", "lesion_id", "sender_id", "seller_id", "user_id", "customer_id",
 )  # fmt: skip
-CONTRIBUTOR_NAMES = frozenset({"sender_id", "seller_id", "user_id", "customer_id", "patient_id"})
+CONTRIBUTOR_NAMES = frozenset(
+    f"{who}{suffix}"
+    for who in (
+        "sender", "seller", "user", "customer", "patient", "contributor", "uploader",
+        "photographer",
+    )
+    for suffix in ("", "_id")
+)  # fmt: skip
 """Groups of these names say who a photo is from, and not which product it shows."""
 SPLIT_NAMES = (
     "split", "subset", "set", "usage", "partition", "part", "phase", "dataset", "data_set",
