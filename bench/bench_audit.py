@@ -33,7 +33,7 @@ from photos import jpeg, photo, product_on_white
 from PIL import Image
 
 from shopsight.audit.audit import audit
-from shopsight.audit.file_info import inspect
+from shopsight.audit.inspect_file import inspect
 from shopsight.catalog.catalog import Catalog
 from shopsight.images.kinds import IMAGE_SUFFIXES
 

@@ -268,14 +268,14 @@ def members_of(rows: int) -> tuple[list[str], Path]:
 
 def inspect(given: tuple[Sequence[str], Path]) -> object:
     """Inspect files whose facts are drawn: what is measured is the keeping of them."""
-    from shopsight.audit import file_info
+    from shopsight.audit import file_info, inspect_file
 
     thumb = np.random.default_rng(5).integers(0, 256, (997, 704), np.uint8)
     texts = [row.tobytes() for row in thumb]
 
     def drawn(ref: str, *_: object) -> Any:
         number = int(ref.rpartition("#")[2])
-        return file_info.FileInfo(
+        return inspect_file.FileInfo(
             status="ok",
             format="jpeg",
             width=600,

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from shopsight.audit import file_info, kept_info, thumb_rows
-from shopsight.audit.file_info import FileInfo, Inspection, file_info_path, inspect, inspect_all
+from shopsight.audit.file_info import Inspection, file_info_path, inspect_all
+from shopsight.audit.inspect_file import FileInfo, inspect
 from shopsight.files import sha256_file
 from shopsight.io.access import Access
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from shopsight.audit.file_info import inspect
+from shopsight.audit.inspect_file import inspect
 from shopsight.errors import ImageError
 from shopsight.images.decode import decode, header
 from shopsight.images.model_input import preprocess_image

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shopsight.audit.file_info import inspect
+from shopsight.audit.inspect_file import inspect
 from shopsight.errors import ImageError
 from shopsight.images.damage import find_damage
 from shopsight.images.decode import decode

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shopsight.audit.file_info import inspect
+from shopsight.audit.inspect_file import inspect
 from shopsight.errors import ImageError
 from shopsight.extras import EXTRA_OF_MODULE
 from shopsight.images import pillow_reader

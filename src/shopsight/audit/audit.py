@@ -34,8 +34,9 @@ from shopsight.audit.class_counts import (
     leave_out_reasons,
     shown_classes,
 )
-from shopsight.audit.file_info import STATUSES, inspect_catalog
+from shopsight.audit.file_info import inspect_catalog
 from shopsight.audit.findings import HEADLINE_KINDS, KINDS, Finding
+from shopsight.audit.inspect_file import STATUSES
 from shopsight.audit.near_duplicates import MOST_IN_GROUP
 from shopsight.audit.page import SHOWN_IMAGES, write_audit_page
 from shopsight.audit.row_verdict import with_box_verdicts

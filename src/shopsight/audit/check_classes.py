@@ -20,8 +20,8 @@ from shopsight.audit.class_counts import (
     leave_out_reasons,
     parts_of,
 )
-from shopsight.audit.file_info import STATUSES
 from shopsight.audit.findings import Finding
+from shopsight.audit.inspect_file import STATUSES
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.held_out_classes import held_out_labels
 from shopsight.text import counted, listed

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import polars as pl
 
 from shopsight.audit.findings import Finding
 from shopsight.catalog.catalog import Catalog
 from shopsight.files import atomic_file
 from shopsight.image_rules.judge import ListedRule, RulesReport
 from shopsight.spreadsheets import for_reading
+from shopsight.text import counted
 
 REJECTED_FILE, IMAGES_FILE = "rejected.csv", "images.csv"
 RULE_FILES = (REJECTED_FILE, IMAGES_FILE)
 """What is written where rules are given: what may be refused, and all images as a catalog."""
-
-_KINDS: Mapping[str, str] = {"warning": "image-rule", "note": "image-advice"}
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,30 @@ class RuleSection:
 
 
 def rule_findings(report: RulesReport) -> Iterator[Finding]:
-    """A finding for each rule that an image breaks."""
-    images = report.facts["image"]
-    for number, row, measured in report.broken.iter_rows():
-        one = report.rules[number]
-        detail = f"{one.name}: {measured}; needed: {one.rule.needed}"
-        yield Finding(_KINDS[one.rule.severity], images[row], detail=detail, row=row)
+    """A finding for each image that breaks rules, and one for each advice that is not followed.
+
+    Nearly all images of a shop are against some advice: which ones, `images.csv` says.
+    """
+    images = report.facts["image"].to_list()
+    about = pl.DataFrame(
+        [(f"{one.name}: ", f"; needed: {one.rule.needed}") for one in report.rules],
+        schema=["name", "needed"],
+        orient="row",
+    ).with_row_index("rule")
+    warnings = [n for n, one in enumerate(report.rules) if one.rule.severity == "warning"]
+    rows = (
+        report.broken.filter(pl.col("rule").is_in(warnings))
+        .join(about.cast({"rule": pl.Int64}), on="rule", maintain_order="left")
+        .group_by("row", maintain_order=True)
+        .agg(detail=pl.concat_str("name", "measured", "needed").str.join(" | "))
+    )
+    for row, detail in rows.sort("row").iter_rows():
+        yield Finding("image-rule", images[row], detail=detail, row=row)
+    for counts in report.counts.filter(severity="note").iter_rows(named=True):
+        if counts["images"]:
+            many = counted(counts["images"], "image")
+            detail = f"{counts['rule']}: {many}; recommended: {counts['needed']}"
+            yield Finding("image-advice", "", detail=detail)
 
 
 def rule_sections(report: RulesReport, *, most: int) -> list[RuleSection]:
@@ -71,7 +90,7 @@ def rule_sections(report: RulesReport, *, most: int) -> list[RuleSection]:
     ):
         rows = report.broken.filter(rule=number).sort("row").head(most)
         shown = [
-            Finding(_KINDS[one.rule.severity], images[row], detail=measured, row=row)
+            Finding("image-rule", images[row], detail=measured, row=row)
             for row, measured in rows.select("row", "measured").iter_rows()
         ]
         sections.append(

@@ -134,8 +134,8 @@ KINDS: dict[str, FindingKind] = {
     ),
     "image-advice": FindingKind(
         "note",
-        "Image against advice",
-        "A marketplace takes it, and recommends another, or it is worth a look.",
+        "Advice that is not followed",
+        "A marketplace takes the images, and recommends others, or they are worth a look.",
     ),
     "unlisted-file": FindingKind("note", "File without a row", "The file is not used."),
     "unmeasured-class": FindingKind(

@@ -21,7 +21,6 @@ from shopsight.audit.class_counts import (
     label_pairs,
     leave_out_reasons,
 )
-from shopsight.audit.file_info import STATUSES
 from shopsight.audit.findings import (
     BLOCKING_KINDS,
     KINDS,
@@ -29,6 +28,7 @@ from shopsight.audit.findings import (
     Finding,
     check_kinds,
 )
+from shopsight.audit.inspect_file import STATUSES
 from shopsight.audit.row_decisions import check_decisions
 from shopsight.audit.verdict import check_fail_on, failing_kinds
 from shopsight.catalog.catalog import Catalog

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
-from shopsight.audit.file_info import FILE_SCHEMA, known_path
+from shopsight.audit.file_info import known_path
+from shopsight.audit.inspect_file import FILE_SCHEMA
 from shopsight.audit.joined_rows import Pairs, connected_components
 from shopsight.audit.kept_info import read_known, stamped
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog

@@ -162,18 +162,21 @@ def _color_space(limit: Limit) -> Judged:
 
 def _white_border(limit: Limit) -> Judged:
     share = pl.col(WHITES[limit.white])
-    fails = pl.when(~pl.col("is_cut")).then(_outside(share, limit))
+    # Where a product goes beyond an edge it covers part of the border: of the rest the same part
+    # may be white as of all of it.
+    of_ground = share / pl.col("near_white")
+    fails = (
+        pl.when(share >= limit.min)
+        .then(pl.lit(value=False))
+        .when(pl.col("is_cut") & (of_ground >= limit.min))
+        .then(None)
+        .otherwise(_outside(share, limit))
+    )
     measured = pl.format(
         "{} pure white, {} near white", _shares("pure_white"), _shares("near_white")
     )
-    return Judged(
-        # A product that goes beyond an edge covers part of the border.
-        pl.when(share >= (limit.min or 0)).then(pl.lit(value=False)).otherwise(fails),
-        measured,
-        pl.when(pl.col("is_cut"))
-        .then(pl.lit("the ground is white, and the product reaches the edge"))
-        .otherwise(_NOT_MEASURED),
-    )
+    cut = pl.lit("the ground is white, and the product goes beyond an edge")
+    return Judged(fails, measured, pl.when(pl.col("is_cut")).then(cut).otherwise(_NOT_MEASURED))
 
 
 def _fill(limit: Limit) -> Judged:
@@ -202,6 +205,8 @@ def _fill(limit: Limit) -> Judged:
         .then(_NOT_MEASURED)
         .when(least.is_null())
         .then(pl.lit("the ground is not white"))
+        .when(pl.col("is_cut"))
+        .then(pl.lit("the product goes beyond an edge"))
         .otherwise(pl.lit("light product on white"))
     )
     fails = pl.when(least.is_not_null()).then(too_small | too_large)

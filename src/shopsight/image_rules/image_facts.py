@@ -8,15 +8,16 @@ import polars as pl
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.image_rules.addresses import address_fault, shrunk_by
-from shopsight.images.kinds import suffix_of
+from shopsight.image_rules.fetched_widths import fetched_smaller
+from shopsight.images.kinds import IMAGE_SUFFIXES, suffix_of
 
 BLANK_CONTRAST_LEVELS = 1.5
 """Standard deviation of the strongest channel, in levels of 255, below which an image is blank."""
 
-FETCHED_WIDTH = "fetched_width"
-"""Column of a catalog whose images were fetched smaller than they are: the width asked for."""
 URL_COLUMN, POSITION, PRODUCT = "url", "position", "product"
 _WEB = r"(?i)^https?://"
+# Files that were fetched are named by their content.
+_BY_CONTENT = r"^[0-9a-f]{2}/[0-9a-f]{64}\.\w+$"
 
 
 def image_facts(catalog: Catalog, files: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
@@ -39,7 +40,7 @@ def image_facts(catalog: Catalog, files: pl.DataFrame, measures: pl.DataFrame) -
         row=pl.int_range(pl.len()),
         product=_products(catalog),
         label=_labels(catalog),
-        fetched_smaller=_fetched_smaller(catalog),
+        fetched_smaller=fetched_smaller(catalog, files),
         address=_addresses(catalog),
     )
     table = table.with_columns(
@@ -77,18 +78,16 @@ def _labels(catalog: Catalog) -> pl.Series:
     return label.list.join(" | ") if catalog.multilabel else label
 
 
-def _fetched_smaller(catalog: Catalog) -> pl.Series:
-    if FETCHED_WIDTH not in catalog.table.columns:
-        return pl.Series([False] * len(catalog), dtype=pl.Boolean)
-    return catalog.table[FETCHED_WIDTH].is_not_null()
-
-
 def _addresses(catalog: Catalog) -> pl.Series:
-    """Where a feed says that each image is: the column `url`, or the image itself."""
+    """Where a feed says that each image is: the column `url` of fetched images, or the image."""
     refs = pl.Series("address", catalog.refs(), dtype=pl.String)
     if URL_COLUMN in catalog.table.columns:
         urls = catalog.table[URL_COLUMN].cast(pl.String, strict=False)
-        refs = urls.zip_with(urls.is_not_null(), refs)
+        # In a table that was not fetched it may be the address of the product's page.
+        suffixes = urls.map_elements(_suffix, return_dtype=pl.String)
+        named = suffixes.is_in(sorted(IMAGE_SUFFIXES))
+        fetched = catalog.table["image"].str.contains(_BY_CONTENT)
+        refs = urls.zip_with((named | (fetched & urls.is_not_null())).fill_null(False), refs)
     web = refs.str.contains(_WEB)
     return pl.select(pl.when(web).then(refs)).to_series().alias("address")
 

@@ -106,7 +106,13 @@ class RulesReport:
             if one.rule.starts is not None and one.rule.severity == "warning":
                 lines.append(self._dated_line(number, one))
         sets = {one.rules.key: one.rules for one in self.rules}
-        return [*lines, *(self._set_line(rules) for rules in sets.values())]
+        lines += [self._set_line(rules) for rules in sets.values()]
+        smaller = int(self.facts["fetched_smaller"].sum())
+        if smaller:
+            sizes = "its size is" if smaller == 1 else "their sizes are"
+            many = counted(smaller, "image")
+            lines.append(f"of {many} a smaller copy was fetched: {sizes} not judged")
+        return lines
 
     def rejected(self) -> pl.DataFrame:
         """The images that may be refused, a line for each rule of severity "warning".

@@ -49,7 +49,8 @@ class PixelMeasures:
         fill: how far what is darker than near white reaches: its width as a fraction of the
             image's, or its height, whichever is larger. None where the ground is not white.
         most_fill: likewise of all that differs from the ground at all, which shows light products;
-            1.0 where what is seen of the product is a few pieces, so that it may reach further.
+            1.0 where the product may reach further: what is seen of it is a few pieces, or goes
+            beyond an edge.
         touched: sides that the product touches, of `SIDES`; empty where the ground is not white.
         frame_px: width of a frame of one color around the image, 0 without one.
         frame_color: its color as `#rrggbb`, empty without one.
@@ -90,7 +91,7 @@ def measure_pixels(pixels: UInt8[np.ndarray, "h w 3"]) -> PixelMeasures:
         small = _small(pixels)
         product = _without_specks(small.min(axis=2) < NEAR_WHITE)
         fill, touched = _extent(product), _touched(product)
-        most_fill = max(fill, _most_fill(small))
+        most_fill = 1.0 if is_cut else max(fill, _most_fill(small))
     frame_px, frame_color = _frame(pixels)
     return PixelMeasures(near, pure, is_cut, fill, most_fill, touched, frame_px, frame_color)
 

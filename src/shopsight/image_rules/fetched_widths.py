@@ -1,0 +1,67 @@
+"""Which files are smaller copies that were asked for, not what the shop's host has.
+
+`fetch --width` says so in `fetch.parquet`, in the folder of the images; a table may say it in a
+column of its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.errors import LocationError
+from shopsight.io.parquet import read_parquet
+from shopsight.paths import is_url
+
+WIDTH_COLUMN = "fetched_width"
+"""Column of a table: the width that was asked for; empty for an original."""
+RECORDS_FILE = "fetch.parquet"
+"""What a fetch knows of the images in its folder."""
+
+_ASKED = "asked_width"
+_HASH = "sha256"
+
+
+def fetched_smaller(catalog: Catalog, files: pl.DataFrame) -> pl.Series:
+    """Whether the file of each row is a smaller copy.
+
+    A file that is narrower than what was asked for is the original: hosts do not enlarge.
+
+    Args:
+        catalog: the images.
+        files: what is known of each file, see `AuditReport.files`.
+    """
+    table = files.select(_HASH, "width", asked=_asked(catalog, files))
+    smaller = (pl.col("width") >= pl.col("asked")).fill_null(pl.col("asked").is_not_null())
+    return table.select(smaller.alias("fetched_smaller")).to_series()
+
+
+def _asked(catalog: Catalog, files: pl.DataFrame) -> pl.Series:
+    """The width that was asked for, null for originals and where nobody says."""
+    if WIDTH_COLUMN in catalog.table.columns:
+        return catalog.table[WIDTH_COLUMN].cast(pl.Int64, strict=False)
+    asked = _records(catalog)
+    return files.join(asked, on=_HASH, how="left", maintain_order="left")[_ASKED]
+
+
+def _records(catalog: Catalog) -> pl.DataFrame:
+    """Hash and asked width of the files that were fetched into the folder of the images."""
+    nothing = pl.DataFrame(schema={_HASH: pl.String, _ASKED: pl.Int64})
+    path = Path(catalog.root) / RECORDS_FILE
+    if not catalog.root or is_url(catalog.root) or not path.is_file():
+        return nothing
+    # A file of that name that is none of ours says nothing.
+    with suppress(OSError, ValueError, LocationError):
+        records = read_parquet(path)
+        if {_HASH, _ASKED} <= set(records.columns):
+            known = records.select(pl.col(_HASH).cast(pl.String), pl.col(_ASKED).cast(pl.Int64))
+            # One content that was fetched as an original too is one.
+            return (
+                known.drop_nulls(_HASH)
+                .group_by(_HASH)
+                .agg(pl.when(pl.col(_ASKED).null_count() == 0).then(pl.col(_ASKED).min()))
+            )
+    return nothing
