@@ -76,8 +76,8 @@ def _products(info: BundleInfo) -> str:
         return ""
     fitted = info.by_product
     return (
-        f"\nSeveral photos of one product are calibrated with temperature {fitted.temperature:.3f}, "
-        f"fitted on {counted(fitted.products, 'product')}."
+        "\nSeveral photos of one product are calibrated with temperature "
+        f"{fitted.temperature:.3f}, fitted on {counted(fitted.products, 'product')}."
     )
 
 

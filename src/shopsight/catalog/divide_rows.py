@@ -200,7 +200,7 @@ def each_class_is_one_group(catalog: Catalog) -> bool:
     )
     several = classes.select(((pl.col("group") > 1) | pl.col("bare")).any()).item()
     # Without groups, single images could not be divided either.
-    return not several and (classes["images"].max() or 0) > 1
+    return not several and bool((classes["images"] > 1).any())
 
 
 def _classes_are_groups(catalog: Catalog, parts: Sequence[str]) -> SplitError:

@@ -52,7 +52,8 @@ def new_answers(predictor: Predictor, photos: Catalog, known: Collection[str]) -
                 advance(1)
     place = {label: column for column, label in enumerate(predictor.labels)}
     answered = [one for one in found if one.error is None]
-    judges: tuple[Judge, ...] = ("not seen",) * len(answered)
+    judge: Judge = "not seen"
+    judges = (judge,) * len(answered)
     probabilities = np.zeros((len(answered), len(place)), np.float32)
     for number, one in enumerate(answered):
         probabilities[number, [place[label] for label in one.labels]] = one.probabilities
