@@ -205,5 +205,5 @@ def test_every_csv_is_guarded() -> None:
         if path.name not in OF_NUMBERS
     ]
     assert len(calls) >= 6
-    words = ("for_reading(", "flat_columns(", "guarded_text(", "'image', 'label'")
+    words = ("for_reading(", "flat_columns(", "guarded_text(", "map(guarded_text", "'image', 'label'")
     assert [call for call in calls if not any(word in call[1] for word in words)] == []

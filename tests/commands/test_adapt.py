@@ -126,9 +126,7 @@ def test_bad_input_is_said_before_anything_is_embedded(photos: Path, tmp_path: P
     with use_memory_budget(0.001), pytest.raises(TrainingError, match="96 embeddings of 1,280"):
         adapt(LITE0, photos, out=out)
     opened = open_network(LITE0)
-    ensemble = OpenedNetwork(
-        opened.model, opened.info.model_copy(update={"members": 2}), None, is_trained=True
-    )
+    ensemble = OpenedNetwork(opened.model, opened.info.model_copy(update={"members": 2}), None)
     with pytest.raises(ConfigError, match="an ensemble of 2 networks"):
         check_one_network(ensemble, "run")
     assert not out.exists()

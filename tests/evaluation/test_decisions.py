@@ -50,7 +50,7 @@ def test_validation_images_decided_what_the_recipe_says(
 
 def test_a_recipe_is_not_judged_on_what_it_was_chosen_on() -> None:
     recipe = load_recipe("balanced")
-    assert recipe.about.chosen_on == ("clothing",)
+    assert recipe.about.chosen_on == ("clothing", "grocery-store")
     found = decisions_of_run(recipe, "test", "clothing", multilabel=False)
     assert not found.nothing
     assert found.short == "the recipe was chosen on them"

@@ -105,6 +105,7 @@ def test_the_report_holds_the_runs_numbers(run: RunFolder) -> None:
     assert isinstance(accuracy, float)
     assert page.sections == [
         "score",
+        "products",
         "training",
         "confusion",
         "classes",
@@ -192,7 +193,9 @@ def test_folds_have_their_table(tiny_folds_run: Path, tmp_path: Path) -> None:
 def test_folds_of_the_same_score_have_no_range(run: RunFolder) -> None:
     first = Predictions.read(run.predictions_file("test"))
     others = pl.Series(run.catalog().rows_of("train")[: len(first)])
-    second = replace(first, table=first.table.with_columns(row=others))
+    # Other images: those of the training part, which no other fold predicts.
+    images = run.catalog().table["image"][others].alias("image")
+    second = replace(first, table=first.table.with_columns(images, row=others))
     found = score(Predictions.concat([first, second]), QUICK)
     shutil.rmtree(run.predictions)
     page = Page(write_report(run, evaluations={"out-of-fold": found}, out=run.path / "folds.html"))

@@ -246,9 +246,18 @@ def test_the_commands_are_those_of_the_run(found: Evaluation, facts: RunFacts) -
 
 def test_only_sections_that_are_there_have_a_link(found: Evaluation, facts: RunFacts) -> None:
     anchors = [anchor for anchor, _ in report_context(found, [], facts)["links"]]
-    expected = ["score", "training", "confusion", "classes", "calibration", "images", "data"]
+    expected = [
+        "score",
+        "products",
+        "training",
+        "confusion",
+        "classes",
+        "calibration",
+        "images",
+        "data",
+    ]
     assert anchors == [*expected, "repeat"]
     bare = RunFacts(name="bare", catalog=facts.catalog)
     folded = replace(found, folds=folds(0.5, 0.6))
     anchors = [anchor for anchor, _ in report_context(folded, [], bare)["links"]]
-    assert anchors == ["score", "folds", "confusion", "classes", "calibration", "images"]
+    assert anchors == ["score", "products", "folds", "confusion", "classes", "calibration", "images"]

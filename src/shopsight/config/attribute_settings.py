@@ -23,5 +23,7 @@ class AttributeSettings(Section):
             `shopsight.metrics.promised_precision`. 0 gives every value.
     """
 
-    columns: Annotated[tuple[Text, ...], Field(max_length=MOST_ATTRIBUTES), NOTHING] | Auto = ()
+    columns: Annotated[
+        Annotated[tuple[Text, ...], Field(max_length=MOST_ATTRIBUTES)] | Auto, NOTHING
+    ] = ()
     precision: Fraction = 0.0

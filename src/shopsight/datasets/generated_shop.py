@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from shopsight.datasets.synthetic import draw_product, write_jpeg
-from shopsight.files import atomic_folder, write_text
+from shopsight.files import atomic_folder, make_folder, write_text
 from shopsight.progress import task
 
 CLOTHING = "Apparel & Accessories > Clothing"
@@ -116,7 +116,7 @@ def generate_shop(
 
 
 def _draw(folder: Path, per_kind: int, rng: np.random.Generator, seed: int) -> list[_Product]:
-    folder.mkdir()
+    make_folder(folder)
     products = []
     total = len(CATEGORIES) * per_kind
     with task("Photographing products", total, "products") as advance:

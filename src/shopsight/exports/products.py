@@ -87,6 +87,5 @@ def _refuse_half(export: ExportRows, frame: pl.DataFrame, table: pl.DataFrame) -
         "is in no file",
         where=export.files[first[FILE]],
         details=["a part of an export: the rows of one product may be in two files"],
-        fix="name all files of the export together, such as "
-        "shopsight audit products_export_1.csv,products_export_2.csv",
+        fix="name all files of the export together, with commas between them, as DATA",
     )

@@ -41,14 +41,14 @@ class Prediction:
             reach their threshold.
         error: Why the image could not be read, else None.
         reason: The error in a word: "missing", "truncated", ...
-        node: Where a confidence was asked for and labels are paths: the deepest path that is as
-            probable, "" where not even its first name is; else None.
-        node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
-        attributes: Where the model has attributes, each of them in their order.
         damaged: Of an image that was labeled although its file is damaged: what the decoder says;
             None of a file that is whole.
         row: Of a table, its row, counted from 0; else None.
         name: Of a table, the image as the table names it; else None.
+        node: Where a confidence was asked for and labels are paths: the deepest path that is as
+            probable, "" where not even its first name is; else None.
+        node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
+        attributes: Where the model has attributes, each of them in their order.
         access: Which hosts in private networks may be asked when the image is read again.
     """
 
@@ -58,12 +58,12 @@ class Prediction:
     predicted_labels: tuple[str, ...] = ()
     error: str | None = None
     reason: str | None = None
-    node: str | None = None
-    node_probability: float | None = None
-    attributes: tuple[AttributeAnswer, ...] = ()
     damaged: str | None = None
     row: int | None = None
     name: str | None = None
+    node: str | None = None
+    node_probability: float | None = None
+    attributes: tuple[AttributeAnswer, ...] = ()
     access: Access = field(default=PUBLIC, repr=False)
 
 

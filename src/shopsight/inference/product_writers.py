@@ -113,7 +113,7 @@ def _to_csv(lines: Path, part: Path, top: int, last: Sequence[str]) -> None:
         part.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["product", "label", "confidence", *more, *last])
+        writer.writerow(list(map(guarded_text, ["product", "label", "confidence", *more, *last])))
         for line in rows:
             cells = _cells(json.loads(line), top, last)
             writer.writerow([guarded_text(c) if isinstance(c, str) else c for c in cells])
