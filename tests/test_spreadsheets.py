@@ -193,6 +193,9 @@ def test_for_reading() -> None:
 
 # Tables whose cells are numbers, and words of shopsight.
 OF_NUMBERS = {"history.py"}
+# Files of shop systems, in which an apostrophe would change a product: a generated export, and the
+# feed that `review` writes.
+OF_SHOPS = {"generated_shop.py", "review.py"}
 
 
 def test_every_csv_is_guarded() -> None:
@@ -202,8 +205,14 @@ def test_every_csv_is_guarded() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") in {"write_csv", "writerow", "writerows"}
-        if path.name not in OF_NUMBERS
+        if path.name not in OF_NUMBERS | OF_SHOPS
     ]
     assert len(calls) >= 6
-    words = ("for_reading(", "flat_columns(", "guarded_text(", "map(guarded_text", "'image', 'label'")
+    words = (
+        "for_reading(",
+        "flat_columns(",
+        "guarded_text(",
+        "map(guarded_text",
+        "'image', 'label'",
+    )
     assert [call for call in calls if not any(word in call[1] for word in words)] == []

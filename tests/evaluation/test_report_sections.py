@@ -260,4 +260,12 @@ def test_only_sections_that_are_there_have_a_link(found: Evaluation, facts: RunF
     bare = RunFacts(name="bare", catalog=facts.catalog)
     folded = replace(found, folds=folds(0.5, 0.6))
     anchors = [anchor for anchor, _ in report_context(folded, [], bare)["links"]]
-    assert anchors == ["score", "products", "folds", "confusion", "classes", "calibration", "images"]
+    assert anchors == [
+        "score",
+        "products",
+        "folds",
+        "confusion",
+        "classes",
+        "calibration",
+        "images",
+    ]
