@@ -27,7 +27,7 @@ from shopsight import api
 from shopsight.catalog.catalog import BOX_COLUMNS, Catalog
 from shopsight.catalog.product_photos import product_photos
 from shopsight.evaluation.predictions_check import PHOTO_ROWS
-from shopsight.inference.features import run_logits
+from shopsight.inference.features import run_outputs
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import ProductPool
 from shopsight.loading.cache import image_keys, open_cache
@@ -166,9 +166,9 @@ def logits_of(run: RunFolder, predictor: Predictor, part: str) -> Iterator[np.nd
     settings = run.recipe().cache
     source = open_cache(catalog, predictor.preprocess, settings=settings, sha256s=sha256s)
     keys = image_keys(sha256s, catalog.boxes())
-    found = run_logits(run, predictor, source, catalog.rows_of(part), keys=keys)
+    found = run_outputs(run, predictor, source, catalog.rows_of(part), keys=keys)
     assert found is not None, "a probe keeps its features"
-    return found
+    return (logits for _, logits in found)
 
 
 def pooled(
