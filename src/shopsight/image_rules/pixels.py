@@ -6,6 +6,7 @@ values, so that one decode serves every set of rules.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -19,12 +20,15 @@ BORDER = 0.02
 WHITE_SHARE = 0.98
 """Fraction of the strip that is near white where the ground is called white."""
 
+# Beside a dark edge the white of a JPEG has waves of some levels, within a block of 16 pixels: the
+# rest of the strip says how white it is, where it is at least this fraction.
+_DARK, _RINGING_PX, _LEAST_QUIET = 200, 16, 0.25
 # The product is looked for in a copy of at most this size: finer detail moves no edge by a percent.
-_SMALL_PX = 512
+_SMALL_PX = 384
 # Parts smaller than this fraction of the image are dust and artifacts of compression.
 _SPECK = 0.0002
 # A product cut by an edge leaves white corners, and so many sides that are white as a whole.
-_FEWEST_WHITE_SIDES = 2
+_FEWEST_WHITE_SIDES, _FEWEST_WHITE = 2, 0.5
 _WHITE_CORNER = 2.0
 # By how many levels something differs from the ground at least, in noise of that many deviations.
 _LEAST_STEP, _MOST_STEP, _DEVIATIONS = 3.0, 12.0, 4.0
@@ -44,7 +48,8 @@ class PixelMeasures:
 
     Attributes:
         near_white: fraction of the strip along the edges (`BORDER`) that is near white.
-        pure_white: fraction of it that is pure white.
+        pure_white: fraction of it that is pure white. What lies within 16 px of a dark edge, where
+            compression makes waves, counts as the rest of the strip does.
         is_cut: the ground is white, and the product goes beyond an edge.
         fill: how far what is darker than near white reaches: its width as a fraction of the
             image's, or its height, whichever is larger. None where the ground is not white.
@@ -80,16 +85,13 @@ def measure_pixels(pixels: UInt8[np.ndarray, "h w 3"]) -> PixelMeasures:
     height, width = pixels.shape[:2]
     strip_px = max(1, round(BORDER * min(height, width)))
     sides = _sides(pixels, strip_px)
-    strip = np.concatenate([side.reshape(-1, 3) for side in _without_corners(sides, strip_px)])
-    least = strip.min(axis=1)
-    near = float((least >= NEAR_WHITE).mean())
-    pure = float((least >= PURE_WHITE).mean())
-    is_cut = near < WHITE_SHARE and _is_cut(pixels, sides, strip_px)
+    near, pure = _white_shares(pixels, strip_px)
+    is_cut = _FEWEST_WHITE <= near < WHITE_SHARE and _is_cut(pixels, sides, strip_px)
     fill = most_fill = None
     touched: tuple[str, ...] = ()
     if near >= WHITE_SHARE or is_cut:
         small = _small(pixels)
-        product = _without_specks(small.min(axis=2) < NEAR_WHITE)
+        product = _without_specks(_darkest(small) < NEAR_WHITE)
         fill, touched = _extent(product), _touched(product)
         most_fill = 1.0 if is_cut else max(fill, _most_fill(small))
     frame_px, frame_color = _frame(pixels)
@@ -102,13 +104,35 @@ def _sides(pixels: UInt8[np.ndarray, "h w 3"], depth: int) -> tuple[np.ndarray, 
     return pixels[:depth], pixels[::-1][:depth], turned[:depth], turned[::-1][:depth]
 
 
-def _without_corners(sides: tuple[np.ndarray, ...], depth: int) -> tuple[np.ndarray, ...]:
-    """The strips, with each corner in one of them only."""
+def _white_shares(pixels: UInt8[np.ndarray, "h w 3"], strip_px: int) -> tuple[float, float]:
+    """Fractions of the strip that are near white, and pure white."""
+    count = near = pure = quiet = quiet_pure = 0
+    for side in _without_corners(_sides(pixels, strip_px + _RINGING_PX), strip_px):
+        least = _darkest(side)
+        dark = (least < _DARK).astype(np.uint8)
+        beside = cv2.dilate(dark, np.ones((2 * _RINGING_PX + 1,) * 2, np.uint8))[:strip_px] > 0
+        strip = least[:strip_px]
+        is_white, is_pure = strip >= NEAR_WHITE, strip >= PURE_WHITE
+        count += strip.size
+        near += int(np.count_nonzero(is_white))
+        pure += int(np.count_nonzero(is_pure))
+        quiet += int(np.count_nonzero(is_white & ~beside))
+        quiet_pure += int(np.count_nonzero(is_pure & ~beside))
+    if quiet < _LEAST_QUIET * count:
+        return near / count, pure / count
+    return near / count, near / count * quiet_pure / quiet
+
+
+def _without_corners(sides: tuple[np.ndarray, ...], strip_px: int) -> Iterator[np.ndarray]:
+    """The strips, with each corner in one of them only, from the edge inwards."""
     top, bottom, left, right = sides
     height = left.shape[1]
-    if height <= 2 * depth:
-        return top, bottom[: max(0, height - depth)]
-    return top, bottom, left[:, depth:-depth], right[:, depth:-depth]
+    yield top
+    if height > 1:
+        yield bottom
+    if height > 2 * strip_px:
+        yield left[:, strip_px:-strip_px]
+        yield right[:, strip_px:-strip_px]
 
 
 def _is_cut(
@@ -127,7 +151,7 @@ def _is_cut(
 
 
 def _near_white(pixels: np.ndarray) -> float:
-    return float((pixels.min(axis=-1) >= NEAR_WHITE).mean())
+    return float((_darkest(pixels) >= NEAR_WHITE).mean())
 
 
 def _small(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -165,11 +189,11 @@ def _touched(mask: Bool[np.ndarray, "h w"]) -> tuple[str, ...]:
 
 def _most_fill(small: UInt8[np.ndarray, "h w 3"]) -> float:
     """How far all that differs from the ground reaches; 1.0 where that is not known."""
-    ground = np.concatenate([side.reshape(-1, 3) for side in _sides(small, 1)]).astype(np.float64)
-    ground = ground[ground.min(axis=1) >= NEAR_WHITE]
-    color: Float64[np.ndarray, "3"] = np.median(ground, axis=0)
+    ground = np.concatenate([side.reshape(-1, 3) for side in _sides(small, 1)])
+    ground = ground[_darkest(ground) >= NEAR_WHITE]
+    color = np.median(ground, axis=0)
     step = np.clip(_DEVIATIONS * ground.std(axis=0).max(), _LEAST_STEP, _MOST_STEP)
-    seen = _without_specks(np.abs(small - color).max(axis=2) >= step)
+    seen = _without_specks(_differences(small, color) >= step)
     return _extent(seen) if _is_whole(seen) else 1.0
 
 
@@ -217,5 +241,22 @@ def _frame_width(side: np.ndarray, color: Float64[np.ndarray, "3"]) -> int:
 
 def _like(pixels: np.ndarray, color: Float64[np.ndarray, "3"]) -> np.ndarray:
     """Where pixels have a color, but for a few levels."""
-    near: np.ndarray = np.abs(pixels - color).max(axis=-1) <= _FRAME_LEVELS
+    near: np.ndarray = _differences(pixels, color) <= _FRAME_LEVELS
     return near
+
+
+def _darkest(pixels: np.ndarray) -> np.ndarray:
+    """The level of each pixel's darkest channel; `min` along so short an axis takes ten times."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    darkest: np.ndarray = np.minimum(np.minimum(red, green), blue)
+    return darkest
+
+
+def _differences(pixels: np.ndarray, color: Float64[np.ndarray, "3"]) -> np.ndarray:
+    """By how many levels each pixel differs from a color, in the channel that differs most."""
+    of_channels = [
+        np.abs(pixels[..., channel].astype(np.int16) - np.int16(round(color[channel])))
+        for channel in range(3)
+    ]
+    most: np.ndarray = np.maximum(np.maximum(*of_channels[:2]), of_channels[2])
+    return most
