@@ -19,6 +19,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.commands.audit import audit as audit_command
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError
+from shopsight.fetching.records import FetchRecord, write_records
 from shopsight.files import sha256_file
 from shopsight.image_rules.read_rules import parse_rules, read_rule_sets
 from shopsight.read_options import ReadOptions
@@ -220,19 +221,34 @@ def test_a_column_url_may_be_that_of_the_pages(tmp_path: Path) -> None:
     assert broken(report, "google/address") == broken(report, "google/smaller-copy") == {}
 
 
+def fetched(folder: Path, widths: dict[str, int | None]) -> dict[str, FetchRecord]:
+    """The records of a fetch of these files, asked for these widths."""
+    return {
+        name: FetchRecord(
+            name, name, sha256=sha256_file(folder / name), format="png", asked_width=width
+        )
+        for name, width in widths.items()
+    }
+
+
 def test_the_records_of_a_fetch_say_which_width_was_asked_for(tmp_path: Path) -> None:
     """A file narrower than that is the original, and so is what was fetched as one too."""
-    images = [packshot(tmp_path / f"{n}.png", side=side) for n, side in enumerate((400, 300, 450))]
-    images.append(packshot(tmp_path / "3.png", side=350))
-    hashes = [sha256_file(tmp_path / image) for image in images]
-    records = {"sha256": [*hashes[:3], hashes[2], None], "asked_width": [400, 400, 400, None, 400]}
-    pl.DataFrame(records).write_parquet(tmp_path / "fetch.parquet")
-    report = look(tmp_path, image=images)
+    photos = tmp_path / "images"
+    photos.mkdir()
+    images = [packshot(photos / f"{n}.png", side=side) for n, side in enumerate((400, 300, 450))]
+    images.append(packshot(photos / "3.png", side=350))
+    (photos / "4.png").write_bytes((photos / "2.png").read_bytes())
+    widths = {"0.png": 400, "1.png": 400, "2.png": 400, "4.png": None, "3.png": None}
+    write_records(tmp_path, fetched(photos, widths))
+    report = look(photos, image=images)
     assert list(unsure(report, "google/size")) == ["0.png"]
     assert list(broken(report, "google/size")) == ["1.png", "2.png", "3.png"]
     assert "of 1 image a smaller copy was fetched: its size is not judged" in report.headlines()
-    (tmp_path / "fetch.parquet").write_bytes(b"none of ours")
-    assert len(broken(look(tmp_path, image=images), "google/size")) == 4
+    for content in (b"none of ours", (photos / "0.png").read_bytes()):
+        (tmp_path / "fetch.parquet").write_bytes(content)
+        assert len(broken(look(photos, image=images), "google/size")) == 4
+    pl.DataFrame({"sha256": [1], "asked_width": ["wide"]}).write_parquet(tmp_path / "fetch.parquet")
+    assert len(broken(look(photos, image=images), "google/size")) == 4
 
 
 def test_frame(tmp_path: Path) -> None:

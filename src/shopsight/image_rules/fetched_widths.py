@@ -1,7 +1,7 @@
 """Which files are smaller copies that were asked for, not what the shop's host has.
 
-`fetch --width` says so in `fetch.parquet`, in the folder of the images; a table may say it in a
-column of its own.
+`fetch --width` says so in `fetch.parquet`, beside the folder of the images; a table may say it in
+a column of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shopsight.paths import is_url
 WIDTH_COLUMN = "fetched_width"
 """Column of a table: the width that was asked for; empty for an original."""
 RECORDS_FILE = "fetch.parquet"
-"""What a fetch knows of the images in its folder."""
+"""What a fetch knows of its images, beside their folder."""
 
 _ASKED = "asked_width"
 _HASH = "sha256"
@@ -49,19 +49,24 @@ def _asked(catalog: Catalog, files: pl.DataFrame) -> pl.Series:
 
 def _records(catalog: Catalog) -> pl.DataFrame:
     """Hash and asked width of the files that were fetched into the folder of the images."""
-    nothing = pl.DataFrame(schema={_HASH: pl.String, _ASKED: pl.Int64})
-    path = Path(catalog.root) / RECORDS_FILE
-    if not catalog.root or is_url(catalog.root) or not path.is_file():
-        return nothing
-    # A file of that name that is none of ours says nothing.
-    with suppress(OSError, ValueError, LocationError):
-        records = read_parquet(path)
-        if {_HASH, _ASKED} <= set(records.columns):
-            known = records.select(pl.col(_HASH).cast(pl.String), pl.col(_ASKED).cast(pl.Int64))
-            # One content that was fetched as an original too is one.
-            return (
-                known.drop_nulls(_HASH)
-                .group_by(_HASH)
-                .agg(pl.when(pl.col(_ASKED).null_count() == 0).then(pl.col(_ASKED).min()))
-            )
-    return nothing
+    if catalog.root and not is_url(catalog.root):
+        root = Path(catalog.root)
+        for path in (root / RECORDS_FILE, root.parent / RECORDS_FILE):
+            # A file of that name that is none of a fetch says nothing.
+            with suppress(OSError, ValueError, LocationError, pl.exceptions.PolarsError):
+                return _read(path)
+    return pl.DataFrame(schema={_HASH: pl.String, _ASKED: pl.Int64})
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """The records of a fetch, one of each content.
+
+    Raises:
+        OSError, ValueError, LocationError, PolarsError: there are none.
+    """
+    records = read_parquet(path).select(
+        pl.col(_HASH).cast(pl.String), pl.col(_ASKED).cast(pl.Int64)
+    )
+    # What was fetched as an original too is one.
+    asked = pl.when(pl.col(_ASKED).null_count() == 0).then(pl.col(_ASKED).min())
+    return records.drop_nulls(_HASH).group_by(_HASH).agg(asked)
