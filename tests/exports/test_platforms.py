@@ -11,6 +11,8 @@ from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError
 from shopsight.exports.category_cells import category_cells
 from shopsight.exports.export_files import platform_of
+from shopsight.exports.platforms import PLATFORMS
+from shopsight.read_options import PLATFORMS as FLAG_PLATFORMS
 from shopsight.read_options import ReadOptions
 
 CDN = "https://shop.example"
@@ -372,3 +374,8 @@ def test_exports_of_two_platforms_are_not_one(tmp_path: Path) -> None:
         read(f"{first},{second}")
     with pytest.raises(CatalogError, match="exports of several shop systems: Meta, PrestaShop"):
         read(str(tmp_path))
+
+
+def test_the_platforms_of_the_flag_are_those_that_are_read() -> None:
+    assert list(PLATFORMS) == list(FLAG_PLATFORMS)
+    assert all(one.name == name for name, one in PLATFORMS.items())

@@ -5,7 +5,8 @@ import pytest
 
 from shopsight.errors import TableError
 from shopsight.tables import long_texts
-from shopsight.tables.delimited import as_delimited, to_frame
+from shopsight.tables.delimited import as_delimited
+from shopsight.tables.text_rows import to_frame
 
 
 def read(text: str, on_bad_row: str = "error") -> tuple[pl.DataFrame, list[str]]:

@@ -19,9 +19,10 @@ from shopsight.image_files.image_roots import names_of_files
 from shopsight.images.kinds import has_image_suffix
 from shopsight.read_options import ReadOptions
 from shopsight.tables.column_names import IMAGE_NAMES, LABEL_NAMES, canonical, ranked
-from shopsight.tables.delimited import Delimited, as_delimited, to_frame
+from shopsight.tables.delimited import Delimited, as_delimited
 from shopsight.tables.row_check import Record, Row, RowCheck, named_frame
 from shopsight.tables.table_names import may_be_list
+from shopsight.tables.text_rows import to_frame
 from shopsight.text import lines_of, listed
 
 _SAMPLED_LINES = 50

@@ -77,8 +77,17 @@ def column_layout(
         label: the name of the column that the user called the label, if it is in the header.
     """
     plain = [plain_name(name) for name in known or header]
-    by_name = {name: place for place, name in reversed(list(enumerate(plain)))}
-    single: dict[str, Names] = {
+    found = _single_columns(profile, plain) | _several_columns(profile, plain)
+    if label is not None and label in header:
+        found["label"] = list(header).index(label)
+    for code, place in _attributes(profile, header):
+        found.setdefault(f"{ATTRIBUTE}{code}", place)
+    return Layout(profile, tuple(header), found)
+
+
+def _single_columns(profile: Profile, plain: Sequence[str]) -> dict[str, int]:
+    """The columns of which a row has one cell that counts, by their roles."""
+    roles: dict[str, Names] = {
         "text": profile.text,
         "price": profile.price,
         "status": profile.status,
@@ -87,35 +96,33 @@ def column_layout(
         "parent": profile.parent,
         "kind": profile.kind,
         "repeated": profile.repeated,
+        **{str(column): names for column, names in profile.labels.items()},
     }
-    single |= {str(column): names for column, names in profile.labels.items()}
-    found = {role: _named(by_name, names) for role, names in single.items()}
-    places = {role: some[0] for role, some in found.items() if some}
+    found = {role: _named(plain, names) for role, names in roles.items()}
+    return {role: places[0] for role, places in found.items() if places}
+
+
+def _several_columns(profile: Profile, plain: Sequence[str]) -> dict[str, int]:
+    """The columns of which there may be several, by their prefixes and numbers."""
     several = {
-        KEY: _named(by_name, profile.key),
-        WITHIN: _named(by_name, profile.options_within),
-        LIST: _named(by_name, profile.attribute_lists),
+        KEY: _named(plain, profile.key),
+        WITHIN: _named(plain, profile.options_within),
+        LIST: _named(plain, profile.attribute_lists),
         IMAGE: _matching(plain, profile.images),
         IMAGE_ELSE: _matching(plain, profile.images_else),
         OPTION: _matching(plain, profile.options),
         OF_VARIANT: _matching(plain, profile.of_variant),
     }
-    places |= {
+    found = {
         f"{prefix}{number}": place
-        for prefix, some in several.items()
-        for number, place in enumerate(some)
+        for prefix, places in several.items()
+        for number, place in enumerate(places)
     }
-    for prefix, pattern in {
-        NAME: profile.attribute_names,
-        VALUES: profile.attribute_values,
-    }.items():
+    pairs = ((NAME, profile.attribute_names), (VALUES, profile.attribute_values))
+    for prefix, pattern in pairs:
         fits = [(re.fullmatch(pattern, name), place) for place, name in enumerate(plain)]
-        places |= {f"{prefix}{fit['number']}": place for fit, place in fits if pattern and fit}
-    if label is not None and label in header:
-        places["label"] = list(header).index(label)
-    for code, column in _attributes(profile, header):
-        places.setdefault(f"{ATTRIBUTE}{code}", column)
-    return Layout(profile, tuple(header), places)
+        found |= {f"{prefix}{fit['number']}": place for fit, place in fits if pattern and fit}
+    return found
 
 
 def plain_name(name: str) -> str:
@@ -127,9 +134,9 @@ def plain_name(name: str) -> str:
     return canonical(name.strip().removeprefix("g:").removeprefix("G:"))
 
 
-def _named(by_name: Mapping[str, int], names: Names) -> list[int]:
-    """Places of the columns of these names, in their order."""
-    return [by_name[name] for name in map(plain_name, names) if name in by_name]
+def _named(plain: Sequence[str], names: Names) -> list[int]:
+    """Places of the columns of these names, in their order; of one name the first counts."""
+    return [plain.index(name) for name in map(plain_name, names) if name in plain]
 
 
 def _matching(plain: Sequence[str], patterns: Names) -> list[int]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from shopsight.tables.delimited import LONGEST_CELL, Delimited, check_of, frames_that_fit
+from shopsight.tables.delimited import Delimited
 from shopsight.tables.row_check import Record, RowCheck, frame_of
 from shopsight.tables.table_room import check_table_room
+from shopsight.tables.text_rows import LONGEST_CELL, check_of, frames_that_fit
 
 ROW = "row"
 """The number of a row in its file, from 1, as a spreadsheet shows it: what stands above the names

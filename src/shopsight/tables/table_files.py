@@ -24,11 +24,12 @@ from shopsight.io.opening import TABLE_BYTES, read_location
 from shopsight.io.parquet import PARQUET_MARK, read_parquet
 from shopsight.memory import memory_budget_bytes
 from shopsight.read_options import ReadOptions
-from shopsight.tables.delimited import as_delimited, to_frame
+from shopsight.tables.delimited import as_delimited
 from shopsight.tables.encodings import decode_table
 from shopsight.tables.hub_features import with_class_names
 from shopsight.tables.table_names import is_json_lines, is_parquet
 from shopsight.tables.table_room import TOO_LARGE
+from shopsight.tables.text_rows import to_frame
 from shopsight.text import as_unicode, command_line, lines_of
 
 AS_CSV = "open it in its program and export the table as CSV (UTF-8)"

@@ -178,7 +178,7 @@ class TableBytes:
                 end += len(line)
                 yield line
 
-        # The limit is the process's, see `shopsight.tables.delimited`.
+        # The limit is the process's, see `shopsight.tables.text_rows`.
         limit = csv.field_size_limit(_LONGEST_CELL)
         reader = csv.reader(
             counted_lines(),
