@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import kept_bytes, packed_bytes, run_bytes, table_bytes, web_answers
+from tests.fuzz import export_bytes, kept_bytes, packed_bytes, run_bytes, table_bytes, web_answers
 from tests.fuzz.mutations import Mutation, mutants
 
 _MARK = "~"
@@ -39,6 +39,9 @@ TARGETS = {
     ),
     "Parquet": Target(
         table_bytes.read_as_table, table_bytes.parquet_files, "catalog", _IN_PARQUET
+    ),
+    "exports of shops": Target(
+        export_bytes.read_as_export, export_bytes.exports, "catalog", _IN_TEXT
     ),
     "names of labels": Target(
         table_bytes.read_as_labels, table_bytes.label_files, "labels", _IN_TEXT
