@@ -231,6 +231,16 @@ def fetched(folder: Path, widths: dict[str, int | None]) -> dict[str, FetchRecor
     }
 
 
+def test_columns_of_other_kinds_say_nothing(tmp_path: Path) -> None:
+    images = [packshot(tmp_path / f"{n}.png", side=300, shade=n) for n in range(2)]
+    lists = [["a"], None]
+    report = look(tmp_path, image=images, position=lists, url=lists, fetched_width=lists)
+    assert count(report, "google/size") == (2, 2, 0)
+    report = look(tmp_path, image=images, position=["x", "1.0"], url=[1, 2], group=["p", "p"])
+    assert report.rules is not None
+    assert report.rules.facts["is_main"].to_list() == [False, True]
+
+
 def test_the_records_of_a_fetch_say_which_width_was_asked_for(tmp_path: Path) -> None:
     """A file narrower than that is the original, and so is what was fetched as one too."""
     photos = tmp_path / "images"

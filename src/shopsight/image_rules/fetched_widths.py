@@ -42,9 +42,17 @@ def fetched_smaller(catalog: Catalog, files: pl.DataFrame) -> pl.Series:
 def _asked(catalog: Catalog, files: pl.DataFrame) -> pl.Series:
     """The width that was asked for, null for originals and where nobody says."""
     if WIDTH_COLUMN in catalog.table.columns:
-        return catalog.table[WIDTH_COLUMN].cast(pl.Int64, strict=False)
+        return read_column(catalog, WIDTH_COLUMN, pl.Int64())
     asked = _records(catalog)
     return files.join(asked, on=_HASH, how="left", maintain_order="left")[_ASKED]
+
+
+def read_column(catalog: Catalog, name: str, kind: pl.String | pl.Int64 | pl.Float64) -> pl.Series:
+    """A column of a user's table as one kind of value; null where it is none, or there is none."""
+    column = catalog.table[name] if name in catalog.table.columns else None
+    if column is None or column.dtype.is_nested():
+        return pl.Series(name, [None] * len(catalog), dtype=kind)
+    return column.cast(kind, strict=False)
 
 
 def _records(catalog: Catalog) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.image_rules.addresses import address_fault, shrunk_by
-from shopsight.image_rules.fetched_widths import fetched_smaller
+from shopsight.image_rules.fetched_widths import fetched_smaller, read_column
 from shopsight.images.kinds import IMAGE_SUFFIXES, suffix_of
 
 BLANK_CONTRAST_LEVELS = 1.5
@@ -63,9 +63,7 @@ def _products(catalog: Catalog) -> pl.Series:
 
 def _is_main(catalog: Catalog, table: pl.DataFrame) -> pl.Series:
     """The first row of each product whose position is 1, else its first row."""
-    position = pl.Series([None] * len(table), dtype=pl.Float64)
-    if POSITION in catalog.table.columns:
-        position = catalog.table[POSITION].cast(pl.Float64, strict=False)
+    position = read_column(catalog, POSITION, pl.Float64())
     ordered = table.select("row", PRODUCT).with_columns(later=(position != 1).fill_null(True))
     first = ordered.sort("later", "row").unique(PRODUCT, keep="first")["row"]
     return table.select(pl.col("row").is_in(first.implode()).alias("is_main")).to_series()
@@ -81,13 +79,12 @@ def _labels(catalog: Catalog) -> pl.Series:
 def _addresses(catalog: Catalog) -> pl.Series:
     """Where a feed says that each image is: the column `url` of fetched images, or the image."""
     refs = pl.Series("address", catalog.refs(), dtype=pl.String)
-    if URL_COLUMN in catalog.table.columns:
-        urls = catalog.table[URL_COLUMN].cast(pl.String, strict=False)
-        # In a table that was not fetched it may be the address of the product's page.
-        suffixes = urls.map_elements(_suffix, return_dtype=pl.String)
-        named = suffixes.is_in(sorted(IMAGE_SUFFIXES))
-        fetched = catalog.table["image"].str.contains(_BY_CONTENT)
-        refs = urls.zip_with((named | (fetched & urls.is_not_null())).fill_null(False), refs)
+    urls = read_column(catalog, URL_COLUMN, pl.String())
+    # In a table that was not fetched it may be the address of the product's page.
+    suffixes = urls.map_elements(_suffix, return_dtype=pl.String)
+    named = suffixes.is_in(sorted(IMAGE_SUFFIXES))
+    fetched = catalog.table["image"].str.contains(_BY_CONTENT) & urls.is_not_null()
+    refs = urls.zip_with((named | fetched).fill_null(False), refs)
     web = refs.str.contains(_WEB)
     return pl.select(pl.when(web).then(refs)).to_series().alias("address")
 
