@@ -132,8 +132,8 @@ def test_not_utf8(tmp_path: Path) -> None:
          "it is one of all, main"),
         ("min = 800", "min = 800\nlabels = 'Shoes'", "line 8: rule 1: labels must be a list of "
          "texts (got 'Shoes')"),
-        ("as_of = 2026-11-28", "", "line 1: as_of is missing: the day when the sources were read, "
-         "2026-11-28"),
+        ("as_of = 2026-11-28", "", "line 1: as_of is missing: the day of what is known of the "
+         "sources, such as 2026-11-28"),
         ('name = "Our shop"', "nam = 'x'", "line 1: nam is no key here; did you mean name?"),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ class ListedRule:
 
     @property
     def date(self) -> datetime.date:
-        """Since when it is in force, or where nobody says that, when its source was read."""
+        """Since when it is in force, or where nobody says that, the day of what is known of it."""
         return self.rule.starts or self.rules.as_of
 
 

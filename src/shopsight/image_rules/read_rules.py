@@ -113,7 +113,9 @@ def parse_rules(text: str, *, key: str, where: str) -> RuleSet:
     name = _text(problems, tree, "name", number=None, default=key)
     as_of = _date(problems, tree, "as_of", number=None)
     if as_of is None:
-        problems.add(None, "as_of", "is missing: the day when the sources were read, 2026-11-28")
+        problems.add(
+            None, "as_of", "is missing: the day of what is known of the sources, such as 2026-11-28"
+        )
     entries = tree.get("rule")
     listed = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
     if not entries or not listed:

@@ -57,7 +57,7 @@ class RuleSet:
     Attributes:
         key: what `--rules` calls it: "google", or the name of the file.
         name: what sentences call it.
-        as_of: when the sources were read.
+        as_of: the day of what is known of the sources.
         rules: in the order of the file.
     """
 
