@@ -28,7 +28,7 @@ help:
 	@echo "make audit-dependencies  whether the newest or the lowest versions of dependencies have published holes"
 	@echo "make sbom       build/sbom.json: the bill of materials of shopsight with all extras"
 	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
-	@echo "make bench      the benchmarks of docs/benchmarks.md"
+	@echo "make bench      the benchmarks of docs/benchmarks.md; BENCH=\"--groceries FOLDER\" gives some their data"
 	@echo "make clean      remove .venv and caches"
 
 demo: $(INSTALLED)
@@ -88,7 +88,7 @@ docs: $(INSTALLED_DOCS)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
-	for file in bench/bench_*.py; do $(BIN)/python "$$file"; done
+	$(BIN)/python bench/run_all.py $(BENCH)
 
 # The stamps are newer than pyproject.toml when what it asks for is installed.
 $(BIN)/python:
