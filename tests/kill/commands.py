@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from safetensors import safe_open
 
@@ -129,15 +130,18 @@ class Command:
     """A command, what continues it, and what it must leave.
 
     Attributes:
-        words: PHOTOS, RUN and OTHER_RUN stand for what is there, OUT for the folder of results.
+        words: PHOTOS, OTHER_PHOTOS, RUN and OTHER_RUN stand for what is there, OUT for the folder
+            of results.
         result: gives what is compared of the folder of results.
         copies_run: whether RUN is copied to OUT/run first.
+        copies_index: whether the index of the photos is copied to OUT/index first.
         fetches: whether a data set is fetched, from its stand-in.
     """
 
     words: tuple[str, ...]
     result: Callable[[Path], Any]
     copies_run: bool = False
+    copies_index: bool = False
     fetches: bool = False
 
     def line(self, places: dict[str, str]) -> list[str]:
@@ -146,9 +150,12 @@ class Command:
 
     def next_line(self, places: dict[str, str]) -> list[str]:
         """The words of the command that continues after an interruption."""
-        run = Path(places["OUT"]) / "run"
-        if self.words[0] == "train" and (run / "run.json").exists():
-            return ["train", "--resume", str(run)]
+        out = Path(places["OUT"])
+        if self.words[0] == "train" and (out / "run" / "run.json").exists():
+            return ["train", "--resume", str(out / "run")]
+        if self.words[:2] == ("index", "build") and (out / "index" / "current.json").exists():
+            # Killed after it was built.
+            return ["index", "update", str(out / "index"), places["PHOTOS"]]
         return self.line(places)
 
 
@@ -208,6 +215,35 @@ def fetched(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     return split_rows(out), tree(kept)
 
 
+class Indexed:
+    """What an index holds; two are equal within the arithmetic of other batches."""
+
+    def __init__(self, folder: Path) -> None:
+        from shopsight.search.index import open_index
+
+        with open_index(folder) as index:
+            self.items = index.items().to_dicts()
+            self.vectors = index.vectors()
+            # The engine has what the files have: of each item, the nearest is as itself.
+            found = index.query(self.vectors, limit=1)
+            assert min(hits[0].score for hits in found) > 0.999
+            assert index.generation.engine.count() == len(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Indexed)
+            and self.items == other.items
+            and bool(np.allclose(self.vectors, other.vectors, atol=2e-3))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def indexed(out: Path) -> Indexed:
+    """The items and vectors of an index."""
+    return Indexed(out / "index")
+
+
 COMMANDS = {
     "audit": Command(("audit", "PHOTOS", "--out", "OUT/audit"), audited),
     "split": Command(("split", "PHOTOS", "--out", "OUT/split.csv"), split_rows),
@@ -233,6 +269,16 @@ COMMANDS = {
         lambda out: sorted(tree(out)),
     ),
 }
+INDEX_COMMANDS = {
+    "index-build": Command(("index", "build", "RUN", "PHOTOS", "--out", "OUT/index"), indexed),
+    "index-add": Command(("index", "add", "OUT/index", "OTHER_PHOTOS"), indexed, copies_index=True),
+    "index-update": Command(
+        ("index", "update", "OUT/index", "OTHER_PHOTOS"), indexed, copies_index=True
+    ),
+    "index-compact": Command(("index", "compact", "OUT/index"), indexed, copies_index=True),
+}
+"""They need an extra, and are killed alone: what its engine says of a full disk is its own."""
+ALL = COMMANDS | INDEX_COMMANDS
 
 
 def check_whole(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import make_products
-from tests.kill.commands import COMMANDS, Command, Ended, Server, trained
+from tests.kill.commands import ALL, COMMANDS, Command, Ended, Server, trained
 from tests.kill.sources import served_sources
 
 
@@ -52,11 +52,15 @@ class Kill:
         folder = self.base / "work" / str(self._count)
         (folder / "out").mkdir(parents=True)
         places = {"PHOTOS": str(self.base / "photos"), "OUT": str(folder / "out")}
+        places["OTHER_PHOTOS"] = str(self.base / "other-photos")
         for name in ("OTHER_RUN", "RUN"):
             if name in command.words:
                 places[name] = str(self._run(name))
         if command.copies_run:
             shutil.copytree(self._run("RUN"), folder / "out" / "run")
+        if command.copies_index:
+            self.whole("index-build")
+            shutil.copytree(self.base / "index", folder / "out" / "index")
         return folder, places
 
     def _run(self, name: str) -> Path:
@@ -80,12 +84,14 @@ class Kill:
     def whole(self, name: str) -> tuple[Ended, Any]:
         """How the uninterrupted command ends, and its result; it is run once."""
         if name not in self._whole:
-            command = COMMANDS[name]
+            command = ALL[name]
             folder, places = self.begin(command)
             ended = self.succeed(command.line(places), folder)
             self._whole[name] = ended, command.result(folder / "out")
             if name == "train":
                 (folder / "out" / "run").rename(self.base / "run")
+            if name == "index-build":
+                (folder / "out" / "index").rename(self.base / "index")
             self.forget(folder)
         return self._whole[name]
 
@@ -100,4 +106,6 @@ class Kill:
 def kill(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Kill:
     base = tmp_path_factory.mktemp("kill")
     make_products(base / "photos", per_class=8)
+    # Of the names of those, and four more of each class.
+    make_products(base / "other-photos", per_class=12, seed=1)
     return Kill(server, base)

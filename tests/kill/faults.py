@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.commands import COMMANDS, check_whole, leftovers, tree
+from tests.kill.commands import ALL, check_whole, leftovers, tree
 from tests.kill.conftest import Kill
 
 SAID = {
@@ -20,7 +20,7 @@ SAID = {
 
 def killed(kill: Kill, name: str, **fault: float) -> None:
     """Kill a command, look at what it left, and run the next one."""
-    command = COMMANDS[name]
+    command = ALL[name]
     _, expected = kill.whole(name)
     folder, places = kill.begin(command)
     ended = kill.server.run(command.line(places), folder, **fault)
@@ -39,7 +39,7 @@ def filled(kill: Kill, name: str, number: int, *, fault: str = "full_at") -> Non
         fault: or "read_only_at", where the disk refuses all changes, or "moved_at", where the
             folder of the results is moved, and is brought back for the next command.
     """
-    command = COMMANDS[name]
+    command = ALL[name]
     said = SAID[fault]
     if fault == "moved_at" and command.copies_run:
         # Before it was read.
@@ -71,11 +71,12 @@ def filled(kill: Kill, name: str, number: int, *, fault: str = "full_at") -> Non
 
 
 def _goes_on(kill: Kill, name: str, folder: Path, places: dict[str, str], expected: object) -> None:
-    command = COMMANDS[name]
+    command = ALL[name]
     kill.succeed(command.next_line(places), folder)
     check_whole(folder)
     assert command.result(folder / "out") == expected
-    assert leftovers(folder / "out") == []
+    left = leftovers(folder / "out")
+    assert left == [], left
     kill.forget(folder)
 
 

@@ -29,9 +29,10 @@ from shopsight.held_files import replace
 from shopsight.io.access import Access
 from shopsight.io.confinement import real_root
 from shopsight.io.json_files import read_json
+from shopsight.leftovers import sweep_once
 from shopsight.safe_names import PART_PREFIX
 from shopsight.search.engines import drop_engine
-from shopsight.search.generation import Generation
+from shopsight.search.generation import ENGINE, Generation
 from shopsight.search.orphans import end_orphan
 
 INDEX_FILE, CURRENT_FILE, SOURCES_FILE = "index.json", "current.json", "sources.json"
@@ -168,6 +169,9 @@ class IndexFolder:
         On a server the engine of such a generation goes before its folder here, which is what
         remembers it: where the server does not answer, the next opening tries again.
         """
+        # What is written next may lie elsewhere, and these are seldom written to.
+        for place in (self.path, self.place(current), self.place(current) / ENGINE):
+            sweep_once(place)
         folder = self.path / GENERATIONS
         for one in list(folder.iterdir()) if folder.is_dir() else ():
             is_older = one.name.isdecimal() and int(one.name) != current
