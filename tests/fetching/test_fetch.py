@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import polars as pl
 import pytest
-from PIL import Image
 
-from shopsight.commands.fetch import FetchResult, fetch
 from shopsight.datasets.open import open_catalog
-from shopsight.read_options import ReadOptions
-from tests.web_server import Route, WebServer, reply, serving
+from tests.fetching.conftest import fetched, known, photo, table
+from tests.web_server import WebServer, reply
 
 pytestmark = pytest.mark.enable_socket
-
-PRIVATE = ReadOptions(allow_private=True, group="group")
-
-
-def photo(number: int, kind: str = "JPEG", size: tuple[int, int] = (48, 32)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, (number % 256, 90, 120)).save(file, kind)
-    return file.getvalue()
-
-
-def known(content: bytes, etag: str) -> Route:
-    """A file whose server says whether it is the one that the client has."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        if handler.headers.get("If-None-Match") == etag:
-            reply(status=304, headers={"ETag": etag})(handler)
-        else:
-            reply(content, headers={"ETag": etag})(handler)
-
-    return answer
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with serving() as started:
-        yield started
-
-
-def table(folder: Path, *cells: str, header: str = "image,label,group,price") -> Path:
-    path = folder / "catalog.csv"
-    rows = [f"{cell},hat,P-{number // 2},{number}.5" for number, cell in enumerate(cells)]
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return path
-
-
-def fetched(data: Path, out: Path, **options: object) -> FetchResult:
-    return fetch(data, out=out, read=PRIVATE, **options)  # type: ignore[arg-type]
 
 
 def test_images_are_kept_by_content(server: WebServer, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from shopsight.errors import TrainingError
 from shopsight.evaluation.compare import compare_runs
 from shopsight.evaluation.evaluate import evaluate_run
 from shopsight.evaluation.report import write_report
-from shopsight.fetching import outcome
+from shopsight.fetching import fetched_tables
 from shopsight.runs import run_folder
 from shopsight.runs.run_folder import RunFolder
 
@@ -63,7 +63,7 @@ def test_the_names_of_a_run_are_spelled_in_one_module() -> None:
     for name in shared:
         owners[name] = {Path(run_folder.__file__), Path(bundle_format.__file__)}
     # A folder of images that were fetched has a catalog too.
-    owners["catalog.parquet"] |= {Path(outcome.__file__)}
+    owners["catalog.parquet"] |= {Path(fetched_tables.__file__)}
     assert len(owners) > 15
     spelled = [
         f"{module.relative_to(SOURCE)}: {text!r}"

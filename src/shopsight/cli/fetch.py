@@ -89,19 +89,20 @@ def fetch(
 
 def _show(done: api.FetchResult) -> None:
     counts = done.counts
-    rows: list[tuple[str, str, str]] = [
+    lines: list[tuple[str, str, str]] = [
         (fate, f"{number:,}", _SAID[fate] + _reasons(counts, fate))
         for fate, number in counts.fates.items()
         if number
     ]
     if counts.num_shared:
-        rows.append(("shared", f"{counts.num_shared:,}", "further rows of the same images"))
+        lines.append(("shared", f"{counts.num_shared:,}", "further rows of the same images"))
     if counts.num_local:
-        rows.append(("not at an address", f"{counts.num_local:,}", "left as they are"))
-    rows.append(("in all", f"{counts.num_rows:,}", "rows"))
-    print_table([Column("images"), Column("number", right=True), Column("")], rows)
+        lines.append(("not at an address", f"{counts.num_local:,}", "left as they are"))
+    lines.append(("in all", f"{counts.num_rows:,}", "rows"))
+    print_table([Column("images"), Column("number", right=True), Column("")], lines)
     if done.table is not None:
-        print_line(f"{done.table}: {api.counted(done.num_table_rows, 'row')}")
+        rows = api.counted(done.num_table_rows, "row")
+        print_line(f"{done.table}: {rows}, {api.counted(counts.num_files, 'file')}")
     if done.failed_table is not None:
         print_line(f"{done.failed_table}: {api.counted(counts.num_failed_rows, 'row')}")
 

@@ -11,16 +11,10 @@ from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import ConfigError
 from shopsight.fetching.fetch_images import FetchRules, fetch_images
-from shopsight.fetching.outcome import (
-    CATALOG_NAME,
-    FAILED_NAME,
-    FailedImage,
-    FetchCounts,
-    outcome_of,
-    write_tables,
-)
+from shopsight.fetching.fetched_tables import CATALOG_NAME, FAILED_NAME, write_tables
+from shopsight.fetching.outcome import FailedImage, FetchCounts, outcome_of
 from shopsight.fetching.plan import only_failed, plan_fetch
-from shopsight.fetching.store import PhotoStore
+from shopsight.fetching.store import PhotoStore, longest_path
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
@@ -61,6 +55,7 @@ class FetchResult:
             "local": counts.num_local,
             "reasons": dict(counts.reasons),
             "num_failed_rows": counts.num_failed_rows,
+            "num_files": counts.num_files,
             "failures": [
                 {"url": one.url, "reason": one.reason, "error": one.error, "rows": one.num_rows}
                 for one in self.failed
@@ -102,7 +97,7 @@ def fetch(
     """
     _check_numbers(width, per_host)
     out = Path(out)
-    check_output_path(out / CATALOG_NAME)
+    check_output_path(longest_path(out))
     refuse_output_over_data(data, out / CATALOG_NAME)
     catalog = open_catalog(data, read)
     plan = plan_fetch(catalog, width=width)
@@ -128,8 +123,10 @@ def fetch(
             )
         finally:
             store.finish()
-        outcome = outcome_of(plan, store, before, not_asked)
+        outcome = outcome_of(plan, store.records, before, not_asked)
         num_rows = write_tables(catalog, plan, outcome, out)
+    for line in outcome.notes:
+        notify(line)
     return FetchResult(
         table=out / CATALOG_NAME if num_rows else None,
         num_table_rows=num_rows,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ MOST_BYTES = 25_000_000
 ANSWER_S = 60.0
 """How long one may take, redirects included."""
 MOST_THREADS = 32
+MOST_WAITING = 8
+"""Images that came and are not on disk yet, at the most; and one for each thread."""
 # How long those are waited for that still read when a command is interrupted.
 _ENDING_S = 5.0
 
@@ -108,7 +111,7 @@ def _results(
     rules: FetchRules,
 ) -> Iterator[_Result]:
     """What came of each image, in the order of the answers."""
-    found: queue.Queue[_Result | BaseException] = queue.Queue(2 * MOST_THREADS)
+    found: queue.Queue[_Result | BaseException] = queue.Queue(MOST_WAITING)
     notes: queue.SimpleQueue[str] = queue.SimpleQueue()
     queues = HostQueues(
         wanted,
@@ -131,9 +134,7 @@ def _results(
     try:
         left = len(wanted)
         while left:
-            with suppress(queue.Empty):
-                while True:
-                    notify(notes.get_nowait())
+            _notify_all(notes)
             try:
                 result = found.get(timeout=0.2)
             except queue.Empty:
@@ -142,11 +143,26 @@ def _results(
                 raise result
             left -= 1
             yield result
+        _notify_all(notes)
     finally:
         queues.stop()
+        _end(threads)
+
+
+def _end(threads: list[threading.Thread]) -> None:
+    """Break off what is still being read, if anything is, and wait for the threads for a while."""
+    until_s = time.monotonic() + _ENDING_S
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until_s:
         interrupt_connections()
         for thread in threads:
-            thread.join(_ENDING_S)
+            thread.join(0.05)
+
+
+def _notify_all(notes: queue.SimpleQueue[str]) -> None:
+    """Report what the threads have to say, which only the main thread may."""
+    with suppress(queue.Empty):
+        while True:
+            notify(notes.get_nowait())
 
 
 @dataclass(frozen=True)
@@ -218,7 +234,7 @@ def _is_asked_alike(wanted: Wanted, record: FetchRecord) -> bool:
 
     A shop gives a changed image another version: what the server knew the old one by says nothing.
     """
-    return (wanted.url, wanted.asked_width) == (record.url, record.asked_width)
+    return (wanted.version, wanted.asked_width) == (record.version, record.asked_width)
 
 
 def _keep(result: _Result, store: PhotoStore) -> None:
@@ -228,10 +244,11 @@ def _keep(result: _Result, store: PhotoStore) -> None:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     if result.failure is not None:
         # The file that it had stays, with the address and the width that it came from.
-        record = before or FetchRecord(wanted.canonical, wanted.url)
+        has_file = before is not None and before.sha256 is not None
+        record = before if before is not None and has_file else _new_record(wanted)
         status = result.failure.status if isinstance(result.failure, StatusError) else None
         status = 200 if isinstance(result.failure, ImageError) else status
-        reason, error = result.failure.reason, result.failure.what
+        reason, error = result.failure.reason, in_a_line(result.failure)
         store.keep(replace(record, status=status, when=when, reason=reason, error=error), None)
         return
     assert answer is not None
@@ -242,9 +259,8 @@ def _keep(result: _Result, store: PhotoStore) -> None:
     assert result.facts is not None
     known = answer.validators
     store.keep(
-        FetchRecord(
-            wanted.canonical,
-            wanted.url,
+        replace(
+            _new_record(wanted),
             sha256=result.sha256,
             format=result.facts.kind,
             bytes=len(answer.content),
@@ -253,9 +269,20 @@ def _keep(result: _Result, store: PhotoStore) -> None:
             etag=known.etag,
             last_modified=known.last_modified,
             final_url=known.address,
-            asked_width=wanted.asked_width,
             status=200,
             when=when,
         ),
         answer.content,
     )
+
+
+def _new_record(wanted: Wanted) -> FetchRecord:
+    return FetchRecord(
+        wanted.canonical, wanted.url, version=wanted.version, asked_width=wanted.asked_width
+    )
+
+
+def in_a_line(failure: Failure) -> str:
+    """What went wrong, and the flag that allows it where there is one."""
+    is_flag = failure.fix is not None and failure.fix.startswith("--")
+    return f"{failure.what} ({failure.fix})" if is_flag else failure.what

@@ -37,6 +37,7 @@ class Patience:
         longest_pause_s: of those pauses.
         jitter: a pause is longer by up to this fraction of it, at random: what failed together is
             not asked for together.
+        late_tries: requests for one image whose answers are too late, each of which takes long.
         longest_asked_s: how long a host is waited for that asks for more.
         failures: in a row, after which a host is left alone.
         recovery_s: for how long.
@@ -46,9 +47,14 @@ class Patience:
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
     jitter: float = 0.25
+    late_tries: int = 3
     longest_asked_s: float = 600.0
     failures: int = 20
     recovery_s: float = 60.0
+
+    def most_tries(self, reason: str) -> int:
+        """Requests for one image that fails for this reason."""
+        return min(self.tries, self.late_tries) if reason == "timed out" else self.tries
 
     def pause_s(self, tries: int) -> float:
         """How long to wait after so many tries."""
@@ -74,6 +80,7 @@ class Wanted:
     Attributes:
         canonical: its address, by which it is known.
         url: as the table has it.
+        version: of its address, see `ImageAddress`.
         asked: what the server is asked for.
         asked_width: the width in that, if any.
         tries: requests so far.
@@ -82,6 +89,7 @@ class Wanted:
 
     canonical: str
     url: str
+    version: str
     asked: str
     asked_width: int | None = None
     tries: int = 0
@@ -103,6 +111,7 @@ class _Host:
         in_work: number of requests at this moment.
         failures: requests that failed since the last answer.
         busy_until_s: it is not asked before.
+        is_given_up: it is asked for nothing more.
         asked_too_long: its last answer asked for more patience than there is.
         is_doubted: it failed so often that it is asked for one image at a time.
     """
@@ -114,6 +123,7 @@ class _Host:
     failures: int = 0
     busy_until_s: float = 0.0
     asked_too_long: bool = False
+    is_given_up: bool = False
     is_doubted: bool = False
 
     @property
@@ -256,9 +266,9 @@ class HostQueues:
                 f"host {host.name} failed {host.failures} times in a row ({failure.what}): left "
                 f"alone for {duration_text(host.busy_until_s - now_s)}, then asked once"
             )
-        if gives_up:
+        if gives_up and not host.is_given_up:
             return [(wanted, failure), *self._given_up(host, failure)]
-        if wanted.tries >= self._patience.tries:
+        if host.is_given_up or wanted.tries >= self._patience.most_tries(failure.reason):
             return [(wanted, failure)]
         self._number += 1
         heapq.heappush(host.later, (now_s + pause_s, self._number, wanted))
@@ -280,6 +290,7 @@ class HostQueues:
         return False
 
     def _given_up(self, host: _Host, failure: Failure) -> list[Finished]:
+        host.is_given_up = True
         rest = list(host.drop_all())
         what = f"not asked: the host was given up ({failure.what})"
         given_up = RemoteError("given up", what, fix="--retry-failed asks it again")

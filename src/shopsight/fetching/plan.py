@@ -85,7 +85,15 @@ def _planned(refs: list[str], is_web: list[bool], width: int | None) -> FetchPla
         address = newest(addresses)
         sized = None if width is None else at_width(address.asked, width)
         asked_width = None if sized is None else width
-        wanted.append(Wanted(canonical, written[address], sized or address.asked, asked_width))
+        wanted.append(
+            Wanted(
+                canonical,
+                url=written[address],
+                version=address.version,
+                asked=sized or address.asked,
+                asked_width=asked_width,
+            )
+        )
     canonical_of = [parsed[ref].canonical if ref in parsed else None for ref in refs]
     return FetchPlan(refs, canonical_of, bad, wanted)
 

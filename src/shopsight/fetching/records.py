@@ -41,7 +41,8 @@ class FetchRecord:
 
     Attributes:
         canonical_url: by which it is known, see `ImageAddress`.
-        url: as the table has it.
+        url: as the table had it when the file came, or the request failed.
+        version: of that address, see `ImageAddress`.
         sha256: of the file; None where there is none.
         format: of the file, a key of `images.kinds.KINDS`.
         bytes: of the file.
@@ -59,6 +60,7 @@ class FetchRecord:
 
     canonical_url: str
     url: str
+    version: str = ""
     sha256: str | None = None
     format: str | None = None
     bytes: int | None = None
@@ -131,6 +133,8 @@ def _add(found: dict[str, FetchRecord], row: Mapping[str, Any]) -> None:
     values = {name: row[name] for name in _NAMES}
     kinds = {name: int if name in _NUMBERS else str for name in _NAMES}
     if any(value is not None and type(value) is not kinds[name] for name, value in values.items()):
+        raise ValueError("not a record")
+    if None in (values["canonical_url"], values["url"], values["version"]):
         raise ValueError("not a record")
     record = FetchRecord(**values)
     is_file = _SHA256.fullmatch(record.sha256 or "") and is_image_kind(record.format)

@@ -23,6 +23,11 @@ IMAGES = "images"
 PIECE_IMAGES, PIECE_BYTES, PIECE_S = 256, 64 << 20, 5.0
 
 
+def longest_path(folder: Path) -> Path:
+    """The longest path that a file in the folder has; before any work, whether it may be one."""
+    return folder / IMAGES / "00" / f"{'0' * 64}.jpeg2000"
+
+
 class PhotoStore:
     """Images on disk, and what is known of each.
 

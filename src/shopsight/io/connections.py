@@ -57,10 +57,14 @@ class _BeforeDeadline(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         left_s = self._deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError(f"it takes more than {self._answer_s:.0f} s")
-        self._sock.settimeout(min(SILENCE_S, left_s))
-        return self._file.readinto(buffer)
+        try:
+            if left_s > 0:
+                self._sock.settimeout(min(SILENCE_S, left_s))
+                return self._file.readinto(buffer)
+        except TimeoutError:
+            if left_s > SILENCE_S:
+                raise
+        raise TimeoutError(f"it takes more than {self._answer_s:g} s")
 
     def close(self) -> None:
         self._file.close()
@@ -87,6 +91,7 @@ class Connection(HTTPConnection):
     Attributes:
         private: whether it leads into a private network; known once it is connected.
         used: number of answers that came over it.
+        is_interrupted: its answer is not waited for any more.
         answer_s: how long the next answer may take; None: `ANSWER_S`.
         spent_s: how much of that other answers of the same request took, which redirected it.
     """
@@ -99,6 +104,7 @@ class Connection(HTTPConnection):
         self.proxy = _proxy_for(parts.scheme, end[0])
         self.private = False
         self.used = 0
+        self.is_interrupted = False
         self.answer_s: float | None = None
         self.spent_s = 0.0
         self.response_class = self._response  # type: ignore[assignment]
@@ -255,6 +261,7 @@ def interrupt_connections() -> None:
     with _lock:
         lent = [one for host in _hosts.values() for one in tuple(host.lent)]
     for one in lent:
+        one.is_interrupted = True
         sock = one.sock
         if sock is not None:
             with suppress(OSError):

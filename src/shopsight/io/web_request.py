@@ -27,11 +27,14 @@ MOST_REDIRECTS = 5
 
 # Of what a server says in words, of an address that it redirects to, and of a validator.
 _LONGEST_REASON, _LONGEST_ADDRESS, _LONGEST_VALIDATOR = 100, 4096, 1024
+# 30 years; a server may write a number of a thousand digits.
+_LONGEST_WAIT_S = 1e9
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_MODIFIED = 304
 _REASON_OF_STATUS = {
     **dict.fromkeys((404, 410), "missing"),
     **dict.fromkeys((401, 403, 407, 451), "forbidden"),
+    408: "timed out",
     429: "too many requests",
 }
 
@@ -165,7 +168,8 @@ def _ask_once(
             try:
                 response = _head(lent, parts, login_of, conditions)
             except (ConnectionError, HTTPException) as error:
-                if lent.used == 0 or isinstance(error, ConnectionRefusedError):
+                is_old = lent.used > 0 and not lent.is_interrupted
+                if not is_old or isinstance(error, ConnectionRefusedError):
                     raise
                 # The server had closed the connection meanwhile.
                 lent.close()
@@ -268,7 +272,7 @@ def retry_after_s(value: str | None, date: str | None) -> float | None:
         return None
     # Also a raised 2 is a digit to Python, and in Latin 1, which heads are in.
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), _LONGEST_WAIT_S)
     moment_s, now_s = _moment_s(value), _moment_s(date)
     return None if moment_s is None else max(0.0, moment_s - (now_s or time.time()))
 
