@@ -23,7 +23,8 @@ def read_as_export(path: Path) -> str:
         try:
             catalog = open_catalog(path)
             assert catalog.table["image"].null_count() == 0
-            cells = category_cells([str(path)])
+            has_types = path.name.endswith((".json", ".tsv", ".xml", ".xml.gz"))
+            cells = category_cells([str(path)], column="type" if has_types else "category")
             assert cells["row"].min() >= 1  # type: ignore[operator]
         except ShopsightError as error:
             return named(error)
@@ -46,8 +47,9 @@ def exports() -> dict[str, bytes]:
     magento = "sku,store_view_code,product_type,categories,name,base_image,configurable_variations"
     magento += f',additional_attributes\nA,,configurable,Default Category/A,A,{CDN}/a.jpg,"sku=B,'
     magento += f'size=S|sku=C,size=M",x=1|2\nB,,simple,,B,{CDN}/b.jpg,,"size=S,y=3"\nC,de,,,,,,\n'
-    amazon = "x\ty\tz\tw\nSKU\tName\tImage\tOf\nitem_sku\titem_name\tmain_image_url\tparent_sku\n"
-    amazon += "".join(f"S{n}\tHat\t{CDN}/{n}.jpg\tP{n // 3}\n" for n in range(9))
+    amazon = "x\ty\tz\tw\tv\nSKU\tName\tImage\tOf\tType\n"
+    amazon += "item_sku\titem_name\tmain_image_url\tparent_sku\titem_type\n"
+    amazon += "".join(f"S{n}\tHat\t{CDN}/{n}.jpg\tP{n // 3}\that\n" for n in range(9))
     return {
         "shopify.csv": shopify.encode(),
         "shopify-wide.csv": shopify.replace(",", ";").encode("utf-16"),
