@@ -338,6 +338,11 @@ def test_amazon_with_three_rows_of_headers(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_any_quotes_may_stand_above_the_names(tmp_path: Path) -> None:
+    text = tsv(AMAZON).replace("The top 3 rows", '"The" top 3 rows', 1)
+    assert len(read(file(tmp_path, text, "flat.txt"))) == 5
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -207,7 +208,9 @@ def _from_row(table: Delimited, place: int) -> Delimited:
         return table
     reader = table.reader()
     for _ in range(place):
-        next(reader)
+        # A title may hold any quotes.
+        with suppress(csv.Error):
+            next(reader)
     lines = islice(lines_of_text(table.text), reader.line_num)
     start = sum(map(len, lines))
     first_line = table.first_line + reader.line_num
