@@ -1,4 +1,4 @@
-"""The Lightning module: a training step, a validation pass, and what is kept of an epoch."""
+"""The Lightning module: a training step, a validation pass, and the end of an epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,25 +17,18 @@ from shopsight import progress
 from shopsight.backbones.stages import Stages
 from shopsight.config.recipe import Recipe
 from shopsight.devices import copies_from_pinned, copy_to_device, float_accumulator
-from shopsight.errors import HeldFileError, TrainingError
+from shopsight.errors import TrainingError
 from shopsight.loading.loader import Batch, OrderedBatches, TrainingBatches
 from shopsight.models.product_model import ProductModel
-from shopsight.runs.history import RETRIEVAL, EpochRow, write_history
+from shopsight.runs.history import RETRIEVAL, EpochRow
 from shopsight.runs.run_folder import RunFolder
-from shopsight.training.checkpoint_state import (
-    STATE_KEY,
-    continue_randomness,
-    saved_state,
-    take_state,
-)
+from shopsight.training.kept_training import KeptTraining
 from shopsight.training.over_ranks import (
-    is_so_anywhere,
     rows_of_all_ranks,
     sum_over_ranks,
     world_size,
 )
 from shopsight.training.retrieval_score import retrieval_figures
-from shopsight.training.trained_parts import TrainedParts
 from shopsight.training.training_data import (
     EpochBatches,
     ProcessPart,
@@ -44,12 +36,11 @@ from shopsight.training.training_data import (
     searched_batches,
     size_of_epoch,
 )
-from shopsight.training.weight_files import remove_older_epochs, write_weights
 
 STEP_SEED_FACTOR = 1_000_003
 
 
-class ClassifierTraining(TrainedParts):
+class ClassifierTraining(KeptTraining):
     """Trains a `ProductModel` by a resolved recipe.
 
     Randomness inside the network (dropout, stochastic depth) is seeded by (seed, step, process),
@@ -65,10 +56,6 @@ class ClassifierTraining(TrainedParts):
         deadline: time (`time.monotonic`) after which no further epoch begins.
 
     Attributes:
-        history: a row for each epoch so far.
-        best: score and validation loss of the best epoch so far; the score is the accuracy on
-            validation images, or the mean average precision of retrieval.
-        best_epoch: its number, counted from 0.
         epochs_begun: by this process.
     """
 
@@ -83,19 +70,16 @@ class ClassifierTraining(TrainedParts):
         first_rows: list[EpochRow],
         deadline: float | None = None,
     ) -> None:
-        super().__init__(model, stages, recipe, class_weights=data.class_weights)
+        super().__init__(
+            model, stages, recipe, run, class_weights=data.class_weights, first_rows=first_rows
+        )
         self.data = data
-        self.run_folder = run
-        self.history = first_rows
         self.deadline = deadline
-        self.best = (-1.0, float("inf"))
-        self.best_epoch = 0
         self._totals = self._no_sums()
         self._val_totals = self._no_sums()
         self._found: dict[str, float] = {}
         self._bars = ExitStack()
         self._epoch_began = 0.0
-        self._resumed: dict[str, Any] | None = None
         self.epochs_begun = 0
 
     # -- what it reads ---------------------------------------------------------------------
@@ -237,7 +221,7 @@ class ClassifierTraining(TrainedParts):
         vectors = rows_of_all_ranks(self, torch.cat(parts).float(), len(images.rows))
         return retrieval_figures(vectors.cpu().numpy(), images)
 
-    # -- what an epoch leaves behind -------------------------------------------------------
+    # -- the end of an epoch ---------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row of the history, and decide whether training continues.
@@ -257,8 +241,8 @@ class ClassifierTraining(TrainedParts):
         row = self._row(totals)
         self.history = [*self.history, row]
         self._keep_epoch(row.epoch)
-        self._report(row)
-        self._stop_early(row)
+        self.report(row)
+        self.stop_early(row, deadline=self.deadline)
 
     def _search_without_validation(self) -> None:
         """Score the epoch's searches: without a validation image Lightning has no such pass."""
@@ -287,76 +271,12 @@ class ClassifierTraining(TrainedParts):
             further=further | self._found,
         )
 
-    def _keep_epoch(self, epoch: int) -> None:
-        """Write the weights of this epoch, and remove those that are too old to be kept."""
-        count = self.recipe.training.keep_epochs
-        if not count:
-            return
-        with self.averaged():
-            self.write_weights(self.run_folder.epoch_weights_file(epoch))
-        if self.trainer.is_global_zero:
-            remove_older_epochs(self.run_folder, epoch, count=count)
-
     def _lr(self) -> float:
         """The recipe's `optimizer.lr` as the schedule has it now."""
         scheduler = self.lr_schedulers()
         assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
         return self.recipe.optimizer.lr * float(scheduler.lr_lambdas[0](scheduler.last_epoch))
 
-    def _report(self, row: EpochRow) -> None:
-        progress.notify(row.line())
-        for logger in self.trainer.loggers:
-            logger.log_metrics(row.figures(), step=row.epoch)
-        if self.trainer.is_global_zero:
-            try:
-                write_history(self.run_folder.metrics_file, self.history)
-            except HeldFileError as error:
-                # Opened in a spreadsheet. `finetune` writes it once more at its end.
-                progress.notify(f"{error.where}: {error.what}; training continues without it")
-
-    def _stop_early(self, row: EpochRow) -> None:
-        patience = self.recipe.training.patience
-        waited = self.current_epoch - self.best_epoch
-        if is_so_anywhere(self, patience is not None and waited >= patience):
-            progress.notify(f"stopped after epoch {row.epoch}: no better epoch in {patience}")
-            self.trainer.should_stop = True
-        if is_so_anywhere(self, self.deadline is not None and time.monotonic() > self.deadline):
-            left = self.recipe.training.epochs - row.epoch
-            if left:
-                progress.notify(
-                    f"stopped after epoch {row.epoch}: time limit, {left} epochs undone"
-                )
-            self.trainer.should_stop = True
-
     def close_progress(self) -> None:
         """End the epoch's progress bar, if one is open."""
         self._bars.close()
-
-    def write_weights(self, path: Path) -> None:
-        """Write the model's present weights; the first process does."""
-        if self.trainer.is_global_zero:
-            write_weights(path, self.model)
-
-    # -- checkpoints -----------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know of; called in every process."""
-        checkpoint[STATE_KEY] = saved_state(self)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what `on_save_checkpoint` added.
-
-        Raises:
-            TrainingError: the checkpoint is not of this training.
-        """
-        take_state(self, checkpoint)
-        self._resumed = checkpoint[STATE_KEY]
-
-    def on_train_start(self) -> None:
-        """Take up, when resuming, what must be the last thing to be restored."""
-        if self._resumed is None:
-            return
-        continue_randomness(self, self._resumed)
-        # Killed after early stopping, before the stage was finished: no further epochs.
-        self.trainer.should_stop = self._resumed["stopped"]
-        self._resumed = None
