@@ -99,7 +99,7 @@ def run_of(export: Export, root: Path, out: Path, seed: int) -> RunFolder:
             export.file,
             out=out,
             recipe="fast",
-            settings=(f"seed={seed}",),
+            settings=(f"seed={seed}", "framing.search=false"),
             accept=accept,
             read=read,
         )
@@ -109,9 +109,10 @@ def run_of(export: Export, root: Path, out: Path, seed: int) -> RunFolder:
 def measure(export: Export, root: Path, run: RunFolder) -> list[dict[str, object]]:
     """The figures of one shop."""
     shop = open_shop(str(export.file), ReadOptions(images_root=str(root))).as_trained(run)
-    known = run_answers(run)
-    new = new_answers(api.load(run.path), shop.photos, known.names)
-    cells = written_categories(shop, dict(zip(known.names, known.given, strict=True)))
+    judged = run_answers(run)
+    known = judged.answers
+    new = new_answers(judged.for_others, shop.photos, known.names)
+    cells = written_categories(shop, known.labels)
 
     def reviewed(precision: float, decided: Decisions) -> Review:
         return decide(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.rare_classes import RARE_LABEL
+from shopsight.exports.platforms import PLATFORMS
 from shopsight.review.answers import Judge, ProductAnswers
 from shopsight.review.cells import accepted_cells, written_categories
 from shopsight.review.decide import DOUBT, FILL, SAME, UNKNOWN, UNSURE, decide
@@ -56,7 +60,8 @@ def shop_of(given: dict[str, str | None], cells: dict[str, str | None]) -> ShopP
         schema_overrides={"value": pl.String, "categories": pl.List(pl.String)},
     )
     photos = Catalog(pl.DataFrame({"image": [f"{name}.jpg" for name in given]}), "shop")
-    return ShopProducts("shop", ("p.csv",), None, photos, table, columns, frozenset(given))
+    profile = PLATFORMS["shopify"]
+    return ShopProducts("shop", ("p.csv",), profile, photos, table, columns, frozenset(given))
 
 
 def labeled(count: int, *, wrong: int = 0) -> dict[str, tuple[float, str]]:
@@ -72,7 +77,7 @@ def test_missing_categories_are_filled_as_far_as_the_promise_holds() -> None:
     new = {"new-sure": (0.985, ""), "new-unsure": (0.6, ""), "new-shoe": (0.001, "")}
     given = {name: label for name, (_, label) in known.items()} | dict.fromkeys(new)
     shop = shop_of(given, given)
-    written = written_categories(shop, {name: label for name, (_, label) in known.items()})
+    written = written_categories(shop, LABELS)
     found = decide(
         shop,
         answers(known),
@@ -114,7 +119,7 @@ def test_few_products_fill_none_and_say_how_many_are_needed() -> None:
     assert len(found.of(FILL)) == 0
     line = filled_line(found)
     assert line.startswith("0 of 1 product without a category filled: of the 40 products")
-    assert "with about" in line
+    assert "have about" in line
     assert found.promise.num_needed is not None
     assert 149 <= found.promise.num_needed <= 180
     cautions = caution_lines(found)
@@ -198,7 +203,9 @@ def test_what_is_written_is_what_the_cells_say() -> None:
     given = {"p0": "gid://1", "p1": "gid://1", "p2": "gid://2", "new": None}
     shop = shop_of(given, gids)
     # The run's label map has other names for the numbers.
-    written = written_categories(shop, {"p0": LABELS[0], "p1": LABELS[0], "p2": LABELS[1]})
+    names = pl.Series([LABELS[0], LABELS[0], LABELS[1], None])
+    shop = replace(shop, table=shop.table.with_columns(as_run=names))
+    written = written_categories(shop, LABELS)
     assert written[LABELS[0]] == "gid://1"
     assert written[LABELS[1]] == "gid://2"
     accepted = accepted_cells(shop, {"new": LABELS[1]}, written)
@@ -214,10 +221,24 @@ def test_of_equal_categories_the_most_frequent_cell_is_written() -> None:
     table = shop.cells.with_columns(
         categories=pl.when(pl.col("value").is_null()).then([]).otherwise(pl.lit(["A > Hats"]))
     )
-    shop = ShopProducts(
-        shop.name, shop.files, None, shop.photos, shop.table, table, shop.all_products
-    )
-    assert written_categories(shop, {})["A > Hats"] == "A > Hats"
+    shop = replace(shop, cells=table)
+    assert written_categories(shop, ())["A > Hats"] == "A > Hats"
+
+
+def test_a_label_without_a_cell_is_written_where_cells_are_labels() -> None:
+    shop = shop_of({"a": "A > Hats", "b": None}, {"a": "A > Hats", "b": None})
+    labels = ("A > Hats", "A > Bags", "A > Bags, Belts", RARE_LABEL)
+    assert written_categories(shop, labels) == {
+        "A > Hats": "A > Hats",
+        "A > Bags": "A > Bags",
+        "A > Bags, Belts": "A > Bags, Belts",
+    }
+    # A comma would make two categories of one.
+    woo = replace(shop, profile=PLATFORMS["woocommerce"])
+    assert "A > Bags, Belts" not in written_categories(woo, labels)
+    # Numbers say nothing about labels that have none.
+    gids = replace(shop, cells=shop.cells.with_columns(value=pl.lit("gid://1")))
+    assert written_categories(gids, labels) == {"A > Hats": "gid://1"}
 
 
 def test_a_product_in_several_categories_is_not_changed() -> None:

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from shopsight.config.model_settings import ProbeSettings
+from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import CatalogError
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.families import Families
-from shopsight.review.out_of_fold import FOLDS, deal_folds, out_of_fold_logits, run_answers
+from shopsight.review.fold_heads import FOLDS, HeadFit, deal_folds, fit_fold_heads
+from shopsight.review.out_of_fold import run_answers
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.probe import fit_probe
 from tests.helpers import ProductPhotos, train_small
@@ -47,7 +49,7 @@ def test_of_a_folds_run_the_network_that_never_saw_it(
 ) -> None:
     run = RunFolder(train_small(product_photos.table, tmp_path / "run", "folds.count=3"))
     catalog = run.catalog()
-    found = run_answers(run, device="cpu")
+    found = run_answers(run, device="cpu").answers
     assert set(found.judges) == {"out of fold"}
     assert set(found.names) == set(catalog.table["group"])
     fold_of = dict(catalog.table.select("group", "fold").iter_rows())
@@ -66,7 +68,7 @@ def test_a_fine_tuned_backbone_has_seen_its_products(
 ) -> None:
     run = RunFolder(train_small(product_photos.table, tmp_path / "run"))
     catalog = run.catalog()
-    found = run_answers(run, device="cpu")
+    found = run_answers(run, device="cpu").answers
     part_of = dict(catalog.table.select("group", "split").iter_rows())
     judges = dict(zip(found.names, found.judges, strict=True))
     assert {judges[name] for name, part in part_of.items() if part == "train"} == {"seen"}
@@ -105,15 +107,14 @@ def test_heads_never_see_their_fold() -> None:
     families = Families.alone(60)
     settings = ProbeSettings(penalties=(0.01,))
     device = torch.device("cpu")
-    logits = out_of_fold_logits(
+    heads = fit_fold_heads(
         torch.from_numpy(features),
         targets,
         families,
-        num_classes=3,
-        settings=settings,
+        how=HeadFit(("a", "b", "c"), settings, TrainingSettings()),
         device=device,
-        seed=0,
     )
+    logits = heads.logits
     fold = deal_folds(targets, families, seed=0)
     # The labels of a fold do not change what is said of it.
     other = targets.copy()
@@ -131,5 +132,22 @@ def test_heads_never_see_their_fold() -> None:
     )
     expected = features[kept] @ probe.weight.numpy().T + probe.bias.numpy()
     assert logits[kept] == pytest.approx(expected, abs=1e-4)
+    # What is new to all of them is answered by their mean.
+    others = []
+    for one in range(FOLDS):
+        rows = np.flatnonzero(fold != one)
+        probe = fit_probe(
+            torch.from_numpy(features[rows]),
+            targets[rows],
+            torch.empty(0, 8),
+            targets[:0],
+            num_classes=3,
+            settings=settings,
+            device=device,
+        )
+        others.append(features[:5] @ probe.weight.numpy().T + probe.bias.numpy())
+    with torch.no_grad():
+        together = heads.together()(torch.from_numpy(features[:5])).numpy()
+    assert together == pytest.approx(np.mean(others, axis=0), abs=1e-4)
     # Noise cannot be learned: right as often as by chance.
     assert (logits.argmax(axis=1) == targets).mean() < 0.6

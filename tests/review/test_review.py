@@ -236,7 +236,8 @@ def test_changed_exports_are_refused(shop: Shop, shop_run: Path, tmp_path: Path)
         ChangedFilesError, match="1 product of 54 changed since the training"
     ) as why:
         api.review(shop_run, export, out=tmp_path / "out", precision=PROMISED)
-    assert why.value.details == (f"{key}: is Hardware > Nails, was {shop.truth[key]}",)
+    row = [row[0] for row in rows_of(export)].index(key) + 1
+    assert why.value.details == (f"{key} (row {row}): is Hardware > Nails, was {shop.truth[key]}",)
     found = api.review(
         shop_run, export, out=tmp_path / "out", precision=PROMISED, accept=["changed-file"]
     )

@@ -15,7 +15,6 @@ from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import CatalogError, ChangedFilesError, ConfigError
 from shopsight.evaluation.run_images import CHANGED_FILE, check_run_images
 from shopsight.files import atomic_file
-from shopsight.inference.load import load
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.progress import notify
@@ -179,11 +178,12 @@ class _Work:
     device: str
 
     def done(self, decided: Decisions, *, minimal: bool, write: bool) -> ReviewResult:
-        known = run_answers(self.run, device=self.device)
-        written = written_categories(self.shop, dict(zip(known.names, known.given, strict=True)))
+        judged = run_answers(self.run, device=self.device)
+        known = judged.answers
+        written = written_categories(self.shop, known.labels)
         if self.shop.files:
             check_known(decided.accepted, written, TABLE_FILE)
-        new = new_answers(load(self.run.path, device=self.device), self.shop.photos, known.names)
+        new = new_answers(judged.for_others, self.shop.photos, known.names)
         found = decide(
             self.shop,
             known,
@@ -275,7 +275,7 @@ def _check_unchanged(run: RunFolder, shop: ShopProducts, accept: Collection[str]
         _check_other_shop(run, shop, set(catalog.labels), set(now.values()))
         return
     changed = [
-        f"{name}: is {now[name] or 'without a category'}, was {label}"
+        f"{name}{shop.row_text(name)}: is {now[name] or 'without a category'}, was {label}"
         for name, label in labels.items()
         if name in now and now[name] != label
     ]

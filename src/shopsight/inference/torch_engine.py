@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 
 from shopsight.devices import (
     computes_bf16,
@@ -81,6 +81,16 @@ class TorchEngine:
         """
         other = copy.copy(self)
         other.precision = self._checked(precision)
+        return other
+
+    def with_head(self, head: nn.Module) -> TorchEngine:
+        """The same backbone with another head, which this engine takes over."""
+        other, model = copy.copy(self), self.model
+        head = head.to(self.device).eval()
+        other.model = ProductModel(
+            model.backbone, head, model.preprocess, tta_hflip=model.tta_hflip
+        ).eval()
+        other.model.to(self.device)
         return other
 
     def _checked(self, precision: EnginePrecision) -> EnginePrecision:

@@ -7,46 +7,47 @@ export itself says which: what most cells of one category hold is written for it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from shopsight.catalog.rare_classes import RARE_LABEL
 from shopsight.errors import ConfigError
-from shopsight.review.shop_products import PRODUCT, ShopProducts
+from shopsight.exports.category_paths import LEVELS
+from shopsight.review.shop_products import PRODUCT, ShopProducts, categories_in
 from shopsight.tables.write_back import Place
 from shopsight.text import counted, listed
 
 
-def written_categories(shop: ShopProducts, trained: Mapping[str, str]) -> dict[str, str]:
+def written_categories(shop: ShopProducts, labels: Collection[str]) -> dict[str, str]:
     """The cell of each category.
 
     Args:
         shop: the products.
-        trained: labels of the run's products, which may be other names for their categories.
+        labels: those of the run.
 
     Returns:
-        Of each label what most of its cells hold; where the cells hold the labels themselves, also
+        Of each label what most of its cells hold; where all cells hold the labels themselves, also
         of labels without a cell. Of a catalog each label is written as it is.
     """
-    if not shop.files:
-        return {name: name for name in trained.values()}
+    if shop.profile is None:
+        return {name: name for name in labels}
     own = shop.cells.filter(pl.col("categories").list.len() == 1)
     seen: dict[str, Counter[str]] = {}
     as_run = dict(shop.table.select(PRODUCT, "as_run").iter_rows())
-    is_text = True
+    is_text = len(own) > 0
     for product, value, categories in own.select("group", "value", "categories").iter_rows():
         is_text &= value.strip() == categories[0]
-        names = {categories[0], as_run.get(product), trained.get(product)} - {None, RARE_LABEL}
-        for name in names:
+        for name in {categories[0], as_run.get(product)} - {None, RARE_LABEL}:
             # A label folded into the path above it says less than its cell.
-            if name == categories[0] or not categories[0].startswith(f"{name} > "):
-                seen.setdefault(str(name), Counter())[value] += 1
+            if name == categories[0] or not categories[0].startswith(f"{name}{LEVELS}"):
+                seen.setdefault(name, Counter())[value] += 1
     found = {name: max(counts, key=lambda v: (counts[v], v)) for name, counts in seen.items()}
-    if is_text and len(own):
-        found |= {name: name for name in trained.values() if name not in found}
-        found.pop(RARE_LABEL, None)
+    if is_text:
+        # A comma in a name may stand between two categories.
+        missing = set(labels) - found.keys() - {RARE_LABEL}
+        found |= {name: name for name in missing if categories_in(name, shop.profile) == [name]}
     return found
 
 

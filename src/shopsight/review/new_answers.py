@@ -34,7 +34,7 @@ def new_answers(predictor: Predictor, photos: Catalog, known: Collection[str]) -
     """Answer for the products that the run does not know.
 
     Args:
-        predictor: the run's own network.
+        predictor: what judges them.
         photos: of all products, with `group`.
         known: products of the run.
     """

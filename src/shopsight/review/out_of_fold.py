@@ -1,15 +1,18 @@
 """Each product of a run is judged by a model that did not learn from it.
 
-Of a K-fold run that is the network of the fold that the product was kept out of. Of another run the
-backbone is taken as it is, and a new head is fitted on its embeddings K times, each time without a
-fold of products. Products of one family, which copies of a photo connect, are in one fold, those of
-each label in as many as there are. The temperature is fitted on all of these answers together, as
-one number of many products.
+Of a K-fold run that is the network of the fold that the product was kept out of. Of another run
+whose backbone was taken as it is, new heads are fitted on its embeddings, each without a fold of
+products (`shopsight.review.fold_heads`): products of one family, which copies of a photo connect,
+are in one fold. The temperature is fitted on all of these answers together, as one number of many
+products. Where a text encoder found the classes, nothing has learned from the labels at all.
 
 Where the backbone itself was trained on the products, a head cannot forget them: such products are
 marked as seen, and only those of the validation and test parts, judged by the run's own network,
 say how often its answers are right. Validation products chose the epoch and the temperature: they
 are a little too easy, test products are not.
+
+Products that the run does not know are judged by the same kind of model: all networks of a K-fold
+run, all heads, or the run's own network.
 """
 
 from __future__ import annotations
@@ -19,42 +22,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
-from shopsight.bundle.fingerprint import embedding_fingerprint
-from shopsight.cache_place import cache_folder
 from shopsight.catalog.product_photos import ProductPhotos, product_photos
-from shopsight.config.model_settings import ProbeSettings
 from shopsight.errors import CatalogError, ConfigError
 from shopsight.inference.agreement import Readout
-from shopsight.inference.features import (
-    FeatureStore,
-    compute_missing,
-    create_feature_folder,
-    feature_folder,
-    run_outputs,
-)
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import ProductReadout, product_readout
-from shopsight.inference.torch_engine import TorchEngine
-from shopsight.loading.blob_store import Keys
-from shopsight.loading.cache import PixelSource, image_keys, open_cache
-from shopsight.loading.loader import OrderedBatches
-from shopsight.metrics.families import Families
 from shopsight.review.answers import Judge, PooledAnswers, ProductAnswers, pool_photos
+from shopsight.review.fold_heads import FoldHeads, HeadFit, fit_fold_heads
+from shopsight.review.run_network import RunNetwork
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.calibrate import Calibration, calibrate
-from shopsight.training.probe import fit_probe
-from shopsight.training.standard_rows import Features
-
-FOLDS = 5
-BATCH_IMAGES = 64
 
 
-def run_answers(run: RunFolder, *, device: str = "auto") -> ProductAnswers:
+@dataclass(frozen=True, eq=False)
+class RunAnswers:
+    """What is said of a run's own products, and what judges others.
+
+    Attributes:
+        answers: of its products.
+        for_others: judges products that the run does not know.
+    """
+
+    answers: ProductAnswers
+    for_others: Predictor
+
+
+def run_answers(run: RunFolder, *, device: str = "auto") -> RunAnswers:
     """Answer for the products of a run's own catalog.
 
     Args:
@@ -73,12 +70,11 @@ def run_answers(run: RunFolder, *, device: str = "auto") -> ProductAnswers:
             fix="shopsight train DATA --label-column category --out RUN",
         )
     photos = _photos_of(run, audited)
-    found = (
-        _by_fold_networks(run, photos, device)
-        if run.is_folds_run()
-        else _by_new_heads(run, audited, photos, device)
-    )
-    return _together(audited, photos, found)
+    if run.is_folds_run():
+        found, others = _by_fold_networks(run, photos, device), load(run.path, device=device)
+    else:
+        found, others = _by_one_network(run, photos, device)
+    return RunAnswers(_together(audited, photos, found), others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,120 +118,78 @@ def _by_fold_networks(run: RunFolder, photos: ProductPhotos, device: str) -> lis
     found = []
     for number, fold in enumerate(run.folds()):
         rows = np.flatnonzero((fold_of == number).to_numpy())
-        network = _Network.of(fold, device)
-        readout = product_readout(network.predictor.info)
-        pooled = pool_photos(photos, rows, network.logits(rows), readout)
-        found.append(_Judged("out of fold", network.predictor.labels, pooled))
+        network = RunNetwork.of(fold, device)
+        found.append(_by_itself(network, photos, rows, "out of fold"))
     return found
 
 
-def _by_new_heads(
-    run: RunFolder, audited: AuditedCatalog, photos: ProductPhotos, device: str
-) -> list[_Judged]:
-    network = _Network.of(run, device)
-    labels = network.predictor.labels
-    part = audited.catalog.table["split"]
-    every = np.arange(len(audited))
-    is_frozen = not run.recipe().training.finetunes
-    unseen = np.empty(0, np.int64)
-    if not is_frozen:
-        _refuse_divided(run, photos, part)
-        unseen = np.flatnonzero((part != "train").to_numpy())
-    judge: Judge = "out of fold" if is_frozen else "seen"
-    logits = out_of_fold_logits(
-        network.features(every),
+def _by_one_network(
+    run: RunFolder, photos: ProductPhotos, device: str
+) -> tuple[list[_Judged], Predictor]:
+    """Answers for all products, and what judges others."""
+    network = RunNetwork.of(run, device)
+    training = run.recipe().training
+    every = np.arange(len(network.audited))
+    if training.mode == "zero-shot":
+        return [_by_itself(network, photos, every, "not seen")], network.predictor
+    heads, fitted = _fitted(network)
+    labels, readout = network.predictor.labels, _readout(fitted)
+    if not training.finetunes:
+        pooled = pool_photos(photos, every, heads.logits, readout)
+        return [_Judged("out of fold", labels, pooled)], _with_heads(network, heads, fitted)
+    part = network.audited.catalog.table["split"]
+    _refuse_divided(run, photos, part)
+    seen = np.flatnonzero((part == "train").to_numpy())
+    unseen = np.setdiff1d(every, seen)
+    return [
+        _Judged("seen", labels, pool_photos(photos, seen, heads.logits[seen], readout)),
+        _by_itself(network, photos, unseen, "not seen"),
+    ], network.predictor
+
+
+def _by_itself(
+    network: RunNetwork, photos: ProductPhotos, rows: Int64[np.ndarray, "m"], judge: Judge
+) -> _Judged:
+    """Answers of the network as it is."""
+    readout = product_readout(network.predictor.info)
+    pooled = pool_photos(photos, rows, network.logits(rows), readout)
+    return _Judged(judge, network.predictor.labels, pooled)
+
+
+def _fitted(network: RunNetwork) -> tuple[FoldHeads, Calibration]:
+    """New heads, and their temperature."""
+    audited, labels = network.audited, network.predictor.labels
+    families = audited.families()
+    heads = fit_fold_heads(
+        network.features(),
         audited.catalog.targets(labels),
-        audited.families(),
-        num_classes=len(labels),
-        settings=_probe_settings(run),
+        families,
+        how=HeadFit.of(network.run, labels),
         device=network.device,
-        seed=run.recipe().seed,
     )
-    readout = _readout(
-        calibrate(
-            [logits],
-            audited.catalog,
-            labels,
-            families=audited.families(),
-            copies=audited.duplicate_group,
-        )
+    fitted = calibrate(
+        [heads.logits],
+        audited.catalog,
+        labels,
+        families=families,
+        copies=audited.duplicate_group,
     )
-    rows = np.setdiff1d(every, unseen)
-    found = [_Judged(judge, labels, pool_photos(photos, rows, logits[rows], readout))]
-    if len(unseen):
-        own = product_readout(network.predictor.info)
-        pooled = pool_photos(photos, unseen, network.logits(unseen), own)
-        found.append(_Judged("not seen", labels, pooled))
-    return found
+    return heads, fitted
 
 
-def out_of_fold_logits(
-    features: Features,
-    targets: Int64[np.ndarray, "n"],
-    families: Families,
-    *,
-    num_classes: int,
-    settings: ProbeSettings,
-    device: torch.device,
-    seed: int,
-) -> Float32[np.ndarray, "n c"]:
-    """The logits of each image by a head that was fitted without its fold.
+def _with_heads(network: RunNetwork, heads: FoldHeads, fitted: Calibration) -> Predictor:
+    """The run's backbone with all new heads together.
 
-    Args:
-        features: of the images, by a backbone that did not learn from them.
-        targets: their classes.
-        families: of the images; a family is in one fold.
-        num_classes: number of classes.
-        settings: the penalties; of several, the next fold chooses, which the head then does not
-            train on.
-        device: where heads are fitted.
-        seed: of the folds.
+    Their temperature is that of each of them: together they are a little less sure than they may
+    be, and fewer categories are filled in.
     """
-    fold_of = deal_folds(targets, families, seed=seed)
-    logits = np.zeros((len(targets), num_classes), np.float32)
-    for fold in range(FOLDS):
-        chooses = fold_of == (fold + 1) % FOLDS if len(settings.penalties) > 1 else fold_of < 0
-        train = np.flatnonzero((fold_of != fold) & ~chooses)
-        kept_out, val = np.flatnonzero(fold_of == fold), np.flatnonzero(chooses)
-        if not len(kept_out):
-            continue
-        probe = fit_probe(
-            torch.as_tensor(features[train]),
-            targets[train],
-            torch.as_tensor(features[val]),
-            targets[val],
-            num_classes=num_classes,
-            settings=settings,
-            device=device,
-        )
-        answers = torch.as_tensor(features[kept_out]) @ probe.weight.T + probe.bias
-        logits[kept_out] = answers.numpy()
-    return logits
-
-
-def deal_folds(
-    targets: Int64[np.ndarray, "n"], families: Families, *, seed: int
-) -> Int64[np.ndarray, "n"]:
-    """The fold of each image: families as a whole, those of each class one fold after another.
-
-    Args:
-        targets: the class of each image; of a family that of its first image counts.
-        families: of the images.
-        seed: of the order within a class.
-    """
-    _, first = np.unique(families.of_image, return_index=True)
-    shuffled = np.random.default_rng(seed).permutation(len(first))
-    order = np.lexsort((shuffled, targets[first]))
-    fold = np.empty(len(first), np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
-    dealt: Int64[np.ndarray, "n"] = fold[families.of_image]
-    return dealt
-
-
-def _probe_settings(run: RunFolder) -> ProbeSettings:
-    """The penalty that the run's own head has, where it is such a head."""
-    penalty = run.state().get("probe_penalty")
-    return run.recipe().probe if penalty is None else ProbeSettings(penalties=(penalty,))
+    changed = {
+        "temperature": fitted.temperature,
+        "doubt": fitted.doubt,
+        "by_product": fitted.by_product,
+    }
+    info = network.predictor.info.model_copy(update=changed)
+    return Predictor(network.engine.with_head(heads.together()), info)
 
 
 def _readout(fitted: Calibration) -> ProductReadout:
@@ -244,63 +198,6 @@ def _readout(fitted: Calibration) -> ProductReadout:
         return ProductReadout(photo, photo)
     several = Readout(fitted.by_product.temperature, fitted.doubt)
     return ProductReadout(photo, several, fitted.by_product.main_weight, is_calibrated=True)
-
-
-@dataclass(frozen=True, eq=False)
-class _Network:
-    """The network of a run, with the images that the run was made with."""
-
-    run: RunFolder
-    predictor: Predictor
-    source: PixelSource
-    audited: AuditedCatalog
-
-    @classmethod
-    def of(cls, run: RunFolder, device: str) -> _Network:
-        audited, predictor = run.audited_catalog(), load(run.path, device=device)
-        source = open_cache(
-            audited.catalog,
-            predictor.preprocess,
-            settings=run.recipe().cache,
-            sha256s=audited.sha256.to_list(),
-        )
-        return cls(run, predictor, source, audited)
-
-    @property
-    def device(self) -> torch.device:
-        return self._engine.device
-
-    @property
-    def _engine(self) -> TorchEngine:
-        assert isinstance(self.predictor.engine, TorchEngine)
-        return self.predictor.engine
-
-    @property
-    def _keys(self) -> Keys:
-        return image_keys(self.audited.sha256.to_list(), self.audited.catalog.boxes())
-
-    def logits(self, rows: Int64[np.ndarray, "m"]) -> Float32[np.ndarray, "m c"]:
-        """The network's own answers."""
-        kept = run_outputs(self.run, self.predictor, self.source, rows, keys=self._keys)
-        if kept is None:
-            batches = OrderedBatches(self.source, rows, batch_size=BATCH_IMAGES)
-            kept = self.predictor.predict_batches(batch.images.numpy() for batch in batches)
-        none = np.empty((0, len(self.predictor.labels)), np.float32)
-        return np.concatenate([none, *(logits for _, logits in kept)])
-
-    def features(self, rows: Int64[np.ndarray, "m"]) -> Features:
-        """The network's embeddings: those that training kept, and the others, which are kept."""
-        fingerprint = embedding_fingerprint(self.predictor.info)
-        place = {"pixels": self.source.mode, "engine": self._engine.name}
-        folders = [
-            feature_folder(root, fingerprint, **place) for root in (self.run.path, cache_folder())
-        ]
-        folder = next((folder for folder in folders if folder.is_dir()), None)
-        if folder is None:
-            folder = create_feature_folder(cache_folder(), fingerprint, **place)
-        store = FeatureStore(folder, self._keys, self.predictor.info.embedding_dim)
-        compute_missing(self._engine, self.source, rows, store=store)
-        return store.blobs(rows)
 
 
 def _together(

@@ -65,6 +65,11 @@ class ShopProducts:
     def __len__(self) -> int:
         return self.table.height
 
+    def row_text(self, product: str) -> str:
+        """`" (row 12)"`: where the product's category stands in its file."""
+        rows = self.cells.filter(pl.col("group") == product) if self.files else self.cells
+        return f" (row {rows['row'][0]:,})" if len(rows) else ""
+
     def as_trained(self, run: RunFolder) -> ShopProducts:
         """The same with `as_run` as the run has merged, folded or dropped rare labels."""
         rare = run.state().get("rare", {})
@@ -212,7 +217,7 @@ def _cells_of(files: Sequence[str], read: ReadOptions, profile: Profile) -> pl.D
 def _with_categories(cells: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     """The cells with all categories that each names; one that lies above another is none."""
     distinct = cells["value"].drop_nulls().unique(maintain_order=True)
-    lists = [_categories(cell, profile) for cell in distinct]
+    lists = [categories_in(cell, profile) for cell in distinct]
     found = pl.DataFrame(
         {"value": distinct, "categories": pl.Series(lists, dtype=pl.List(pl.String))}
     )
@@ -221,7 +226,8 @@ def _with_categories(cells: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     )
 
 
-def _categories(cell: str, profile: Profile) -> list[str]:
+def categories_in(cell: str, profile: Profile) -> list[str]:
+    """The categories that a cell names, without those that lie above another of them."""
     found = paths_in(
         cell, levels=profile.levels, several=profile.several_categories, roots=profile.roots
     )

@@ -53,12 +53,13 @@ def why_none(promise: PromisedPrecision) -> str:
         f"{count_text(promise.num_right)} are as given, which promises "
         f"{percent_text(promise.measured.low)} and not {wanted}"
     )
-    if promise.num_needed is None:
-        return f"{seen}; correct the doubtful categories first, or ask for a lower --precision"
-    return (
-        f"{seen}; with about {count_text(promise.num_needed)} products with a category instead of "
-        f"{count_text(promise.num_labeled)}, and as many right, it would"
+    more = (
+        ""
+        if promise.num_needed is None
+        else f", have about {count_text(promise.num_needed)} products with a category instead of "
+        f"{count_text(promise.num_labeled)} (as many of them right)"
     )
+    return f"{seen}; correct doubtful categories{more}, or ask for a lower --precision"
 
 
 def doubt_line(review: Review) -> str:
