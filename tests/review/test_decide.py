@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,11 +11,13 @@ import pytest
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.rare_classes import RARE_LABEL
+from shopsight.errors import ChangedFilesError, ConfigError
 from shopsight.exports.platforms import PLATFORMS
 from shopsight.review.answers import Judge, ProductAnswers
 from shopsight.review.cells import accepted_cells, written_categories
 from shopsight.review.decide import DOUBT, FILL, SAME, UNKNOWN, UNSURE, decide
 from shopsight.review.decisions import Decisions
+from shopsight.review.review_table import read_decisions
 from shopsight.review.shop_products import TABLE_COLUMNS, ShopProducts
 from shopsight.review.summary import caution_lines, filled_line, measured_line
 
@@ -252,3 +255,29 @@ def test_a_product_in_several_categories_is_not_changed() -> None:
         "c": "has no cell of a category in the export",
     }
     assert accepted.products == ("b",)
+
+
+def test_a_review_that_a_spreadsheet_saved_in_its_own_way(tmp_path: Path) -> None:
+    given = {"größe": "A > Hats", "=1+1": None, "-x": None, "y": "A > Hats"}
+    shop = shop_of(given, given)
+    rows = [
+        "product;title;given;suggested;accept",
+        "größe;Größe und Höhe für Käse;A > Hats;A > Shoes; Yes ",
+        "'=1+1;;;A > Hats;A > Bags",
+        "'-x;;;A > Hats;NO",
+        "y;;A > Hats;A > Shoes;",
+    ]
+    table = tmp_path / "review.csv"
+    table.write_bytes("\r\n".join(rows).encode("cp1252"))
+    found = read_decisions(table, shop, on_changed=False)
+    assert found.accepted == {"größe": "A > Shoes", "=1+1": "A > Bags"}
+    assert found.declined == {"-x"}
+    assert found.corrections({"größe": "A > Hats"}) == {"größe": "A > Shoes"}
+    twice = tmp_path / "twice.csv"
+    twice.write_bytes("\r\n".join([*rows, rows[1]]).encode("cp1252"))
+    with pytest.raises(ConfigError, match="1 product with several rows"):
+        read_decisions(twice, shop, on_changed=False)
+    other = shop_of({"y": "A > Shoes"}, {"y": "A > Shoes"})
+    with pytest.raises(ChangedFilesError, match="3 products of it"):
+        read_decisions(table, other, on_changed=False)
+    assert read_decisions(table, other, on_changed=True).accepted == {}

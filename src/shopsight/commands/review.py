@@ -274,8 +274,9 @@ def _check_unchanged(run: RunFolder, shop: ShopProducts, accept: Collection[str]
     if labels.keys().isdisjoint(shop.all_products):
         _check_other_shop(run, shop, set(catalog.labels), set(now.values()))
         return
+    rows = shop.row_texts()
     changed = [
-        f"{name}{shop.row_text(name)}: is {now[name] or 'without a category'}, was {label}"
+        f"{name}{rows.get(name, '')}: is {now[name] or 'without a category'}, was {label}"
         for name, label in labels.items()
         if name in now and now[name] != label
     ]

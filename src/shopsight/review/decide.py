@@ -50,6 +50,7 @@ class Review:
         unknown: products of each given category that the model does not know.
         seen: products whose judge had learned from them.
         corrected: given categories that the user corrected.
+        without_photo: products that have no photo, about which nothing is said.
     """
 
     promise: PromisedPrecision
@@ -59,6 +60,7 @@ class Review:
     unknown: Mapping[str, int]
     seen: int
     corrected: int = 0
+    without_photo: int = 0
 
     def of(self, *actions: str) -> pl.DataFrame:
         """The products of which this becomes."""
@@ -120,6 +122,7 @@ def decide(
         unknown=Counter(label for label in given if label not in set(known.labels)),
         seen=sum(judge == "seen" for judge in known.judges),
         corrected=len(corrections),
+        without_photo=len(shop.all_products) - len(shop),
     )
 
 

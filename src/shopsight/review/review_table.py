@@ -126,7 +126,9 @@ def _rows(path: Path | str) -> pl.DataFrame:
     twice = rows.filter(pl.col(PRODUCT).is_duplicated())[PRODUCT].unique(maintain_order=True)
     if len(twice):
         raise ConfigError(
-            f"{len(twice):,} products have several rows", where=str(path), details=twice.to_list()
+            f"{counted(len(twice), 'product')} with several rows",
+            where=str(path),
+            details=twice.to_list(),
         )
     return rows
 

@@ -65,10 +65,12 @@ class ShopProducts:
     def __len__(self) -> int:
         return self.table.height
 
-    def row_text(self, product: str) -> str:
-        """`" (row 12)"`: where the product's category stands in its file."""
-        rows = self.cells.filter(pl.col("group") == product) if self.files else self.cells
-        return f" (row {rows['row'][0]:,})" if len(rows) else ""
+    def row_texts(self) -> dict[str, str]:
+        """`" (row 12)"` of each product: where its category stands in its file."""
+        if not self.files:
+            return {}
+        firsts = self.cells.unique("group", keep="first").select("group", "row")
+        return {product: f" (row {row:,})" for product, row in firsts.iter_rows()}
 
     def as_trained(self, run: RunFolder) -> ShopProducts:
         """The same with `as_run` as the run has merged, folded or dropped rare labels."""

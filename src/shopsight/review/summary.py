@@ -87,6 +87,8 @@ def caution_lines(review: Review) -> list[str]:
             f"optimistic for {counted(review.seen, 'product')}: the backbone was fine-tuned on "
             "them, and only the head is new; the precision is that of the others"
         )
+    if review.without_photo:
+        lines.append(f"without a photo: {counted(review.without_photo, 'product')}")
     if review.not_answered:
         first = next(iter(review.not_answered.items()))
         lines.append(
