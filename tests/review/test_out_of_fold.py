@@ -147,7 +147,7 @@ def test_heads_never_see_their_fold() -> None:
         )
         others.append(features[:5] @ probe.weight.numpy().T + probe.bias.numpy())
     with torch.no_grad():
-        together = heads.together()(torch.from_numpy(features[:5])).numpy()
+        together = heads.mean_head()(torch.from_numpy(features[:5])).numpy()
     assert together == pytest.approx(np.mean(others, axis=0), abs=1e-4)
     # Noise cannot be learned: right as often as by chance.
     assert (logits.argmax(axis=1) == targets).mean() < 0.6

@@ -66,7 +66,7 @@ def _with_own_names(table: pl.DataFrame, ours: set[str]) -> pl.DataFrame:
         name: next(other for one in numbers if (other := f"{name}_{one}") not in taken)
         for name in ours & taken
     }
-    return table.rename(free)
+    return table.rename(mapping=free)
 
 
 def _write_failed(failed: pl.DataFrame, why: list[FailedImage], path: Path) -> None:

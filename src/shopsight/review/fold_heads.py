@@ -60,8 +60,8 @@ class HeadFit:
     def row_weights(self, targets: Int64[np.ndarray, "n"]) -> Tensor:
         """How often an epoch draws each of these images."""
         sampling = "balanced" if self.training.sampling == "pxk" else self.training.sampling
-        drawn = ClassSampling(targets, num_classes=len(self.labels), sampling=sampling)
-        return torch.from_numpy(drawn.expected).float()
+        expected = ClassSampling(targets, num_classes=len(self.labels), sampling=sampling).expected
+        return torch.from_numpy(expected).float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class FoldHeads:
     weight: Float[Tensor, "c w"]
     bias: Float[Tensor, " c"]
 
-    def together(self) -> LinearHead:
+    def mean_head(self) -> LinearHead:
         """The mean of the heads, for what is new to all of them."""
         num_classes, width = self.weight.shape
         head = LinearHead(width, num_classes)

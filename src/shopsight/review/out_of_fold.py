@@ -189,7 +189,7 @@ def _with_heads(network: RunNetwork, heads: FoldHeads, fitted: Calibration) -> P
         "by_product": fitted.by_product,
     }
     info = network.predictor.info.model_copy(update=changed)
-    return Predictor(network.engine.with_head(heads.together()), info)
+    return Predictor(network.engine.with_head(heads.mean_head()), info)
 
 
 def _readout(fitted: Calibration) -> ProductReadout:

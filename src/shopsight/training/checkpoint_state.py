@@ -14,12 +14,12 @@ from shopsight.training.over_ranks import stack_over_ranks, world_size
 from shopsight.training.random_states import random_states, restore_random_states
 
 if TYPE_CHECKING:
-    from shopsight.training.module import ClassifierTraining
+    from shopsight.training.kept_training import KeptTraining
 
 STATE_KEY = "shopsight"
 
 
-def saved_state(module: ClassifierTraining) -> dict[str, Any]:
+def saved_state(module: KeptTraining) -> dict[str, Any]:
     """What a checkpoint gets; asked for in every process.
 
     Args:
@@ -37,7 +37,7 @@ def saved_state(module: ClassifierTraining) -> dict[str, Any]:
     }
 
 
-def take_state(module: ClassifierTraining, checkpoint: Mapping[str, Any]) -> None:
+def take_state(module: KeptTraining, checkpoint: Mapping[str, Any]) -> None:
     """Take back what `saved_state` gave, but the states of random generators.
 
     Args:
@@ -65,7 +65,7 @@ def take_state(module: ClassifierTraining, checkpoint: Mapping[str, Any]) -> Non
         raise not_of_this_run(module, error) from error
 
 
-def continue_randomness(module: ClassifierTraining, state: Mapping[str, Any]) -> None:
+def continue_randomness(module: KeptTraining, state: Mapping[str, Any]) -> None:
     """Set this process's random generators to where they were.
 
     Args:
@@ -76,7 +76,7 @@ def continue_randomness(module: ClassifierTraining, state: Mapping[str, Any]) ->
     restore_random_states(own, module.device)
 
 
-def _check_world(module: ClassifierTraining, saved: int) -> None:
+def _check_world(module: KeptTraining, saved: int) -> None:
     """Refuse to go on with other batches, learning rates and steps than the run began with."""
     world = world_size(module)
     if saved != world:
@@ -87,13 +87,13 @@ def _check_world(module: ClassifierTraining, saved: int) -> None:
         )
 
 
-def _check_shapes(module: ClassifierTraining, found: Mapping[str, Tensor]) -> None:
+def _check_shapes(module: KeptTraining, found: Mapping[str, Tensor]) -> None:
     wanted = {name: value.shape for name, value in module.state_dict().items()}
     if wanted != {name: value.shape for name, value in found.items()}:
         raise not_of_this_run(module)
 
 
-def _check_optimizers(module: ClassifierTraining, found: Sequence[Mapping[str, Any]]) -> None:
+def _check_optimizers(module: KeptTraining, found: Sequence[Mapping[str, Any]]) -> None:
     """Refuse averages of gradients that have no parameter's shape; torch compares none."""
     shapes = {(), (1,), *(tuple(value.shape) for value in module.parameters())}
     kept = [value for one in found for state in one["state"].values() for value in state.values()]
@@ -101,7 +101,7 @@ def _check_optimizers(module: ClassifierTraining, found: Sequence[Mapping[str, A
         raise not_of_this_run(module)
 
 
-def not_of_this_run(module: ClassifierTraining, error: Exception | None = None) -> TrainingError:
+def not_of_this_run(module: KeptTraining, error: Exception | None = None) -> TrainingError:
     """The error of a checkpoint that is not this training's, or that somebody has edited.
 
     Args:
@@ -110,8 +110,8 @@ def not_of_this_run(module: ClassifierTraining, error: Exception | None = None) 
     """
     run = module.run_folder
     return TrainingError(
-        f"the checkpoint is not of this run, which trains {module.recipe.model.backbone} on "
-        f"{module.data.num_classes} labels, or was edited",
+        f"the checkpoint is not of this run, which trains {module.recipe.model.backbone}, or was "
+        "edited",
         where=str(run.last_checkpoint),
         details=[] if error is None else [f"{type(error).__name__}: {first_line(error)}"],
         fix=f"delete the files last* in {run.checkpoints}, then repeat the fine-tuning from its "
