@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
-EXTRAS := lite heic clip fastervit search words kaggle huggingface s3 gs az track
+EXTRAS := train lite heic clip fastervit search words kaggle huggingface s3 gs az track
 COMMA := ,
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
@@ -95,7 +95,7 @@ $(BIN)/python:
 	bash .ci/make-venv $(VENV)
 
 $(INSTALLED): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[search,words]"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[train,search,words]"
 	touch $@
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml

@@ -19,6 +19,6 @@ def __getattr__(name: str) -> Any:
     # Names are re-exported lazily: importing shopsight must not import torch.
     if name not in _HOME:
         raise AttributeError(f"module 'shopsight' has no attribute {name!r}")
-    from importlib import import_module
+    from shopsight.lazy import import_home
 
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_home(_HOME[name]), name)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from shopsight.commands.demo import demo as demo
     from shopsight.commands.demo_shop import ShopDemoResult as ShopDemoResult
     from shopsight.commands.demo_shop import demo_shop as demo_shop
-    from shopsight.commands.doctor import Fact as Fact
     from shopsight.commands.doctor import doctor as doctor
     from shopsight.commands.duplicates import DuplicatesResult as DuplicatesResult
     from shopsight.commands.duplicates import duplicates as duplicates
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
+    from shopsight.commands.fact import Fact as Fact
     from shopsight.commands.fetch import FetchResult as FetchResult
     from shopsight.commands.fetch import fetch as fetch
     from shopsight.commands.import_export import ImportResult as ImportResult
@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from shopsight.evaluation.product_scores import ProductScores as ProductScores
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
+    from shopsight.extras import missing_extra as missing_extra
     from shopsight.fetching.outcome import FetchCounts as FetchCounts
     from shopsight.inference.load import load as load
     from shopsight.inference.predictor import Prediction as Prediction

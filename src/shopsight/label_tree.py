@@ -18,7 +18,6 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
-from scipy.sparse import csr_array
 
 PATH_SEPARATOR = " > "
 """Stands between the names of a path, in every label and file of shopsight."""
@@ -123,13 +122,6 @@ class LabelTree:
         """Level of each label: the number of its names."""
         return np.asarray((self.path >= 0).sum(axis=1))
 
-    @cached_property
-    def _above(self) -> csr_array:
-        """1 where a node is at or above a label, "n c"."""
-        label, depth = np.nonzero(self.path >= 0)
-        shape = (len(self.nodes), len(self.labels))
-        return csr_array((np.ones(len(label)), (self.path[label, depth], label)), shape=shape)
-
     def cut(self, level: int) -> Int64[np.ndarray, "c"]:
         """The node of each label at this level; the label's own where it ends above.
 
@@ -152,8 +144,13 @@ class LabelTree:
 
     def sums(self, probabilities: Float[np.ndarray, "b c"]) -> Float64[np.ndarray, "b n"]:
         """The probability of each node: of the labels at it and below it."""
-        summed: Float64[np.ndarray, "b n"] = (self._above @ probabilities.T.astype(np.float64)).T
-        return summed
+        rows, nodes = len(probabilities), len(self.nodes)
+        label, depth = np.nonzero(self.path >= 0)
+        # A cell for each image and node, into which its labels are counted.
+        cells = np.arange(rows)[:, None] * nodes + self.path[label, depth]
+        weights = probabilities[:, label].astype(np.float64)
+        summed = np.bincount(cells.ravel(), weights.ravel(), minlength=rows * nodes)
+        return summed.reshape(rows, nodes)
 
     def deepest(
         self, probabilities: Float[np.ndarray, "b c"], confidence: float

@@ -15,7 +15,10 @@ import ast
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from shopsight.extras import missing_extra
 
 
 def lazy_exports(
@@ -35,9 +38,21 @@ def lazy_exports(
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name]), name)
+        return getattr(import_home(homes[name]), name)
 
     return get, lambda: sorted(homes), sorted(homes)
+
+
+def import_home(module: str) -> ModuleType:
+    """Import a module of shopsight.
+
+    Raises:
+        ExtraMissingError: it needs a library that is not installed and that an extra brings.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
 
 
 def _homes(source: str) -> dict[str, str]:

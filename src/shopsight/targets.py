@@ -6,19 +6,38 @@ never made: only the rows of a batch or a piece become dense, by `dense_rows`.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
-from scipy.sparse import csr_array
 
-Targets: TypeAlias = Int64[np.ndarray, "_"] | csr_array
+
+@runtime_checkable
+class SparseRows(Protocol):
+    """What is used here of SciPy's `csr_array`, without which labels can be read.
+
+    Attributes:
+        shape: rows and columns.
+        indices: the columns of the cells that are not zero, row by row.
+        indptr: where in `indices` each row begins, and the end of the last.
+    """
+
+    shape: Any
+    indices: Any
+    indptr: Any
+
+    def __getitem__(self, rows: Any) -> Any: ...
+    def multiply(self, other: Any) -> Any: ...
+    def toarray(self) -> Any: ...
+
+
+Targets: TypeAlias = Int64[np.ndarray, "_"] | SparseRows
 """Class indices "n", or with several labels per image uint8 of shape "n c", 1 for each label."""
 
 
 def several_labels(targets: Targets) -> bool:
     """Whether an image may have several labels."""
-    return isinstance(targets, csr_array)
+    return isinstance(targets, SparseRows)
 
 
 def dense_rows(
@@ -34,7 +53,7 @@ def dense_rows(
     Returns:
         Probabilities (one-hot), or 0 and 1 of several labels.
     """
-    if isinstance(targets, csr_array):
+    if isinstance(targets, SparseRows):
         several: Float32[np.ndarray, "b c"] = targets[rows].toarray().astype(np.float32)
         return several
     chosen = targets[rows]
@@ -45,7 +64,7 @@ def dense_rows(
 
 def first_labels(targets: Targets) -> Int64[np.ndarray, "n"]:
     """The class of each image; of several labels the first one, and 0 where there is none."""
-    if not isinstance(targets, csr_array):
+    if not isinstance(targets, SparseRows):
         return targets
     each = np.append(targets.indices, 0)[targets.indptr[:-1]]
     first: Int64[np.ndarray, "n"] = np.where(np.diff(targets.indptr) > 0, each, 0).astype(np.int64)
@@ -54,7 +73,7 @@ def first_labels(targets: Targets) -> Int64[np.ndarray, "n"]:
 
 def count_classes(targets: Targets, *, num_classes: int) -> Int64[np.ndarray, "{num_classes}"]:
     """The images of each class."""
-    codes = targets.indices if isinstance(targets, csr_array) else targets
+    codes = targets.indices if isinstance(targets, SparseRows) else targets
     return np.bincount(codes, minlength=num_classes).astype(np.int64)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from shopsight import api
-from shopsight.commands.doctor import TorchBuild, long_paths, unusable_cuda
+from shopsight.commands.doctor import long_paths
 from shopsight.commands.machine import NvidiaDriver
+from shopsight.commands.torch_facts import TorchBuild, unusable_cuda
 
 FOR_CUDA_13 = TorchBuild("2.14.1", cuda="13.0")
 WITHOUT_CUDA = TorchBuild("2.14.1+cpu")

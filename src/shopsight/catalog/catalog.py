@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
-from scipy.sparse import csr_array
 
 from shopsight import paths
 from shopsight.address_secrets import LOGIN_PATTERN, masked, without_logins
@@ -48,7 +47,7 @@ from shopsight.io.confinement import real_root
 from shopsight.io.logins import without_login
 from shopsight.read_options import ReadOptions
 from shopsight.tables.table_files import read_table
-from shopsight.targets import Targets
+from shopsight.targets import SparseRows, Targets
 from shopsight.text import counted
 
 Split = Literal["train", "val", "test"]
@@ -307,7 +306,10 @@ class Catalog:
                 fix="drop them with --drop LABEL, or rename them with --label-map",
             )
 
-    def _multi_hot(self, labels: Sequence[str]) -> csr_array:
+    def _multi_hot(self, labels: Sequence[str]) -> SparseRows:
+        # Needed where there is something to train or to score.
+        from scipy.sparse import csr_array
+
         lists = self.table.select(pl.col("label")).with_row_index("row")
         # A label that a row names twice is one label.
         pairs = lists.explode("label").drop_nulls().unique()
@@ -318,7 +320,8 @@ class Catalog:
         cells = (pairs["row"].to_numpy().astype(np.int64), codes.to_numpy().astype(np.int64))
         hot = csr_array((ones, cells), shape=(len(self), len(labels)))
         hot.sort_indices()
-        return hot
+        sparse: SparseRows = hot
+        return sparse
 
 
 def _checked(table: pl.DataFrame, name: str) -> pl.DataFrame:

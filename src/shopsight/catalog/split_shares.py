@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.special import ndtri
 
 from shopsight.metrics.families import Families
 from shopsight.text import percent_text
@@ -109,6 +108,8 @@ def compare_shares(
     Returns:
         None where no part has enough families of a kind.
     """
+    from scipy.special import ndtri
+
     if not len(row):
         return None
     inside = part >= 0

@@ -199,6 +199,11 @@ def _run(given: Sequence[str]) -> None:
         streams.report(f"error: {error}")
         sys.exit(CHECK_FAILED if isinstance(error, ChangedFilesError) else MISTAKE)
     except Exception as error:
+        missing = _missing_extra(error)
+        if missing is not None:
+            _show_traceback(debug)
+            streams.report(f"error: {missing}")
+            sys.exit(MISTAKE)
         if isinstance(error, OSError) and streams.is_closed_pipe(error):
             sys.exit(1)
         if isinstance(error, OSError) and streams.is_full_disk(error):
@@ -217,6 +222,12 @@ def _run(given: Sequence[str]) -> None:
                 f"  this is a bug of shopsight: the same command with {DEBUG} shows where"
             )
         sys.exit(BUG)
+
+
+def _missing_extra(error: Exception) -> ShopsightError | None:
+    from shopsight import api
+
+    return api.missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
 
 
 def _end_if_full(full: Sequence[str]) -> None:

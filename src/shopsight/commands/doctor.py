@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from shopsight.cache_place import cache_folder
-from shopsight.commands.machine import NvidiaDriver, cpu_name, nvidia_driver
-from shopsight.devices import has_mps, pick_device
+from shopsight.commands.fact import Fact
+from shopsight.commands.machine import cpu_name
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, free_bytes, long_paths_enabled
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, physical_memory_bytes
 from shopsight.prefetch import core_count
 from shopsight.text import human_bytes
-from shopsight.training.precision import pick_precision
 
 # Extras that serve this project's own work, not its user's.
 OWN_EXTRAS = {"dev", "bench"}
 LITTLE_FREE_BYTES = 5_000_000_000
-CORE = ("torch", "torchvision", "timm", "lightning", "polars", "simplejpeg", "pillow")
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of the report.
-
-    Attributes:
-        advice: what to do; empty when nothing is to be done.
-    """
-
-    subject: str
-    name: str
-    value: str
-    advice: str = ""
+CORE = ("onnxruntime", "numpy", "polars", "simplejpeg", "pillow")
+TRAINING = ("torch", "torchvision", "timm", "lightning")
 
 
 def doctor() -> list[Fact]:
@@ -48,33 +30,29 @@ def doctor() -> list[Fact]:
 
 
 def versions() -> list[Fact]:
-    """Python's and the core libraries' versions."""
+    """Python's, and those of the libraries that most of the work is done by."""
     facts = [Fact("versions", "python", f"{platform.python_version()} ({sys.executable})")]
-    for name in ("shopsight", *CORE):
+    for name in ("shopsight", *CORE, *TRAINING):
         found = installed_version(name)
-        advice = "" if found else f"pip install {name}"
+        needed = "shopsight[train]" if name in TRAINING else name
+        advice = "" if found else f'pip install "{needed}"'
         facts.append(Fact("versions", name, found or "not installed", advice))
     return facts
 
 
 def devices() -> list[Fact]:
     """Cores, memory, accelerators, and which of them shopsight computes on."""
-    cpu = torch.device("cpu")
     facts = [
         Fact("devices", "cpu", f"{cpu_name()}, {core_count()} cores for this process"),
-        Fact("devices", "cpu instructions", torch.backends.cpu.get_cpu_capability()),
-        Fact("devices", "cpu precision", f"{pick_precision('auto', cpu)} in training"),
-        Fact("devices", "torch threads", str(torch.get_num_threads())),
+        Fact("devices", "memory", memory()),
     ]
-    facts.append(Fact("devices", "memory", memory()))
-    build = TorchBuild.installed()
-    facts.append(Fact("devices", "torch build", build.text()))
-    if torch.cuda.is_available():
-        facts += _usable_cuda()
-    else:
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        facts.append(unusable_cuda(build, nvidia_driver(), visible=hidden))
-    return [*facts, *_mps(), _chosen()]
+    if installed_version("torch") is None:
+        value = "exported bundles are served; nothing is trained"
+        return [*facts, Fact("devices", "without torch", value, 'pip install "shopsight[train]"')]
+    # Seconds to import.
+    from shopsight.commands.torch_facts import torch_facts
+
+    return [*facts, *torch_facts()]
 
 
 def memory() -> str:
@@ -85,93 +63,6 @@ def memory() -> str:
         parts.append(f"{human_bytes(limit)} for this process (container, ulimit -v)")
     parts.append(f"the work takes at most {human_bytes(memory_budget_bytes())} (--memory-gb)")
     return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class TorchBuild:
-    """What torch was compiled for; a wheel without CUDA cannot use any NVIDIA GPU.
-
-    Attributes:
-        version: torch's version.
-        cuda: CUDA's, for example "13.0"; None in a build without.
-        rocm: ROCm's, for AMD's GPUs, which torch also names "cuda"; None in a build without.
-    """
-
-    version: str
-    cuda: str | None = None
-    rocm: str | None = None
-
-    @classmethod
-    def installed(cls) -> TorchBuild:
-        """That of the torch which is imported."""
-        return cls(torch.__version__, torch.version.cuda, torch.version.hip)
-
-    def text(self) -> str:
-        """For example "2.14.1 for CUDA 13.0"."""
-        if self.rocm is not None:
-            return f"{self.version} for ROCm {self.rocm}"
-        if self.cuda is not None:
-            return f"{self.version} for CUDA {self.cuda}"
-        return f"{self.version} without CUDA"
-
-
-def unusable_cuda(build: TorchBuild, driver: NvidiaDriver | None, *, visible: str | None) -> Fact:
-    """Say why torch uses no CUDA device, and what to do where there is a GPU for it.
-
-    Args:
-        build: The installed torch.
-        driver: NVIDIA's; None where there is no NVIDIA GPU.
-        visible: The variable CUDA_VISIBLE_DEVICES.
-    """
-    if driver is None or build.rocm is not None:
-        return Fact("devices", "cuda", "no usable GPU found")
-    gpus = f"{', '.join(driver.gpus)} (driver {driver.version} for CUDA {driver.cuda})"
-    if build.cuda is None:
-        value = f"{gpus} cannot be used: this torch is built without CUDA"
-        advice = 'install torch with the command that PyTorch\'s page "Get started" shows for CUDA'
-    elif visible is not None:
-        value = f"{gpus} is hidden by CUDA_VISIBLE_DEVICES={visible}"
-        advice = "unset CUDA_VISIBLE_DEVICES, or name a GPU that exists: 0 is the first"
-    elif _major(driver.cuda) < _major(build.cuda):
-        value = f"{gpus} cannot be used: this torch needs a driver for CUDA {build.cuda}"
-        advice = f"update NVIDIA's driver, or install a torch build for CUDA {driver.cuda} or older"
-    else:
-        value = f"{gpus} cannot be used by this torch"
-        advice = 'python -c "import torch; torch.cuda.init()"   (says why)'
-    return Fact("devices", "cuda", value, advice)
-
-
-def _major(version: str) -> float:
-    """The first number of a version; infinite where it is not known.
-
-    Drivers run programs for any CUDA of their major version or an older one.
-    """
-    first = version.partition(".")[0]
-    return int(first) if first.isdecimal() else float("inf")
-
-
-def _usable_cuda() -> list[Fact]:
-    facts = []
-    for index in range(torch.cuda.device_count()):
-        device = torch.device("cuda", index)
-        about = torch.cuda.get_device_properties(device)
-        precision = pick_precision("auto", device)
-        value = f"{about.name}, {human_bytes(about.total_memory)}, {precision} in training"
-        facts.append(Fact("devices", f"cuda:{index}", value))
-    return facts
-
-
-def _mps() -> list[Fact]:
-    if not has_mps():
-        return []
-    value = "usable, when it is asked for: --device mps, --set hardware.accelerator=mps"
-    return [Fact("devices", "mps", value)]
-
-
-def _chosen() -> Fact:
-    """Where training and prediction compute unless they are asked for another device."""
-    device = pick_device("auto")
-    return Fact("devices", "auto", f"{device.type}, for training and for prediction")
 
 
 def storage() -> list[Fact]:
@@ -201,7 +92,7 @@ def extras() -> list[Fact]:
     wanted: dict[str, list[str]] = {}
     for line in metadata.requires("shopsight") or []:
         match = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line)
-        if match and match[2] not in OWN_EXTRAS:
+        if match and match[1] != "shopsight" and match[2] not in OWN_EXTRAS:
             wanted.setdefault(match[2], []).append(match[1])
     facts = []
     for extra, packages in sorted(wanted.items()):

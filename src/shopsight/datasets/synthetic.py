@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, UInt8
@@ -115,6 +114,8 @@ def _catalog(table: pl.DataFrame, folder: Path) -> Catalog:
 
 def write_jpeg(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write pixels as a JPEG, in a folder that is put in place when all are there."""
+    import cv2
+
     done, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
     path.write_bytes(data.tobytes())
@@ -164,6 +165,8 @@ def _pose(rng: Rng) -> Float64[np.ndarray, "2 3"]:
 def _paint(
     image: Float32[np.ndarray, "s s 3"], outline: Points, cloth: Float32[np.ndarray, "s s 3"]
 ) -> None:
+    import cv2
+
     mask = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
     fixed = np.round(outline * (1 << FRACTION_BITS)).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, FRACTION_BITS)
@@ -172,6 +175,8 @@ def _paint(
 
 
 def _light(image: Float32[np.ndarray, "s s 3"], rng: Rng) -> UInt8[np.ndarray, "s s 3"]:
+    import cv2
+
     y, x = np.mgrid[-1 : 1 : SIZE_PX * 1j, -1 : 1 : SIZE_PX * 1j].astype(np.float32)
     slope = rng.normal(0, 0.12, 2).astype(np.float32)
     light = np.float32(rng.uniform(0.75, 1.15)) * (1 + slope[0] * x + slope[1] * y)

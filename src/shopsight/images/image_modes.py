@@ -209,8 +209,14 @@ def _keyed_rgb_of_16_bits(
 
 def stored_values(data: bytes) -> Num[np.ndarray, "..."] | None:
     """Decode by OpenCV, which keeps every type; channels are in the order BGR. None on failure."""
-    import cv2  # Imported late, so that decoding images does not wait for it.
-
+    try:
+        import cv2  # Imported late, so that decoding images does not wait for it.
+    except ModuleNotFoundError as error:
+        raise ImageError(
+            "unsupported",
+            "has pixels of 16 bits, which OpenCV reads, and that is not installed",
+            fix='pip install "shopsight[train]"',
+        ) from error
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:

@@ -82,8 +82,10 @@ def upright(pixels: UInt8[np.ndarray, "h w c"], orientation: int) -> UInt8[np.nd
     if orientation == 1:
         return pixels
     # OpenCV is 4 to 20 times faster than NumPy here; imported late, as most photos are upright.
-    import cv2
-
+    try:
+        import cv2
+    except ModuleNotFoundError:
+        return _upright_by_numpy(pixels, orientation)
     match orientation:
         case 2:
             turned = cv2.flip(pixels, 1)
@@ -103,3 +105,17 @@ def upright(pixels: UInt8[np.ndarray, "h w c"], orientation: int) -> UInt8[np.nd
             return pixels
     # OpenCV drops the last axis of images with one channel.
     return np.asarray(turned).reshape(*turned.shape[:2], pixels.shape[2])
+
+
+def _upright_by_numpy(
+    pixels: UInt8[np.ndarray, "h w c"], orientation: int
+) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """The same where OpenCV is not installed: where a bundle is only served."""
+    if orientation not in range(2, 9):
+        return pixels
+    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    if orientation in {3, 4, 7, 8}:
+        turned = turned[::-1]
+    if orientation in {2, 3, 6, 7}:
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
-from scipy.special import expit, softmax
+
+from shopsight.activations import sigmoid, softmax
 
 DEFAULT_THRESHOLD = 0.5
 """Probability from which a label is assigned, where several may be and no threshold was fitted."""
@@ -59,9 +60,8 @@ class Readout:
     def probabilities(self, logits: Float[np.ndarray, "b c"]) -> Float64[np.ndarray, "b c"]:
         """Calibrated probabilities: softmax, or sigmoid where an image may have several labels."""
         calibrated = np.asarray(logits, np.float64) / self.temperature
-        # Not by shopsight.metrics, whose scipy.optimize takes longer to import than all of this.
         probabilities: Float64[np.ndarray, "b c"] = (
-            expit(calibrated) if self.multilabel else softmax(calibrated, axis=1)
+            sigmoid(calibrated) if self.multilabel else softmax(calibrated)
         )
         # Of one label for each image the doubt goes to all labels, of several to yes and no.
         share = 0.5 if self.multilabel else 1.0 / probabilities.shape[1]

@@ -15,7 +15,7 @@ from shopsight.backbones.text_tower import TextTower, bundled_tower
 from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
-from shopsight.errors import ConfigError
+from shopsight.inference.open_embedder import check_own_framing
 from shopsight.models.build import build_model, space_of_backbone
 from shopsight.models.heads import LinearHead
 from shopsight.models.product_model import ProductModel
@@ -90,17 +90,3 @@ def open_network(
     )
     network = ProductModel(backbone.module, LinearHead(backbone.embedding_dim, 1), preprocess)
     return OpenedNetwork(network.eval(), info, backbone.text, backbone)
-
-
-def check_own_framing(resize: Resize | None) -> None:
-    """Refuse another framing for what was trained.
-
-    Raises:
-        ConfigError: one is asked for.
-    """
-    if resize is not None:
-        raise ConfigError(
-            "a trained model keeps the framing that it was trained with",
-            where="--resize",
-            fix="leave out --resize",
-        )

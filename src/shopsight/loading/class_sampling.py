@@ -27,10 +27,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.sparse import csr_array
 
 from shopsight.loading.counter_rng import Purpose, uniforms
-from shopsight.targets import Targets, count_classes
+from shopsight.targets import SparseRows, Targets, count_classes
 
 Sampling = Literal["plain", "sqrt", "balanced"]
 POWERS: dict[Sampling, float] = {"plain": 1.0, "sqrt": 0.5, "balanced": 0.0}
@@ -69,7 +68,7 @@ class ClassSampling:
         sampling: Sampling,
     ) -> None:
         counts = count_classes(targets, num_classes=num_classes)
-        stratum = _rarest_label(targets, counts) if isinstance(targets, csr_array) else targets
+        stratum = _rarest_label(targets, counts) if isinstance(targets, SparseRows) else targets
         # A label that none of these images has is never asked for.
         weight = np.maximum(counts, 1.0) ** (POWERS[sampling] - 1.0)
         # The last one stands for no label.
@@ -111,7 +110,7 @@ def copy_numbers(sampled: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
     return numbers
 
 
-def _rarest_label(targets: csr_array, counts: Int64[np.ndarray, "c"]) -> Int64[np.ndarray, "n"]:
+def _rarest_label(targets: SparseRows, counts: Int64[np.ndarray, "c"]) -> Int64[np.ndarray, "n"]:
     """Return the label of each image that the fewest images have; the number of labels for none."""
     order = np.argsort(counts, kind="stable")
     rank = np.empty(len(order), np.int64)

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from scipy.special import expit
-from scipy.special import softmax as scipy_softmax
 
+from shopsight import activations
 from shopsight.errors import MetricError
 
 
@@ -61,18 +60,14 @@ def softmax(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
 ) -> Float64[np.ndarray, "n c"]:
     """Return probabilities of exclusive classes: exp(logit / T), rows scaled to sum 1."""
-    probabilities: Float64[np.ndarray, "n c"] = scipy_softmax(
-        logits.astype(np.float64) / temperature, axis=1
-    )
-    return probabilities
+    return activations.softmax(logits.astype(np.float64) / temperature)
 
 
 def sigmoid(
     logits: Float[np.ndarray, "n c"], *, temperature: float = 1.0
 ) -> Float64[np.ndarray, "n c"]:
     """Return probabilities of classes that may hold together: 1 / (1 + exp(-logit / T))."""
-    probabilities: Float64[np.ndarray, "n c"] = expit(logits.astype(np.float64) / temperature)
-    return probabilities
+    return activations.sigmoid(logits.astype(np.float64) / temperature)
 
 
 def bin_index(confidence: Float[np.ndarray, "n"], *, bins: int) -> Int64[np.ndarray, "n"]:

@@ -14,8 +14,6 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from shopsight.errors import MetricError
 
@@ -106,6 +104,9 @@ def connected(num_rows: int, links: Sequence[Int64[np.ndarray, "n"]]) -> Int64[n
         links: each gives every row a code: rows with the same code are connected; -1 connects
             nothing.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     # A bipartite graph: rows, and after them the codes of each link.
     sources, targets, nodes = [], [], num_rows
     for codes in links:

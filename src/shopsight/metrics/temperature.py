@@ -61,7 +61,7 @@ from shopsight.errors import MetricError
 from shopsight.metrics.classification import check_numbers, check_scores
 from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import Z, student_widening
-from shopsight.targets import Targets
+from shopsight.targets import SparseRows, Targets
 
 TEMPERATURE_SPAN = (0.05, 20.0)
 LOG_TEMPERATURE_SIGMA = 0.5
@@ -135,7 +135,7 @@ def fit_temperature(
         MetricError: No images, shapes that differ, a class out of range, logits that are NaN.
     """
     families = families or Families.alone(len(logits))
-    if isinstance(targets, csr_array):
+    if isinstance(targets, SparseRows):
         if len(logits) == 0 or targets.shape != logits.shape:
             raise MetricError(f"targets of shape {targets.shape} do not go with {logits.shape}")
         check_numbers(logits)
@@ -183,11 +183,11 @@ def _known(
     logits: Float[np.ndarray, "n c"], targets: Targets, families: Families, scale: float
 ) -> _Known:
     """What is known at b = `scale`."""
-    several = isinstance(targets, csr_array)
+    several = isinstance(targets, SparseRows)
     slopes, information = np.empty(len(logits)), np.empty(len(logits))
     for rows in _pieces(*logits.shape):
         z = logits[rows].astype(np.float64)
-        if isinstance(targets, csr_array):
+        if isinstance(targets, SparseRows):
             p = expit(scale * z)
             own = np.asarray(targets[rows].multiply(z).sum(axis=1)).ravel()
             slopes[rows] = ((p * z).sum(axis=1) - own) / z.shape[1]

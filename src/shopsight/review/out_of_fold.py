@@ -160,9 +160,11 @@ def _fitted(network: RunNetwork) -> tuple[FoldHeads, Calibration]:
     """New heads, and their temperature."""
     audited, labels = network.audited, network.predictor.labels
     families = audited.families()
+    targets = audited.catalog.targets(labels)
+    assert isinstance(targets, np.ndarray)  # Of several labels there is no review.
     heads = fit_fold_heads(
         network.features(),
-        audited.catalog.targets(labels),
+        targets,
         families,
         how=HeadFit.of(network.run, labels),
         device=network.device,

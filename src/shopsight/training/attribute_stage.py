@@ -110,7 +110,9 @@ def _fit(
     precision = training.recipe.attributes.precision
     if precision and not plan.several:
         logits = list(_logits(store, val, probe))
-        head = _promising(head, logits, measured.targets(plan.values), families, precision)
+        targets = measured.targets(plan.values)
+        assert isinstance(targets, np.ndarray)
+        head = _promising(head, logits, targets, families, precision)
     _say(head, probe, calibration)
     return head, probe
 

@@ -21,7 +21,7 @@ from shopsight.inference.agreement import Readout
 from shopsight.metrics.families import Families
 from shopsight.metrics.temperature import Temperature, doubt_after, fit_temperature
 from shopsight.metrics.thresholds import ThresholdSearch
-from shopsight.targets import Targets, count_classes, first_labels, stratified_sample
+from shopsight.targets import SparseRows, Targets, count_classes, first_labels, stratified_sample
 from shopsight.training.calibrate_products import ProductLogits
 
 MOST_IMAGES = 10_000
@@ -92,7 +92,7 @@ def calibrate(
     if not len(images):
         return Calibration()
     targets, families = images.targets(labels), families or Families.alone(len(images))
-    if isinstance(targets, csr_array):
+    if isinstance(targets, SparseRows):
         return _several_labels(logits, targets, labels, families)
     sample = calibration_sample(targets, num_classes=len(labels))
     products = ProductLogits.of(images, targets, copies, num_classes=len(labels))

@@ -18,14 +18,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
 from shopsight import progress
 from shopsight.config.model_settings import ProbeSettings
 from shopsight.metrics.families import Families
-from shopsight.targets import Targets
+from shopsight.targets import SparseRows, Targets
 from shopsight.training.probe import fit_probe
 
 FOLDS = 3
@@ -81,7 +80,7 @@ def out_of_fold_losses(
 
 def _losses(logits: Float[Tensor, "m classes"], targets: Targets) -> Float64[np.ndarray, "m"]:
     """Of each image; with several labels, the sum over the labels of the binary losses."""
-    if not isinstance(targets, csr_array):
+    if not isinstance(targets, SparseRows):
         each = functional.cross_entropy(logits, torch.from_numpy(targets), reduction="none")
     else:
         # ln(1 + e^z) - t z, of which the second term is there for the labels of an image alone.

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from shopsight import progress
@@ -26,7 +25,7 @@ from shopsight.inference.torch_engine import exact_products
 from shopsight.memory import memory_budget_bytes
 from shopsight.prefetch import core_count
 from shopsight.runtime import is_out_of_memory, threads_of_waiting_processes
-from shopsight.targets import Targets, first_labels, stratified_sample
+from shopsight.targets import SparseRows, Targets, first_labels, stratified_sample
 from shopsight.training.probe_plan import ProbePlan, affordable_plan
 from shopsight.training.standard_rows import (
     CPU,
@@ -234,7 +233,7 @@ class _Passes:
 
 def _row_weights(target: Targets, weights: Tensor | None, sampled: Tensor | None) -> Tensor:
     row_weight = torch.ones(target.shape[0])
-    if weights is not None and not isinstance(target, csr_array):
+    if weights is not None and not isinstance(target, SparseRows):
         row_weight = weights[torch.from_numpy(target)]
     if sampled is not None:
         row_weight = row_weight * sampled
@@ -363,5 +362,5 @@ def loss_and_accuracy(
             right = right_answers(targets, rows).to(weight.device)
             loss += float(weighted_loss(logits, right, torch.ones_like(logits[:, 0])))
             hits += count_right(logits, right)
-    answers = count * (len(bias) if isinstance(targets, csr_array) else 1)
+    answers = count * (len(bias) if isinstance(targets, SparseRows) else 1)
     return loss / answers, hits / answers

@@ -8,12 +8,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
 from shopsight.memory import memory_budget_bytes
-from shopsight.targets import Targets
+from shopsight.targets import SparseRows, Targets
 
 ROWS_AT_ONCE = 8192
 MOST_CELLS_AT_ONCE = 1 << 25
@@ -159,7 +158,7 @@ def right_answers(targets: Targets, rows: Int64[np.ndarray, "b"]) -> Tensor:
         row, counted from the first of these, and the label.
     """
     chosen = targets[rows]
-    if not isinstance(chosen, csr_array):
+    if not isinstance(chosen, SparseRows):
         return torch.from_numpy(chosen)
     row = np.repeat(np.arange(chosen.shape[0]), np.diff(chosen.indptr))
     return torch.from_numpy(np.stack([row, chosen.indices.astype(np.int64)]))
