@@ -15,6 +15,8 @@ def test_dependencies_and_floors_are_those_of_the_page() -> None:
     extras = project["optional-dependencies"]
     asked = [*project["dependencies"]]
     asked += [line for extra in extras.keys() - NOT_FOR_USERS for line in extras[extra]]
+    # An extra that needs another one.
+    asked = [line for line in asked if not line.startswith("shopsight[")]
     found = [re.match(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)", line) for line in asked]
     assert all(found)
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")

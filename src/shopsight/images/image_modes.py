@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Num, UInt8
 from PIL import Image
 
+from shopsight.errors import ImageError
 from shopsight.images import levels, png
 from shopsight.images.icc import image_to_srgb
 from shopsight.images.tiff import TiffDirectory
