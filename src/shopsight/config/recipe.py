@@ -205,6 +205,12 @@ class Recipe(Section):
             return max(1, self.contrastive.batch_size // world)
         return self.training.resolved_batch_size
 
+    @property
+    def pixel_cache(self) -> CacheSettings:
+        """That of decoded images; a probe, which sees each image once, has it where asked for."""
+        once = self.training.mode == "probe" and self.cache.mode == "auto"
+        return CacheSettings(mode="off") if once else self.cache
+
     def replace(self, **changes: Mapping[str, Any] | int) -> Recipe:
         """Return a checked copy with some leaves changed.
 

@@ -173,7 +173,7 @@ def _run_predictions(
     audited = images.now(whole)
     catalog, sha256s = audited.catalog, audited.sha256.to_list()
     # Without the cache, files are compared with their hash while they are decoded.
-    settings = run.recipe().cache if cached else CacheSettings(mode="off")
+    settings = run.recipe().pixel_cache if cached else CacheSettings(mode="off")
     source = open_cache(catalog, predictor.preprocess, settings=settings, sha256s=sha256s)
     keys = image_keys(sha256s, catalog.boxes())
 

@@ -30,7 +30,7 @@ from shopsight.inference.engine import Engine, Outputs
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, FixedBlobs, Keys
-from shopsight.loading.cache import PixelSource
+from shopsight.loading.cache import PixelSource, pixel_kind
 from shopsight.loading.loader import OrderedBatches
 from shopsight.prefetch import core_count
 from shopsight.runs.run_folder import RunFolder
@@ -81,7 +81,7 @@ def feature_folder(root: Path, fingerprint: str, *, pixels: str, engine: str) ->
     Args:
         root: Holds the folder "features": the cache, or a run.
         fingerprint: Fingerprint of the network's embeddings, see `shopsight.bundle.fingerprint`.
-        pixels: The mode of the pixel cache: "jpeg" changes the pixels.
+        pixels: "raw", or "jpeg": compression changes the pixels.
         engine: The engine's name: its device and precision change the features.
     """
     key = sha256_json(_about(fingerprint, pixels, engine))
@@ -165,7 +165,7 @@ def run_outputs(
         return None
     fingerprint = embedding_fingerprint(info)
     for root in (run.path, cache_folder()):
-        folder = feature_folder(root, fingerprint, pixels=source.mode, engine=engine.name)
+        folder = feature_folder(root, fingerprint, pixels=pixel_kind(source), engine=engine.name)
         if folder.is_dir():
             store = FeatureStore(folder, keys, info.embedding_dim)
             return stored_outputs(engine, source, rows, store=store)

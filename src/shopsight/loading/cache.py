@@ -68,6 +68,11 @@ class PixelSource(Protocol):
         """Return the images of these rows."""
 
 
+def pixel_kind(source: PixelSource) -> CacheMode:
+    """What the squares hold: "raw" what was decoded, "jpeg" what compression made of it."""
+    return "jpeg" if source.mode == "jpeg" else "raw"
+
+
 def open_cache(
     catalog: Catalog,
     preprocess: Preprocess,

@@ -22,7 +22,7 @@ from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.torch_engine import TorchEngine
 from shopsight.loading.blob_store import Keys
-from shopsight.loading.cache import PixelSource, image_keys, open_cache
+from shopsight.loading.cache import PixelSource, image_keys, open_cache, pixel_kind
 from shopsight.loading.loader import OrderedBatches
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
@@ -91,7 +91,7 @@ class RunNetwork:
     def features(self) -> Features:
         """The embeddings of all images; what training did not keep is computed, and kept."""
         fingerprint = embedding_fingerprint(self.predictor.info)
-        place = {"pixels": self.source.mode, "engine": self.engine.name}
+        place = {"pixels": pixel_kind(self.source), "engine": self.engine.name}
         folders = [
             feature_folder(root, fingerprint, **place) for root in (self.run.path, cache_folder())
         ]

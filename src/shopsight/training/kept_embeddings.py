@@ -27,7 +27,7 @@ from shopsight.inference.golden import make_golden
 from shopsight.inference.pick_precision import fastest_embedding
 from shopsight.inference.reference_images import reference_images
 from shopsight.inference.torch_engine import TorchEngine, reference_engine
-from shopsight.loading.cache import image_keys, open_cache
+from shopsight.loading.cache import image_keys, open_cache, pixel_kind
 from shopsight.models.build import live_embedding_fingerprint
 from shopsight.models.product_model import ProductModel
 
@@ -55,8 +55,10 @@ def kept_embeddings(
     fingerprint = live_embedding_fingerprint(model, backbone=backbone)
     engine = TorchEngine(model, device=device, precision="32")
     engine = fastest_embedding(engine, golden, model.preprocess)
-    source = open_cache(catalog, model.preprocess, settings=CacheSettings(), sha256s=sha256s)
-    place = {"fingerprint": fingerprint, "pixels": source.mode, "engine": engine.name}
+    source = open_cache(
+        catalog, model.preprocess, settings=CacheSettings(mode="off"), sha256s=sha256s
+    )
+    place = {"fingerprint": fingerprint, "pixels": pixel_kind(source), "engine": engine.name}
     keys = image_keys(sha256s, catalog.boxes())
     rows, dim = np.arange(len(catalog)), golden.embeddings.shape[1]
     cached = FeatureStore(feature_folder(cache_folder(), **place), keys, dim)

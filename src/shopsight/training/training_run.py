@@ -134,13 +134,13 @@ class TrainingRun:
         source = open_cache(
             self.catalog,
             self.preprocess,
-            settings=self.recipe.cache,
+            settings=self.recipe.pixel_cache,
             sha256s=self.sha256s,
         )
         # Workers find it filled, and are given a recipe that says how.
         if self.own.size == 1:
             self.run.add_seconds("cache", clock)
-            if self.recipe.cache.mode == "auto":
+            if self.recipe.pixel_cache.mode == "auto":
                 # Resumed on a fuller disk, a run must not continue with other (lossy) pixels.
                 self.recipe = self.recipe.replace(cache={"mode": source.mode})
                 self.run.write_recipe(self.recipe)
