@@ -290,3 +290,18 @@ def test_processes_that_build_at_once_and_one_that_is_killed(
     source, recorder = opened(images, tmp_path / "cache")
     assert recorder.decoded() == 0
     np.testing.assert_array_equal(source.gather(np.arange(10)), wanted(images))
+
+
+def test_small_files_need_no_cache(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (60, 80), (number, 90, 200)).save(tmp_path / f"{number}.jpg")
+    table = pl.DataFrame({"image": [f"{number}.jpg" for number in range(3)]})
+    catalog = Catalog(table, "small", str(tmp_path))
+    whole = Preprocess(size_px=256)
+    small, recorder = opened(catalog, tmp_path / "cache", mode="auto", preprocess=whole)
+    asked_for, _ = opened(catalog, tmp_path / "cache", mode="raw", preprocess=whole)
+    assert (small.mode, asked_for.mode) == ("off", "raw")
+    assert any("Cache: none" in note for note in recorder.notes)
+    assert recorder.decoded == 0
+    rows = np.arange(3)
+    assert (small.gather(rows) == asked_for.gather(rows)).all()

@@ -32,6 +32,7 @@ from shopsight.held_files import free_bytes
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
+from shopsight.paths import is_url
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
 from shopsight.progress import notify, task
@@ -44,6 +45,9 @@ CACHE_VERSION = 2
 JPEG_QUALITY = 95
 # Product photos take a seventh of the pixels at this quality without chroma subsampling.
 JPEG_BY_RAW = 1 / 6
+# A file of 2 kB is decoded to 256 px in the time in which that square is read from a disk.
+SMALL_FILE_BY_RAW = 1 / 50
+SIZES_LOOKED_AT = 1_000
 FREE_FRACTION_FOR_RAW, FREE_FRACTION_AT_MOST = 0.5, 0.95
 # Images handed to a thread at once: many small ones, because handing over costs as much as
 # decoding 28 px; few large ones, which bounds the memory of a build.
@@ -96,6 +100,9 @@ def open_cache(
     """
     images = ImageSet(catalog.refs(), catalog.boxes(), preprocess, catalog.access)
     if settings.mode == "off":
+        return DecodingSource(images, sha256s)
+    if settings.mode == "auto" and (file_bytes := _mean_of_small_files(images)):
+        notify(f"Cache: none, as files of {human_bytes(file_bytes)} are decoded as fast as read")
         return DecodingSource(images, sha256s)
     workers = threads or core_count()
     shas = _hashes(images, workers) if sha256s is None else list(sha256s)
@@ -176,6 +183,19 @@ def _mode_that_fits(
         )
     notify(f"Cache: off, because {short}")
     return None
+
+
+def _mean_of_small_files(images: ImageSet) -> int | None:
+    """Bytes of a file in the mean, where they are so few that a cache would only take room."""
+    refs = images.refs[:: max(1, len(images.refs) // SIZES_LOOKED_AT)]
+    if not refs or any(map(is_url, refs)):
+        return None
+    try:
+        mean = sum(Path(ref).stat().st_size for ref in refs) // len(refs)
+    except OSError:
+        # An image within a file of many, or one that is gone: that is said when it is read.
+        return None
+    return mean if mean <= images.raw_bytes * SMALL_FILE_BY_RAW else None
 
 
 def _complete(
