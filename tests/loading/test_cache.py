@@ -302,6 +302,6 @@ def test_small_files_need_no_cache(tmp_path: Path) -> None:
     asked_for, _ = opened(catalog, tmp_path / "cache", mode="raw", preprocess=whole)
     assert (small.mode, asked_for.mode) == ("off", "raw")
     assert any("Cache: none" in note for note in recorder.notes)
-    assert recorder.decoded == 0
+    assert recorder.decoded() == 0
     rows = np.arange(3)
     assert (small.gather(rows) == asked_for.gather(rows)).all()
