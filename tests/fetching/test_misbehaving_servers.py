@@ -459,3 +459,13 @@ def test_private_is_what_the_flag_allows(server: WebServer, tmp_path: Path) -> N
     assert PRIVATE.allow_private
     done = fetched(table(tmp_path, f"{server.url}/a.jpg"), tmp_path / "out")
     assert done.counts.fates["fetched"] == 1
+
+
+def test_what_was_asked_before_a_host_is_given_up_keeps_its_reason(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.routes |= {f"/{n}.jpg": reply(status=500) for n in range(25)}
+    data = table(tmp_path, *(f"{server.url}/{n}.jpg" for n in range(25)))
+    done = fetched(data, tmp_path / "out", per_host=1, rules=FetchRules(clock=FastClock()))
+    asked = len(set(server.asked))
+    assert dict(done.counts.reasons) == {"server error": asked, "given up": 25 - asked}

@@ -73,6 +73,9 @@ class Clock:
         changed.wait(seconds)
 
 
+Failure = RemoteError | ImageError
+
+
 @dataclass(slots=True)
 class Wanted:
     """An image that is to be fetched.
@@ -84,6 +87,7 @@ class Wanted:
         asked: what the server is asked for.
         asked_width: the width in that, if any.
         tries: requests so far.
+        failure: of the last of them.
         is_probe: it finds out whether a host answers again.
     """
 
@@ -93,10 +97,10 @@ class Wanted:
     asked: str
     asked_width: int | None = None
     tries: int = 0
+    failure: Failure | None = None
     is_probe: bool = False
 
 
-Failure = RemoteError | ImageError
 Finished = tuple[Wanted, Failure | None]
 
 
@@ -243,6 +247,7 @@ class HostQueues:
             host = self._hosts[host_of(wanted.asked) or ""]
             host.in_work -= 1
             wanted.tries += 1
+            wanted.failure = failure
             self._changed.notify_all()
             if failure is None or failure.reason not in PASSING:
                 host.failures, host.is_doubted, host.asked_too_long = 0, False, False
@@ -299,4 +304,5 @@ class HostQueues:
                 f"host {host.name} is given up: {counted(len(rest), 'image')} not asked for; "
                 "--retry-failed asks again"
             )
-        return [(wanted, given_up) for wanted in rest]
+        # What was asked before has an answer of its own.
+        return [(wanted, wanted.failure or given_up) for wanted in rest]
