@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 PACKAGES = (
     *("audit", "backbones", "bundle", "catalog", "datasets", "evaluation", "images", "inference"),
-    *("loading", "metrics", "models", "profiling", "review", "runs", "soups"),
+    *("loading", "metrics", "mislabels", "models", "profiling", "review", "runs", "soups"),
     *("training",),
 )
 

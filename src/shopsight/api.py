@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from shopsight.commands.merge import MergeResult as MergeResult
     from shopsight.commands.merge import merge as merge
     from shopsight.commands.merge_rules import MergeRules as MergeRules
+    from shopsight.commands.mislabels import MislabelsResult as MislabelsResult
+    from shopsight.commands.mislabels import mislabels as mislabels
     from shopsight.commands.predict import predict as predict
     from shopsight.commands.predict_products import predict_products as predict_products
     from shopsight.commands.profile import profile as profile

@@ -15,9 +15,9 @@ from shopsight.errors import CatalogError
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.families import Families
-from shopsight.review.fold_heads import FOLDS, HeadFit, deal_folds, fit_fold_heads
 from shopsight.review.out_of_fold import run_answers
 from shopsight.runs.run_folder import RunFolder
+from shopsight.training.fold_heads import FOLDS, HeadFit, deal_folds, fit_fold_heads
 from shopsight.training.probe import fit_probe
 from tests.helpers import ProductPhotos, train_small
 

@@ -32,6 +32,7 @@ from shopsight.cli import (
     import_export,
     index,
     merge,
+    mislabels,
     predict,
     profile,
     recipes,
@@ -149,6 +150,7 @@ _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
 _add("review", review.review, MAIN_JOB)
+_add("mislabels", mislabels.mislabels, MAIN_JOB)
 
 _add("demo", demo.demo, MAIN_JOB)
 _add("wizard", wizard.wizard, MAIN_JOB)

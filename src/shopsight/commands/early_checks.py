@@ -20,6 +20,27 @@ def check_model(model: str | Path) -> None:
     read_info(bundle_folder(model))
 
 
+def check_finished_run(run: str | Path) -> None:
+    """Refuse what is no finished run, where one is wanted that knows what it learned from.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.exists():
+        raise ConfigError(
+            "is not a run folder: only a run knows what it learned from",
+            where=str(run),
+            fix="shopsight train DATA --out RUN   (makes one)",
+        )
+    if not folder.has_model():
+        raise ConfigError(
+            "the run is not finished: it has no model",
+            where=str(run),
+            fix=command_line(["shopsight", "train", "--resume", run]),
+        )
+
+
 def check_run(run: str | Path) -> None:
     """Refuse what is no run, where one is wanted whose own images are scored.
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands.early_checks import check_finished_run
 from shopsight.config.defaults import DEFAULT_PRECISION
 from shopsight.datasets.result_places import refuse_output_among_images
 from shopsight.errors import CatalogError, ChangedFilesError, ConfigError
@@ -149,7 +150,7 @@ def review(
     """
     if not 0 < precision < 1:
         raise ConfigError(f"a precision is between 0 and 1, not {precision:g}", where="--precision")
-    _check_run(run)
+    check_finished_run(run)
     check_output_path(Path(out), reserve=len(SUPPLEMENT_FILE))
     folder, read = RunFolder(Path(run)), read or ReadOptions()
     with use_run_access(RunAccess.by_flags(read)), only_writer_of_folder(out):
@@ -237,27 +238,6 @@ class _Work:
 
     def _method(self) -> dict[str, str]:
         return {"run": str(self.run.path), "export": self.shop.name}
-
-
-def _check_run(run: str | Path) -> None:
-    """Refuse what is no finished run.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    folder = RunFolder(Path(run))
-    if not folder.exists():
-        raise ConfigError(
-            "is not a run folder: only a run knows which products it learned from",
-            where=str(run),
-            fix="shopsight train EXPORT --out RUN   (makes one)",
-        )
-    if not folder.has_model():
-        raise ConfigError(
-            "the run is not finished: it has no model",
-            where=str(run),
-            fix=command_line(["shopsight", "train", "--resume", run]),
-        )
 
 
 def _check_unchanged(run: RunFolder, shop: ShopProducts, accept: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 Of a K-fold run that is the network of the fold that the product was kept out of. Of another run
 whose backbone was taken as it is, new heads are fitted on its embeddings, each without a fold of
-products (`shopsight.review.fold_heads`): products of one family, which copies of a photo connect,
+products (`shopsight.training.fold_heads`): products of one family, which copies of a photo connect,
 are in one fold. The temperature is fitted on all of these answers together, as one number of many
 products. Where a text encoder found the classes, nothing has learned from the labels at all.
 
@@ -31,11 +31,11 @@ from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import ProductReadout, product_readout
 from shopsight.review.answers import Judge, PooledAnswers, ProductAnswers, pool_photos
-from shopsight.review.fold_heads import FoldHeads, HeadFit, fit_fold_heads
-from shopsight.review.run_network import RunNetwork
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.calibrate import Calibration, calibrate
+from shopsight.training.fold_heads import FoldHeads, HeadFit, fit_fold_heads
+from shopsight.training.run_network import RunNetwork
 
 
 @dataclass(frozen=True, eq=False)

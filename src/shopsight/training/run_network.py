@@ -88,8 +88,12 @@ class RunNetwork:
         none = np.empty((0, len(self.predictor.labels)), np.float32)
         return np.concatenate([none, *(logits for _, logits in kept)])
 
-    def features(self) -> Features:
-        """The embeddings of all images; what training did not keep is computed, and kept."""
+    def features(self, rows: Int64[np.ndarray, "m"] | None = None) -> Features:
+        """The embeddings of images; what training did not keep is computed, and kept.
+
+        Args:
+            rows: which images; None: all.
+        """
         fingerprint = embedding_fingerprint(self.predictor.info)
         place = {"pixels": pixel_kind(self.source), "engine": self.engine.name}
         folders = [
@@ -99,6 +103,6 @@ class RunNetwork:
         if folder is None:
             folder = create_feature_folder(cache_folder(), fingerprint, **place)
         store = FeatureStore(folder, self._keys, self.predictor.info.embedding_dim)
-        rows = np.arange(len(self.audited))
+        rows = np.arange(len(self.audited)) if rows is None else rows
         compute_missing(self.engine, self.source, rows, store=store)
         return store.blobs(rows)

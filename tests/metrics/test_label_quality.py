@@ -1,0 +1,63 @@
+"""Scores of labels, and neighbors of other families, against slow versions of themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shopsight.metrics.label_quality import label_scores, rank_fractions
+from shopsight.metrics.nearest import NOBODY, agreement_with_neighbors, nearest_of_other_families
+from shopsight.unit_vectors import unit_vectors
+
+
+def test_scores_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])
+    scores = label_scores(probabilities, np.array([0, 1, 2]), np.array([1.0, 0.0, 0.5]))
+    assert scores.self_confidence == pytest.approx([0.7, 0.2, 0.45])
+    assert scores.margin == pytest.approx([0.5, -0.5, 0.0])
+    assert scores.suggested.tolist() == [0, 0, 1]
+    sums = scores.rank_sums(np.zeros(3))
+    assert sums.tolist() == [1.0, 0.0, 0.5]
+    # Ranked apart, each is the only one of its kind.
+    assert scores.rank_sums(np.array(["a", "b", "b"])).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_ranks_of_equal_values_are_shared() -> None:
+    assert rank_fractions(np.array([3.0, 1.0, 1.0, 2.0, 1.0])).tolist() == [
+        1.0,
+        0.25,
+        0.25,
+        0.75,
+        0.25,
+    ]
+    assert rank_fractions(np.array([5.0])).tolist() == [0.0]
+
+
+def test_neighbors_are_of_other_families() -> None:
+    rng = np.random.default_rng(0)
+    queries = unit_vectors(rng.normal(size=(30, 6)))
+    gallery = unit_vectors(rng.normal(size=(50, 6)))
+    own, others = rng.integers(0, 5, 30), rng.integers(0, 5, 50)
+    found = nearest_of_other_families(
+        queries, gallery, query_family=own, gallery_family=others, k=4
+    )
+    for row, vector in enumerate(queries):
+        allowed = [place for place in range(50) if others[place] != own[row]]
+        slow = sorted(allowed, key=lambda place: -float(vector @ gallery[place]))[:4]
+        assert found[row].tolist() == slow
+
+
+def test_too_few_neighbors() -> None:
+    vectors = unit_vectors(np.eye(3))
+    family = np.array([0, 0, 1])
+    found = nearest_of_other_families(
+        vectors, vectors, query_family=family, gallery_family=family, k=5
+    )
+    assert found[0].tolist() == [2, NOBODY, NOBODY, NOBODY, NOBODY]
+    labels = np.array([1, 0, 1])
+    assert agreement_with_neighbors(labels, found, labels).tolist() == [1.0, 0.0, 0.5]
+    alone = nearest_of_other_families(
+        vectors, vectors, query_family=np.zeros(3, int), gallery_family=np.zeros(3, int), k=2
+    )
+    assert (alone == NOBODY).all()
+    assert agreement_with_neighbors(labels, alone, labels).tolist() == [0.5, 0.5, 0.5]
