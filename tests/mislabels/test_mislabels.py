@@ -113,7 +113,7 @@ def test_several_labels_are_refused(tmp_path: Path) -> None:
     photos = make_products(tmp_path / "photos", per_class=12)
     table = pl.read_csv(photos.table).with_columns(pl.col("label") + "|nice")
     table.write_csv(photos.table)
-    run = train_small(photos.table, tmp_path / "run")
+    run = train_small(photos.table, tmp_path / "run", "training.loss=bce")
     with pytest.raises(ConfigError, match="several labels each"):
         api.mislabels(run, out=tmp_path / "list.csv")
 

@@ -74,10 +74,9 @@ def confused_pairs(judge: LabelJudge, ranking: Ranking) -> list[ConfusedPair]:
     """
     counts = np.bincount(judge.given, minlength=len(judge.labels))
     found = []
-    for one, other in _candidates(judge, counts):
-        if counts[one] < counts[other]:
-            one, other = other, one
-        pair = _pair(judge, ranking.probabilities, one, other)
+    for numbers in _candidates(judge, counts):
+        larger, smaller = sorted(numbers, key=lambda number: -int(counts[number]))
+        pair = _pair(judge, ranking.probabilities, larger, smaller)
         if pair is not None:
             found.append(pair)
     return sorted(found, key=lambda pair: pair.area)[:MOST_PAIRS]
