@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
+    from shopsight.commands.export import ExportResult as ExportResult
+    from shopsight.commands.export import export as export
     from shopsight.commands.fact import Fact as Fact
     from shopsight.commands.fetch import FetchResult as FetchResult
     from shopsight.commands.fetch import fetch as fetch

@@ -157,6 +157,10 @@ class BundleError(ShopsightError):
     """A model bundle that is incomplete, changed, or of another version."""
 
 
+class ExportError(ShopsightError):
+    """A network that cannot be exported, or whose export answers otherwise."""
+
+
 class EmbeddingError(ShopsightError):
     """Embeddings that cannot be used, or that belong to another embedding space."""
 

@@ -35,6 +35,11 @@ EXTRA_OF_MODULE = {
     "pillow_heif": "heic",
     "ray": "ray",
     "kagglehub": "kaggle",
+    "onnx": "export",
+    "onnxscript": "export",
+    "ml_dtypes": "export",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
     "mlflow": "track",
     "wandb": "track",
     "datasets": "huggingface",
@@ -42,6 +47,9 @@ EXTRA_OF_MODULE = {
     "gcsfs": "gs",
     "adlfs": "az",
 }
+
+
+_SENDERS = {"openvino", "nncf"}
 
 
 def require(module: str) -> ModuleType:
@@ -53,6 +61,10 @@ def require(module: str) -> ModuleType:
     Raises:
         ExtraMissingError: It is not installed; the message names the extra.
     """
+    if module.partition(".")[0] in _SENDERS:
+        # It would start a process that tells its maker of each import. Without it, both fall back
+        # to one that sends nothing.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

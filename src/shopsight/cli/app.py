@@ -28,6 +28,7 @@ from shopsight.cli import (
     duplicates,
     embed,
     evaluate,
+    export,
     fetch,
     import_export,
     index,
@@ -149,6 +150,7 @@ _add("train", train.train, MAIN_JOB)
 _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
+_add("export", export.export, MAIN_JOB)
 _add("review", review.review, MAIN_JOB)
 _add("mislabels", mislabels.mislabels, MAIN_JOB)
 

@@ -102,8 +102,8 @@ def verify_golden(
     """
     embeddings, logits = _outputs(engine, golden.images, preprocess)
     tolerance = TOLERANCE[engine.precision]
-    embedding_error = _relative_error(embeddings, golden.embeddings)
-    logit_error = _relative_error(logits, golden.logits)
+    embedding_error = relative_error(embeddings, golden.embeddings)
+    logit_error = relative_error(logits, golden.logits)
     answers = agreement(logits, golden.logits, readout or Readout())
     if engine.precision == "32":
         ok = max(embedding_error, logit_error) <= tolerance
@@ -146,7 +146,7 @@ def _preprocessed(
     )
 
 
-def _relative_error(found: Float32[np.ndarray, "n d"], golden: Float32[np.ndarray, "n d"]) -> float:
+def relative_error(found: Float32[np.ndarray, "n d"], golden: Float32[np.ndarray, "n d"]) -> float:
     """Largest row of |found - golden|, relative to the spread of the golden rows.
 
     Rows g_i have the spread s = sqrt(mean_i |g_i - mean(g)|^2), so an error of 1 means that an

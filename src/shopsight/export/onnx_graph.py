@@ -1,0 +1,113 @@
+"""A network as an ONNX graph: uint8 pixels in, normalization inside, embeddings and logits out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from shopsight.errors import ExportError, first_line
+from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, LOGITS
+from shopsight.models.product_model import ProductModel
+
+OPSET = 20
+MOST_BYTES_INSIDE = 1_800_000_000
+"""Of weights; a file of Protocol Buffers ends at 2 GB, and the rest of the graph is in it too."""
+# 0 and 1 would be taken for sizes that never change.
+_TRACED_BATCH = 2
+
+
+class ExportedNetwork(nn.Module):
+    """A `ProductModel` as it is exported.
+
+    Args:
+        model: in eval mode, with BatchNorms folded; it is copied.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, model: ProductModel) -> None:
+        super().__init__()
+        # Channels-last weights would leave traces of their strides in the graph.
+        own = copy.deepcopy(model).to("cpu").float()
+        self.model = own.to(memory_format=torch.contiguous_format)
+        self.mirrored = model.tta_hflip
+
+    def forward(
+        self, images: UInt8[Tensor, "b s s 3"]
+    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b c"]]:
+        """Embeddings and logits."""
+        # Contiguous: a transposed view would be written as arithmetic on strides.
+        pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
+        pixels = pixels * self.model.scale + self.model.offset
+        embedding = self.model.backbone(pixels)
+        if self.mirrored:
+            embedding = (embedding + self.model.backbone(pixels.flip(3))) / 2
+        embedding = embedding.float()
+        return embedding, self.model.head(embedding)
+
+
+def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
+    """Write the graph of a network.
+
+    Args:
+        model: in eval mode, with BatchNorms folded.
+        path: of the file.
+        name: of the network, for the error.
+
+    Returns:
+        The files: a second one where the weights are too many for one.
+
+    Raises:
+        ExportError: torch cannot trace the network.
+    """
+    network = ExportedNetwork(model).eval()
+    side = model.preprocess.size_px
+    example = torch.zeros(_TRACED_BATCH, side, side, 3, dtype=torch.uint8)
+    num_bytes = sum(one.nbytes for one in network.state_dict().values())
+    beside = num_bytes > MOST_BYTES_INSIDE
+    try:
+        with _Quiet(), torch.inference_mode():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[EMBEDDING, LOGITS],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(path), external_data=beside)
+    except Exception as error:
+        raise ExportError(
+            f"{name} cannot be written as an ONNX graph: {first_line(error)}",
+            where=str(path),
+            fix="another backbone; docs/export.md lists those that were exported",
+        ) from error
+    return [path, *([path.with_name(f"{path.name}.data")] if beside else [])]
+
+
+class _Quiet:
+    """No warnings and log lines of the exporter, which speak of its own inside."""
+
+    def __enter__(self) -> None:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+        self._loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+        self._levels = [one.level for one in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *exception: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)
+        self._warnings.__exit__(None, None, None)

@@ -1,0 +1,199 @@
+"""Whether an exported network gives the answers of torch in fp32, on real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from shopsight.bundle.exports import Parity, Precision
+from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Readout, agreement
+from shopsight.inference.engine import Engine, Images, Outputs
+from shopsight.inference.golden import TOLERANCE, relative_error
+from shopsight.metrics.estimates import Estimate, difference_of
+from shopsight.metrics.families import Families
+from shopsight.text import percent_text
+from shopsight.unit_vectors import have_direction, unit_vectors
+
+NEIGHBORS = 10
+_FP32_TOLERANCE = TOLERANCE["32"]
+_NORMAL_95 = 1.96
+_BATCHES = (1, 2, 7)
+"""Sizes that any batch is made of: exporters treat 1 as a size that never changes."""
+_MOST_IMAGES_OF_BATCHES = 24
+_ENGINE_OF = {"fp32": "32", "bf16": "bf16", "fp16": "16", "int8": "int8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """The images that an export is proven on, and what torch in fp32 says of them.
+
+    Attributes:
+        pixels: prepared from the bytes of their files.
+        exact: torch's outputs.
+        readout: how logits become answers.
+        source: where the images are from, for people.
+        targets: class of each image; -1 where it is not known; None with several labels per image.
+        families: of the images.
+    """
+
+    pixels: Images
+    exact: Outputs
+    readout: Readout
+    source: str
+    targets: Int64[np.ndarray, "n"] | None
+    families: Families
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def run_all(engine: Engine, pixels: Images, *, batch: int = 16) -> Outputs:
+    """The outputs of all images."""
+    pieces = [engine.run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)]
+    return (
+        np.concatenate([piece[0] for piece in pieces]),
+        np.concatenate([piece[1] for piece in pieces]),
+    )
+
+
+def measure(engine: Engine, precision: Precision, proof: Proof) -> Parity:
+    """Compare an engine with torch in fp32.
+
+    Args:
+        engine: that runs the exported file.
+        precision: that it computes in.
+        proof: the images.
+    """
+    embeddings, logits = run_all(engine, proof.pixels)
+    exact_embeddings, exact_logits = proof.exact
+    answers = agreement(logits, exact_logits, proof.readout)
+    same_width = embeddings.shape == exact_embeddings.shape and np.isfinite(embeddings).all()
+    cosine, neighbors = _as_search(embeddings, exact_embeddings) if same_width else (-1.0, 0.0)
+    found = Parity(
+        engine=engine.name.partition(" ")[0],
+        precision=precision,
+        num_images=len(proof),
+        images=proof.source,
+        embedding_error=_finite(relative_error(embeddings, exact_embeddings)),
+        logit_error=_finite(relative_error(logits, exact_logits)),
+        same=answers.same,
+        num_near_ties=answers.num_near_ties,
+        change=_finite(answers.change),
+        cosine=cosine,
+        neighbors=neighbors,
+    )
+    return found.model_copy(update=_accuracy_drop(logits, proof))
+
+
+def batches_agree(engine: Engine, proof: Proof) -> bool:
+    """Whether each image gets the same outputs in batches of 1, 2, 7 and of random sizes."""
+    pixels = proof.pixels[:_MOST_IMAGES_OF_BATCHES]
+    whole = run_all(engine, pixels)
+    rng = np.random.default_rng(0)
+    sizes = [[size] * len(pixels) for size in _BATCHES]
+    sizes.append(rng.integers(1, 12, len(pixels)).tolist())
+    for some in sizes:
+        pieces, start = [], 0
+        for size in some:
+            if start >= len(pixels):
+                break
+            pieces.append(engine.run(pixels[start : start + size]))
+            start += size
+        for at, expected in enumerate(whole):
+            found = np.concatenate([piece[at] for piece in pieces])
+            if relative_error(found, expected) > _FP32_TOLERANCE:
+                return False
+    return True
+
+
+def problems(parity: Parity, *, max_drop: float) -> list[str]:
+    """Why an export must not be used; empty where it may.
+
+    Args:
+        parity: what was measured.
+        max_drop: points of accuracy that may be lost.
+    """
+    found = []
+    tolerance = TOLERANCE[_ENGINE_OF[parity.precision]]  # type: ignore[index]
+    if parity.precision == "fp32":
+        worst = max(parity.embedding_error, parity.logit_error)
+        if worst > tolerance:
+            found.append(f"outputs differ by {worst:.2g} (tolerance {tolerance:g})")
+        return found
+    if parity.embedding_error > tolerance:
+        found.append(f"embeddings differ by {parity.embedding_error:.2g} (at most {tolerance:g})")
+    if parity.precision != "int8":
+        # What eight bits change is judged by accuracy.
+        if parity.same < LEAST_SAME:
+            found.append(
+                f"{percent_text(parity.same)} of clear answers are the same (at least "
+                f"{percent_text(LEAST_SAME)})"
+            )
+        if parity.change > MOST_CHANGE:
+            found.append(f"probabilities change by {parity.change:.3f} (at most {MOST_CHANGE:g})")
+    if parity.drop_low is not None and parity.drop_low > max_drop:
+        found.append(
+            f"accuracy falls by {parity.accuracy_drop:.2f} points, {parity.drop_low:.2f} at the "
+            f"least (--max-drop {max_drop:g})"
+        )
+    return found
+
+
+def images_to_prove(parity: Parity, *, max_drop: float) -> int | None:
+    """How many labeled images would prove that no more is lost; None where it is proven.
+
+    The half width of the interval falls with the root of the number of images. With a true drop of
+    none, it must be no wider than `max_drop`.
+    """
+    if parity.drop_low is None or parity.drop_high is None or parity.drop_high <= max_drop:
+        return None
+    half = (parity.drop_high - parity.drop_low) / 2
+    if half <= 0 or max_drop <= 0:
+        return None
+    return int(np.ceil(parity.num_labeled * (half / max_drop) ** 2))
+
+
+def _accuracy_drop(logits: Float32[np.ndarray, "n c"], proof: Proof) -> dict[str, float | int]:
+    """In points, with its interval paired by image."""
+    if proof.targets is None or not (known := proof.targets >= 0).any():
+        return {}
+    targets = proof.targets[known]
+    before = proof.exact[1][known].argmax(1) == targets
+    after = logits[known].argmax(1) == targets
+    found = difference_of(Estimate.share(before), Estimate.share(after), proof.families.take(known))
+    drop: dict[str, float | int] = {
+        "accuracy_drop": 100 * found.value,
+        "num_labeled": len(targets),
+        "gained": int((after & ~before).sum()),
+        "lost": int((before & ~after).sum()),
+    }
+    if found.low is not None and np.isfinite([found.low, found.high]).all():
+        drop |= {"drop_low": 100 * found.low, "drop_high": 100 * found.high}
+    return drop
+
+
+def _as_search(
+    found: Float32[np.ndarray, "n w"], exact: Float32[np.ndarray, "n w"]
+) -> tuple[float, float]:
+    """The smallest cosine of an embedding with torch's, and the neighbors that stay."""
+    usable = have_direction(found) & have_direction(exact)
+    if usable.sum() < 2:
+        return 1.0, 1.0
+    mine, theirs = unit_vectors(found[usable]), unit_vectors(exact[usable])
+    nearest = [_nearest(vectors) for vectors in (mine, theirs)]
+    shared = [len(set(a) & set(b)) / len(a) for a, b in zip(*nearest, strict=True)]
+    return float((mine * theirs).sum(1).min()), float(np.mean(shared))
+
+
+def _nearest(vectors: Float32[np.ndarray, "n w"]) -> list[list[int]]:
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -np.inf)
+    count = min(NEIGHBORS, len(vectors) - 1)
+    nearest: list[list[int]] = np.argpartition(-similarity, count - 1, axis=1)[:, :count].tolist()
+    return nearest
+
+
+def _finite(value: float) -> float:
+    return float(value) if np.isfinite(value) else 1e9
