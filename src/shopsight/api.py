@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from shopsight.commands.train import TrainResult as TrainResult
     from shopsight.commands.train import resume as resume
     from shopsight.commands.train import train as train
+    from shopsight.commands.verify import EngineCheck as EngineCheck
+    from shopsight.commands.verify import verify as verify
     from shopsight.commands.wizard import PredictionSummary as PredictionSummary
     from shopsight.commands.wizard import is_model as is_model
     from shopsight.commands.wizard import learned_from as learned_from

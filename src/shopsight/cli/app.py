@@ -46,6 +46,7 @@ from shopsight.cli import (
     streams,
     taxonomy,
     train,
+    verify,
     wizard,
     zero_shot,
 )
@@ -151,6 +152,7 @@ _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
 _add("export", export.export, MAIN_JOB)
+_add("verify", verify.verify, MAIN_JOB)
 _add("review", review.review, MAIN_JOB)
 _add("mislabels", mislabels.mislabels, MAIN_JOB)
 

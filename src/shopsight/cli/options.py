@@ -44,6 +44,20 @@ DeviceOption = Annotated[
         help="Compute on auto (CUDA if there, else the CPU), cpu, cuda, cuda:1, mps.",
     ),
 ]
+EngineOption = Annotated[
+    Literal["auto", "torch", "onnxruntime", "openvino"],
+    typer.Option(
+        "--engine",
+        help="Run it with torch or, exported, with another; auto: the fastest that is there.",
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["auto", "32", "tf32", "bf16", "int8"],
+    typer.Option(
+        "--precision",
+        help="Compute in this number format; auto: the fastest that answers alike, never int8.",
+    ),
+]
 ResizeOption = Annotated[
     Literal["pad", "crop", "squash"] | None,
     typer.Option(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataOptions, DeviceOption, takes_data
+from shopsight.cli.options import (
+    DataOptions,
+    DeviceOption,
+    EngineOption,
+    PrecisionOption,
+    takes_data,
+)
 from shopsight.cli.output import print_line, print_note
 from shopsight.cli.products import node_text, show_products
 from shopsight.cli.progress import shown_progress
@@ -57,6 +63,8 @@ def predict(
         ),
     ] = "image",
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -72,7 +80,8 @@ def predict(
     Exits with 1 if some could not be read.
     """
     if by == "product":
-        _predict_products(model, options, images, top, confidence, out, device, batch_size)
+        runs = {"device": device, "engine": engine, "precision": precision}
+        _predict_products(model, options, images, top, confidence, out, runs, batch_size)
         return
     with shown_progress():
         predictions = api.predict(
@@ -85,6 +94,8 @@ def predict(
             out=out,
             sort_into=sort_into,
             device=device,
+            engine=engine,
+            precision=precision,
         )
         failed = _print_json(predictions) if options.json else show(predictions, lines=out is None)
     for written in (out, sort_into):
@@ -101,7 +112,7 @@ def _predict_products(
     top: int,
     confidence: float | None,
     out: Path | None,
-    device: str,
+    runs: Mapping[str, Any],
     batch_size: int | None,
 ) -> None:
     options.refuse(
@@ -123,7 +134,7 @@ def _predict_products(
             confidence=confidence,
             batch_size=batch_size,
             out=out,
-            device=device,
+            **runs,
         )
         failed = show_products(predictions, lines=out is None, json=options.json)
     if out is not None:

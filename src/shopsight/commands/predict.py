@@ -16,6 +16,8 @@ from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.files import sha256_bytes
 from shopsight.inference.answer_journal import AnswerJournal
+from shopsight.inference.engine import PrecisionChoice
+from shopsight.inference.exported_engines import EngineChoice, is_installed
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor
@@ -44,6 +46,8 @@ def predict(
     sort_into: str | Path | None = None,
     on_error: Literal["report", "raise"] = "report",
     device: str = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> Iterator[Prediction]:
     """Label images, folders, tables, bytes, PIL images or arrays, while they stream.
 
@@ -66,6 +70,8 @@ def predict(
             file system takes it and no two labels share one.
         on_error: "report" gives an image that cannot be read as a `Prediction` with an `error`.
         device: of a model that is not open yet: its name, see `shopsight.devices`.
+        engine: likewise, what runs it, see `shopsight.load`.
+        precision: likewise, its number format.
 
     Raises:
         BundleError: the model cannot be opened.
@@ -80,7 +86,9 @@ def predict(
     if out is not None:
         check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(images, out)
-    predictor = open_predictor(model, device) if isinstance(model, str | Path) else model
+    predictor = model
+    if not isinstance(predictor, Predictor):
+        predictor = open_predictor(predictor, device, engine=engine, precision=precision)
     predictor.check_confidence(confidence)
     top = min(top, len(predictor.labels))
     opened = open_images(images, read)
@@ -149,7 +157,13 @@ def _others_than(opened: Iterator[NamedImage], start: str) -> Iterator[NamedImag
         progress.notify(f"left out, copied there before: {counted(left_out, 'image')} in {start}")
 
 
-def open_predictor(model: str | Path, device: str) -> Predictor:
+def open_predictor(
+    model: str | Path,
+    device: str,
+    *,
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
+) -> Predictor:
     """Open a model, and say it where a GPU is there and not used.
 
     Raises:
@@ -157,12 +171,13 @@ def open_predictor(model: str | Path, device: str) -> Predictor:
     """
     # Before torch is imported, which takes seconds.
     check_model(model)
-    from shopsight.devices import unused_gpu_note
+    if is_installed("torch"):
+        from shopsight.devices import unused_gpu_note
 
-    note = unused_gpu_note(device)
-    if note is not None:
-        progress.notify(note)
-    return load(model, device=device)
+        note = unused_gpu_note(device)
+        if note is not None:
+            progress.notify(note)
+    return load(model, device=device, engine=engine, precision=precision)
 
 
 def _written(

@@ -11,6 +11,8 @@ from shopsight.catalog.product_photos import ProductPhotos, product_photos
 from shopsight.commands.predict import open_predictor
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import ConfigError
+from shopsight.inference.engine import PrecisionChoice
+from shopsight.inference.exported_engines import EngineChoice
 from shopsight.inference.image_stream import open_rows
 from shopsight.inference.predictor import Predictor
 from shopsight.inference.product_pool import product_readout
@@ -33,6 +35,8 @@ def predict_products(
     batch_size: int | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    engine: EngineChoice = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> Iterator[ProductPrediction]:
     """Label the products of DATA, in the order of their first rows, while their photos stream.
 
@@ -49,6 +53,8 @@ def predict_products(
         batch_size: images that the network sees at once; None: as many as fill the device.
         out: a .csv, .parquet or .jsonl file for the predictions, which appears at the end.
         device: of a model that is not open yet: its name, see `shopsight.devices`.
+        engine: likewise, what runs it, see `shopsight.load`.
+        precision: likewise, its number format.
 
     Raises:
         BundleError: the model cannot be opened.
@@ -62,7 +68,9 @@ def predict_products(
     if out is not None:
         check_output_path(check_suffix(out, TABLE_SUFFIXES, things="predictions"))
         refuse_output_over_data(data, out)
-    predictor = open_predictor(model, device) if isinstance(model, str | Path) else model
+    predictor = model
+    if not isinstance(predictor, Predictor):
+        predictor = open_predictor(predictor, device, engine=engine, precision=precision)
     predictor.check_confidence(confidence)
     readout = product_readout(predictor.info)
     catalog, photos = _products_of(data, read)

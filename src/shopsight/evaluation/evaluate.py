@@ -168,7 +168,7 @@ def out_of_fold_predictions(
 def _run_predictions(
     run: RunFolder, splits: Sequence[str], *, device: str, cached: bool, images: RunImages
 ) -> dict[str, Predictions]:
-    whole, predictor = run.audited_catalog(), load(run.path, device=device)
+    whole, predictor = run.audited_catalog(), load(run.path, device=device, engine="torch")
     there = images.rows_there(whole)
     audited = images.now(whole)
     catalog, sha256s = audited.catalog, audited.sha256.to_list()

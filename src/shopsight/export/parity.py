@@ -147,6 +147,8 @@ def images_to_prove(parity: Parity, *, max_drop: float) -> int | None:
     The half width of the interval falls with the root of the number of images. With a true drop of
     none, it must be no wider than `max_drop`.
     """
+    if parity.precision == "fp32":
+        return None  # Its outputs are the same: no answer can differ but a tie.
     if parity.drop_low is None or parity.drop_high is None or parity.drop_high <= max_drop:
         return None
     half = (parity.drop_high - parity.drop_low) / 2

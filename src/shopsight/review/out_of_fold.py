@@ -71,7 +71,10 @@ def run_answers(run: RunFolder, *, device: str = "auto") -> RunAnswers:
         )
     photos = _photos_of(run, audited)
     if run.is_folds_run():
-        found, others = _by_fold_networks(run, photos, device), load(run.path, device=device)
+        found, others = (
+            _by_fold_networks(run, photos, device),
+            load(run.path, device=device, engine="torch"),
+        )
     else:
         found, others = _by_one_network(run, photos, device)
     return RunAnswers(_together(audited, photos, found), others)

@@ -237,7 +237,7 @@ def prediction_precision(
 
 
 def _calibration_in(precision: EnginePrecision, fold: RunFolder) -> Calibration:
-    predictor = load(fold.path, verify=False)
+    predictor = load(fold.path, verify=False, engine="torch")
     info = read_info(fold.model)
     if predictor.engine.precision == precision:
         metrics = read_bundle(fold.model).metrics
@@ -262,7 +262,7 @@ def _logits(
     fold: RunFolder, rows: Int64[np.ndarray, "m"], precision: EnginePrecision
 ) -> Iterator[Float32[np.ndarray, "b c"]]:
     """The answers of a fold's network, by the features that its training has kept, if any."""
-    engine = load(fold.path, verify=False).engine
+    engine = load(fold.path, verify=False, engine="torch").engine
     assert isinstance(engine, TorchEngine)
     predictor = Predictor(engine.at(precision), read_info(fold.model))
     audited = fold.audited_catalog()

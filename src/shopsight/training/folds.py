@@ -156,7 +156,7 @@ def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
     """Make the refit's bundle the run's, with the folds' calibration."""
     bundles = [read_bundle(fold.model) for fold in folds]
     made = read_bundle(run.refit.model)
-    precision = load(run.refit.path, verify=False).engine.precision
+    precision = load(run.refit.path, verify=False, engine="torch").engine.precision
     fitted = fold_answers(run, folds, precision=precision).single()
     found = fold_calibrations(folds, precision=precision)
     fields = shared_fields(found, temperature=fitted.value)

@@ -55,7 +55,7 @@ class RunNetwork:
             BundleError: its model cannot be opened.
             ImageError: an image cannot be decoded, or is not the one that the run was made with.
         """
-        audited, predictor = run.audited_catalog(), load(run.path, device=device)
+        audited, predictor = run.audited_catalog(), load(run.path, device=device, engine="torch")
         source = open_cache(
             audited.catalog,
             predictor.preprocess,

@@ -91,7 +91,7 @@ def labeled_by_teacher(catalog: Catalog, recipe: Recipe) -> Catalog:
             where="distill.teacher",
             fix="name a run or a bundle as the teacher, or --label COLUMN",
         )
-    predictor = load(name, device=recipe.hardware.accelerator)
+    predictor = load(name, device=recipe.hardware.accelerator, engine="torch")
     if predictor.info.multilabel:
         raise ConfigError(
             "the photos have no labels, and the teacher gives several to each",

@@ -1,0 +1,243 @@
+"""Open an exported network with the engine that was asked for, or find the fastest one."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from shopsight.bundle.exports import Artifact, Exports, Precision, artifact_file, read_exports
+from shopsight.bundle.format import Bundle
+from shopsight.cache_place import cache_folder, unless_unwritable
+from shopsight.errors import BundleError, ShopsightError
+from shopsight.extras import require_installed
+from shopsight.files import make_folder, write_json
+from shopsight.images.model_input import preprocess_image
+from shopsight.inference.cpu_features import cpu_flags, has_bf16, has_vnni
+from shopsight.inference.engine import Engine, EnginePrecision, Images
+from shopsight.inference.golden import verify_golden
+from shopsight.inference.predictor import readout_of
+from shopsight.io.json_files import read_json
+from shopsight.prefetch import core_count
+from shopsight.progress import notify
+
+EngineName = Literal["torch", "onnxruntime", "openvino"]
+EngineChoice = Literal["auto", "torch", "onnxruntime", "openvino"]
+"""What a caller asks for. "auto" is the fastest that is there and gives the golden outputs."""
+
+_PRECISION_OF: dict[EnginePrecision, Precision] = {"32": "fp32", "bf16": "bf16", "int8": "int8"}
+_TIMED_IMAGES = 8
+_TIMED_ROUNDS = 3
+_VERDICT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine in a precision."""
+
+    engine: EngineName
+    precision: EnginePrecision
+
+
+def is_installed(module: str) -> bool:
+    """Whether a library can be imported; it is not."""
+    return importlib.util.find_spec(module) is not None
+
+
+def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision) -> Engine:
+    """Open what a bundle was exported to.
+
+    Args:
+        bundle: with exports.
+        engine: "onnxruntime" or "openvino".
+        precision: "32", "bf16" (OpenVINO alone) or "int8".
+
+    Raises:
+        BundleError: there is no such export, its file changed, or this machine cannot run it.
+        ExtraMissingError: the engine is not installed.
+    """
+    require_installed(engine)
+    artifact = _artifact(bundle, engine, precision)
+    path = artifact_file(bundle.folder, artifact)
+    if engine == "openvino":
+        from shopsight.inference.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(path, precision=precision)
+    from shopsight.inference.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, precision=precision)
+
+
+def _artifact(bundle: Bundle, engine: EngineName, precision: EnginePrecision) -> Artifact:
+    wanted = _PRECISION_OF.get(precision)
+    exports = read_exports(bundle.folder, bundle.info)
+    artifact = exports.find(wanted) if wanted else None
+    folder = str(bundle.folder)
+    if artifact is None or (precision == "bf16" and engine != "openvino"):
+        made = sorted({one.precision for one in exports.artifacts})
+        formats = "onnx,openvino" if engine == "openvino" else "onnx"
+        asked = "fp32" if wanted in (None, "bf16") else wanted
+        raise BundleError(
+            f"is not exported for {engine} in {precision}"
+            + (f"; there is {', '.join(made)}" if made else ""),
+            where=folder,
+            fix=f"shopsight export {folder} --to {formats} --precision {asked}"
+            if engine == "openvino" or precision != "bf16"
+            else "--engine openvino   (ONNX Runtime's CPU engine does not compute in bf16)",
+        )
+    if artifact.needs_vnni and has_vnni() is False:
+        raise BundleError(
+            "its products of eight bits need instructions (VNNI) that this processor lacks: their "
+            "sums would overflow",
+            where=str(bundle.folder / artifact.file),
+            fix=f"shopsight export {folder} --precision int8   (on a machine like this one)\n"
+            "--precision 32",
+        )
+    return artifact
+
+
+def candidates(exports: Exports, *, fast: bool) -> list[Candidate]:
+    """Exported engines that are installed and that this processor is good for.
+
+    Args:
+        exports: of the bundle.
+        fast: number formats that round may be used; never eight bits, which are asked for by name.
+    """
+    if exports.find("fp32") is None:
+        return []
+    found = [Candidate("onnxruntime", "32")] if is_installed("onnxruntime") else []
+    if is_installed("openvino"):
+        found.append(Candidate("openvino", "32"))
+        if fast and has_bf16():
+            found.append(Candidate("openvino", "bf16"))
+    return found
+
+
+def fastest(
+    bundle: Bundle, open_torch: Callable[[], Engine] | None, *, fast: bool
+) -> Engine | None:
+    """The fastest engine that gives the golden outputs here: one of the exports, or torch.
+
+    What was found is kept in the cache: a machine measures a bundle once, and again where
+    processor, cores or libraries are others.
+
+    Args:
+        bundle: that may have exports.
+        open_torch: opens torch's; None where it is not installed.
+        fast: see `candidates`.
+
+    Returns:
+        None where no export can be used.
+    """
+    exports = read_exports(bundle.folder, bundle.info)
+    named = candidates(exports, fast=fast)
+    if not named:
+        return None
+    verdict = _verdict_file(bundle, exports, named, has_torch=open_torch is not None)
+    known = _known(verdict)
+    if known is not None and known.engine == "torch" and open_torch is not None:
+        return open_torch()
+    if known in named:
+        engine = open_exported(bundle, known.engine, known.precision)
+        if _is_faithful(bundle, engine):
+            return engine
+    timed = _timed(bundle, named)
+    if not timed:
+        return None
+    if open_torch is not None:
+        engine = open_torch()
+        own = Candidate("torch", engine.precision)
+        timed.append((_seconds(engine, _golden_pixels(bundle)), own, engine))
+    _, chosen, engine = min(timed, key=_first)
+    with unless_unwritable(cache_folder()):
+        make_folder(verdict.parent)
+        write_json(verdict, {"engine": chosen.engine, "precision": chosen.precision})
+    each = ", ".join(
+        f"{one.name} {1000 * each:.1f} ms" for each, _, one in sorted(timed, key=_first)
+    )
+    notify(f"engine: {engine.name} ({each} an image)")
+    return engine
+
+
+def _first(timed: tuple[float, Candidate, Engine]) -> float:
+    return timed[0]
+
+
+def _timed(bundle: Bundle, named: list[Candidate]) -> list[tuple[float, Candidate, Engine]]:
+    """Seconds an image of each engine that gives the golden outputs."""
+    opened = []
+    for candidate in named:
+        try:
+            engine = open_exported(bundle, candidate.engine, candidate.precision)
+        except ShopsightError as error:
+            notify(f"{candidate.engine} in {candidate.precision} is not used: {error}")
+            continue
+        if _is_faithful(bundle, engine):
+            opened.append((candidate, engine))
+        else:
+            notify(f"{engine.name} is not used: it does not give the golden outputs here")
+    pixels = _golden_pixels(bundle)
+    return [(_seconds(engine, pixels), candidate, engine) for candidate, engine in opened]
+
+
+def _is_faithful(bundle: Bundle, engine: Engine) -> bool:
+    info = bundle.info
+    return verify_golden(engine, bundle.golden, info.preprocess, readout_of(info)).ok
+
+
+def _golden_pixels(bundle: Bundle) -> Images:
+    images = bundle.golden.images[:_TIMED_IMAGES]
+    return np.stack([preprocess_image(data, bundle.info.preprocess) for data in images])
+
+
+def _seconds(engine: Engine, pixels: Images) -> float:
+    engine.run(pixels)
+    best = float("inf")
+    for _ in range(_TIMED_ROUNDS):
+        began = time.perf_counter()
+        engine.run(pixels)
+        best = min(best, time.perf_counter() - began)
+    return best / len(pixels)
+
+
+def _verdict_file(
+    bundle: Bundle, exports: Exports, named: list[Candidate], *, has_torch: bool
+) -> Path:
+    """Where the verdict is kept, by all that it depends on."""
+    flags = cpu_flags()
+    about = [
+        _VERDICT_VERSION,
+        bundle.info.weights_sha256,
+        [one.sha256 for one in exports.artifacts],
+        [f"{one.engine} {one.precision}" for one in named],
+        platform.machine(),
+        sorted(flags) if flags else platform.processor(),
+        core_count(),
+        has_torch,
+        [_version(name) for name in ("onnxruntime", "openvino", "torch")],
+    ]
+    key = sha256(repr(about).encode()).hexdigest()[:24]
+    return cache_folder() / "engines" / f"{key}.json"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _known(verdict: Path) -> Candidate | None:
+    try:
+        found = read_json(verdict)
+        return Candidate(found["engine"], found["precision"])
+    except (ShopsightError, OSError, KeyError, TypeError):
+        return None
