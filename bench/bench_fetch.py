@@ -163,7 +163,9 @@ def main() -> None:
     if options.serve:
         serve()
         return
-    server = subprocess.Popen([sys.executable, HERE, "--serve"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, HERE, "--serve"], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
     assert server.stdout is not None
     address = f"http://127.0.0.1:{server.stdout.readline().strip()}"
     try:
@@ -204,7 +206,7 @@ def _peer(out: Path, table: Path, address: str, options: argparse.Namespace) -> 
     for title in ("img2dataset", "again"):
         measured(title, address, [sys.executable, "-c", code], environment)
         files = sum(1 for _ in out.rglob("*.jpg"))
-        shards = [json.loads(one.read_text()) for one in out.glob("*_stats.json")]
+        shards = [json.loads(one.read_text(encoding="utf-8")) for one in out.glob("*_stats.json")]
         said = sum(one["successes"] for one in shards)
         print(f"  {files:,} files, {said:,} successes said")
 

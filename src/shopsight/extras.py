@@ -39,7 +39,6 @@ EXTRA_OF_MODULE = {
     "onnxscript": "export",
     "ml_dtypes": "export",
     "openvino": "openvino",
-    "tensorrt": "tensorrt",
     "mlflow": "track",
     "wandb": "track",
     "datasets": "huggingface",

@@ -158,8 +158,10 @@ def read_tensors(folder: Path | str, name: str = WEIGHTS_FILE) -> dict[str, np.n
     Raises:
         BundleError: The file is not safetensors, or holds a type that NumPy does not have.
     """
-    stored_tensors(folder, name)
     path = Path(folder) / name
+    if any(one.kind == "BF16" for one in stored_tensors(folder, name).values()):
+        # Some library may teach NumPy a type that torch does not take from it.
+        raise BundleError("the weights cannot be read: a type is bfloat16", where=str(path))
     try:
         tensors: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
     except (SafetensorError, OSError, TypeError, KeyError) as error:

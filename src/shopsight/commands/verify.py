@@ -22,11 +22,8 @@ from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
 
-_ENGINE_PRECISION: dict[Precision, Literal["32", "bf16", "int8"]] = {
-    "fp32": "32",
-    "bf16": "bf16",
-    "int8": "int8",
-}
+_Rounding = Literal["32", "bf16", "int8"]
+_ENGINE_PRECISION: dict[Precision, _Rounding] = {"fp32": "32", "bf16": "bf16", "int8": "int8"}
 SAME_SCORE = 0.02
 """Of the reported accuracy on the same images: near ties may turn over in another precision."""
 
@@ -85,7 +82,7 @@ def verify(
     return found
 
 
-def _engines(bundle: Bundle) -> Iterator[tuple[EngineName, Literal["32", "bf16", "int8"]]]:
+def _engines(bundle: Bundle) -> Iterator[tuple[EngineName, _Rounding]]:
     """Torch in fp32, and whatever the bundle was exported to and is installed."""
     if is_installed("torch"):
         yield "torch", "32"
@@ -148,7 +145,8 @@ def _reported(bundle: Bundle) -> float | None:
     # What reads predictions computes intervals too.
     from shopsight.evaluation.predictions import Predictions
 
-    return float(np.mean(Predictions.read(run.predictions_file("test")).table["correct"]))
+    correct = Predictions.read(run.predictions_file("test")).table["correct"]
+    return float(correct.to_numpy().mean())
 
 
 def _labeled(data: str | Path, read: ReadOptions | None) -> Catalog:

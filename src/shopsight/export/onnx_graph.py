@@ -6,12 +6,15 @@ import copy
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from shopsight.errors import ExportError, first_line
+from shopsight.extras import require
+from shopsight.files import atomic_file
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, LOGITS
 from shopsight.models.product_model import ProductModel
 
@@ -85,7 +88,7 @@ def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
                 verbose=False,
             )
             assert program is not None
-            program.save(str(path), external_data=beside)
+            _write(program.model_proto, path, beside=beside)
     except Exception as error:
         raise ExportError(
             f"{name} cannot be written as an ONNX graph: {first_line(error)}",
@@ -93,6 +96,17 @@ def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
             fix="another backbone; docs/export.md lists those that were exported",
         ) from error
     return [path, *([path.with_name(f"{path.name}.data")] if beside else [])]
+
+
+def _write(graph: Any, path: Path, *, beside: bool) -> None:
+    onnx = require("onnx")
+    with atomic_file(path) as part:
+        if beside:
+            onnx.save_model(
+                graph, str(part), save_as_external_data=True, location=f"{path.name}.data"
+            )
+        else:
+            part.write_bytes(graph.SerializeToString())
 
 
 class _Quiet:

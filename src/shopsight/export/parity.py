@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +155,7 @@ def images_to_prove(parity: Parity, *, max_drop: float) -> int | None:
     half = (parity.drop_high - parity.drop_low) / 2
     if half <= 0 or max_drop <= 0:
         return None
-    return int(np.ceil(parity.num_labeled * (half / max_drop) ** 2))
+    return math.ceil(round(parity.num_labeled * (half / max_drop) ** 2, 6))
 
 
 def _accuracy_drop(logits: Float32[np.ndarray, "n c"], proof: Proof) -> dict[str, float | int]:
