@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from shopsight.commands.review import review as review
     from shopsight.commands.search import SearchResult as SearchResult
     from shopsight.commands.search import search as search
+    from shopsight.commands.serve import serve as serve
     from shopsight.commands.soup import SoupResult as SoupResult
     from shopsight.commands.soup import soup as soup
     from shopsight.commands.split import SplitResult as SplitResult

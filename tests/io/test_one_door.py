@@ -57,6 +57,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("runtime.py", "huggingface_hub.constants"): "asks where its cache is",
     ("runtime.py", "socket"): "which address to listen at, and time-outs",
     ("runtime.py", "ssl"): "where certificates are",
+    ("serve/drain.py", "socket"): "accepts connections",
+    ("serve/server.py", "socket"): "listens",
     ("training/checkpoints.py", "load_file"): "checkpoints of a run",
 }
 """File and what is used in it: why."""

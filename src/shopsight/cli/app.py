@@ -40,6 +40,7 @@ from shopsight.cli import (
     recommend,
     review,
     search,
+    serve,
     signals,
     soup,
     split,
@@ -168,6 +169,9 @@ _add("search", search.search, FINDING)
 _add("zero-shot", zero_shot.zero_shot, FINDING)
 _add("duplicates", duplicates.duplicates, FINDING)
 _add("adapt", adapt.adapt, FINDING)
+
+SERVING = "Put it to work"
+_add("serve", serve.serve, SERVING)
 
 CHOOSING = "Which model"
 _add("backbones", backbones.backbones, CHOOSING)

@@ -17,7 +17,7 @@ from PIL import Image
 from shopsight.errors import ImageError
 from shopsight.images.decode import decode, decode_jpeg_upright
 from shopsight.images.decode_room import decoding
-from shopsight.images.jpeg import is_jpeg, jpeg_header, shrink_for
+from shopsight.images.jpeg import JpegHeader, is_jpeg, jpeg_header, shrink_for
 from shopsight.images.orientation import upright_size
 from shopsight.images.pixel_limit import check_pixels
 from shopsight.preprocess import Color, Interpolation, Preprocess
@@ -111,6 +111,12 @@ def preprocess_each(
                 by_shrink[shrink] = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
             squares.append(_fit(_cut(by_shrink[shrink], crop, width, height), goal, one))
         return squares
+
+
+def jpeg_shrink(jpeg: JpegHeader, preprocess: Preprocess) -> int:
+    """By how much a whole JPEG is shrunk while it is decoded for `preprocess`: 8, 4, 2 or 1."""
+    width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
+    return shrink_for(width, height, *_resized_size(width, height, preprocess))
 
 
 def preprocess_array(

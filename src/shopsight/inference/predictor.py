@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -196,9 +196,30 @@ class Predictor:
         for batch, outputs in self.image_batches(
             images, read=read, batch_size=batch_size, on_error=on_error, threads=threads
         ):
-            answers = self._answers(outputs, top, confidence)
-            for image in batch:
-                yield _failed(image) if image.error is not None else next(answers).of(image)
+            yield from self.read_outputs(batch, outputs, top=top, confidence=confidence)
+
+    def read_outputs(
+        self,
+        batch: Sequence[Prepared],
+        outputs: Outputs,
+        *,
+        top: int = 5,
+        confidence: float | None = None,
+    ) -> Iterator[Prediction]:
+        """What the model says of images that an engine has computed.
+
+        Args:
+            batch: The images, in their order.
+            outputs: Of those of them that could be read.
+            top: How many labels each prediction lists.
+            confidence: As in `predict`.
+
+        Yields:
+            One `Prediction` per image.
+        """
+        answers = self._answers(outputs, top, confidence)
+        for image in batch:
+            yield _failed(image) if image.error is not None else next(answers).of(image)
 
     def embed(
         self,

@@ -1,0 +1,124 @@
+"""What all routes share: the model that answers now, the queue, the limits and the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from shopsight.errors import ShopsightError
+from shopsight.progress import notify
+from shopsight.serve.host_check import HostCheck
+from shopsight.serve.image_bodies import BodyReader, ImageBody, image_body
+from shopsight.serve.keys import Keys
+from shopsight.serve.limits import Limits
+from shopsight.serve.metrics import ServiceMetrics
+from shopsight.serve.refusals import ClientLeftError, RefusedError
+from shopsight.serve.served_model import ServedModel
+from shopsight.serve.work_queue import Computed, Ticket, WorkQueue
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(eq=False)
+class Service:
+    """The state of a service; changed in the event loop alone.
+
+    Attributes:
+        model: answers now; a reload puts another one here.
+        load: loads it anew.
+        queue: computes.
+        bodies: reads what clients send.
+        limits: of all of it.
+        keys: of clients.
+        hosts: by which names it may be asked.
+        metrics: what is counted.
+        draining: it is about to stop.
+        tasks: of no request; held here, so that they are not collected before they end.
+    """
+
+    model: ServedModel
+    load: Callable[[], ServedModel]
+    queue: WorkQueue
+    bodies: BodyReader
+    limits: Limits
+    keys: Keys
+    hosts: HostCheck
+    metrics: ServiceMetrics
+    draining: bool = False
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def compute(self, request: Request) -> Computed:
+        """Read the images of a request and run them through the model.
+
+        Raises:
+            RefusedError: The body is not as it should be, or too much waits.
+            ClientLeftError: The client did not wait.
+        """
+        body = await self.read(request)
+        if not body.images:
+            raise RefusedError(400, "no image in the form", fix="send it in a field named file")
+        return await self.compute_images(request, body.images)
+
+    async def read(self, request: Request) -> ImageBody:
+        """Read a request's body, unless too much waits already."""
+        self.queue.check_room()
+        with self.bodies.holding(request) as read:
+            body = await read()
+        return image_body(body, request.headers.get("content-type", ""), self.limits)
+
+    async def compute_images(self, request: Request, images: tuple[bytes, ...]) -> Computed:
+        """Run images through the model, for as long as the client waits."""
+        ticket = Ticket()
+        return await while_there(request, ticket, self.queue.run(self.model, images, ticket))
+
+    async def reload(self) -> ServedModel:
+        """Load the model's folder anew, check it, and let it answer from now on.
+
+        Requests that are under way end with the model that they began with.
+
+        Raises:
+            RefusedError: Another reload is under way, or the folder holds no model that works; the
+                old one goes on.
+        """
+        if self._reloading.locked():
+            raise RefusedError(409, "a reload is under way", fix="wait for it")
+        async with self._reloading:
+            try:
+                model = await asyncio.to_thread(self.load)
+            except ShopsightError as error:
+                notify(f"reload: the model that was there goes on: {error.what}")
+                raise RefusedError(409, error.what, fix=error.fix) from None
+            self.model = model
+            self.metrics.serve(model)
+            notify(f"reload: {model.name} answers, {model.predictor.info.weights_sha256[:12]}")
+            return model
+
+
+async def while_there(request: Request, ticket: Ticket, work: Awaitable[Answer]) -> Answer:
+    """Wait for an answer, or until the client leaves.
+
+    Raises:
+        ClientLeftError: It left.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        ticket.left = True
+        raise ClientLeftError
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Return when the connection is closed; the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
