@@ -23,6 +23,7 @@ from shopsight.serve.answers import (
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
 from shopsight.serve.refusals import ClientLeftError, RefusedError, error_response
 from shopsight.serve.service import Service
+from shopsight.serve.static_page import add_page
 
 MOST_TOP = 100
 Top = Annotated[int, Query(ge=1, le=MOST_TOP, description="How many labels each image gets.")]
@@ -64,6 +65,7 @@ def create_app(service: Service) -> ASGIApp:
     _handle_errors(app)
     _add_state(app, service)
     _add_model(app, service)
+    add_page(app)
     if service.hosts.origins:
         app.add_middleware(
             CORSMiddleware,
