@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from shopsight.commands.audit import audit as audit
     from shopsight.commands.backbones import left_out as left_out
     from shopsight.commands.backbones import presets as presets
+    from shopsight.commands.calibrate import CalibrateResult as CalibrateResult
+    from shopsight.commands.calibrate import calibrate as calibrate
     from shopsight.commands.compare import compare as compare
     from shopsight.commands.compare import compare_backbones as compare_backbones
     from shopsight.commands.data import DataSet as DataSet

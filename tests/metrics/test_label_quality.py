@@ -6,20 +6,41 @@ import numpy as np
 import pytest
 
 from shopsight.metrics.label_quality import label_scores, rank_fractions
-from shopsight.metrics.nearest import NOBODY, agreement_with_neighbors, nearest_of_other_families
+from shopsight.metrics.nearest import NOBODY, nearest_of_other_families
 from shopsight.unit_vectors import unit_vectors
 
 
 def test_scores_by_hand() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])
-    scores = label_scores(probabilities, np.array([0, 1, 2]), np.array([1.0, 0.0, 0.5]))
+    neighbors = np.array([[1, 2, NOBODY], [0, 2, NOBODY], [NOBODY] * 3])
+    scores = label_scores(probabilities, np.array([0, 1, 2]), neighbors)
     assert scores.self_confidence == pytest.approx([0.7, 0.2, 0.45])
     assert scores.margin == pytest.approx([0.5, -0.5, 0.0])
     assert scores.suggested.tolist() == [0, 0, 1]
-    sums = scores.rank_sums(np.zeros(3))
-    assert sums.tolist() == [1.0, 0.0, 0.5]
+    # Of each class one image: what is usual is its own probability.
+    ratios = probabilities / np.array([0.7, 0.2, 0.45])
+    expected = [np.log(1 / 1), np.log(1 / 1), np.log(1 / (0.45 / 0.2))]
+    assert ratios[0].tolist() == pytest.approx([1, 1, 0.1 / 0.45])
+    assert scores.relative_margin == pytest.approx(expected, abs=1e-9)
+    assert scores.neighbors.tolist() == [0.0, 0.0, 0.5]
+    assert scores.neighbor_margin.tolist() == [-0.5, -0.5, 0.0]
     # Ranked apart, each is the only one of its kind.
-    assert scores.rank_sums(np.array(["a", "b", "b"])).tolist() == [0.0, 0.0, 1.0]
+    assert scores.rank_sums(np.array(["a", "b", "c"])).tolist() == [0.0, 0.0, 0.0]
+    together = scores.rank_sums(np.zeros(3))
+    assert together[1] < together[0]
+
+
+def test_neighbors_against_a_slow_count() -> None:
+    rng = np.random.default_rng(0)
+    given = rng.integers(0, 4, 40)
+    neighbors = rng.integers(-1, 40, (40, 7))
+    scores = label_scores(rng.random((40, 4)), given, neighbors)
+    for row in range(40):
+        labels = [int(given[one]) for one in neighbors[row] if one >= 0]
+        own = labels.count(int(given[row])) / len(labels)
+        others = [labels.count(one) / len(labels) for one in range(4) if one != given[row]]
+        assert scores.neighbors[row] == pytest.approx(own)
+        assert scores.neighbor_margin[row] == pytest.approx(own - max(others))
 
 
 def test_ranks_of_equal_values_are_shared() -> None:
@@ -54,10 +75,7 @@ def test_too_few_neighbors() -> None:
         vectors, vectors, query_family=family, gallery_family=family, k=5
     )
     assert found[0].tolist() == [2, NOBODY, NOBODY, NOBODY, NOBODY]
-    labels = np.array([1, 0, 1])
-    assert agreement_with_neighbors(labels, found, labels).tolist() == [1.0, 0.0, 0.5]
     alone = nearest_of_other_families(
         vectors, vectors, query_family=np.zeros(3, int), gallery_family=np.zeros(3, int), k=2
     )
     assert (alone == NOBODY).all()
-    assert agreement_with_neighbors(labels, alone, labels).tolist() == [0.5, 0.5, 0.5]

@@ -14,7 +14,8 @@ from shopsight import api
 from shopsight.cli.app import main
 from shopsight.errors import ChangedFilesError, ConfigError
 from shopsight.metrics.families import Families
-from shopsight.mislabels.confused import area_error, area_under_curve, confused_pairs
+from shopsight.metrics.selective import area_under_curve
+from shopsight.mislabels.confused import area_error, confused_pairs
 from shopsight.mislabels.label_judge import LabelJudge, open_label_judge
 from shopsight.mislabels.planted import DEPTHS, plant_mistakes
 from shopsight.mislabels.ranking import rank_labels

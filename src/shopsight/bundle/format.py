@@ -8,6 +8,7 @@
     text.safetensors    where the model has a text encoder: its weights,
     tokenizer.json      and its tokenizer, see `shopsight.bundle.text_info`
     attributes.safetensors   where it predicts attributes, their heads: `bundle.attribute_info`
+    unknown.safetensors   where it may answer "unknown": `bundle.unknown_info`
 
 `shopsight.bundle.write` writes the folder, `shopsight.bundle.read` reads and checks it,
 `shopsight.models.build` makes a torch network of it. Nothing in this package imports torch, so
@@ -32,6 +33,7 @@ from shopsight.bundle.attribute_info import AttributePart, AttributesInfo
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.text_info import TextInfo
+from shopsight.bundle.unknown_info import UnknownInfo, UnknownPart
 from shopsight.head_settings import HeadSettings
 from shopsight.neck_settings import NeckSettings
 from shopsight.preprocess import Preprocess
@@ -117,6 +119,7 @@ class BundleInfo(BaseModel):
         text: The text encoder whose vectors lie among the images'; None where there is none.
         embeds_into: Other spaces that the embeddings may be compared with.
         attributes: Columns that are predicted beside the label; None where there are none.
+        unknown: When it answers "unknown"; None where it always gives a label.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -147,6 +150,7 @@ class BundleInfo(BaseModel):
     text: TextInfo | None = None
     embeds_into: tuple[EmbedsInto, ...] = Field(default=(), max_length=MOST_SPACES)
     attributes: AttributesInfo | None = None
+    unknown: UnknownInfo | None = None
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -181,6 +185,8 @@ class BundleInfo(BaseModel):
         for head in self.attributes.heads if self.attributes is not None else ():
             if unknown := set(head.labels or ()) - set(self.labels):
                 raise ValueError(f"attributes: {head.name}: no such labels: {sorted(unknown)[:5]}")
+        if self.unknown is not None and self.multilabel:
+            raise ValueError("unknown: its images may have several labels")
         if self.text is not None and self.text.network.embed_dim != self.embedding_dim:
             raise ValueError("text: its embeddings have another width than those of images")
         return self
@@ -216,6 +222,7 @@ class Bundle:
         metrics: Content of metrics.json; empty when there is no such file.
         folder: Where the files are.
         attributes: The heads of its attributes; None where it has none.
+        unknown: What says when it answers "unknown"; None where it always gives a label.
     """
 
     info: BundleInfo
@@ -223,3 +230,4 @@ class Bundle:
     metrics: dict[str, Any]
     folder: Path
     attributes: AttributePart | None = None
+    unknown: UnknownPart | None = None

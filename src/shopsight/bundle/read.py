@@ -32,6 +32,7 @@ from shopsight.bundle.format import (
 )
 from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TokenizerInfo
 from shopsight.bundle.tokenizer import SAMPLE_TEXTS
+from shopsight.bundle.unknown_info import GOLDEN, UNKNOWN_FILE, UnknownPart
 from shopsight.errors import (
     ArchiveError,
     BundleError,
@@ -84,6 +85,8 @@ def read_bundle(folder: Path | str) -> Bundle:
         needed += [TEXT_WEIGHTS_FILE, TOKENIZER_FILE]
     if info.attributes is not None:
         needed.append(ATTRIBUTES_FILE)
+    if info.unknown is not None:
+        needed.append(UNKNOWN_FILE)
     missing = [name for name in needed if not is_file(folder / name)]
     if missing:
         raise _not_a_bundle(folder, missing)
@@ -92,9 +95,10 @@ def read_bundle(folder: Path | str) -> Bundle:
     _check_hash(folder / WEIGHTS_FILE, info.weights_sha256)
     golden = _read_golden(_within(folder, GOLDEN_FILE), info)
     attributes = _read_attributes(folder, info, golden)
+    unknown = _read_unknown(folder, info, golden)
     metrics = _within(folder, METRICS_FILE)
     written = read_json_table(metrics) if metrics.is_file() else {}
-    return Bundle(info, golden, written, folder, attributes)
+    return Bundle(info, golden, written, folder, attributes, unknown)
 
 
 def read_info(folder: Path | str) -> BundleInfo:
@@ -225,6 +229,33 @@ def _read_attributes(folder: Path, info: BundleInfo, golden: Golden) -> Attribut
             where=str(path),
             details=problems,
             fix="copy the bundle again from where it was made",
+        )
+    return part
+
+
+def _read_unknown(folder: Path, info: BundleInfo, golden: Golden) -> UnknownPart | None:
+    """When it answers "unknown"; the golden outputs must give their golden scores.
+
+    Raises:
+        BundleError: They do not, or the file is another one than was written.
+    """
+    if info.unknown is None:
+        return None
+    path = _within(folder, UNKNOWN_FILE)
+    _check_hash(path, info.unknown.sha256)
+    part = UnknownPart(info.unknown, read_tensors(folder, UNKNOWN_FILE))
+    problems = part.misfits(info.embedding_dim, len(golden.images))
+    if not problems:
+        found, written = part.scores(golden.embeddings, golden.logits), part.tensors[GOLDEN]
+        size = max(1.0, float(np.abs(written).max()))
+        if not np.abs(found - written).max() <= ATTRIBUTE_TOLERANCE * size:
+            problems = ["the golden outputs do not give the golden scores"]
+    if problems:
+        raise BundleError(
+            "does not hold the score that model.json names",
+            where=str(path),
+            details=problems,
+            fix="shopsight calibrate RUN   (fits it again)",
         )
     return part
 

@@ -26,6 +26,7 @@ from shopsight.bundle.format import (
 )
 from shopsight.bundle.model_card import model_card
 from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TextPart
+from shopsight.bundle.unknown_info import GOLDEN, UNKNOWN_FILE, UnknownPart
 from shopsight.errors import BundleError
 from shopsight.files import atomic_folder, sha256_file, write_json, write_text
 
@@ -39,6 +40,7 @@ def write_bundle(
     metrics: Mapping[str, Any],
     text: TextPart | None = None,
     attributes: AttributePart | None = None,
+    unknown: UnknownPart | None = None,
 ) -> Bundle:
     """Write a bundle, replacing one that is there; a reader never sees half of it.
 
@@ -52,6 +54,7 @@ def write_bundle(
         text: The text encoder, where there is one; `info.text` is filled in from it.
         attributes: The heads of attributes, where there are any; `info.attributes` is filled in
             from them, and so are their golden outputs.
+        unknown: When it answers "unknown"; likewise.
 
     Returns:
         What `read_bundle` would read.
@@ -72,6 +75,9 @@ def write_bundle(
         assert not attributes.misfits(info.embedding_dim)
         files[ATTRIBUTES_FILE] = attributes.tensors
         golden = replace(golden, attributes=np.concatenate(attributes.logits(golden.embeddings), 1))
+    if unknown is not None:
+        unknown = _with_golden(unknown, golden)
+        files[UNKNOWN_FILE] = unknown.tensors
     needed = sum(one.nbytes for stored in files.values() for one in stored.values())
     needed += sum(map(len, golden.images))
     with atomic_folder(folder, needed_bytes=needed) as temporary:
@@ -84,17 +90,18 @@ def write_bundle(
         }
         if attributes is not None:
             attributes = _hashed(attributes, temporary)
+        if unknown is not None:
+            unknown = _hashed_unknown(unknown, temporary)
         info = info.model_copy(
             update={
                 "weights_sha256": sha256_file(temporary / WEIGHTS_FILE),
                 "backbone_sha256": tensors_sha256(backbone),
                 "text": text.info if text else None,
                 "attributes": attributes.info if attributes else None,
+                "unknown": unknown.info if unknown else None,
             }
         )
-        # Earlier versions know no such parts.
-        absent = {name for name in ("by_product", "attributes") if getattr(info, name) is None}
-        write_json(temporary / INFO_FILE, info.model_dump(mode="json", exclude=absent))
+        _write_info(temporary, info)
         if text is not None:
             golden = replace(golden, texts=text.sample_vectors)
             (temporary / TOKENIZER_FILE).write_bytes(text.tokenizer)
@@ -104,7 +111,55 @@ def write_bundle(
         (temporary / GOLDEN_FILE).write_bytes(_golden_bytes(golden))
         write_json(temporary / METRICS_FILE, dict(metrics))
         write_text(temporary / CARD_FILE, model_card(info, metrics))
-    return Bundle(info, golden, dict(metrics), Path(folder), attributes)
+    return Bundle(info, golden, dict(metrics), Path(folder), attributes, unknown)
+
+
+def rewrite_unknown(
+    bundle: Bundle, unknown: UnknownPart | None, *, metrics: Mapping[str, Any]
+) -> Bundle:
+    """Write a bundle anew with another answer to when it says "unknown"; all else stays.
+
+    Args:
+        bundle: as it was read.
+        unknown: the part; None takes it away.
+        metrics: content of metrics.json.
+    """
+    folder = bundle.folder
+    needed = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    with atomic_folder(folder, needed_bytes=needed) as temporary:
+        shutil.copytree(
+            folder, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(UNKNOWN_FILE)
+        )
+        if unknown is not None:
+            unknown = _with_golden(unknown, bundle.golden)
+            safetensors.numpy.save_file(
+                dict(unknown.tensors), temporary / UNKNOWN_FILE, metadata={"format": "pt"}
+            )
+            unknown = _hashed_unknown(unknown, temporary)
+            shutil.copymode(temporary / INFO_FILE, temporary / UNKNOWN_FILE)
+        info = bundle.info.model_copy(update={"unknown": unknown.info if unknown else None})
+        _write_info(temporary, info)
+        write_json(temporary / METRICS_FILE, dict(metrics))
+        write_text(temporary / CARD_FILE, model_card(info, metrics))
+    return replace(bundle, info=info, metrics=dict(metrics), unknown=unknown)
+
+
+def _write_info(folder: Path, info: BundleInfo) -> None:
+    # Earlier versions know no such parts.
+    optional = ("by_product", "attributes", "unknown")
+    absent = {name for name in optional if getattr(info, name) is None}
+    write_json(folder / INFO_FILE, info.model_dump(mode="json", exclude=absent))
+
+
+def _with_golden(unknown: UnknownPart, golden: Golden) -> UnknownPart:
+    """The part with the scores of the golden outputs."""
+    scores = unknown.scores(golden.embeddings, golden.logits).astype(np.float32)
+    return replace(unknown, tensors={**unknown.tensors, GOLDEN: scores})
+
+
+def _hashed_unknown(unknown: UnknownPart, folder: Path) -> UnknownPart:
+    found = sha256_file(folder / UNKNOWN_FILE)
+    return replace(unknown, info=unknown.info.model_copy(update={"sha256": found}))
 
 
 def _hashed(attributes: AttributePart, folder: Path) -> AttributePart:

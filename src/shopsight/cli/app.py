@@ -21,6 +21,7 @@ from shopsight.cli import (
     adapt,
     audit,
     backbones,
+    calibrate,
     compare,
     data,
     demo,
@@ -151,6 +152,7 @@ _add_group(
 _add("train", train.train, MAIN_JOB)
 _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
+_add("calibrate", calibrate.calibrate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
 _add("export", export.export, MAIN_JOB)
 _add("verify", verify.verify, MAIN_JOB)

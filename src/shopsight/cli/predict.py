@@ -151,6 +151,7 @@ def show(predictions: Iterator[api.Prediction], *, lines: bool) -> int:
             pairs = zip(prediction.labels, prediction.probabilities, strict=True)
             guesses = ", ".join(f"{label} {api.percent_text(value)}" for label, value in pairs)
             line = f"{_name(prediction)}: {node_text(prediction)}{guesses}{_attributes(prediction)}"
+            line = f"{line}{_unknown(prediction)}"
             line += _damage(prediction)
             print_line(line)
     return counted.summary()
@@ -179,6 +180,16 @@ def _attributes(prediction: api.Prediction) -> str:
         for one in prediction.attributes
         if one.values
     )
+
+
+def _unknown(prediction: api.Prediction) -> str:
+    """Whether the image is unknown; else the set of labels, where one was asked for."""
+    found = prediction.unknown
+    if found is None:
+        return ""
+    if found.is_unknown:
+        return f"; unknown (score {found.score:.3f})"
+    return f"; one of {', '.join(found.label_set)}" if len(found.label_set) > 1 else ""
 
 
 def _damage(prediction: api.Prediction) -> str:

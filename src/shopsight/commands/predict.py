@@ -107,7 +107,15 @@ def predict(
     about = _about(predictor, top=top, batch_size=batch_size) | {"confidence": confidence}
     path = None if out is None else Path(out)
     names = () if predictor.attributes is None else predictor.attributes.names
-    return _written(opened, label, about, out=path, copies=copies, attributes=names)
+    return _written(
+        opened,
+        label,
+        about,
+        out=path,
+        copies=copies,
+        unknown=predictor.unknown is not None,
+        attributes=names,
+    )
 
 
 def _sorted_copies(predictor: Predictor, folder: str | Path) -> SortedCopies:
@@ -187,6 +195,7 @@ def _written(
     *,
     out: Path | None,
     copies: SortedCopies | None,
+    unknown: bool,
     attributes: Sequence[str],
 ) -> Iterator[Prediction]:
     """Hand the predictions on, each after it was recorded and its image copied.
@@ -217,7 +226,12 @@ def _written(
         if out is not None:
             nodes = about["confidence"] is not None
             write_predictions(
-                journal.answers, out, top=about["top"], nodes=nodes, attributes=attributes
+                journal.answers,
+                out,
+                top=about["top"],
+                nodes=nodes,
+                unknown=unknown,
+                attributes=attributes,
             )
         journal.remove()
     if failed.count:

@@ -105,7 +105,7 @@ def preprocess_each(
         by_shrink: dict[int, UInt8[np.ndarray, "_ _ 3"]] = {}
         squares = []
         for one in preprocesses:
-            goal = _resized_size(crop.w, crop.h, one)
+            goal = resized_size(crop.w, crop.h, one)
             shrink = shrink_for(crop.w, crop.h, *goal)
             if shrink not in by_shrink:
                 by_shrink[shrink] = decode_jpeg_upright(data, jpeg, shrink=shrink, where=where)
@@ -139,7 +139,7 @@ def preprocess_array(
     """
     height, width = rgb.shape[:2]
     crop = _crop_of_box(box, width, height, where)
-    goal = _resized_size(crop.w, crop.h, preprocess)
+    goal = resized_size(crop.w, crop.h, preprocess)
     return _fit(_cut(rgb, crop, width, height), goal, preprocess)
 
 
@@ -267,7 +267,7 @@ def _cut(
     return rgb[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
-def _resized_size(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]:
+def resized_size(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]:
     """Width and height to which the whole image is resized, before it is padded or cropped."""
     size = preprocess.size_px
     match preprocess.resize:

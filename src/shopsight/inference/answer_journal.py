@@ -32,6 +32,7 @@ from shopsight.images.idx import idx_member
 from shopsight.inference.attribute_answers import AttributeAnswer
 from shopsight.inference.image_stream import NamedImage
 from shopsight.inference.predictor import Prediction
+from shopsight.inference.unknown_answers import UnknownAnswer
 from shopsight.inference.writers import json_line
 from shopsight.progress import notify
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
@@ -280,6 +281,7 @@ def _prediction(row: Mapping[str, Any], image: NamedImage, reason: str | None) -
             AttributeAnswer(name, tuple(one["values"]), one["confidence"])
             for name, one in row.get("attributes", {}).items()
         ),
+        unknown=UnknownAnswer.of_row(row),
         damaged=row["damaged"],
         row=image.row,
         name=image.name,

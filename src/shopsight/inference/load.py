@@ -61,7 +61,13 @@ def load(
     """
     bundle = read_bundle(bundle_folder(folder))
     opened = _open_engine(bundle, device, precision, engine, verify=verify)
-    return Predictor(opened, bundle.info, golden=bundle.golden, attributes=bundle.attributes)
+    return Predictor(
+        opened,
+        bundle.info,
+        golden=bundle.golden,
+        attributes=bundle.attributes,
+        unknown=bundle.unknown,
+    )
 
 
 def _open_engine(

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from shopsight.bundle.attribute_info import AttributePart
 from shopsight.bundle.format import BundleInfo, Golden
+from shopsight.bundle.unknown_info import UnknownPart
 from shopsight.errors import BundleError, ConfigError
 from shopsight.inference.agreement import Readout
 from shopsight.inference.attribute_answers import AttributeAnswer, AttributeReader
@@ -21,6 +22,7 @@ from shopsight.inference.golden import Verification, verify_golden
 from shopsight.inference.image_runner import ImageRunner, OnError
 from shopsight.inference.image_stream import ImageInputs
 from shopsight.inference.inputs import Prepared
+from shopsight.inference.unknown_answers import UnknownAnswer, UnknownReader
 from shopsight.io.access import PUBLIC, Access
 from shopsight.label_tree import LEAST_CONFIDENCE, LabelTree
 from shopsight.preprocess import Preprocess
@@ -49,6 +51,8 @@ class Prediction:
             probable, "" where not even its first name is; else None.
         node_probability: Of `node`: the sum over the labels at it and below it; 1 of "".
         attributes: Where the model has attributes, each of them in their order.
+        unknown: Where the model may answer "unknown": whether it does, its score, and the set of
+            labels that holds the right one as often as was asked; else None.
         access: Which hosts in private networks may be asked when the image is read again.
     """
 
@@ -64,6 +68,7 @@ class Prediction:
     node: str | None = None
     node_probability: float | None = None
     attributes: tuple[AttributeAnswer, ...] = ()
+    unknown: UnknownAnswer | None = None
     access: Access = field(default=PUBLIC, repr=False)
 
 
@@ -101,10 +106,12 @@ class Predictor:
         info: Everything else about the model.
         golden: For `verify`; None when the model is not from a bundle.
         attributes: The heads of its attributes; None where it has none.
+        unknown: When it answers "unknown"; None where it always gives a label.
 
     Attributes:
         readout: How logits become labels with probabilities.
         attributes: What reads attributes from embeddings; None where there are none.
+        unknown: What says of which images the answer is "unknown"; None where of none.
     """
 
     def __init__(
@@ -114,6 +121,7 @@ class Predictor:
         *,
         golden: Golden | None = None,
         attributes: AttributePart | None = None,
+        unknown: UnknownPart | None = None,
     ) -> None:
         self.engine = engine
         self.info = info
@@ -123,6 +131,7 @@ class Predictor:
         self._thresholds = np.array(self.readout.thresholds)
         self.golden = golden
         self.attributes = None if attributes is None else AttributeReader(attributes)
+        self.unknown = None if unknown is None else UnknownReader(unknown, info.labels)
 
     @cached_property
     def _tree(self) -> LabelTree | None:
@@ -318,10 +327,14 @@ class Predictor:
         attributes: list[tuple[AttributeAnswer, ...]] = [()] * len(logits)
         if self.attributes is not None:
             attributes = self.attributes.answers(embeddings, predicted)
+        unknown: list[UnknownAnswer | None] = [None] * len(logits)
+        if self.unknown is not None:
+            unknown = [*self.unknown.answers(embeddings, logits, probabilities)]
+        beside = zip(attributes, unknown, strict=True)
         for indices, values, own, node, more in zip(
-            best[:, :top].tolist(), chosen, predicted, nodes, attributes, strict=True
+            best[:, :top].tolist(), chosen, predicted, nodes, beside, strict=True
         ):
-            yield _Answer(self._named(indices), tuple(values), own, *node, more)
+            yield _Answer(self._named(indices), tuple(values), own, *node, *more)
 
     def deepest_nodes(
         self, probabilities: Float64[np.ndarray, "b c"], confidence: float | None
@@ -356,6 +369,7 @@ class _Answer:
     node: str | None = None
     node_probability: float | None = None
     attributes: tuple[AttributeAnswer, ...] = ()
+    unknown: UnknownAnswer | None = None
 
     def of(self, image: Prepared) -> Prediction:
         return Prediction(
@@ -366,6 +380,7 @@ class _Answer:
             node=self.node,
             node_probability=self.node_probability,
             attributes=self.attributes,
+            unknown=self.unknown,
             damaged=image.damaged,
             row=image.row,
             name=image.name,

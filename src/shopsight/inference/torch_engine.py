@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from shopsight.devices import (
@@ -22,6 +22,7 @@ from shopsight.devices import (
 from shopsight.errors import ConfigError
 from shopsight.inference.engine import EnginePrecision, Images, Outputs, PrecisionChoice
 from shopsight.inference.fuse_batchnorm import fuse_batchnorm
+from shopsight.inference.torch_class_activation import exact_activation
 from shopsight.models.product_model import ProductModel
 from shopsight.runtime import fp32_products
 
@@ -172,6 +173,15 @@ class TorchEngine:
             embedding = self.model.embed(pixels)
         embedding = embedding.float()
         return embedding, self._logits(embedding)
+
+    def class_activation(
+        self, images: Images, labels: Int64[np.ndarray, "b"]
+    ) -> Float32[np.ndarray, "b r c"] | None:
+        """See `shopsight.inference.class_activation`; in fp32, whatever the precision."""
+        pixels = copy_to_device(_tensor(images), self.device)
+        with exact_products(self.device):
+            maps = exact_activation(self.model, pixels, torch.from_numpy(labels).to(self.device))
+        return None if maps is None else maps.cpu().numpy()
 
     def classify(self, embeddings: Float32[np.ndarray, "b w"]) -> Float32[np.ndarray, "b c"]:
         """Compute the logits of embeddings that `run` gave."""

@@ -18,6 +18,7 @@ from shopsight.control_characters import json_text
 from shopsight.errors import WriteError, first_line
 from shopsight.files import atomic_file
 from shopsight.inference.predictor import Prediction
+from shopsight.inference.unknown_answers import UNKNOWN_CELLS
 from shopsight.spreadsheets import guarded_text
 from shopsight.text import as_unicode
 from shopsight.write_errors import write_errors_named
@@ -29,12 +30,19 @@ NODE_CELLS = ("node", "node_probability")
 
 
 def write_predictions(
-    lines: Path, path: Path, *, top: int, nodes: bool = False, attributes: Sequence[str] = ()
+    lines: Path,
+    path: Path,
+    *,
+    top: int,
+    nodes: bool = False,
+    unknown: bool = False,
+    attributes: Sequence[str] = (),
 ) -> None:
     r"""Make the file of predictions from JSON lines, in constant memory.
 
     CSV has the columns image, label, probability, label_2, probability_2, ... , predicted_labels
-    (joined by "|"), node and node_probability where they are asked for, of each attribute its
+    (joined by "|"), node and node_probability where they are asked for, unknown, known_score and
+    label_set (joined by "|") where the model may answer "unknown", of each attribute its
     values (joined by "; ") and their confidence, error, damaged, row and name; Parquet and JSON
     lines have the lists labels and probabilities, best first, and predicted_labels, and JSON lines
     the attributes by name. `row` and `name` are of a table: its row and the image as it names it.
@@ -47,6 +55,7 @@ def write_predictions(
         path: The file; its suffix, one of `TABLE_SUFFIXES`, is the format.
         top: Number of labels of an image in a CSV.
         nodes: Whether the deepest path of each image was asked for.
+        unknown: Whether the model may answer "unknown".
         attributes: Those of the model.
 
     Raises:
@@ -55,12 +64,17 @@ def write_predictions(
     suffix = path.suffix.lower()
     with atomic_file(path, needed_bytes=lines.stat().st_size) as part:
         if suffix == ".csv":
-            last = (*NODE_CELLS, *_LAST_CELLS) if nodes else _LAST_CELLS
+            last = (*_optional_cells(nodes=nodes, unknown=unknown), *_LAST_CELLS)
             _to_csv(lines, part, top, last, attributes)
         elif suffix == ".jsonl":
             shutil.copyfile(lines, part)
         else:
-            _to_parquet(lines, part, path, nodes=nodes, attributes=attributes)
+            cells = _optional_cells(nodes=nodes, unknown=unknown)
+            _to_parquet(lines, part, path, optional=cells, attributes=attributes)
+
+
+def _optional_cells(*, nodes: bool, unknown: bool) -> tuple[str, ...]:
+    return (*(NODE_CELLS if nodes else ()), *(UNKNOWN_CELLS if unknown else ()))
 
 
 def attribute_cells(attributes: Sequence[str]) -> list[tuple[str, str]]:
@@ -68,7 +82,7 @@ def attribute_cells(attributes: Sequence[str]) -> list[tuple[str, str]]:
 
     A name that means something else in this table has "(attribute)" behind it.
     """
-    taken = {*_PARQUET_SCHEMA, *NODE_CELLS}
+    taken = {*_PARQUET_SCHEMA, *NODE_CELLS, *UNKNOWN_CELLS}
     pairs = []
     for name in attributes:
         column = name
@@ -106,7 +120,7 @@ def _cells(
     pairs = list(zip(row["labels"], row["probabilities"], strict=True))[:top]
     cells = [cell for pair in pairs for cell in pair]
     cells += [""] * (2 * top - len(cells))
-    known = ["" if row.get(name) is None else row[name] for name in last]
+    known = [_cell(row.get(name)) for name in last]
     more = []
     for name in attributes:
         one = row.get("attributes", {}).get(name, _NOT_GIVEN)
@@ -117,11 +131,20 @@ def _cells(
     return [row["image"], *cells, predicted, *known[:before], *more, *known[before:]]
 
 
+def _cell(value: Any) -> Any:
+    """A value of JSON as a cell: yes and no, and lists joined."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "|".join(value)
+    return "" if value is None else value
+
+
 def _to_parquet(
-    lines: Path, part: Path, path: Path, *, nodes: bool, attributes: Sequence[str]
+    lines: Path, part: Path, path: Path, *, optional: Sequence[str], attributes: Sequence[str]
 ) -> None:
     """Turn JSON lines into the Parquet file `part`, which will be `path`."""
-    schema = _SCHEMA_WITH_NODES if nodes else _PARQUET_SCHEMA
+    schema = pl.Schema(_schema_with(optional))
     if attributes:
         each = dict.fromkeys(attributes, _ATTRIBUTE)
         schema = pl.Schema({**schema, "attributes": pl.Struct(each)})
@@ -177,14 +200,20 @@ _PARQUET_SCHEMA = pl.Schema(
         "name": pl.String(),
     }
 )
-_SCHEMA_WITH_NODES = pl.Schema(
-    {
-        **{name: kind for name, kind in _PARQUET_SCHEMA.items() if name not in _LAST_CELLS},
-        "node": pl.String(),
-        "node_probability": pl.Float64(),
-        **{name: _PARQUET_SCHEMA[name] for name in _LAST_CELLS},
-    }
-)
+_OPTIONAL_SCHEMA: Mapping[str, Any] = {
+    "node": pl.String(),
+    "node_probability": pl.Float64(),
+    "unknown": pl.Boolean(),
+    "known_score": pl.Float64(),
+    "label_set": pl.List(pl.String()),
+}
+
+
+def _schema_with(optional: Sequence[str]) -> dict[str, Any]:
+    """The columns, with these before the last ones."""
+    first = {name: kind for name, kind in _PARQUET_SCHEMA.items() if name not in _LAST_CELLS}
+    last = {name: _PARQUET_SCHEMA[name] for name in _LAST_CELLS}
+    return {**first, **{name: _OPTIONAL_SCHEMA[name] for name in optional}, **last}
 
 
 def as_row(prediction: Prediction) -> dict[str, Any]:
@@ -202,6 +231,7 @@ def as_row(prediction: Prediction) -> dict[str, Any]:
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
         "predicted_labels": list(prediction.predicted_labels),
         **node,
+        **({} if prediction.unknown is None else prediction.unknown.as_cells()),
         **_attributes(prediction),
         "error": prediction.error,
         "damaged": prediction.damaged,

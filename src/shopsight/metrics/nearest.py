@@ -45,15 +45,3 @@ def nearest_of_other_families(
         best, similar = (np.take_along_axis(one, order, axis=1) for one in (best, similar))
         found[block, :taken] = np.where(np.isfinite(similar), best, NOBODY)
     return found
-
-
-def agreement_with_neighbors(
-    given: Int64[np.ndarray, "q"],
-    neighbors: Int64[np.ndarray, "q k"],
-    labels: Int64[np.ndarray, "g"],
-) -> Float32[np.ndarray, "q"]:
-    """The fraction of each row's neighbors that have its label; a half without neighbors."""
-    there = neighbors != NOBODY
-    same = there & (labels[np.where(there, neighbors, 0)] == given[:, None])
-    counts = there.sum(axis=1)
-    return np.where(counts > 0, same.sum(axis=1) / np.maximum(counts, 1), 0.5).astype(np.float32)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from shopsight.metrics.selective import area_under_curve
 from shopsight.mislabels.label_judge import LabelJudge
 from shopsight.mislabels.ranking import Ranking
 
@@ -125,14 +126,6 @@ def _labeled_otherwise(judge: LabelJudge, one: int, other: int) -> float:
         same, crossed = (labels == own).sum(), (labels == opposite).sum()
         shares.append(crossed / max(same + crossed, 1))
     return float(np.mean(shares))
-
-
-def area_under_curve(own: Float64[np.ndarray, "n"], other: Float64[np.ndarray, "m"]) -> float:
-    """The fraction of pairs in which `own` is the larger one; ties count half."""
-    ordered = np.sort(other)
-    below = np.searchsorted(ordered, own, side="left")
-    ties = np.searchsorted(ordered, own, side="right") - below
-    return float((below + ties / 2).sum() / (len(own) * len(other)))
 
 
 def area_error(area: float, count: int, other: int) -> float:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from shopsight.activations import softmax
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import CatalogError, ConfigError
 from shopsight.inference.agreement import Readout
 from shopsight.metrics.families import Families
 from shopsight.metrics.nearest import nearest_of_other_families
-from shopsight.metrics.temperature import fit_temperature
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fold_heads import HeadFit, fit_fold_heads
@@ -120,7 +120,7 @@ def _by_one_network(run: RunFolder, audited: AuditedCatalog, network: RunNetwork
         if training.finetunes:
             part = audited.catalog.table["split"].to_list()
             judges = tuple(SEEN if one == "train" else NOT_SEEN for one in part)
-        answers = _refitted(network, features, given, families)
+        answers = _refitted(network, features, families)
     return LabelJudge(
         catalog=audited.catalog,
         labels=labels,
@@ -176,21 +176,13 @@ def _probabilities(network: RunNetwork, rows: Int64[np.ndarray, "m"]) -> Float64
     return Readout(info.temperature, info.doubt).probabilities(network.logits(rows))
 
 
-def _refitted(
-    network: RunNetwork,
-    features: Features,
-    given: Int64[np.ndarray, "n"],
-    families: Families,
-) -> Answers:
-    """Heads that are fitted to labels, read with one temperature: that of the given ones."""
+def _refitted(network: RunNetwork, features: Features, families: Families) -> Answers:
+    """Heads that are fitted to labels; for an order of images they need no temperature."""
     how = HeadFit.of(network.run, network.predictor.labels)
-    kept: dict[str, float] = {}
 
     def answers(targets: Int64[np.ndarray, "n"]) -> Float64[np.ndarray, "n c"]:
         heads = fit_fold_heads(features, targets, families, how=how, device=network.device)
-        if not kept:
-            kept["temperature"] = fit_temperature(heads.logits, given, families).value
-        return Readout(kept["temperature"]).probabilities(heads.logits)
+        return softmax(heads.logits)
 
     return answers
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from shopsight.metrics.label_quality import LabelScores, label_scores
-from shopsight.metrics.nearest import agreement_with_neighbors
 from shopsight.mislabels.label_judge import LabelJudge
 
 
@@ -37,8 +36,7 @@ def rank_labels(judge: LabelJudge, labels: Int64[np.ndarray, "n"]) -> Ranking:
         labels: of the images.
     """
     probabilities = judge.answers(labels)
-    neighbors = agreement_with_neighbors(labels, judge.neighbors, labels)
-    scores = label_scores(probabilities, labels, neighbors)
+    scores = label_scores(probabilities, labels, judge.neighbors)
     sums = scores.rank_sums(np.array(judge.judges))
     # Of equal sums the one of less self-confidence comes first.
     order = np.lexsort((scores.self_confidence, sums)).astype(np.int64)

@@ -88,6 +88,19 @@ class RunNetwork:
         none = np.empty((0, len(self.predictor.labels)), np.float32)
         return np.concatenate([none, *(logits for _, logits in kept)])
 
+    def outputs(
+        self, rows: Int64[np.ndarray, "m"]
+    ) -> tuple[Float32[np.ndarray, "m w"], Float32[np.ndarray, "m c"]]:
+        """Embeddings of images, and the network's own answers by its head alone."""
+        features = self.features(rows)
+        embeddings = np.asarray(features[np.arange(len(rows))], np.float32)
+        pieces = [
+            self.engine.classify(embeddings[start : start + BATCH_IMAGES])
+            for start in range(0, len(rows), BATCH_IMAGES)
+        ]
+        none = np.empty((0, len(self.predictor.labels)), np.float32)
+        return embeddings, np.concatenate([none, *pieces])
+
     def features(self, rows: Int64[np.ndarray, "m"] | None = None) -> Features:
         """The embeddings of images; what training did not keep is computed, and kept.
 

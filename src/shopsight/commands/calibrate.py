@@ -1,0 +1,386 @@
+"""Calibrate: when a model answers "unknown", and what that promises."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from shopsight.audit.file_info import inspect_all
+from shopsight.bundle.read import bundle_folder, read_bundle
+from shopsight.bundle.unknown_info import Measured
+from shopsight.bundle.write import rewrite_unknown
+from shopsight.catalog.catalog import Catalog
+from shopsight.commands.early_checks import check_model
+from shopsight.commands.predict import open_predictor
+from shopsight.config.model_settings import ProbeSettings
+from shopsight.config.training_settings import TrainingSettings
+from shopsight.datasets.open import open_catalog
+from shopsight.errors import CatalogError, ConfigError
+from shopsight.evaluation.run_images import check_run_images
+from shopsight.evaluation.train_overlap import seen_in_training
+from shopsight.inference.predictor import Predictor
+from shopsight.metrics.families import Families
+from shopsight.output_locks import only_writer_of_folder
+from shopsight.progress import notify
+from shopsight.read_options import ReadOptions
+from shopsight.runs.discover import run_of
+from shopsight.runs.run_access import RunAccess, use_run_access
+from shopsight.runs.run_folder import RunFolder
+from shopsight.text import command_line, counted, listed
+from shopsight.training.fold_heads import HeadFit
+from shopsight.training.run_network import RunNetwork
+from shopsight.training.unknown_judge import (
+    Judged,
+    judge_by_held_out_classes,
+    judge_by_negatives,
+)
+from shopsight.training.unknown_promise import UnknownReport, Wish, promise_unknown
+from shopsight.training.unknown_scores import EmbeddedImages, fit_scores
+
+OPTIMISTIC = (
+    "the backbone was trained on the classes that stand for strangers: it knows them; fewer real "
+    "strangers are recognized. --negatives FOLDER measures it on images of others"
+)
+NOT_JUDGED = (
+    "too few classes to take some away: the score is the largest probability, and nothing says how "
+    "many strangers it accepts. --negatives FOLDER does"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrateResult:
+    """What a model promises from now on.
+
+    Attributes:
+        model: the bundle that was written.
+        report: the score, its threshold, the scores that were compared, and the curve.
+        notes: what weakens the figures.
+    """
+
+    model: Path
+    report: UnknownReport
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"model": str(self.model), **self.report.to_json(), "notes": list(self.notes)}
+
+    def lines(self) -> list[str]:
+        """What people are to know, a line each."""
+        info = self.report.part.info
+        lines = [f"score: {info.score}, answered from {info.threshold:.4g} on"]
+        if info.coverage is not None:
+            accuracy = "none" if info.accuracy is None else _text(info.accuracy)
+            images = counted(info.coverage.num_images, "test image")
+            lines.append(
+                f"answers {_text(info.coverage)} of {images}, and is right on {accuracy} of these"
+            )
+        if info.accepted is not None:
+            lines.append(
+                f"accepts {100 * info.accepted:.1f} % of strangers ({info.strangers})"
+                f"{': optimistic' if info.is_optimistic else ''}"
+            )
+        if info.sets is not None:
+            lines += self._about_sets()
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def _about_sets(self) -> list[str]:
+        sets = self.report.part.info.sets
+        assert sets is not None
+        if sets.reached is None:
+            return [f"sets: hold the right label in {100 * sets.level:g} % of images"]
+        lines = [
+            f"sets of {100 * sets.level:g} %: hold the right label of {_text(sets.reached)} of "
+            f"{counted(sets.reached.num_images, 'test image')}, {sets.mean_size:.2f} labels each"
+        ]
+        few = [one.label for one in self.report.by_class if not one.is_promised]
+        if few:
+            lines.append(
+                f"sets promise nothing for a class by itself, and too little is known of "
+                f"{listed(few)}: too few validation images"
+            )
+        return lines
+
+
+def calibrate(
+    model: str | Path,
+    data: str | Path | Catalog | None = None,
+    *,
+    read: ReadOptions | None = None,
+    negatives: str | Path | Catalog | None = None,
+    accuracy: float | None = None,
+    coverage: float | None = None,
+    sets: float | None = None,
+    accept: Collection[str] = (),
+    device: str = "auto",
+) -> CalibrateResult:
+    """Choose when a model answers "unknown", and write that into its bundle.
+
+    Args:
+        model: a run, or a bundle.
+        data: labeled images that the model did not learn from, or a run; None: the model's own run
+            with its validation and test part.
+        read: how DATA is read.
+        negatives: images of no class of the model, by which scores are judged.
+        accuracy: how many of the answers are to be right.
+        coverage: how many known images are to be answered; 0.95 where neither is given.
+        sets: how often sets of labels are to hold the right one; None: no sets.
+        accept: "changed-file" goes on although images of the run changed since the training.
+        device: see `shopsight.devices`.
+
+    Raises:
+        ConfigError: a figure is out of range; the model has several labels for each image; there
+            are too few images; or negatives are images of the run.
+        BundleError: the model cannot be opened.
+        CatalogError: DATA cannot be read, or has none of the model's labels.
+    """
+    wish = _wish(accuracy, coverage, sets)
+    check_model(model)
+    own = run_of(bundle_folder(model))
+    run = _run_of_data(data) or (own if data is None else None)
+    if run is None and data is None:
+        raise ConfigError(
+            "a bundle without its run has no images to choose a threshold on",
+            where=str(model),
+            fix=command_line(["shopsight", "calibrate", model, "DATA"]),
+        )
+    with use_run_access(RunAccess.by_flags(read or ReadOptions())):
+        if run is not None:
+            check_run_images(run, command=["shopsight", "calibrate", model], accept=accept)
+        predictor = open_predictor(model, device)
+        _check_labels(predictor, model)
+        if run is not None:
+            parts = _of_run(run, own, predictor, device)
+        else:
+            assert data is not None
+            parts = _of_data(predictor, open_catalog(data, read), own)
+        strangers = (
+            None if negatives is None else _negatives(predictor, negatives, read, run or own)
+        )
+        report, notes = _report(parts, predictor, strangers, wish)
+    folder = bundle_folder(model)
+    with only_writer_of_folder(folder):
+        bundle = read_bundle(folder)
+        metrics = {**bundle.metrics, "unknown": report.to_json()}
+        rewrite_unknown(bundle, report.part, metrics=metrics)
+    return CalibrateResult(folder, report, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Images that scores are fitted on, that choose, and that measure."""
+
+    train: EmbeddedImages
+    val: EmbeddedImages
+    test: EmbeddedImages
+    families: tuple[Families, Families]
+    how: HeadFit
+    is_optimistic: bool
+
+
+def _wish(accuracy: float | None, coverage: float | None, sets: float | None) -> Wish:
+    if accuracy is not None and coverage is not None:
+        raise ConfigError(
+            "one threshold has either an accuracy or a coverage",
+            where="--accuracy, --coverage",
+            fix="leave one out",
+        )
+    for flag, value in (("--accuracy", accuracy), ("--coverage", coverage), ("--sets", sets)):
+        if value is not None and not 0 < value < 1:
+            raise ConfigError(f"{value:g} is not between 0 and 1", where=flag, fix=f"{flag} 0.9")
+    if accuracy is not None:
+        return Wish("accuracy", accuracy, sets)
+    return Wish(sets=sets) if coverage is None else Wish("coverage", coverage, sets)
+
+
+def _run_of_data(data: object) -> RunFolder | None:
+    if not isinstance(data, str | Path):
+        return None
+    run = RunFolder(Path(data))
+    return run if run.exists() else None
+
+
+def _check_labels(predictor: Predictor, model: str | Path) -> None:
+    if predictor.info.multilabel:
+        raise ConfigError(
+            'images may have several labels, also none: "unknown" is an answer of one label each',
+            where=str(model),
+            fix="its thresholds say which labels are given: shopsight evaluate MODEL",
+        )
+
+
+def _of_run(run: RunFolder, own: RunFolder | None, predictor: Predictor, device: str) -> _Parts:
+    if own is None or run.path.resolve() != own.path.resolve():
+        raise ConfigError(
+            "is the run of another model",
+            where=str(run.path),
+            fix="name the model's own run, or images that it did not learn from",
+        )
+    catalog = run.catalog()
+    if not catalog.has("split") or not len(catalog.rows_of("val")):
+        raise ConfigError(
+            "has no validation part to choose a threshold on",
+            where=str(run.path),
+            fix=command_line(["shopsight", "calibrate", run.path, "DATA"])
+            + "   (labeled images that it did not learn from)",
+        )
+    network = RunNetwork.of(run, device)
+    rows = [catalog.rows_of(part) for part in ("train", "val", "test")]
+    targets = network.audited.catalog.targets(predictor.labels)
+    assert isinstance(targets, np.ndarray)  # Several labels were refused.
+    train, val, test = (EmbeddedImages(*network.outputs(one), targets[one]) for one in rows)
+    families = network.audited.families()
+    return _Parts(
+        train,
+        val,
+        test,
+        (families.take(rows[1]), families.take(rows[2])),
+        HeadFit.of(run, predictor.labels),
+        run.recipe().training.finetunes,
+    )
+
+
+def _of_data(predictor: Predictor, catalog: Catalog, own: RunFolder | None) -> _Parts:
+    """Labeled images in three parts: scores are fitted on one, as nobody knows the training's."""
+    if "label" not in catalog.table.columns:
+        raise CatalogError(
+            "the images have no labels",
+            where=catalog.name,
+            fix="--label COLUMN of a table, or one folder for each class",
+        )
+    given = catalog.table["label"]
+    rows = np.flatnonzero(given.is_in(list(predictor.labels)).fill_null(False).to_numpy())
+    if not len(rows):
+        raise CatalogError(
+            "none of its labels is one of the model's",
+            where=catalog.name,
+            details=[f"the model knows: {listed(predictor.labels)}"],
+            fix="name labeled images of its classes",
+        )
+    images = _embedded(predictor, catalog.take(rows))
+    catalog = catalog.take(rows)
+    families = Families.alone(len(rows))
+    if catalog.has("group"):
+        families = Families.by(catalog.table["group"].fill_null("").to_numpy())
+    part = _thirds(families)
+    third = [np.flatnonzero(part == number) for number in range(3)]
+    one, two, three = (images.take(some) for some in third)
+    return _Parts(
+        one,
+        two,
+        three,
+        (families.take(third[1]), families.take(third[2])),
+        HeadFit(predictor.labels, ProbeSettings(penalties=(0.01,)), TrainingSettings()),
+        own is None or own.recipe().training.finetunes,
+    )
+
+
+def _thirds(families: Families) -> Int64[np.ndarray, "n"]:
+    """A part for each image; families stay together, the largest are dealt first."""
+    order = np.argsort(-families.sizes, kind="stable")
+    part, filled = np.zeros(len(families), np.int64), np.zeros(3, np.int64)
+    for family in order.tolist():
+        part[family] = int(filled.argmin())
+        filled[part[family]] += families.sizes[family]
+    found: Int64[np.ndarray, "n"] = part[families.of_image]
+    return found
+
+
+def _embedded(predictor: Predictor, catalog: Catalog) -> EmbeddedImages:
+    """What the model says of these images; each must be readable."""
+    pieces = [outputs for _, outputs in predictor.image_batches(catalog, on_error="raise")]
+    embeddings = np.concatenate([one for one, _ in pieces])
+    logits = np.concatenate([one for _, one in pieces])
+    place = {label: number for number, label in enumerate(predictor.labels)}
+    labels = (
+        catalog.table["label"].to_list()
+        if "label" in catalog.table.columns
+        else [None] * len(catalog)
+    )
+    targets = np.array([place.get(str(label), -1) for label in labels], np.int64)
+    return EmbeddedImages(embeddings, logits, targets)
+
+
+def _negatives(
+    predictor: Predictor,
+    negatives: str | Path | Catalog,
+    read: ReadOptions | None,
+    run: RunFolder | None,
+) -> EmbeddedImages:
+    """Images of others; those of the run are refused.
+
+    Raises:
+        ConfigError: some are images of the run.
+    """
+    catalog = open_catalog(negatives)
+    if run is not None:
+        seen = seen_in_training(inspect_all(catalog.refs(), access=catalog.access), run).either
+        if seen.any():
+            names = [catalog.table["image"][row] for row in np.flatnonzero(seen).tolist()]
+            raise ConfigError(
+                f"{len(names):,} of {counted(len(catalog), 'image')} are known products: the model "
+                "was trained on them, or on copies of them",
+                where="--negatives",
+                details=names,
+                fix="name images of what the model is not to answer",
+            )
+    found = _embedded(predictor, catalog)
+    return EmbeddedImages(found.embeddings, found.logits, np.full(len(found), -1))
+
+
+def _report(
+    parts: _Parts, predictor: Predictor, negatives: EmbeddedImages | None, wish: Wish
+) -> tuple[UnknownReport, tuple[str, ...]]:
+    temperature = predictor.info.temperature
+    if not len(parts.val):
+        raise ConfigError("has no validation images to choose a threshold on", fix="name more DATA")
+    fitted = fit_scores(parts.train, parts.val, temperature=temperature, seed=parts.how.seed)
+    judged: list[Judged]
+    if negatives is not None:
+        judged = judge_by_negatives(fitted, parts.val, negatives)
+    else:
+        import torch
+
+        judged = judge_by_held_out_classes(
+            parts.train,
+            parts.val,
+            how=parts.how,
+            temperature=temperature,
+            device=torch.device("cpu"),
+        )
+    report = promise_unknown(
+        fitted,
+        judged,
+        val=parts.val,
+        test=parts.test,
+        families=parts.families,
+        readout=predictor.readout,
+        labels=predictor.labels,
+        wish=wish,
+    )
+    is_optimistic = bool(judged) and negatives is None and parts.is_optimistic
+    kind = "negatives" if negatives is not None else "held-out classes" if judged else "none"
+    changed = {"strangers": kind, "is_optimistic": is_optimistic}
+    part = report.part
+    part = type(part)(part.info.model_copy(update=changed), part.tensors)
+    notes = [OPTIMISTIC] if is_optimistic else []
+    notes += [] if judged else [NOT_JUDGED]
+    if not len(parts.test):
+        notes.append("no test images: what is promised was not measured")
+    for note in notes:
+        notify(note)
+    return UnknownReport(part, report.judged, report.curve, report.by_class), tuple(notes)
+
+
+def _text(found: Measured) -> str:
+    ends = (
+        ""
+        if found.low is None or found.high is None
+        else (f" [{100 * found.low:.1f}, {100 * found.high:.1f}]")
+    )
+    return f"{100 * found.value:.1f} %{ends}"

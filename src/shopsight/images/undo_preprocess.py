@@ -1,0 +1,88 @@
+"""From a map over the network's square back to the image as people see it.
+
+The square was padded, cropped or squashed out of the upright image (`shopsight.images.model_input`,
+whose geometry is repeated here in reverse). What the crop cut off, the network has not seen: there
+the map has no value.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from shopsight.images.model_input import resized_size
+from shopsight.preprocess import Preprocess
+
+
+class Seen(NamedTuple):
+    """Where the upright image lies in the square, in pixels of the square; it may reach beyond.
+
+    Attributes:
+        left: of its left edge.
+        top: of its upper edge.
+        width: of the whole image.
+        height: likewise.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def place_in_square(width: int, height: int, preprocess: Preprocess) -> Seen:
+    """Where an upright image of this size lies in the square.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        preprocess: what fits it into the square.
+    """
+    size = preprocess.size_px
+    w, h = resized_size(width, height, preprocess)
+    match preprocess.resize:
+        case "squash":
+            return Seen(0, 0, size, size)
+        case "crop":
+            return Seen(-round((w - size) / 2), -round((h - size) / 2), w, h)
+        case "pad":
+            return Seen((size - w) // 2, (size - h) // 2, w, h)
+
+
+def undone(
+    heat: Float[np.ndarray, "r c"], width: int, height: int, preprocess: Preprocess
+) -> Float32[np.ndarray, "{height} {width}"]:
+    """A map of coarse cells over the square, as one over the upright image.
+
+    Args:
+        heat: cells of the square, each the value at its middle.
+        width: of the image, pixels.
+        height: likewise.
+        preprocess: what fitted the image into the square.
+
+    Returns:
+        Values between the middles of cells are interpolated; NaN where the network saw nothing.
+    """
+    place, size = place_in_square(width, height, preprocess), preprocess.size_px
+    x = place.left + (np.arange(width) + 0.5) * place.width / width
+    y = place.top + (np.arange(height) + 0.5) * place.height / height
+    rows, columns = heat.shape
+    low_y, high_y, part_y = _between(y * rows / size, rows)
+    low_x, high_x, part_x = _between(x * columns / size, columns)
+    upper = heat[low_y][:, low_x] * (1 - part_x) + heat[low_y][:, high_x] * part_x
+    lower = heat[high_y][:, low_x] * (1 - part_x) + heat[high_y][:, high_x] * part_x
+    found = np.asarray(upper * (1 - part_y)[:, None] + lower * part_y[:, None], np.float32)
+    found[(y < 0) | (y > size)] = np.nan
+    found[:, (x < 0) | (x > size)] = np.nan
+    return found
+
+
+def _between(
+    place: Float[np.ndarray, "n"], count: int
+) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "n"]]:
+    """The cells whose middles lie before and behind a place, and how far it is between them."""
+    moved = np.clip(place - 0.5, 0, count - 1)
+    low = np.floor(moved).astype(np.int64)
+    return low, np.minimum(low + 1, count - 1), moved - low
