@@ -16,7 +16,7 @@ from shopsight.images.model_input import resized_size
 from shopsight.preprocess import Preprocess
 
 
-class Seen(NamedTuple):
+class InSquare(NamedTuple):
     """Where the upright image lies in the square, in pixels of the square; it may reach beyond.
 
     Attributes:
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     height: float
 
 
-def place_in_square(width: int, height: int, preprocess: Preprocess) -> Seen:
+def place_in_square(width: int, height: int, preprocess: Preprocess) -> InSquare:
     """Where an upright image of this size lies in the square.
 
     Args:
@@ -44,11 +44,11 @@ def place_in_square(width: int, height: int, preprocess: Preprocess) -> Seen:
     w, h = resized_size(width, height, preprocess)
     match preprocess.resize:
         case "squash":
-            return Seen(0, 0, size, size)
+            return InSquare(0, 0, size, size)
         case "crop":
-            return Seen(-round((w - size) / 2), -round((h - size) / 2), w, h)
+            return InSquare(-round((w - size) / 2), -round((h - size) / 2), w, h)
         case "pad":
-            return Seen((size - w) // 2, (size - h) // 2, w, h)
+            return InSquare((size - w) // 2, (size - h) // 2, w, h)
 
 
 def undone(

@@ -37,7 +37,7 @@ USUAL_COVERAGE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class HeldOutDraw:
     """Scores of one draw.
 
     Attributes:
@@ -74,10 +74,10 @@ class Judged:
     wrong: float
     rejects: float
     accepted: float
-    draws: tuple[Draw, ...]
+    draws: tuple[HeldOutDraw, ...]
 
     @classmethod
-    def of(cls, score: Score, draws: tuple[Draw, ...]) -> Judged:
+    def of(cls, score: Score, draws: tuple[HeldOutDraw, ...]) -> Judged:
         """Judge by draws, of which there is at least one."""
         strangers = [area_under_curve(one.known, one.strangers) for one in draws]
         wrong = [area_under_curve(one.known[one.right], one.known[~one.right]) for one in draws]
@@ -127,7 +127,7 @@ def judge_by_held_out_classes(
         device: where heads are fitted.
     """
     rng = np.random.default_rng(how.seed)
-    found: dict[Score, list[Draw]] = {score: [] for score in SCORES}
+    found: dict[Score, list[HeldOutDraw]] = {score: [] for score in SCORES}
     groups = list(_taken_away(train, val, rng))
     with task("Judging scores", total=len(groups), unit="draws") as advance:
         for classes, gone in groups:
@@ -143,7 +143,7 @@ def judge_by_negatives(
     """Judge every score by images of others, the best first."""
     draws = {
         score: (
-            Draw(
+            HeldOutDraw(
                 part.scores(known.embeddings, known.logits),
                 known.right,
                 part.scores(negatives.embeddings, negatives.logits),
@@ -154,7 +154,7 @@ def judge_by_negatives(
     return best_first(draws)
 
 
-def best_first(draws: Mapping[Score, tuple[Draw, ...]]) -> list[Judged]:
+def best_first(draws: Mapping[Score, tuple[HeldOutDraw, ...]]) -> list[Judged]:
     """The scores by what they reject; of equal ones the simpler first, as in `SCORES`."""
     judged = [Judged.of(score, draws[score]) for score in SCORES if score in draws]
     return sorted(judged, key=lambda one: -round(one.rejects, 6))
@@ -184,7 +184,7 @@ def _draw(
     how: HeadFit,
     temperature: float,
     device: torch.device,
-) -> dict[Score, Draw]:
+) -> dict[Score, HeldOutDraw]:
     rows = _some(np.flatnonzero(np.isin(train.targets, classes)), how.seed)
     known_rows = np.flatnonzero(np.isin(val.targets, classes))
     targets = np.searchsorted(classes, train.targets[rows]).astype(np.int64)
@@ -200,18 +200,18 @@ def _draw(
     )
     weight, bias = probe.weight.numpy(), probe.bias.numpy()
 
-    def seen(embeddings: np.ndarray, right: Int64[np.ndarray, "n"]) -> EmbeddedImages:
+    def answered(embeddings: np.ndarray, right: Int64[np.ndarray, "n"]) -> EmbeddedImages:
         return EmbeddedImages(embeddings, (embeddings @ weight.T + bias).astype(np.float32), right)
 
-    known = seen(val.embeddings[known_rows], known_targets)
+    known = answered(val.embeddings[known_rows], known_targets)
     of_gone = [one.embeddings[np.isin(one.targets, gone)] for one in (train, val)]
     stranger = np.concatenate(of_gone)
-    strangers = seen(stranger, np.full(len(stranger), -1))
+    strangers = answered(stranger, np.full(len(stranger), -1))
     parts = fit_scores(
-        seen(train.embeddings[rows], targets), known, temperature=temperature, seed=how.seed
+        answered(train.embeddings[rows], targets), known, temperature=temperature, seed=how.seed
     )
     return {
-        score: Draw(
+        score: HeldOutDraw(
             part.scores(known.embeddings, known.logits),
             known.right,
             part.scores(strangers.embeddings, strangers.logits),

@@ -26,7 +26,7 @@ from shopsight.metrics.selective import (
     threshold_for_coverage,
 )
 from shopsight.metrics.shares import share_intervals
-from shopsight.training.unknown_judge import Draw, Judged
+from shopsight.training.unknown_judge import HeldOutDraw, Judged
 from shopsight.training.unknown_scores import EmbeddedImages
 
 USUAL_COVERAGE = 0.95
@@ -181,7 +181,7 @@ def measured_share(hits: Bool[np.ndarray, "n"], families: Families) -> Measured:
     )
 
 
-def _with_strangers(curve: SelectiveCurve, draws: Sequence[Draw]) -> SelectiveCurve:
+def _with_strangers(curve: SelectiveCurve, draws: Sequence[HeldOutDraw]) -> SelectiveCurve:
     """The curve with what is accepted of strangers at the same coverage."""
     if not draws:
         return curve
