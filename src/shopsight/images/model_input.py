@@ -116,7 +116,7 @@ def preprocess_each(
 def jpeg_shrink(jpeg: JpegHeader, preprocess: Preprocess) -> int:
     """By how much a whole JPEG is shrunk while it is decoded for `preprocess`: 8, 4, 2 or 1."""
     width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
-    return shrink_for(width, height, *_resized_size(width, height, preprocess))
+    return shrink_for(width, height, *resized_size(width, height, preprocess))
 
 
 def preprocess_array(
