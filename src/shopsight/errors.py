@@ -169,6 +169,25 @@ class SearchError(ShopsightError):
     """An index or a search: an unknown id, a filter that does not fit, an index that is damaged."""
 
 
+class ServiceError(ShopsightError):
+    """A service that refuses, or cannot be reached.
+
+    Attributes:
+        status: of HTTP; None where there was no answer.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        status: int | None = None,
+        where: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.status = status
+        super().__init__(what, where=where, fix=fix)
+
+
 class MetricError(ShopsightError):
     """Numbers from which the metric cannot be computed."""
 

@@ -38,6 +38,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("backbones/downloads.py", "torch.hub.get_dir"): "asks where its cache is",
     ("backbones/fastervit.py", "torch.hub.download_url_to_file"): "fixed addresses",
     ("bundle/read.py", "safetensors.numpy.load_file"): "after `io.weights` has compared the sizes",
+    ("client.py", "http.client"): "asks the service that the user named",
     ("datasets/registry.py", "found.open"): "opens a named data set",
     ("embeddings/ray_cluster.py", "socket"): "whether the cluster that the user named answers",
     ("evaluation/score_files.py", "np.fromfile"): "its own scratch files",

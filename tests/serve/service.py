@@ -20,6 +20,7 @@ from typing import IO, Any
 
 LONGEST_S = 90.0
 BOUNDARY = "a-boundary-of-the-tests"
+WRITE = "a-key-to-write-with"
 
 
 @dataclass

@@ -22,7 +22,12 @@ QUERY, ANSWER = "What to look for", "The answer"
 Within = Literal["image", "text", "both"]
 By = Literal["image", "product"]
 
-IndexArgument = Annotated[str, typer.Argument(metavar="INDEX", help="Search this index.")]
+IndexArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="INDEX", help="Search this index, or that of a service: http://HOST:PORT."
+    ),
+]
 ImagesArgument = Annotated[
     list[str] | None,
     typer.Argument(

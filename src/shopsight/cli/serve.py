@@ -14,6 +14,15 @@ from shopsight.cli.progress import shown_progress
 
 def serve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Answer with this run or bundle.")],
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="INDEX",
+            help="Search this index, and change it for clients with the write key.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
@@ -66,6 +75,7 @@ def serve(
     with shown_progress():
         api.serve(
             model,
+            index=index,
             host=host,
             port=port,
             read_key_file=read_key_file,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from shopsight import progress
+from shopsight.commands.search_service import SearchResult, is_service, search_service
 from shopsight.errors import SearchError
 from shopsight.images.model_input import Box
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
@@ -33,23 +33,6 @@ QUERIES_AT_ONCE = 256
 NOT_RERANKED = (
     f"not re-ranked: that helps from {FEWEST_PHOTOS} photos of a product, and here are fewer"
 )
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        answers: of each query, in their order; of `every` of each product.
-        notes: how the search was done, where that is not plain, one line each.
-        page: the page that was written, if one was asked for.
-        out: the file that was written, if one was asked for.
-    """
-
-    answers: tuple[Answer, ...]
-    notes: tuple[str, ...]
-    page: Path | None = None
-    out: Path | None = None
 
 
 def search(
@@ -81,7 +64,7 @@ def search(
     index knows them: each once, by its nearest photo.
 
     Args:
-        index: its folder.
+        index: its folder, or the address of a service: images, words and filters alone.
         images: as `predict` takes them; a folder stands for all images in it.
         texts: words, understood by the model's text encoder, or else by the extra `words`.
         ids: items or products of the index; their own photos are no answer.
@@ -111,8 +94,27 @@ def search(
         EmbeddingError: words without a way to understand them; a model of another space.
         ExtraMissingError: the extra `search` is not installed.
         LockedError: another process has the index open.
+        ServiceError: the service refuses, or does not answer.
         WriteError: a file cannot be written.
     """
+    if is_service(index):
+        return search_service(
+            str(index),
+            images,
+            texts=texts,
+            top=top,
+            where=where,
+            by=by,
+            out=out,
+            read=read,
+            combine=combine,
+            unknown={
+                "--id": bool(ids), "--all": every, "--weight": bool(weights), "--box": bool(boxes),
+                "--in": within != "both", "--expand": bool(expand), "--rerank": rerank,
+                "--min-score": min_score is not None, "--html": html is not None,
+                "--false-accept": false_accept is not None,
+            },
+        )  # fmt: skip
     _check_score(min_score)
     if every:
         _check_alone(

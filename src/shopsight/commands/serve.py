@@ -16,6 +16,7 @@ LOCAL_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 def serve(
     model: str | Path,
     *,
+    index: str | Path | None = None,
     host: str = LOCAL_HOST,
     port: int = DEFAULT_PORT,
     read_key_file: str | Path | None = None,
@@ -28,6 +29,7 @@ def serve(
 
     Args:
         model: a run or a bundle.
+        index: is searched and changed; this process is its only owner as long as it serves.
         host: the address to listen on; others than this machine's own need a read key.
         port: 0 takes any that is free.
         read_key_file: a file with the key that clients send; None: SHOPSIGHT_READ_KEY, if set.
@@ -40,6 +42,9 @@ def serve(
         ExtraMissingError: The extra `serve` is not installed.
         ConfigError: The port is in use, a key cannot be read, or none guards an open address.
         BundleError: The model cannot be loaded.
+        SearchError: There is no index.
+        LockedError: Another process has it open.
+        EmbeddingError: It is of another space than the model's.
     """
     for module in NEEDED:
         require_installed(module)
@@ -59,7 +64,7 @@ def serve(
 
     from shopsight.serve.served_model import load_served
 
-    place = Place(host, port, keys, hosts)
+    place = Place(host, port, keys, hosts, _path(index))
     run_service(place, lambda: load_served(model, device=device))
 
 

@@ -49,7 +49,13 @@ class Aim:
 
 
 def aims_of(
-    queries: Sequence[Query], index: Index, *, words: WordRoute, in_images: bool, in_texts: bool
+    queries: Sequence[Query],
+    index: Index,
+    *,
+    words: WordRoute,
+    in_images: bool,
+    in_texts: bool,
+    embedded: dict[int, Vector | ImageError] | None = None,
 ) -> list[Aim]:
     """The directions of queries, in their order.
 
@@ -59,12 +65,14 @@ def aims_of(
         words: how words become vectors for this index.
         in_images: look at the images of items.
         in_texts: look at the texts of items, where a query consists of words.
+        embedded: what the caller has embedded of the image terms, by the term's `id()`; None: the
+            index's model embeds them.
 
     Raises:
         SearchError: an unknown id, terms that cancel each other, words that look at nothing.
         EmbeddingError: words without any way to understand them.
     """
-    images = _image_vectors(queries, index)
+    images = _image_vectors(queries, index) if embedded is None else embedded
     return [
         _aim(query, images, index, words, in_images=in_images, in_texts=in_texts)
         for query in queries

@@ -79,6 +79,33 @@ class EmbeddingsAnswer(BaseModel):
     embeddings: list[EmbeddingAnswer]
 
 
+class ItemAnswer(BaseModel):
+    """An item of the index; `image` is the path of its thumbnail, where it is on this machine."""
+
+    id: str
+    product: str | None
+    score: float
+    image: str | None
+    columns: dict[str, Any]
+
+
+class ItemsAnswer(BaseModel):
+    """The answer of /v1/search, best first."""
+
+    items: list[ItemAnswer]
+
+
+class ChangeAnswer(BaseModel):
+    """What a change of the index did; `size` is how many items it has now."""
+
+    size: int
+    added: int = 0
+    changed: int = 0
+    same: int = 0
+    removed: int = 0
+    failed: list[str] = []
+
+
 class StateAnswer(BaseModel):
     """The answer of /healthz and /readyz."""
 

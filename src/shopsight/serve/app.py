@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from shopsight.errors import ShopsightError
 from shopsight.serve.answers import (
     EmbeddingsAnswer,
     ErrorAnswer,
@@ -21,6 +22,7 @@ from shopsight.serve.answers import (
     predictions_json,
 )
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
+from shopsight.serve.index_routes import add_index
 from shopsight.serve.refusals import ClientLeftError, RefusedError, error_response
 from shopsight.serve.service import Service
 from shopsight.serve.static_page import add_page
@@ -65,6 +67,7 @@ def create_app(service: Service) -> ASGIApp:
     _handle_errors(app)
     _add_state(app, service)
     _add_model(app, service)
+    add_index(app, service)
     add_page(app)
     if service.hosts.origins:
         app.add_middleware(
@@ -81,6 +84,11 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> Response:
         return error.response()
+
+    @app.exception_handler(ShopsightError)
+    async def mistake(_: Request, error: ShopsightError) -> Response:
+        # Its next step is a command of this machine, with paths.
+        return error_response(422, error.what)
 
     @app.exception_handler(ClientLeftError)
     async def left(_: Request, __: ClientLeftError) -> Response:
@@ -122,9 +130,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models")
     async def models() -> Response:
         """The model that answers, the index that is searched, and the limits."""
-        return JSONResponse(
-            {"model": service.model.to_json(), "index": None, "limits": service.limits.to_json()}
-        )
+        index = None if service.index is None else service.index.to_json()
+        limits = service.limits.to_json()
+        return JSONResponse({"model": service.model.to_json(), "index": index, "limits": limits})
 
     @app.post("/v1/reload")
     async def reload() -> Response:

@@ -40,7 +40,7 @@ class Limits:
     body_bytes: int = 20_000_000
     pixels: int = 25_000_000
     files: int = 64
-    field_bytes: int = 16_384
+    field_bytes: int = 1_000_000
     fields: int = 20
     header_bytes: int = 16_384
     header_seconds: float = 10.0

@@ -20,11 +20,15 @@ class ServedModel:
 
     Attributes:
         name: of the run's or the bundle's folder, without its path.
+        folder: the run or the bundle.
+        device: that was asked for.
         predictor: answers.
         plan: how its engine is used best on this machine.
     """
 
     name: str
+    folder: Path
+    device: str
     predictor: Predictor
     plan: BatchPlan
 
@@ -56,4 +60,4 @@ def load_served(folder: Path | str, *, device: str = "auto") -> ServedModel:
     plan = measured_plan(predictor.engine, predictor.preprocess.size_px)
     place = bundle_folder(folder).resolve()
     name = place.parent.name if place.name == "model" else place.name
-    return ServedModel(name, predictor, plan)
+    return ServedModel(name, Path(folder), device, predictor, plan)

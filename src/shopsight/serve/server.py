@@ -7,7 +7,9 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,6 +17,7 @@ import uvicorn
 from shopsight.errors import ConfigError
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, use_memory_budget
 from shopsight.progress import notify
+from shopsight.search.index import open_index
 from shopsight.serve.app import create_app
 from shopsight.serve.connections import limited
 from shopsight.serve.drain import DrainingServer
@@ -25,6 +28,7 @@ from shopsight.serve.keys import Keys
 from shopsight.serve.limits import Limits
 from shopsight.serve.metrics import ServiceMetrics
 from shopsight.serve.refusals import RefusedError
+from shopsight.serve.served_index import ServedIndex
 from shopsight.serve.served_model import ServedModel
 from shopsight.serve.service import Service
 from shopsight.serve.work_queue import WorkQueue
@@ -43,12 +47,14 @@ class Place:
         port: 0 takes any free one.
         keys: of clients.
         hosts: by which names it may be asked.
+        index: that is searched; None has none.
     """
 
     host: str
     port: int
     keys: Keys
     hosts: HostCheck
+    index: Path | None = None
 
 
 def run_service(
@@ -64,11 +70,18 @@ def run_service(
     Raises:
         ConfigError: The port is in use, or the host is not of this machine.
         BundleError: The model cannot be loaded.
+        SearchError: There is no index.
+        LockedError: Another process has it open.
+        EmbeddingError: It is of another space than the model's.
     """
     limits = limits or Limits()
     decode_bytes = min(limits.decode_bytes, memory_budget_bytes())
     # Before the model, which takes seconds: a port in use is known at once.
-    with bound_socket(place.host, place.port) as listener, use_memory_budget(decode_bytes / 1e9):
+    with (
+        bound_socket(place.host, place.port) as listener,
+        use_memory_budget(decode_bytes / 1e9),
+        nullcontext(None) if place.index is None else open_index(place.index) as opened,
+    ):
         if decode_bytes < limits.decode_bytes:
             notify(
                 f"only {human_bytes(memory_limit_bytes() or 0)} of memory: images that take more "
@@ -76,8 +89,9 @@ def run_service(
             )
         model = load()
         notify(f"{model.name}: {model.predictor.engine.name}, {model.plan.line()}")
+        index = None if opened is None else ServedIndex(opened, model)
         with model.plan.threads():
-            asyncio.run(_serve(place, load, model, limits, listener))
+            asyncio.run(_serve(place, load, model, index, limits, listener))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -121,6 +135,7 @@ async def _serve(
     place: Place,
     load: Callable[[], ServedModel],
     model: ServedModel,
+    index: ServedIndex | None,
     limits: Limits,
     listener: socket.socket,
 ) -> None:
@@ -137,6 +152,7 @@ async def _serve(
         keys=place.keys,
         hosts=place.hosts,
         metrics=metrics,
+        index=index,
     )
     server = DrainingServer(
         _uvicorn_config(create_app(service), limits),
@@ -148,7 +164,7 @@ async def _serve(
     try:
         await server.serve([listener])
     finally:
-        service.queue.close()
+        service.close()
     notify("stopped")
 
 

@@ -17,10 +17,20 @@ from shopsight.serve.keys import Keys
 from shopsight.serve.limits import Limits
 from shopsight.serve.metrics import ServiceMetrics
 from shopsight.serve.refusals import ClientLeftError, RefusedError
+from shopsight.serve.served_index import ServedIndex
 from shopsight.serve.served_model import ServedModel
 from shopsight.serve.work_queue import Computed, Ticket, WorkQueue
+from shopsight.serve.worker_pool import WorkerPool
 
 Answer = TypeVar("Answer")
+
+
+def _searching() -> WorkerPool:
+    return WorkerPool("search", threads=2, most_waiting=64)
+
+
+def _changing() -> WorkerPool:
+    return WorkerPool("index", threads=1, most_waiting=16)
 
 
 @dataclass(eq=False)
@@ -31,6 +41,9 @@ class Service:
         model: answers now; a reload puts another one here.
         load: loads it anew.
         queue: computes.
+        index: is searched; None where there is none.
+        searching: threads that search and read thumbnails.
+        changing: the thread that changes the index.
         bodies: reads what clients send.
         limits: of all of it.
         keys: of clients.
@@ -48,6 +61,9 @@ class Service:
     keys: Keys
     hosts: HostCheck
     metrics: ServiceMetrics
+    index: ServedIndex | None
+    searching: WorkerPool = field(default_factory=_searching)
+    changing: WorkerPool = field(default_factory=_changing)
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -66,10 +82,30 @@ class Service:
 
     async def read(self, request: Request) -> ImageBody:
         """Read a request's body, unless too much waits already."""
+        return image_body(*await self.body(request), self.limits)
+
+    async def body(self, request: Request) -> tuple[bytes, str]:
+        """A request's body and its content type, unless too much waits already."""
         self.queue.check_room()
         with self.bodies.holding(request) as read:
             body = await read()
-        return image_body(body, request.headers.get("content-type", ""), self.limits)
+        return body, request.headers.get("content-type", "")
+
+    def searched(self) -> ServedIndex:
+        """The index.
+
+        Raises:
+            RefusedError: There is none.
+        """
+        if self.index is None:
+            raise RefusedError(404, "this service has no index", fix="start it with --index INDEX")
+        return self.index
+
+    def close(self) -> None:
+        """End all threads; what changes the index is finished."""
+        self.queue.close()
+        self.searching.close()
+        self.changing.close()
 
     async def compute_images(self, request: Request, images: tuple[bytes, ...]) -> Computed:
         """Run images through the model, for as long as the client waits."""
@@ -90,6 +126,8 @@ class Service:
         async with self._reloading:
             try:
                 model = await asyncio.to_thread(self.load)
+                if self.index is not None:
+                    self.index.use(model)
             except ShopsightError as error:
                 notify(f"reload: the model that was there goes on: {error.what}")
                 raise RefusedError(409, error.what, fix=error.fix) from None
