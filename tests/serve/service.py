@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-LONGEST_S = 90.0
+LONGEST_S = 240.0
 BOUNDARY = "a-boundary-of-the-tests"
 WRITE = "a-key-to-write-with"
 
@@ -127,12 +127,26 @@ def serving(
 ) -> Iterator[Service]:
     """A service on a free port, for as long as the block lasts."""
     command = [sys.executable, "-m", "shopsight", "serve", str(model), "--port", "0", *flags]
+    with _running(command, environment or {}) as service:
+        yield service
+
+
+@contextmanager
+def serving_within(model: Path | str, **limits: float) -> Iterator[Service]:
+    """A service with other limits."""
+    script = str(Path(__file__).with_name("limited_service.py"))
+    with _running([sys.executable, script, str(model), json.dumps(limits)], {}) as service:
+        yield service
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Service]:
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {}),
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment),
     )
     service = Service(process)
     assert process.stderr is not None

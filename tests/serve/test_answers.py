@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_state_metrics_and_schema(service: Service, photo: bytes) -> None:
     assert "shopsight_waiting_images 0.0" in text
     schema = json.loads(service.get("/openapi.json").body)
     assert {"/v1/predict", "/v1/embed", "/v1/models", "/healthz"} <= schema["paths"].keys()
+
+
+def test_the_page_of_routes_names_no_other_host(service: Service) -> None:
+    page = service.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    text = page.body.decode()
+    assert "POST /v1/predict" in text
+    assert "<script" not in text
+    assert set(re.findall(r"https?://([^/'\"<\s]+)", text)) <= {"HOST:PORT"}
+    assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def _png(width: int, height: int) -> bytes:

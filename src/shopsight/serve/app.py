@@ -21,6 +21,7 @@ from shopsight.serve.answers import (
     embeddings_json,
     predictions_json,
 )
+from shopsight.serve.docs_page import add_docs
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
 from shopsight.serve.index_routes import add_index
 from shopsight.serve.refusals import ClientLeftError, RefusedError, error_response
@@ -68,6 +69,7 @@ def create_app(service: Service) -> ASGIApp:
     _add_state(app, service)
     _add_model(app, service)
     add_index(app, service)
+    add_docs(app)
     add_page(app)
     if service.hosts.origins:
         app.add_middleware(
