@@ -231,7 +231,7 @@ class Client:
                     method,
                     self._prefix + path,
                     body,
-                    {**headers, **keys},  # type: ignore[dict-item]
+                    {**headers, **keys},
                 )
                 answer = self._connection.getresponse()
                 return answer.status, answer.headers, answer.read()

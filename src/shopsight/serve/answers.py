@@ -122,7 +122,7 @@ def predictions_json(computed: Computed, predictions: list[Prediction]) -> dict[
                 for label, probability in zip(one.labels, one.probabilities, strict=True)
             ],
             "predicted": list(one.predicted_labels),
-            "unknown": None,
+            "unknown": None if one.unknown is None else one.unknown.is_unknown,
             "error": fault_json(image),
             "damaged": one.damaged,
             "map": None,

@@ -67,6 +67,9 @@ class ServiceMetrics:
         self._top = Summary(
             "shopsight_top_probability", "Of the best label of an image.", registry=registry
         )
+        self._unknown = Counter(
+            "shopsight_unknown", 'Images that were answered "unknown".', registry=registry
+        )
         self._model = Info("shopsight_model", "The model that answers.", registry=registry)
         self._known: frozenset[str] = frozenset()
 
@@ -94,6 +97,8 @@ class ServiceMetrics:
                 self._labels.labels(label if label in self._known else "other").inc()
             if one.probabilities:
                 self._top.observe(one.probabilities[0])
+            if one.unknown is not None and one.unknown.is_unknown:
+                self._unknown.inc()
 
     def failed(self, reason: str) -> None:
         """Count an image that could not be read."""

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shopsight.bundle.exports import Parity, Precision, read_exports
+from shopsight.bundle.format import BUNDLE_FOLDER
 from shopsight.bundle.read import bundle_folder
+from shopsight.inference.engine import EnginePrecision
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.serve.batch_plan import BatchPlan, measured_plan
 
 LISTED_LABELS = 1000
+_EXPORTED: dict[EnginePrecision, Precision] = {"32": "fp32", "bf16": "bf16", "int8": "int8"}
+"""What an export calls the precisions of engines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,7 @@ class ServedModel:
         device: that was asked for.
         predictor: answers.
         plan: how its engine is used best on this machine.
+        parity: what the export proved of this engine; None of torch.
     """
 
     name: str
@@ -31,6 +37,7 @@ class ServedModel:
     device: str
     predictor: Predictor
     plan: BatchPlan
+    parity: Parity | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `/v1/models` says of it."""
@@ -45,7 +52,7 @@ class ServedModel:
             "multilabel": info.multilabel,
             "by_text": info.text is not None,
             "explains": False,
-            "parity": None,
+            "parity": None if self.parity is None else self.parity.model_dump(mode="json"),
         }
 
 
@@ -59,5 +66,14 @@ def load_served(folder: Path | str, *, device: str = "auto") -> ServedModel:
     predictor = load(folder, device=device)
     plan = measured_plan(predictor.engine, predictor.preprocess.size_px)
     place = bundle_folder(folder).resolve()
-    name = place.parent.name if place.name == "model" else place.name
-    return ServedModel(name, Path(folder), device, predictor, plan)
+    name = place.parent.name if place.name == BUNDLE_FOLDER else place.name
+    return ServedModel(name, Path(folder), device, predictor, plan, _parity(place, predictor))
+
+
+def _parity(place: Path, predictor: Predictor) -> Parity | None:
+    name, precision = predictor.engine.name.partition(" ")[0], predictor.engine.precision
+    wanted = _EXPORTED.get(precision)
+    if name == "torch" or wanted is None:
+        return None
+    artifact = read_exports(place, predictor.info).find(wanted)
+    return None if artifact is None else artifact.proof(name, wanted)
