@@ -50,6 +50,7 @@ ALLOWED = {
     ("inference/inputs.py", "_as_png"): "writes to memory",
     ("inference/precision_images.py", "write_precision_images"): "writes to memory",
     ("inference/reference_images.py", "_png"): "writes to memory",
+    ("serve/served_index.py", "thumbnail"): "writes to memory",
     ("search/change_log.py", "write"): "within the atomic_folder that `_new` gives",
     ("search/change_log.py", "write_deleted"): "within the atomic_folder that `_new` gives",
     ("search/engine_copy.py", "copy_with_holes"): "its caller gives a scratch folder",
