@@ -78,8 +78,8 @@ if TYPE_CHECKING:
     from shopsight.commands.recommend import recommend as recommend
     from shopsight.commands.review import ReviewResult as ReviewResult
     from shopsight.commands.review import review as review
-    from shopsight.commands.search import SearchResult as SearchResult
     from shopsight.commands.search import search as search
+    from shopsight.commands.search_service import SearchResult as SearchResult
     from shopsight.commands.serve import serve as serve
     from shopsight.commands.soup import SoupResult as SoupResult
     from shopsight.commands.soup import soup as soup

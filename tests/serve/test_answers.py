@@ -132,7 +132,6 @@ def _png(width: int, height: int) -> bytes:
         ("/v1/predict", b"--x\r\nContent-Dis", "multipart/form-data; boundary=x", 400, "cut off"),
         ("/v1/predict?top=0", b"x", "image/jpeg", 422, "top"),
         ("/v1/predict?top=many", b"x", "image/jpeg", 422, "top"),
-        ("/v1/predict?explain=1", b"x", "image/jpeg", 422, "no maps"),
     ],
 )
 def test_a_wrong_body_is_said(
@@ -153,6 +152,20 @@ def test_what_is_not_there(service: Service) -> None:
     assert service.get("/nothing").status == 404
     assert service.get("/v1/predict").status == 405
     assert service.get("/v1/../../etc/passwd").status == 404
+
+
+def test_maps_are_made_when_asked_for(service: Service, photo: bytes) -> None:
+    wide = io.BytesIO()
+    Image.open(io.BytesIO(photo)).resize((300, 100)).save(wide, "JPEG")
+    files = [photo, b"no image", wide.getvalue()]
+    found = service.post_files("/v1/predict?explain=1", files).json()["predictions"]
+    assert found[1]["map"] is None
+    assert (found[2]["map"]["width"], found[2]["map"]["height"]) == (32, 11)
+    for one in (found[0]["map"], found[2]["map"]):
+        cells = np.array(one["cells"])
+        assert cells.shape == (one["height"], one["width"])
+        assert (cells.min() >= 0, cells.max()) == (True, 255)
+    assert service.post_files("/v1/predict?explain=1", [photo] * 9).status == 413
 
 
 def test_a_hundred_files(service: Service, photo: bytes) -> None:

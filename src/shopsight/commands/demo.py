@@ -16,7 +16,8 @@ from shopsight.audit.audit import SUMMARY_FILE
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.index import build_index
 from shopsight.commands.predict import predict
-from shopsight.commands.search import SearchResult, search
+from shopsight.commands.search import search
+from shopsight.commands.search_service import SearchResult
 from shopsight.commands.train import TrainResult, resume, train
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ShopsightError, SourceError

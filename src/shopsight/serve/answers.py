@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -112,8 +112,10 @@ class StateAnswer(BaseModel):
     status: str
 
 
-def predictions_json(computed: Computed, predictions: list[Prediction]) -> dict[str, Any]:
-    """Of predictions, in the order of the request's images."""
+def predictions_json(
+    computed: Computed, predictions: list[Prediction], maps: Mapping[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """Of predictions, in the order of the request's images; `maps` by their place there."""
     rows = [
         {
             "index": index,
@@ -125,7 +127,7 @@ def predictions_json(computed: Computed, predictions: list[Prediction]) -> dict[
             "unknown": None if one.unknown is None else one.unknown.is_unknown,
             "error": fault_json(image),
             "damaged": one.damaged,
-            "map": None,
+            "map": maps.get(index),
         }
         for index, (one, image) in enumerate(zip(predictions, computed.images, strict=True))
     ]

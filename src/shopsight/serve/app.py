@@ -23,6 +23,7 @@ from shopsight.serve.answers import (
 )
 from shopsight.serve.docs_page import add_docs
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
+from shopsight.serve.heat_maps import MOST_MAPS
 from shopsight.serve.index_routes import add_index
 from shopsight.serve.refusals import ClientLeftError, RefusedError, error_response
 from shopsight.serve.service import Service
@@ -147,13 +148,12 @@ def _add_model(app: FastAPI, service: Service) -> None:
     @app.post("/v1/predict", response_model=PredictionsAnswer, openapi_extra=IMAGES)
     async def predict(request: Request, top: Top = 5, explain: Explain = False) -> Response:
         """Label images: a form with one or more fields `file`, or the bytes of one image."""
-        if explain:
-            raise RefusedError(422, "this model gives no maps", fix="leave out explain")
-        computed = await service.compute(request)
+        computed = await service.compute(request, most=MOST_MAPS if explain else None)
         predictor = computed.model.predictor
         found = list(predictor.read_outputs(computed.images, computed.outputs, top=top))
         service.metrics.predicted(found)
-        return JSONResponse(predictions_json(computed, found))
+        maps = await service.maps(computed, found) if explain else {}
+        return JSONResponse(predictions_json(computed, found, maps))
 
     @app.post("/v1/embed", response_model=EmbeddingsAnswer, openapi_extra=IMAGES)
     async def embed(request: Request) -> Response:

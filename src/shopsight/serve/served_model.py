@@ -51,7 +51,7 @@ class ServedModel:
             "num_labels": len(info.labels),
             "multilabel": info.multilabel,
             "by_text": info.text is not None,
-            "explains": False,
+            "explains": True,
             "parity": None if self.parity is None else self.parity.model_dump(mode="json"),
         }
 

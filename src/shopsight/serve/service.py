@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from shopsight.errors import ShopsightError
+from shopsight.inference.predictor import Prediction
 from shopsight.progress import notify
+from shopsight.serve.heat_maps import heat_map
 from shopsight.serve.host_check import HostCheck
 from shopsight.serve.image_bodies import BodyReader, ImageBody, image_body
 from shopsight.serve.keys import Keys
@@ -68,8 +71,8 @@ class Service:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def compute(self, request: Request) -> Computed:
-        """Read the images of a request and run them through the model.
+    async def compute(self, request: Request, *, most: int | None = None) -> Computed:
+        """Read the images of a request, at most so many, and run them through the model.
 
         Raises:
             RefusedError: The body is not as it should be, or too much waits.
@@ -78,7 +81,23 @@ class Service:
         body = await self.read(request)
         if not body.images:
             raise RefusedError(400, "no image in the form", fix="send it in a field named file")
+        if most is not None and len(body.images) > most:
+            raise RefusedError(
+                413, f"maps of more than {most} files in one request", fix="send fewer"
+            )
         return await self.compute_images(request, body.images)
+
+    async def maps(
+        self, computed: Computed, predictions: Sequence[Prediction]
+    ) -> dict[int, dict[str, Any]]:
+        """Maps of where the network looked for each image's best label, by the image's place."""
+        predictor = computed.model.predictor
+        found = {}
+        for index, (data, one) in enumerate(zip(computed.files, predictions, strict=True)):
+            if one.labels:
+                call = partial(heat_map, predictor, data, one.labels[0])
+                found[index] = await self.searching.run(call)
+        return found
 
     async def read(self, request: Request) -> ImageBody:
         """Read a request's body, unless too much waits already."""

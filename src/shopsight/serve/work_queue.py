@@ -49,11 +49,13 @@ class Computed:
 
     Attributes:
         model: that computed them.
+        files: the images' bytes.
         images: without pixels, in the request's order.
         outputs: of those that could be read.
     """
 
     model: ServedModel
+    files: Sequence[bytes]
     images: list[Prepared]
     outputs: Outputs
 
@@ -128,7 +130,7 @@ class WorkQueue:
             embeddings, logits = (np.stack(column) for column in zip(*rows, strict=True))
         else:
             embeddings = logits = np.empty((0, 0), np.float32)
-        return Computed(model, prepared, (embeddings, logits))
+        return Computed(model, images, prepared, (embeddings, logits))
 
     def close(self) -> None:
         """Let the streams end."""
