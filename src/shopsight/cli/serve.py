@@ -66,6 +66,25 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    review: Annotated[
+        str | None,
+        typer.Option(
+            "--review",
+            metavar="RUN|DATA",
+            help="Have labels of this run or DATA reviewed at /review, with the write key or, "
+            "without one, a key that is printed.",
+            show_default=False,
+        ),
+    ] = None,
+    review_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--review-folder",
+            metavar="FOLDER",
+            help="Keep the decisions here instead of beside the data.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Serve a model over HTTP: labels, embeddings, search, and a page to try it on.
@@ -82,5 +101,7 @@ def serve(
             write_key_file=write_key_file,
             open_to_all=open_to_all,
             allow_origins=allow_origin or (),
+            review=review,
+            review_folder=review_folder,
             device=device,
         )

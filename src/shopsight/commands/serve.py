@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shopsight.commands.early_checks import check_model
 from shopsight.errors import ConfigError
 from shopsight.extras import require_installed
+from shopsight.files import make_folder
+from shopsight.output_locks import only_writer_of_folder
+from shopsight.output_paths import check_output_path
+from shopsight.read_options import ReadOptions
+
+if TYPE_CHECKING:
+    from shopsight.desk.desk import Desk
+    from shopsight.serve.served_model import ServedModel
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 LOCAL_HOST, DEFAULT_PORT = "127.0.0.1", 8000
@@ -23,6 +36,9 @@ def serve(
     write_key_file: str | Path | None = None,
     open_to_all: bool = False,
     allow_origins: Sequence[str] = (),
+    review: str | Path | None = None,
+    review_folder: str | Path | None = None,
+    read: ReadOptions | None = None,
     device: str = "auto",
 ) -> None:
     """Answer over HTTP until a signal to stop comes.
@@ -36,6 +52,9 @@ def serve(
         write_key_file: of the key that changes the index or the model; None: SHOPSIGHT_WRITE_KEY.
         open_to_all: listen on a network without a read key.
         allow_origins: sites whose pages may ask from a browser, such as "https://shop.example".
+        review: a run or DATA whose labels are reviewed at `/review`, by whoever has the write key.
+        review_folder: of the decisions; None: beside the data, by its name.
+        read: how the data to review is read.
         device: see `shopsight.devices`.
 
     Raises:
@@ -64,8 +83,38 @@ def serve(
 
     from shopsight.serve.served_model import load_served
 
-    place = Place(host, port, keys, hosts, _path(index))
-    run_service(place, lambda: load_served(model, device=device))
+    desk_key = None
+    if review is not None and keys.write is None:
+        # For this process alone: it is printed with the desk's address.
+        desk_key = secrets.token_urlsafe(24)
+        keys = replace(keys, write=desk_key.encode())
+    open_desk, folder = None, Path()
+    if review is not None:
+        folder = _desk_folder(review, review_folder)
+        open_desk = partial(_open_desk, review, folder, read)
+    place = Place(host, port, keys, hosts, _path(index), open_desk, desk_key)
+    # Two desks on one folder would not see each other's decisions.
+    alone = nullcontext() if open_desk is None else only_writer_of_folder(folder)
+    with alone:
+        run_service(place, lambda: load_served(model, device=device))
+
+
+def _desk_folder(review: str | Path, folder: str | Path | None) -> Path:
+    if folder is None:
+        place = Path(review)
+        folder = place.with_name(f"{place.stem}-desk") if place.name else Path("desk")
+    check_output_path(Path(folder) / "decisions.csv")
+    make_folder(Path(folder))
+    return Path(folder)
+
+
+def _open_desk(
+    review: str | Path, folder: Path, read: ReadOptions | None, model: ServedModel
+) -> Desk:
+    from shopsight.desk.desk import Desk
+    from shopsight.desk.suggestions import suggest
+
+    return Desk(suggest(review, model.predictor, read=read), folder)
 
 
 def _path(file: str | Path | None) -> Path | None:

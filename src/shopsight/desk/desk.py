@@ -196,7 +196,7 @@ class Desk:
         self._check_ids([*accepted, *declined, *dropped])
         if accepted or declined:
             check_label(label)
-        made = []
+        made = list[Decision]()
         with self._lock:
             for outcome, ids in (("label", accepted), ("not", declined), ("drop", dropped)):
                 if ids:
@@ -205,23 +205,24 @@ class Desk:
                         ids=tuple(ids),
                         label="" if outcome == "drop" else label,
                         reviewer=reviewer,
+                        action=made[0].number if made else None,
                     )
                     self._apply(decision)
                     made.append(decision)
         return made
 
     def undo(self, *, reviewer: str = "") -> Decision | None:
-        """Take back a reviewer's last decision that counts; None where there is none."""
+        """Take back what a reviewer last decided in one action; None where there is nothing."""
         with self._lock:
             undone = {one.undoes for one in self._journal.decisions if one.outcome == "undo"}
             own = [
                 one
                 for one in self._journal.decisions
-                if one.reviewer == reviewer and one.outcome != "undo" and one.number not in undone
+                if one.reviewer == reviewer and one.outcome != "undo" and one.action not in undone
             ]
             if not own:
                 return None
-            decision = self._journal.add("undo", undoes=own[-1].number, reviewer=reviewer)
+            decision = self._journal.add("undo", undoes=own[-1].action, reviewer=reviewer)
             self._replay()
         return decision
 
@@ -242,7 +243,7 @@ class Desk:
         self._current = np.array([some[0] if some else -1 for some in own.suggested], np.int64)
         undone = {one.undoes for one in self._journal.decisions if one.outcome == "undo"}
         for decision in self._journal.decisions:
-            if decision.number not in undone:
+            if decision.action not in undone:
                 self._apply(decision)
 
     def _apply(self, decision: Decision) -> None:

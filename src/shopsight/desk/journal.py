@@ -35,7 +35,8 @@ class Decision:
         label: that they get, or are not of; empty where an image is left out.
         reviewer: who decided.
         when: UTC, ISO 8601.
-        undoes: of "undo": the number of the line that is taken back.
+        action: the number of the first of the lines that were decided together.
+        undoes: of "undo": the action that is taken back.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Decision:
     label: str = ""
     reviewer: str = ""
     when: str = ""
+    action: int = 0
     undoes: int = 0
 
 
@@ -68,20 +70,25 @@ class Journal:
         ids: tuple[str, ...] = (),
         label: str = "",
         reviewer: str = "",
+        action: int | None = None,
         undoes: int = 0,
     ) -> Decision:
         """Write a decision; it is on the disk when this returns.
 
+        An action of None begins a new one.
+
         Raises:
             WriteError: the disk is full; nothing is decided.
         """
+        number = len(self.decisions) + 1
         decision = Decision(
-            number=len(self.decisions) + 1,
+            number=number,
             outcome=outcome,
             ids=ids,
             label=label,
             reviewer=reviewer,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
+            action=number if action is None else action,
             undoes=undoes,
         )
         line = json.dumps(asdict(decision), ensure_ascii=False) + "\n"

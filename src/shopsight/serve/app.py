@@ -22,6 +22,7 @@ from shopsight.serve.answers import (
     predictions_json,
 )
 from shopsight.serve.docs_page import add_docs
+from shopsight.serve.desk_routes import add_desk
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
 from shopsight.serve.heat_maps import MOST_MAPS
 from shopsight.serve.index_routes import add_index
@@ -72,6 +73,7 @@ def create_app(service: Service) -> ASGIApp:
     add_index(app, service)
     add_docs(app)
     add_page(app)
+    add_desk(app, service)
     if service.hosts.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -19,12 +19,14 @@ from shopsight.progress import notify
 from shopsight.serve.refusals import RefusedError, error_response
 from shopsight.serve.service import Service
 
-OPEN_ROUTES = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_ROUTES = frozenset({"/", "/review", "/healthz", "/readyz", "/docs", "/openapi.json"})
 """Need no key: they say nothing of the model. Every other route does, known or not."""
 OPEN_FOLDER = "/static/"
 WRITE_ROUTES = frozenset({"/v1/index", "/v1/reload"})
 READ_ROUTES = frozenset({"/v1/models", "/v1/predict", "/v1/embed", "/v1/search", "/metrics"})
 ITEMS_FOLDER = "/v1/items/"
+REVIEW_FOLDER = "/v1/review/"
+"""All of it needs the write key."""
 CLIENT_LEFT = 499
 
 
@@ -73,7 +75,7 @@ class Guard:
 
     def _check_key(self, path: str, authorization: str) -> None:
         keys = self._service.keys
-        if path in WRITE_ROUTES:
+        if path in WRITE_ROUTES or path.startswith(REVIEW_FOLDER):
             if keys.write is None:
                 raise RefusedError(
                     403, "this service has no write key", fix="start it with --write-key-file"
@@ -103,7 +105,7 @@ def route_name(path: str) -> str:
     """A route's name for metrics: no path that a client made up."""
     if path in OPEN_ROUTES | WRITE_ROUTES | READ_ROUTES:
         return path
-    for folder in (OPEN_FOLDER, ITEMS_FOLDER):
+    for folder in (OPEN_FOLDER, ITEMS_FOLDER, REVIEW_FOLDER):
         if path.startswith(folder):
             return folder
     return "other"

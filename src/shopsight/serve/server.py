@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from shopsight.desk.desk import Desk
 from shopsight.errors import ConfigError
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, use_memory_budget
 from shopsight.progress import notify
@@ -48,6 +49,8 @@ class Place:
         keys: of clients.
         hosts: by which names it may be asked.
         index: that is searched; None has none.
+        open_desk: opens the review desk; None has none.
+        desk_key: that the desk's address is printed with; None where the user has the key.
     """
 
     host: str
@@ -55,6 +58,8 @@ class Place:
     keys: Keys
     hosts: HostCheck
     index: Path | None = None
+    open_desk: Callable[[ServedModel], Desk] | None = None
+    desk_key: str | None = None
 
 
 def run_service(
@@ -90,8 +95,9 @@ def run_service(
         model = load()
         notify(f"{model.name}: {model.predictor.engine.name}, {model.plan.line()}")
         index = None if opened is None else ServedIndex(opened, model)
+        desk = None if place.open_desk is None else place.open_desk(model)
         with model.plan.threads():
-            asyncio.run(_serve(place, load, model, index, limits, listener))
+            asyncio.run(_serve(place, load, model, index, desk, limits, listener))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -136,6 +142,7 @@ async def _serve(
     load: Callable[[], ServedModel],
     model: ServedModel,
     index: ServedIndex | None,
+    desk: Desk | None,
     limits: Limits,
     listener: socket.socket,
 ) -> None:
@@ -153,6 +160,7 @@ async def _serve(
         hosts=place.hosts,
         metrics=metrics,
         index=index,
+        desk=desk,
     )
     server = DrainingServer(
         _uvicorn_config(create_app(service), limits),
@@ -161,6 +169,9 @@ async def _serve(
         on_reload=lambda: _begin_reload(service),
     )
     notify(f"serving at {shown_address(listener)} (Ctrl-C stops)")
+    if desk is not None:
+        key = "" if place.desk_key is None else f"#key={place.desk_key}"
+        notify(f"review desk: {shown_address(listener)}/review{key}")
     try:
         await server.serve([listener])
     finally:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from shopsight.desk.desk import Desk
 from shopsight.errors import ShopsightError
 from shopsight.inference.predictor import Prediction
 from shopsight.progress import notify
@@ -36,6 +37,11 @@ def _changing() -> WorkerPool:
     return WorkerPool("index", threads=1, most_waiting=16)
 
 
+def _reviewing() -> WorkerPool:
+    # One thread: decisions are written one after another.
+    return WorkerPool("desk", threads=1, most_waiting=64)
+
+
 @dataclass(eq=False)
 class Service:
     """The state of a service; changed in the event loop alone.
@@ -47,6 +53,8 @@ class Service:
         index: is searched; None where there is none.
         searching: threads that search and read thumbnails.
         changing: the thread that changes the index.
+        desk: where labels are reviewed; None where there is none.
+        reviewing: the thread of the desk.
         bodies: reads what clients send.
         limits: of all of it.
         keys: of clients.
@@ -67,6 +75,8 @@ class Service:
     index: ServedIndex | None
     searching: WorkerPool = field(default_factory=_searching)
     changing: WorkerPool = field(default_factory=_changing)
+    desk: Desk | None = None
+    reviewing: WorkerPool = field(default_factory=_reviewing)
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -125,6 +135,7 @@ class Service:
         self.queue.close()
         self.searching.close()
         self.changing.close()
+        self.reviewing.close()
 
     async def compute_images(self, request: Request, images: tuple[bytes, ...]) -> Computed:
         """Run images through the model, for as long as the client waits."""

@@ -30,6 +30,10 @@ def add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return _file("index.html")
 
+    @app.get("/review", include_in_schema=False)
+    async def review() -> Response:
+        return _file("review.html")
+
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> Response:
         return _file(name)

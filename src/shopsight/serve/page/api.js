@@ -19,7 +19,7 @@ function headers() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-async function ask(path, options = {}) {
+export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });

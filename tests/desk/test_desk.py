@@ -1,0 +1,208 @@
+"""Screens, decisions, the journal, the blind check, and what is written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shopsight.catalog.catalog import Catalog
+from shopsight.desk.desk import Desk
+from shopsight.desk.journal import Journal
+from shopsight.desk.suggestions import Suggestions, suggest
+from shopsight.errors import ConfigError
+from shopsight.inference.load import load
+from tests.helpers import ProductPhotos
+
+LABELS = ("bag", "hat", "shoe")
+
+
+def suggestions(
+    count: int = 12,
+    *,
+    given: list[str | None] | None = None,
+    suggested: list[tuple[int, ...]] | None = None,
+    confidence: list[float] | None = None,
+) -> Suggestions:
+    names = [f"{number}.jpg" for number in range(count)]
+    given = given or ["bag"] * count
+    suggested = suggested or [(1, 0, 2)] * count
+    kinds = tuple(
+        "unreadable"
+        if not some
+        else "unlabeled"
+        if label is None
+        else "agreed"
+        if LABELS[some[0]] == label
+        else "doubtful"
+        for some, label in zip(suggested, given, strict=True)
+    )
+    sure = np.array(confidence or np.linspace(0.99, 0.5, count))
+    return Suggestions(
+        catalog=Catalog(pl.DataFrame({"image": names}), "photos", "/nowhere"),
+        ids=tuple(names),
+        given=tuple(given),
+        labels=LABELS,
+        suggested=tuple(suggested),
+        confidence=sure,
+        kinds=kinds,  # type: ignore[arg-type]
+        suspicion=sure,
+    )
+
+
+def ids(desk: Desk, rows: tuple[int, ...]) -> list[str]:
+    return [desk.suggestions.ids[row] for row in rows]
+
+
+def test_a_screen_is_of_one_class_and_the_most_doubted_come_first(tmp_path: Path) -> None:
+    of = [(1, 0, 2)] * 7 + [(2, 1, 0)] * 5
+    desk = Desk(suggestions(suggested=of), tmp_path)
+    screen = desk.screen("doubtful", most=5)
+    assert (screen.label, screen.rows) == ("hat", (0, 1, 2, 3, 4))
+    desk.decide("hat", accepted=ids(desk, screen.rows))
+    # Two hats are left, and five shoes: the fuller screen comes first.
+    assert desk.screen("doubtful", most=5).label == "shoe"
+    assert desk.screen("doubtful", most=5, skip=["shoe"]).rows == (5, 6)
+    assert desk.counts()["decided"] == 5
+
+
+def test_what_is_not_of_a_class_comes_under_the_next_and_is_left_at_last(tmp_path: Path) -> None:
+    desk = Desk(suggestions(2, given=[None, None]), tmp_path)
+    for label in ("hat", "bag", "shoe"):
+        screen = desk.screen("unlabeled")
+        assert (screen.label, screen.rows) == (label, (0, 1))
+        desk.decide(label, accepted=[], declined=ids(desk, screen.rows))
+    assert desk.screen("unlabeled").rows == ()
+    assert desk.screen("left").rows == (0, 1)
+    desk.decide("scarf", accepted=["0.jpg"], dropped=["1.jpg"])
+    assert desk.counts()["left"] == 0
+    assert "scarf" in desk.known_labels()
+    assert desk.decisions().rows() == [
+        ("0.jpg", "keep", "scarf", None, "0.jpg"),
+        ("1.jpg", "drop", None, None, "1.jpg"),
+    ]
+
+
+def test_each_reviewer_undoes_their_own_and_the_later_decision_counts(tmp_path: Path) -> None:
+    desk = Desk(suggestions(2), tmp_path)
+    desk.decide("hat", accepted=["0.jpg", "1.jpg"], reviewer="ann")
+    desk.decide("shoe", accepted=["1.jpg"], reviewer="bo")
+    assert desk.decisions()["label"].to_list() == ["hat", "shoe"]
+    assert desk.undo(reviewer="ann") is not None
+    assert desk.decisions()["label"].to_list() == ["shoe"]
+    assert desk.undo(reviewer="ann") is None
+    assert desk.undo(reviewer="bo") is not None
+    assert desk.decisions().is_empty()
+    # One screen is one action, whatever was decided on it.
+    desk.decide("hat", accepted=["0.jpg"], declined=["1.jpg"], reviewer="ann")
+    assert desk.screen("doubtful").label == "bag"
+    desk.undo(reviewer="ann")
+    assert desk.screen("doubtful").rows == (0, 1)
+    # Both are kept.
+    assert [one.outcome for one in Journal(tmp_path / "journal.jsonl").decisions] == [
+        "label", "label", "undo", "undo", "label", "not", "undo",
+    ]  # fmt: skip
+
+
+def test_a_desk_goes_on_where_it_was_and_a_line_cut_short_is_none(tmp_path: Path) -> None:
+    first = Desk(suggestions(), tmp_path)
+    first.decide("hat", accepted=["0.jpg"], declined=["1.jpg"])
+    journal = tmp_path / "journal.jsonl"
+    with journal.open("ab") as file:
+        file.write(b'{"number": 3, "outcome": "label", "ids": ["2.j')
+    again = Desk(suggestions(), tmp_path)
+    assert again.counts() == first.counts()
+    assert again.decisions().equals(first.decisions())
+    again.decide("hat", accepted=["2.jpg"])
+    assert len(Journal(journal).decisions) == 3
+    journal.write_text("no decision\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 1 is no decision"):
+        Desk(suggestions(), tmp_path)
+
+
+def test_a_full_disk_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shopsight.desk import journal
+    from shopsight.errors import WriteError
+
+    desk = Desk(suggestions(), tmp_path)
+    desk.decide("hat", accepted=["0.jpg"])
+    before = (tmp_path / "journal.jsonl").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "fsync", full)
+    with pytest.raises(WriteError, match="the disk is full"):
+        desk.decide("hat", accepted=["1.jpg"])
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+    assert desk.counts()["decided"] == 1
+
+
+def test_decisions_about_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    desk = Desk(suggestions(), tmp_path)
+    with pytest.raises(ConfigError, match="not in the catalog"):
+        desk.decide("hat", accepted=["other.jpg"])
+    with pytest.raises(ConfigError, match="named twice"):
+        desk.decide("hat", accepted=["1.jpg"], dropped=["1.jpg"])
+    for label in ("", "x" * 301, "a\nb"):
+        with pytest.raises(ConfigError, match="a label has"):
+            desk.decide(label, accepted=["1.jpg"])
+    assert desk.counts()["decided"] == 0
+    # A catalog that lost an image: what was decided of it stays in the journal, and does no harm.
+    desk.decide("hat", accepted=["11.jpg"])
+    assert Desk(suggestions(5), tmp_path).counts()["decided"] == 0
+
+
+def test_the_blind_check_measures_what_people_said_without_a_suggestion(tmp_path: Path) -> None:
+    desk = Desk(suggestions(40), tmp_path)
+    assert desk.score() == {"images": 0, "of": 40}
+    for number in range(10):
+        row = desk.blind_row()
+        assert row is not None
+        name = desk.suggestions.ids[row]
+        # The given label is "bag"; the person sees a hat on two of ten.
+        desk.decide_blind(name, "hat" if number < 2 else "bag")
+    score = desk.score()
+    assert (score["images"], score["right"], score["more_to_halve"]) == (10, 8, 30)
+    assert score["low"] == pytest.approx(0.490, abs=0.001)
+    assert score["high"] == pytest.approx(0.943, abs=0.001)
+    # What is decided later counts: the label of one of the two is corrected.
+    wrong = next(row for row, label in desk._blind.items() if label == "hat")
+    desk.decide("hat", accepted=[desk.suggestions.ids[wrong]])
+    assert desk.score()["right"] == 9
+    other = Desk(suggestions(400), tmp_path / "other")
+    outside = next(row for row in range(400) if row not in other._holdout)
+    with pytest.raises(ConfigError, match="not of the holdout"):
+        other.decide_blind(f"{outside}.jpg", "hat")
+
+
+def test_a_hundred_thousand_images_stay_fluid(tmp_path: Path) -> None:
+    count = 100_000
+    rng = np.random.default_rng(0)
+    of = [tuple(row) for row in rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1).tolist()]
+    desk = Desk(suggestions(count, suggested=of), tmp_path)
+    screen = desk.screen("doubtful")
+    desk.decide(screen.label, accepted=ids(desk, screen.rows))
+    began = time.process_time()
+    for _ in range(10):
+        screen = desk.screen("doubtful")
+        desk.decide(screen.label, accepted=ids(desk, screen.rows))
+        desk.counts()
+    # Not a benchmark: a loop over all images in Python would take ten times as long.
+    assert time.process_time() - began < 5.0
+    assert desk.counts()["decided"] == 11 * 24
+
+
+def test_suggestions_of_a_folder_and_of_a_run(
+    tiny_run: Path, product_photos: ProductPhotos
+) -> None:
+    predictor = load(tiny_run)
+    of_folder = suggest(product_photos.folder, predictor)
+    assert len(of_folder) == product_photos.count
+    assert set(of_folder.kinds) <= {"agreed", "doubtful"}
+    of_run = suggest(tiny_run, predictor)
+    assert set(of_run.given) <= {"dress", "hat", "shoe"}
+    assert all(len(some) == 3 for some in of_run.suggested)
