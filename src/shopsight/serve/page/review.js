@@ -201,7 +201,8 @@ document.addEventListener("keydown", (event) => {
   const inText = event.target.matches("input, summary, a, nav button, #actions button");
   const isTyped = event.target.id === "name" && event.key === "Enter";
   if (inText && !isTyped) return;
-  const action = Object.keys(ACTIONS).find(
+  // After a label was typed, Enter is its end, whatever the keys are.
+  const action = isTyped ? "accept" : Object.keys(ACTIONS).find(
     (name) => keys[name].toLowerCase() === event.key.toLowerCase(),
   );
   // On a photo, Enter accepts the screen and Space takes the photo away.
