@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from shopsight.audit.row_decisions import dropped_rows, with_new_labels
 from shopsight.catalog.catalog import Catalog
+from shopsight.datasets.open import open_catalog
 from shopsight.desk.desk import Desk
 from shopsight.desk.journal import Journal
 from shopsight.desk.suggestions import Suggestions, suggest
 from shopsight.errors import ConfigError
 from shopsight.inference.load import load
+from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
 
 LABELS = ("bag", "hat", "shoe")
@@ -90,9 +94,9 @@ def test_each_reviewer_undoes_their_own_and_the_later_decision_counts(tmp_path: 
     desk = Desk(suggestions(2), tmp_path)
     desk.decide("hat", accepted=["0.jpg", "1.jpg"], reviewer="ann")
     desk.decide("shoe", accepted=["1.jpg"], reviewer="bo")
-    assert desk.decisions()["label"].to_list() == ["hat", "shoe"]
+    assert desk.decisions()["new_label"].to_list() == ["hat", "shoe"]
     assert desk.undo(reviewer="ann") is not None
-    assert desk.decisions()["label"].to_list() == ["shoe"]
+    assert desk.decisions()["new_label"].to_list() == ["shoe"]
     assert desk.undo(reviewer="ann") is None
     assert desk.undo(reviewer="bo") is not None
     assert desk.decisions().is_empty()
@@ -206,3 +210,28 @@ def test_suggestions_of_a_folder_and_of_a_run(
     of_run = suggest(tiny_run, predictor)
     assert set(of_run.given) <= {"dress", "hat", "shoe"}
     assert all(len(some) == 3 for some in of_run.suggested)
+
+
+def test_decisions_are_what_training_takes(product_photos: ProductPhotos, tmp_path: Path) -> None:
+    folder = product_photos.folder
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*.jpg"))
+    images = [name.as_posix() for name in names]
+    table = tmp_path / "shop.csv"
+    pl.DataFrame({"image": images}).write_csv(table)
+    catalog = open_catalog(table, ReadOptions(root=str(folder)))
+    truth = [name.parts[0] for name in names]
+    own = suggestions(len(names), given=[None] * len(names), suggested=[(0, 1, 2)] * len(names))
+    desk = Desk(replace(own, catalog=catalog, ids=tuple(images)), tmp_path / "desk")
+    for label in sorted(set(truth)):
+        of = [name for name, one in zip(images, truth, strict=True) if one == label]
+        desk.decide(label, accepted=of[1:], dropped=of[:1])
+    path = desk.write_decisions()
+    labeled = with_new_labels(path, catalog)
+    assert dropped_rows(path, labeled).sum() == 3
+    found = labeled.table["label"].to_list()
+    # The first of each class was left out.
+    first = [truth.index(label) for label in sorted(set(truth))]
+    assert [found[row] for row in first] == [None] * 3
+    assert [one for one in found if one] == [
+        label for row, label in enumerate(truth) if row not in first
+    ]

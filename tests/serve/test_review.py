@@ -64,7 +64,7 @@ def test_over_http(desk: tuple[Service, str, Path]) -> None:
     lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["label", "not", "drop"]
     csv = ask(service, key, "/v1/review/decisions.csv").body.decode()
-    assert csv.splitlines()[0] == "id,decision,label,given,image"
+    assert csv.splitlines()[0] == "id,decision,new_label,given,image"
     assert csv.count(",keep,") == 3
     assert csv.count(",drop,") == 1
     wrong: list[object] = [{"label": "x", "accepted": ["no"]}, {"other": 1}, [], "x"]

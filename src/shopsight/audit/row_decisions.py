@@ -1,7 +1,8 @@
-"""Decisions about rows that a person or `shopsight duplicates` wrote down: keep or drop.
+"""Decisions about rows that a person or a command wrote down: keep, drop, another label.
 
-The CSV has the columns `id` (as `shopsight.catalog.items` gives it) and `decision`; others are for
-its readers. An empty decision keeps the row.
+The CSV has the columns `id` (as `shopsight.catalog.items` gives it) and `decision`, and where
+labels were reviewed `new_label`; others are for its readers. An empty decision keeps the row, an
+empty label the one that it has.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from jaxtyping import Bool
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.items import item_ids
 from shopsight.errors import ConfigError
-from shopsight.spreadsheets import guarded_text
+from shopsight.progress import notify
+from shopsight.spreadsheets import guarded_text, unguarded
 from shopsight.tables.table_files import read_table
 from shopsight.text import counted
 
-ID, DECISION = "id", "decision"
+ID, DECISION, NEW_LABEL = "id", "decision", "new_label"
 KEEP, DROP = "keep", "drop"
 
 
@@ -54,6 +56,43 @@ def dropped_rows(path: Path | str, catalog: Catalog) -> Bool[np.ndarray, "n"]:
     if len(catalog) and dropped.all():
         raise ConfigError("the decisions leave no image", where=str(path))
     return dropped
+
+
+def with_new_labels(path: Path | str, catalog: Catalog) -> Catalog:
+    """The catalog with the labels that its rows were given.
+
+    Args:
+        path: the CSV.
+        catalog: that it was written about, with labels or without.
+
+    Raises:
+        ConfigError: it is no list of decisions, or an image may have several labels.
+    """
+    _read(path)
+    table, _ = read_table(str(path))
+    if NEW_LABEL not in table.columns:
+        return catalog
+    named = table.select(pl.col(ID, NEW_LABEL).cast(pl.String)).drop_nulls()
+    named = named.filter(pl.col(NEW_LABEL) != "")
+    if not named.height:
+        return catalog
+    if catalog.multilabel:
+        raise ConfigError(
+            f"{NEW_LABEL} gives one label, and an image of this data may have several",
+            where=str(path),
+            fix="take the column away",
+        )
+    label_of = dict(unguarded(named).iter_rows())
+    ids = item_ids(catalog).to_list()
+    given = (
+        catalog.table["label"].to_list() if "label" in catalog.table.columns else [None] * len(ids)
+    )
+    labels = [label_of.get(name, old) for name, old in zip(ids, given, strict=True)]
+    changed = sum(new != old for new, old in zip(labels, given, strict=True))
+    notify(f"{counted(changed, 'label')} by {path}")
+    return catalog.with_table(
+        catalog.table.with_columns(pl.Series("label", labels, dtype=pl.String))
+    )
 
 
 def check_decisions(path: Path | str) -> None:

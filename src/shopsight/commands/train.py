@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from shopsight.audit.gate import GateRules
+from shopsight.audit.row_decisions import with_new_labels
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.seal import is_marked_cache, is_sealed_recipe
@@ -179,6 +180,8 @@ def _train(
         if peers.rank > 0:
             return train_catalog(None, recipe, out, fold=fold)
         catalog, resolved = training_data(data, recipe, read)
+        if rules.decisions is not None:
+            catalog = with_new_labels(rules.decisions, catalog)
         refuse_output_among_images(catalog, out)
         return train_catalog(catalog, resolved, out, fold=fold, rules=rules)
 

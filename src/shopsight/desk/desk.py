@@ -341,13 +341,13 @@ class Desk:
                 {
                     "id": own.ids[row],
                     "decision": "drop" if self._states[row].dropped else "keep",
-                    "label": self._states[row].label,
+                    "new_label": self._states[row].label,
                     "given": own.given[row],
                     "image": own.catalog.table["image"][row],
                 }
                 for row in decided
             ]
-        schema = dict.fromkeys(("id", "decision", "label", "given", "image"), pl.String)
+        schema = dict.fromkeys(("id", "decision", "new_label", "given", "image"), pl.String)
         return pl.DataFrame(rows, schema=schema)
 
     def write_decisions(self) -> Path:

@@ -21,8 +21,8 @@ from shopsight.serve.answers import (
     embeddings_json,
     predictions_json,
 )
-from shopsight.serve.docs_page import add_docs
 from shopsight.serve.desk_routes import add_desk
+from shopsight.serve.docs_page import add_docs
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
 from shopsight.serve.heat_maps import MOST_MAPS
 from shopsight.serve.index_routes import add_index
