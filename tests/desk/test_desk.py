@@ -12,13 +12,11 @@ import pytest
 
 from shopsight.audit.row_decisions import dropped_rows, with_new_labels
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog
 from shopsight.desk.desk import Desk
 from shopsight.desk.journal import Journal
 from shopsight.desk.suggestions import Suggestions, suggest
 from shopsight.errors import ConfigError
 from shopsight.inference.load import load
-from shopsight.read_options import ReadOptions
 from tests.helpers import ProductPhotos
 
 LABELS = ("bag", "hat", "shoe")
@@ -216,9 +214,7 @@ def test_decisions_are_what_training_takes(product_photos: ProductPhotos, tmp_pa
     folder = product_photos.folder
     names = sorted(path.relative_to(folder) for path in folder.rglob("*.jpg"))
     images = [name.as_posix() for name in names]
-    table = tmp_path / "shop.csv"
-    pl.DataFrame({"image": images}).write_csv(table)
-    catalog = open_catalog(table, ReadOptions(root=str(folder)))
+    catalog = Catalog(pl.DataFrame({"image": images}), "shop", str(folder))
     truth = [name.parts[0] for name in names]
     own = suggestions(len(names), given=[None] * len(names), suggested=[(0, 1, 2)] * len(names))
     desk = Desk(replace(own, catalog=catalog, ids=tuple(images)), tmp_path / "desk")

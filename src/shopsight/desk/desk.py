@@ -24,7 +24,7 @@ from shopsight.catalog.row_thumbnail import row_thumbnail
 from shopsight.desk.journal import Decision, Journal
 from shopsight.desk.suggestions import Suggestions
 from shopsight.errors import ConfigError
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, make_folder
 from shopsight.metrics.intervals import wilson
 from shopsight.spreadsheets import for_reading
 
@@ -88,6 +88,7 @@ class Desk:
     def __init__(self, suggestions: Suggestions, folder: Path) -> None:
         self.suggestions = suggestions
         self.folder = folder
+        make_folder(folder)
         self._row_of = {name: row for row, name in enumerate(suggestions.ids)}
         self._journal = Journal(folder / "journal.jsonl")
         self._lock = threading.Lock()

@@ -70,6 +70,17 @@ function whereItLooked(map) {
   return `It looked most at the ${row} ${column} of the photo.`;
 }
 
+function aboutMap(map, photo) {
+  const button = element("button", { type: "button", className: "second" }, "Map on the photo");
+  button.setAttribute("aria-pressed", "true");
+  button.addEventListener("click", () => {
+    const canvas = photo.querySelector("canvas");
+    canvas.hidden = !canvas.hidden;
+    button.setAttribute("aria-pressed", String(!canvas.hidden));
+  });
+  return [element("p", { className: "hint" }, whereItLooked(map)), button];
+}
+
 export function card(name, url, prediction) {
   const photo = element(
     "div",
@@ -88,7 +99,7 @@ export function card(name, url, prediction) {
   if (prediction.damaged) {
     answer.append(element("p", { className: "hint" }, `The file is damaged: ${prediction.damaged}`));
   }
-  if (prediction.map) answer.append(element("p", { className: "hint" }, whereItLooked(prediction.map)));
+  if (prediction.map) answer.append(...aboutMap(prediction.map, photo));
   return element("article", { className: "card" }, photo, answer);
 }
 

@@ -15,6 +15,7 @@ const status = (text) => {
 let service = null;
 let urls = [];
 let results = [];
+let keyWasGiven = false;
 let turn = 0; // Answers to what was asked before the last question are not shown.
 
 async function start() {
@@ -23,7 +24,9 @@ async function start() {
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
       find("key-form").hidden = false;
-      find("about").textContent = "The service asks for a key.";
+      find("about").textContent = keyWasGiven
+        ? "That is not the key of this service."
+        : "The service asks for a key.";
       find("key").focus();
       return;
     }
@@ -101,7 +104,7 @@ async function show(files) {
       for (const [at, file] of some.entries()) await add(file, found[at], asTable, own);
     }
   } catch (error) {
-    if (error.status === 401) {
+    if (error.status === 401 || error.status === 403) {
       find("key-form").hidden = false;
       find("key").focus();
     }
@@ -190,6 +193,7 @@ find("search-form").addEventListener("submit", searchWords);
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   keepKey(find("key").value);
+  keyWasGiven = true;
   find("key").value = "";
   start();
 });

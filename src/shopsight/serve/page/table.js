@@ -16,12 +16,24 @@ export function row(name, url, prediction) {
   );
 }
 
-// A spreadsheet takes a cell that begins so for a formula, and runs it.
-const FORMULA = /^[=+\-@\t\r]/;
+// A spreadsheet runs a cell that begins so: the rule of `shopsight.spreadsheets`, and a test
+// compares both. Wide characters of East Asian keyboards begin formulas too; blanks, quotes and
+// what is not seen are passed over; with another separator a cell may begin within a text.
+const BEGINS = "[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]";
+const SKIPPED =
+  "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x20\\x7f-\\xa0'\"`\u2018\u2019\u201c\u201d" +
+  "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*";
+const FORMULA = new RegExp(`^${SKIPPED}${BEGINS}|^'*[\\t\\r\\n]`);
+const WITHIN = new RegExp(`([;\\t\\r\\n])(${SKIPPED}${BEGINS})`, "g");
+const NUMBER = /^[-+]?[0-9.,]*$/;
+
+export function guardedText(text) {
+  const within = text.replace(WITHIN, "$1'$2");
+  return FORMULA.test(within) && !NUMBER.test(within) ? `'${within}` : within;
+}
 
 function cell(value) {
-  let text = String(value ?? "");
-  if (FORMULA.test(text)) text = `'${text}`;
+  const text = guardedText(String(value ?? ""));
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
