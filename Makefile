@@ -100,7 +100,7 @@ $(BIN)/python:
 	bash .ci/make-venv $(VENV)
 
 $(INSTALLED): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[train,search,words]"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[train,export,openvino,serve,search,words]"
 	touch $@
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml
