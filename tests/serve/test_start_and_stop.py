@@ -6,7 +6,6 @@ import http.client
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -112,7 +111,8 @@ def test_a_second_signal_stops_at_once(tiny_run: Path) -> None:
         service.signal(signal.SIGTERM)
         started = time.monotonic()
         service.process.wait(LONGEST_S)
-        assert time.monotonic() - started < 5
+        # Without it, it would wait for the body as long as `Limits.stop_seconds` says: 20 s.
+        assert time.monotonic() - started < 15
         held.close()
 
 
@@ -139,7 +139,7 @@ def test_a_hangup_loads_the_model_anew(own_run: Path, tiny_folds_run: Path, phot
         assert service.stop() == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="its consoles send no Ctrl-C to one process")
+@pytest.mark.posix("consoles of Windows send no Ctrl-C to one process")
 def test_ctrl_c_stops(tiny_run: Path) -> None:
     with serving(tiny_run) as service:
         service.signal(signal.SIGINT)
