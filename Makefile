@@ -49,7 +49,7 @@ test-all: test test-slow
 # Arithmetic, and what reads the sources alone: nothing of it is another thing on Windows.
 ALIKE := metrics models charts words labels profiling test_brackets.py test_docs.py test_encoding.py \
 	test_file_writes.py test_floors.py test_import_side_effects.py test_names.py test_no_pickle.py \
-	test_words.py
+	test_words.py serve/test_page.py serve/test_review.py
 
 test-windows: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile -p tests.windows \
