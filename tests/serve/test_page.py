@@ -106,16 +106,22 @@ def test_cells_are_guarded_as_everywhere(open_page: Any) -> None:
     assert found == [guarded_text(cell) for cell in cells]
 
 
-def test_without_a_mouse(open_page: Any, product_photos: ProductPhotos) -> None:
-    page = open_page()
+def _open_chooser_by_keyboard(page: Any) -> None:
     page.get_by_text("3 labels").wait_for()
+    page.wait_for_timeout(1_000)
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "files":
             break
     assert page.locator('label[for="files"].focused').count() == 1
+    page.keyboard.press("Space")
+
+
+def test_without_a_mouse(open_page: Any, product_photos: ProductPhotos) -> None:
+    page = open_page()
+    # From the start: the browser is asked to hand its dialogs over, and takes a moment for it.
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Space")
+        _open_chooser_by_keyboard(page)
     chooser.value.set_files(photos(product_photos, 1))
     page.get_by_text("1 photo labeled.").wait_for()
     # Whoever reads by ear is led to the answer.
