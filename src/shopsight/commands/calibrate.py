@@ -25,7 +25,7 @@ from shopsight.evaluation.run_images import check_run_images
 from shopsight.evaluation.train_overlap import seen_in_training
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.families import Families
-from shopsight.output_locks import only_writer_of_folder
+from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
@@ -164,7 +164,8 @@ def calibrate(
         )
         report, notes = _report(parts, predictor, strangers, wish)
     folder = bundle_folder(model)
-    with only_writer_of_folder(folder):
+    # Its lock lies beside it: the folder itself is replaced.
+    with only_writer_of_file(folder):
         bundle = read_bundle(folder)
         metrics = {**bundle.metrics, "unknown": report.to_json()}
         rewrite_unknown(bundle, report.part, metrics=metrics)
