@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from importlib import metadata
 from types import ModuleType
 
 from shopsight.errors import ExtraMissingError
@@ -85,8 +86,22 @@ def require_installed(module: str) -> None:
     Raises:
         ExtraMissingError: it is not installed; the message names the extra.
     """
-    if module not in sys.modules and importlib.util.find_spec(module) is None:
+    if not is_installed(module):
         raise _missing(module)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a library can be imported; it is not."""
+    # A module that somebody made by hand has no specification, and is there.
+    return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, without importing it; None where it is not."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def missing_extra(error: ModuleNotFoundError) -> ExtraMissingError | None:

@@ -122,6 +122,12 @@ class LabelTree:
         """Level of each label: the number of its names."""
         return np.asarray((self.path >= 0).sum(axis=1))
 
+    @cached_property
+    def _label_nodes(self) -> tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "p"]]:
+        """Each label with each node at or above it."""
+        label, depth = np.nonzero(self.path >= 0)
+        return label, self.path[label, depth]
+
     def cut(self, level: int) -> Int64[np.ndarray, "c"]:
         """The node of each label at this level; the label's own where it ends above.
 
@@ -145,9 +151,9 @@ class LabelTree:
     def sums(self, probabilities: Float[np.ndarray, "b c"]) -> Float64[np.ndarray, "b n"]:
         """The probability of each node: of the labels at it and below it."""
         rows, nodes = len(probabilities), len(self.nodes)
-        label, depth = np.nonzero(self.path >= 0)
+        label, node = self._label_nodes
         # A cell for each image and node, into which its labels are counted.
-        cells = np.arange(rows)[:, None] * nodes + self.path[label, depth]
+        cells = np.arange(rows)[:, None] * nodes + node
         weights = probabilities[:, label].astype(np.float64)
         summed = np.bincount(cells.ravel(), weights.ravel(), minlength=rows * nodes)
         return summed.reshape(rows, nodes)

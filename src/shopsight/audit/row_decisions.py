@@ -68,8 +68,8 @@ def with_new_labels(path: Path | str, catalog: Catalog) -> Catalog:
     Raises:
         ConfigError: it is no list of decisions, or an image may have several labels.
     """
-    _read(path)
-    table, _ = read_table(str(path))
+    table = _table(path)
+    _decisions(table, path)
     if NEW_LABEL not in table.columns:
         return catalog
     named = table.select(pl.col(ID, NEW_LABEL).cast(pl.String)).drop_nulls()
@@ -105,6 +105,10 @@ def check_decisions(path: Path | str) -> None:
 
 
 def _read(path: Path | str) -> dict[str, str]:
+    return _decisions(_table(path), path)
+
+
+def _table(path: Path | str) -> pl.DataFrame:
     if not Path(path).is_file():
         raise ConfigError("there is no such list of decisions", where=str(path))
     table, _ = read_table(str(path))
@@ -116,6 +120,15 @@ def _read(path: Path | str) -> dict[str, str]:
             details=[f"its columns: {', '.join(table.columns)}"],
             fix="shopsight duplicates DATA --out FOLDER   (writes one)",
         )
+    return table
+
+
+def _decisions(table: pl.DataFrame, path: Path | str) -> dict[str, str]:
+    """The decision about each row that is named.
+
+    Raises:
+        ConfigError: it is none, or there are two about one row.
+    """
     decision = pl.col(DECISION).cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("")
     rows = table.select(pl.col(ID).cast(pl.String), decision).filter(pl.col(ID).is_not_null())
     wrong = rows.filter(~pl.col(DECISION).is_in([KEEP, DROP, ""]))

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shopsight.bundle.embedding_space import Digest
 from shopsight.bundle.format import BundleInfo
+from shopsight.bundle.read import value_problems
 from shopsight.errors import BundleError, DamagedFileError, LocationError
 from shopsight.files import sha256_file, write_json
 from shopsight.io.json_files import read_json
@@ -158,12 +159,8 @@ def read_exports(folder: Path, info: BundleInfo) -> Exports:
     except (DamagedFileError, LocationError) as error:
         raise BundleError(f"cannot be read: {error.what}", where=str(path), fix=again) from error
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc']))[:200]}: {one['msg']}"
-            for one in error.errors(include_url=False, include_input=False)
-        ]
         raise BundleError(
-            "is no list of exports", where=str(path), details=problems, fix=again
+            "is no list of exports", where=str(path), details=value_problems(error), fix=again
         ) from error
     if found.weights_sha256 != info.weights_sha256:
         raise BundleError(

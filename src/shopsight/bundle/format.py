@@ -21,7 +21,6 @@ import platform
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +33,7 @@ from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.product_calibration import ProductCalibration
 from shopsight.bundle.text_info import TextInfo
 from shopsight.bundle.unknown_info import UnknownInfo, UnknownPart
+from shopsight.extras import installed_version
 from shopsight.head_settings import HeadSettings
 from shopsight.neck_settings import NeckSettings
 from shopsight.preprocess import Preprocess
@@ -76,10 +76,8 @@ def library_versions() -> dict[str, str]:
     """Versions of Python and of the installed libraries that the outputs depend on."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        if (version := installed_version(name)) is not None:
+            found[name] = version
     return found
 
 

@@ -125,11 +125,15 @@ def read_info(folder: Path | str) -> BundleInfo:
     try:
         return BundleInfo.model_validate(written)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, p['loc']))[:200]}: {p['msg'].removeprefix('Value error, ')}"
-            for p in error.errors(include_url=False, include_input=False)
-        ]
-        raise _no_description(path, problems) from error
+        raise _no_description(path, value_problems(error)) from error
+
+
+def value_problems(error: ValidationError) -> list[str]:
+    """What is wrong with the values of a file, a line each, without the values themselves."""
+    return [
+        f"{'.'.join(map(str, p['loc']))[:200]}: {p['msg'].removeprefix('Value error, ')}"
+        for p in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def stored_tensors(folder: Path | str, name: str = WEIGHTS_FILE) -> dict[str, StoredTensor]:

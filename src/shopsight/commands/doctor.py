@@ -12,6 +12,7 @@ from pathlib import Path
 from shopsight.cache_place import cache_folder
 from shopsight.commands.fact import Fact
 from shopsight.commands.machine import cpu_name
+from shopsight.extras import installed_version
 from shopsight.held_files import SWITCH_ON_LONG_PATHS, free_bytes, long_paths_enabled
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, physical_memory_bytes
 from shopsight.prefetch import core_count
@@ -104,14 +105,6 @@ def extras() -> list[Fact]:
         advice = "put an API token from kaggle.com/settings there to fetch Kaggle data sets"
         facts.append(Fact("extras", "kaggle token", "no ~/.kaggle/kaggle.json", advice))
     return facts
-
-
-def installed_version(package: str) -> str | None:
-    """The version of an installed package, without importing it."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _folder_bytes(folder: Path) -> int:

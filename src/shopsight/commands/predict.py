@@ -14,10 +14,11 @@ from shopsight import __version__, progress
 from shopsight.commands.early_checks import check_model
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
+from shopsight.extras import is_installed
 from shopsight.files import sha256_bytes
 from shopsight.inference.answer_journal import AnswerJournal
 from shopsight.inference.engine import PrecisionChoice
-from shopsight.inference.exported_engines import EngineChoice, is_installed
+from shopsight.inference.exported_engines import EngineChoice
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Prediction, Predictor

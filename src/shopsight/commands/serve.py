@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from shopsight.commands.early_checks import check_model
 from shopsight.errors import ConfigError
 from shopsight.extras import require_installed
-from shopsight.files import make_folder
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.read_options import ReadOptions
@@ -83,18 +82,18 @@ def serve(
 
     from shopsight.serve.served_model import load_served
 
-    desk_key = None
-    if review is not None and keys.write is None:
-        # For this process alone: it is printed with the desk's address.
-        desk_key = secrets.token_urlsafe(24)
-        keys = replace(keys, write=desk_key.encode())
-    open_desk, folder = None, Path()
+    desk_key, open_desk = None, None
+    alone: AbstractContextManager[None] = nullcontext()
     if review is not None:
         folder = _desk_folder(review, review_folder)
         open_desk = partial(_open_desk, review, folder, read)
+        # Two desks on one folder would not see each other's decisions.
+        alone = only_writer_of_folder(folder)
+        if keys.write is None:
+            # For this process alone: it is printed with the desk's address.
+            desk_key = secrets.token_urlsafe(24)
+            keys = replace(keys, write=desk_key.encode())
     place = Place(host, port, keys, hosts, _path(index), open_desk, desk_key)
-    # Two desks on one folder would not see each other's decisions.
-    alone = nullcontext() if open_desk is None else only_writer_of_folder(folder)
     with alone:
         run_service(place, lambda: load_served(model, device=device))
 
@@ -104,7 +103,6 @@ def _desk_folder(review: str | Path, folder: str | Path | None) -> Path:
         place = Path(review)
         folder = place.with_name(f"{place.stem}-desk") if place.name else Path("desk")
     check_output_path(Path(folder) / "decisions.csv")
-    make_folder(Path(folder))
     return Path(folder)
 
 

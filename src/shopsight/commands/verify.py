@@ -15,7 +15,8 @@ from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError, ShopsightError
-from shopsight.inference.exported_engines import EngineName, is_installed
+from shopsight.extras import is_installed
+from shopsight.inference.exported_engines import EngineName
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.progress import notify

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int64
 
 from shopsight.bundle.exports import Parity, Precision
 from shopsight.inference.agreement import LEAST_SAME, MOST_CHANGE, Readout, agreement
+from shopsight.inference.batches import run_batches
 from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import TOLERANCE, relative_error
 from shopsight.metrics.estimates import Estimate, difference_of
@@ -52,11 +53,9 @@ class Proof:
 
 def run_all(engine: Engine, pixels: Images, *, batch: int = 16) -> Outputs:
     """The outputs of all images."""
-    pieces = [engine.run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)]
-    return (
-        np.concatenate([piece[0] for piece in pieces]),
-        np.concatenate([piece[1] for piece in pieces]),
-    )
+    batches = (pixels[start : start + batch] for start in range(0, len(pixels), batch))
+    embeddings, logits = zip(*run_batches(engine, batches), strict=True)
+    return np.concatenate(embeddings), np.concatenate(logits)
 
 
 def measure(engine: Engine, precision: Precision, proof: Proof) -> Parity:

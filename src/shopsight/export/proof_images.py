@@ -19,7 +19,7 @@ from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_image
 from shopsight.inference.engine import Engine, Images
 from shopsight.inference.predictor import readout_of
-from shopsight.io.access import PUBLIC, Access
+from shopsight.io.access import Access
 from shopsight.metrics.families import Families
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import Preprocess
@@ -152,7 +152,7 @@ def prove_with(bundle: Bundle, exact: Engine, source: Source | None) -> Proof:
     """
     info = bundle.info
     if source is None:
-        pixels = _stacked(
+        pixels = np.stack(
             [
                 preprocess_image(data, info.preprocess, where=f"golden {number}")
                 for number, data in enumerate(bundle.golden.images)
@@ -183,7 +183,7 @@ def prepared(source: Source, preprocess: Preprocess, title: str) -> tuple[Images
     """
 
     def make(ref: str) -> tuple[Images, str]:
-        data = read_bytes(ref, source.access or PUBLIC)
+        data = read_bytes(ref, source.access)
         return preprocess_image(data, preprocess, where=ref), sha256(data).hexdigest()
 
     squares, shas = [], []
@@ -192,11 +192,7 @@ def prepared(source: Source, preprocess: Preprocess, title: str) -> tuple[Images
             squares.append(square)
             shas.append(sha)
             advance(1)
-    return _stacked(squares), tuple(shas)
-
-
-def _stacked(squares: list[Images]) -> Images:
-    return np.stack(squares)
+    return np.stack(squares), tuple(shas)
 
 
 def _targets(labels: list[str | None], known: tuple[str, ...]) -> Int64[np.ndarray, "n"]:

@@ -31,9 +31,14 @@ def has_vnni() -> bool | None:
 
     Without it (AVX2 and plain AVX-512) sums of two products are kept in 16 bits, and overflow.
     """
-    return None if cpu_flags() is None else bool(_VNNI & (cpu_flags() or frozenset()))
+    return _has_any(_VNNI)
 
 
 def has_bf16() -> bool | None:
     """Whether the processor multiplies bf16; None where that is not known."""
-    return None if cpu_flags() is None else bool(_BF16 & (cpu_flags() or frozenset()))
+    return _has_any(_BF16)
+
+
+def _has_any(wanted: set[str]) -> bool | None:
+    flags = cpu_flags()
+    return None if flags is None else bool(wanted & flags)

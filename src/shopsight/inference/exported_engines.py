@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +16,7 @@ from shopsight.bundle.exports import Artifact, Exports, Precision, artifact_file
 from shopsight.bundle.format import Bundle
 from shopsight.cache_place import cache_folder, unless_unwritable
 from shopsight.errors import BundleError, ShopsightError
-from shopsight.extras import require_installed
+from shopsight.extras import installed_version, is_installed, require_installed
 from shopsight.files import make_folder, write_json
 from shopsight.images.model_input import preprocess_image
 from shopsight.inference.cpu_features import cpu_flags, has_bf16, has_vnni
@@ -33,7 +31,13 @@ EngineName = Literal["torch", "onnxruntime", "openvino"]
 EngineChoice = Literal["auto", "torch", "onnxruntime", "openvino"]
 """What a caller asks for. "auto" is the fastest that is there and gives the golden outputs."""
 
-_PRECISION_OF: dict[EnginePrecision, Precision] = {"32": "fp32", "bf16": "bf16", "int8": "int8"}
+EXPORTED_PRECISION: dict[EnginePrecision, Precision] = {
+    "32": "fp32",
+    "bf16": "bf16",
+    "int8": "int8",
+}
+"""What an export calls the precisions of engines."""
+
 _TIMED_IMAGES = 8
 _TIMED_ROUNDS = 3
 _VERDICT_VERSION = 1
@@ -45,11 +49,6 @@ class Candidate:
 
     engine: EngineName
     precision: EnginePrecision
-
-
-def is_installed(module: str) -> bool:
-    """Whether a library can be imported; it is not."""
-    return importlib.util.find_spec(module) is not None
 
 
 def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision) -> Engine:
@@ -66,7 +65,11 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
     """
     require_installed(engine)
     artifact = _artifact(bundle, engine, precision)
-    path = artifact_file(bundle.folder, artifact)
+    return _open(artifact_file(bundle.folder, artifact), engine, precision)
+
+
+def _open(path: Path, engine: EngineName, precision: EnginePrecision) -> Engine:
+    """Open a file whose hash was checked."""
     if engine == "openvino":
         from shopsight.inference.openvino_engine import OpenVinoEngine
 
@@ -77,7 +80,7 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
 
 
 def _artifact(bundle: Bundle, engine: EngineName, precision: EnginePrecision) -> Artifact:
-    wanted = _PRECISION_OF.get(precision)
+    wanted = EXPORTED_PRECISION.get(precision)
     exports = read_exports(bundle.folder, bundle.info)
     artifact = exports.find(wanted) if wanted else None
     folder = str(bundle.folder)
@@ -149,34 +152,38 @@ def fastest(
         engine = open_exported(bundle, known.engine, known.precision)
         if _is_faithful(bundle, engine):
             return engine
-    timed = _timed(bundle, named)
-    if not timed:
+    opened = _faithful(bundle, exports, named)
+    if not opened:
         return None
     if open_torch is not None:
         engine = open_torch()
-        own = Candidate("torch", engine.precision)
-        timed.append((_seconds(engine, _golden_pixels(bundle)), own, engine))
-    _, chosen, engine = min(timed, key=_first)
+        opened.append((Candidate("torch", engine.precision), engine))
+    pixels = _golden_pixels(bundle)
+    timed = sorted(((_seconds(one, pixels), at) for at, (_, one) in enumerate(opened)))
+    chosen, engine = opened[timed[0][1]]
     with unless_unwritable(cache_folder()):
         make_folder(verdict.parent)
         write_json(verdict, {"engine": chosen.engine, "precision": chosen.precision})
-    each = ", ".join(
-        f"{one.name} {1000 * each:.1f} ms" for each, _, one in sorted(timed, key=_first)
-    )
+    each = ", ".join(f"{opened[at][1].name} {1000 * seconds:.1f} ms" for seconds, at in timed)
     notify(f"engine: {engine.name} ({each} an image)")
     return engine
 
 
-def _first(timed: tuple[float, Candidate, Engine]) -> float:
-    return timed[0]
-
-
-def _timed(bundle: Bundle, named: list[Candidate]) -> list[tuple[float, Candidate, Engine]]:
-    """Seconds an image of each engine that gives the golden outputs."""
+def _faithful(
+    bundle: Bundle, exports: Exports, named: list[Candidate]
+) -> list[tuple[Candidate, Engine]]:
+    """Those that give the golden outputs; all of them run the one file of fp32."""
+    artifact = exports.find("fp32")
+    assert artifact is not None
+    try:
+        path = artifact_file(bundle.folder, artifact)
+    except BundleError as error:
+        notify(f"{artifact.file} is not used: {error}")
+        return []
     opened = []
     for candidate in named:
         try:
-            engine = open_exported(bundle, candidate.engine, candidate.precision)
+            engine = _open(path, candidate.engine, candidate.precision)
         except ShopsightError as error:
             notify(f"{candidate.engine} in {candidate.precision} is not used: {error}")
             continue
@@ -184,8 +191,7 @@ def _timed(bundle: Bundle, named: list[Candidate]) -> list[tuple[float, Candidat
             opened.append((candidate, engine))
         else:
             notify(f"{engine.name} is not used: it does not give the golden outputs here")
-    pixels = _golden_pixels(bundle)
-    return [(_seconds(engine, pixels), candidate, engine) for candidate, engine in opened]
+    return opened
 
 
 def _is_faithful(bundle: Bundle, engine: Engine) -> bool:
@@ -222,17 +228,10 @@ def _verdict_file(
         sorted(flags) if flags else platform.processor(),
         core_count(),
         has_torch,
-        [_version(name) for name in ("onnxruntime", "openvino", "torch")],
+        [installed_version(name) for name in ("onnxruntime", "openvino", "torch")],
     ]
     key = sha256(repr(about).encode()).hexdigest()[:24]
     return cache_folder() / "engines" / f"{key}.json"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _known(verdict: Path) -> Candidate | None:

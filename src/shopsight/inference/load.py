@@ -10,13 +10,13 @@ from shopsight.bundle.exports import EXPORTS_FILE
 from shopsight.bundle.format import Bundle, library_versions
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.errors import BundleError, ConfigError, ExtraMissingError, first_line
+from shopsight.extras import is_installed
 from shopsight.inference.cpu_features import has_bf16
 from shopsight.inference.engine import Engine, EnginePrecision, PrecisionChoice
 from shopsight.inference.exported_engines import (
     EngineChoice,
     EngineName,
     fastest,
-    is_installed,
     open_exported,
 )
 from shopsight.inference.golden import Verification, verify_golden
@@ -108,10 +108,8 @@ def _exported_engine(
         raise ConfigError(
             f"exported files run on the CPU, not on {device}", where="device", fix="--device cpu"
         )
-    names: tuple[EngineName, ...] = ("openvino", "onnxruntime")
-    name = next((one for one in names if engine in (one, "auto") and is_installed(one)), None)
-    name = name or ("onnxruntime" if engine == "auto" else engine)
-    assert name is not None
+    names: tuple[EngineName, ...] = ("openvino", "onnxruntime") if engine == "auto" else (engine,)
+    name = next((one for one in names if is_installed(one)), names[-1])
     if precision == "tf32":
         raise ConfigError("tf32 is a number format of GPUs", where="precision", fix="32")
     wanted: EnginePrecision = "32" if precision == "auto" else precision

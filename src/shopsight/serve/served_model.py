@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shopsight.bundle.exports import Parity, Precision, read_exports
+from shopsight.bundle.exports import Parity, read_exports
 from shopsight.bundle.format import BUNDLE_FOLDER
 from shopsight.bundle.read import bundle_folder
-from shopsight.inference.engine import EnginePrecision
+from shopsight.inference.exported_engines import EXPORTED_PRECISION
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.serve.batch_plan import BatchPlan, measured_plan
 
 LISTED_LABELS = 1000
-_EXPORTED: dict[EnginePrecision, Precision] = {"32": "fp32", "bf16": "bf16", "int8": "int8"}
-"""What an export calls the precisions of engines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ def load_served(folder: Path | str, *, device: str = "auto") -> ServedModel:
 
 def _parity(place: Path, predictor: Predictor) -> Parity | None:
     name, precision = predictor.engine.name.partition(" ")[0], predictor.engine.precision
-    wanted = _EXPORTED.get(precision)
+    wanted = EXPORTED_PRECISION.get(precision)
     if name == "torch" or wanted is None:
         return None
     artifact = read_exports(place, predictor.info).find(wanted)
