@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -29,6 +29,8 @@ from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TextPa
 from shopsight.bundle.unknown_info import GOLDEN, UNKNOWN_FILE, UnknownPart
 from shopsight.errors import BundleError
 from shopsight.files import atomic_folder, sha256_file, write_json, write_text
+
+Part = TypeVar("Part", AttributePart, UnknownPart)
 
 
 def write_bundle(
@@ -89,9 +91,9 @@ def write_bundle(
             if name.startswith("backbone.")
         }
         if attributes is not None:
-            attributes = _hashed(attributes, temporary)
+            attributes = _hashed(attributes, temporary / ATTRIBUTES_FILE)
         if unknown is not None:
-            unknown = _hashed_unknown(unknown, temporary)
+            unknown = _hashed(unknown, temporary / UNKNOWN_FILE)
         info = info.model_copy(
             update={
                 "weights_sha256": sha256_file(temporary / WEIGHTS_FILE),
@@ -135,7 +137,7 @@ def rewrite_unknown(
             safetensors.numpy.save_file(
                 dict(unknown.tensors), temporary / UNKNOWN_FILE, metadata={"format": "pt"}
             )
-            unknown = _hashed_unknown(unknown, temporary)
+            unknown = _hashed(unknown, temporary / UNKNOWN_FILE)
             shutil.copymode(temporary / INFO_FILE, temporary / UNKNOWN_FILE)
         info = bundle.info.model_copy(update={"unknown": unknown.info if unknown else None})
         _write_info(temporary, info)
@@ -157,15 +159,9 @@ def _with_golden(unknown: UnknownPart, golden: Golden) -> UnknownPart:
     return replace(unknown, tensors={**unknown.tensors, GOLDEN: scores})
 
 
-def _hashed_unknown(unknown: UnknownPart, folder: Path) -> UnknownPart:
-    found = sha256_file(folder / UNKNOWN_FILE)
-    return replace(unknown, info=unknown.info.model_copy(update={"sha256": found}))
-
-
-def _hashed(attributes: AttributePart, folder: Path) -> AttributePart:
-    """The heads, with the hash of their file in the folder."""
-    found = sha256_file(folder / ATTRIBUTES_FILE)
-    return replace(attributes, info=attributes.info.model_copy(update={"sha256": found}))
+def _hashed(part: Part, file: Path) -> Part:
+    """A part of the bundle, with the hash of its file."""
+    return replace(part, info=part.info.model_copy(update={"sha256": sha256_file(file)}))
 
 
 def _golden_bytes(golden: Golden) -> bytes:

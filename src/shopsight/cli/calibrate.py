@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataOptions, DeviceOption, takes_data
+from shopsight.cli.options import AcceptChangedOption, DataOptions, DeviceOption, takes_data
 from shopsight.cli.output import Column, print_json, print_line, print_table
 from shopsight.cli.progress import shown_progress
 
@@ -64,15 +64,7 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept",
-            metavar="KIND",
-            help="Go on in spite of changed-file (the run's images changed).",
-            show_default=False,
-        ),
-    ] = None,
+    accept: AcceptChangedOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Choose when a model answers "unknown", and say what that promises.

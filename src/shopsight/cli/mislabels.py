@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DeviceOption, JsonOption
+from shopsight.cli.options import AcceptChangedOption, DeviceOption, JsonOption
 from shopsight.cli.output import print_json, print_line
 from shopsight.cli.progress import shown_progress
 
@@ -23,15 +23,7 @@ def mislabels(
             "--out", metavar="CSV", help="Write the list there, the most suspicious label first."
         ),
     ],
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept",
-            metavar="KIND",
-            help="Go on in spite of changed-file (the run's images changed).",
-            show_default=False,
-        ),
-    ] = None,
+    accept: AcceptChangedOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:

@@ -36,6 +36,15 @@ OptionalDataArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
 ]
+AcceptChangedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="KIND",
+        help="Go on in spite of changed-file (the run's images changed).",
+        show_default=False,
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(

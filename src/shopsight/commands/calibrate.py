@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +159,7 @@ def calibrate(
         else:
             assert data is not None
             parts = _of_data(predictor, open_catalog(data, read), own)
-        strangers = (
-            None if negatives is None else _negatives(predictor, negatives, read, run or own)
-        )
+        strangers = None if negatives is None else _negatives(predictor, negatives, run or own)
         report, notes = _report(parts, predictor, strangers, wish)
     folder = bundle_folder(model)
     # Its lock lies beside it: the folder itself is replaced.
@@ -263,8 +261,10 @@ def _of_data(predictor: Predictor, catalog: Catalog, own: RunFolder | None) -> _
             details=[f"the model knows: {listed(predictor.labels)}"],
             fix="name labeled images of its classes",
         )
-    images = _embedded(predictor, catalog.take(rows))
     catalog = catalog.take(rows)
+    targets = catalog.targets(predictor.labels)
+    assert isinstance(targets, np.ndarray)
+    images = _embedded(predictor, catalog, targets)
     families = Families.alone(len(rows))
     if catalog.has("group"):
         families = Families.by(catalog.table["group"].fill_null("").to_numpy())
@@ -292,25 +292,19 @@ def _thirds(families: Families) -> Int64[np.ndarray, "n"]:
     return found
 
 
-def _embedded(predictor: Predictor, catalog: Catalog) -> EmbeddedImages:
+def _embedded(
+    predictor: Predictor, catalog: Catalog, targets: Int64[np.ndarray, "n"]
+) -> EmbeddedImages:
     """What the model says of these images; each must be readable."""
     pieces = [outputs for _, outputs in predictor.image_batches(catalog, on_error="raise")]
     embeddings = np.concatenate([one for one, _ in pieces])
     logits = np.concatenate([one for _, one in pieces])
-    place = {label: number for number, label in enumerate(predictor.labels)}
-    labels = (
-        catalog.table["label"].to_list()
-        if "label" in catalog.table.columns
-        else [None] * len(catalog)
-    )
-    targets = np.array([place.get(str(label), -1) for label in labels], np.int64)
     return EmbeddedImages(embeddings, logits, targets)
 
 
 def _negatives(
     predictor: Predictor,
     negatives: str | Path | Catalog,
-    read: ReadOptions | None,
     run: RunFolder | None,
 ) -> EmbeddedImages:
     """Images of others; those of the run are refused.
@@ -330,8 +324,7 @@ def _negatives(
                 details=names,
                 fix="name images of what the model is not to answer",
             )
-    found = _embedded(predictor, catalog)
-    return EmbeddedImages(found.embeddings, found.logits, np.full(len(found), -1))
+    return _embedded(predictor, catalog, np.full(len(catalog), -1))
 
 
 def _report(
@@ -367,15 +360,14 @@ def _report(
     is_optimistic = bool(judged) and negatives is None and parts.is_optimistic
     kind = "negatives" if negatives is not None else "held-out classes" if judged else "none"
     changed = {"strangers": kind, "is_optimistic": is_optimistic}
-    part = report.part
-    part = type(part)(part.info.model_copy(update=changed), part.tensors)
+    part = replace(report.part, info=report.part.info.model_copy(update=changed))
     notes = [OPTIMISTIC] if is_optimistic else []
     notes += [] if judged else [NOT_JUDGED]
     if not len(parts.test):
         notes.append("no test images: what is promised was not measured")
     for note in notes:
         notify(note)
-    return UnknownReport(part, report.judged, report.curve, report.by_class), tuple(notes)
+    return replace(report, part=part), tuple(notes)
 
 
 def _text(found: Measured) -> str:

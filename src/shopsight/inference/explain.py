@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from shopsight.errors import ConfigError
 from shopsight.images.decode import decode
@@ -15,6 +15,8 @@ from shopsight.images.undo_preprocess import undone
 from shopsight.inference.class_activation import ClassActivationEngine, occlusion
 from shopsight.inference.predictor import Predictor
 from shopsight.text import listed
+
+Method = Literal["class activation", "occlusion"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Explanation:
     """
 
     label: str
-    method: Literal["class activation", "occlusion"]
+    method: Method
     cells: Float32[np.ndarray, "r c"]
     heat: Float32[np.ndarray, "h w"]
 
@@ -56,19 +58,24 @@ def explain_image(
             details=[f"labels: {listed(predictor.labels)}"],
             fix="name one of them",
         )
-    preprocess, engine = predictor.preprocess, predictor.engine
+    preprocess = predictor.preprocess
     square = preprocess_image(data, preprocess, where=where)
     if label is None:
         label = predictor.labels[int(predictor.predict_batch(square[None])[1].argmax())]
-    number = predictor.labels.index(label)
-    maps = None
+    method, cells = cells_for(predictor, square, label)
+    height, width = decode(data, matte=preprocess.matte, where=where).shape[:2]
+    return Explanation(label, method, cells, undone(cells, width, height, preprocess))
+
+
+def cells_for(
+    predictor: Predictor, square: UInt8[np.ndarray, "s s 3"], label: str
+) -> tuple[Method, Float32[np.ndarray, "r c"]]:
+    """What speaks for a label, by the cells of a prepared image: exactly, where the network can."""
+    engine, number = predictor.engine, predictor.labels.index(label)
     if isinstance(engine, ClassActivationEngine):
         maps = engine.class_activation(square[None], np.array([number]))
-    method: Literal["class activation", "occlusion"] = "class activation"
-    if maps is None:
-        method = "occlusion"
-        color = (255 * np.array(preprocess.mean)).clip(0, 255).round().astype(np.uint8)
-        multilabel = predictor.info.multilabel
-        maps = occlusion(engine, square, number, color=color, multilabel=multilabel)[None]
-    height, width = decode(data, matte=preprocess.matte, where=where).shape[:2]
-    return Explanation(label, method, maps[0], undone(maps[0], width, height, preprocess))
+        if maps is not None:
+            return "class activation", maps[0]
+    color = (255 * np.array(predictor.preprocess.mean)).clip(0, 255).round().astype(np.uint8)
+    multilabel = predictor.info.multilabel
+    return "occlusion", occlusion(engine, square, number, color=color, multilabel=multilabel)

@@ -13,7 +13,7 @@ import numpy as np
 from shopsight.images.decode import header
 from shopsight.images.model_input import preprocess_image
 from shopsight.images.undo_preprocess import undone
-from shopsight.inference.class_activation import ClassActivationEngine, occlusion
+from shopsight.inference.explain import cells_for
 from shopsight.inference.predictor import Predictor
 
 MAP_PX = 32
@@ -30,19 +30,11 @@ def heat_map(predictor: Predictor, data: bytes, label: str) -> dict[str, Any]:
         data: the image, which can be read: see `check_upload`.
         label: one of the model's.
     """
-    preprocess, engine = predictor.preprocess, predictor.engine
-    square = preprocess_image(data, preprocess)
-    number = predictor.labels.index(label)
-    maps = None
-    if isinstance(engine, ClassActivationEngine):
-        maps = engine.class_activation(square[None], np.array([number]))
-    if maps is None:
-        color = (255 * np.array(preprocess.mean)).clip(0, 255).round().astype(np.uint8)
-        multilabel = predictor.info.multilabel
-        maps = occlusion(engine, square, number, color=color, multilabel=multilabel)[None]
+    preprocess = predictor.preprocess
+    _, looked = cells_for(predictor, preprocess_image(data, preprocess), label)
     known = header(data)
     longer = max(known.width, known.height)
     width, height = (max(1, round(MAP_PX * side / longer)) for side in (known.width, known.height))
-    heat = np.nan_to_num(undone(maps[0], width, height, preprocess)).clip(0)
+    heat = np.nan_to_num(undone(looked, width, height, preprocess)).clip(0)
     cells = (255 * heat / max(float(heat.max()), 1e-12)).round().astype(int)
     return {"width": width, "height": height, "cells": cells.tolist()}

@@ -141,17 +141,8 @@ def judge_by_negatives(
     parts: Mapping[Score, UnknownPart], known: EmbeddedImages, negatives: EmbeddedImages
 ) -> list[Judged]:
     """Judge every score by images of others, the best first."""
-    draws = {
-        score: (
-            HeldOutDraw(
-                part.scores(known.embeddings, known.logits),
-                known.right,
-                part.scores(negatives.embeddings, negatives.logits),
-            ),
-        )
-        for score, part in parts.items()
-    }
-    return best_first(draws)
+    draws = _scored(parts, known, negatives)
+    return best_first({score: (draw,) for score, draw in draws.items()})
 
 
 def best_first(draws: Mapping[Score, tuple[HeldOutDraw, ...]]) -> list[Judged]:
@@ -210,6 +201,13 @@ def _draw(
     parts = fit_scores(
         answered(train.embeddings[rows], targets), known, temperature=temperature, seed=how.seed
     )
+    return _scored(parts, known, strangers)
+
+
+def _scored(
+    parts: Mapping[Score, UnknownPart], known: EmbeddedImages, strangers: EmbeddedImages
+) -> dict[Score, HeldOutDraw]:
+    """What each score says of known images and of strangers."""
     return {
         score: HeldOutDraw(
             part.scores(known.embeddings, known.logits),
