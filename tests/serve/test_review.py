@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,12 @@ def select_all(page: Any) -> None:
         page.locator('#grid button[data-state="not"]').first.click()
 
 
+def late(route: Any) -> None:
+    """A screen that a busy machine sends a second later."""
+    time.sleep(1)
+    route.continue_()
+
+
 @in_a_browser
 def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> None:
     service, key, folder = desk
@@ -129,9 +136,11 @@ def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> N
         page.locator("#shortcuts").check()
         page.get_by_label("Key for Accept").press("a")
         select_all(page)
+        page.route("**/v1/review/screen*", late)
         page.locator("#screen").focus()
         page.keyboard.press("a")
         page.get_by_text(re.compile(r"^[1-9]\d* of 61 photos decided")).wait_for()
+        # The next screen is still on its way: what is chosen meanwhile waits for its turn.
         page.get_by_role("button", name=re.compile("Blind check")).click()
         page.get_by_label("Label", exact=True).fill("hat")
         page.keyboard.press("Enter")

@@ -15,6 +15,7 @@ from shopsight.inference.engine import Engine, Images, Outputs
 from shopsight.inference.golden import TOLERANCE, relative_error
 from shopsight.metrics.estimates import Estimate, difference_of
 from shopsight.metrics.families import Families
+from shopsight.metrics.nearest import nearest_of_other_families
 from shopsight.text import percent_text
 from shopsight.unit_vectors import have_direction, unit_vectors
 
@@ -184,17 +185,19 @@ def _as_search(
     if usable.sum() < 2:
         return 1.0, 1.0
     mine, theirs = unit_vectors(found[usable]), unit_vectors(exact[usable])
-    nearest = [_nearest(vectors) for vectors in (mine, theirs)]
+    own = np.arange(len(mine))
+    nearest = [
+        nearest_of_other_families(
+            vectors,
+            vectors,
+            query_family=own,
+            gallery_family=own,
+            k=min(NEIGHBORS, len(own) - 1),
+        ).tolist()
+        for vectors in (mine, theirs)
+    ]
     shared = [len(set(a) & set(b)) / len(a) for a, b in zip(*nearest, strict=True)]
     return float((mine * theirs).sum(1).min()), float(np.mean(shared))
-
-
-def _nearest(vectors: Float32[np.ndarray, "n w"]) -> list[list[int]]:
-    similarity = vectors @ vectors.T
-    np.fill_diagonal(similarity, -np.inf)
-    count = min(NEIGHBORS, len(vectors) - 1)
-    nearest: list[list[int]] = np.argpartition(-similarity, count - 1, axis=1)[:, :count].tolist()
-    return nearest
 
 
 def _finite(value: float) -> float:

@@ -1,7 +1,8 @@
 // The page: photos in, by choice, drop, paste or camera; answers out.
 
-import { Refusal, about, keepKey, predict, search } from "./api.js";
+import { Refusal, about, predict, search } from "./api.js";
 import { card, itemList } from "./cards.js";
+import { askForKey, hideKeyForm, onKey } from "./key_form.js";
 import { csv, download, row } from "./table.js";
 
 const MOST_CARDS = 6; // More photos than this become a table.
@@ -23,17 +24,16 @@ async function start() {
     service = await about();
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
-      find("key-form").hidden = false;
       find("about").textContent = keyWasGiven
         ? "That is not the key of this service."
         : "The service asks for a key.";
-      find("key").focus();
+      askForKey();
       return;
     }
     find("about").textContent = error.message;
     return;
   }
-  find("key-form").hidden = true;
+  hideKeyForm();
   const { model, index, limits } = service;
   const parts = [];
   if (model) parts.push(`${model.name}: ${model.num_labels.toLocaleString("en")} labels`);
@@ -104,10 +104,7 @@ async function show(files) {
       for (const [at, file] of some.entries()) await add(file, found[at], asTable, own);
     }
   } catch (error) {
-    if (error.status === 401 || error.status === 403) {
-      find("key-form").hidden = false;
-      find("key").focus();
-    }
+    if (error.status === 401 || error.status === 403) askForKey();
     status(error.message);
     return;
   }
@@ -190,11 +187,8 @@ for (const id of ["files", "camera"]) {
 }
 find("csv").addEventListener("click", () => download("labels.csv", csv(results)));
 find("search-form").addEventListener("submit", searchWords);
-find("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keepKey(find("key").value);
+onKey(() => {
   keyWasGiven = true;
-  find("key").value = "";
   start();
 });
 takeDrops();

@@ -2,6 +2,7 @@
 
 import { ask, keepKey } from "./api.js";
 import { element, percent } from "./cards.js";
+import { askForKey, hideKeyForm, onKey } from "./key_form.js";
 import { download } from "./table.js";
 
 const find = (id) => document.getElementById(id);
@@ -26,12 +27,12 @@ async function json(path, body) {
   return (await ask(path, options)).json();
 }
 
-// While one thing is done, another is not begun: a second Enter must not accept a screen that
-// nobody has seen. An undo waits for its turn.
+// One thing at a time, each in its turn. Only what answers for the screen is dropped while another
+// thing is done: a second Enter must not accept a screen that nobody has seen.
 let running = Promise.resolve();
 
 function guarded(work) {
-  if (busy && work !== undo) return running;
+  if (busy && (work === accept || work === later)) return running;
   running = running.then(() => alone(work));
   return running;
 }
@@ -41,10 +42,7 @@ async function alone(work) {
   try {
     await work();
   } catch (error) {
-    if (error.status === 401) {
-      find("key-form").hidden = false;
-      find("key").focus();
-    }
+    if (error.status === 401) askForKey();
     find("progress").textContent = error.message;
   } finally {
     busy = false;
@@ -242,7 +240,7 @@ find("shortcuts").addEventListener("change", () =>
 const start = () =>
   guarded(async () => {
     const state = await json("v1/review/state");
-    find("key-form").hidden = true;
+    hideKeyForm();
     showState(state);
     // Begin where there is something to do.
     const first = ["doubtful", "unlabeled", "uncertain", "left"].find((one) => state.counts[one]);
@@ -254,12 +252,7 @@ const start = () =>
     }
     await load();
   });
-find("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keepKey(find("key").value);
-  find("key").value = "";
-  start();
-});
+onKey(start);
 // A key in the address is the part after "#", which no browser sends: it is taken and removed.
 const inAddress = new URLSearchParams(location.hash.slice(1)).get("key");
 if (inAddress) {
