@@ -18,7 +18,7 @@ from shopsight.cli.app import main
 from shopsight.errors import BundleError, ConfigError
 from shopsight.inference.predictor import Prediction
 from shopsight.training.unknown_scores import EmbeddedImages, fit_scores
-from tests.helpers import edit_json, make_products, train_small
+from tests.helpers import edit_json, make_products, run_command, train_small
 
 CLASSES = ("dress", "shoe", "hat", "bag", "glasses")
 
@@ -45,6 +45,69 @@ def images_of(run: Path, part: str) -> list[str]:
     return [catalog.refs()[row] for row in catalog.rows_of(part)]
 
 
+def test_a_training_promises_by_itself(run: Path) -> None:
+    info = read_bundle(run / "model").info.unknown
+    assert info is not None
+    assert (info.wanted, info.target, info.strangers) == ("coverage", 0.95, "held-out classes")
+    # What was promised is what is scored, in the report too.
+    scores = json.loads((run / "metrics.json").read_text("utf-8"))
+    answered = scores["test"]["answered"]
+    assert info.coverage is not None
+    assert answered["coverage"]["value"] == pytest.approx(info.coverage.value)
+    assert info.accuracy is not None
+    assert answered["accuracy"]["value"] == pytest.approx(info.accuracy.value)
+    assert answered["answered"] == round(info.coverage.value * answered["images"])
+    assert scores["val"]["answered"]["coverage"]["value"] >= 0.95
+    table = pl.read_parquet(run / "predictions" / "test.parquet")
+    assert (table["unknown"] == (table["known_score"] < info.threshold)).all()
+    page = (run / "report.html").read_text("utf-8")
+    assert f"{answered['answered']:,} of {answered['images']:,} images" in page
+
+
+def test_evaluate_says_how_many_are_answered(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api.calibrate(run, coverage=0.7)
+    done = run_command(capsys, ("evaluate", run))
+    assert done.code == 0
+    scored = json.loads((run / "metrics.json").read_text("utf-8"))["test"]["answered"]
+    assert f"test: answers {100 * scored['coverage']['value']:.1f} %" in done.out
+
+
+def test_a_service_counts_where_scores_lie(run: Path) -> None:
+    pytest.importorskip("prometheus_client", reason="needs the extra `serve`")
+    from shopsight.serve.metrics import ServiceMetrics
+    from shopsight.serve.served_model import load_served
+
+    metrics = ServiceMetrics()
+    metrics.serve(load_served(run))
+    predictions = list(api.predict(run, images_of(run, "test")))
+    metrics.predicted(predictions)
+    lines = dict(line.rsplit(" ", 1) for line in metrics.text().decode().splitlines())
+    count = sum(one.unknown is not None and one.unknown.is_unknown for one in predictions)
+    assert float(lines["shopsight_unknown_total"]) == count
+    # The very images that the quantiles are of: half of them lie in the lower half.
+    half = float(lines['shopsight_known_share_bucket{le="0.5"}'])
+    assert float(lines["shopsight_known_share_count"]) == len(predictions)
+    assert half / len(predictions) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_fine_tuned_network_promises_by_its_probability(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "shop", per_class=40, classes=CLASSES)
+    train_small(photos.table, tmp_path / "run", "data.val=0.2", "data.test=0.2")
+    info = read_bundle(tmp_path / "run" / "model").info.unknown
+    assert info is not None
+    assert (info.score, info.strangers, info.accepted) == ("max-probability", "none", None)
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "was not measured" in page
+
+
+def test_nothing_is_promised_of_few_images(tmp_path: Path) -> None:
+    photos = make_products(tmp_path / "shop", per_class=20, classes=CLASSES[:2])
+    train_small(photos.table, tmp_path / "run")
+    assert read_bundle(tmp_path / "run" / "model").info.unknown is None
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    assert "answered" not in scores["test"]
+
+
 def test_promise_is_measured_and_kept_in_the_bundle(run: Path) -> None:
     before = read_bundle(run / "model").info
     done = api.calibrate(run, coverage=0.8, sets=0.9)
@@ -62,7 +125,7 @@ def test_promise_is_measured_and_kept_in_the_bundle(run: Path) -> None:
     assert done.report.by_class
     # Nothing else of the bundle changed.
     after = read_bundle(run / "model").info
-    assert after.model_copy(update={"unknown": None}) == before
+    assert after.model_copy(update={"unknown": before.unknown}) == before
     # What is promised is what `predict` does.
     predictions = list(api.predict(run, images_of(run, "test")))
     answered = [one for one in predictions if one.unknown and not one.unknown.is_unknown]
@@ -101,11 +164,12 @@ def test_strangers_are_unknown(run: Path, tmp_path: Path) -> None:
 
 
 def test_negatives_that_are_known_products(run: Path, tmp_path: Path) -> None:
+    before = read_bundle(run / "model").info.unknown
     (tmp_path / "others").mkdir()
     shutil.copy(images_of(run, "train")[0], tmp_path / "others" / "one.jpg")
     with pytest.raises(ConfigError, match="are known products"):
         api.calibrate(run, negatives=tmp_path / "others")
-    assert read_bundle(run / "model").info.unknown is None
+    assert read_bundle(run / "model").info.unknown == before
 
 
 def test_written_predictions(run: Path, tmp_path: Path) -> None:

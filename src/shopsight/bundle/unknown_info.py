@@ -35,6 +35,7 @@ from shopsight.bundle.embedding_space import Digest
 UNKNOWN_FILE = "unknown.safetensors"
 MOST_GALLERY = 100_000
 MOST_REFERENCES = 100_000
+MOST_QUANTILES = 1001
 GOLDEN = "golden"
 
 Score = Literal["max-probability", "vim", "knn", "ranks-vim", "ranks-knn"]
@@ -97,6 +98,8 @@ class UnknownInfo(BaseModel):
         strangers: what these were: classes that heads were fitted without, or images of others.
         is_optimistic: the backbone was trained on the classes that stand for strangers.
         sets: of labels; None where none were asked for.
+        known: scores of known images at equally spaced quantiles, from the lowest to the highest:
+            those of photos to come are held against them.
         sha256: of unknown.safetensors. Filled in when it is written.
     """
 
@@ -115,6 +118,7 @@ class UnknownInfo(BaseModel):
     strangers: Literal["none", "held-out classes", "negatives"] = "none"
     is_optimistic: bool = False
     sets: LabelSets | None = None
+    known: Annotated[tuple[_Finite, ...], Field(max_length=MOST_QUANTILES)] = ()
     sha256: Digest = "0" * 64
 
 

@@ -223,6 +223,8 @@ def headline_table(
         if part.not_measured:
             print_line(f"{part.split}: {part.not_measured_note}")
         print_line(f"{part.split}: {part.calibration.line}")
+        if part.answered is not None:
+            print_line(f"{part.split}: {part.answered.line}")
         if part.by_product is not None:
             _print_products(part, part.by_product, by=by)
         for one in part.attributes:

@@ -7,39 +7,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int64
-
-from shopsight.audit.file_info import inspect_all
-from shopsight.bundle.read import bundle_folder, read_bundle
+from shopsight.bundle.read import bundle_folder, read_bundle, read_info
 from shopsight.bundle.unknown_info import Measured
 from shopsight.bundle.write import rewrite_unknown
 from shopsight.catalog.catalog import Catalog
+from shopsight.commands.calibrate_images import (
+    ThreeParts,
+    images_of_data,
+    images_of_others,
+    images_of_run,
+)
 from shopsight.commands.early_checks import check_model
 from shopsight.commands.predict import open_predictor
-from shopsight.config.model_settings import ProbeSettings
-from shopsight.config.training_settings import TrainingSettings
 from shopsight.datasets.open import open_catalog
-from shopsight.errors import CatalogError, ConfigError
+from shopsight.errors import ConfigError
 from shopsight.evaluation.run_images import check_run_images
-from shopsight.evaluation.train_overlap import seen_in_training
+from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
-from shopsight.metrics.families import Families
 from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_access import RunAccess, use_run_access
-from shopsight.runs.run_folder import RunFolder
+from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.text import command_line, counted, listed
-from shopsight.training.fold_heads import HeadFit
-from shopsight.training.run_network import RunNetwork
 from shopsight.training.unknown_judge import (
     Judged,
     judge_by_held_out_classes,
     judge_by_negatives,
 )
-from shopsight.training.unknown_promise import UnknownReport, Wish, promise_unknown
+from shopsight.training.unknown_promise import FEWEST_VAL, UnknownReport, Wish, promise_unknown
 from shopsight.training.unknown_scores import EmbeddedImages, fit_scores
 
 OPTIMISTIC = (
@@ -49,6 +46,10 @@ OPTIMISTIC = (
 NOT_JUDGED = (
     "too few classes to take some away: the score is the largest probability, and nothing says how "
     "many strangers it accepts. --negatives FOLDER does"
+)
+NOT_COMPARED = (
+    "the score is the largest probability; shopsight calibrate MODEL compares others, and says how "
+    "many strangers are accepted"
 )
 
 
@@ -155,31 +156,54 @@ def calibrate(
         predictor = open_predictor(model, device)
         _check_labels(predictor, model)
         if run is not None:
-            parts = _of_run(run, own, predictor, device)
+            _check_own(run, own)
+            parts = images_of_run(run, device)
         else:
             assert data is not None
-            parts = _of_data(predictor, open_catalog(data, read), own)
-        strangers = None if negatives is None else _negatives(predictor, negatives, run or own)
+            parts = images_of_data(predictor, open_catalog(data, read), own)
+        strangers = (
+            None if negatives is None else images_of_others(predictor, negatives, run or own)
+        )
         report, notes = _report(parts, predictor, strangers, wish)
-    folder = bundle_folder(model)
+    for note in notes:
+        notify(note)
+    return CalibrateResult(_written(bundle_folder(model), report), report, notes)
+
+
+def calibrate_trained(run: RunFolder) -> CalibrateResult | None:
+    """What a training promises by itself: the usual coverage, by what it has computed.
+
+    The embeddings of its training images are there after a probe, not after fine-tuning, where the
+    score is the largest probability, and nothing judges it.
+
+    Args:
+        run: a run whose bundle is written, and was read by nobody yet.
+
+    Returns:
+        None where nothing can be promised: images may have several labels, or hardly any validate.
+    """
+    info = read_info(run.model)
+    if run.is_folds_run() or info.multilabel or info.unknown is not None:
+        return None
+    catalog = run.catalog()
+    if not catalog.has("split") or len(catalog.rows_of("val")) < FEWEST_VAL:
+        return None
+    clock = Clock()
+    predictor = load(run.path, engine="torch")
+    parts = images_of_run(run, "auto", with_train=not run.recipe().training.finetunes)
+    report, notes = _report(parts, predictor, None, Wish())
+    run.add_seconds("unknown", clock)
+    return CalibrateResult(_written(run.model, report), report, notes)
+
+
+def _written(folder: Path, report: UnknownReport) -> Path:
+    """Write what is promised into a bundle."""
     # Its lock lies beside it: the folder itself is replaced.
     with only_writer_of_file(folder):
         bundle = read_bundle(folder)
         metrics = {**bundle.metrics, "unknown": report.to_json()}
         rewrite_unknown(bundle, report.part, metrics=metrics)
-    return CalibrateResult(folder, report, notes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """Images that scores are fitted on, that choose, and that measure."""
-
-    train: EmbeddedImages
-    val: EmbeddedImages
-    test: EmbeddedImages
-    families: tuple[Families, Families]
-    how: HeadFit
-    is_optimistic: bool
+    return folder
 
 
 def _wish(accuracy: float | None, coverage: float | None, sets: float | None) -> Wish:
@@ -213,122 +237,17 @@ def _check_labels(predictor: Predictor, model: str | Path) -> None:
         )
 
 
-def _of_run(run: RunFolder, own: RunFolder | None, predictor: Predictor, device: str) -> _Parts:
+def _check_own(run: RunFolder, own: RunFolder | None) -> None:
     if own is None or run.path.resolve() != own.path.resolve():
         raise ConfigError(
             "is the run of another model",
             where=str(run.path),
             fix="name the model's own run, or images that it did not learn from",
         )
-    catalog = run.catalog()
-    if not catalog.has("split") or not len(catalog.rows_of("val")):
-        raise ConfigError(
-            "has no validation part to choose a threshold on",
-            where=str(run.path),
-            fix=command_line(["shopsight", "calibrate", run.path, "DATA"])
-            + "   (labeled images that it did not learn from)",
-        )
-    network = RunNetwork.of(run, device)
-    rows = [catalog.rows_of(part) for part in ("train", "val", "test")]
-    targets = network.audited.catalog.targets(predictor.labels)
-    assert isinstance(targets, np.ndarray)  # Several labels were refused.
-    train, val, test = (EmbeddedImages(*network.outputs(one), targets[one]) for one in rows)
-    families = network.audited.families()
-    return _Parts(
-        train,
-        val,
-        test,
-        (families.take(rows[1]), families.take(rows[2])),
-        HeadFit.of(run, predictor.labels),
-        run.recipe().training.finetunes,
-    )
-
-
-def _of_data(predictor: Predictor, catalog: Catalog, own: RunFolder | None) -> _Parts:
-    """Labeled images in three parts: scores are fitted on one, as nobody knows the training's."""
-    if "label" not in catalog.table.columns:
-        raise CatalogError(
-            "the images have no labels",
-            where=catalog.name,
-            fix="--label COLUMN of a table, or one folder for each class",
-        )
-    given = catalog.table["label"]
-    rows = np.flatnonzero(given.is_in(list(predictor.labels)).fill_null(False).to_numpy())
-    if not len(rows):
-        raise CatalogError(
-            "none of its labels is one of the model's",
-            where=catalog.name,
-            details=[f"the model knows: {listed(predictor.labels)}"],
-            fix="name labeled images of its classes",
-        )
-    catalog = catalog.take(rows)
-    targets = catalog.targets(predictor.labels)
-    assert isinstance(targets, np.ndarray)
-    images = _embedded(predictor, catalog, targets)
-    families = Families.alone(len(rows))
-    if catalog.has("group"):
-        families = Families.by(catalog.table["group"].fill_null("").to_numpy())
-    part = _thirds(families)
-    third = [np.flatnonzero(part == number) for number in range(3)]
-    one, two, three = (images.take(some) for some in third)
-    return _Parts(
-        one,
-        two,
-        three,
-        (families.take(third[1]), families.take(third[2])),
-        HeadFit(predictor.labels, ProbeSettings(penalties=(0.01,)), TrainingSettings()),
-        own is None or own.recipe().training.finetunes,
-    )
-
-
-def _thirds(families: Families) -> Int64[np.ndarray, "n"]:
-    """A part for each image; families stay together, the largest are dealt first."""
-    order = np.argsort(-families.sizes, kind="stable")
-    part, filled = np.zeros(len(families), np.int64), np.zeros(3, np.int64)
-    for family in order.tolist():
-        part[family] = int(filled.argmin())
-        filled[part[family]] += families.sizes[family]
-    found: Int64[np.ndarray, "n"] = part[families.of_image]
-    return found
-
-
-def _embedded(
-    predictor: Predictor, catalog: Catalog, targets: Int64[np.ndarray, "n"]
-) -> EmbeddedImages:
-    """What the model says of these images; each must be readable."""
-    pieces = [outputs for _, outputs in predictor.image_batches(catalog, on_error="raise")]
-    embeddings = np.concatenate([one for one, _ in pieces])
-    logits = np.concatenate([one for _, one in pieces])
-    return EmbeddedImages(embeddings, logits, targets)
-
-
-def _negatives(
-    predictor: Predictor,
-    negatives: str | Path | Catalog,
-    run: RunFolder | None,
-) -> EmbeddedImages:
-    """Images of others; those of the run are refused.
-
-    Raises:
-        ConfigError: some are images of the run.
-    """
-    catalog = open_catalog(negatives)
-    if run is not None:
-        seen = seen_in_training(inspect_all(catalog.refs(), access=catalog.access), run).either
-        if seen.any():
-            names = [catalog.table["image"][row] for row in np.flatnonzero(seen).tolist()]
-            raise ConfigError(
-                f"{len(names):,} of {counted(len(catalog), 'image')} are known products: the model "
-                "was trained on them, or on copies of them",
-                where="--negatives",
-                details=names,
-                fix="name images of what the model is not to answer",
-            )
-    return _embedded(predictor, catalog, np.full(len(catalog), -1))
 
 
 def _report(
-    parts: _Parts, predictor: Predictor, negatives: EmbeddedImages | None, wish: Wish
+    parts: ThreeParts, predictor: Predictor, negatives: EmbeddedImages | None, wish: Wish
 ) -> tuple[UnknownReport, tuple[str, ...]]:
     temperature = predictor.info.temperature
     if not len(parts.val):
@@ -362,11 +281,10 @@ def _report(
     changed = {"strangers": kind, "is_optimistic": is_optimistic}
     part = replace(report.part, info=report.part.info.model_copy(update=changed))
     notes = [OPTIMISTIC] if is_optimistic else []
-    notes += [] if judged else [NOT_JUDGED]
+    if not judged:
+        notes.append(NOT_JUDGED if len(parts.train) else NOT_COMPARED)
     if not len(parts.test):
         notes.append("no test images: what is promised was not measured")
-    for note in notes:
-        notify(note)
     return replace(report, part=part), tuple(notes)
 
 

@@ -15,6 +15,7 @@ from shopsight.audit.row_decisions import with_new_labels
 from shopsight.cache_place import cache_folder_is_chosen, use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.seal import is_marked_cache, is_sealed_recipe
+from shopsight.commands.calibrate import calibrate_trained
 from shopsight.commands.recipe_trust import check_recipe, refuse_reaching
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.defaults import DEFAULT_RECIPE
@@ -373,6 +374,7 @@ def _evaluated(run: RunFolder) -> TrainResult:
     rank = current_peers().rank
     if rank > 0:
         return TrainResult(run.path, {}, {}, run.report_file, rank=rank)
+    calibrate_trained(run)
     # On the device of `shopsight.load`, as the calibration: what is scored is what will predict.
     found = evaluate_run(run, cached=True)
     if not found:

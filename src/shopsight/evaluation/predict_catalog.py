@@ -19,6 +19,7 @@ from shopsight.evaluation.predict_by_product import CatalogProducts
 from shopsight.evaluation.predictions import ALL_ROWS, Predictions, part_rows
 from shopsight.evaluation.predictions_check import SCORE_ROW
 from shopsight.evaluation.score_files import ScoreWriter, new_score_file
+from shopsight.evaluation.unknown_columns import UnknownColumns
 from shopsight.inference.batches import batch_size_of, reads_pinned
 from shopsight.inference.best_labels import best_labels
 from shopsight.inference.engine import Outputs
@@ -73,6 +74,10 @@ def predict_catalog(
     if predictor.attributes is not None:
         attributes = AttributeColumns(predictor.attributes, part)
         outputs = attributes.listening(outputs)
+    known = None
+    if predictor.unknown is not None:
+        known = UnknownColumns(predictor.unknown.part)
+        outputs = known.listening(outputs)
     logits: Iterable[Float32[np.ndarray, "b c"]] = (logits for _, logits in outputs)
     multilabel = predictor.info.multilabel
     products = CatalogProducts.of(predictor, part, rows, copies)
@@ -93,6 +98,8 @@ def predict_catalog(
         head = head.with_columns(pl.Series(SCORE_ROW, np.arange(len(rows))))
     if attributes is not None:
         answers = answers.hstack(attributes.columns(answers["predicted"]))
+    if known is not None:
+        answers = answers.hstack(known.columns())
     by_product = None
     if products is not None:
         by_product = products.predictions(split=split, catalog=catalog)

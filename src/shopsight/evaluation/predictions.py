@@ -68,6 +68,9 @@ class Predictions:
     there are too many, `score_row` its place in `score_files`. Of a K-fold run also `fold`, whose
     network predicted the row.
 
+    Of a model that may answer "unknown" also the columns of
+    `shopsight.evaluation.unknown_columns`.
+
     Of a model with attributes also their columns, see `shopsight.evaluation.attribute_columns`.
 
     Attributes:

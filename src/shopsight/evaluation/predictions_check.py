@@ -10,6 +10,7 @@ import polars as pl
 
 from shopsight.errors import DamagedFileError
 from shopsight.evaluation.score_files import ScoreFile
+from shopsight.evaluation.unknown_columns import IS_UNKNOWN, KNOWN_SCORE
 from shopsight.runs.audited_catalog import DUPLICATE_GROUP
 
 SCORE_ROW = "score_row"
@@ -25,6 +26,8 @@ KINDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("row", "rank", "photos", SCORE_ROW, DUPLICATE_GROUP), _COUNTS),
     **dict.fromkeys(("confidence", "loss"), _NUMBERS),
     "correct": (pl.Boolean,),
+    KNOWN_SCORE: _NUMBERS,
+    IS_UNKNOWN: (pl.Boolean,),
     "top_labels": _TEXTS,
     "top_probabilities": tuple(pl.List(kind) for kind in _NUMBERS),
     PHOTO_ROWS: (pl.List(pl.Int64),),
@@ -32,7 +35,7 @@ KINDS: dict[str, tuple[Any, ...]] = {
 """The columns and the types that they may have, see `shopsight.evaluation.predictions`."""
 # Not in every table of predictions.
 _OF_PRODUCTS = ("photos", PHOTO_ROWS)
-_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP, *_OF_PRODUCTS))
+_OPTIONAL = frozenset((SCORE_ROW, DUPLICATE_GROUP, KNOWN_SCORE, IS_UNKNOWN, *_OF_PRODUCTS))
 
 
 def check_types(

@@ -16,6 +16,7 @@ from shopsight.evaluation import (
     report_data,
     report_products,
     report_score,
+    report_unknown,
 )
 from shopsight.evaluation.evaluate import score_of_run, write_evaluation
 from shopsight.evaluation.examples import gallery
@@ -37,6 +38,7 @@ SECTIONS = (
     ("confusion", "Confusions"),
     ("classes", "Classes"),
     ("calibration", "Calibration"),
+    ("unknown", "Unknown"),
     ("images", "Images"),
     ("data", "Data"),
     ("repeat", "How to repeat it"),
@@ -156,6 +158,7 @@ def report_context(
         "not_measured": main.not_measured_note,
         "reliability": figures.reliability_chart(main),
         "calibration": report_calibration.calibration_words(main, facts),
+        "unknown": report_unknown.unknown_section(main, facts.info),
         "gallery": gallery(main.predictions, facts.catalog),
         "data": report_data.data_section(facts),
         "repeat": report_data.repeat_section(main, facts),
@@ -171,6 +174,7 @@ def _links(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         "folds": context["folds"],
         "training": context["history"],
         "confusion": context["confusion"],
+        "unknown": context["unknown"],
         "data": context["data"],
         "repeat": context["repeat"],
     }

@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from shopsight.config.evaluation_settings import EvaluationSettings
+from shopsight.evaluation.answered import Answered, answered
 from shopsight.evaluation.attribute_scores import AttributeScore, attribute_scores
 from shopsight.evaluation.decisions import UNKNOWN, Decisions
 from shopsight.evaluation.fold_scores import FoldScore, FoldScores
@@ -75,6 +76,8 @@ class Evaluation:
         by_product: the score with one answer per product; None where images do not show products
             of several photos.
         attributes: the score of each attribute that the model has.
+        answered: how many images are answered, and how often rightly; None where the model never
+            says "unknown".
     """
 
     headline: str
@@ -93,6 +96,7 @@ class Evaluation:
     levels: tuple[LevelConfusion, ...] = ()
     by_product: ProductScores | None = None
     attributes: tuple[AttributeScore, ...] = ()
+    answered: Answered | None = None
 
     @property
     def split(self) -> str:
@@ -147,6 +151,7 @@ class Evaluation:
             "confusion_left_out": self._confusion_left_out(),
             **self._levels_json(),
             **self._attributes_json(),
+            **({"answered": self.answered.to_json()} if self.answered else {}),
             "calibration": self.calibration.to_json(self.predictions.labels),
         }
 
@@ -190,6 +195,7 @@ def score(
         folds=_fold_scores(predictions),
         decisions=decisions,
         attributes=attribute_scores(predictions),
+        answered=answered(predictions),
     )
     if predictions.by_product is None:
         return found

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from shopsight.inference.predictor import Prediction
+from shopsight.inference.unknown_answers import UnknownAnswer
 from shopsight.serve.served_model import ServedModel
 
 MOST_LABELS = 1000
 """Counted one by one; others are "other"."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SHARES = tuple(step / 20 for step in range(1, 21))
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -70,13 +73,22 @@ class ServiceMetrics:
         self._unknown = Counter(
             "shopsight_unknown", 'Images that were answered "unknown".', registry=registry
         )
+        self._known_share = Histogram(
+            "shopsight_known_share",
+            "Of the known images that the model was measured on, the fraction that it knows less "
+            "well than this one: of photos like them, as many are in each bucket.",
+            buckets=SHARES,
+            registry=registry,
+        )
         self._model = Info("shopsight_model", "The model that answers.", registry=registry)
         self._known: frozenset[str] = frozenset()
+        self._known_scores: tuple[float, ...] = ()
 
     def serve(self, model: ServedModel) -> None:
         """From now on, this model answers."""
         info = model.predictor.info
         self._known = frozenset(info.labels[:MOST_LABELS])
+        self._known_scores = () if info.unknown is None else info.unknown.known
         self._model.info(
             {
                 "name": model.name,
@@ -97,8 +109,15 @@ class ServiceMetrics:
                 self._labels.labels(label if label in self._known else "other").inc()
             if one.probabilities:
                 self._top.observe(one.probabilities[0])
-            if one.unknown is not None and one.unknown.is_unknown:
-                self._unknown.inc()
+            if one.unknown is not None:
+                self._judged(one.unknown)
+
+    def _judged(self, unknown: UnknownAnswer) -> None:
+        if unknown.is_unknown:
+            self._unknown.inc()
+        if self._known_scores:
+            shares = np.linspace(0, 1, len(self._known_scores))
+            self._known_share.observe(float(np.interp(unknown.score, self._known_scores, shares)))
 
     def failed(self, reason: str) -> None:
         """Count an image that could not be read."""

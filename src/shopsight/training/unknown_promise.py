@@ -30,6 +30,8 @@ from shopsight.training.unknown_judge import HeldOutDraw, Judged
 from shopsight.training.unknown_scores import EmbeddedImages
 
 USUAL_COVERAGE = 0.95
+QUANTILES = 21
+"""Of the scores of known images, which are kept."""
 FEWEST_VAL = 20
 """Validation images that a threshold is chosen on, at least."""
 
@@ -134,7 +136,12 @@ def promise_unknown(
     measured_on, family = (test, families[1]) if len(test) else (val, families[0])
     known = part.scores(measured_on.embeddings, measured_on.logits)
     strangers = judged[0].draws if judged else ()
-    update: dict[str, Any] = {"wanted": wish.wanted, "target": wish.target, "threshold": threshold}
+    update: dict[str, Any] = {
+        "wanted": wish.wanted,
+        "target": wish.target,
+        "threshold": threshold,
+        "known": tuple(np.quantile(known, np.linspace(0, 1, QUANTILES)).tolist()),
+    }
     if len(test):
         answered = known >= threshold
         update["coverage"] = measured_share(answered, family)

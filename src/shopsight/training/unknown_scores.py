@@ -57,11 +57,18 @@ def fit_scores(
     """Every score that can be fitted, still without a threshold.
 
     Args:
-        train: images that the network learned from.
+        train: images that the network learned from; without any, only the largest probability is a
+            score.
         val: known images that it did not, whose scores are the reference of ranks.
         temperature: of the network's logits.
         seed: of which images are kept.
     """
+    if not len(train):
+        return {
+            "max-probability": UnknownPart(
+                UnknownInfo(score="max-probability", threshold=0.0, temperature=temperature), {}
+            )
+        }
     rng = np.random.default_rng(seed)
     if len(train) > MOST_ROWS:
         train = train.take(np.sort(rng.choice(len(train), MOST_ROWS, replace=False)))
