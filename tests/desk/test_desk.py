@@ -28,6 +28,9 @@ def suggestions(
     given: list[str | None] | None = None,
     suggested: list[tuple[int, ...]] | None = None,
     confidence: list[float] | None = None,
+    unknown: list[int] | None = None,
+    copies: list[int] | None = None,
+    vectors: np.ndarray | None = None,
 ) -> Suggestions:
     names = [f"{number}.jpg" for number in range(count)]
     given = given or ["bag"] * count
@@ -52,6 +55,9 @@ def suggestions(
         confidence=sure,
         kinds=kinds,  # type: ignore[arg-type]
         suspicion=sure,
+        unknown=np.isin(np.arange(count), unknown or []),
+        copies=np.arange(count) if copies is None else np.array(copies),
+        vectors=np.empty((count, 0), np.float32) if vectors is None else vectors,
     )
 
 
@@ -158,6 +164,85 @@ def test_decisions_about_images_that_are_not_there_are_refused(tmp_path: Path) -
     assert Desk(suggestions(5), tmp_path).counts()["decided"] == 0
 
 
+def test_copies_with_several_labels_get_one(tmp_path: Path) -> None:
+    given = ["hat", "bag", "hat", "shoe", "shoe", "bag"]
+    desk = Desk(suggestions(6, given=given, copies=[0, 0, 0, 1, 1, 2]), tmp_path)
+    counts = desk.counts()
+    assert (counts["conflicting"], counts["duplicates"]) == (3, 2)
+    screen = desk.screen("conflicting")
+    assert (screen.label, screen.rows, screen.marks) == ("hat", (0, 1, 2), ("yes",) * 3)
+    assert desk.screen("conflicting", skip=["hat"]).rows == ()
+    desk.decide("bag", accepted=ids(desk, (0, 1, 2)))
+    assert desk.counts()["conflicting"] == 0
+    # Now they have one label, and somebody has looked at them.
+    screen = desk.screen("duplicates")
+    assert (screen.label, screen.rows, screen.marks) == ("shoe", (3, 4), ("yes", "drop"))
+    desk.decide("shoe", accepted=["3.jpg"], dropped=["4.jpg"])
+    assert desk.counts()["duplicates"] == 0
+    found = dict(desk.decisions().select("id", "decision").iter_rows())
+    assert found["3.jpg"] == "keep"
+    assert found["4.jpg"] == "drop"
+
+
+def test_a_conflict_that_somebody_left_as_it_is_does_not_come_again(tmp_path: Path) -> None:
+    desk = Desk(suggestions(2, given=["hat", "bag"], copies=[0, 0]), tmp_path)
+    desk.decide("hat", accepted=["0.jpg"])
+    assert desk.counts()["conflicting"] == 2
+    desk.decide("bag", accepted=["1.jpg"])
+    assert desk.counts()["conflicting"] == 0
+
+
+def test_what_the_model_does_not_know_waits_by_itself(tmp_path: Path) -> None:
+    desk = Desk(suggestions(4, unknown=[1, 3], confidence=[0.9, 0.8, 0.7, 0.3]), tmp_path)
+    screen = desk.screen("unknown")
+    # The least sure one first; what is hardly likely begins clicked away.
+    assert (screen.rows, screen.marks) == ((3, 1), ("not", "yes"))
+    desk.decide("hat", accepted=["1.jpg"], declined=["3.jpg"])
+    assert desk.counts()["unknown"] == 1
+
+
+def test_photos_that_look_alike_are_labeled_together(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    looks = np.eye(3, 8, dtype=np.float32)
+    vectors = np.repeat(looks, 20, axis=0) + rng.normal(0, 0.05, (60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    desk = Desk(suggestions(60, given=[None] * 60, vectors=vectors), tmp_path)
+    names = ("scarf", "glove", "belt")
+    for number in range(3):
+        screen = desk.screen("alike", most=20)
+        looks_there = {row // 20 for row in screen.rows}
+        assert len(looks_there) == 1
+        assert len(screen.rows) == 20
+        desk.decide(names[looks_there.pop()], accepted=ids(desk, screen.rows[:15]))
+        assert desk.counts()["decided"] == 15 * (number + 1)
+    # What is left of each is suggested the label of its like.
+    screen = desk.screen("alike", most=5)
+    assert screen.label == names[screen.rows[0] // 20]
+    assert not Desk(suggestions(5), tmp_path / "labeled").counts()["alike"]
+
+
+def test_the_labels_as_they_are_now_are_a_catalog(
+    product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    names = sorted(
+        path.relative_to(product_photos.folder).as_posix()
+        for path in product_photos.folder.rglob("*.jpg")
+    )[:6]
+    catalog = Catalog(pl.DataFrame({"image": names}), "shop", str(product_photos.folder))
+    own = suggestions(6, given=["hat", "bag", None, None, "shoe", "shoe"])
+    desk = Desk(replace(own, catalog=catalog, ids=tuple(names)), tmp_path / "desk")
+    desk.decide("scarf", accepted=names[2:3])
+    desk.decide("bag", accepted=names[4:5], dropped=names[:1])
+    desk.write_catalog(tmp_path / "now.parquet")
+    found = Catalog.read(tmp_path / "now.parquet")
+    assert found.table["image"].to_list() == [names[row] for row in (1, 2, 4, 5)]
+    assert found.table["label"].to_list() == ["bag", "scarf", "bag", "shoe"]
+    assert all(Path(ref).is_file() for ref in found.refs())
+    empty = Desk(suggestions(2, given=[None, None]), tmp_path / "empty")
+    with pytest.raises(ConfigError, match="no image has a label yet"):
+        empty.write_catalog(tmp_path / "none.parquet")
+
+
 def test_the_blind_check_measures_what_people_said_without_a_suggestion(tmp_path: Path) -> None:
     desk = Desk(suggestions(40), tmp_path)
     assert desk.score() == {"images": 0, "of": 40}
@@ -172,7 +257,7 @@ def test_the_blind_check_measures_what_people_said_without_a_suggestion(tmp_path
     assert score["low"] == pytest.approx(0.490, abs=0.001)
     assert score["high"] == pytest.approx(0.943, abs=0.001)
     # What is decided later counts: the label of one of the two is corrected.
-    wrong = next(row for row, label in desk._blind.items() if label == "hat")
+    wrong = next(row for row, label in desk._board.blind.items() if label == "hat")
     desk.decide("hat", accepted=[desk.suggestions.ids[wrong]])
     assert desk.score()["right"] == 9
     other = Desk(suggestions(400), tmp_path / "other")
@@ -208,6 +293,28 @@ def test_suggestions_of_a_folder_and_of_a_run(
     of_run = suggest(tiny_run, predictor)
     assert set(of_run.given) <= {"dress", "hat", "shoe"}
     assert all(len(some) == 3 for some in of_run.suggested)
+    assert of_run.vectors.shape == (len(of_run), 0)
+
+
+def test_suggestions_of_photos_without_labels(
+    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    from shutil import copyfile
+
+    files = sorted(product_photos.folder.rglob("*.jpg"))[::2]
+    for number, file in enumerate(files):
+        copyfile(file, tmp_path / f"{number:03}.jpg")
+    copyfile(files[0], tmp_path / "again.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    found = suggest(tmp_path, load(tiny_run))
+    row = {Path(name).name: at for at, name in enumerate(found.ids)}
+    assert found.kinds[row["broken.jpg"]] == "unreadable"
+    assert found.copies[row["again.jpg"]] == found.copies[row["000.jpg"]]
+    lengths = np.linalg.norm(found.vectors, axis=1)
+    assert lengths[row["broken.jpg"]] == 0
+    assert np.delete(lengths, row["broken.jpg"]) == pytest.approx(1, abs=1e-3)
+    same = found.vectors[row["again.jpg"]] @ found.vectors[row["000.jpg"]]
+    assert same == pytest.approx(1, abs=1e-3)
 
 
 def test_decisions_are_what_training_takes(product_photos: ProductPhotos, tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def test_over_http(desk: tuple[Service, str, Path]) -> None:
     for body in wrong:
         assert ask(service, key, "/v1/review/decide", body).status == 422
     assert ask(service, key, "/v1/review/screen?queue=other").status == 422
+    assert ask(service, key, "/v1/review/screen?queue=conflicting").json()["images"] == []
+    assert ask(service, key, "/v1/review/training").json() == {"state": "none"}
+    assert ask(service, key, "/v1/review/training", {"recipe": "other"}).status == 422
+    assert service.get("/v1/review/training").status == 401
     assert ask(service, key, "/v1/review/undo", {}).json()["counts"]["decided"] == 0
     blind = ask(service, key, "/v1/review/blind").json()["image"]
     assert set(blind) == {"id", "image"}
@@ -150,6 +154,39 @@ def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> N
         assert selected <= before
         browser.close()
     assert (folder / "journal.jsonl").is_file()
+
+
+@in_a_browser
+def test_from_photos_without_labels_to_a_model(desk: tuple[Service, str, Path]) -> None:
+    """Photos that look alike get typed labels, and a model is trained with them from the page."""
+    service, key, folder = desk
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"http://127.0.0.1:{service.port}/review#key={key}")
+        page.get_by_text("Are these all").wait_for()
+        # There is nothing to be looked at in lists that are not there.
+        assert not page.get_by_role("button", name=re.compile("Doubtful labels")).is_visible()
+        page.get_by_role("button", name=re.compile("alike")).click()
+        page.get_by_text("what are these").wait_for()
+        # Half of what there is, by two labels: 24 photos a screen.
+        for label in ("one", "two"):
+            page.get_by_label("Label", exact=True).fill(label)
+            before = page.locator("#progress").inner_text()
+            page.keyboard.press("Enter")
+            page.wait_for_function(
+                "before => document.getElementById('progress').innerText !== before", arg=before
+            )
+        page.get_by_text("48 of 61 photos decided.").wait_for()
+        # The next screen suggests what its nearest are called.
+        assert page.get_by_label("Label", exact=True).input_value() in {"one", "two"}
+        page.get_by_role("button", name="Train again").click()
+        page.get_by_text("Training run-1").wait_for()
+        page.get_by_text("run-1 is trained.").wait_for(timeout=300_000)
+        assert "shopsight serve" in page.locator("#training").inner_text()
+        browser.close()
+    assert (folder / "run-1" / "report.html").is_file()
 
 
 @in_a_browser

@@ -11,70 +11,27 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int64
 
 from shopsight.catalog.row_thumbnail import row_thumbnail
+from shopsight.desk.board import Board
 from shopsight.desk.journal import Decision, Journal
+from shopsight.desk.queues import QUEUES, SCREEN_IMAGES, Queue, Queues, Screen
 from shopsight.desk.suggestions import Suggestions
 from shopsight.errors import ConfigError
 from shopsight.files import atomic_file, make_folder
 from shopsight.metrics.intervals import wilson
 from shopsight.spreadsheets import for_reading
 
-Queue = Literal["doubtful", "unlabeled", "uncertain", "left"]
-QUEUES: tuple[Queue, ...] = get_args(Queue)
-"""Labels that are doubted; images without one; those that the model is least sure of; those that
-are of none of the suggested classes."""
-SCREEN_IMAGES = 24
-MOST_SCREEN = 100
 THUMBNAIL_PX = 192
 HOLDOUT_IMAGES = 200
-UNCERTAIN_BELOW = 0.6
 LONGEST_LABEL = 300
 _SEED = 0
-
-
-@dataclass
-class State:
-    """What was decided about one image.
-
-    Attributes:
-        label: that it got; None without.
-        dropped: it is left out.
-        declined: classes that it is not of.
-        number: of the last decision about it.
-    """
-
-    label: str | None = None
-    dropped: bool = False
-    declined: set[str] = field(default_factory=set)
-    number: int = 0
-
-    @property
-    def is_decided(self) -> bool:
-        return self.dropped or self.label is not None
-
-
-@dataclass(frozen=True)
-class Screen:
-    """Images to look at together.
-
-    Attributes:
-        queue: that they are from.
-        label: that they are suggested to be of; "" of the queue "left".
-        rows: of the catalog.
-    """
-
-    queue: Queue
-    label: str
-    rows: tuple[int, ...]
 
 
 class Desk:
@@ -92,26 +49,8 @@ class Desk:
         self._row_of = {name: row for row, name in enumerate(suggestions.ids)}
         self._journal = Journal(folder / "journal.jsonl")
         self._lock = threading.Lock()
-        kinds = np.array(suggestions.kinds, object)
-        self._readable: Bool[np.ndarray, "n"] = np.array(
-            [bool(some) for some in suggestions.suggested]
-        )
-        unsure = suggestions.confidence < UNCERTAIN_BELOW
-        self._members = {
-            "doubtful": kinds == "doubtful",
-            "unlabeled": kinds == "unlabeled",
-            "uncertain": (kinds == "agreed") & unsure,
-        }
-        by_confidence = np.argsort(-suggestions.confidence, kind="stable")
-        self._orders = {
-            "doubtful": np.argsort(-suggestions.suspicion, kind="stable"),
-            "unlabeled": by_confidence,
-            "uncertain": by_confidence[::-1],
-            "left": by_confidence,
-        }
-        self._states: dict[int, State] = {}
-        self._blind: dict[int, str] = {}
-        self._replay()
+        self._queues = Queues(suggestions)
+        self._board = self._replayed()
         rng = np.random.default_rng(_SEED)
         readable = [row for row, some in enumerate(suggestions.suggested) if some]
         self._holdout = tuple(rng.permutation(readable)[:HOLDOUT_IMAGES].tolist())
@@ -128,44 +67,17 @@ class Desk:
             most: images, at the most.
             skip: labels to pass over for now.
         """
-        labels = self.suggestions.labels
         with self._lock:
-            waiting = self._waiting(queue)
-            codes = self._current[waiting]
-        if queue == "left":
-            return Screen(queue, "", tuple(waiting[:most].tolist()))
-        skipped = {labels.index(one) for one in skip if one in labels}
-        kept = ~np.isin(codes, list(skipped))
-        waiting, codes = waiting[kept], codes[kept]
-        if not len(waiting):
-            return Screen(queue, "", ())
-        # The class with most to decide: a screen of one image is a click for one image. Of several
-        # that fill a screen, the one whose first image comes first.
-        there, first, counts = np.unique(codes, return_index=True, return_counts=True)
-        best = np.lexsort((first, -np.minimum(counts, most)))[0]
-        rows = waiting[codes == there[best]][:most]
-        return Screen(queue, labels[there[best]], tuple(rows.tolist()))
+            return self._queues.screen(queue, self._board, most=most, skip=skip)
 
     def counts(self) -> dict[str, int]:
         """Images that wait in each queue, and those that were decided."""
         with self._lock:
-            found: dict[str, int] = {queue: len(self._waiting(queue)) for queue in QUEUES}
-            found["decided"] = int(self._decided.sum())
-        return found | {"images": len(self.suggestions)}
-
-    def _waiting(self, queue: Queue) -> Int64[np.ndarray, "m"]:
-        """Rows of a queue, in the order in which they are looked at."""
-        has_suggestion = self._current >= 0
-        if queue == "left":
-            there = self._readable & ~has_suggestion
-        else:
-            there = self._members[queue] & has_suggestion
-        order = self._orders[queue]
-        return order[(there & ~self._decided)[order]]
-
-    def _suggestion(self, row: int) -> str | None:
-        code = self._current[row]
-        return self.suggestions.labels[code] if code >= 0 else None
+            found: dict[str, int] = {
+                queue: self._queues.count(queue, self._board) for queue in QUEUES
+            }
+            decided = int(self._board.decided.sum())
+        return found | {"decided": decided, "images": len(self.suggestions)}
 
     # -- decisions --------------------------------------------------------------------------
 
@@ -208,7 +120,7 @@ class Desk:
                         reviewer=reviewer,
                         action=made[0].number if made else None,
                     )
-                    self._apply(decision)
+                    self._board.apply(decision)
                     made.append(decision)
         return made
 
@@ -224,7 +136,7 @@ class Desk:
             if not own:
                 return None
             decision = self._journal.add("undo", undoes=own[-1].action, reviewer=reviewer)
-            self._replay()
+            self._board = self._replayed()
         return decision
 
     def _check_ids(self, ids: Sequence[str]) -> None:
@@ -237,47 +149,15 @@ class Desk:
                 details=unknown or twice,
             )
 
-    def _replay(self) -> None:
-        self._states, self._blind = {}, {}
-        own = self.suggestions
-        self._decided = np.zeros(len(own), bool)
-        self._current = np.array([some[0] if some else -1 for some in own.suggested], np.int64)
-        undone = {one.undoes for one in self._journal.decisions if one.outcome == "undo"}
-        for decision in self._journal.decisions:
-            if decision.action not in undone:
-                self._apply(decision)
-
-    def _apply(self, decision: Decision) -> None:
-        for name in decision.ids:
-            row = self._row_of.get(name)
-            if row is None:
-                continue  # The catalog changed; the decision stays in the journal.
-            if decision.outcome == "blind":
-                self._blind[row] = decision.label
-                continue
-            state = self._states.setdefault(row, State())
-            state.number = decision.number
-            if decision.outcome == "not":
-                state.declined.add(decision.label)
-            elif decision.outcome == "drop":
-                state.dropped, state.label = True, None
-            elif decision.outcome == "label":
-                state.dropped, state.label = False, decision.label
-            self._decided[row] = state.is_decided
-            self._current[row] = self._next_suggestion(row, state)
-
-    def _next_suggestion(self, row: int, state: State) -> int:
-        """The most probable class that it was not said not to be of; -1 where none is left."""
-        labels = self.suggestions.labels
-        codes = self.suggestions.suggested[row]
-        return next((code for code in codes if labels[code] not in state.declined), -1)
+    def _replayed(self) -> Board:
+        return Board(self.suggestions, self._row_of, self._journal.decisions)
 
     # -- the blind check --------------------------------------------------------------------
 
     def blind_row(self) -> int | None:
         """An image of the holdout that has no blind label yet; None where all have one."""
         with self._lock:
-            return next((row for row in self._holdout if row not in self._blind), None)
+            return next((row for row in self._holdout if row not in self._board.blind), None)
 
     def decide_blind(self, name: str, label: str, *, reviewer: str = "") -> Decision:
         """Label an image of the holdout without having seen a suggestion.
@@ -292,7 +172,7 @@ class Desk:
             raise ConfigError("is not of the holdout", where=name)
         with self._lock:
             decision = self._journal.add("blind", ids=(name,), label=label, reviewer=reviewer)
-            self._apply(decision)
+            self._board.apply(decision)
         return decision
 
     def score(self) -> dict[str, Any]:
@@ -303,8 +183,8 @@ class Desk:
         interval is Wilson's; it halves with four times as many images.
         """
         with self._lock:
-            blind = dict(self._blind)
-            right = sum(self._label_now(row) == label for row, label in blind.items())
+            blind = dict(self._board.blind)
+            right = sum(self._board.label_now(row) == label for row, label in blind.items())
         count = len(blind)
         if not count:
             return {"images": 0, "of": len(self._holdout)}
@@ -319,30 +199,25 @@ class Desk:
             "more_to_halve": math.ceil(3 * count),
         }
 
-    def _label_now(self, row: int) -> str | None:
-        state = self._states.get(row)
-        if state is not None and state.label is not None:
-            return state.label
-        return self.suggestions.given[row] or self._suggestion(row)
-
     # -- what is written --------------------------------------------------------------------
 
     def known_labels(self) -> list[str]:
         """The model's classes and those that people typed, in order."""
         with self._lock:
-            typed = {state.label for state in self._states.values() if state.label}
+            typed = {state.label for state in self._board.states.values() if state.label}
         return sorted({*self.suggestions.labels, *typed})
 
     def decisions(self) -> pl.DataFrame:
         """What was decided, a row for each image: what `train --decisions` takes."""
         own = self.suggestions
         with self._lock:
-            decided = sorted(row for row, state in self._states.items() if state.is_decided)
+            states = self._board.states
+            decided = sorted(row for row, state in states.items() if state.is_decided)
             rows = [
                 {
                     "id": own.ids[row],
-                    "decision": "drop" if self._states[row].dropped else "keep",
-                    "new_label": self._states[row].label,
+                    "decision": "drop" if states[row].dropped else "keep",
+                    "new_label": states[row].label,
                     "given": own.given[row],
                     "image": own.catalog.table["image"][row],
                 }
@@ -362,18 +237,37 @@ class Desk:
             for_reading(self.decisions()).write_csv(part)
         return path
 
-    def shown(self, rows: Iterable[int]) -> list[dict[str, Any]]:
-        """Images as a screen shows them."""
+    def write_catalog(self, path: Path) -> None:
+        """Write the images that have a label now, with it, as a catalog.
+
+        Raises:
+            ConfigError: none has one.
+            WriteError: the disk is full.
+        """
         own = self.suggestions
+        with self._lock:
+            rows = np.flatnonzero(self._board.labeled)
+            labels = [self._board.own_label(row) for row in rows.tolist()]
+        if not len(rows):
+            raise ConfigError(
+                "no image has a label yet", where=str(self.folder), fix="accept some screens first"
+            )
+        some = own.catalog.take(rows)
+        label = pl.Series("label", labels, dtype=pl.String)
+        some.with_table(some.table.with_columns(label)).write(path)
+
+    def shown(self, screen: Screen) -> list[dict[str, Any]]:
+        """The images of a screen, as a page shows them."""
         return [
-            {
-                "id": own.ids[row],
-                "image": row_thumbnail(own.catalog, row, side_px=THUMBNAIL_PX),
-                "given": own.given[row],
-                "confidence": float(own.confidence[row]),
-            }
-            for row in rows
+            {**self.thumbnail(row), "given": self.suggestions.given[row], "mark": mark}
+            for row, mark in zip(screen.rows, screen.marks, strict=True)
         ]
+
+    def thumbnail(self, row: int) -> dict[str, Any]:
+        """One image, and nothing that leads the eye."""
+        own = self.suggestions
+        thumbnail = row_thumbnail(own.catalog, row, side_px=THUMBNAIL_PX)
+        return {"id": own.ids[row], "image": thumbnail}
 
 
 def check_label(label: str) -> None:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from shopsight.desk.desk import MOST_SCREEN, SCREEN_IMAGES, Queue
-from shopsight.errors import ConfigError, WriteError
+from shopsight.desk.queues import MOST_SCREEN, SCREEN_IMAGES, Queue
+from shopsight.desk.retraining import DeskRecipe
+from shopsight.errors import ConfigError, ExtraMissingError, WriteError
 from shopsight.serve.refusals import RefusedError, of_error
 from shopsight.serve.service import Service
 
@@ -52,16 +53,23 @@ class Blind(_Strict):
     reviewer: _Reviewer = ""
 
 
+class Wanted(_Strict):
+    """A training with the labels as they are now."""
+
+    recipe: DeskRecipe = "fast"
+
+
 def add_desk(app: FastAPI, service: Service) -> None:
     """The routes of the desk; there are none where there is no desk."""
     if service.desk is None:
         return
-    desk = service.desk
+    desk, retraining = service.desk, service.retraining
+    assert retraining is not None
 
     async def work(function: Callable[[], Made]) -> Made:
         try:
             return await service.reviewing.run(function)
-        except ConfigError as error:
+        except (ConfigError, ExtraMissingError) as error:
             raise of_error(422, error) from error
         except WriteError as error:
             raise RefusedError(507, f"not decided: {error.what}", fix=error.fix) from error
@@ -82,7 +90,7 @@ def add_desk(app: FastAPI, service: Service) -> None:
     ) -> Response:
         def made() -> dict[str, Any]:
             found = desk.screen(queue, most=most, skip=skip or ())
-            return {"queue": queue, "label": found.label, "images": desk.shown(found.rows)}
+            return {"queue": queue, "label": found.label, "images": desk.shown(found)}
 
         return JSONResponse(await work(made))
 
@@ -112,9 +120,7 @@ def add_desk(app: FastAPI, service: Service) -> None:
             row = desk.blind_row()
             if row is None:
                 return {"image": None}
-            shown = desk.shown([row])[0]
-            # Nothing that leads the eye.
-            return {"image": {"id": shown["id"], "image": shown["image"]}}
+            return {"image": desk.thumbnail(row)}
 
         return JSONResponse(await work(made))
 
@@ -123,6 +129,16 @@ def add_desk(app: FastAPI, service: Service) -> None:
         given = await _body(request, service, Blind)
         await work(lambda: desk.decide_blind(given.id, given.label, reviewer=given.reviewer))
         return JSONResponse(await work(state))
+
+    @app.get("/v1/review/training", include_in_schema=False)
+    async def training() -> Response:
+        return JSONResponse(await work(retraining.state))
+
+    @app.post("/v1/review/training", include_in_schema=False)
+    async def train(request: Request) -> Response:
+        given = await _body(request, service, Wanted)
+        await work(lambda: retraining.start(given.recipe))
+        return JSONResponse(await work(retraining.state))
 
     @app.get("/v1/review/decisions.csv", include_in_schema=False)
     async def decisions() -> Response:

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from shopsight.desk.desk import Desk
+from shopsight.desk.retraining import Retraining
 from shopsight.errors import ConfigError
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, use_memory_budget
 from shopsight.progress import notify
@@ -161,6 +162,7 @@ async def _serve(
         metrics=metrics,
         index=index,
         desk=desk,
+        retraining=None if desk is None else Retraining(desk),
     )
     server = DrainingServer(
         _uvicorn_config(create_app(service), limits),

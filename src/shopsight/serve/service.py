@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from shopsight.desk.desk import Desk
+from shopsight.desk.retraining import Retraining
 from shopsight.errors import ShopsightError
 from shopsight.inference.predictor import Prediction
 from shopsight.progress import notify
@@ -54,6 +55,7 @@ class Service:
         searching: threads that search and read thumbnails.
         changing: the thread that changes the index.
         desk: where labels are reviewed; None where there is none.
+        retraining: trains with what is decided there; None likewise.
         reviewing: the thread of the desk.
         bodies: reads what clients send.
         limits: of all of it.
@@ -76,6 +78,7 @@ class Service:
     searching: WorkerPool = field(default_factory=_searching)
     changing: WorkerPool = field(default_factory=_changing)
     desk: Desk | None = None
+    retraining: Retraining | None = None
     reviewing: WorkerPool = field(default_factory=_reviewing)
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -136,6 +139,8 @@ class Service:
         self.searching.close()
         self.changing.close()
         self.reviewing.close()
+        if self.retraining is not None:
+            self.retraining.close()
 
     async def compute_images(self, request: Request, images: tuple[bytes, ...]) -> Computed:
         """Run images through the model, for as long as the client waits."""

@@ -203,10 +203,7 @@ def search_changes(
     *,
     seed: int,
 ) -> dict[str, dict[str, Change]]:
-    """What a layer changes, by part ("images", "classes") and metric.
-
-    Queries are the held-out images, or all images of the held-out classes; they search among all
-    images, themselves and copies of them left out.
+    """What a layer changes, see `changes_between`.
 
     Args:
         embeddings: of all rows, as the network gives them.
@@ -214,11 +211,30 @@ def search_changes(
         projection: the layer.
         seed: of the sample of queries.
     """
+    before = Projection.identity(embeddings.shape[1]).vectors(embeddings)
+    return changes_between(before, projection.vectors(embeddings), parts, seed=seed)
+
+
+def changes_between(
+    before: Float32[np.ndarray, "n d"],
+    after: Float32[np.ndarray, "n e"],
+    parts: AdaptParts,
+    *,
+    seed: int,
+) -> dict[str, dict[str, Change]]:
+    """What other vectors change, by part ("images", "classes") and metric.
+
+    Queries are the held-out images, or all images of the held-out classes; they search among all
+    images, themselves and copies of them left out.
+
+    Args:
+        before: unit vectors of all rows.
+        after: likewise.
+        parts: what each row is for.
+        seed: of the sample of queries.
+    """
     gallery = np.flatnonzero(parts.part != NOWHERE)
-    vectors = {
-        "before": Projection.identity(embeddings.shape[1]).vectors(embeddings[gallery]),
-        "after": projection.vectors(embeddings[gallery]),
-    }
+    vectors = {"before": before[gallery], "after": after[gallery]}
     found: dict[str, dict[str, Change]] = {}
     for name, part in (("images", TEST_IMAGES), ("classes", TEST_CLASSES)):
         rng = np.random.default_rng(seed)

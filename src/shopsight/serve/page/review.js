@@ -10,6 +10,17 @@ const DEFAULT_KEYS = { accept: "Enter", later: "n", undo: "u" };
 const TITLES = { accept: "Accept", later: "Another class", undo: "Undo" };
 const WORDS = { yes: "selected", not: "not this", drop: "left out" };
 const LATER = { yes: "not", not: "yes", drop: "yes" };
+// Of copies, one that is not kept is left out.
+const LATER_OF_COPIES = { yes: "drop", not: "yes", drop: "yes" };
+// Where a person says the label.
+const TYPED = ["conflicting", "alike", "left", "blind"];
+// What a queue asks, and what helps to answer; the others ask for the suggested class.
+const ASKS = {
+  blind: ["What is this?", "No suggestion is shown: what you say measures the labels."],
+  left: ["Of no suggested class: what are these?", "Click away those that are not of the label that you type."],
+  alike: ["Alike, and without a label: what are these?", "Click away those that are not of the label that you type."],
+  conflicting: ["The same photo with several labels: which is right?", "Those that are selected get the label below."],
+};
 
 let queue = "doubtful";
 let shown = { label: "", images: [] };
@@ -55,6 +66,9 @@ function showState({ counts, score, labels }) {
   for (const button of document.querySelectorAll("nav button")) {
     const count = counts[button.dataset.queue];
     const left = count === undefined ? score.of - score.images : count;
+    // A list that has nothing is not offered, unless somebody looks at it.
+    const isOpen = button.getAttribute("aria-pressed") === "true";
+    button.hidden = !left && !isOpen && button.dataset.queue !== "blind";
     button.querySelector("span").textContent = `(${left.toLocaleString("en")})`;
   }
   find("labels").replaceChildren(...labels.map((label) => element("option", { value: label })));
@@ -82,10 +96,9 @@ function tile(image) {
     button.setAttribute("aria-pressed", String(state === "yes"));
     mark.textContent = WORDS[state];
   };
-  // What is hardly likely is not accepted by not looking.
-  const unlikely = image.confidence < 0.5 && queue !== "left";
-  become(unlikely ? "not" : "yes");
-  button.addEventListener("click", () => become(LATER[button.dataset.state]));
+  become(image.mark ?? "yes");
+  const next = queue === "duplicates" ? LATER_OF_COPIES : LATER;
+  button.addEventListener("click", () => become(next[button.dataset.state]));
   button.addEventListener("keydown", (event) => {
     if (event.key !== "Delete") return;
     event.preventDefault();
@@ -96,31 +109,31 @@ function tile(image) {
 
 function showScreen() {
   const { label, images } = shown;
-  const typed = queue === "left" || queue === "blind";
+  const typed = TYPED.includes(queue);
   find("name-form").hidden = !typed || !images.length;
-  find("name").value = "";
+  find("name").value = typed ? label : "";
   find("grid").className = queue === "blind" ? "one" : "";
   find("grid").replaceChildren(...images.map(tile));
   find("accept").disabled = !images.length;
-  find("later").hidden = typed;
+  find("later").hidden = typed && queue !== "conflicting";
   if (!images.length) {
     find("question").textContent = skip.length ? "Nothing else here." : "Nothing is left here.";
     find("help").textContent = skip.length ? "Some classes were passed over: choose this list anew." : "";
     return;
   }
-  if (queue === "blind") {
-    find("question").textContent = "What is this?";
-    find("help").textContent = "No suggestion is shown: what you say measures the labels.";
+  if (typed) {
+    [find("question").textContent, find("help").textContent] = ASKS[queue];
     find("name").focus();
-  } else if (queue === "left") {
-    find("question").textContent = "Of no suggested class: what are these?";
-    find("help").textContent = "Click away those that are not of the label that you type.";
-    find("name").focus();
+    return;
+  }
+  if (queue === "duplicates") {
+    find("question").textContent = `The same photo of “${label}” several times: keep one?`;
+    find("help").textContent = `Click to keep another; ${keys.accept} leaves out those that are marked so.`;
   } else {
     find("question").textContent = `Are these all “${label}”?`;
     find("help").textContent = `Click away what is not; ${keys.accept} accepts the others.`;
-    find("screen").focus({ preventScroll: true });
   }
+  find("screen").focus({ preventScroll: true });
 }
 
 async function load() {
@@ -136,7 +149,7 @@ async function load() {
 
 async function accept() {
   const reviewer = find("reviewer").value.trim();
-  const typed = queue === "left" || queue === "blind";
+  const typed = TYPED.includes(queue);
   const label = typed ? find("name").value.trim() : shown.label;
   const by = { yes: [], not: [], drop: [] };
   for (const button of find("grid").querySelectorAll("button")) {
@@ -150,7 +163,7 @@ async function accept() {
   if (queue === "blind") {
     showState(await json("v1/review/blind", { id: shown.images[0].id, label, reviewer }));
   } else {
-    const declined = queue === "left" ? [] : by.not;
+    const declined = typed ? [] : by.not;
     const decided = { label, accepted: by.yes, declined, dropped: by.drop, reviewer };
     showState(await json("v1/review/decide", decided));
   }
@@ -167,6 +180,37 @@ async function undo() {
 async function later() {
   skip.push(shown.label);
   await load();
+}
+
+// A training is asked about as long as it runs.
+function showTraining({ state, run, lines, seconds, score, serve }) {
+  if (state === "none") return;
+  const took = `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const results = score
+    ? ` ${percent(score.value)} right on ${score.images} ${score.part} photos` +
+      (score.low === null ? "." : ` (95 % interval ${percent(score.low)} to ${percent(score.high)}).`)
+    : "";
+  find("training").textContent = {
+    running: `Training ${run}: ${took}.`,
+    done: `${run} is trained.${results} Serve it: ${serve}`,
+    failed: `${run} was not trained:`,
+  }[state];
+  find("training-log").textContent = lines.join("\n");
+  find("training-log").hidden = !lines.length || state === "done";
+  find("train").disabled = state === "running";
+  if (state === "running") setTimeout(watchTraining, 2000);
+}
+
+async function watchTraining() {
+  try {
+    showTraining(await json("v1/review/training"));
+  } catch (error) {
+    find("training").textContent = error.message;
+  }
+}
+
+async function train() {
+  showTraining(await json("v1/review/training", { recipe: find("recipe").value }));
 }
 
 const ACTIONS = { accept, later, undo };
@@ -196,7 +240,7 @@ function showKeys() {
 
 document.addEventListener("keydown", (event) => {
   if (!find("shortcuts").checked || event.ctrlKey || event.metaKey || event.altKey) return;
-  const inText = event.target.matches("input, summary, a, nav button, #actions button");
+  const inText = event.target.matches("input, select, summary, a, nav button, #actions button, #train");
   const isTyped = event.target.id === "name" && event.key === "Enter";
   if (inText && !isTyped) return;
   // After a label was typed, Enter is its end, whatever the keys are.
@@ -223,6 +267,7 @@ for (const button of document.querySelectorAll("nav button")) {
     }),
   );
 }
+find("train").addEventListener("click", () => guarded(train));
 find("csv").addEventListener("click", (event) => {
   event.preventDefault();
   guarded(async () =>
@@ -241,16 +286,17 @@ const start = () =>
   guarded(async () => {
     const state = await json("v1/review/state");
     hideKeyForm();
-    showState(state);
     // Begin where there is something to do.
-    const first = ["doubtful", "unlabeled", "uncertain", "left"].find((one) => state.counts[one]);
+    const first = ["doubtful", "conflicting", "unlabeled", "uncertain", "left"].find((one) => state.counts[one]);
     if (first) {
       queue = first;
       for (const button of document.querySelectorAll("nav button")) {
         button.setAttribute("aria-pressed", String(button.dataset.queue === first));
       }
     }
+    showState(state);
     await load();
+    await watchTraining();
   });
 onKey(start);
 // A key in the address is the part after "#", which no browser sends: it is taken and removed.
