@@ -170,10 +170,10 @@ class Queues:
         rng = np.random.default_rng(len(board.states))
         tried = rng.permutation(waiting)[:CANDIDATES]
         cosines = vectors[tried] @ vectors[waiting].T
-        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
-        tightness = np.take_along_axis(cosines, nearest, axis=1).mean(axis=1)
-        best = int(tightness.argmax())
-        rows = waiting[nearest[best]]
+        farthest = max(0, len(waiting) - most)
+        tightness = np.partition(cosines, farthest, axis=1)[:, farthest:].mean(axis=1)
+        best = cosines[int(tightness.argmax())]
+        rows = waiting[np.argsort(-best, kind="stable")[:most]]
         label = self._label_near(rows, board)
         return Screen("alike", label, tuple(rows.tolist()), _all_selected(rows))
 
