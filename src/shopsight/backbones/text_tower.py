@@ -32,15 +32,16 @@ from shopsight.bundle.text_info import (
     TextNetwork,
     TextPart,
 )
-from shopsight.bundle.tokenizer import SAMPLE_TEXTS, KeptTokenizer, tokenizer_sha256
+from shopsight.bundle.tokenizer import (
+    GOLDEN_TOLERANCE,
+    SAMPLE_TEXTS,
+    KeptTokenizer,
+    tokenizer_sha256,
+)
 from shopsight.errors import BundleError, WeightsError
 from shopsight.extras import require
 from shopsight.progress import notify
 from shopsight.unit_vectors import unit_vectors
-
-GOLDEN_TOLERANCE = 1e-3
-"""How far unit vectors of sample texts may lie from those of the machine that wrote them: fp32 in
-another order of summation stays below 1e-5, another activation or mask is above 1e-2."""
 
 Tokenize = Callable[[Sequence[str]], Int64[np.ndarray, "b t"]]
 

@@ -3,6 +3,7 @@
     exports.json        which files there are, of which weights, with their hashes and proofs
     model.fp32.onnx     uint8 pixels "b s s 3" in, normalization inside; embeddings and logits out
     model.int8.onnx     the same with rounded weights and activations
+    text.fp32.onnx      where the bundle has a text encoder: ids of tokens "b t" in, embeddings out
 
 They lie beside model.json, which does not change: a bundle with exports is the same model, and a
 shopsight that knows no exports reads it as ever.
@@ -80,6 +81,25 @@ class Parity(BaseModel):
     lost: int = Field(default=0, ge=0)
 
 
+class Activation(BaseModel):
+    """Where the fp32 file holds what its exact class-activation maps are made of.
+
+    Attributes:
+        maps: names of tensors whose mean over the cells is the embedding; of two, the second is of
+            the mirror image.
+        error: the largest distance of a map from torch's, as a fraction of their spread.
+        num_images: whose maps were compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    maps: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(
+        min_length=1, max_length=2
+    )
+    error: _Finite
+    num_images: int = Field(ge=1)
+
+
 class Artifact(BaseModel):
     """One exported file.
 
@@ -93,6 +113,7 @@ class Artifact(BaseModel):
         calibration: SHA-256 of the images that its ranges were measured on.
         float_layers: layers that were left in floating point.
         parity: what was proven, for each engine and precision.
+        activation: of an fp32 file, what maps are made of; None where the network has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,11 +129,52 @@ class Artifact(BaseModel):
         default=(), max_length=10_000
     )
     parity: tuple[Parity, ...] = Field(default=(), max_length=20)
+    activation: Activation | None = None
 
     def proof(self, engine: str, precision: Precision) -> Parity | None:
         """What was proven of one engine in one precision."""
         found = [one for one in self.parity if (one.engine, one.precision) == (engine, precision)]
         return found[0] if found else None
+
+
+class TextParity(BaseModel):
+    """How near an exported text encoder comes to torch in fp32, on prompts of the bundle's labels.
+
+    Attributes:
+        num_texts: compared.
+        cosine: the smallest of a text's vector with torch's.
+        neighbors: of the ten nearest images of each text, how many are the same, in the mean.
+        num_images: among which these were looked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_texts: int = Field(ge=1)
+    cosine: _Finite
+    neighbors: _Share
+    num_images: int = Field(ge=1)
+
+
+class TextArtifact(BaseModel):
+    """The exported text encoder.
+
+    Attributes:
+        file: its name in the bundle's folder.
+        sha256: of the file.
+        data_file: where weights of more than two gigabytes lie beside the graph.
+        data_sha256: of that file.
+        text_sha256: of the text encoder in model.json that was exported.
+        parity: what was proven.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: _Name
+    sha256: Digest
+    data_file: _Name | None = None
+    data_sha256: Digest | None = None
+    text_sha256: Digest
+    parity: TextParity
 
 
 class Exports(BaseModel):
@@ -122,6 +184,7 @@ class Exports(BaseModel):
         format_version: of the file.
         weights_sha256: of the bundle's weights that were exported.
         artifacts: the files, at most one of each precision.
+        text: the text encoder; None where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,6 +192,7 @@ class Exports(BaseModel):
     format_version: Literal[1] = 1
     weights_sha256: Digest
     artifacts: tuple[Artifact, ...] = Field(default=(), max_length=MOST_ARTIFACTS)
+    text: TextArtifact | None = None
 
     def find(self, precision: Precision) -> Artifact | None:
         """The file of that precision; bf16 is computed from that of fp32."""
@@ -169,7 +233,7 @@ def read_exports(folder: Path, info: BundleInfo) -> Exports:
     return found
 
 
-def artifact_file(folder: Path, artifact: Artifact) -> Path:
+def artifact_file(folder: Path, artifact: Artifact | TextArtifact) -> Path:
     """The path of an exported file whose hash is the one that was written.
 
     Raises:

@@ -12,11 +12,14 @@ from shopsight.bundle.exports import (
     Exports,
     Parity,
     Precision,
+    TextArtifact,
     read_exports,
     write_exports,
 )
 from shopsight.bundle.format import Bundle
 from shopsight.errors import ConfigError, ExportError
+from shopsight.export.export_text import export_text
+from shopsight.export.find_activation import find_activation
 from shopsight.export.onnx_graph import write_graph
 from shopsight.export.parity import (
     Proof,
@@ -76,6 +79,8 @@ def check_plan(plan: ExportPlan, bundle: Bundle) -> None:
     """
     for module in ("torch", "onnx", "onnxscript"):
         require_installed(module)
+    for module in ("open_clip", "tokenizers", "ftfy") if bundle.info.text is not None else ():
+        require_installed(module)
     if "openvino" in plan.formats:
         require_installed("openvino")
     if "bf16" in plan.precisions and "openvino" not in plan.formats:
@@ -132,10 +137,15 @@ def export_bundle(
         if "int8" in plan.precisions:
             assert sources is not None
             made.append(_export_int8(bundle, exact, plan, proof, sources, work))
-        exports = read_exports_or_none(bundle)
+        text = export_text(bundle, proof.exact[0], work) if bundle.info.text is not None else None
+        exports = read_exports_or_none(bundle).model_copy(update={"text": text})
         for artifact in made:
             exports = exports.with_artifact(artifact)
-            for name in filter(None, (artifact.data_file, artifact.file)):
+        written: list[Artifact | TextArtifact] = [*made]
+        if text is not None:
+            written.append(text)
+        for one in written:
+            for name in filter(None, (one.data_file, one.file)):
                 put_in_place(work / name, bundle.folder / name)
         write_exports(bundle.folder, exports)
     return exports
@@ -177,6 +187,7 @@ def _export_fp32(
         if "bf16" in plan.precisions:
             parity.append(_proven(OpenVinoEngine(path, precision="bf16"), "bf16", proof, plan))
     beside = files[1] if len(files) > 1 else None
+    activation = find_activation(exact, path, proof)
     return Artifact(
         file=path.name,
         precision="fp32",
@@ -184,6 +195,7 @@ def _export_fp32(
         data_file=beside.name if beside else None,
         data_sha256=sha256_file(beside) if beside else None,
         parity=tuple(parity),
+        activation=activation,
     )
 
 

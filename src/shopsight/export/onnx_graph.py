@@ -1,4 +1,8 @@
-"""A network as an ONNX graph: uint8 pixels in, normalization inside, embeddings and logits out."""
+"""Networks as ONNX graphs.
+
+Of images: uint8 pixels in, normalization inside, embeddings and logits out. Of texts: rows of ids
+of tokens in, embeddings out.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from torch import Tensor, nn
 from shopsight.errors import ExportError, first_line
 from shopsight.extras import require
 from shopsight.files import atomic_file
+from shopsight.inference.exported_text_encoder import TEXT_INPUT
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, LOGITS
 from shopsight.models.product_model import ProductModel
 
@@ -70,20 +75,60 @@ def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
     Raises:
         ExportError: torch cannot trace the network.
     """
-    network = ExportedNetwork(model).eval()
     side = model.preprocess.size_px
     example = torch.zeros(_TRACED_BATCH, side, side, 3, dtype=torch.uint8)
+    return _export(ExportedNetwork(model), example, path, (INPUT, [EMBEDDING, LOGITS]), name=name)
+
+
+def write_text_graph(
+    module: nn.Module, path: Path, *, context_length: int, name: str
+) -> list[Path]:
+    """Write the graph of a text encoder.
+
+    Args:
+        module: from ids of tokens, "b t", to "b w"; on the CPU, in eval mode.
+        path: of the file.
+        context_length: ids of a row.
+        name: of the encoder, for the error.
+
+    Returns:
+        The files, as `write_graph`.
+
+    Raises:
+        ExportError: torch cannot trace it.
+    """
+    example = torch.zeros(_TRACED_BATCH, context_length, dtype=torch.int64)
+    return _export(module, example, path, (TEXT_INPUT, [EMBEDDING]), name=name)
+
+
+def _export(
+    network: nn.Module,
+    example: Tensor,
+    path: Path,
+    names: tuple[str, list[str]],
+    *,
+    name: str,
+) -> list[Path]:
+    """Write a graph whose batch may be of any size.
+
+    Args:
+        network: takes one tensor.
+        example: of its input.
+        path: of the file.
+        names: of the input and of the outputs.
+        name: for the error.
+    """
     num_bytes = sum(one.nbytes for one in network.state_dict().values())
     beside = num_bytes > MOST_BYTES_INSIDE
     try:
         with _Quiet(), torch.inference_mode():
             program = torch.onnx.export(
-                network,
+                network.eval(),
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[EMBEDDING, LOGITS],
+                input_names=[names[0]],
+                output_names=names[1],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 verbose=False,
             )

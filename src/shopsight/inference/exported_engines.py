@@ -22,6 +22,7 @@ from shopsight.images.model_input import preprocess_image
 from shopsight.inference.cpu_features import cpu_flags, has_bf16, has_vnni
 from shopsight.inference.engine import Engine, EnginePrecision, Images
 from shopsight.inference.golden import verify_golden
+from shopsight.inference.graph_activation import EngineWithActivation
 from shopsight.inference.predictor import readout_of
 from shopsight.io.json_files import read_json
 from shopsight.prefetch import core_count
@@ -64,8 +65,18 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
         ExtraMissingError: the engine is not installed.
     """
     require_installed(engine)
-    artifact = _artifact(bundle, engine, precision)
-    return _open(artifact_file(bundle.folder, artifact), engine, precision)
+    exports = read_exports(bundle.folder, bundle.info)
+    artifact = _artifact(bundle, exports, engine, precision)
+    opened = _open(artifact_file(bundle.folder, artifact), engine, precision)
+    return _explained(opened, bundle, exports)
+
+
+def _explained(engine: Engine, bundle: Bundle, exports: Exports) -> Engine:
+    """The engine with the maps of its network, where there are any."""
+    exact = exports.find("fp32")
+    if exact is None or exact.activation is None:
+        return engine
+    return EngineWithActivation(engine, bundle, exact)
 
 
 def _open(path: Path, engine: EngineName, precision: EnginePrecision) -> Engine:
@@ -79,9 +90,10 @@ def _open(path: Path, engine: EngineName, precision: EnginePrecision) -> Engine:
     return OnnxRuntimeEngine(path, precision=precision)
 
 
-def _artifact(bundle: Bundle, engine: EngineName, precision: EnginePrecision) -> Artifact:
+def _artifact(
+    bundle: Bundle, exports: Exports, engine: EngineName, precision: EnginePrecision
+) -> Artifact:
     wanted = EXPORTED_PRECISION.get(precision)
-    exports = read_exports(bundle.folder, bundle.info)
     artifact = exports.find(wanted) if wanted else None
     folder = str(bundle.folder)
     if artifact is None or (precision == "bf16" and engine != "openvino"):
@@ -183,7 +195,7 @@ def _faithful(
     opened = []
     for candidate in named:
         try:
-            engine = _open(path, candidate.engine, candidate.precision)
+            engine = _explained(_open(path, candidate.engine, candidate.precision), bundle, exports)
         except ShopsightError as error:
             notify(f"{candidate.engine} in {candidate.precision} is not used: {error}")
             continue

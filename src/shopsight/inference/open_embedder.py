@@ -17,9 +17,11 @@ from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import bundle_folder, read_tensors
-from shopsight.errors import ConfigError
+from shopsight.errors import ConfigError, ExtraMissingError
+from shopsight.extras import is_installed
 from shopsight.inference.embedder import ClassDirections, Embedder
 from shopsight.inference.engine import PrecisionChoice
+from shopsight.inference.exported_text_encoder import ExportedTextEncoder, open_exported_text
 from shopsight.inference.image_embedder import ImageEmbedder
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
@@ -138,18 +140,27 @@ class BundleEmbedder(ImageEmbedder):
         return super().embed_texts(texts) if self._texts is None else self._texts.embed(texts)
 
     @cached_property
-    def _texts(self) -> TextEncoder | None:
-        if self._golden is None:
+    def _texts(self) -> TextEncoder | ExportedTextEncoder | None:
+        if self._golden is None or self._info.text is None:
             return None
-        # A text encoder computes in torch.
+        bundle = Bundle(self._info, self._golden, {}, bundle_folder(self._name))
+        if self._device in ("auto", "cpu") and not _has_gpu(self._device):
+            exported = open_exported_text(bundle)
+            if exported is not None:
+                return exported
+        if not (is_installed("torch") and is_installed("open_clip")):
+            raise ExtraMissingError(
+                f"the text encoder of {bundle.folder} was not exported, and torch and open_clip "
+                "are not installed",
+                fix=f"shopsight export {bundle.folder}   (where they are)\n"
+                'pip install "shopsight[clip]"',
+            )
         from shopsight.backbones.text_tower import bundled_tower
         from shopsight.devices import pick_device
         from shopsight.inference.text_encoder import TextEncoder
 
-        tower = bundled_tower(Bundle(self._info, self._golden, {}, bundle_folder(self._name)))
-        if tower is None:
-            return None
-        return TextEncoder(tower, pick_device(self._device))
+        tower = bundled_tower(bundle)
+        return None if tower is None else TextEncoder(tower, pick_device(self._device))
 
     def class_directions(self) -> ClassDirections | None:
         """The rows of a linear head; None of any other head and of an ensemble."""
@@ -158,3 +169,12 @@ class BundleEmbedder(ImageEmbedder):
             return None
         rows = read_tensors(bundle_folder(self._name))["head.classifier.weight"]
         return ClassDirections(info.labels, rows.astype(np.float32), f"{len(info.labels)} labels")
+
+
+def _has_gpu(device: str) -> bool:
+    """Whether torch would compute on one."""
+    if not is_installed("torch"):
+        return False
+    from shopsight.devices import pick_device
+
+    return pick_device(device).type != "cpu"

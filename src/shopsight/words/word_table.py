@@ -109,7 +109,6 @@ def open_word_table() -> WordTable:
     Raises:
         ExtraMissingError: the extra `words` is not installed, or not whole.
     """
-    tokenizers = require("tokenizers")
     package = importlib.util.find_spec("wordllama")
     if package is None or package.submodule_search_locations is None:
         raise ExtraMissingError("wordllama is not installed", fix='pip install "shopsight[words]"')
@@ -121,7 +120,7 @@ def open_word_table() -> WordTable:
                 where=str(folder),
                 fix='pip install --force-reinstall "shopsight[words]"',
             )
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    tokenizer = require("tokenizers").Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     table = safetensors.numpy.load_file(folder / TABLE_FILE)[TABLE_KEY]
