@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["pieces", "a part"])
 def exported(
     request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+) -> Iterator[Path]:
     """Bundles of CLIP as open_clip has it, and of one with SigLIP's kind of text encoder."""
     place = tmp_path_factory.mktemp("clip")
     kind = {
@@ -66,7 +67,7 @@ def exported(
     with known_to_open_clip("tiny-clip-of-shops"):
         zero_shot(f"open_clip:local-dir:{clip}", photos, classes=CLASSES, out=place / "bundle")
         export(place / "bundle")
-    return place / "bundle"
+        yield place / "bundle"
 
 
 def test_texts_have_the_vectors_of_torch(exported: Path) -> None:

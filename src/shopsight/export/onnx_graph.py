@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from shopsight.errors import ExportError, first_line
 from shopsight.extras import require
 from shopsight.files import atomic_file
-from shopsight.inference.exported_text_encoder import TEXT_INPUT
+from shopsight.inference.exported_text_encoder import TEXT_INPUT, TEXT_OUTPUT
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, LOGITS
 from shopsight.models.product_model import ProductModel
 
@@ -98,7 +98,7 @@ def write_text_graph(
         ExportError: torch cannot trace it.
     """
     example = torch.zeros(_TRACED_BATCH, context_length, dtype=torch.int64)
-    return _export(module, example, path, (TEXT_INPUT, [EMBEDDING]), name=name)
+    return _export(module, example, path, (TEXT_INPUT, [TEXT_OUTPUT]), name=name)
 
 
 def _export(

@@ -14,11 +14,11 @@ from shopsight.bundle.read import read_tokenizer
 from shopsight.bundle.text_info import TOKENIZER_FILE
 from shopsight.bundle.tokenizer import GOLDEN_TOLERANCE, SAMPLE_TEXTS, KeptTokenizer
 from shopsight.errors import BundleError
-from shopsight.inference.onnxruntime_engine import EMBEDDING, open_session
+from shopsight.inference.onnxruntime_engine import open_session
 from shopsight.unit_vectors import unit_vectors
 
-TEXT_INPUT = "ids"
-"""The name of the input in an exported graph."""
+TEXT_INPUT, TEXT_OUTPUT = "ids", "text_embedding"
+"""Names in an exported graph; a plain "embedding" is what the exporter calls that of tokens."""
 BATCH_TEXTS = 64
 
 
@@ -38,7 +38,7 @@ class ExportedTextEncoder:
         self._session = open_session(str(path), where=path)
         inputs = [one.name for one in self._session.get_inputs()]
         outputs = self._session.get_outputs()
-        if inputs != [TEXT_INPUT] or [one.name for one in outputs] != [EMBEDDING]:
+        if inputs != [TEXT_INPUT] or [one.name for one in outputs] != [TEXT_OUTPUT]:
             raise BundleError("is no exported text encoder", where=str(path))
         self._embedding_dim = outputs[0].shape[1]
 
@@ -51,7 +51,7 @@ class ExportedTextEncoder:
         found = [np.empty((0, self._embedding_dim), np.float32)]
         for start in range(0, len(texts), BATCH_TEXTS):
             ids = self._tokenize(texts[start : start + BATCH_TEXTS])
-            found.extend(self._session.run([EMBEDDING], {TEXT_INPUT: ids}))
+            found.extend(self._session.run([TEXT_OUTPUT], {TEXT_INPUT: ids}))
         return unit_vectors(np.concatenate(found))
 
 

@@ -87,7 +87,7 @@ class GraphActivation:
         parts = [np.einsum("bwrc,bw->brc", one, wanted) for one in found]
         if len(parts) > 1:
             parts[1] = parts[1][:, :, ::-1]
-        return np.mean(parts, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(parts, axis=0, dtype=np.float32))
 
 
 def is_pooled(maps: Sequence[np.ndarray], embedding: Float32[np.ndarray, "b w"]) -> bool:
