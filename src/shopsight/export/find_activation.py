@@ -14,9 +14,15 @@ from shopsight.bundle.exports import Activation
 from shopsight.export.parity import Proof
 from shopsight.extras import require
 from shopsight.inference.golden import TOLERANCE, relative_error
-from shopsight.inference.graph_activation import GraphActivation, is_pooled, with_outputs
+from shopsight.inference.graph_activation import (
+    GRAPH_BYTES,
+    GraphActivation,
+    is_pooled,
+    with_outputs,
+)
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, open_session
 from shopsight.inference.torch_engine import TorchEngine
+from shopsight.io.local_files import read_file
 from shopsight.models.heads import LinearHead
 from shopsight.progress import notify
 
@@ -62,7 +68,7 @@ def find_activation(exact: TorchEngine, graph: Path, proof: Proof) -> Activation
 
 def _pooled(graph: Path, pixels: np.ndarray, *, mirrored: bool) -> Iterator[Sequence[str]]:
     """Names of tensors, or pairs of them, whose mean is the embedding."""
-    content = graph.read_bytes()
+    content = read_file(graph, most_bytes=GRAPH_BYTES)
     names = _before_embedding(require("onnx").load(str(graph), load_external_data=False).graph)
     session = open_session(with_outputs(content, names), where=graph)
     embedding, *found = session.run([EMBEDDING, *names], {INPUT: np.ascontiguousarray(pixels)})

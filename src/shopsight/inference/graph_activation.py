@@ -23,7 +23,10 @@ from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import read_tensors
 from shopsight.inference.engine import Engine, EnginePrecision, Images, Outputs
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, open_session
+from shopsight.io.local_files import read_file
 
+GRAPH_BYTES = 2 << 30
+"""The most that a file of Protocol Buffers may have."""
 HEAD_WEIGHT = "head.classifier.weight"
 """Of a bundle's linear head, among its weights."""
 TOLERANCE = 1e-3
@@ -72,7 +75,7 @@ class GraphActivation:
     ) -> None:
         self._maps = list(maps)
         self._weight = weight
-        content = with_outputs(graph.read_bytes(), self._maps)
+        content = with_outputs(read_file(graph, most_bytes=GRAPH_BYTES), self._maps)
         self._session = open_session(content, where=graph)
 
     def __call__(
