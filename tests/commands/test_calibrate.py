@@ -90,14 +90,14 @@ def test_a_service_counts_where_scores_lie(run: Path) -> None:
     assert half / len(predictions) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_fine_tuned_network_promises_by_its_probability(tmp_path: Path) -> None:
+def test_a_fine_tuned_network_knows_the_classes_that_stand_for_strangers(tmp_path: Path) -> None:
     photos = make_products(tmp_path / "shop", per_class=40, classes=CLASSES)
     train_small(photos.table, tmp_path / "run", "data.val=0.2", "data.test=0.2")
     info = read_bundle(tmp_path / "run" / "model").info.unknown
     assert info is not None
-    assert (info.score, info.strangers, info.accepted) == ("max-probability", "none", None)
+    assert (info.strangers, info.is_optimistic) == ("held-out classes", True)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert "was not measured" in page
+    assert "which the backbone has seen: too good" in page
 
 
 def test_nothing_is_promised_of_few_images(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_two_classes_have_nothing_to_take_away(tmp_path: Path) -> None:
     api.train(photos.table, out=tmp_path / "run", recipe="fast", settings=settings)
     done = api.calibrate(tmp_path / "run")
     info = done.report.part.info
-    assert (info.score, info.strangers, info.accepted) == ("max-probability", "none", None)
+    assert (info.score, info.strangers, info.accepted) == ("gated", "none", None)
     assert any("too few classes" in note for note in done.notes)
 
 

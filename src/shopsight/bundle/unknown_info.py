@@ -12,6 +12,9 @@ Scores:
     vim               log sum exp(logits) - scale * |residual of the embedding|, where the residual
                       is what the principal directions of the training embeddings do not explain
     knn               the cosine to the k-th nearest of some training images
+    gated     max-probability, less 1 where vim is below a gate: lower than of nearly all known
+              images. A product that looks like another is told by its probability, a photo of
+              something else by the gate, of which the probability may be sure
     ranks-vim, ranks-knn   the mean of the ranks of max-probability and of the one named among
                       validation images
 
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
@@ -38,8 +41,9 @@ MOST_REFERENCES = 100_000
 MOST_QUANTILES = 1001
 GOLDEN = "golden"
 
-Score = Literal["max-probability", "vim", "knn", "ranks-vim", "ranks-knn"]
-SCORES: tuple[Score, ...] = ("max-probability", "vim", "knn", "ranks-vim", "ranks-knn")
+Score = Literal["max-probability", "gated", "vim", "knn", "ranks-vim", "ranks-knn"]
+SCORES: tuple[Score, ...] = get_args(Score)
+WITH_VIM: tuple[Score, ...] = ("gated", "vim", "ranks-vim")
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
@@ -89,6 +93,7 @@ class UnknownInfo(BaseModel):
         threshold: an image is answered from this score on.
         temperature: of the probabilities in the score.
         scale: of "vim".
+        gate: of "gated": the value of vim below which an image is far from all that is known.
         neighbors: k of "knn".
         wanted: what the threshold was chosen for on validation images.
         target: how much of it.
@@ -109,6 +114,7 @@ class UnknownInfo(BaseModel):
     threshold: _Finite
     temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)
     scale: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)
+    gate: _Finite = 0.0
     neighbors: int = Field(default=1, ge=1, le=1000)
     wanted: Literal["accuracy", "coverage"] = "coverage"
     target: _Share = 0.95
@@ -128,9 +134,9 @@ class UnknownPart:
 
     Attributes:
         info: which score, and the threshold.
-        tensors: "center" (w) and "basis" (d w) of vim, "gallery" (m w) of knn, "first" and "second"
-            (ascending scores of validation images) of ranks, and "golden": the scores that the
-            golden embeddings and logits must give.
+        tensors: "center" (w) and "basis" (d w) of what has vim in it, "gallery" (m w) of knn,
+            "first" and "second" (ascending scores of validation images) of ranks, and "golden": the
+            scores that the golden embeddings and logits must give.
     """
 
     info: UnknownInfo
@@ -143,6 +149,9 @@ class UnknownPart:
         match self.info.score:
             case "max-probability":
                 return self._max_probability(logits)
+            case "gated":
+                near = self._vim(embeddings, logits) >= self.info.gate
+                return self._max_probability(logits) - np.where(near, 0.0, 1.0)
             case "vim":
                 return self._vim(embeddings, logits)
             case "knn":
@@ -163,7 +172,7 @@ class UnknownPart:
         sizes = {name: one.shape for name, one in self.tensors.items()}
         wanted: dict[str, tuple[int | None, ...]] = {GOLDEN: (num_golden,)}
         kind = self.info.score
-        if "vim" in kind:
+        if kind in WITH_VIM:
             wanted |= {"center": (embedding_dim,), "basis": (None, embedding_dim)}
         if "knn" in kind:
             wanted |= {"gallery": (None, embedding_dim)}

@@ -44,13 +44,11 @@ OPTIMISTIC = (
     "strangers are recognized. --negatives FOLDER measures it on images of others"
 )
 NOT_JUDGED = (
-    "too few classes to take some away: the score is the largest probability, and nothing says how "
-    "many strangers it accepts. --negatives FOLDER does"
+    "too few classes to take some away: nothing says how many strangers are accepted. --negatives "
+    "FOLDER does"
 )
-NOT_COMPARED = (
-    "the score is the largest probability; shopsight calibrate MODEL compares others, and says how "
-    "many strangers are accepted"
-)
+MOST_FINETUNED = 2_000
+"""Training images whose embeddings a fine-tuning computes for this: seconds, not minutes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +171,8 @@ def calibrate(
 def calibrate_trained(run: RunFolder) -> CalibrateResult | None:
     """What a training promises by itself: the usual coverage, by what it has computed.
 
-    The embeddings of its training images are there after a probe, not after fine-tuning, where the
-    score is the largest probability, and nothing judges it.
+    The embeddings of its training images are there after a probe; after fine-tuning those of some
+    are computed.
 
     Args:
         run: a run whose bundle is written, and was read by nobody yet.
@@ -190,7 +188,8 @@ def calibrate_trained(run: RunFolder) -> CalibrateResult | None:
         return None
     clock = Clock()
     predictor = load(run.path, engine="torch")
-    parts = images_of_run(run, "auto", with_train=not run.recipe().training.finetunes)
+    most = MOST_FINETUNED if run.recipe().training.finetunes else None
+    parts = images_of_run(run, "auto", most_train=most)
     report, notes = _report(parts, predictor, None, Wish())
     run.add_seconds("unknown", clock)
     return CalibrateResult(_written(run.model, report), report, notes)
@@ -282,7 +281,7 @@ def _report(
     part = replace(report.part, info=report.part.info.model_copy(update=changed))
     notes = [OPTIMISTIC] if is_optimistic else []
     if not judged:
-        notes.append(NOT_JUDGED if len(parts.train) else NOT_COMPARED)
+        notes.append(NOT_JUDGED)
     if not len(parts.test):
         notes.append("no test images: what is promised was not measured")
     return replace(report, part=part), tuple(notes)

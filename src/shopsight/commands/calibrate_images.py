@@ -18,6 +18,7 @@ from shopsight.evaluation.train_overlap import seen_in_training
 from shopsight.inference.predictor import Predictor
 from shopsight.metrics.families import Families
 from shopsight.runs.run_folder import RunFolder
+from shopsight.targets import stratified_sample
 from shopsight.text import command_line, counted, listed
 from shopsight.training.fold_heads import HeadFit
 from shopsight.training.run_network import RunNetwork
@@ -45,13 +46,13 @@ class ThreeParts:
     is_optimistic: bool
 
 
-def images_of_run(run: RunFolder, device: str, *, with_train: bool = True) -> ThreeParts:
-    """The images of a run, whose embeddings training has kept.
+def images_of_run(run: RunFolder, device: str, *, most_train: int | None = None) -> ThreeParts:
+    """The images of a run; embeddings that training has not kept are computed.
 
     Args:
         run: a finished run.
         device: see `shopsight.devices`.
-        with_train: also the training part, of which a fine-tuned network has kept nothing.
+        most_train: images of the training part, at the most: of a fine-tuned network none are kept.
 
     Raises:
         ConfigError: there is no validation part.
@@ -67,10 +68,10 @@ def images_of_run(run: RunFolder, device: str, *, with_train: bool = True) -> Th
     network = RunNetwork.of(run, device)
     labels = network.predictor.labels
     rows = [catalog.rows_of(part) for part in ("train", "val", "test")]
-    if not with_train:
-        rows[0] = rows[0][:0]
     targets = network.audited.catalog.targets(labels)
     assert isinstance(targets, np.ndarray)  # Several labels were refused.
+    if most_train is not None:
+        rows[0] = rows[0][stratified_sample(targets[rows[0]], most_train)]
     train, val, test = (EmbeddedImages(*network.outputs(one), targets[one]) for one in rows)
     families = network.audited.families()
     return ThreeParts(

@@ -34,6 +34,10 @@ FEWEST_LEFT = 2
 MOST_CLASSES = 300
 """Of ten thousand classes, so many are enough to compare scores by."""
 USUAL_COVERAGE = 0.95
+GATE_IS_WORTH = 0.02
+"""A class that is taken away is still a product in a photo like the others: it says nothing of
+photos of something else, of which the largest probability accepts most and the gate hardly any
+(docs/log.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,10 @@ def judge_by_held_out_classes(
             for score, draw in _draw(train, val, classes, gone, how, temperature, device).items():
                 found[score].append(draw)
             advance(1)
-    return best_first({score: tuple(draws) for score, draws in found.items() if draws})
+    return best_first(
+        {score: tuple(draws) for score, draws in found.items() if draws},
+        gate_is_worth=GATE_IS_WORTH,
+    )
 
 
 def judge_by_negatives(
@@ -145,10 +152,21 @@ def judge_by_negatives(
     return best_first({score: (draw,) for score, draw in draws.items()})
 
 
-def best_first(draws: Mapping[Score, tuple[HeldOutDraw, ...]]) -> list[Judged]:
-    """The scores by what they reject; of equal ones the simpler first, as in `SCORES`."""
+def best_first(
+    draws: Mapping[Score, tuple[HeldOutDraw, ...]], *, gate_is_worth: float = 0.0
+) -> list[Judged]:
+    """The scores by what they reject; of equal ones the simpler first, as in `SCORES`.
+
+    Args:
+        draws: of each score.
+        gate_is_worth: how much worse "gated" may be and yet come first.
+    """
     judged = [Judged.of(score, draws[score]) for score in SCORES if score in draws]
-    return sorted(judged, key=lambda one: -round(one.rejects, 6))
+
+    def worth(one: Judged) -> float:
+        return round(one.rejects + gate_is_worth * (one.score == "gated"), 6)
+
+    return sorted(judged, key=lambda one: -worth(one))
 
 
 def _taken_away(

@@ -113,7 +113,7 @@ def promise_unknown(
 
     Args:
         parts: the scores, fitted.
-        judged: the best first; without any, the largest probability is the score.
+        judged: the best first; without any, "gated" is the score, or the largest probability.
         val: images that choose the threshold.
         test: images that measure it; there may be none.
         families: of both.
@@ -130,7 +130,7 @@ def promise_unknown(
             details=[f"{FEWEST_VAL} are needed"],
             fix="train with a validation part: --set data.val=0.15",
         )
-    part = parts[judged[0].score if judged else "max-probability"]
+    part = parts[judged[0].score] if judged else parts.get("gated", parts["max-probability"])
     scores = part.scores(val.embeddings, val.logits)
     threshold = _threshold(scores, val.right, wish)
     measured_on, family = (test, families[1]) if len(test) else (val, families[0])

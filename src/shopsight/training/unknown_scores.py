@@ -9,6 +9,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from shopsight.bundle.unknown_info import (
     SCORES,
+    WITH_VIM,
     Score,
     UnknownInfo,
     UnknownPart,
@@ -22,6 +23,8 @@ GALLERY_ROWS = 2_048
 NEIGHBORS = 10
 MOST_DIRECTIONS = 256
 REFERENCES = 256
+FAR = 0.02
+"""Of known images that the gate keeps out: coverage that it costs at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +60,11 @@ def fit_scores(
     """Every score that can be fitted, still without a threshold.
 
     Args:
-        train: images that the network learned from; without any, only the largest probability is a
-            score.
+        train: images that the network learned from.
         val: known images that it did not, whose scores are the reference of ranks.
         temperature: of the network's logits.
         seed: of which images are kept.
     """
-    if not len(train):
-        return {
-            "max-probability": UnknownPart(
-                UnknownInfo(score="max-probability", threshold=0.0, temperature=temperature), {}
-            )
-        }
     rng = np.random.default_rng(seed)
     if len(train) > MOST_ROWS:
         train = train.take(np.sort(rng.choice(len(train), MOST_ROWS, replace=False)))
@@ -84,18 +80,22 @@ def fit_scores(
     tensors["gallery"] = _gallery(train, rng)
     neighbors = max(1, min(NEIGHBORS, len(tensors["gallery"]) // 20))
     found: dict[Score, UnknownPart] = {}
-    for score in SCORES:
-        if "vim" in score and not len(basis):
+    # vim before what its values are needed for.
+    for score in sorted(SCORES, key=lambda one: one in ("gated", "ranks-vim", "ranks-knn")):
+        if score in WITH_VIM and not len(basis):
             continue
         info = UnknownInfo(
             score=score,
             threshold=0.0,
             temperature=temperature,
-            scale=scale if "vim" in score else 0.0,
+            scale=scale if score in WITH_VIM else 0.0,
             neighbors=neighbors if "knn" in score else 1,
         )
+        if score == "gated":
+            gate = np.quantile(found["vim"].scores(val.embeddings, val.logits), FAR)
+            info = info.model_copy(update={"gate": float(gate)})
         found[score] = UnknownPart(info, _tensors_of(score, tensors, found, val))
-    return found
+    return {score: found[score] for score in SCORES if score in found}
 
 
 def principal_directions(
@@ -140,7 +140,7 @@ def _tensors_of(
     val: EmbeddedImages,
 ) -> dict[str, np.ndarray]:
     kept: dict[str, np.ndarray] = {}
-    if "vim" in score:
+    if score in WITH_VIM:
         kept |= {name: tensors[name] for name in ("center", "basis")}
     if "knn" in score:
         kept["gallery"] = tensors["gallery"]
