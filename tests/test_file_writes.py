@@ -27,6 +27,7 @@ FSYNC = {"fsync", "fdatasync"}
 # Functions that are given a path within a block of their callers, and two with a rule of their own.
 ALLOWED = {
     ("bundle/write.py", "_golden_bytes"): "writes to memory",
+    ("bundle/write.py", "write_copy"): "its caller gives a part or scratch folder",
     ("catalog/label_spelling.py", "unify_labels"): "labels, no files",
     ("tables/table_files.py", "_stripped"): "columns, no files",
     ("charts/matrix.py", "_png"): "writes to memory",
@@ -34,6 +35,7 @@ ALLOWED = {
     ("cli/streams.py", "open_missing"): "writes to nowhere",
     ("fetching/records.py", "append_journal"): "appended to; the reader leaves out half a line",
     ("io/archives.py", "unpack_zip"): "its callers give a part folder",
+    ("io/hub.py", "download_file"): "its caller gives a file in a part folder",
     ("io/web.py", "download"): "its callers give a file in a part or scratch folder",
     ("desk/journal.py", "add"): "appended to; the reader cuts off half a line",
     ("desk/journal.py", "_append"): "a line is on the disk before it is answered",
@@ -59,6 +61,7 @@ ALLOWED = {
     ("loading/blob_store.py", "__init__"): "segments are appended to, see the module",
     ("loading/blob_store.py", "_record"): "the order of its flushes is its format",
     ("pages.py", "thumbnail"): "writes to memory",
+    ("share/shared_copy.py", "write_shared_copy"): "its caller gives a part or scratch folder",
     (
         "training/tensorboard_events.py",
         "log_metrics",

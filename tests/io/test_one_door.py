@@ -60,6 +60,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("runtime.py", "ssl"): "where certificates are",
     ("serve/drain.py", "socket"): "accepts connections",
     ("serve/server.py", "socket"): "listens",
+    ("share/hub.py", "require huggingface_hub"): "uploads to the repository that the user named",
     ("training/checkpoints.py", "load_file"): "checkpoints of a run",
 }
 """File and what is used in it: why."""

@@ -15,27 +15,35 @@ from shopsight.text import counted
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~#@$]|^\s*[-+=]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
-def model_card(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
+def model_card(
+    info: BundleInfo,
+    metrics: Mapping[str, Any],
+    *,
+    address: str = "model",
+    scores: str = "The test score, with its interval, is in the run's `report.html` and\n"
+    "`metrics.json`.",
+) -> str:
     """Markdown that names the data, the score, the usage and the labels of a model.
 
     Args:
         info: Description of the model.
         metrics: `val_accuracy` and `val_images` of the model, or a list of such under `folds`.
+        address: What `shopsight.load` is given.
+        scores: What is said of the test score.
     """
     synthetic = (
         " These images were **rendered by a program**, not photographed." if info.synthetic else ""
     )
-    labels = "\n".join(f"- {_plain(label)}" for label in info.labels)
-    return f"""# {_plain(info.recipe or "A shopsight model")}
+    labels = "\n".join(f"- {plain(label)}" for label in info.labels)
+    return f"""# {plain(info.recipe or "A shopsight model")}
 
 Trained on {_code(info.catalog)} (fingerprint {_code(info.catalog_fingerprint[:16])}) from
-{_code(info.backbone)}, weights: {_plain(info.weights)}.{synthetic}
+{_code(info.backbone)}, weights: {plain(info.weights)}.{synthetic}
 
-{_score(metrics)} The test score, with its interval, is in the run's `report.html` and
-`metrics.json`.
+{_score(metrics)} {scores}
 
     import shopsight
-    model = shopsight.load("model")
+    model = shopsight.load("{address}")
     for prediction in model.predict(["photo.jpg"]):
         print(prediction.labels[0], prediction.probabilities[0])
 
@@ -49,7 +57,7 @@ pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperatu
 """
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is: no link, no image, no tag, no heading."""
     return _MARKUP.sub(r"\\\g<0>", one_line(text))
 

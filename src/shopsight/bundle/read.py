@@ -30,6 +30,7 @@ from shopsight.bundle.format import (
     BundleInfo,
     Golden,
 )
+from shopsight.bundle.hub_bundle import hub_bundle
 from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE, TokenizerInfo
 from shopsight.bundle.tokenizer import SAMPLE_TEXTS
 from shopsight.bundle.unknown_info import GOLDEN, UNKNOWN_FILE, UnknownPart
@@ -43,6 +44,7 @@ from shopsight.errors import (
 )
 from shopsight.files import sha256_file
 from shopsight.io.arrays import read_arrays
+from shopsight.io.hub import names_hub, parse_hub_name
 from shopsight.io.json_files import read_json, read_json_table
 from shopsight.io.local_files import read_file
 from shopsight.io.own_folder import file_within
@@ -59,7 +61,13 @@ INFO_BYTES = 16 << 20
 
 
 def bundle_folder(folder: Path | str) -> Path:
-    """The bundle's folder, given that folder or the run's folder around it."""
+    """The bundle's folder, given that folder, the run's around it, or its name on the Hub.
+
+    Raises:
+        HubError: as `shopsight.bundle.hub_bundle.hub_bundle`, whose other errors come too.
+    """
+    if names_hub(folder):
+        return hub_bundle(parse_hub_name(folder), check=read_bundle)
     folder = Path(folder)
     within = folder / BUNDLE_FOLDER
     if exists(folder / INFO_FILE):

@@ -146,6 +146,43 @@ def rewrite_unknown(
     return replace(bundle, info=info, metrics=dict(metrics), unknown=unknown)
 
 
+def write_copy(
+    bundle: Bundle, folder: Path, *, info: BundleInfo, golden: Golden, card: str
+) -> Bundle:
+    """Write the files of a bundle into a folder, with other golden images; its exports stay behind.
+
+    Args:
+        bundle: as it was read.
+        folder: is there, and empty; its caller gives a part or scratch folder.
+        info: content of model.json, whose hashes are those of the bundle.
+        golden: outputs for other images; those for attributes and texts are filled in here.
+        card: content of README.md.
+    """
+    kept = [WEIGHTS_FILE]
+    if bundle.info.text is not None:
+        kept += [TEXT_WEIGHTS_FILE, TOKENIZER_FILE]
+    golden = replace(golden, texts=bundle.golden.texts)
+    if bundle.attributes is not None:
+        kept.append(ATTRIBUTES_FILE)
+        found = bundle.attributes.logits(golden.embeddings)
+        golden = replace(golden, attributes=np.concatenate(found, 1))
+    for name in kept:
+        shutil.copyfile(bundle.folder / name, folder / name)
+    unknown = bundle.unknown
+    if unknown is not None:
+        unknown = _with_golden(unknown, golden)
+        safetensors.numpy.save_file(
+            dict(unknown.tensors), folder / UNKNOWN_FILE, metadata={"format": "pt"}
+        )
+        unknown = _hashed(unknown, folder / UNKNOWN_FILE)
+        info = info.model_copy(update={"unknown": unknown.info})
+    _write_info(folder, info)
+    (folder / GOLDEN_FILE).write_bytes(_golden_bytes(golden))
+    write_json(folder / METRICS_FILE, dict(bundle.metrics))
+    write_text(folder / CARD_FILE, card)
+    return replace(bundle, info=info, golden=golden, folder=folder, unknown=unknown)
+
+
 def _write_info(folder: Path, info: BundleInfo) -> None:
     # Earlier versions know no such parts.
     optional = ("by_product", "attributes", "unknown")

@@ -37,6 +37,7 @@ from shopsight.cli import (
     mislabels,
     predict,
     profile,
+    push,
     recipes,
     recommend,
     review,
@@ -174,6 +175,7 @@ _add("adapt", adapt.adapt, FINDING)
 
 SERVING = "Put it to work"
 _add("serve", serve.serve, SERVING)
+_add("push", push.push, SERVING)
 
 CHOOSING = "Which model"
 _add("backbones", backbones.backbones, CHOOSING)

@@ -24,6 +24,7 @@ from shopsight.errors import ConfigError
 from shopsight.evaluation.run_images import check_run_images
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
+from shopsight.io.hub import names_hub
 from shopsight.output_locks import only_writer_of_file
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
@@ -139,6 +140,12 @@ def calibrate(
         CatalogError: DATA cannot be read, or has none of the model's labels.
     """
     wish = _wish(accuracy, coverage, sets)
+    if names_hub(model):
+        raise ConfigError(
+            "a bundle of the Hub stays as it was published",
+            where=str(model),
+            fix="copy its folder out of the cache, and calibrate the copy",
+        )
     check_model(model)
     own = run_of(bundle_folder(model))
     run = _run_of_data(data) or (own if data is None else None)

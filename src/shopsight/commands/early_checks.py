@@ -7,6 +7,7 @@ from pathlib import Path
 from shopsight import paths
 from shopsight.bundle.read import bundle_folder, read_info
 from shopsight.errors import ConfigError
+from shopsight.io.hub import names_hub, parse_hub_name
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 
@@ -14,9 +15,15 @@ from shopsight.text import command_line
 def check_model(model: str | Path) -> None:
     """Refuse what is no bundle, and no run with one; its weights are not read.
 
+    A bundle on the Hub is looked at where it is opened: then its download shows progress.
+
     Raises:
         BundleError: there is none, or its model.json is damaged.
+        HubError: it is no name of a repository.
     """
+    if names_hub(model):
+        parse_hub_name(model)
+        return
     read_info(bundle_folder(model))
 
 

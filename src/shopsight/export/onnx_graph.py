@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def _export(
 
 def _write(graph: Any, path: Path, *, beside: bool) -> None:
     onnx = require("onnx")
+    _forget_sources(graph)
     with atomic_file(path) as part:
         if beside:
             onnx.save_model(
@@ -152,6 +154,16 @@ def _write(graph: Any, path: Path, *, beside: bool) -> None:
             )
         else:
             part.write_bytes(graph.SerializeToString())
+
+
+def _forget_sources(message: Any) -> None:
+    """Take away which line of which file each node is from: folders of the exporting machine."""
+    for field, value in message.ListFields():
+        if field.name == "metadata_props":
+            message.ClearField(field.name)
+        elif field.type == field.TYPE_MESSAGE and field.name != "initializer":
+            for one in value if isinstance(value, Iterable) else (value,):
+                _forget_sources(one)
 
 
 class _Quiet:

@@ -37,14 +37,15 @@ def load(
     engine: EngineChoice = "auto",
     verify: bool = True,
 ) -> Predictor:
-    """Open the bundle in `folder`, or that of the run in `folder`.
+    """Open the bundle in `folder`, or that of the run in `folder`, or one on the Hub.
 
-    Needs no network and no training code, and, where the bundle was exported, no torch. The
-    weights' hash, the format version and the labels are checked, and the golden files must give the
-    golden outputs.
+    Needs no network, but to download `hf:OWNER/NAME` once, and no training code, and, where the
+    bundle was exported, no torch. The weights' hash, the format version and the labels are checked,
+    and the golden files must give the golden outputs.
 
     Args:
-        folder: A bundle or a run folder.
+        folder: A bundle or a run folder; or `hf:OWNER/NAME@REVISION`, a bundle on the Hugging Face
+            Hub, which is kept in the cache by its commit.
         device: Its name, see `shopsight.devices`; exported files run on the CPU.
         precision: "auto" is bf16, or on CUDA "tf32", where the machine multiplies in it and the
             answers stay the same on the images that the run keeps for this, else 32: what the
@@ -56,6 +57,7 @@ def load(
     Raises:
         BundleError: It is incomplete or changed, or computes something else on this machine; or it
             was not exported to what is asked for.
+        HubError: The Hub does not give it, or cannot be reached.
         ConfigError: No such device, or the engine does not run on it.
         ExtraMissingError: The engine is not installed.
     """

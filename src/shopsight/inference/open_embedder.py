@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from shopsight.backbones.presets import backbone_of, near_presets
 from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.bundle.format import Bundle
+from shopsight.bundle.hub_bundle import pinned
 from shopsight.bundle.read import bundle_folder, read_tensors
 from shopsight.errors import ConfigError, ExtraMissingError
 from shopsight.extras import is_installed
@@ -25,6 +26,7 @@ from shopsight.inference.exported_text_encoder import ExportedTextEncoder, open_
 from shopsight.inference.image_embedder import ImageEmbedder
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
+from shopsight.io.hub import names_hub, parse_hub_name
 from shopsight.paths import exists, full, is_folder
 from shopsight.preprocess import Resize
 
@@ -45,8 +47,9 @@ def open_embedder(
     """Open an embedder by the name that the user gave.
 
     Args:
-        model: a run, a bundle, a preset (`shopsight.backbones.presets`), or a backbone by name
-            (`shopsight.backbones.create`); an embedder is given back as it is.
+        model: a run, a bundle, one on the Hub (`hf:OWNER/NAME`), a preset
+            (`shopsight.backbones.presets`), or a backbone by name (`shopsight.backbones.create`);
+            an embedder is given back as it is.
         device: its name, see `shopsight.devices`.
         precision: "auto" is the fastest whose embeddings stay near those of fp32.
         resize: of a backbone, how an image becomes a square; None is how its library does it. What
@@ -61,11 +64,12 @@ def open_embedder(
     if not isinstance(model, str | Path):
         return model
     name = str(model)
-    if not is_folder(name):
+    trained = is_folder(name) or names_hub(name)
+    if not trained:
         # An index keeps the backbone's name: a preset may be another one some day.
         name = backbone_of(name)
         _check_spelling(name)
-    if is_folder(name) or ":" not in name:
+    if trained or is_folder(name) or ":" not in name:
         check_own_framing(resize)
         return _of_bundle(name, device=device, precision=precision)
     # Only here is torch needed.
@@ -99,8 +103,10 @@ def _check_spelling(name: str) -> None:
 
 
 def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedder:
-    # Full: an index opens it again wherever it is searched from.
-    return BundleEmbedder(full(name), load(name, device=device, precision=precision), device)
+    opened = load(name, device=device, precision=precision)
+    # Full, and for ever: an index opens it again wherever and whenever it is searched from.
+    known = pinned(parse_hub_name(name), bundle_folder(name)) if names_hub(name) else full(name)
+    return BundleEmbedder(str(known), opened, device)
 
 
 class BundleEmbedder(ImageEmbedder):

@@ -16,6 +16,7 @@ from shopsight.bundle.embedding_space import EmbeddingSpace
 from shopsight.bundle.format import BundleInfo
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.inference.open_embedder import check_own_framing
+from shopsight.io.hub import names_hub
 from shopsight.models.build import build_model, space_of_backbone
 from shopsight.models.heads import LinearHead
 from shopsight.models.product_model import ProductModel
@@ -70,8 +71,9 @@ def open_network(
             `resize` is of a bundle.
         WeightsError: its weights cannot be downloaded.
     """
-    name = str(model) if is_folder(model) else backbone_of(str(model))
-    if is_folder(name) or ":" not in name:
+    trained = is_folder(model) or names_hub(model)
+    name = str(model) if trained else backbone_of(str(model))
+    if trained or is_folder(name) or ":" not in name:
         check_own_framing(resize)
         bundle = read_bundle(bundle_folder(name))
         text = bundled_tower(bundle) if with_text else None
