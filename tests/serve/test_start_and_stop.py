@@ -139,6 +139,27 @@ def test_a_hangup_loads_the_model_anew(own_run: Path, tiny_folds_run: Path, phot
         assert service.stop() == 0
 
 
+def test_a_folder_that_is_replaced_is_loaded_anew(
+    own_run: Path, tiny_folds_run: Path, photo: bytes
+) -> None:
+    with serving(own_run) as service:
+        first = service.get("/v1/models").json()["model"]["hash"]
+        shutil.rmtree(own_run / "model")
+        shutil.copytree(tiny_folds_run / "model", own_run / "model")
+        service.wait_for("answers, ")
+        second = service.get("/v1/models").json()["model"]["hash"]
+        assert second != first
+        # Another one that does not work is said once, and the old one goes on.
+        golden = own_run / "model" / "golden.npz"
+        golden.write_bytes(golden.read_bytes()[:-100])
+        info = own_run / "model" / "model.json"
+        info.write_text(info.read_text("utf-8") + "\n", encoding="utf-8")
+        service.wait_for("the model that was there goes on")
+        assert service.get("/v1/models").json()["model"]["hash"] == second
+        assert service.post_files("/v1/predict", [photo]).status == 200
+        assert service.stop() == 0
+
+
 @pytest.mark.posix("consoles of Windows send no Ctrl-C to one process")
 def test_ctrl_c_stops(tiny_run: Path) -> None:
     with serving(tiny_run) as service:

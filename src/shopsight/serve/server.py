@@ -33,6 +33,7 @@ from shopsight.serve.refusals import RefusedError
 from shopsight.serve.served_index import ServedIndex
 from shopsight.serve.served_model import ServedModel
 from shopsight.serve.service import Service
+from shopsight.serve.watch import reload_when_replaced
 from shopsight.serve.work_queue import WorkQueue
 from shopsight.text import human_bytes
 
@@ -174,9 +175,11 @@ async def _serve(
     if desk is not None:
         key = "" if place.desk_key is None else f"#key={place.desk_key}"
         notify(f"review desk: {shown_address(listener)}/review{key}")
+    watching = asyncio.ensure_future(reload_when_replaced(service))
     try:
         await server.serve([listener])
     finally:
+        watching.cancel()
         service.close()
     notify("stopped")
 
