@@ -109,13 +109,15 @@ def _exports_without_paths(exports: Exports) -> Exports:
 def _export_files(bundle: Bundle, exports: Exports) -> list[Path]:
     """The exported files, whose hashes are those that were written."""
     found = []
-    for artifact in exports.artifacts:
+    texts = () if exports.text is None else (exports.text,)
+    precisions = ",".join(one.precision for one in exports.artifacts)
+    for artifact in (*exports.artifacts, *texts):
         path = artifact_file(bundle.folder, artifact)
         if _names_folders(path):
             raise BundleError(
                 "an exporter wrote folders of this machine into it; nothing was shared",
                 where=str(path),
-                fix=f"shopsight export {bundle.folder} --precision {artifact.precision}"
+                fix=f"shopsight export {bundle.folder} --precision {precisions}"
                 "   (exports it anew, without)",
             )
         found.append(path)
