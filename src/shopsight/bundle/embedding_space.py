@@ -4,25 +4,30 @@ Widths alone prove nothing: two networks of 512 numbers each give vectors that c
 error and without sense. Every file with embeddings, every index and every bundle carries its
 space, and nothing compares vectors of two.
 
-The engine and its precision are not part of it: fp32, tf32 and bf16 of the same weights give
+The engine and its precision are not part of it: fp32, tf32, fp16 and bf16 of the same weights give
 embeddings that search alike (`shopsight.inference.pick_precision` takes no other). What computes
 something else on purpose (a distilled student, an int8 export) has a space of its own and may
 declare that it embeds into another one, with the recall that was measured.
+
+An export measures that of everything that rounds, and declares it also where the space is one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shopsight.errors import EmbeddingError
 from shopsight.files import sha256_json
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
+from shopsight.text import percent_text
 
 FINGERPRINT_VERSION = 1
+LEAST_RECALL = 0.8
+"""Of queries by rounded weights among vectors of the exact ones: below it nothing is compared."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, Field(max_length=1000)]
@@ -46,6 +51,7 @@ class EmbeddingSpace(BaseModel):
         embedding_dim: numbers in an embedding.
         members: networks whose embeddings are concatenated.
         tta_hflip: the embedding is the mean over the image and its mirror image.
+        rounded: "int8" where weights and activations were; empty where they were not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,11 +64,14 @@ class EmbeddingSpace(BaseModel):
     embedding_dim: int = Field(ge=1, le=10_000_000)
     members: int = Field(default=1, ge=1)
     tta_hflip: bool = False
+    rounded: Literal["", "int8"] = ""
 
     @property
     def fingerprint(self) -> str:
         """A sha256 in hex; equal exactly where everything that changes an embedding is."""
-        return embedding_hash(self.model_dump(mode="json"))
+        # What is not rounded has the fingerprint that it had before anything was.
+        unsaid = None if self.rounded else {"rounded"}
+        return embedding_hash(self.model_dump(mode="json", exclude=unsaid))
 
     @property
     def has_text(self) -> bool:
@@ -95,6 +104,17 @@ class EmbedsInto(BaseModel):
     recall: float = Field(ge=0.0, le=1.0, allow_inf_nan=False)
     num_queries: int = Field(ge=1)
 
+    def line(self, name: str) -> str:
+        """For people.
+
+        Args:
+            name: of the model.
+        """
+        return (
+            f"{name} embeds into the space of these vectors: recall@10 {percent_text(self.recall)} "
+            f"on {self.num_queries:,} images"
+        )
+
 
 def check_same_space(
     ours: EmbeddingSpace,
@@ -114,17 +134,27 @@ def check_same_space(
         fix: the next step.
 
     Returns:
-        None where they are one space; otherwise what was declared about the other, which the
-        caller says to the user.
+        What was declared about the other, which the caller says to the user; None where they are
+        one space and nothing was.
 
     Raises:
-        EmbeddingError: they are two, and nothing was declared.
+        EmbeddingError: they are two, and nothing was declared; or what was measured of the same
+            weights, rounded, is below `LEAST_RECALL`.
     """
-    if ours.fingerprint == theirs.fingerprint:
-        return None
+    theirs_sha256 = theirs.fingerprint
     for declared in embeds_into:
-        if declared.space == theirs.fingerprint and ours.embedding_dim == theirs.embedding_dim:
+        if declared.space == theirs_sha256 and ours.embedding_dim == theirs.embedding_dim:
+            if ours.backbone_sha256 == theirs.backbone_sha256 and declared.recall < LEAST_RECALL:
+                raise EmbeddingError(
+                    "queries by rounded weights would find too little in it: recall@10 "
+                    f"{percent_text(declared.recall)} on {declared.num_queries:,} images (at least "
+                    f"{percent_text(LEAST_RECALL)})",
+                    where=where,
+                    fix="--precision 32",
+                )
             return declared
+    if ours.fingerprint == theirs_sha256:
+        return None
     raise EmbeddingError(
         "holds embeddings of another space: their similarity to this model's would mean nothing",
         where=where,

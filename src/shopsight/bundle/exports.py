@@ -3,6 +3,7 @@
     exports.json        which files there are, of which weights, with their hashes and proofs
     model.fp32.onnx     uint8 pixels "b s s 3" in, normalization inside; embeddings and logits out
     model.int8.onnx     the same with rounded weights and activations
+    model.fp16.onnx     the same with a backbone in fp16, for GPUs
     text.fp32.onnx      where the bundle has a text encoder: ids of tokens "b t" in, embeddings out
 
 They lie beside model.json, which does not change: a bundle with exports is the same model, and a
@@ -52,6 +53,9 @@ class Parity(BaseModel):
         change: by how much the probability of the most changed label moves, in the mean.
         cosine: the smallest of an embedding with torch's.
         neighbors: of the ten nearest images of each, how many are the same, in the mean.
+        recall_at_10: the same where its embeddings are queries among torch's; None of too few
+            images.
+        recall_at_1: how often the nearest of those is the same.
         accuracy_drop: in points, of labeled images; None without any.
         drop_low: lower end of its interval, paired by image.
         drop_high: upper end.
@@ -73,6 +77,8 @@ class Parity(BaseModel):
     change: _Finite
     cosine: _Finite
     neighbors: _Share
+    recall_at_10: _Share | None = None
+    recall_at_1: _Share | None = None
     accuracy_drop: _Finite | None = None
     drop_low: _Finite | None = None
     drop_high: _Finite | None = None

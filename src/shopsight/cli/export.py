@@ -25,7 +25,8 @@ def export(
         typer.Option(
             "--precision",
             metavar="P,...",
-            help="Make fp32 (always), bf16 (OpenVINO computes it from that file), int8.",
+            help="Make fp32 (always), bf16 (OpenVINO computes it from that file), fp16 (for GPUs), "
+            "int8.",
         ),
     ] = "fp32",
     data: Annotated[

@@ -54,17 +54,18 @@ DeviceOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    Literal["auto", "torch", "onnxruntime", "openvino"],
+    Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"],
     typer.Option(
         "--engine",
         help="Run it with torch or, exported, with another; auto: the fastest that is there.",
     ),
 ]
 PrecisionOption = Annotated[
-    Literal["auto", "32", "tf32", "bf16", "int8"],
+    Literal["auto", "32", "tf32", "bf16", "16", "int8"],
     typer.Option(
         "--precision",
-        help="Compute in this number format; auto: the fastest that answers alike, never int8.",
+        help="Compute in this number format; auto: the fastest that answers alike, never 16 (fp16) "
+        "or int8.",
     ),
 ]
 ResizeOption = Annotated[

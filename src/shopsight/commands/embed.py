@@ -27,6 +27,7 @@ from shopsight.inference.engine import PrecisionChoice
 from shopsight.output_locks import only_writer_of_file, only_writer_of_folder
 from shopsight.output_paths import check_output_path
 from shopsight.preprocess import Resize
+from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 
 SHARDS_SUFFIX, FAILED_SUFFIX = ".shards", ".failed.csv"
@@ -140,13 +141,15 @@ def _begin_from(
     Raises:
         EmbeddingError: it is of another space.
     """
-    check_same_space(
+    declared = check_same_space(
         embedder.space,
         before.space,
         where=str(out),
         embeds_into=embedder.embeds_into,
         fix="name another file",
     )
+    if declared is not None:
+        notify(declared.line(embedder.name))
     folder.create(before.space, model=str(embedder.name), data=catalog.name)
     none = pl.lit(None, pl.String)
     folder.write(before.table.with_columns(product=none, label=none), before.vectors)

@@ -52,7 +52,7 @@ def export(
     Args:
         model: a run or a bundle.
         to: "onnx" (ONNX Runtime), "openvino".
-        precision: of "fp32", "bf16" and "int8"; an fp32 file is always made.
+        precision: of "fp32", "bf16", "fp16" and "int8"; an fp32 file is always made.
         data: images to prove it with and, for int8, to measure ranges on.
         read: how `data` is read.
         max_drop: points of accuracy that may be lost.

@@ -23,8 +23,13 @@ from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
 
-_Rounding = Literal["32", "bf16", "int8"]
-_ENGINE_PRECISION: dict[Precision, _Rounding] = {"fp32": "32", "bf16": "bf16", "int8": "int8"}
+_Rounding = Literal["32", "bf16", "16", "int8"]
+_ENGINE_PRECISION: dict[Precision, _Rounding] = {
+    "fp32": "32",
+    "bf16": "bf16",
+    "fp16": "16",
+    "int8": "int8",
+}
 SAME_SCORE = 0.02
 """Of the reported accuracy on the same images: near ties may turn over in another precision."""
 

@@ -56,13 +56,15 @@ def embed_catalog(
         WriteError: there is too little room on the disk; said before the first image.
     """
     if out.exists():
-        check_same_space(
+        declared = check_same_space(
             embedder.space,
             out.space(),
             where=str(out.path),
             embeds_into=embedder.embeds_into,
             fix="name another folder",
         )
+        if declared is not None:
+            progress.notify(declared.line(embedder.name))
     else:
         out.create(embedder.space, model=str(embedder.name), data=catalog.name)
     table = _items(catalog)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal
 
 from shopsight.bundle.exports import (
     Artifact,
@@ -20,6 +20,7 @@ from shopsight.bundle.format import Bundle
 from shopsight.errors import ConfigError, ExportError
 from shopsight.export.export_text import export_text
 from shopsight.export.find_activation import find_activation
+from shopsight.export.half_range import check_half_range
 from shopsight.export.onnx_graph import write_graph
 from shopsight.export.parity import (
     Proof,
@@ -51,8 +52,7 @@ from shopsight.read_options import ReadOptions
 
 Format = Literal["onnx", "openvino"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
-OpenEngine: TypeAlias = Callable[[Path, Literal["32", "bf16", "int8"]], Engine]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def export_bundle(
     proof = prove_with(bundle, exact, sources.proving if sources else None)
     with scratch_folder(bundle.folder / "export") as work:
         made = [_export_fp32(bundle, exact, plan, proof, work)]
+        if "fp16" in plan.precisions:
+            made.append(_export_fp16(bundle, exact, plan, proof, work))
         if "int8" in plan.precisions:
             assert sources is not None
             made.append(_export_int8(bundle, exact, plan, proof, sources, work))
@@ -186,16 +188,31 @@ def _export_fp32(
         parity.append(_proven(engine, "fp32", proof, plan, batches=True))
         if "bf16" in plan.precisions:
             parity.append(_proven(OpenVinoEngine(path, precision="bf16"), "bf16", proof, plan))
-    beside = files[1] if len(files) > 1 else None
     activation = find_activation(exact, path, proof)
+    return _artifact(files, "fp32", parity=tuple(parity), activation=activation)
+
+
+def _export_fp16(
+    bundle: Bundle, exact: TorchEngine, plan: ExportPlan, proof: Proof, work: Path
+) -> Artifact:
+    """For GPUs: its rounded weights are proven by ONNX Runtime, its range by torch."""
+    check_half_range(exact, proof.pixels)
+    path = work / "model.fp16.onnx"
+    files = write_graph(exact.model, path, name=bundle.info.backbone, half=True)
+    parity = _proven(OnnxRuntimeEngine(path, precision="16"), "fp16", proof, plan)
+    return _artifact(files, "fp16", parity=(parity,))
+
+
+def _artifact(files: Sequence[Path], precision: Precision, **more: Any) -> Artifact:
+    """What was written, with its hashes."""
+    path, beside = files[0], files[1] if len(files) > 1 else None
     return Artifact(
         file=path.name,
-        precision="fp32",
+        precision=precision,
         sha256=sha256_file(path),
         data_file=beside.name if beside else None,
         data_sha256=sha256_file(beside) if beside else None,
-        parity=tuple(parity),
-        activation=activation,
+        **more,
     )
 
 
@@ -217,10 +234,9 @@ def _export_int8(
     parity = [_proven(OnnxRuntimeEngine(path, precision="int8"), "int8", proof, plan)]
     if "openvino" in plan.formats:
         parity.append(_proven(OpenVinoEngine(path, precision="int8"), "int8", proof, plan))
-    return Artifact(
-        file=path.name,
-        precision="int8",
-        sha256=sha256_file(path),
+    return _artifact(
+        [path],
+        "int8",
         needs_vnni=full_range,
         calibration=shas,
         float_layers=found.float_layers,

@@ -36,25 +36,35 @@ class ExportedNetwork(nn.Module):
 
     Args:
         model: in eval mode, with BatchNorms folded; it is copied.
+        half: the backbone computes in fp16; normalization and head stay in fp32.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: ProductModel) -> None:
+    def __init__(self, model: ProductModel, *, half: bool = False) -> None:
         super().__init__()
         # Channels-last weights would leave traces of their strides in the graph.
         own = copy.deepcopy(model).to("cpu").float()
         self.model = own.to(memory_format=torch.contiguous_format)
         self.mirrored = model.tta_hflip
+        self.half_floats = half
+        if half:
+            self.model.backbone.half()
 
     def forward(
         self, images: UInt8[Tensor, "b s s 3"]
     ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b c"]]:
         """Embeddings and logits."""
         # Contiguous: a transposed view would be written as arithmetic on strides.
-        pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
+        if self.half_floats:
+            # TensorRT takes bytes as its input and does nothing with them but cast.
+            pixels = images.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+        else:
+            pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
         pixels = pixels * self.model.scale + self.model.offset
+        if self.half_floats:
+            pixels = pixels.half()
         embedding = self.model.backbone(pixels)
         if self.mirrored:
             embedding = (embedding + self.model.backbone(pixels.flip(3))) / 2
@@ -62,13 +72,14 @@ class ExportedNetwork(nn.Module):
         return embedding, self.model.head(embedding)
 
 
-def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
+def write_graph(model: ProductModel, path: Path, *, name: str, half: bool = False) -> list[Path]:
     """Write the graph of a network.
 
     Args:
         model: in eval mode, with BatchNorms folded.
         path: of the file.
         name: of the network, for the error.
+        half: see `ExportedNetwork`.
 
     Returns:
         The files: a second one where the weights are too many for one.
@@ -78,7 +89,8 @@ def write_graph(model: ProductModel, path: Path, *, name: str) -> list[Path]:
     """
     side = model.preprocess.size_px
     example = torch.zeros(_TRACED_BATCH, side, side, 3, dtype=torch.uint8)
-    return _export(ExportedNetwork(model), example, path, (INPUT, [EMBEDDING, LOGITS]), name=name)
+    network = ExportedNetwork(model, half=half)
+    return _export(network, example, path, (INPUT, [EMBEDDING, LOGITS]), name=name)
 
 
 def write_text_graph(

@@ -25,6 +25,9 @@ _NORMAL_95 = 1.96
 _BATCHES = (1, 2, 7)
 """Sizes that any batch is made of: exporters treat 1 as a size that never changes."""
 _MOST_IMAGES_OF_BATCHES = 24
+FEWEST_QUERIES = 3 * NEIGHBORS
+"""Of fewer images, most are among the ten nearest of each, whatever the engine."""
+_NOTHING_FOUND: dict[str, float | int] = {"cosine": -1.0, "neighbors": 0.0}
 _ENGINE_OF = {"fp32": "32", "bf16": "bf16", "fp16": "16", "int8": "int8"}
 
 
@@ -71,7 +74,7 @@ def measure(engine: Engine, precision: Precision, proof: Proof) -> Parity:
     exact_embeddings, exact_logits = proof.exact
     answers = agreement(logits, exact_logits, proof.readout)
     same_width = embeddings.shape == exact_embeddings.shape and np.isfinite(embeddings).all()
-    cosine, neighbors = _as_search(embeddings, exact_embeddings) if same_width else (-1.0, 0.0)
+    search = _as_search(embeddings, exact_embeddings) if same_width else _NOTHING_FOUND
     found = Parity(
         engine=engine.name.partition(" ")[0],
         precision=precision,
@@ -82,10 +85,10 @@ def measure(engine: Engine, precision: Precision, proof: Proof) -> Parity:
         same=answers.same,
         num_near_ties=answers.num_near_ties,
         change=_finite(answers.change),
-        cosine=cosine,
-        neighbors=neighbors,
+        cosine=search["cosine"],
+        neighbors=search["neighbors"],
     )
-    return found.model_copy(update=_accuracy_drop(logits, proof))
+    return found.model_copy(update=search | _accuracy_drop(logits, proof))
 
 
 def batches_agree(engine: Engine, proof: Proof) -> bool:
@@ -179,25 +182,44 @@ def _accuracy_drop(logits: Float32[np.ndarray, "n c"], proof: Proof) -> dict[str
 
 def _as_search(
     found: Float32[np.ndarray, "n w"], exact: Float32[np.ndarray, "n w"]
-) -> tuple[float, float]:
-    """The smallest cosine of an embedding with torch's, and the neighbors that stay."""
+) -> dict[str, float | int]:
+    """The smallest cosine of an embedding with torch's, and the neighbors that stay.
+
+    Both as one engine searches among its own vectors, and as it searches an index of torch's.
+    """
     usable = have_direction(found) & have_direction(exact)
     if usable.sum() < 2:
-        return 1.0, 1.0
+        return {"cosine": 1.0, "neighbors": 1.0}
     mine, theirs = unit_vectors(found[usable]), unit_vectors(exact[usable])
-    own = np.arange(len(mine))
-    nearest = [
-        nearest_of_other_families(
-            vectors,
-            vectors,
-            query_family=own,
-            gallery_family=own,
-            k=min(NEIGHBORS, len(own) - 1),
-        ).tolist()
-        for vectors in (mine, theirs)
-    ]
-    shared = [len(set(a) & set(b)) / len(a) for a, b in zip(*nearest, strict=True)]
-    return float((mine * theirs).sum(1).min()), float(np.mean(shared))
+    own, wanted = _nearest(mine, mine), _nearest(theirs, theirs)
+    measured: dict[str, float | int] = {
+        "cosine": float((mine * theirs).sum(1).min()),
+        "neighbors": _shared(own, wanted),
+    }
+    if len(mine) >= FEWEST_QUERIES:
+        mixed = _nearest(mine, theirs)
+        measured["recall_at_10"] = _shared(mixed, wanted)
+        measured["recall_at_1"] = float((mixed[:, 0] == wanted[:, 0]).mean())
+    return measured
+
+
+def _nearest(
+    queries: Float32[np.ndarray, "n w"], gallery: Float32[np.ndarray, "n w"]
+) -> Int64[np.ndarray, "n k"]:
+    """The nearest images of each, without itself."""
+    own = np.arange(len(gallery))
+    return nearest_of_other_families(
+        queries,
+        gallery,
+        query_family=own,
+        gallery_family=own,
+        k=min(NEIGHBORS, len(own) - 1),
+    )
+
+
+def _shared(found: Int64[np.ndarray, "n k"], wanted: Int64[np.ndarray, "n k"]) -> float:
+    pairs = zip(found, wanted, strict=True)
+    return float(np.mean([np.intersect1d(a, b).size / len(b) for a, b in pairs]))
 
 
 def _finite(value: float) -> float:

@@ -11,9 +11,9 @@ from jaxtyping import Float32, UInt8
 EnginePrecision = Literal["32", "tf32", "bf16", "16", "int8"]
 """Number format that an engine computes in. "tf32" is fp32 with inputs rounded to ten bits."""
 
-PrecisionChoice = Literal["auto", "32", "tf32", "bf16", "int8"]
-"""What a caller asks for. "auto" is the fastest that stays near the golden outputs, else 32; "int8"
-is of an exported file alone."""
+PrecisionChoice = Literal["auto", "32", "tf32", "bf16", "16", "int8"]
+"""What a caller asks for. "auto" is the fastest that stays near the golden outputs, else 32; "16"
+(fp16) and "int8" are of exported files alone."""
 
 Images = UInt8[np.ndarray, "b s s 3"]
 Outputs = tuple[Float32[np.ndarray, "b w"], Float32[np.ndarray, "b c"]]

@@ -12,10 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from shopsight.bundle.embedding_space import EmbedsInto
 from shopsight.bundle.exports import Artifact, Exports, Precision, artifact_file, read_exports
-from shopsight.bundle.format import Bundle
+from shopsight.bundle.format import Bundle, BundleInfo
 from shopsight.cache_place import cache_folder, unless_unwritable
-from shopsight.errors import BundleError, ShopsightError
+from shopsight.errors import BundleError, ConfigError, ShopsightError
 from shopsight.extras import installed_version, is_installed, require_installed
 from shopsight.files import make_folder, write_json
 from shopsight.images.model_input import preprocess_image
@@ -28,13 +29,15 @@ from shopsight.io.json_files import read_json
 from shopsight.prefetch import core_count
 from shopsight.progress import notify
 
-EngineName = Literal["torch", "onnxruntime", "openvino"]
-EngineChoice = Literal["auto", "torch", "onnxruntime", "openvino"]
-"""What a caller asks for. "auto" is the fastest that is there and gives the golden outputs."""
+EngineName = Literal["torch", "onnxruntime", "openvino", "tensorrt"]
+EngineChoice = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
+"""What a caller asks for. "auto" is the fastest that is there and gives the golden outputs; never
+TensorRT, which builds for minutes first."""
 
 EXPORTED_PRECISION: dict[EnginePrecision, Precision] = {
     "32": "fp32",
     "bf16": "bf16",
+    "16": "fp16",
     "int8": "int8",
 }
 """What an export calls the precisions of engines."""
@@ -57,17 +60,37 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
 
     Args:
         bundle: with exports.
-        engine: "onnxruntime" or "openvino".
-        precision: "32", "bf16" (OpenVINO alone) or "int8".
+        engine: "onnxruntime", "openvino" or "tensorrt".
+        precision: "32", "bf16" (OpenVINO alone), "16" (all that TensorRT takes) or "int8".
 
     Raises:
         BundleError: there is no such export, its file changed, or this machine cannot run it.
+        ConfigError: it needs a GPU, or another precision.
         ExtraMissingError: the engine is not installed.
     """
+    if engine == "tensorrt":
+        return _open_tensorrt(bundle, precision)
     require_installed(engine)
     exports = read_exports(bundle.folder, bundle.info)
     artifact = _artifact(bundle, exports, engine, precision)
     opened = _open(artifact_file(bundle.folder, artifact), engine, precision)
+    return _explained(opened, bundle, exports)
+
+
+def _open_tensorrt(bundle: Bundle, precision: EnginePrecision) -> Engine:
+    from shopsight.inference.tensorrt_engine import TensorRtEngine, tensorrt_and_torch
+
+    if precision != "16":
+        raise ConfigError(
+            f"TensorRT runs what was exported in fp16, not in {precision}",
+            where="--precision",
+            fix="--precision 16",
+        )
+    tensorrt_and_torch()
+    exports = read_exports(bundle.folder, bundle.info)
+    artifact = _artifact(bundle, exports, "tensorrt", precision)
+    path = artifact_file(bundle.folder, artifact)
+    opened = TensorRtEngine(path, sha256=artifact.sha256, precision=precision)
     return _explained(opened, bundle, exports)
 
 
@@ -117,6 +140,32 @@ def _artifact(
             "--precision 32",
         )
     return artifact
+
+
+def rounding_of(folder: Path, info: BundleInfo, engine: Engine) -> EmbedsInto | None:
+    """How well an exported engine that rounds searches among vectors of the exact network.
+
+    Args:
+        folder: of the bundle.
+        info: of the bundle.
+        engine: that was opened.
+
+    Returns:
+        None of torch, in fp32, and where the export had too few images to measure it.
+
+    Raises:
+        BundleError: the list of exports is damaged.
+    """
+    name, precision = engine.name.partition(" ")[0], EXPORTED_PRECISION.get(engine.precision)
+    if name == "torch" or precision in (None, "fp32"):
+        return None
+    exports = read_exports(folder, info)
+    artifact = exports.find(precision)
+    proof = None if artifact is None else artifact.proof(name, precision)
+    if proof is None or proof.recall_at_10 is None:
+        return None
+    exact = info.space.fingerprint
+    return EmbedsInto(space=exact, recall=proof.recall_at_10, num_queries=proof.num_images)
 
 
 def candidates(exports: Exports, *, fast: bool) -> list[Candidate]:

@@ -46,12 +46,14 @@ def load(
     Args:
         folder: A bundle or a run folder; or `hf:OWNER/NAME@REVISION`, a bundle on the Hugging Face
             Hub, which is kept in the cache by its commit.
-        device: Its name, see `shopsight.devices`; exported files run on the CPU.
+        device: Its name, see `shopsight.devices`; but for TensorRT, exported files run on the CPU.
         precision: "auto" is bf16, or on CUDA "tf32", where the machine multiplies in it and the
             answers stay the same on the images that the run keeps for this, else 32: what the
-            bundle was calibrated in, if it was made on such a machine. "int8" is of an export.
-        engine: "torch", or "onnxruntime" or "openvino" where the bundle was exported. "auto" is
-            torch on a GPU, and on a CPU the fastest that is there, measured once.
+            bundle was calibrated in, if it was made on such a machine. "16" and "int8" are of
+            exports.
+        engine: "torch", or "onnxruntime", "openvino" or "tensorrt" (on a GPU) where the bundle was
+            exported. "auto" is torch on a GPU, and on a CPU the fastest that is there, measured
+            once.
         verify: Run the golden files: in fp32, which finds every change, then in `precision`.
 
     Raises:
@@ -80,7 +82,7 @@ def _open_engine(
 
     if engine == "torch":
         return by_torch()
-    if engine != "auto" or precision == "int8":
+    if engine != "auto" or precision in ("16", "int8"):
         return _exported_engine(bundle, device, precision, engine, verify=verify)
     if device not in ("auto", "cpu") or not exists(bundle.folder / EXPORTS_FILE):
         return by_torch()
@@ -106,6 +108,8 @@ def _exported_engine(
         BundleError: see `load`.
         ConfigError: it does not run on that device.
     """
+    if engine == "tensorrt":
+        return _tensorrt_engine(bundle, device, precision, verify=verify)
     if device not in ("auto", "cpu"):
         raise ConfigError(
             f"exported files run on the CPU, not on {device}", where="device", fix="--device cpu"
@@ -122,6 +126,25 @@ def _exported_engine(
     opened = open_exported(bundle, name, wanted)
     if verify:
         _check(bundle, opened, device="cpu")
+    return opened
+
+
+def _tensorrt_engine(
+    bundle: Bundle, device: str, precision: PrecisionChoice, *, verify: bool
+) -> Engine:
+    """The fp16 file on a GPU.
+
+    Raises:
+        BundleError: see `load`.
+        ConfigError: there is no GPU, or another precision is asked for.
+    """
+    if device not in ("auto", "cuda", "cuda:0"):
+        raise ConfigError(
+            f"TensorRT runs on the first GPU, not on {device}", where="device", fix="--device cuda"
+        )
+    opened = open_exported(bundle, "tensorrt", "16" if precision == "auto" else precision)
+    if verify:
+        _check(bundle, opened, device="cuda")
     return opened
 
 

@@ -22,6 +22,7 @@ from shopsight.errors import ConfigError, ExtraMissingError
 from shopsight.extras import is_installed
 from shopsight.inference.embedder import ClassDirections, Embedder
 from shopsight.inference.engine import PrecisionChoice
+from shopsight.inference.exported_engines import rounding_of
 from shopsight.inference.exported_text_encoder import ExportedTextEncoder, open_exported_text
 from shopsight.inference.image_embedder import ImageEmbedder
 from shopsight.inference.load import load
@@ -123,13 +124,15 @@ class BundleEmbedder(ImageEmbedder):
 
     @cached_property
     def space(self) -> EmbeddingSpace:
-        """The space of its vectors."""
-        return self._info.space
+        """The space of its vectors: that of the weights, and of eight bits one of its own."""
+        space = self._info.space
+        return space.model_copy(update={"rounded": "int8"}) if self.precision == "int8" else space
 
-    @property
+    @cached_property
     def embeds_into(self) -> tuple[EmbedsInto, ...]:
-        """Other spaces that its vectors may be compared with."""
-        return self._info.embeds_into
+        """Spaces that its vectors may be compared with: what the bundle and its export measured."""
+        rounding = rounding_of(bundle_folder(self._name), self._info, self._engine)
+        return self._info.embeds_into if rounding is None else (rounding, *self._info.embeds_into)
 
     @property
     def logit_scale(self) -> float | None:

@@ -30,7 +30,7 @@ from shopsight.output_locks import only_writer_of_folder
 from shopsight.search.change_log import ROW, SEGMENT
 from shopsight.search.generation import OWN_COLUMNS, Generation, GenerationInfo
 from shopsight.search.index_folder import IndexFolder, Source
-from shopsight.text import as_unicode, command_line, percent_text
+from shopsight.text import as_unicode, command_line
 from shopsight.vector_engines.engine import Hit, VectorName
 from shopsight.vector_engines.filters import Filter, Schema
 
@@ -173,10 +173,7 @@ class Index:
             ),
         )
         if declared is not None:
-            progress.notify(
-                f"{embedder.name} embeds into the index's space: recall@10 "
-                f"{percent_text(declared.recall)} on {declared.num_queries:,} images"
-            )
+            progress.notify(declared.line(f"{embedder.name} ({embedder.engine_name})"))
         self._embedder = embedder
 
     def items(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
