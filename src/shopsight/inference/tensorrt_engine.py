@@ -23,12 +23,15 @@ from shopsight.extras import is_installed, require
 from shopsight.files import atomic_file, make_folder
 from shopsight.inference.engine import EnginePrecision, Images, Outputs
 from shopsight.inference.onnxruntime_engine import EMBEDDING, INPUT, LOGITS
+from shopsight.io.local_files import read_file
 from shopsight.progress import notify
 
 BATCH_SIZES = (1, 8, 32)
 """A batch is filled up to one of these, so that shapes hardly ever change."""
 WORKSPACE_BYTES = 1 << 30
 """That a kernel may use while it computes."""
+MOST_BYTES = 16 << 30
+"""Of what is kept."""
 FIX = "--engine auto   (torch computes in bf16 on a GPU)"
 
 
@@ -130,9 +133,9 @@ def _plan(trt: Any, logger: Any, path: Path, digest: str, device: str) -> bytes:
     kept = folder / f"{sha256(about.encode()).hexdigest()[:24]}.engine"
     timings = folder / f"{kind}.timings"
     if kept.is_file():
-        return kept.read_bytes()
+        return read_file(kept, most_bytes=MOST_BYTES)
     notify(f"building for {device} with TensorRT {trt.__version__}: once, some minutes")
-    known = timings.read_bytes() if timings.is_file() else b""
+    known = read_file(timings, most_bytes=MOST_BYTES) if timings.is_file() else b""
     plan, measured = build(trt, logger, path, timings=known)
     with unless_unwritable(cache_folder()):
         make_folder(folder)
