@@ -161,7 +161,11 @@ def rounding_of(folder: Path, info: BundleInfo, engine: Engine) -> EmbedsInto | 
         return None
     exports = read_exports(folder, info)
     artifact = exports.find(precision)
-    proof = None if artifact is None else artifact.proof(name, precision)
+    if artifact is None:
+        return None
+    # Where it was not proven with this engine: what another measured of the same file.
+    of_file = (one for one in artifact.parity if one.precision == precision)
+    proof = artifact.proof(name, precision) or next(of_file, None)
     if proof is None or proof.recall_at_10 is None:
         return None
     exact = info.space.fingerprint

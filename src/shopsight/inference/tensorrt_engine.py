@@ -70,7 +70,7 @@ class TensorRtEngine:
 
     def run(self, images: Images) -> Outputs:
         """Compute embeddings and logits of a batch of prepared images."""
-        pieces, start = [], 0
+        pieces, start = list[Outputs](), 0
         while start < len(images) or not pieces:
             left = len(images) - start
             size = next((one for one in BATCH_SIZES if one >= left), BATCH_SIZES[-1])
