@@ -13,12 +13,15 @@ from shopsight.bundle.exports import read_exports, write_exports
 from shopsight.bundle.read import read_bundle
 from shopsight.commands.embed import embed
 from shopsight.commands.export import export
+from shopsight.datasets.open import open_catalog
 from shopsight.errors import EmbeddingError
 from shopsight.export.parity import FEWEST_QUERIES, Proof, measure
 from shopsight.inference.agreement import Readout
 from shopsight.inference.load import load
 from shopsight.inference.open_embedder import open_embedder
 from shopsight.metrics.families import Families
+from shopsight.search.build import build
+from shopsight.search.index import open_index
 from tests.helpers import ProductPhotos
 
 pytest.importorskip("onnx")
@@ -109,6 +112,26 @@ def test_eight_bits_have_a_space_and_say_how_well_they_search(
     _with_recall(run, None)
     with pytest.raises(EmbeddingError, match="of another space"):
         embed(run, product_photos.folder, out=tmp_path / "vectors", precision="int8")
+
+
+def test_an_index_of_fp32_is_searched_in_eight_bits(
+    exported: Path, product_photos: ProductPhotos, tmp_path: Path, said: list[str]
+) -> None:
+    pytest.importorskip("qdrant_edge")
+    run = Path(shutil.copytree(exported, tmp_path / "run"))
+    _with_recall(run, 0.93)
+    catalog = open_catalog(product_photos.folder)
+    build(open_embedder(run, device="cpu", precision="32"), catalog, tmp_path / "index")
+    with open_index(tmp_path / "index", device="cpu") as index:
+        index.use(open_embedder(run, device="cpu", precision="int8"))
+        assert any("int8) embeds into" in line and "93.0" in line for line in said)
+        (query,) = index.embedder().embed([catalog.refs()[7]])
+        assert query.vector is not None
+        (hits,) = index.query(query.vector[None], limit=1)
+        assert hits[0].score > 0.9
+        _with_recall(run, 0.2)
+        with pytest.raises(EmbeddingError, match="find too little"):
+            index.use(open_embedder(run, device="cpu", precision="int8"))
 
 
 def test_what_is_said_of_one_space_and_refused_in_it() -> None:
