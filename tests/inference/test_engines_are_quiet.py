@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+import shopsight
 from shopsight.commands.export import export
 
+OWN = {".cache", "shopsight", "Library", "Caches", "AppData", "Local"}
+"""Folders in which a program keeps things, and shopsight's own one."""
 # What reports to a maker does so in a process of its own, where pytest's guard does not reach.
 PROGRAM = """
 import sys
+
+import psutil
 
 seen = []
 WATCHED = {
@@ -30,6 +36,11 @@ for engine in sys.argv[2:]:
     assert predictor.verify().ok
     assert predictor.engine.name.startswith(engine)
 assert not seen, seen
+# A library that sends from native code calls no hook of Python: it has a socket, or a file with
+# what it could not send.
+opened = [one.path for one in psutil.Process().open_files()]
+assert not [path for path in opened if "onnxruntime.db" in path], opened
+assert not psutil.Process().net_connections(), psutil.Process().net_connections()
 heavy = {"torch", "torchvision", "timm", "cv2", "scipy", "lightning"} & set(sys.modules)
 assert not heavy, heavy
 print("quiet")
@@ -60,4 +71,17 @@ def test_an_engine_contacts_nobody_and_needs_no_torch(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "quiet"
-    assert not (home / "intel").exists()
+    # Neither reports nor a number of this machine.
+    assert [path.name for path in home.rglob("*") if path.name not in OWN] == []
+
+
+def test_onnx_runtime_is_imported_from_one_place() -> None:
+    source = Path(shopsight.__file__).parent
+    found = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if re.search(
+            r"^\s*(import onnxruntime\b|from onnxruntime import)", path.read_text("utf-8"), re.M
+        )
+    }
+    assert found == {"inference/quiet_onnxruntime.py"}

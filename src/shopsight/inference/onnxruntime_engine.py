@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from shopsight.errors import BundleError, first_line
 from shopsight.inference.engine import EnginePrecision, Images, Outputs
+from shopsight.inference.quiet_onnxruntime import onnxruntime
 from shopsight.prefetch import core_count
 
 INPUT, EMBEDDING, LOGITS = "images", "embedding", "logits"
