@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 PACKAGES = (
     *("audit", "backbones", "bundle", "catalog", "datasets", "evaluation", "images", "inference"),
     *("loading", "metrics", "mislabels", "models", "profiling", "review", "runs", "soups"),
-    *("training",),
+    *("training", "explanations"),
 )
 
 # Every array that goes in or out is checked against the shape in the signature. Before shopsight

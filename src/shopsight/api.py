@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from shopsight.commands.evaluate_index import compare_indexes as compare_indexes
     from shopsight.commands.evaluate_index import evaluate_index as evaluate_index
     from shopsight.commands.evaluate_index import is_index as is_index
+    from shopsight.commands.explain import ExplainResult as ExplainResult
+    from shopsight.commands.explain import explain as explain
     from shopsight.commands.export import ExportResult as ExportResult
     from shopsight.commands.export import export as export
     from shopsight.commands.fact import Fact as Fact
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from shopsight.evaluation.product_scores import ProductScores as ProductScores
     from shopsight.evaluation.recommend import Recommendation as Recommendation
     from shopsight.evaluation.score import Evaluation as Evaluation
+    from shopsight.explanations.explained_image import ImageExplanation as ImageExplanation
     from shopsight.extras import missing_extra as missing_extra
     from shopsight.fetching.outcome import FetchCounts as FetchCounts
     from shopsight.inference.load import load as load

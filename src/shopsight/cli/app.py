@@ -29,6 +29,7 @@ from shopsight.cli import (
     duplicates,
     embed,
     evaluate,
+    explain,
     export,
     fetch,
     import_export,
@@ -155,6 +156,7 @@ _add("soup", soup.soup, MAIN_JOB)
 _add("evaluate", evaluate.evaluate, MAIN_JOB)
 _add("calibrate", calibrate.calibrate, MAIN_JOB)
 _add("predict", predict.predict, MAIN_JOB)
+_add("explain", explain.explain, MAIN_JOB)
 _add("export", export.export, MAIN_JOB)
 _add("verify", verify.verify, MAIN_JOB)
 _add("review", review.review, MAIN_JOB)

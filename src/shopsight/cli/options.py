@@ -227,13 +227,19 @@ SHARED_PARAMETERS = [
 
 
 def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
-    """`verb` with a flag for every field of `ReadOptions`, handed to it as one `options`."""
+    """`verb` with a flag for every field of `ReadOptions`, handed to it as one `options`.
+
+    A flag of the verb's own takes the place of one of the same name: `explain --label NAME`, where
+    no label of DATA is read.
+    """
     hints = get_type_hints(verb, include_extras=True)
     own = [
         parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(verb).parameters.values()
         if parameter.name != "options"
     ]
+    taken = {parameter.name for parameter in own}
+    reading = [option for option in READ_PARAMETERS if option.name not in taken]
 
     def command(
         *,
@@ -243,9 +249,9 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
         json: bool,
         **given: Any,
     ) -> None:
-        values = {option.name: given.pop(option.name) for option in READ_PARAMETERS}
+        values = {option.name: given.pop(option.name) for option in reading}
         values |= {name: tuple(values[name] or ()) for name in ("drop", "skip_folder")}
-        values |= {name: _one_or_several(values[name]) for name in ("image", "label")}
+        values |= {name: _one_or_several(values.get(name)) for name in ("image", "label")}
         options = DataOptions(api.ReadOptions(**values), json, _on_the_line(context))
         try:
             with api.use_cache_dir(cache_dir), api.use_memory_budget(memory_gb):
@@ -254,7 +260,7 @@ def takes_data(verb: Callable[..., None]) -> Callable[..., None]:
             print_note("interrupted; the same command goes on from what was kept")
             raise typer.Exit(INTERRUPTED) from None
 
-    parameters = [*own, *READ_PARAMETERS, *SHARED_PARAMETERS]
+    parameters = [*own, *reading, *SHARED_PARAMETERS]
     command.__name__ = verb.__name__
     command.__doc__ = verb.__doc__
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

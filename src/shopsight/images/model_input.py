@@ -101,7 +101,7 @@ def preprocess_each(
         jpeg = jpeg_header(data, where=where)
         check_pixels(jpeg.width, jpeg.height, where)
         width, height = upright_size(jpeg.width, jpeg.height, jpeg.orientation)
-        crop = _crop_of_box(box, width, height, where)
+        crop = crop_of_box(box, width, height, where)
         by_shrink: dict[int, UInt8[np.ndarray, "_ _ 3"]] = {}
         squares = []
         for one in preprocesses:
@@ -138,7 +138,7 @@ def preprocess_array(
         ImageError: the box lies outside the image.
     """
     height, width = rgb.shape[:2]
-    crop = _crop_of_box(box, width, height, where)
+    crop = crop_of_box(box, width, height, where)
     goal = resized_size(crop.w, crop.h, preprocess)
     return _fit(_cut(rgb, crop, width, height), goal, preprocess)
 
@@ -218,8 +218,15 @@ def edge_color(rgb: UInt8[np.ndarray, "h w 3"]) -> Color:
     return red, green, blue
 
 
-class _Crop(NamedTuple):
-    """A rectangle in whole pixels, not empty."""
+class Crop(NamedTuple):
+    """A rectangle in whole pixels of the upright image, not empty.
+
+    Attributes:
+        x: left edge.
+        y: upper edge.
+        w: width.
+        h: height.
+    """
 
     x: int
     y: int
@@ -227,16 +234,20 @@ class _Crop(NamedTuple):
     h: int
 
 
-def _crop_of_box(box: Box | None, width: int, height: int, where: str | None) -> _Crop:
-    """Round the box to whole pixels and clip it to the image."""
+def crop_of_box(box: Box | None, width: int, height: int, where: str | None) -> Crop:
+    """Round the box to whole pixels and clip it to the image.
+
+    Raises:
+        ImageError: the box lies outside the image.
+    """
     if box is None:
-        return _Crop(0, 0, width, height)
+        return Crop(0, 0, width, height)
     problem = why_outside(box, width, height)
     if problem:
         raise ImageError("bad box", problem, where=where)
     left, top = max(0, round(box.x)), max(0, round(box.y))
     right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
-    return _Crop(left, top, max(1, right - left), max(1, bottom - top))
+    return Crop(left, top, max(1, right - left), max(1, bottom - top))
 
 
 def why_outside(box: Box, width: int, height: int) -> str:
@@ -256,7 +267,7 @@ def why_outside(box: Box, width: int, height: int) -> str:
 
 
 def _cut(
-    rgb: UInt8[np.ndarray, "h w 3"], crop: _Crop, width: int, height: int
+    rgb: UInt8[np.ndarray, "h w 3"], crop: Crop, width: int, height: int
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Cut out `crop`, which is in pixels of the full `width` x `height`; `rgb` may be smaller."""
     if crop == (0, 0, width, height):

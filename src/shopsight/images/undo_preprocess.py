@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
-from shopsight.images.model_input import resized_size
+from shopsight.images.model_input import Box, crop_of_box, resized_size
 from shopsight.preprocess import Preprocess
 
 
@@ -52,8 +52,14 @@ def place_in_square(width: int, height: int, preprocess: Preprocess) -> InSquare
 
 
 def undone(
-    heat: Float[np.ndarray, "r c"], width: int, height: int, preprocess: Preprocess
-) -> Float32[np.ndarray, "{height} {width}"]:
+    heat: Float[np.ndarray, "r c"],
+    width: int,
+    height: int,
+    preprocess: Preprocess,
+    *,
+    box: Box | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Float32[np.ndarray, "h2 w2"]:
     """A map of coarse cells over the square, as one over the upright image.
 
     Args:
@@ -61,21 +67,28 @@ def undone(
         width: of the image, pixels.
         height: likewise.
         preprocess: what fitted the image into the square.
+        box: the part of the image that was fitted into it; None is the whole image.
+        shape: rows and columns of the result; None: those of the image, a value for each pixel.
 
     Returns:
         Values between the middles of cells are interpolated; NaN where the network saw nothing.
     """
-    place, size = place_in_square(width, height, preprocess), preprocess.size_px
-    x = place.left + (np.arange(width) + 0.5) * place.width / width
-    y = place.top + (np.arange(height) + 0.5) * place.height / height
+    crop = crop_of_box(box, width, height, None)
+    place, size = place_in_square(crop.w, crop.h, preprocess), preprocess.size_px
+    num_rows, num_columns = (height, width) if shape is None else shape
+    # In pixels of the crop, then of the square.
+    across = (np.arange(num_columns) + 0.5) * width / num_columns - crop.x
+    down = (np.arange(num_rows) + 0.5) * height / num_rows - crop.y
+    x = place.left + across * place.width / crop.w
+    y = place.top + down * place.height / crop.h
     rows, columns = heat.shape
     low_y, high_y, part_y = _between(y * rows / size, rows)
     low_x, high_x, part_x = _between(x * columns / size, columns)
     upper = heat[low_y][:, low_x] * (1 - part_x) + heat[low_y][:, high_x] * part_x
     lower = heat[high_y][:, low_x] * (1 - part_x) + heat[high_y][:, high_x] * part_x
     found = np.asarray(upper * (1 - part_y)[:, None] + lower * part_y[:, None], np.float32)
-    found[(y < 0) | (y > size)] = np.nan
-    found[:, (x < 0) | (x > size)] = np.nan
+    found[(y < 0) | (y > size) | (down < 0) | (down > crop.h)] = np.nan
+    found[:, (x < 0) | (x > size) | (across < 0) | (across > crop.w)] = np.nan
     return found
 
 

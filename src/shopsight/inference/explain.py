@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,14 +10,15 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from shopsight.errors import ConfigError
-from shopsight.images.decode import decode
-from shopsight.images.model_input import preprocess_image
+from shopsight.images.decode import header
+from shopsight.images.model_input import Box, preprocess_image
 from shopsight.images.undo_preprocess import undone
 from shopsight.inference.class_activation import ClassActivationEngine, occlusion
 from shopsight.inference.predictor import Predictor
 from shopsight.text import listed
 
 Method = Literal["class activation", "occlusion"]
+MethodChoice = Literal["auto", "cam", "occlusion"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,13 @@ class Explanation:
 
 
 def explain_image(
-    predictor: Predictor, data: bytes, *, label: str | None = None, where: str | None = None
+    predictor: Predictor,
+    data: bytes,
+    *,
+    label: str | None = None,
+    where: str | None = None,
+    box: Box | None = None,
+    method: MethodChoice = "auto",
 ) -> Explanation:
     """Explain one image.
 
@@ -46,36 +54,81 @@ def explain_image(
         data: the image file.
         label: what is explained; None: the most probable label.
         where: the file's name, for errors.
+        box: the part of the image that counts; None is the whole image.
+        method: see `cells_for`.
 
     Raises:
         ImageError: the image cannot be read.
-        ConfigError: the model has no such label.
+        ConfigError: the model has no such label, or no exact map where one is asked for.
     """
-    if label is not None and label not in predictor.labels:
-        raise ConfigError(
-            f"{label!r} is no label of the model",
-            where="label",
-            details=[f"labels: {listed(predictor.labels)}"],
-            fix="name one of them",
-        )
+    if label is not None:
+        check_label(predictor, label)
     preprocess = predictor.preprocess
-    square = preprocess_image(data, preprocess, where=where)
+    square = preprocess_image(data, preprocess, box=box, where=where)
     if label is None:
         label = predictor.labels[int(predictor.predict_batch(square[None])[1].argmax())]
-    method, cells = cells_for(predictor, square, label)
-    height, width = decode(data, matte=preprocess.matte, where=where).shape[:2]
-    return Explanation(label, method, cells, undone(cells, width, height, preprocess))
+    found, cells = cells_for(predictor, square, label, method=method)
+    known = header(data, where=where)
+    heat = undone(cells, known.width, known.height, preprocess, box=box)
+    return Explanation(label, found, cells, heat)
+
+
+def check_label(predictor: Predictor, label: str) -> None:
+    """Refuse a label that the model does not have.
+
+    Raises:
+        ConfigError: it is none; the error names those that are like it.
+    """
+    if label in predictor.labels:
+        return
+    plain = {one.casefold(): one for one in reversed(predictor.labels)}
+    near = difflib.get_close_matches(label.casefold(), plain, n=3, cutoff=0.6)
+    raise ConfigError(
+        f"{label!r} is no label of the model",
+        where="label",
+        details=[
+            *(f"did you mean {plain[one]!r}?" for one in near),
+            f"labels: {listed(predictor.labels)}",
+        ],
+        fix="name one of them",
+    )
+
+
+def covering_color(predictor: Predictor) -> UInt8[np.ndarray, "3"]:
+    """The color that says least to the network: the mean of the images it was made for."""
+    mean = 255 * np.array(predictor.preprocess.mean)
+    return np.asarray(mean.clip(0, 255).round(), np.uint8)
 
 
 def cells_for(
-    predictor: Predictor, square: UInt8[np.ndarray, "s s 3"], label: str
+    predictor: Predictor,
+    square: UInt8[np.ndarray, "s s 3"],
+    label: str,
+    *,
+    method: MethodChoice = "auto",
 ) -> tuple[Method, Float32[np.ndarray, "r c"]]:
-    """What speaks for a label, by the cells of a prepared image: exactly, where the network can."""
+    """What speaks for a label, by the cells of a prepared image.
+
+    Args:
+        predictor: the model.
+        square: the image.
+        label: one of the model's.
+        method: "auto" is the exact map where the network has one, else occlusion.
+
+    Raises:
+        ConfigError: the exact map is asked for, and the network has none.
+    """
     engine, number = predictor.engine, predictor.labels.index(label)
-    if isinstance(engine, ClassActivationEngine):
+    if method != "occlusion" and isinstance(engine, ClassActivationEngine):
         maps = engine.class_activation(square[None], np.array([number]))
         if maps is not None:
             return "class activation", maps[0]
-    color = (255 * np.array(predictor.preprocess.mean)).clip(0, 255).round().astype(np.uint8)
-    multilabel = predictor.info.multilabel
+    if method == "cam":
+        raise ConfigError(
+            f"this network has no exact map on {engine.name}: its logits are no linear function "
+            "of the mean over a feature map, or the engine does not give that",
+            where="--method",
+            fix="--method occlusion",
+        )
+    color, multilabel = covering_color(predictor), predictor.info.multilabel
     return "occlusion", occlusion(engine, square, number, color=color, multilabel=multilabel)

@@ -86,6 +86,27 @@ def prepare_inputs(
     return prefetch(make, opened, threads=threads or default_threads(), window=window)
 
 
+def file_of(one: NamedImage) -> bytes:
+    """An input of any kind as a file: its own bytes, or its pixels as a PNG.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    image = one.image
+    if isinstance(image, str | Path):
+        image = read_bytes(str(image), one.access)
+    if isinstance(image, bytes):
+        if not image:
+            raise ImageError("empty", "no bytes", where=one.source)
+        return image
+    if isinstance(image, np.ndarray):
+        if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
+            image = Image.fromarray(image)
+        else:
+            image = _image_of_array(image, one.source)
+    return _as_png(image, one.source)
+
+
 def _preprocess_input(
     one: NamedImage, preprocess: Preprocess
 ) -> tuple[UInt8[np.ndarray, "s s 3"], str | None]:
