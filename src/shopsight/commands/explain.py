@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -246,7 +246,7 @@ def _explained(
 
 def _overlay_name(number: int, source: str) -> str:
     """A name of its own that every file system takes, whatever the image is called."""
-    return safe_name(f"{number:04d}-{paths.name_of(source).rpartition('.')[0] or 'image'}.jpg")
+    return safe_name(f"{number:04d}-{PurePosixPath(paths.name_of(source)).stem}.jpg")
 
 
 def _write_overlay(path: Path, pictures: Pictures) -> None:

@@ -31,7 +31,6 @@ class ShownExplanation:
         name: of its file.
         source: the whole path.
         said: the label with its probability.
-        tone: of that line: "good", "bad" or nothing.
         is_unknown: the model answers "unknown".
         photo: a data URI.
         overlay: likewise.
@@ -96,7 +95,7 @@ def write_explanations_page(
         "ramp": ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in RAMP),
         "method": [
             *((name, _METHODS[name]) for name in methods),
-            ("top region", f"the {percent_text(TOP, 0)} of the photo that say most for the label"),
+            ("strongest", f"the {percent_text(TOP, 0)} of the photo that say most for the label"),
             *(
                 [("nearest photos", f"by cosine of embeddings, among {training}")]
                 if training
@@ -112,10 +111,12 @@ def _facts(one: ImageExplanation) -> list[tuple[str, str]]:
     facts = [("file", one.source)]
     if one.predicted and one.label not in one.predicted:
         facts.append(("the model says", ", ".join(one.predicted)))
-    share = "nothing speaks for it" if one.top_share is None else percent_text(one.top_share, 0)
-    facts.append((f"in the top {percent_text(TOP, 0)} of the photo", share))
+    share = "nothing speaks for it"
+    if one.top_share is not None:
+        share = f"{percent_text(one.top_share, 0)} of what speaks for it"
+    facts.append((f"the strongest {percent_text(TOP, 0)} of the photo hold", share))
     covered = f"{percent_text(one.probability, 0)} → {percent_text(one.covered_probability, 0)}"
-    facts.append(("probability when that is covered", covered))
+    facts.append(("probability with that covered", covered))
     facts.append(("found by", str(one.method)))
     return facts
 

@@ -7,11 +7,11 @@ says nothing. What labels such a file has is said apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -67,6 +67,7 @@ class Nearest:
     own_labels: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class TrainingPhotos(Protocol):
     """Where neighbors are looked for."""
 
@@ -85,10 +86,6 @@ class TrainingPhotos(Protocol):
         ...
 
 
-class _Pictures(Protocol):
-    def __call__(self, row: int) -> str: ...
-
-
 class KeptVectors:
     """Training photos whose embeddings are in memory.
 
@@ -104,7 +101,7 @@ class KeptVectors:
         about: str,
         vectors: Float32[np.ndarray, "n d"],
         table: pl.DataFrame,
-        picture: _Pictures,
+        picture: Callable[[int], str],
     ) -> None:
         self.about = about
         self._vectors = vectors
@@ -179,8 +176,8 @@ def open_training_photos(
     Args:
         place: a finished run, a folder or file of embeddings, or an index.
         predictor: the model; the embeddings must be of its space.
-        allow_outside: embeddings may name photos anywhere on this machine; else only those below
-            the folder that they lie in are shown.
+        allow_outside: embeddings may name photos anywhere on this machine; else only those are
+            shown that lie in the folder in which the embeddings are, or below it.
 
     Raises:
         ConfigError: `place` is none of these.
@@ -228,9 +225,11 @@ def _of_embeddings(path: Path, predictor: Predictor, *, allow_outside: bool) -> 
         }
     )
     about = f"{count_text(table.height)} photos of {path.name}"
-    root = "" if path.suffix == ".npz" else str(EmbeddingFolder(path).about().get("data", ""))
+    beside = path.absolute().parent
+    data = "" if path.suffix == ".npz" else str(EmbeddingFolder(path).about().get("data", ""))
+    root = data if is_full(data) else str(beside / data)
     # Whoever wrote the file may have named any folder of this machine.
-    access = Access(roots=None if allow_outside else (real_root(str(path.absolute().parent)),))
+    access = Access(roots=None if allow_outside else (real_root(str(beside)),))
 
     def picture(row: int) -> str:
         name = shown["name"][row]
