@@ -17,7 +17,7 @@ from shopsight.commands.predict import open_predictor
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.embeddings.store import EmbeddingFolder
 from shopsight.errors import ConfigError, ShopsightError, WriteError
-from shopsight.explanations.explained_image import ImageExplanation, Pictures, explain_one
+from shopsight.explanations.explained_image import ImageExplanation, PhotoAndMap, explain_one
 from shopsight.explanations.explanations_page import (
     ShownExplanation,
     shown,
@@ -95,9 +95,9 @@ def explain(
 ) -> ExplainResult:
     """Show where a model looked in images, and the training photos that are most like them.
 
-    Each image gets a picture OUT/NUMBER-NAME.jpg with the map over the upright photo. The page
+    Each image gets a file OUT/NUMBER-NAME.jpg, the map over the upright photo. The page
     OUT/explanations.html has all of them, and OUT/explanations.csv a row for each. When the command
-    is interrupted, the pictures that were made stay.
+    is interrupted, the maps that were made stay.
 
     Args:
         model: a run folder, a bundle, or one that `load` opened.
@@ -175,8 +175,7 @@ def _refuse_among_images(images: ImageInputs, out: Path) -> None:
             continue
         if out.absolute().is_relative_to(Path(one).absolute()):
             raise WriteError(
-                "lies in the folder of the images: the pictures in it would be explained the next "
-                "time",
+                "lies in the folder of the images: the maps in it would be explained the next time",
                 where=str(out),
                 fix="give another folder, such as runs/explained",
             )
@@ -225,11 +224,11 @@ def _explained(
     method: MethodChoice,
     training: TrainingPhotos | None,
 ) -> list[Made]:
-    """Explain the images, and write the picture of each."""
+    """Explain the images, and write the map of each."""
     made = list[Made]()
     with progress.task("Explaining", len(images), "images") as advance:
         for number, one in enumerate(images, start=1):
-            explanation, pictures = explain_one(
+            explanation, pair = explain_one(
                 predictor,
                 one,
                 label=label,
@@ -237,9 +236,9 @@ def _explained(
                 training=training,
                 overlay_name=_overlay_name(number, one.source),
             )
-            if pictures is not None:
-                _write_overlay(folder / explanation.overlay, pictures)
-            made.append((explanation, None if pictures is None else shown(explanation, pictures)))
+            if pair is not None:
+                _write_overlay(folder / explanation.overlay, pair)
+            made.append((explanation, None if pair is None else shown(explanation, pair)))
             advance(1)
     return made
 
@@ -249,9 +248,9 @@ def _overlay_name(number: int, source: str) -> str:
     return safe_name(f"{number:04d}-{PurePosixPath(paths.name_of(source)).stem}.jpg")
 
 
-def _write_overlay(path: Path, pictures: Pictures) -> None:
+def _write_overlay(path: Path, pair: PhotoAndMap) -> None:
     with atomic_file(path) as part:
-        Image.fromarray(pictures.overlay).save(part, "JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(pair.overlay).save(part, "JPEG", quality=JPEG_QUALITY)
 
 
 def _written(

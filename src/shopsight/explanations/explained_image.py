@@ -43,7 +43,7 @@ class ImageExplanation:
         top_share: of all that speaks for the label, the part in the fifth of the photo that says
             most; None where nothing speaks for it.
         covered_probability: of the label, where that fifth is covered.
-        overlay: name of the picture's file.
+        overlay: name of the file with the map over the photo.
         nearest: training photos that are like it.
         error: why the image could not be read.
     """
@@ -82,7 +82,7 @@ class ImageExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class PhotoAndMap:
     """A photo and its map, of one size.
 
     Attributes:
@@ -102,8 +102,8 @@ def explain_one(
     method: MethodChoice,
     training: TrainingPhotos | None,
     overlay_name: str,
-) -> tuple[ImageExplanation, Pictures | None]:
-    """Explain an image; one that cannot be read has an error and no pictures.
+) -> tuple[ImageExplanation, PhotoAndMap | None]:
+    """Explain an image; one that cannot be read has an error and no map.
 
     Args:
         predictor: the model.
@@ -111,7 +111,7 @@ def explain_one(
         label: that is explained; None: the most probable one.
         method: see `shopsight.inference.explain.cells_for`.
         training: where photos like it are looked for; None: nowhere.
-        overlay_name: of the picture's file.
+        overlay_name: of the file with the map.
 
     Raises:
         ConfigError: the exact map is asked for, and the network has none.
@@ -144,7 +144,7 @@ def explain_one(
         overlay=overlay_name,
         nearest=_nearest(training, outputs[0], data),
     )
-    return explanation, Pictures(photo, overlay(photo, heat))
+    return explanation, PhotoAndMap(photo, overlay(photo, heat))
 
 
 def _own_labels(answer: Prediction) -> tuple[str, ...]:

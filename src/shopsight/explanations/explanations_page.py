@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shopsight.bundle.format import BundleInfo
-from shopsight.explanations.explained_image import ImageExplanation, Pictures
+from shopsight.explanations.explained_image import ImageExplanation, PhotoAndMap
 from shopsight.explanations.training_photos import Neighbor
 from shopsight.images.heat_overlay import RAMP
 from shopsight.inference.deletion import TOP
@@ -50,15 +50,15 @@ class ShownExplanation:
     own: str
 
 
-def shown(one: ImageExplanation, pictures: Pictures) -> ShownExplanation:
+def shown(one: ImageExplanation, pair: PhotoAndMap) -> ShownExplanation:
     """What the page has of an image that could be read."""
     return ShownExplanation(
         name=Path(one.source).name,
         source=one.source,
         said=f"{one.label} {percent_text(one.probability, 0)}",
         is_unknown=bool(one.is_unknown),
-        photo=thumbnail(pictures.photo, side_px=SIDE_PX),
-        overlay=thumbnail(pictures.overlay, side_px=SIDE_PX),
+        photo=thumbnail(pair.photo, side_px=SIDE_PX),
+        overlay=thumbnail(pair.overlay, side_px=SIDE_PX),
         facts=_facts(one),
         near=[_shot(photo, one.label) for photo in one.nearest.photos],
         own=_about_own_file(one.nearest.own_labels),

@@ -45,7 +45,7 @@ class Neighbor:
         name: as its catalog names it.
         label: its label or labels; empty where none is known.
         similarity: cosine of the embeddings; 1 is the same direction.
-        image: a small picture as a data URI; empty where it cannot be read now.
+        image: a thumbnail as a data URI; empty where it cannot be read now.
     """
 
     name: str
@@ -93,7 +93,7 @@ class KeptVectors:
         about: what they are.
         vectors: unit vectors, n of them.
         table: `name`, `label` and `sha256` of each.
-        picture: the small picture of a row.
+        thumbnail_of: the thumbnail of a row.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class KeptVectors:
         about: str,
         vectors: Float32[np.ndarray, "n d"],
         table: pl.DataFrame,
-        picture: Callable[[int], str],
+        thumbnail_of: Callable[[int], str],
     ) -> None:
         self.about = about
         self._vectors = vectors
         self._table = table
-        self._picture = picture
+        self._thumbnail_of = thumbnail_of
 
     def nearest(self, vector: Float32[np.ndarray, "d"], sha256: str) -> Nearest:
         """See `TrainingPhotos`."""
@@ -125,7 +125,7 @@ class KeptVectors:
                 names[row],
                 labels[row] or "",
                 float(self._vectors[row] @ vector),
-                self._picture(row),
+                self._thumbnail_of(row),
             )
             for row in rows
         )
@@ -231,12 +231,12 @@ def _of_embeddings(path: Path, predictor: Predictor, *, allow_outside: bool) -> 
     # Whoever wrote the file may have named any folder of this machine.
     access = Access(roots=None if allow_outside else (real_root(str(beside)),))
 
-    def picture(row: int) -> str:
+    def thumbnail_of(row: int) -> str:
         name = shown["name"][row]
         ref = name if is_full(name) else join(root, name)
         return image_thumbnail(ref, access, None, side_px=SIDE_PX)
 
-    return KeptVectors(about, found.vectors, shown, picture)
+    return KeptVectors(about, found.vectors, shown, thumbnail_of)
 
 
 def check_space(space: EmbeddingSpace, predictor: Predictor, place: str | Path) -> None:
