@@ -99,7 +99,7 @@ def labels(catalog: Catalog, model: str, work: Path) -> Iterator[dict[str, Any]]
             out=out,
             recipe="fast",
             settings=["framing.search=false", "data.test=0.0"],
-            accept=("group-leak", "imbalance", "rare-class", "single-class-group"),
+            accept=("group-leak", "imbalance", "rare-class", "lost-class", "unmeasured-class"),
             exclude=api.FIXABLE_KINDS,
         )
         predictor = shopsight.load(out, device="cpu")

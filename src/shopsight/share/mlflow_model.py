@@ -20,7 +20,7 @@ from shopsight.bundle.exports import EXPORTS_FILE
 from shopsight.bundle.format import Bundle
 from shopsight.bundle.model_card import model_card
 from shopsight.extras import installed_version
-from shopsight.files import atomic_folder, write_text
+from shopsight.files import atomic_folder, make_folder, write_text
 from shopsight.paths import exists
 from shopsight.share.pyfunc import IMAGE, TOP
 from shopsight.share.shared_copy import write_shared_copy
@@ -46,7 +46,7 @@ def write_mlflow(bundle: Bundle, folder: Path) -> None:
     """
     with atomic_folder(folder) as part:
         inside = part / DATA_FOLDER
-        inside.mkdir()
+        make_folder(inside)
         write_shared_copy(bundle, inside, lambda info: model_card(info, bundle.metrics, scores=""))
         needed = _requirements(inside)
         write_text(part / MODEL_FILE, yaml_text(_model(bundle)))
