@@ -97,7 +97,7 @@ def test_a_fine_tuned_network_knows_the_classes_that_stand_for_strangers(tmp_pat
     assert info is not None
     assert (info.strangers, info.is_optimistic) == ("held-out classes", True)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert "which the backbone has seen: too good" in page
+    assert "the backbone has seen these classes: too good" in page
 
 
 def test_nothing_is_promised_of_few_images(tmp_path: Path) -> None:

@@ -91,11 +91,12 @@ def _strangers(info: UnknownInfo) -> str:
             "How many images of something else are answered all the same was not measured: "
             "shopsight calibrate RUN --negatives FOLDER does."
         )
-    weak = ", which the backbone has seen: too good" if info.is_optimistic else ""
-    return (
-        f"Of images of something else, {percent_text(info.accepted)} are answered all the same "
-        f"({info.strangers}{weak})."
-    )
+    if info.strangers == "negatives":
+        of = "Of the images of something else that it was shown"
+    else:
+        of = "Of images of classes that were taken away"
+    weak = " (the backbone has seen these classes: too good)" if info.is_optimistic else ""
+    return f"{of}, {percent_text(info.accepted)} are answered all the same{weak}."
 
 
 def _chart(found: Answered) -> Markup:
