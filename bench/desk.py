@@ -4,10 +4,10 @@
 
 RUN is any probe of the embedded Lite0 backbone; its classes need not be those of the photos.
 
-- browser: a scripted reviewer in Chromium labels 500 photos, by screens (the wrong ones clicked
-  away, Enter) and one photo at a time (a label typed, Enter). Seconds are those of the machine
-  alone: what a person takes to look is not in them, so the actions (clicks and keys) are counted
-  too.
+- browser: a scripted reviewer in Chromium labels 500 photos with the suggestions of --classifier,
+  by screens and one photo at a time: what is selected wrongly is clicked, then Enter, until every
+  photo has a label or was said to be of none of five. Seconds are those of the machine alone: what
+  a person takes to look is not in them, so the actions (clicks and keys) are counted too.
 - size: 100,000 images: memory, time until the first screen is there, and of each decision.
 - labels: clothing photos without labels. A fifth of the contributors is put aside. Screens of
   photos that look alike get the label that most of a screen have, those that have another are
@@ -188,10 +188,9 @@ def browser(catalog: Catalog, model: str, work: Path, chromium: str) -> Iterator
                     lambda route: route.continue_(url=f"{route.request.url}&most=1"),
                 )
             page.goto(address)
-            page.get_by_role("button", name="Without a label, alike").click()
-            page.get_by_text("what are these").wait_for()
+            page.get_by_text("Are these all").wait_for()
             began, decided, actions = time.perf_counter(), 0, 0
-            while decided < PHOTOS:
+            while page.get_by_text("Are these all").count():
                 spent, right = _work_screen(page, truth)
                 decided += right
                 actions += spent
@@ -199,7 +198,8 @@ def browser(catalog: Catalog, model: str, work: Path, chromium: str) -> Iterator
             yield {
                 "what": "browser",
                 "way": way,
-                "photos": decided,
+                "photos": PHOTOS,
+                "decided": decided,
                 "seconds": seconds,
                 "actions": actions,
                 "a_minute": 60 * decided / seconds,
@@ -226,20 +226,21 @@ def serving(model: str, table: Path, folder: Path) -> Iterator[str]:
 
 
 def _work_screen(page: Any, truth: dict[str, str]) -> tuple[int, int]:
-    """One screen: what is another class is clicked away, the label typed, Enter pressed."""
-    names = page.eval_on_selector_all("#grid button", "found => found.map(one => one.dataset.id)")
-    label = Counter(truth[name] for name in names).most_common(1)[0][0]
-    wrong = [at for at, name in enumerate(names) if truth[name] != label]
-    for at in wrong:
+    """One screen: what is selected wrongly, or not and should be, is clicked; then Enter."""
+    label = page.locator("#question").inner_text().partition("“")[2].partition("”")[0]
+    states = page.eval_on_selector_all(
+        "#grid button", "found => found.map(one => [one.dataset.id, one.dataset.state])"
+    )
+    clicks = [
+        at for at, (name, state) in enumerate(states) if (truth[name] == label) != (state == "yes")
+    ]
+    for at in clicks:
         page.locator("#grid button").nth(at).click()
-    typed = page.locator("#name").input_value() != label
-    if typed:
-        page.locator("#name").fill(label)
     # The next screen may show some of these again: it is there when the grid was made anew.
     page.evaluate("document.querySelector('#grid button').isOld = true")
-    page.locator("#name").press("Enter")
-    page.wait_for_function("!document.querySelector('#grid button')?.isOld")
-    return len(wrong) + typed + 1, len(names) - len(wrong)
+    page.locator("#screen").press("Enter")
+    page.wait_for_function("() => !document.querySelector('#grid button')?.isOld")
+    return len(clicks) + 1, sum(truth[name] == label for name, _ in states)
 
 
 def _memory_mb() -> float:
@@ -250,6 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clothing", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--classifier", help="of the photos' classes; None: that of 100 screens")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--only", choices=("size", "labels", "browser"))
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
@@ -261,7 +263,9 @@ def main() -> None:
     parts: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "size": lambda: iter([size(catalog, work)]),
         "labels": lambda: labels(catalog, options.model, work),
-        "browser": lambda: browser(catalog, options.model, work, options.chromium),
+        "browser": lambda: browser(
+            catalog, options.classifier or str(work / "run100"), work, options.chromium
+        ),
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
