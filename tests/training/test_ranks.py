@@ -230,11 +230,29 @@ def test_one_rank_of_torchrun_out_of_memory_while_planning(place: Place) -> None
     assert len(read_history(run / "metrics.csv")) == recipe_of(run).training.epochs
 
 
-def test_two_processes_resumed_equal_two_uninterrupted(place: Place) -> None:
+PACKS = {
+    "training": {
+        "loss": "arcface",
+        "sampling": "pxk",
+        "images_per_class": 2,
+        "batch_size": 6,
+        "ema": 0.5,
+    },
+    "model": {"head": {"kind": "cosine", "scale": 12.0, "subcenters": 2}},
+    "metric": {"margin": 0.1, "margin_step": 0.1},
+    "augment": {"mixup": 0.0},
+}
+"""P x K sampling with a margin that grows."""
+
+
+@pytest.mark.parametrize("sections", [EVERYTHING, PACKS], ids=["everything", "pxk"])
+def test_two_processes_resumed_equal_two_uninterrupted(
+    place: Place, sections: dict[str, Any]
+) -> None:
     """Killed in the third epoch, with averaging, accumulation, clipping and sizes that grow."""
-    whole = place.done(place.words(run="whole", **EVERYTHING))
+    whole = place.done(place.words(run="whole", **sections))
     assert whole.returncode == 0, whole.stderr
-    cut = place.done(place.words(run="cut", **EVERYTHING), **place.fault("die", epoch=2))
+    cut = place.done(place.words(run="cut", **sections), **place.fault("die", epoch=2))
     assert cut.returncode == 2
     assert "rank 1: its process was ended by SIGKILL" in cut.stderr
     assert len(read_history(place.folder / "cut" / "metrics.csv")) == 2
