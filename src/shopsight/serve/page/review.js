@@ -50,6 +50,8 @@ function guarded(work) {
 
 async function alone(work) {
   busy = true;
+  // What is typed now would be lost with the next screen.
+  find("name").readOnly = true;
   try {
     await work();
   } catch (error) {
@@ -57,6 +59,7 @@ async function alone(work) {
     find("progress").textContent = error.message;
   } finally {
     busy = false;
+    find("name").readOnly = false;
   }
 }
 
