@@ -3,15 +3,18 @@
     python .ci/check_serving.py FOLDER
 
 Run by the environment that trains. It trains and exports a small model on rendered photos, installs
-shopsight without extras into a new environment in FOLDER, and lets that one predict, embed and
-verify. Prints how large the environment is. Where nothing can be installed, nothing is checked.
+shopsight with the extra `serve` alone into a new environment in FOLDER, and lets that one predict,
+embed, verify and serve. Prints how large the environment is. Where nothing can be installed,
+nothing is checked.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -41,12 +44,37 @@ def trained(folder: Path) -> Path:
     return run
 
 
+def check_service(words: list[object], photo: Path) -> None:
+    """Serve, and ask for a photo's label."""
+    service = subprocess.Popen(
+        [str(word) for word in words], stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    try:
+        said = []
+        for line in service.stderr:
+            said.append(line)
+            if found := re.search(r"serving at (\S+)", line):
+                break
+        else:
+            sys.exit("".join(said))
+        request = urllib.request.Request(
+            f"{found[1]}/v1/predict", photo.read_bytes(), {"Content-Type": "image/jpeg"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            (one,) = json.load(answer)["predictions"]
+        assert one["labels"], one
+    finally:
+        service.terminate()
+        service.communicate(timeout=60)
+
+
 def main() -> None:
     """Train and export here, serve there."""
     venv = Path(sys.argv[1])
     done = subprocess.run(["bash", ROOT / ".ci" / "make-venv", venv], check=False)
     python = venv / ("Scripts" if os.name == "nt" else "bin") / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ROOT]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install.append(f"{ROOT}[serve]")
     if done.returncode or subprocess.run(install, check=False).returncode:
         print("not checked: an environment without extras cannot be made here")
         return
@@ -62,10 +90,11 @@ def main() -> None:
         call(*shopsight, "embed", run, folder / "photos", "--out", folder / "vectors")
         checks = json.loads(call(*shopsight, "verify", run, "--json"))
         assert [one["engine"] for one in checks] == ["onnxruntime on cpu, 32"], checks
+        check_service([*shopsight, "serve", run, "--port", "0"], photo)
         said = call(*shopsight, "train", folder / "photos", "--out", folder / "b", fails=True)
         assert "shopsight[train]" in said, said
     size = sum(file.stat().st_size for file in venv.rglob("*") if file.is_file())
-    print(f"a plain installation of {size / 1e6:.0f} MB predicts, embeds and verifies")
+    print(f"a plain installation of {size / 1e6:.0f} MB predicts, embeds, verifies and serves")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,15 @@ NO_OPENCV = """
 BLOCKED.add("cv2")
 """
 
+ONLY_SERVING = (
+    NO_OPENCV
+    + """
+BLOCKED |= {"scipy", "sklearn", "matplotlib", "onnx"}
+import shopsight.serve.server
+import shopsight.serve.served_model
+"""
+)
+
 PREPARE = """
 import numpy as np
 from shopsight.inference.inputs import prepare_inputs
@@ -146,6 +155,11 @@ def test_every_module_imports_without_torch(package: str) -> None:
 
 def test_images_import_without_opencv() -> None:
     assert int(run(NO_OPENCV + IMPORT_ALL, "shopsight.images")) >= 2
+
+
+def test_a_service_starts_without_what_trains() -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+    run(ONLY_SERVING)
 
 
 def test_a_batch_is_prepared_without_torch(tmp_path: Path, image_files: dict[str, Path]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import subprocess
 import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,6 +19,16 @@ MARK_DIGITS = _MACHINE_DIGITS + _PID_DIGITS + _START_DIGITS
 """Hexadecimal digits of a mark."""
 # Numbers come again: the first process of a container that is started anew has its old one.
 _START = uuid.uuid4().hex[:_START_DIGITS]
+
+
+def in_own_group() -> dict[str, Any]:
+    """Arguments of `subprocess.Popen` for a child that Ctrl-C does not reach.
+
+    In a group of its own: Ctrl-C reaches this process alone, which then ends its child.
+    """
+    if os.name == "posix":
+        return {"start_new_session": True}
+    return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
 def own_mark() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from shopsight.errors import ConfigError
 from shopsight.extras import require_installed
 from shopsight.io.json_files import read_json_table
 from shopsight.io.local_files import read_file
+from shopsight.processes import in_own_group
 from shopsight.runs.run_folder import RunFolder
 from shopsight.text import command_line
 from shopsight.write_errors import write_errors_named
@@ -106,14 +106,8 @@ _TRAIN = (sys.executable, "-m", "shopsight", "train")
 
 
 def _started(words: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    # In a group of its own: Ctrl-C reaches the service alone, which then ends it.
-    apart: dict[str, Any] = (
-        {"start_new_session": True}
-        if os.name == "posix"
-        else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    )
     return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart
+        words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **in_own_group()
     )
 
 

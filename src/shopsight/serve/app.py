@@ -21,7 +21,6 @@ from shopsight.serve.answers import (
     embeddings_json,
     predictions_json,
 )
-from shopsight.serve.desk_routes import add_desk
 from shopsight.serve.docs_page import add_docs
 from shopsight.serve.guard import CLIENT_LEFT, Guard, internal_error
 from shopsight.serve.heat_maps import MOST_MAPS
@@ -73,7 +72,11 @@ def create_app(service: Service) -> ASGIApp:
     add_index(app, service)
     add_docs(app)
     add_page(app)
-    add_desk(app, service)
+    if service.desk is not None:
+        # Only here is needed what trains: a service alone does without.
+        from shopsight.serve.desk_routes import add_desk
+
+        add_desk(app, service)
     if service.hosts.origins:
         app.add_middleware(
             CORSMiddleware,

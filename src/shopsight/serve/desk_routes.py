@@ -60,10 +60,9 @@ class Wanted(_Strict):
 
 
 def add_desk(app: FastAPI, service: Service) -> None:
-    """The routes of the desk; there are none where there is no desk."""
-    if service.desk is None:
-        return
+    """The routes of the desk that a service has."""
     desk, retraining = service.desk, service.retraining
+    assert desk is not None
     assert retraining is not None
 
     async def work(function: Callable[[], Made]) -> Made:

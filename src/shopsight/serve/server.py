@@ -10,12 +10,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from shopsight.desk.desk import Desk
-from shopsight.desk.retraining import Retraining
 from shopsight.errors import ConfigError
 from shopsight.memory import memory_budget_bytes, memory_limit_bytes, use_memory_budget
 from shopsight.progress import notify
@@ -36,6 +34,11 @@ from shopsight.serve.service import Service
 from shopsight.serve.watch import reload_when_replaced
 from shopsight.serve.work_queue import WorkQueue
 from shopsight.text import human_bytes
+
+if TYPE_CHECKING:
+    # What suggests labels needs what trains; a service without a desk does not.
+    from shopsight.desk.desk import Desk
+    from shopsight.desk.retraining import Retraining
 
 BACKLOG = 512
 MOST_PORT = 65_535
@@ -163,7 +166,7 @@ async def _serve(
         metrics=metrics,
         index=index,
         desk=desk,
-        retraining=None if desk is None else Retraining(desk),
+        retraining=None if desk is None else _retraining(desk),
     )
     server = DrainingServer(
         _uvicorn_config(create_app(service), limits),
@@ -182,6 +185,12 @@ async def _serve(
         watching.cancel()
         service.close()
     notify("stopped")
+
+
+def _retraining(desk: Desk) -> Retraining:
+    from shopsight.desk.retraining import Retraining
+
+    return Retraining(desk)
 
 
 def _uvicorn_config(app: Any, limits: Limits) -> uvicorn.Config:

@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 
-from shopsight.desk.desk import Desk
-from shopsight.desk.retraining import Retraining
 from shopsight.errors import ShopsightError
 from shopsight.inference.predictor import Prediction
 from shopsight.progress import notify
@@ -26,6 +24,10 @@ from shopsight.serve.served_index import ServedIndex
 from shopsight.serve.served_model import ServedModel
 from shopsight.serve.work_queue import Computed, Ticket, WorkQueue
 from shopsight.serve.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from shopsight.desk.desk import Desk
+    from shopsight.desk.retraining import Retraining
 
 Answer = TypeVar("Answer")
 

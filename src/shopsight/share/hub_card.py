@@ -168,7 +168,7 @@ def _result(info: BundleInfo, figures: Figures) -> dict[str, Any]:
 
 _HOW_TO = """## What is in here
 
-A bundle of [shopsight](https://pypi.org/project/shopsight/): weights as safetensors, a description,
+A bundle of shopsight (`pip install shopsight`): weights as safetensors, a description,
 golden outputs for a few rendered images, and exports where there are any. Nothing in it is code.
 `shopsight.load` compares the hashes and computes the golden outputs before it answers. Name a
 commit behind the address (`@COMMIT`) and the model is the same for ever.

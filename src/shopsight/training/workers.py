@@ -10,7 +10,6 @@ checkpoint, with half the batch.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from shopsight.config.recipe import Recipe
 from shopsight.errors import TrainingError
 from shopsight.io.logins import kept_logins
 from shopsight.memory import memory_budget_bytes
+from shopsight.processes import in_own_group
 from shopsight.runs.run_access import run_access
 from shopsight.training.memory import OutOfMemoryElsewhereError
 from shopsight.training.peers import POLL_S, Peers, open_store
@@ -209,18 +209,12 @@ class Workers(AbstractContextManager["Workers"]):
 
     def _start(self, job: Job) -> None:
         own = WorkerRank(**job.rank)
-        # In a group of its own: Ctrl-C reaches this process alone, which then ends its workers.
-        apart: dict[str, Any] = (
-            {"start_new_session": True}
-            if os.name == "posix"
-            else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-        )
         process = subprocess.Popen(
             worker_command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=worker_variables(own),
-            **apart,
+            **in_own_group(),
         )
         self._processes.append(process)
         assert process.stdin is not None
