@@ -14,6 +14,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,7 @@ from shopsight.commands.adapt import adapt
 from shopsight.datasets.open import open_catalog
 from shopsight.metrics.intervals import Interval
 from shopsight.read_options import ReadOptions
+from shopsight.training.adapt_search import Change
 
 MODEL = "embedded:tf_efficientnet_lite0"
 
@@ -46,6 +48,21 @@ def text(score: Interval, *, sign: str = "") -> str:
     return f"{100 * score.value:{sign}.1f} ({low} to {high})"
 
 
+def figures(data: str, seed: int, part: str, metric: str, change: Change) -> dict[str, Any]:
+    """What every row of results says."""
+    return {
+        "data": data,
+        "seed": seed,
+        "part": part,
+        "metric": metric,
+        "images": change.images,
+        "classes": change.classes,
+        "before": text(change.before),
+        "after": text(change.after),
+        "gain": text(change.gain, sign="+"),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clothing")
@@ -66,15 +83,7 @@ def main() -> None:
                 for part, metrics in done.changes.items():
                     for metric, change in metrics.items():
                         row = {
-                            "data": name,
-                            "seed": seed,
-                            "part": part,
-                            "metric": metric,
-                            "images": change.images,
-                            "classes": change.classes,
-                            "before": text(change.before),
-                            "after": text(change.after),
-                            "gain": text(change.gain, sign="+"),
+                            **figures(name, seed, part, metric, change),
                             "chosen": done.chosen,
                             "seconds": round(done.seconds),
                         }

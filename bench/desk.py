@@ -35,34 +35,17 @@ from typing import Any
 
 import numpy as np
 import psutil
+from clothing import and_those_later, clothing
 
 import shopsight
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
-from shopsight.datasets.open import open_catalog
 from shopsight.desk.desk import Desk
 from shopsight.desk.suggestions import Suggestions, suggest
-from shopsight.read_options import ReadOptions
 
 AFTER = (10, 30, 100)
 PHOTOS = 500
 LARGE = 100_000
-LATER = 0.2
-
-
-def clothing(root: str) -> Catalog:
-    catalog = open_catalog(
-        root,
-        ReadOptions(drop=("Not sure", "Other", "Skip"), group="sender_id", on_missing_image="skip"),
-    )
-    return catalog.take(np.flatnonzero([Path(ref).is_file() for ref in catalog.refs()]))
-
-
-def halves(catalog: Catalog) -> tuple[Catalog, Catalog]:
-    groups = np.unique(catalog.table["group"].to_numpy())
-    last = np.random.default_rng(0).permutation(groups)[: round(LATER * len(groups))]
-    later = catalog.table["group"].is_in(last.tolist()).to_numpy()
-    return catalog.take(np.flatnonzero(~later)), catalog.take(np.flatnonzero(later))
 
 
 def accept_screen(desk: Desk, truth: list[str]) -> int:
@@ -77,7 +60,7 @@ def accept_screen(desk: Desk, truth: list[str]) -> int:
 
 
 def labels(catalog: Catalog, model: str, work: Path) -> Iterator[dict[str, Any]]:
-    own, later = halves(catalog)
+    own, later = and_those_later(catalog)
     truth = own.table["label"].to_list()
     bare = own.with_table(own.table.drop("label", "split", strict=False))
     table = work / "bare.parquet"

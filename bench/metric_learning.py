@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from adapt_figures import MODEL, clothing, groceries, text
+from adapt_figures import MODEL, clothing, figures, groceries
 
 from shopsight import api
 from shopsight.audit.file_info import inspect_all
@@ -110,15 +110,7 @@ def main() -> None:
             for part, metrics in changes_between(before, after, parts, seed=seed).items():
                 for metric, change in metrics.items():
                     row = {
-                        "data": name,
-                        "seed": seed,
-                        "part": part,
-                        "metric": metric,
-                        "images": change.images,
-                        "classes": change.classes,
-                        "before": text(change.before),
-                        "after": text(change.after),
-                        "gain": text(change.gain, sign="+"),
+                        **figures(name, seed, part, metric, change),
                         "settings": options.settings,
                         "seconds": seconds,
                     }

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from clothing import clothing as by_contributor
 from scipy.cluster import hierarchy
 
 from shopsight import api
@@ -114,17 +115,8 @@ def contests(options: argparse.Namespace) -> dict[str, Contest]:
     if options.clothing:
         photos = clothing(options.clothing)
         alone = without_group(photos)
-        with_sender = open_catalog(
-            options.clothing,
-            ReadOptions(
-                drop=("Not sure", "Other", "Skip"), group="sender_id", on_missing_image="skip"
-            ),
-        )
-        with_sender = with_sender.take(
-            np.flatnonzero([Path(ref).is_file() for ref in with_sender.refs()])
-        )
         found["clothing by image"] = Contest(sample(alone, most))
-        found["clothing by contributor"] = Contest(sample(with_sender, most))
+        found["clothing by contributor"] = Contest(sample(by_contributor(options.clothing), most))
         found["clothing, long tail"] = Contest(
             cut(alone, lambda rank: int(300 / (1 + rank) ** 1.2))
         )
@@ -175,8 +167,10 @@ def gain(ours: list[pl.DataFrame], first: list[pl.DataFrame]) -> Interval:
         )
         rows.append(both)
     table = pl.concat(rows)
-    mine, other = (Estimate.share(table[column].to_numpy()) for column in ("mine", "other"))
-    return difference_of(mine, other, Families.by(table["image"].to_numpy()))
+    mine_share, other_share = (
+        Estimate.share(table[column].to_numpy()) for column in ("mine", "other")
+    )
+    return difference_of(mine_share, other_share, Families.by(table["image"].to_numpy()))
 
 
 def main() -> None:

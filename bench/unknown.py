@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from clothing import and_those_later, clothing
 
 import shopsight
 from shopsight import api
@@ -32,27 +33,14 @@ from shopsight.metrics.conformal import prediction_sets
 from shopsight.metrics.selective import area_under_curve, threshold_for_coverage
 from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
+from shopsight.training.run_network import RunNetwork
 from shopsight.training.unknown_scores import EmbeddedImages, fit_scores
 
 DRAWS = 4
 AWAY = 4
-LATER = 0.2
 COVERAGES = (0.95, 0.8)
 ACCURACIES = (0.85, 0.9, 0.95)
 LEVELS = (0.8, 0.9, 0.95)
-
-
-def clothing(root: str) -> tuple[Catalog, Catalog]:
-    """The photos to train with, and those of contributors that come later."""
-    catalog = open_catalog(
-        root,
-        ReadOptions(drop=("Not sure", "Other", "Skip"), group="sender_id", on_missing_image="skip"),
-    )
-    catalog = catalog.take(np.flatnonzero([Path(ref).is_file() for ref in catalog.refs()]))
-    groups = np.unique(catalog.table["group"].to_numpy())
-    last = np.random.default_rng(0).permutation(groups)[: round(LATER * len(groups))]
-    comes_later = catalog.table["group"].is_in(last.tolist()).to_numpy()
-    return catalog.take(np.flatnonzero(~comes_later)), catalog.take(np.flatnonzero(comes_later))
 
 
 def of_labels(catalog: Catalog, labels: list[str]) -> Catalog:
@@ -89,7 +77,7 @@ def strangers_of(
     run: Path, predictor: Predictor, later: EmbeddedImages, others: dict[str, EmbeddedImages]
 ) -> list[dict[str, Any]]:
     """Every score against real strangers, beside what `calibrate` could know of it."""
-    parts = images_of_run(RunFolder(run), "cpu")
+    parts = images_of_run(RunNetwork.of(RunFolder(run), "cpu"))
     fitted = fit_scores(
         parts.train, parts.val, temperature=predictor.info.temperature, seed=parts.how.seed
     )
@@ -175,7 +163,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--results", type=Path, default=Path("bench/results/unknown.jsonl"))
     options = parser.parse_args()
-    catalog, later_photos = clothing(options.clothing)
+    catalog, later_photos = and_those_later(clothing(options.clothing))
     store = open_catalog(
         options.groceries, ReadOptions(skip_folder=("iconic-images-and-descriptions", "train"))
     )

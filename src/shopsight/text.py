@@ -127,6 +127,17 @@ def percent_text(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def percent_with_ends(value: float, low: float | None, high: float | None) -> str:
+    """Write a fraction with its interval; without one, where an end is None or NaN.
+
+    >>> percent_with_ends(0.991, 0.98, 0.997), percent_with_ends(0.991, None, None)
+    ('99.1 % [98.0, 99.7]', '99.1 %')
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return percent_text(value)
+    return f"{percent_text(value)} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def decimal_text(value: float | None, digits: int = 3) -> str:
     """Write a number with its decimals; None and NaN as a dash.
 

@@ -35,6 +35,12 @@ def unit_vectors(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"
     return np.asarray(exact / lengths[:, None], np.float32)
 
 
+def directions(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """Each row divided by its length; one without a direction stays near 0 and is like nothing."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(lengths, SHORTEST), np.float32)
+
+
 def unit_mean(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
     """The mean of vectors, made unit: the direction of all photos of a product, or of its crops.
 

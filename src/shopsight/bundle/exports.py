@@ -12,8 +12,9 @@ shopsight that knows no exports reads it as ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -159,6 +160,15 @@ class TextParity(BaseModel):
     cosine: _Finite
     neighbors: _Share
     num_images: int = Field(ge=1)
+
+
+def hashed_files(files: Sequence[Path]) -> dict[str, Any]:
+    """Fields of an artifact: the graph, and the file of its weights where there is a second one."""
+    names = (("file", "sha256"), ("data_file", "data_sha256"))
+    found: dict[str, Any] = {}
+    for (name, digest), path in zip(names, files, strict=False):
+        found |= {name: path.name, digest: sha256_file(path)}
+    return found
 
 
 class TextArtifact(BaseModel):

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shopsight.activations import softmax
 from shopsight.bundle.embedding_space import Digest
+from shopsight.unit_vectors import directions
 
 UNKNOWN_FILE = "unknown.safetensors"
 MOST_GALLERY = 100_000
@@ -206,9 +207,7 @@ class UnknownPart:
         return np.asarray(energy - self.info.scale * lengths)
 
     def _knn(self, embeddings: Float[np.ndarray, "n w"]) -> Float64[np.ndarray, "n"]:
-        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        unit = np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)
-        cosines = unit @ self.tensors["gallery"].T
+        cosines = directions(embeddings) @ self.tensors["gallery"].T
         place = cosines.shape[1] - self.info.neighbors
         kth: Float32[np.ndarray, "n"] = np.partition(cosines, place, axis=1)[:, place]
         return kth.astype(np.float64)

@@ -22,7 +22,6 @@ from shopsight.commands.predict import open_predictor
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ConfigError
 from shopsight.evaluation.run_images import check_run_images
-from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.io.hub import names_hub
 from shopsight.output_locks import only_writer_of_file
@@ -31,7 +30,8 @@ from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import run_of
 from shopsight.runs.run_access import RunAccess, use_run_access
 from shopsight.runs.run_folder import Clock, RunFolder
-from shopsight.text import command_line, counted, listed
+from shopsight.text import command_line, counted, listed, percent_with_ends
+from shopsight.training.run_network import RunNetwork
 from shopsight.training.unknown_judge import (
     Judged,
     judge_by_held_out_classes,
@@ -162,7 +162,7 @@ def calibrate(
         _check_labels(predictor, model)
         if run is not None:
             _check_own(run, own)
-            parts = images_of_run(run, device)
+            parts = images_of_run(RunNetwork.of(run, device))
         else:
             assert data is not None
             parts = images_of_data(predictor, open_catalog(data, read), own)
@@ -194,10 +194,10 @@ def calibrate_trained(run: RunFolder) -> CalibrateResult | None:
     if not catalog.has("split") or len(catalog.rows_of("val")) < FEWEST_VAL:
         return None
     clock = Clock()
-    predictor = load(run.path, engine="torch")
+    network = RunNetwork.of(run, "auto")
     most = MOST_FINETUNED if run.recipe().training.finetunes else None
-    parts = images_of_run(run, "auto", most_train=most)
-    report, notes = _report(parts, predictor, None, Wish())
+    parts = images_of_run(network, most_train=most)
+    report, notes = _report(parts, network.predictor, None, Wish())
     run.add_seconds("unknown", clock)
     return CalibrateResult(_written(run.model, report), report, notes)
 
@@ -295,9 +295,4 @@ def _report(
 
 
 def _text(found: Measured) -> str:
-    ends = (
-        ""
-        if found.low is None or found.high is None
-        else (f" [{100 * found.low:.1f}, {100 * found.high:.1f}]")
-    )
-    return f"{100 * found.value:.1f} %{ends}"
+    return percent_with_ends(found.value, found.low, found.high)

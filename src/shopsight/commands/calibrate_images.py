@@ -46,18 +46,17 @@ class ThreeParts:
     is_optimistic: bool
 
 
-def images_of_run(run: RunFolder, device: str, *, most_train: int | None = None) -> ThreeParts:
+def images_of_run(network: RunNetwork, *, most_train: int | None = None) -> ThreeParts:
     """The images of a run; embeddings that training has not kept are computed.
 
     Args:
-        run: a finished run.
-        device: see `shopsight.devices`.
+        network: of a finished run.
         most_train: images of the training part, at the most: of a fine-tuned network none are kept.
 
     Raises:
         ConfigError: there is no validation part.
     """
-    catalog = run.catalog()
+    run, catalog = network.run, network.audited.catalog
     if not catalog.has("split") or not len(catalog.rows_of("val")):
         raise ConfigError(
             "has no validation part to choose a threshold on",
@@ -65,10 +64,9 @@ def images_of_run(run: RunFolder, device: str, *, most_train: int | None = None)
             fix=command_line(["shopsight", "calibrate", run.path, "DATA"])
             + "   (labeled images that it did not learn from)",
         )
-    network = RunNetwork.of(run, device)
     labels = network.predictor.labels
     rows = [catalog.rows_of(part) for part in ("train", "val", "test")]
-    targets = network.audited.catalog.targets(labels)
+    targets = catalog.targets(labels)
     assert isinstance(targets, np.ndarray)  # Several labels were refused.
     if most_train is not None:
         rows[0] = rows[0][stratified_sample(targets[rows[0]], most_train)]

@@ -26,6 +26,7 @@ from shopsight.read_options import ReadOptions
 from shopsight.runs.discover import is_model
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.unknown_scores import principal_directions
+from shopsight.unit_vectors import directions
 
 Kind = Literal["doubtful", "unlabeled", "unreadable", "agreed"]
 """The given label is doubted; there is none; the file cannot be read; it is the suggested one."""
@@ -170,7 +171,7 @@ class _Seen:
             self.unknown.append(one.unknown is not None and one.unknown.is_unknown)
         if self._vectors.shape[1]:
             rows = self._done + np.flatnonzero([image.error is None for image in batch])
-            self._vectors[rows] = _directions(outputs[0])
+            self._vectors[rows] = directions(outputs[0])
         self._done += len(batch)
 
     def first_labels(self) -> list[str | None]:
@@ -189,15 +190,8 @@ class _Seen:
         center, basis = principal_directions(self._vectors[some].astype(np.float32))
         found = np.zeros((count, len(basis)), np.float32)
         for rows in np.array_split(readable, 1 + len(readable) // 10_000):
-            found[rows] = _directions((self._vectors[rows] - center) @ basis.T)
+            found[rows] = directions((self._vectors[rows] - center) @ basis.T)
         return found
-
-
-def _directions(vectors: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "m d"]:
-    """Unit vectors; zeros stay, as of a blank photo."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions: Float32[np.ndarray, "m d"] = vectors / np.maximum(lengths, 1e-12)
-    return directions
 
 
 def _kind(given: str | None, suggested: str | None) -> Kind:

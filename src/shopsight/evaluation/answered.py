@@ -12,7 +12,7 @@ from shopsight.evaluation.unknown_columns import IS_UNKNOWN, KNOWN_SCORE
 from shopsight.metrics.estimates import Estimate, interval_of
 from shopsight.metrics.intervals import Interval
 from shopsight.metrics.selective import SelectiveCurve, selective_curve
-from shopsight.text import counted, percent_text
+from shopsight.text import counted, percent_with_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,4 @@ def answered(predictions: Predictions) -> Answered | None:
 
 
 def _text(share: Interval) -> str:
-    if not share.is_known:
-        return percent_text(share.value)
-    return f"{percent_text(share.value)} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return percent_with_ends(share.value, share.low, share.high)

@@ -13,6 +13,7 @@ from shopsight.bundle.exports import (
     Parity,
     Precision,
     TextArtifact,
+    hashed_files,
     read_exports,
     write_exports,
 )
@@ -40,7 +41,7 @@ from shopsight.export.proof_images import (
 )
 from shopsight.export.quantize import quantize
 from shopsight.extras import require_installed
-from shopsight.files import put_in_place, scratch_folder, sha256_file
+from shopsight.files import put_in_place, scratch_folder
 from shopsight.inference.cpu_features import has_bf16, has_vnni
 from shopsight.inference.engine import Engine
 from shopsight.inference.onnxruntime_engine import OnnxRuntimeEngine
@@ -205,15 +206,7 @@ def _export_fp16(
 
 def _artifact(files: Sequence[Path], precision: Precision, **more: Any) -> Artifact:
     """What was written, with its hashes."""
-    path, beside = files[0], files[1] if len(files) > 1 else None
-    return Artifact(
-        file=path.name,
-        precision=precision,
-        sha256=sha256_file(path),
-        data_file=beside.name if beside else None,
-        data_sha256=sha256_file(beside) if beside else None,
-        **more,
-    )
+    return Artifact(precision=precision, **hashed_files(files), **more)
 
 
 def _export_int8(

@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float32
 
 from shopsight.backbones.text_tower import bundled_tower
-from shopsight.bundle.exports import TextArtifact, TextParity
+from shopsight.bundle.exports import TextArtifact, TextParity, hashed_files
 from shopsight.bundle.format import Bundle
 from shopsight.bundle.tokenizer import SAMPLE_TEXTS
 from shopsight.errors import ExportError
 from shopsight.export.onnx_graph import write_text_graph
 from shopsight.export.parity import NEIGHBORS
-from shopsight.files import sha256_file
 from shopsight.inference.exported_text_encoder import ExportedTextEncoder, kept_tokenizer_of
 from shopsight.inference.text_encoder import TextEncoder
 from shopsight.unit_vectors import have_direction, unit_vectors
@@ -69,15 +68,7 @@ def export_text(
             where=tower.name,
             details=problems,
         )
-    beside = files[1] if len(files) > 1 else None
-    return TextArtifact(
-        file=path.name,
-        sha256=sha256_file(path),
-        data_file=beside.name if beside else None,
-        data_sha256=sha256_file(beside) if beside else None,
-        text_sha256=tower.sha256,
-        parity=parity,
-    )
+    return TextArtifact(**hashed_files(files), text_sha256=tower.sha256, parity=parity)
 
 
 def prompts_of(bundle: Bundle) -> list[str]:

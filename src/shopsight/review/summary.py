@@ -9,7 +9,7 @@ import polars as pl
 from shopsight.metrics.intervals import Interval
 from shopsight.metrics.promised_precision import PromisedPrecision
 from shopsight.review.decide import DOUBT, FILL, Review
-from shopsight.text import count_text, counted, listed, percent_text
+from shopsight.text import count_text, counted, listed, percent_text, percent_with_ends
 
 
 def filled_line(review: Review) -> str:
@@ -105,7 +105,7 @@ def caution_lines(review: Review) -> list[str]:
 
 def with_ends(interval: Interval) -> str:
     """`"99.1 % [98.0, 99.7]"`."""
-    return f"{percent_text(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return percent_with_ends(interval.value, interval.low, interval.high)
 
 
 def _named(counts: Mapping[str, int]) -> str:

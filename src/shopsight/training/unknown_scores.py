@@ -15,6 +15,7 @@ from shopsight.bundle.unknown_info import (
     UnknownPart,
     residual_lengths,
 )
+from shopsight.unit_vectors import directions
 
 MOST_ROWS = 20_000
 """Images that a score is fitted on, at most."""
@@ -128,9 +129,7 @@ def _gallery(train: EmbeddedImages, rng: np.random.Generator) -> Float32[np.ndar
         shuffled = rng.permutation(len(rows))
         by_class = shuffled[np.argsort(train.targets[shuffled], kind="stable")]
         rows = by_class[np.linspace(0, len(by_class) - 1, GALLERY_ROWS).astype(np.int64)]
-    vectors = train.embeddings[rows]
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+    return directions(train.embeddings[rows])
 
 
 def _tensors_of(

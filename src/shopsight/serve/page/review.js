@@ -63,6 +63,13 @@ async function alone(work) {
   }
 }
 
+function choose(name) {
+  queue = name;
+  for (const button of document.querySelectorAll("nav button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.queue === name));
+  }
+}
+
 function showState({ counts, score, labels }) {
   find("progress").textContent =
     `${counts.decided.toLocaleString("en")} of ${counts.images.toLocaleString("en")} photos decided.`;
@@ -261,11 +268,8 @@ for (const [action, work] of Object.entries(ACTIONS)) {
 for (const button of document.querySelectorAll("nav button")) {
   button.addEventListener("click", () =>
     guarded(async () => {
-      queue = button.dataset.queue;
+      choose(button.dataset.queue);
       skip = [];
-      for (const other of document.querySelectorAll("nav button")) {
-        other.setAttribute("aria-pressed", String(other === button));
-      }
       await load();
     }),
   );
@@ -291,12 +295,7 @@ const start = () =>
     hideKeyForm();
     // Begin where there is something to do.
     const first = ["doubtful", "conflicting", "unlabeled", "uncertain", "left"].find((one) => state.counts[one]);
-    if (first) {
-      queue = first;
-      for (const button of document.querySelectorAll("nav button")) {
-        button.setAttribute("aria-pressed", String(button.dataset.queue === first));
-      }
-    }
+    if (first) choose(first);
     showState(state);
     await load();
     await watchTraining();
