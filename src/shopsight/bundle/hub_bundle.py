@@ -10,12 +10,10 @@ commit that is kept is not asked for again, and needs neither the network nor th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from shopsight.bundle.attribute_info import ATTRIBUTES_FILE
 from shopsight.bundle.format import CARD_FILE, GOLDEN_FILE, INFO_FILE, METRICS_FILE, WEIGHTS_FILE
@@ -26,6 +24,7 @@ from shopsight.errors import BundleError, DamagedFileError, HubError, WriteError
 from shopsight.files import atomic_folder, make_folder, write_json
 from shopsight.io.hub import HubCommit, HubFile, HubName, download_file, find_commit
 from shopsight.io.json_files import read_json_table
+from shopsight.output_locks import one_after_another
 from shopsight.paths import is_file
 from shopsight.progress import notify, task
 from shopsight.text import human_bytes
@@ -179,23 +178,12 @@ def _leads_out(name: str) -> bool:
     return name != name.strip() or ".." in parts or "" in parts or ":" in name or "\0" in name
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """One process at a time downloads a bundle."""
-    lock = FileLock(folder.with_name(f"{folder.name.partition('@')[0]}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        notify(f"waiting for another process that is downloading {folder.name}")
-        lock.acquire()
-    except NotImplementedError:
-        # A file system without locks: then both download it.
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
+    return one_after_another(
+        folder.with_name(f"{folder.name.partition('@')[0]}.lock"),
+        waiting=f"waiting for another process that is downloading {folder.name}",
+    )
 
 
 def _last_known(known: Path, name: HubName) -> str | None:

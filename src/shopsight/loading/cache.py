@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import simplejpeg
-from filelock import FileLock, Timeout
 from jaxtyping import Float64, Int64, UInt8
 
 from shopsight.cache_place import UNTRUSTED, cache_folder, unless_unwritable
@@ -32,6 +31,7 @@ from shopsight.held_files import free_bytes
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
+from shopsight.output_locks import one_after_another
 from shopsight.paths import is_url
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
@@ -278,17 +278,9 @@ def _by_threads(
         yield from made
 
 
-@contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "build.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        notify(f"Cache: waiting for another process that is filling {folder}")
-        lock.acquire()
-    except NotImplementedError:
-        notify(f"Cache: no locks on this file system; processes may decode twice in {folder}")
-    try:
-        yield
-    finally:
-        lock.release()
+def _only_builder(folder: Path) -> AbstractContextManager[None]:
+    return one_after_another(
+        folder / "build.lock",
+        waiting=f"Cache: waiting for another process that is filling {folder}",
+        without=f"Cache: no locks on this file system; processes may decode twice in {folder}",
+    )
