@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from shopsight.errors import WriteError, first_line
 from shopsight.files import make_folder
 from shopsight.held_files import free_bytes, remove_file
@@ -163,3 +165,27 @@ def unless_unwritable(folder: Path) -> Iterator[None]:
             f"Cache: nothing is kept in {place}: {reason or first_line(error)}; the work goes on "
             "without, --cache-dir FOLDER names another place"
         )
+
+
+@contextmanager
+def one_after_another(lock: Path, *, waiting: str, without: str | None = None) -> Iterator[None]:
+    """Have one process at a time do what is in the block; another one waits for it.
+
+    Args:
+        lock: the file.
+        waiting: is said where another process has it.
+        without: is said where the file system has no locks; then all do it at once.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        notify(waiting)
+        held.acquire()
+    except NotImplementedError:
+        if without is not None:
+            notify(without)
+    try:
+        yield
+    finally:
+        held.release()

@@ -24,7 +24,6 @@ from shopsight.files import make_folder, write_json
 from shopsight.held_files import remove_empty_folder, remove_file, remove_unless_held
 from shopsight.io.json_files import read_json_table
 from shopsight.paths import is_folder
-from shopsight.progress import notify
 from shopsight.safe_names import PART_DIGITS, PART_PREFIX
 from shopsight.text import command_line
 from shopsight.write_errors import taken_away
@@ -49,30 +48,6 @@ def only_writer_of_folder(folder: Path | str) -> Iterator[None]:
     finally:
         if made:
             remove_empty_folder(folder)
-
-
-@contextmanager
-def one_after_another(lock: Path, *, waiting: str, without: str | None = None) -> Iterator[None]:
-    """Have one process at a time do what is in the block; another one waits for it.
-
-    Args:
-        lock: the file.
-        waiting: is said where another process has it.
-        without: is said where the file system has no locks; then all do it at once.
-    """
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        notify(waiting)
-        held.acquire()
-    except NotImplementedError:
-        if without is not None:
-            notify(without)
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @contextmanager

@@ -19,12 +19,11 @@ from shopsight.bundle.attribute_info import ATTRIBUTES_FILE
 from shopsight.bundle.format import CARD_FILE, GOLDEN_FILE, INFO_FILE, METRICS_FILE, WEIGHTS_FILE
 from shopsight.bundle.text_info import TEXT_WEIGHTS_FILE, TOKENIZER_FILE
 from shopsight.bundle.unknown_info import UNKNOWN_FILE
-from shopsight.cache_place import cache_folder
+from shopsight.cache_place import cache_folder, one_after_another
 from shopsight.errors import BundleError, DamagedFileError, HubError, WriteError
 from shopsight.files import atomic_folder, make_folder, write_json
 from shopsight.io.hub import HubCommit, HubFile, HubName, download_file, find_commit
 from shopsight.io.json_files import read_json_table
-from shopsight.output_locks import one_after_another
 from shopsight.paths import is_file
 from shopsight.progress import notify, task
 from shopsight.text import human_bytes

@@ -22,7 +22,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float64, Int64, UInt8
 
-from shopsight.cache_place import UNTRUSTED, cache_folder, unless_unwritable
+from shopsight.cache_place import UNTRUSTED, cache_folder, one_after_another, unless_unwritable
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.data_settings import CacheSettings
 from shopsight.errors import ConfigError
@@ -31,7 +31,6 @@ from shopsight.held_files import free_bytes
 from shopsight.images.decode import read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
-from shopsight.output_locks import one_after_another
 from shopsight.paths import is_url
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import PREPROCESS_VERSION, Preprocess
