@@ -1,6 +1,6 @@
 """What a layer on kept embeddings brings to a search, for several seeds.
 
-    python bench/adapt_figures.py --clothing FOLDER --groceries FOLDER [--seeds 0,1,2]
+    python bench/adapt_figures.py --clothing FOLDER --groceries FOLDER --fashion [--seeds 0,1,2]
 
 The embedded default as it is, and adapted: recall@1 and mAP of held-out images, and of all images
 of labels that were held out; paired gains with their intervals (clothing: by contributor). Each
@@ -16,29 +16,37 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
+from catalogs import UNSURE, clothing, fashion, groceries
 
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.adapt import adapt
-from shopsight.datasets.open import open_catalog
 from shopsight.metrics.intervals import Interval
-from shopsight.read_options import ReadOptions
 from shopsight.training.adapt_search import Change
 
 MODEL = "embedded:tf_efficientnet_lite0"
 
 
-def clothing(root: str) -> Catalog:
-    catalog = open_catalog(root, ReadOptions(drop=("Not sure", "Skip"), on_missing_image="skip"))
-    catalog = catalog.with_table(catalog.table.filter(pl.col("label").is_not_null()))
-    return catalog.take(np.flatnonzero([Path(ref).is_file() for ref in catalog.refs()]))
+FASHION = 10_000
+"""Images of Fashion-MNIST: as many as its gallery has in `retrieval_figures.py`."""
 
 
-def groceries(root: str) -> Catalog:
-    """Both parts together: each seed divides them anew."""
-    catalog = open_catalog(root, ReadOptions(skip_folder=("iconic-images-and-descriptions",)))
-    return catalog.with_table(catalog.table.drop("split", strict=False))
+def add_catalogs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clothing")
+    parser.add_argument("--groceries")
+    parser.add_argument("--fashion", action="store_true")
+    parser.add_argument("--seeds", default="0,1,2")
+
+
+def chosen_catalogs(options: argparse.Namespace) -> dict[str, Catalog]:
+    """By name; each seed divides them anew."""
+    found = {}
+    if options.groceries:
+        found["groceries"] = groceries(options.groceries)
+    if options.clothing:
+        found["clothing"] = clothing(options.clothing, drop=UNSURE)
+    if options.fashion:
+        found["fashion-mnist"] = fashion(FASHION)
+    return found
 
 
 def text(score: Interval, *, sign: str = "") -> str:
@@ -65,16 +73,10 @@ def figures(data: str, seed: int, part: str, metric: str, change: Change) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clothing")
-    parser.add_argument("--groceries")
-    parser.add_argument("--seeds", default="0,1,2")
+    add_catalogs(parser)
     parser.add_argument("--results", type=Path, default=Path("bench/results/adapt.jsonl"))
     options = parser.parse_args()
-    sets = {}
-    if options.groceries:
-        sets["groceries"] = groceries(options.groceries)
-    if options.clothing:
-        sets["clothing"] = clothing(options.clothing)
+    sets = chosen_catalogs(options)
     scratch = Path(tempfile.mkdtemp())
     try:
         for seed in map(int, options.seeds.split(",")):

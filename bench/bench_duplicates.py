@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import catalogs
 import numpy as np
 import polars as pl
 
@@ -117,9 +118,7 @@ def grouped(catalog: Catalog, group: pl.Expr) -> pl.DataFrame:
 
 
 def clothing(root: str, embedder: Embedder) -> Iterator[dict[str, object]]:
-    catalog = open_catalog(root, ReadOptions(drop=("Not sure", "Skip"), on_missing_image="skip"))
-    catalog = catalog.with_table(catalog.table.filter(pl.col("label").is_not_null()))
-    catalog = catalog.take(np.flatnonzero([Path(ref).is_file() for ref in catalog.refs()]))
+    catalog = catalogs.clothing(root, drop=catalogs.UNSURE)
     who = catalog.table["group"].cast(pl.String).to_numpy()
     what = catalog.table["label"].to_numpy()
     possible = np.array([f"{one}/{two}" for one, two in zip(who, what, strict=True)])

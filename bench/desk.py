@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from clothing import and_those_later, clothing
+from catalogs import and_those_later, clothing
 
 import shopsight
 from shopsight import api

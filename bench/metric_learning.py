@@ -1,6 +1,6 @@
 """What metric learning brings to a search, for several seeds.
 
-    python bench/metric_learning.py --clothing FOLDER --groceries FOLDER --work FOLDER
+    python bench/metric_learning.py --clothing FOLDER --groceries FOLDER --fashion --work FOLDER
 
 The embedded default as it is, and after `shopsight train` with ArcFace (six epochs):
 recall@1 and mAP of held-out images, and of all images of labels that were held out; paired gains
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from adapt_figures import MODEL, clothing, figures, groceries
+from adapt_figures import MODEL, add_catalogs, chosen_catalogs, figures
 
 from shopsight import api
 from shopsight.audit.file_info import inspect_all
@@ -85,19 +85,13 @@ def trained(catalog: Catalog, parts: AdaptParts, out: Path, seed: int, set_: lis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clothing")
-    parser.add_argument("--groceries")
+    add_catalogs(parser)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--results", type=Path, default=Path("bench/results/metric_learning.jsonl"))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    sets = {}
-    if options.groceries:
-        sets["groceries"] = groceries(options.groceries)
-    if options.clothing:
-        sets["clothing"] = clothing(options.clothing)
+    sets = chosen_catalogs(options)
     for seed in map(int, options.seeds.split(",")):
         for name, catalog in sets.items():
             found = inspect_all(catalog.refs(), access=catalog.access)

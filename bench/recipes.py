@@ -24,19 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from clothing import clothing as by_contributor
+from catalogs import clothing, fashion, groceries, sample, without
 from scipy.cluster import hierarchy
 
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.items import item_ids
-from shopsight.datasets.open import open_catalog
 from shopsight.embeddings.store import read_embeddings
 from shopsight.evaluation.predictions import Predictions
 from shopsight.metrics.estimates import Estimate, difference_of
 from shopsight.metrics.families import Families
 from shopsight.metrics.intervals import Interval
-from shopsight.read_options import ReadOptions
 from shopsight.runs.run_folder import RunFolder
 
 FEWEST = 8
@@ -51,22 +49,6 @@ class Contest:
 
     catalog: Catalog
     settings: tuple[str, ...] = ()
-
-
-def clothing(root: str) -> Catalog:
-    drop = ("Not sure", "Other", "Skip")
-    catalog = open_catalog(root, ReadOptions(drop=drop, on_missing_image="skip"))
-    catalog = catalog.with_table(catalog.table.filter(pl.col("label").is_not_null()))
-    return catalog.take(np.flatnonzero([Path(ref).is_file() for ref in catalog.refs()]))
-
-
-def without_group(catalog: Catalog) -> Catalog:
-    return catalog.with_table(catalog.table.drop("group", "split", strict=False))
-
-
-def sample(catalog: Catalog, most: int) -> Catalog:
-    rows = np.random.default_rng(0).permutation(len(catalog))[:most]
-    return catalog.take(np.sort(rows))
 
 
 def cut(catalog: Catalog, images_of_rank: Callable[[int], int]) -> Catalog:
@@ -108,22 +90,19 @@ def contests(options: argparse.Namespace) -> dict[str, Contest]:
     most: int = options.most
     found = {}
     if options.groceries:
-        store = open_catalog(
-            options.groceries, ReadOptions(skip_folder=("iconic-images-and-descriptions",))
-        )
-        found["groceries"] = Contest(by_look(without_group(store), options.work))
+        store = without(groceries(options.groceries), "group")
+        found["groceries"] = Contest(by_look(store, options.work))
     if options.clothing:
         photos = clothing(options.clothing)
-        alone = without_group(photos)
+        alone = without(photos, "group")
         found["clothing by image"] = Contest(sample(alone, most))
-        found["clothing by contributor"] = Contest(sample(by_contributor(options.clothing), most))
+        found["clothing by contributor"] = Contest(sample(photos, most))
         found["clothing, long tail"] = Contest(
             cut(alone, lambda rank: int(300 / (1 + rank) ** 1.2))
         )
         found["clothing, ten a class"] = Contest(cut(alone, lambda _: 10))
     if not options.without_fashion:
-        fashion = without_group(open_catalog("fashion-mnist"))
-        found["Fashion-MNIST"] = Contest(sample(fashion, min(most, 5_000)))
+        found["Fashion-MNIST"] = Contest(fashion(min(most, 5_000)))
     return found
 
 

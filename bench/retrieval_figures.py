@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import catalogs
 import numpy as np
 import polars as pl
 
@@ -123,10 +124,7 @@ def rows_of(name: str, asked: RetrievalSet) -> Iterator[dict[str, object]]:
 
 
 def clothing(root: str, resize: str | None) -> RetrievalSet:
-    catalog = open_catalog(root, ReadOptions(drop=("Not sure", "Skip"), on_missing_image="skip"))
-    catalog = catalog.with_table(catalog.table.filter(pl.col("label").is_not_null()))
-    there = [Path(ref).is_file() for ref in catalog.refs()]
-    catalog = catalog.take(np.flatnonzero(there))
+    catalog = catalogs.clothing(root, drop=catalogs.UNSURE)
     return as_set(catalog, None, resize, [catalog.table["group"]])
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from clothing import and_those_later, clothing
+from catalogs import and_those_later, clothing
 
 import shopsight
 from shopsight import api
