@@ -15,7 +15,7 @@ EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 
 # Nothing needs make: CONTRIBUTING.md has the same commands without it.
-.PHONY: help demo test test-slow test-fuzz test-all test-windows check check-wheels check-serving audit-dependencies sbom format docs bench clean
+.PHONY: help demo test test-slow test-fuzz test-all test-windows test-alike check check-wheels check-serving audit-dependencies sbom format docs bench clean
 
 help:
 	@echo "make demo       install, then audit, train, evaluate and predict on real product photos"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-slow  the long tests; make test-all: both"
 	@echo "make test-fuzz  2,000 generated inputs through every verb, 20,000 broken images, 18,000 other broken files (a part of make test-slow)"
 	@echo "make test-windows  the tests, and the whole job as commands, with Windows' rules imposed"
+	@echo "make test-alike the tests that make test-windows leaves out, since they are the same there"
 	@echo "make check      ruff, mypy --strict, import-linter"
 	@echo "make check-wheels  whether all dependencies are wheels on Windows and macOS"
 	@echo "make check-serving whether a plain installation, without torch, serves an exported model"
@@ -55,6 +56,10 @@ test-windows: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile -p tests.windows \
 		$(addprefix --ignore=tests/,$(ALIKE))
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m slow tests/test_windows_commands.py
+
+# What test-windows leaves out: with it, every test has run once.
+test-alike: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(addprefix tests/,$(ALIKE))
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff check

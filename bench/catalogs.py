@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+from scipy.cluster import hierarchy
 
+from shopsight import api
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.items import item_ids
 from shopsight.datasets.open import open_catalog
+from shopsight.embeddings.store import read_embeddings
 from shopsight.read_options import ReadOptions
 
 LATER = 0.2
+ALIKE = 5
+"""Images of one class and look, in the mean: a visit to the shop takes some such."""
 UNSURE = ("Not sure", "Skip")
 """Labels by which contributors say that they do not know one."""
 
@@ -49,3 +56,26 @@ def without(catalog: Catalog, *columns: str) -> Catalog:
 def sample(catalog: Catalog, most: int) -> Catalog:
     rows = np.random.default_rng(0).permutation(len(catalog))[:most]
     return catalog.take(np.sort(rows))
+
+
+def by_look(catalog: Catalog, work: Path) -> Catalog:
+    """Photos of a class that look alike are one group, which no split takes apart.
+
+    Nobody wrote down which photos are of one visit. Within a class, average linkage on the cosines
+    of frozen features makes a group of every `ALIKE` photos in the mean.
+    """
+    kept = work / "looks.npz"
+    if not kept.is_file():
+        api.embed("embedded:tf_efficientnet_lite0", catalog, out=kept)
+    found = read_embeddings(kept)
+    at = {name: row for row, name in enumerate(found.table["id"])}
+    ids = item_ids(catalog).to_list()
+    groups = np.zeros(len(catalog), object)
+    labels = catalog.table["label"].to_numpy()
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        vectors = found.vectors[[at[ids[row]] for row in rows]]
+        tree = hierarchy.linkage(vectors, method="average", metric="cosine")
+        looks = hierarchy.fcluster(tree, max(3, len(rows) // ALIKE), criterion="maxclust")
+        groups[rows] = [f"{label} {look}" for look in looks]
+    return catalog.with_table(catalog.table.with_columns(group=pl.Series(groups.tolist())))

@@ -89,13 +89,13 @@ def train_for(
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, photos: Photos) -> tuple[int, int]:
+def answered_rightly(model: nn.Module, photos: Photos) -> list[bool]:
     model.eval()
-    right = 0
+    found: list[bool] = []
     for images, labels in batches(photos, 64, shuffle=False):
         with torch.autocast("cpu", torch.bfloat16):
-            right += int((model(images).argmax(1) == labels).sum())
-    return right, len(photos)
+            found += (model(images).argmax(1) == labels).tolist()
+    return found
 
 
 def seconds_a_step(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, int]]) -> float:
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--answers", type=Path, help="a line of JSON for each test image")
     options = parser.parse_args()
     began = time.perf_counter()
     torch.manual_seed(options.seed)
@@ -146,7 +147,7 @@ def main() -> None:
         torch.manual_seed(options.seed)
         model = network(options.backbone, len(classes))
         train_for(model, loader, rate, tried)
-        scores[rate] = accuracy(model, Photos(held, test_like))[0]
+        scores[rate] = sum(answered_rightly(model, Photos(held, test_like)))
     rate = max(scores, key=lambda one: scores[one])
     torch.manual_seed(options.seed)
     model = network(options.backbone, len(classes))
@@ -161,7 +162,12 @@ def main() -> None:
         if name in classes
         for path in paths
     ]
-    right, count = accuracy(model, Photos(others, test_like))
+    is_right = answered_rightly(model, Photos(others, test_like))
+    right, count = sum(is_right), len(is_right)
+    if options.answers:
+        with options.answers.open("w", encoding="utf-8") as file:
+            for (path, _), one in zip(others, is_right, strict=True):
+                file.write(json.dumps({"image": str(path), "correct": one}) + "\n")
     low, high = wilson(np.array([right]), np.array([count]))
     print(
         json.dumps(

@@ -24,13 +24,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from catalogs import clothing, fashion, groceries, sample, without
-from scipy.cluster import hierarchy
+from catalogs import by_look, clothing, fashion, groceries, sample, without
 
 from shopsight import api
 from shopsight.catalog.catalog import Catalog
-from shopsight.catalog.items import item_ids
-from shopsight.embeddings.store import read_embeddings
 from shopsight.evaluation.predictions import Predictions
 from shopsight.metrics.estimates import Estimate, difference_of
 from shopsight.metrics.families import Families
@@ -39,8 +36,6 @@ from shopsight.runs.run_folder import RunFolder
 
 FEWEST = 8
 """Images of a class, where each part is to have some."""
-ALIKE = 5
-"""Images of one class and look, in the mean: a visit to the shop takes some such."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +56,6 @@ def cut(catalog: Catalog, images_of_rank: Callable[[int], int]) -> Catalog:
         rows = rng.permutation(np.flatnonzero(labels == names[at]))
         kept.append(rows[: max(FEWEST, images_of_rank(rank))])
     return catalog.take(np.sort(np.concatenate(kept)))
-
-
-def by_look(catalog: Catalog, work: Path) -> Catalog:
-    """Photos of a class that look alike are one group, which no split takes apart.
-
-    Nobody wrote down which photos are of one visit. Within a class, average linkage on the cosines
-    of frozen features makes a group of every `ALIKE` photos in the mean.
-    """
-    kept = work / "looks.npz"
-    if not kept.is_file():
-        api.embed("embedded:tf_efficientnet_lite0", catalog, out=kept)
-    found = read_embeddings(kept)
-    at = {name: row for row, name in enumerate(found.table["id"])}
-    ids = item_ids(catalog).to_list()
-    groups = np.zeros(len(catalog), object)
-    labels = catalog.table["label"].to_numpy()
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        vectors = found.vectors[[at[ids[row]] for row in rows]]
-        tree = hierarchy.linkage(vectors, method="average", metric="cosine")
-        looks = hierarchy.fcluster(tree, max(3, len(rows) // ALIKE), criterion="maxclust")
-        groups[rows] = [f"{label} {look}" for look in looks]
-    return catalog.with_table(catalog.table.with_columns(group=pl.Series(groups.tolist())))
 
 
 def contests(options: argparse.Namespace) -> dict[str, Contest]:
