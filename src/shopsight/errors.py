@@ -84,7 +84,8 @@ class ImageError(ShopsightError):
     Attributes:
         reason: a short stable word for tables: "missing", "empty", "not an image", "truncated",
             "damaged", "too large", "unsupported", "unreadable" (the file system refused),
-            "bad box", "changed" (not the file that was audited), or that of a `LocationError`.
+            "bad box", "no box" (where the model needs one), "changed" (not the file that was
+            audited), or that of a `LocationError`.
     """
 
     def __init__(

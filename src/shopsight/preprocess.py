@@ -8,9 +8,9 @@ standard deviation.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
@@ -48,6 +48,7 @@ class Preprocess(BaseModel):
         interpolation: the filter, antialiased, on 8-bit values.
         mean: per channel, of values scaled to 0..1.
         std: per channel, likewise.
+        boxes: the network sees the part of an image that its box says, and no image without one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,20 @@ class Preprocess(BaseModel):
     interpolation: Interpolation = "bicubic"
     mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
     std: tuple[Std, Std, Std] = IMAGENET_STD
+    boxes: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before_boxes(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Whole images are written, and hashed, as they were before there was another choice."""
+        written: dict[str, Any] = plain(self)
+        if not self.boxes:
+            written.pop("boxes", None)
+        return written
+
+    @property
+    def of_whole_images(self) -> Preprocess:
+        """The same for images that are all that there is to see: golden ones, or crops."""
+        return self.model_copy(update={"boxes": False})
 
     @property
     def matte(self) -> Color:

@@ -101,11 +101,11 @@ def test_another_box_is_another_image(photos: Path, tmp_path: Path) -> None:
         pl.DataFrame([row]).write_csv(photos / "boxes.csv")
         return photos / "boxes.csv"
 
-    embed(SeededEmbedder(), table(0), out=tmp_path / "vectors")
-    moved = SeededEmbedder()
+    embed(SeededEmbedder(boxes=True), table(0), out=tmp_path / "vectors")
+    moved = SeededEmbedder(boxes=True)
     embed(moved, table(30), out=tmp_path / "vectors")
     assert len(moved.seen) == 1
-    same = SeededEmbedder()
+    same = SeededEmbedder(boxes=True)
     embed(same, table(30), out=tmp_path / "vectors")
     assert same.seen == []
 

@@ -13,7 +13,7 @@ from shopsight import api
 from shopsight.audit import file_info
 from shopsight.errors import CatalogError, ConfigError, WriteError
 from shopsight.read_options import ReadOptions
-from tests.helpers import ProductPhotos
+from tests.helpers import ProductPhotos, edit_json
 
 
 @pytest.fixture
@@ -83,12 +83,14 @@ def test_rows_whose_box_lies_beside_the_image_are_left_out_everywhere(
     model: Path, product_photos: ProductPhotos, tmp_path: Path
 ) -> None:
     head, *rows = product_photos.table.read_text(encoding="utf-8").splitlines()
-    boxes = ["-5,-5,500,90", "500,500,600,600", ",,,", *["0,0,90,90"] * (len(rows) - 3)]
+    boxes = ["-5,-5,500,90", "500,500,600,600", *["0,0,90,90"] * (len(rows) - 2)]
     lines = [f"{head},x1,y1,x2,y2", *map(",".join, zip(rows, boxes, strict=True))]
     table = tmp_path / "boxes.csv"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     read = ReadOptions(images_root=product_photos.folder)
-    report = api.audit(table, read=read)
+    # Of a model of boxes, which whole images would be refused by.
+    edit_json(model / "model.json", preprocess={"boxes": True})
+    report = api.audit(table, read=read, boxes=True)
     problem = "the box (500, 500, 100, 100) lies outside the 128 x 128 image"
     unusable = [(one.row, one.detail) for one in report.findings if one.kind == "unreadable"]
     assert unusable == [(1, problem)]

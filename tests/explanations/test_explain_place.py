@@ -94,7 +94,10 @@ def test_the_part_in_a_box_is_explained(tmp_path: Path) -> None:
         {"image": ["two.png"], "box_x": [350], "box_y": [0], "box_w": [250], "box_h": [300]}
     )
     table.write_csv(tmp_path / "table.csv")
-    done = api.explain(spot_predictor(), tmp_path / "table.csv", out=tmp_path / "why")
+    predictor = spot_predictor()
+    looks = predictor.preprocess.model_copy(update={"boxes": True})
+    predictor.info = predictor.info.model_copy(update={"preprocess": looks})
+    done = api.explain(predictor, tmp_path / "table.csv", out=tmp_path / "why")
     picture = tmp_path / "why" / done.images[0].overlay
     assert is_at(warmest(picture), (460, 100, 560, 200))
     before = np.asarray(image.convert("L"), np.float64)[:, :340]

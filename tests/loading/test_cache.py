@@ -143,18 +143,23 @@ def test_equal_files_are_decoded_once(images: Catalog, tmp_path: Path) -> None:
 
 
 def test_boxes_are_cut_out(images: Catalog, tmp_path: Path) -> None:
-    box = pl.DataFrame(
-        {"box_x": [10.0, None], "box_y": [20.0, None], "box_w": [50.0, None], "box_h": [60.0, None]}
-    )
+    boxes = [Box(10, 20, 50, 60), Box(0, 5, 40, 30)]
+    columns = ("box_x", "box_y", "box_w", "box_h")
+    box = pl.DataFrame(boxes, schema=columns, orient="row")
     twice = images.take([4, 4])
     boxed = twice.with_table(pl.concat([twice.table, box], how="horizontal"))
+    looks_at_boxes = PREPROCESS.model_copy(update={"boxes": True})
+    data = Path(images.refs()[4]).read_bytes()
+    cuts = np.stack([preprocess_image(data, PREPROCESS, box=one) for one in boxes])
     for mode in ("raw", "off"):
-        source, _ = opened(boxed, tmp_path / "cache", mode=mode)
-        data = Path(images.refs()[4]).read_bytes()
-        cut = preprocess_image(data, PREPROCESS, box=Box(10, 20, 50, 60))
+        source, _ = opened(boxed, tmp_path / "cache", mode=mode, preprocess=looks_at_boxes)
         got = source.gather(np.arange(2))
-        np.testing.assert_array_equal(got, np.stack([cut, preprocess_image(data, PREPROCESS)]))
+        np.testing.assert_array_equal(got, cuts)
         assert (got[0] != got[1]).any()
+        # What was not trained on boxes reads whole images, whatever the catalog has.
+        source, _ = opened(boxed, tmp_path / "cache", mode=mode)
+        whole = preprocess_image(data, PREPROCESS)
+        np.testing.assert_array_equal(source.gather(np.arange(2)), np.stack([whole, whole]))
 
 
 def test_a_bad_file_is_named_and_the_work_before_it_is_kept(

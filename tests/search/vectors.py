@@ -37,12 +37,12 @@ def space(name: str = "a") -> EmbeddingSpace:
 class SeededEmbedder:
     """Each file's vector is drawn from the hash of its bytes: fast, and equal for equal files."""
 
-    def __init__(self, name: str = "a") -> None:
+    def __init__(self, name: str = "a", *, boxes: bool = False) -> None:
         self.name = name
         self.space = space(name)
         self.embeds_into: tuple[EmbedsInto, ...] = ()
         self.logit_scale: float | None = None
-        self.preprocess = Preprocess()
+        self.preprocess = Preprocess(boxes=boxes)
         self.precision: EnginePrecision = "32"
         self.engine_name = "seeded"
         self.seen: list[str] = []

@@ -23,6 +23,13 @@ from shopsight.cli.progress import shown_progress
 def audit(
     data: DataArgument,
     options: DataOptions,
+    boxes: Annotated[
+        bool,
+        typer.Option(
+            "--boxes",
+            help="Audit the part of each image in its box, as framing.boxes=true trains on it.",
+        ),
+    ] = False,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,6 +71,7 @@ def audit(
         report = api.audit(
             data,
             read=options.read,
+            boxes=boxes,
             out=out,
             accept=accept or (),
             fail_on=fail_on or (),

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from shopsight import api
-from shopsight.cli.options import DataArgument, DataOptions, DeviceOption, ResizeOption, takes_data
+from shopsight.cli.options import (
+    BoxesOption,
+    DataArgument,
+    DataOptions,
+    DeviceOption,
+    ResizeOption,
+    takes_data,
+)
 from shopsight.cli.output import print_json, print_line, print_not_read
 from shopsight.cli.progress import shown_progress
 from shopsight.cli.runner_options import RunnerAddressOption, RunnerOption, RunnerWorkersOption
@@ -32,6 +39,7 @@ def embed(
         ),
     ],
     resize: ResizeOption = None,
+    boxes: BoxesOption = False,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, help="Give the network this many images at once."),
@@ -60,6 +68,7 @@ def embed(
             out=out,
             read=options.read,
             resize=resize,
+            boxes=boxes,
             batch_size=batch_size,
             device=device,
             precision=precision,

@@ -10,6 +10,7 @@ import typer
 
 from shopsight import api
 from shopsight.cli.options import (
+    BoxesOption,
     DataArgument,
     DataOptions,
     DeviceOption,
@@ -89,6 +90,7 @@ def build(
         ),
     ] = 128,
     resize: ResizeOption = None,
+    boxes: BoxesOption = False,
     device: DeviceOption = "auto",
     runner: RunnerOption = "local",
     runner_address: RunnerAddressOption = None,
@@ -109,6 +111,7 @@ def build(
             storage=storage,
             url=url,
             resize=resize,
+            boxes=boxes,
             device=device,
             runner=api.Runner(runner, runner_address, runner_workers),
             ef=ef,

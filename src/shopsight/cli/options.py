@@ -76,6 +76,12 @@ ResizeOption = Annotated[
         show_default=False,
     ),
 ]
+BoxesOption = Annotated[
+    bool,
+    typer.Option(
+        "--boxes", help="Have a backbone by name look at the part of each image in its box."
+    ),
+]
 RecipeOption = Annotated[
     str,
     typer.Option(

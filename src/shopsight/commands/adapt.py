@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from shopsight.bundle.format import INFO_FILE
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import with_used_boxes
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import ConfigError
@@ -113,7 +114,7 @@ def adapt(
     check_output_path(out / INFO_FILE)
     refuse_output_over_data(data, out)
     opened = _opened(model, purpose=purpose, resize=resize, hidden_dim=hidden_dim)
-    catalog = open_catalog(data, read)
+    catalog = with_used_boxes(open_catalog(data, read), used=opened.info.preprocess.boxes)
     check_relevance(catalog, labels_only=purpose == "classes")
     check_memory(len(catalog), opened.info.embedding_dim)
     usable, _, inspected = without_bad_files(catalog, split=ALL_ROWS)

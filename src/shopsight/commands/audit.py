@@ -17,6 +17,7 @@ from shopsight.audit.gate import FIXABLE
 from shopsight.audit.row_decisions import check_decisions, dropped_rows
 from shopsight.audit.verdict import check_fail_on
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import FOR_AUDIT, as_whole_images
 from shopsight.datasets.data_access import say_how_to_fetch
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_among_images
@@ -38,6 +39,7 @@ def audit(
     data: str | Path | Catalog,
     *,
     read: ReadOptions | None = None,
+    boxes: bool = False,
     out: str | Path | None = None,
     threads: int | None = None,
     accept: Collection[str] = (),
@@ -51,6 +53,8 @@ def audit(
     Args:
         data: a folder, a table, the name of a data set, or a catalog.
         read: how DATA is read; None guesses everything.
+        boxes: rows are about the parts of images in their boxes, as training with `framing.boxes`
+            sees them; without, rows of one photo are copies of it.
         out: the folder for audit.html, findings.csv and audit.json; None writes nothing.
         threads: None is one per core.
         accept: kinds of findings that do not fail the audit; they stay listed.
@@ -83,6 +87,8 @@ def audit(
     say_how_to_fetch(catalog, "CATALOG" if isinstance(data, Catalog) else str(data))
     if decisions is not None:
         catalog = _without_dropped(catalog, decisions)
+    if not boxes:
+        catalog = as_whole_images(catalog, FOR_AUDIT)
     if out is not None:
         refuse_output_among_images(catalog, out)
     with nullcontext() if out is None else only_writer_of_folder(out):

@@ -9,6 +9,7 @@ import polars as pl
 
 from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import FOR_BACKBONE, with_used_boxes
 from shopsight.datasets.open import open_catalog
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.embeddings.embed_catalog import EmbedCounts, embed_catalog
@@ -71,6 +72,7 @@ def embed(
     out: str | Path,
     read: ReadOptions | None = None,
     resize: Resize | None = None,
+    boxes: bool = False,
     batch_size: int | None = None,
     device: str = "auto",
     precision: PrecisionChoice = "auto",
@@ -87,6 +89,8 @@ def embed(
         out: a folder of Parquet shards, or an .npz file.
         read: how DATA is read; None guesses everything.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
+        boxes: of a backbone, look at the part of each image in its box; what was trained looks as
+            it was trained, and boxes that it does not look at are said.
         batch_size: images that the model sees at once; None is its own choice.
         device: see `shopsight.devices`.
         precision: "auto" is the fastest whose embeddings stay near those of fp32.
@@ -108,8 +112,11 @@ def embed(
             fix="name a folder, or a file that ends in .npz",
         )
     catalog = open_catalog(data, read)
-    opened = opened_by(runner, model, device=device, precision=precision, resize=resize)
+    opened = opened_by(
+        runner, model, device=device, precision=precision, resize=resize, boxes=boxes
+    )
     with opened as embedder:
+        catalog = with_used_boxes(catalog, used=embedder.preprocess.boxes, how=FOR_BACKBONE)
         if out.suffix == ".npz":
             counts = _as_npz(embedder, catalog, out, batch_size)
         else:

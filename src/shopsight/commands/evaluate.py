@@ -12,6 +12,7 @@ from shopsight.audit.findings import check_kinds
 from shopsight.catalog.catalog import SPLITS, Catalog
 from shopsight.catalog.rare_classes import apply_rare_labels
 from shopsight.catalog.unlabeled import only_labeled
+from shopsight.catalog.used_boxes import with_used_boxes
 from shopsight.commands.early_checks import check_run
 from shopsight.datasets.open import open_catalog
 from shopsight.devices import pick_device
@@ -173,6 +174,7 @@ def _evaluate_on(
     catalog = _with_labels_of(run, only_labeled(open_catalog(data, read), read).catalog)
     part = split if "split" in catalog.table.columns else ALL_ROWS
     predictor = load(model, device=device)
+    catalog = with_used_boxes(catalog, used=predictor.preprocess.boxes)
     if by == "product":
         check_products(catalog, multilabel=predictor.info.multilabel)
     catalog, left_out, inspected = without_bad_files(catalog, split=part, accept=accept)

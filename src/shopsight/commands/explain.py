@@ -33,7 +33,12 @@ from shopsight.extras import is_installed
 from shopsight.files import atomic_file
 from shopsight.inference.explain import MethodChoice, check_label
 from shopsight.inference.exported_engines import EngineChoice
-from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
+from shopsight.inference.image_stream import (
+    ImageInputs,
+    NamedImage,
+    open_images,
+    with_used_boxes,
+)
 from shopsight.inference.predictor import Predictor
 from shopsight.output_locks import only_writer_of_folder
 from shopsight.output_paths import check_output_path
@@ -130,7 +135,7 @@ def explain(
     predictor = model if isinstance(model, Predictor) else _opened(model, device, engine)
     if label is not None:
         check_label(predictor, label)
-    opened = open_images(images, read)
+    opened = with_used_boxes(open_images(images, read), used=predictor.preprocess.boxes)
     first, notes = _first(opened, most)
     with ExitStack() as stack:
         stack.enter_context(use_run_access(RunAccess.by_flags(read)))

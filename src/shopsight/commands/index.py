@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import FOR_BACKBONE, FOR_INDEX, with_used_boxes
 from shopsight.datasets.open import open_catalog
 from shopsight.embeddings.runner import LOCAL, Runner, opened_by
 from shopsight.errors import ConfigError, SearchError
@@ -71,6 +72,7 @@ def build_index(
     storage: Storage = "f16",
     url: str | None = None,
     resize: Resize | None = None,
+    boxes: bool = False,
     device: str = "auto",
     runner: Runner = LOCAL,
     ef: int = DEFAULT_EF,
@@ -91,6 +93,8 @@ def build_index(
         storage: how the engine keeps vectors: "f16", "f32", "int8" or "turbo8" (`EngineSettings`).
         url: of a Qdrant server that has the engine; None has it in process.
         resize: of a backbone, how an image becomes a square; None is how its library does it.
+        boxes: of a backbone, look at the part of each image in its box; what was trained looks as
+            it was trained, and boxes that it does not look at are said.
         device: see `shopsight.devices`.
         runner: who embeds: this process, or the workers of a Ray cluster. The vectors are the same.
         ef: candidates of a search in the graph; more find more and take longer.
@@ -109,7 +113,8 @@ def build_index(
     address = None if url is None else checked_url(url)
     _refuse_without_server(address, shards=shards, replicas=replicas)
     catalog = open_catalog(data, read)
-    with opened_by(runner, model, device=device, resize=resize) as embedder:
+    with opened_by(runner, model, device=device, resize=resize, boxes=boxes) as embedder:
+        catalog = with_used_boxes(catalog, used=embedder.preprocess.boxes, how=FOR_BACKBONE)
         done = build(
             embedder,
             catalog,
@@ -217,6 +222,7 @@ def _changed(
     IndexFolder(index).current()
     catalog = open_catalog(data, read)
     with open_index(index, device=device) as opened, opened.writing:
+        catalog = with_used_boxes(catalog, used=opened.has_boxes, how=FOR_INDEX)
         plan = plan_changes(catalog, opened.generation, source=source_root(catalog))
         if vanish:
             _refuse_vanished(plan, opened, data, allow_delete=allow_delete or dry_run)

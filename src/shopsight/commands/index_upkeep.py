@@ -167,11 +167,12 @@ def migrate_index(
     Raises:
         SearchError: there is no index, it is in this model's space already, or more than a tenth
             of its images cannot be read.
+        ConfigError: the items are boxes, and the model was trained on whole images.
         WriteError: the disk has no room for a second generation.
         LockedError: another process has it open.
     """
     with open_index(index, device=device) as opened:
-        embedder = open_embedder(model, device=device, resize=resize)
+        embedder = open_embedder(model, device=device, resize=resize, boxes=opened.has_boxes)
         done = migrate(opened, embedder, resize=resize, allow_delete=allow_delete)
         return IndexChange.of(index, done, opened.generation)
 

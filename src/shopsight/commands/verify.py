@@ -13,6 +13,7 @@ from shopsight.bundle.exports import Precision, read_exports
 from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import bundle_folder, read_bundle
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import with_used_boxes
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import CatalogError, ShopsightError
 from shopsight.extras import is_installed
@@ -74,6 +75,8 @@ def verify(
     """
     bundle = read_bundle(bundle_folder(model))
     catalog = _test_images(bundle) if data is None else _labeled(data, read)
+    if catalog is not None:
+        catalog = with_used_boxes(catalog, used=bundle.info.preprocess.boxes)
     found: list[EngineCheck] = []
     reported = None if catalog is None or data is not None else _reported(bundle)
     for engine, precision in _engines(bundle):
@@ -120,7 +123,7 @@ def _checked(predictor: Predictor, catalog: Catalog | None, reported: float | No
 
 def _accuracy(predictor: Predictor, catalog: Catalog) -> tuple[float, int]:
     known = set(predictor.info.labels)
-    predictions = predictor.predict(catalog.refs(), on_error="raise")
+    predictions = predictor.predict(catalog, on_error="raise")
     right = [
         truth in prediction.predicted_labels
         for truth, prediction in zip(catalog.table["label"], predictions, strict=True)

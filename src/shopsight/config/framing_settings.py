@@ -25,6 +25,8 @@ class FramingSettings(Section):
             grows with the square of the size.
         images: Images that the last ones are compared by; a third of them rules out the others.
         looser: Steps of `crops` that fine-tuning shows more of the image than the probe prefers.
+        boxes: Whether the network sees the part of an image that its row's box says, instead of
+            the whole image; then no image without a box is answered.
     """
 
     search: bool = False
@@ -35,3 +37,4 @@ class FramingSettings(Section):
     max_cost: Annotated[float, Field(gt=0.0, le=64.0)] = 1.35
     images: Annotated[int, Field(ge=100, le=100_000)] = 1_200
     looser: Annotated[int, Field(ge=0, le=20)] = 1
+    boxes: bool = False

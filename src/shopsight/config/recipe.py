@@ -44,6 +44,7 @@ from shopsight.config.training_settings import TrainingSettings
 from shopsight.errors import SHOWN_DETAILS, ConfigError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.paths import is_file
+from shopsight.preprocess import Preprocess
 
 RECIPE_BYTES = 4 << 20
 """The most that a recipe may have: weights of 10,000 classes have a quarter of a megabyte."""
@@ -126,6 +127,15 @@ class Recipe(Section):
         if self.distill.teacher:
             self._can_learn_from_a_teacher()
         return self
+
+    def framed(self, base: Preprocess) -> Preprocess:
+        """How an image becomes the network's input: `base` with what the recipe says.
+
+        Args:
+            base: the backbone's own, which "auto" keeps.
+        """
+        settled = self.preprocess.applied_to(base)
+        return settled.model_copy(update={"boxes": self.framing.boxes})
 
     def _can_draw_packs(self) -> None:
         size, each = self.training.batch_size, self.training.images_per_class

@@ -128,7 +128,7 @@ def _of_catalog(catalog: Catalog, predictor: Predictor) -> Suggestions:
     given = catalog.table["label"].to_list() if catalog.has("label") else [None] * len(catalog)
     seen = _Seen(predictor, len(catalog), with_vectors=None in given)
     with progress.task("Labeling what is to be looked at", total=len(catalog)) as advance:
-        for batch, outputs in predictor.image_batches(catalog.refs()):
+        for batch, outputs in predictor.image_batches(catalog):
             seen.add(batch, outputs)
             advance(len(batch))
     kinds = tuple(map(_kind, given, seen.first_labels()))

@@ -13,6 +13,7 @@ from shopsight import progress
 from shopsight.catalog.catalog import Catalog
 from shopsight.embeddings.contents import first_rows
 from shopsight.inference.embedder import Embedder
+from shopsight.inference.image_stream import asked_boxes, open_images
 
 IMAGES_AT_ONCE = 2000
 """Distinct images whose vectors are handed on together: at 80 images a second, half a minute."""
@@ -40,6 +41,7 @@ def embed_rows(
     *,
     batch_size: int | None = None,
     at_once: int = IMAGES_AT_ONCE,
+    asked: bool = False,
 ) -> Iterator[EmbeddedRows]:
     """Embed the images of a catalog.
 
@@ -50,6 +52,7 @@ def embed_rows(
             null are left out.
         batch_size: images that the model sees at once; None is its own choice.
         at_once: distinct images whose vectors are handed on together.
+        asked: the rows are queries: their boxes count whatever the model was trained on.
 
     Yields:
         Every row once, with a vector or an error.
@@ -57,9 +60,9 @@ def embed_rows(
     firsts, rows_of = first_rows(keys)
     names = list(rows_of)
     with progress.task("Embedding", len(firsts)) as advance:
-        vectors = (
-            embedder.embed(catalog.take(firsts), batch_size=batch_size) if firsts else iter(())
-        )
+        first = catalog.take(firsts)
+        images = asked_boxes(open_images(first)) if asked else first
+        vectors = embedder.embed(images, batch_size=batch_size) if firsts else iter(())
         for start in range(0, len(firsts), at_once):
             rows, found, errors = list[int](), list[Float32[np.ndarray, "d"]](), dict[int, str]()
             for name in names[start : start + at_once]:

@@ -67,7 +67,11 @@ class ImageWorker:
         torch.set_num_threads(work.threads)
         self._work = work
         self._embedder = open_embedder(
-            work.model, device=work.device, precision=work.precision, resize=work.resize
+            work.model,
+            device=work.device,
+            precision=work.precision,
+            resize=work.resize,
+            boxes=work.space.preprocess.boxes,
         )
         here = self._embedder.space
         if here != work.space:

@@ -45,6 +45,7 @@ def opened_by(
     device: str,
     precision: PrecisionChoice = "auto",
     resize: Resize | None = None,
+    boxes: bool = False,
 ) -> Iterator[Embedder]:
     """Open an embedder for as long as the block lasts; see `open_embedder`.
 
@@ -59,14 +60,14 @@ def opened_by(
         if runner.address is not None or runner.workers is not None:
             flag = "--runner-address" if runner.address is not None else "--runner-workers"
             raise ConfigError(f"{flag} would change nothing here", fix="--runner ray")
-        yield open_embedder(model, device=device, precision=precision, resize=resize)
+        yield open_embedder(model, device=device, precision=precision, resize=resize, boxes=boxes)
         return
     from shopsight.embeddings.ray_embedder import RayEmbedder
 
     require_installed("ray")
     # The workers' device and precision may be none of this machine.
     here: PrecisionChoice = "auto" if precision == "auto" else "32"
-    local = open_embedder(model, device="auto", precision=here, resize=resize)
+    local = open_embedder(model, device="auto", precision=here, resize=resize, boxes=boxes)
     embedder = RayEmbedder(
         local,
         address=runner.address,

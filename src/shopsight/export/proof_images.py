@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from shopsight import progress
 from shopsight.bundle.format import Bundle
 from shopsight.catalog.catalog import Catalog
+from shopsight.catalog.used_boxes import with_used_boxes
 from shopsight.datasets.open import open_catalog
 from shopsight.errors import ExportError
 from shopsight.export.parity import Proof, run_all
@@ -20,6 +21,7 @@ from shopsight.images.model_input import preprocess_image
 from shopsight.inference.engine import Engine, Images
 from shopsight.inference.predictor import readout_of
 from shopsight.io.access import Access
+from shopsight.loading.pixel_sources import ImageSet
 from shopsight.metrics.families import Families
 from shopsight.prefetch import core_count, prefetch
 from shopsight.preprocess import Preprocess
@@ -44,6 +46,7 @@ class Source:
         families: which of them vary together.
         access: which hosts may be asked for them.
         name: for people.
+        boxes: the parts of them that the network sees; None where it sees whole images.
     """
 
     refs: list[str]
@@ -51,6 +54,7 @@ class Source:
     families: Families
     access: Access
     name: str
+    boxes: Float64[np.ndarray, "n 4"] | None = None
 
     def sample(self, most: int) -> Source:
         """At most so many of them, always the same."""
@@ -63,6 +67,7 @@ class Source:
             self.families.take(rows),
             self.access,
             self.name,
+            None if self.boxes is None else self.boxes[rows],
         )
 
 
@@ -98,7 +103,7 @@ def find_sources(
         ExportError: it has fewer than two images.
     """
     if data is not None:
-        catalog = open_catalog(data, read)
+        catalog = with_used_boxes(open_catalog(data, read), used=bundle.info.preprocess.boxes)
         if len(catalog) < 2:
             raise ExportError("one image proves nothing", where=str(data), fix="--data FOLDER")
         rows = np.random.default_rng(_SEED).permutation(len(catalog))
@@ -121,7 +126,7 @@ def _of_run(run: RunFolder) -> Sources | None:
         if not len(rows):
             return None
         some = _of_catalog(catalog.take(rows), f"{name} images of {catalog.name}")
-        return Source(some.refs, some.labels, families.take(rows), some.access, some.name)
+        return replace(some, families=families.take(rows))
 
     train = part("train")
     proving = part("val") or part("test") or train
@@ -136,7 +141,7 @@ def _of_catalog(catalog: Catalog, name: str) -> Source:
         if catalog.has("group") and not catalog.table["group"].null_count()
         else Families.alone(len(catalog))
     )
-    return Source(catalog.refs(), labels, families, catalog.access, name)
+    return Source(catalog.refs(), labels, families, catalog.access, name, catalog.boxes())
 
 
 def prove_with(bundle: Bundle, exact: Engine, source: Source | None) -> Proof:
@@ -154,7 +159,7 @@ def prove_with(bundle: Bundle, exact: Engine, source: Source | None) -> Proof:
     if source is None:
         pixels = np.stack(
             [
-                preprocess_image(data, info.preprocess, where=f"golden {number}")
+                preprocess_image(data, info.preprocess.of_whole_images, where=f"golden {number}")
                 for number, data in enumerate(bundle.golden.images)
             ]
         )
@@ -181,14 +186,17 @@ def prepared(source: Source, preprocess: Preprocess, title: str) -> tuple[Images
     Raises:
         ImageError: a file cannot be decoded.
     """
+    images = ImageSet(source.refs, source.boxes, preprocess, source.access)
 
-    def make(ref: str) -> tuple[Images, str]:
+    def make(row: int) -> tuple[Images, str]:
+        ref = source.refs[row]
         data = read_bytes(ref, source.access)
-        return preprocess_image(data, preprocess, where=ref), sha256(data).hexdigest()
+        square = preprocess_image(data, preprocess, box=images.box(row), where=ref)
+        return square, sha256(data).hexdigest()
 
     squares, shas = [], []
     with progress.task(title, total=len(source.refs)) as advance:
-        for square, sha in prefetch(make, source.refs, threads=core_count()):
+        for square, sha in prefetch(make, range(len(source.refs)), threads=core_count()):
             squares.append(square)
             shas.append(sha)
             advance(1)

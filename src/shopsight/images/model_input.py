@@ -32,6 +32,13 @@ _COPIED_PIXELS = 1 << 21
 """The library gets larger images in strips of columns, of which it makes copies."""
 
 
+BOX_FIX = (
+    "name a table with the columns image, box_x, box_y, box_w, box_h, in pixels\n"
+    "of a photo that is cropped already, the box is its whole size"
+)
+"""The next step where an image lacks its box."""
+
+
 class Box(NamedTuple):
     """The part of an image that counts, in pixels of the upright image at full size.
 
@@ -48,6 +55,10 @@ class Box(NamedTuple):
     h: float
 
 
+WHOLE_IMAGE = Box(0.0, 0.0, float(1 << 31), float(1 << 31))
+"""A box that holds all of any image."""
+
+
 def preprocess_image(
     data: bytes, preprocess: Preprocess, *, box: Box | None = None, where: str | None = None
 ) -> UInt8[np.ndarray, "s s 3"]:
@@ -62,7 +73,8 @@ def preprocess_image(
         where: the file's name, for the error.
 
     Raises:
-        ImageError: the bytes cannot be decoded, or the box lies outside the image.
+        ImageError: the bytes cannot be decoded, the box lies outside the image, or there is none
+            where the network needs one.
     """
     (square,) = preprocess_each(data, [preprocess], box=box, where=where)
     return square
@@ -86,8 +98,11 @@ def preprocess_each(
         where: the file's name, for the error.
 
     Raises:
-        ImageError: the bytes cannot be decoded, or the box lies outside the image.
+        ImageError: the bytes cannot be decoded, the box lies outside the image, or there is none
+            where the network needs one.
     """
+    for one in preprocesses:
+        check_has_box(box, one, where)
     with decoding():
         if not is_jpeg(data):
             by_matte: dict[Color, UInt8[np.ndarray, "_ _ 3"]] = {}
@@ -135,8 +150,9 @@ def preprocess_array(
         where: the image's name, for the error.
 
     Raises:
-        ImageError: the box lies outside the image.
+        ImageError: the box lies outside the image, or there is none where the network needs one.
     """
+    check_has_box(box, preprocess, where)
     height, width = rgb.shape[:2]
     crop = crop_of_box(box, width, height, where)
     goal = resized_size(crop.w, crop.h, preprocess)
@@ -248,6 +264,26 @@ def crop_of_box(box: Box | None, width: int, height: int, where: str | None) -> 
     left, top = max(0, round(box.x)), max(0, round(box.y))
     right, bottom = min(width, round(box.x + box.w)), min(height, round(box.y + box.h))
     return Crop(left, top, max(1, right - left), max(1, bottom - top))
+
+
+def check_has_box(box: Box | None, preprocess: Preprocess, where: str | None = None) -> None:
+    """Refuse a whole image where the network has learned from boxes alone.
+
+    Raises:
+        ImageError: there is no box.
+    """
+    if preprocess.boxes and box is None:
+        raise without_box(where)
+
+
+def without_box(where: str | None) -> ImageError:
+    """The error of an image that has no box where the network needs one."""
+    return ImageError(
+        "no box",
+        "the model was trained on the parts of images in their boxes, and this image has none",
+        where=where,
+        fix=BOX_FIX,
+    )
 
 
 def why_outside(box: Box, width: int, height: int) -> str:

@@ -31,13 +31,18 @@ IN_FOLDER = f"open_clip:{FOLDER}"
 
 
 def open_backbone(
-    name: str, *, device: str, precision: PrecisionChoice, resize: Resize | None
+    name: str,
+    *,
+    device: str,
+    precision: PrecisionChoice,
+    resize: Resize | None,
+    boxes: bool = False,
 ) -> BackboneEmbedder:
     """Open a backbone by name; see `shopsight.inference.open_embedder`."""
     if name.startswith(IN_FOLDER):
         name = IN_FOLDER + full(name.removeprefix(IN_FOLDER))
     backbone = create_backbone(name, with_text=True)
-    preprocess = backbone.preprocess
+    preprocess = backbone.preprocess.model_copy(update={"boxes": boxes})
     if resize is not None:
         preprocess = preprocess.model_copy(update={"resize": resize})
     network = ProductModel(backbone.module, _NoHead(), preprocess)

@@ -266,7 +266,8 @@ def _is_faithful(bundle: Bundle, engine: Engine) -> bool:
 
 def _golden_pixels(bundle: Bundle) -> Images:
     images = bundle.golden.images[:_TIMED_IMAGES]
-    return np.stack([preprocess_image(data, bundle.info.preprocess) for data in images])
+    preprocess = bundle.info.preprocess.of_whole_images
+    return np.stack([preprocess_image(data, preprocess) for data in images])
 
 
 def _seconds(engine: Engine, pixels: Images) -> float:

@@ -138,9 +138,11 @@ def _preprocessed(
     images: Sequence[bytes], preprocess: Preprocess, first: int
 ) -> UInt8[np.ndarray, "n s s 3"]:
     names = (f"golden {number}" for number in range(first, first + len(images)))
+    # Files alone are kept, without boxes: what is compared is what computes.
+    whole = preprocess.of_whole_images
     return np.stack(
         [
-            preprocess_image(data, preprocess, where=name)
+            preprocess_image(data, whole, where=name)
             for data, name in zip(images, names, strict=True)
         ]
     )

@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from shopsight.catalog.catalog import TABLE_ROW, Catalog
+from shopsight.catalog.used_boxes import FOR_MODEL
 from shopsight.datasets.data_access import folder_access
 from shopsight.datasets.open import open_catalog, unused_options
 from shopsight.datasets.registry import is_dataset
@@ -22,7 +24,7 @@ from shopsight.errors import CatalogError, RemoteError
 from shopsight.exports.find_export import export_in_folder, find_export
 from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
-from shopsight.images.model_input import Box
+from shopsight.images.model_input import WHOLE_IMAGE, Box, without_box
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.logins import without_login
 from shopsight.io.opening import list_folder
@@ -46,6 +48,8 @@ class NamedImage:
         image: the path or URL again, or the image itself.
         access: which hosts in private networks may be asked for it.
         box: the part that counts; None is the whole image.
+        boxed: who said so: the columns of its "table" (which may have none for this row), or the
+            caller, who "asked" for this part; "no" where nobody could.
         row: of a table, its row, counted from 0.
         name: of a table, the image as the table names it.
     """
@@ -56,6 +60,7 @@ class NamedImage:
     box: Box | None = None
     row: int | None = None
     name: str | None = None
+    boxed: Literal["no", "table", "asked"] = "no"
 
 
 ImageInput = str | Path | bytes | Image.Image | np.ndarray | Catalog | NamedImage
@@ -84,6 +89,39 @@ def open_images(images: ImageInputs, read: ReadOptions | None = None) -> Iterato
         _refuse_unused(given, read)
         return _numbered([_with_tables_read(one, read) for one in given], read)
     return _numbered((_with_tables_read(one, read) for one in given), read)
+
+
+def with_used_boxes(images: Iterable[NamedImage], *, used: bool) -> Iterator[NamedImage]:
+    """The images as a network reads them: by the boxes of tables, or whole; the latter is said.
+
+    A box that a caller asked for counts in either case.
+
+    Args:
+        images: in their order.
+        used: whether the network looks at boxes. A row of a table with boxes may lack one: that is
+            an error of its own.
+
+    Raises:
+        ImageError: boxes are used, and an image comes from where none has one.
+    """
+    notified = False
+    for one in images:
+        if used and one.box is None and one.boxed == "no":
+            raise without_box(one.source)
+        if used and one.box is None and one.boxed == "asked":
+            one = replace(one, box=WHOLE_IMAGE)  # noqa: PLW2901
+        if not used and one.box is not None and one.boxed == "table":
+            if not notified:
+                notified = True
+                notify(f"boxes of the table: not used, {FOR_MODEL}")
+            one = replace(one, box=None)  # noqa: PLW2901
+        yield one
+
+
+def asked_boxes(images: Iterable[NamedImage]) -> Iterator[NamedImage]:
+    """Images to search for: the box that a table gives one says what is looked for in it."""
+    for one in images:
+        yield one if one.box is None else replace(one, boxed="asked")
 
 
 def _one_by_one(images: ImageInputs) -> Iterable[ImageInput]:
@@ -189,7 +227,8 @@ def _rows(catalog: Catalog) -> Iterator[NamedImage]:
             box = None
             if boxes is not None and not np.isnan(boxes[index]).any():
                 box = Box(*boxes[index].tolist())
-            yield NamedImage(ref, ref, catalog.access, box, row, name)
+            boxed: Literal["no", "table"] = "no" if boxes is None else "table"
+            yield NamedImage(ref, ref, catalog.access, box, row, name, boxed)
 
 
 def _in_folder(folder: str, read: ReadOptions) -> Iterator[NamedImage]:

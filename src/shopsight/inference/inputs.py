@@ -16,7 +16,12 @@ from shopsight.images import levels
 from shopsight.images.damage import find_damage
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_array, preprocess_image
-from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
+from shopsight.inference.image_stream import (
+    ImageInputs,
+    NamedImage,
+    open_images,
+    with_used_boxes,
+)
 from shopsight.io.access import PUBLIC, Access
 from shopsight.prefetch import default_threads, prefetch
 from shopsight.preprocess import Preprocess
@@ -73,6 +78,7 @@ def prepare_inputs(
 
     Raises:
         CatalogError: see `open_images`. What is wrong with one image comes as its `error`.
+        ImageError: the network looks at boxes, and an image comes from where none has one.
     """
 
     def make(one: NamedImage) -> Prepared:
@@ -82,7 +88,7 @@ def prepare_inputs(
             return Prepared(one.source, None, error, None, one.row, one.name, one.access)
         return Prepared(one.source, pixels, None, damaged, one.row, one.name, one.access)
 
-    opened = open_images(images, read)
+    opened = with_used_boxes(open_images(images, read), used=preprocess.boxes)
     return prefetch(make, opened, threads=threads or default_threads(), window=window)
 
 

@@ -44,6 +44,7 @@ def open_embedder(
     device: str = "auto",
     precision: PrecisionChoice = "auto",
     resize: Resize | None = None,
+    boxes: bool = False,
 ) -> Embedder:
     """Open an embedder by the name that the user gave.
 
@@ -55,10 +56,12 @@ def open_embedder(
         precision: "auto" is the fastest whose embeddings stay near those of fp32.
         resize: of a backbone, how an image becomes a square; None is how its library does it. What
             was trained keeps its own.
+        boxes: of a backbone, look at the part of each image in its box.
 
     Raises:
         BundleError: the bundle cannot be opened.
-        ConfigError: there is no such backbone or preset, or `resize` is of a bundle.
+        ConfigError: there is no such backbone or preset; or `resize` is of a bundle, or `boxes` of
+            one that was trained on whole images.
         WeightsError: its weights cannot be downloaded.
         ExtraMissingError: its library is not installed.
     """
@@ -72,11 +75,11 @@ def open_embedder(
         _check_spelling(name)
     if trained or is_folder(name) or ":" not in name:
         check_own_framing(resize)
-        return _of_bundle(name, device=device, precision=precision)
+        return _of_bundle(name, device=device, precision=precision, boxes=boxes)
     # Only here is torch needed.
     from shopsight.inference.backbone_embedder import open_backbone
 
-    return open_backbone(name, device=device, precision=precision, resize=resize)
+    return open_backbone(name, device=device, precision=precision, resize=resize, boxes=boxes)
 
 
 def check_own_framing(resize: Resize | None) -> None:
@@ -103,8 +106,14 @@ def _check_spelling(name: str) -> None:
         )
 
 
-def _of_bundle(name: str, *, device: str, precision: PrecisionChoice) -> Embedder:
+def _of_bundle(name: str, *, device: str, precision: PrecisionChoice, boxes: bool) -> Embedder:
     opened = load(name, device=device, precision=precision)
+    if boxes and not opened.preprocess.boxes:
+        raise ConfigError(
+            "the model was trained on whole images, and boxes are to be looked at",
+            where=name,
+            fix="shopsight train DATA --set framing.boxes=true   (trains one on boxes)",
+        )
     # Full, and for ever: an index opens it again wherever and whenever it is searched from.
     known = pinned(parse_hub_name(name), bundle_folder(name)) if names_hub(name) else full(name)
     return BundleEmbedder(str(known), opened, device)

@@ -87,7 +87,7 @@ def open_cache(
     """Open the square images of a catalog; decode those that the cache lacks.
 
     Args:
-        catalog: The files and boxes.
+        catalog: The files, and boxes where `preprocess` looks at them.
         preprocess: The square that they become.
         settings: Where the squares are kept, and in which form.
         sha256s: Hash of each file's bytes, as hex (the audit has them); None: computed here.
@@ -97,7 +97,8 @@ def open_cache(
         ImageError: A file that cannot be decoded, by name.
         ConfigError: `settings.mode` is "raw" or "jpeg" and does not fit on the disk.
     """
-    images = ImageSet(catalog.refs(), catalog.boxes(), preprocess, catalog.access)
+    boxes = catalog.boxes() if preprocess.boxes else None
+    images = ImageSet(catalog.refs(), boxes, preprocess, catalog.access)
     if settings.mode == "off":
         return DecodingSource(images, sha256s)
     if settings.mode == "auto" and (file_bytes := _mean_of_small_files(images)):

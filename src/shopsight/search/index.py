@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -140,6 +141,11 @@ class Index:
         """The mean of the unit vectors when the generation was built."""
         return self._generation.center
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether its items are parts of images, in boxes."""
+        return self.info.space.preprocess.boxes
+
     def __len__(self) -> int:
         return self._generation.live.height
 
@@ -153,7 +159,13 @@ class Index:
         if self._embedder is None:
             from shopsight.inference.open_embedder import open_embedder
 
-            self.use(open_embedder(self.info.model, device=self._device, resize=self.info.resize))
+            opened = open_embedder(
+                self.info.model,
+                device=self._device,
+                resize=self.info.resize,
+                boxes=self.has_boxes,
+            )
+            self.use(opened)
         assert self._embedder is not None
         return self._embedder
 
@@ -265,7 +277,8 @@ class Index:
             access = Access(roots=()) if known is None else known.access
             path = image if paths.is_full(image) else paths.join(source, image)
             box = None if corners[0] is None else Box(*corners)
-            found.append(NamedImage(path, path, access, box))
+            boxed: Literal["no", "asked"] = "no" if box is None else "asked"
+            found.append(NamedImage(path, path, access, box, boxed=boxed))
         return found
 
     def thumbnail(self, item: str, *, side_px: int = 160) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from shopsight.errors import SearchError
 from shopsight.images.model_input import Box
-from shopsight.inference.image_stream import NamedImage
+from shopsight.inference.image_stream import NamedImage, asked_boxes
 from shopsight.text import counted
 
 TermKind = Literal["image", "text", "id"]
@@ -104,8 +104,11 @@ def build_queries(
         raise SearchError(
             f"a text of {longest:,} characters; the most are {MOST_CHARACTERS:,}", where="--text"
         )
-    boxed = [replace(image, box=box) for image, box in zip(images, boxes, strict=False)]
-    terms = [Term("image", image) for image in [*boxed, *images[len(boxed) :]]]
+    boxed = [
+        replace(image, box=box, boxed="asked") for image, box in zip(images, boxes, strict=False)
+    ]
+    others = asked_boxes(images[len(boxed) :])
+    terms = [Term("image", image) for image in [*boxed, *others]]
     terms += [Term("text", text) for text in texts]
     terms += [Term("id", one) for one in ids]
     if not combine:

@@ -169,7 +169,8 @@ def _embedded(
     failed = {ids[row]: str(error) for row, error in hashed.errors.items()}
     vectors = np.zeros((len(catalog), index.info.space.embedding_dim), np.float32)
     found: list[int] = []
-    for batch in embed_rows(index.embedder(), catalog, content_keys(catalog, hashed.sha256)):
+    keys = content_keys(catalog, hashed.sha256)
+    for batch in embed_rows(index.embedder(), catalog, keys, asked=True):
         vectors[batch.rows] = batch.vectors
         found += batch.rows
         failed |= {ids[row]: why for row, why in batch.errors.items()}

@@ -159,7 +159,7 @@ class _Search:
         self, audited: AuditedCatalog, recipe: Recipe, rows: Int64[np.ndarray, "n"], device: str
     ) -> None:
         self._recipe, self._settings = recipe, recipe.framing
-        self._own = recipe.preprocess.applied_to(Preprocess())
+        self._own = recipe.framed(Preprocess())
         targets = audited.catalog.targets(audited.catalog.labels)
         self._num_classes = len(audited.catalog.labels)
         most = max(self._settings.images, FEWEST_OF_CLASS * self._num_classes)

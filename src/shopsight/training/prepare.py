@@ -19,6 +19,7 @@ from shopsight.catalog.seal import mark_of_cache
 from shopsight.catalog.split import fold_as_split, fold_catalog, split_catalog
 from shopsight.catalog.split_report import SplitReport, check_leakage
 from shopsight.catalog.unlabeled import only_labeled
+from shopsight.catalog.used_boxes import FOR_TRAINING, with_used_boxes
 from shopsight.config.recipe import Recipe
 from shopsight.errors import ConfigError, TrainingError
 from shopsight.files import write_json
@@ -73,6 +74,7 @@ def prepare(
     dropped = None if rules.decisions is None else dropped_rows(rules.decisions, catalog)
     recipe = settle_columns(recipe, catalog)
     catalog, labeled, unlabeled = only_labeled(catalog, recipe.data)
+    catalog = with_used_boxes(catalog, used=recipe.framing.boxes, how=FOR_TRAINING)
     # First what fails fastest: names, weights and settings, before hours of decoding.
     resolved, weights = resolve(recipe, catalog)
     audited, lost_classes = audited_images(

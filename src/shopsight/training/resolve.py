@@ -30,7 +30,12 @@ from shopsight.training.finetune import Hardware, check_hardware
 from shopsight.training.margins import check_margin
 from shopsight.training.precision import pick_precision
 from shopsight.training.proxies import LIBRARY
-from shopsight.training.teacher import framed_as, open_teacher, student_recipe
+from shopsight.training.teacher import (
+    check_same_boxes,
+    framed_as,
+    open_teacher,
+    student_recipe,
+)
 from shopsight.training.zero_shot import check_has_text
 
 FRAMING_KEYS = ("size_px", "resize", "crop_fraction")
@@ -67,13 +72,13 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     own = backbone.preprocess
     if teacher is not None:
         own = framed_as(teacher.info.preprocess, own)
-    preprocess = recipe.preprocess.applied_to(own)
+    preprocess = recipe.framed(own)
     _check_loss(recipe, catalog)
     recipe = _with_framing(recipe)
     sizes = training_sizes(recipe, preprocess.size_px)
     _check_sizes(backbone, recipe, sizes, preprocess.size_px)
     resolved = recipe.replace(
-        preprocess=preprocess.model_dump(),
+        preprocess=preprocess.of_whole_images.model_dump(),
         training={
             "precision": pick_precision(recipe.training.precision, hardware.device),
             "compile": _compile(recipe, hardware),
@@ -134,6 +139,7 @@ def _with_teacher(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, OpenedNetwo
     rare = recipe.data.choice("on_rare") in ("drop", "merge", "parent")
     settled_later = rare or HELD_OUT in catalog.table.columns
     teacher = open_teacher(recipe, catalog.labels, may_lose_some=settled_later)
+    check_same_boxes(recipe, teacher)
     return student_recipe(recipe, teacher), teacher
 
 

@@ -55,6 +55,22 @@ def open_teacher(
     return teacher
 
 
+def check_same_boxes(recipe: Recipe, teacher: OpenedNetwork) -> None:
+    """Refuse a trained teacher that sees boxes where its student sees whole images, or vice versa.
+
+    Raises:
+        ConfigError: it does.
+    """
+    boxes = teacher.info.preprocess.boxes
+    if teacher.is_trained and boxes != recipe.framing.boxes:
+        raise ConfigError(
+            f"the teacher was trained on {'boxes' if boxes else 'whole images'}, and both must see "
+            "the same view",
+            where="distill.teacher",
+            fix=f"--set framing.boxes={str(boxes).lower()}",
+        )
+
+
 def _other_labels(known: set[str], unknown: set[str], name: str) -> ConfigError:
     fix = "--set distill.soft_weight=0 --set distill.copy_head=false   (embeddings alone)"
     if not known:

@@ -175,9 +175,8 @@ class Teacher:
         engine = TorchEngine(model, device=str(self._device), precision="32")
         engine = fastest_embedding(engine, golden, model.preprocess)
         # Its own size and normalization, in the framing that it shares with the student.
-        plain = open_cache(
-            self._catalog, model.preprocess, settings=CacheSettings(), sha256s=self._sha256s
-        )
+        seen = model.preprocess.model_copy(update={"boxes": self._recipe.framing.boxes})
+        plain = open_cache(self._catalog, seen, settings=CacheSettings(), sha256s=self._sha256s)
         for view, store in stores.items():
             progress.notify(f"teacher: view {view + 1} of {self._recipe.distill.views}")
             source = ViewSource(

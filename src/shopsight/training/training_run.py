@@ -48,7 +48,7 @@ class TrainingRun:
         self.audited = audited = run.audited_catalog()
         self.catalog: Catalog = audited.catalog
         self.sha256s: list[str] = audited.sha256.to_list()
-        self.preprocess: Preprocess = self.recipe.preprocess.applied_to(Preprocess())
+        self.preprocess: Preprocess = self.recipe.framed(Preprocess())
         self.device = training_device(self.recipe, self.own)
         self.num_classes = len(self.catalog.labels)
         self.targets: Targets = self.catalog.targets(self.catalog.labels)
