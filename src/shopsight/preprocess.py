@@ -71,6 +71,16 @@ class Preprocess(BaseModel):
         return written
 
     @property
+    def framing(self) -> str:
+        """In words: what of an image the network sees, and how large."""
+        shown = {
+            "pad": "whole image, padded",
+            "squash": "whole image, squashed",
+            "crop": f"middle {100 * self.crop_fraction:g} %",
+        }[self.resize]
+        return f"{shown}, {self.size_px} px{' of its box' * self.boxes}"
+
+    @property
     def of_whole_images(self) -> Preprocess:
         """The same for images that are all that there is to see: golden ones, or crops."""
         return self.model_copy(update={"boxes": False})

@@ -28,6 +28,22 @@ def test_the_card_of_folds_and_of_synthetic_images(parts: dict[str, Any]) -> Non
     assert "No validation score." in model_card(info, {})
 
 
+def test_the_card_says_what_the_network_sees_and_why(parts: dict[str, Any]) -> None:
+    info = parts["info"]
+    own = info.preprocess.framing
+    assert f"\nFraming: {own}.\n" in model_card(info, {})
+    line = f"framing: {own}; log loss 0.721 on 1,200 images by cross-validation"
+    card = model_card(info, {"framing": {"line": line}})
+    assert "\nFraming" + line.removeprefix("framing") + ".\n" in card
+    # What was chosen for another framing is no reason for this one.
+    other = {"framing": {"line": "framing: middle 5 %, 8 px; log loss 0.1"}}
+    assert "log loss" not in model_card(info, other)
+    assert "answers no image without one" not in card
+    looks = info.preprocess.model_copy(update={"boxes": True})
+    boxed = model_card(info.model_copy(update={"preprocess": looks}), {})
+    assert "px of its box. It sees the part of an image in its box" in boxed
+
+
 @pytest.mark.parametrize(
     ("label", "shown"),
     [

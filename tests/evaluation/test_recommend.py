@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from shopsight.config.framing_settings import FramingSettings
 from shopsight.errors import WeightsError
 from shopsight.evaluation import recommend as module
 from shopsight.evaluation.compare import choosing_parts, compare_runs
@@ -59,7 +60,7 @@ def test_validation_chooses_and_test_reports(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_profile", profile_of)
-    found = recommend([FAST, SLOW], latency_ms=50, train=runs.__getitem__, classes=3)
+    found = recommend([FAST, SLOW], latency_ms=50, train=lambda name, _cost: runs[name], classes=3)
     assert found.chosen is not None
     assert found.chosen.backbone == RunFolder(runs[SLOW]).recipe().model.backbone
     assert found.chosen.name == SLOW
@@ -88,13 +89,65 @@ def test_without_validation_images_the_test_images_choose(
     for run in runs.values():
         RunFolder(run).predictions_file("val").unlink()
     monkeypatch.setattr(module, "_profile", profile_of)
-    found = recommend([SLOW, FAST], latency_ms=50, train=runs.__getitem__, classes=3)
+    found = recommend([SLOW, FAST], latency_ms=50, train=lambda name, _cost: runs[name], classes=3)
     assert found.comparison is not None
     assert (found.comparison.split, found.comparison.reported_on) == ("test", "")
     assert found.comparison.best.name == FAST
     assert found.comparison.best.reported is None
     assert "FAST was chosen on these images".replace("FAST", FAST) in about_choice(found.comparison)
     assert about_report(found.comparison) == ""
+
+
+def timed(per_pixel_ms: float) -> Callable[..., Profile]:
+    """Profiles whose time grows with the pixels, and is 10 ms at 224."""
+
+    def of(backbone: str, _classes: int, _device: str, _batches: object, size: int = 0) -> Profile:
+        side = size or 224
+        ms = 10.0 + per_pixel_ms * (side**2 - 224**2)
+        return replace(profile_of(backbone), size_px=side, speeds=(Speed(1, ms, 1.0, 3),))
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "per_pixel_ms", "expected"),
+    [
+        (10.0, 10 / 224**2, 1.0),  # No time is left for more than its own size.
+        (13.5, 10 / 224**2, (256 / 224) ** 2),
+        (30.0, 10 / 224**2, (320 / 224) ** 2),
+        (13.5, 20 / 224**2, 1.0),  # Larger images take more than their share.
+        (16.5, 20 / 224**2, (256 / 224) ** 2),
+    ],
+)
+def test_the_time_for_an_image_bounds_the_size_that_a_probe_may_see(
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    budget_ms: float,
+    per_pixel_ms: float,
+    expected: float,
+) -> None:
+    monkeypatch.setattr(module, "_profile", timed(per_pixel_ms))
+    asked = []
+
+    def train(name: str, cost: float) -> Path:
+        asked.append(cost)
+        return runs[name]
+
+    sizes = FramingSettings().sizes_px
+    assert sizes(224) == (192, 224, 256, 288, 320)
+    recommend([FAST], latency_ms=budget_ms, train=train, classes=3, sizes_px=sizes)
+    assert asked == [pytest.approx(expected)]
+
+
+def test_a_run_that_was_made_for_more_time_is_left_out(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_profile", timed(10 / 224**2))
+    folder = RunFolder(runs[FAST])
+    folder.write_recipe(folder.recipe().replace(preprocess={"size_px": 288}))
+    found = recommend([FAST], latency_ms=12, train=lambda name, _cost: runs[name], classes=3)
+    assert found.chosen is None
+    assert "its run sees 288 px" in found.candidates[0].left_out
 
 
 def test_k_fold_runs_choose_and_report_out_of_fold(tiny_folds_run: Path) -> None:

@@ -92,13 +92,18 @@ def test_a_table_gives_its_rows_with_boxes_labeled_or_not(photos: Path) -> None:
         (2, "a/1.png"),
     ]
     assert [one.box for one in found] == [Box(1, 2, 10, 12), None, Box(5, 5, 8, 8)]
-    square = Preprocess(size_px=16)
-    first, whole, third = prepare_inputs(table, square, window=4, read=read)
+    square = Preprocess(size_px=16, boxes=True)
+    first, bare, third = prepare_inputs(table, square, window=4, read=read)
     assert (first.row, first.name, first.error) == (0, "a/1.png", None)
     assert first.pixels is not None
     assert third.pixels is not None
     assert not np.array_equal(first.pixels, third.pixels)
-    assert whole.pixels is not None
+    assert bare.error is not None
+    assert bare.error.reason == "no box"
+    whole = [*prepare_inputs(table, square.of_whole_images, window=4, read=read)]
+    assert whole[0].pixels is not None
+    assert whole[1].pixels is not None
+    assert np.array_equal(whole[0].pixels, whole[2].pixels)
 
 
 def test_rows_keep_the_numbers_of_the_users_table(photos: Path) -> None:

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shopsight.bundle.read import read_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.synthetic import draw_catalog
+from shopsight.evaluation.evaluate import evaluate_run
+from shopsight.evaluation.report_data import repeat_section
+from shopsight.evaluation.run_info import read_run
 from shopsight.images.decode import read_bytes
 from shopsight.images.model_input import preprocess_each, preprocess_image
 from shopsight.inference.load import load
@@ -56,6 +60,16 @@ def test_small_products_are_looked_at_from_near(tmp_path: Path) -> None:
     assert info.preprocess.resize == "crop"
     assert info.preprocess.crop_fraction == recipe.preprocess.crop_fraction
     assert "framing" in run.seconds()
+    # The line is in the card and the table in the bundle and the report, as in the run.
+    bundle = read_bundle(tmp_path / "run" / "model")
+    assert bundle.metrics["framing"] == found
+    card = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert f"\nFraming: {bundle.info.preprocess.framing}; log loss" in card
+    facts = read_run(run)
+    section = repeat_section(next(iter(evaluate_run(run).values())), facts)
+    assert section is not None
+    assert [row[0] for row in section.framings] == [one["framing"] for one in found["tried"]]
+    assert section.framings[0][3] == "best"
 
 
 def test_products_that_fill_their_photos_are_seen_whole(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ Input: any image file, which is resized to {info.preprocess.size_px} x {info.pre
 pixels ("{info.preprocess.resize}"). Probabilities are calibrated with temperature
 {_temperature(info, metrics)}{_doubt(info)}.{_products(info)}
 
+{_framing(info, metrics)}
+
 ## Labels
 
 {labels}
@@ -68,6 +70,21 @@ def _code(text: str) -> str:
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence, space = "`" * (longest + 1), " " * ("`" in text)
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def _framing(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
+    """What of an image the network sees, and why, where it was measured."""
+    searched = metrics.get("framing")
+    line = str(searched.get("line", "")) if isinstance(searched, Mapping) else ""
+    # A line that says of another framing why it was chosen explains nothing here.
+    if info.preprocess.framing not in line:
+        line = f"framing: {info.preprocess.framing}"
+    boxes = (
+        " It sees the part of an image in its box, and answers no image without one."
+        if info.preprocess.boxes
+        else ""
+    )
+    return f"{plain(line[:1].upper() + line[1:])}.{boxes}"
 
 
 def _temperature(info: BundleInfo, metrics: Mapping[str, Any]) -> str:

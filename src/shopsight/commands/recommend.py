@@ -11,6 +11,7 @@ from shopsight.commands.compare import finished_run, run_for
 from shopsight.commands.recipes import recipe_with
 from shopsight.commands.train import training_data
 from shopsight.config.defaults import PROBE_RECIPE
+from shopsight.config.recipe import Recipe
 from shopsight.devices import pick_device
 from shopsight.evaluation.compare_page import write_comparison
 from shopsight.evaluation.recommend import CANDIDATES, Recommendation
@@ -35,7 +36,8 @@ def recommend(
 
     Args:
         data: a folder, a table, the name of a data set, or a catalog.
-        latency_ms: the most that one image may take on `device`.
+        latency_ms: the most that one image may take on `device`, at the size that its probe
+            chooses: `framing.max_cost` follows from it.
         out: holds one run per backbone that was probed, and the comparison.
         read: how DATA is read; None guesses everything.
         backbones: empty considers `shopsight.evaluation.recommend.CANDIDATES`.
@@ -58,15 +60,22 @@ def recommend(
     found = recommend_backbone(
         candidates,
         latency_ms=latency_ms,
-        train=lambda backbone: finished_run(
+        train=lambda backbone, cost: finished_run(
             catalog,
-            recipe_with(recipe, [f"model.backbone={backbone}"]),
+            _bounded(recipe_with(recipe, [f"model.backbone={backbone}"]), cost),
             run_for(backbone, out),
             rules=rules,
         ),
+        sizes_px=recipe.framing.sizes_px,
         classes=len(catalog.labels),
         device=device,
     )
     if found.comparison is not None:
         write_comparison(out, found.comparison)
     return found
+
+
+def _bounded(recipe: Recipe, cost: float) -> Recipe:
+    """The recipe, whose search for a framing keeps the time for an image."""
+    most = min(recipe.framing.max_cost, cost)
+    return recipe.replace(framing={"max_cost": most})

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from shopsight.config.section import Section
 
+MULTIPLE_PX = 32
+"""What networks shrink images by."""
 CropFraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -38,3 +40,12 @@ class FramingSettings(Section):
     images: Annotated[int, Field(ge=100, le=100_000)] = 1_200
     looser: Annotated[int, Field(ge=0, le=20)] = 1
     boxes: bool = False
+
+    def sizes_px(self, own_px: int) -> tuple[int, ...]:
+        """The sizes to compare, each once.
+
+        Args:
+            own_px: the backbone's own.
+        """
+        multiples = (max(1, round(factor * own_px / MULTIPLE_PX)) for factor in self.sizes)
+        return tuple(dict.fromkeys(MULTIPLE_PX * one for one in multiples))

@@ -21,6 +21,7 @@ from shopsight.profiling.profile import (
     backbone_with_classifier,
 )
 from shopsight.profiling.speed import profile_and_time
+from shopsight.runs.run_folder import RunFolder
 
 # From small to large; those whose weights or libraries are missing here are left out by name.
 CANDIDATES = (
@@ -42,6 +43,9 @@ class Candidate:
     """A backbone that was considered.
 
     Attributes:
+        backbone: its name.
+        profile: its cost and speed, at the size that its probe sees where it was probed, else at
+            its own; None where it could not be built.
         left_out: why it was not probed; empty when it was.
     """
 
@@ -92,6 +96,7 @@ class Recommendation:
                 {
                     "backbone": candidate.backbone,
                     "latency_ms": candidate.latency_ms,
+                    "size_px": candidate.profile and candidate.profile.size_px,
                     "left_out": candidate.left_out,
                 }
                 for candidate in self.candidates
@@ -104,21 +109,25 @@ def recommend(
     backbones: Sequence[str],
     *,
     latency_ms: float,
-    train: Callable[[str], Path],
+    train: Callable[[str, float], Path],
     classes: int,
     device: str = "auto",
+    sizes_px: Callable[[int], Sequence[int]] = lambda own_px: (),
 ) -> Recommendation:
     """Time each backbone, probe those within the budget, and compare the probes.
 
-    They are compared on their validation images and reported on their test images; on the test
-    images alone where there are no validation images.
+    A probe may see images larger than the backbone's own size, as far as the time allows: the size
+    is timed before the probe is made. They are compared on their validation images and reported on
+    their test images; on the test images alone where there are no validation images.
 
     Args:
         backbones: the candidates.
         latency_ms: for one image on this machine.
-        train: makes a run with test predictions for a backbone; called for those within budget.
+        train: makes a run with test predictions for a backbone whose images may cost the network
+            so many times what those of its own size do; called for those within budget.
         classes: outputs of the head that is timed.
         device: where models are timed.
+        sizes_px: of a backbone's own size, those that a probe may choose among.
 
     Raises:
         CompareError: no backbone could be built at all.
@@ -128,14 +137,15 @@ def recommend(
     for backbone in backbones:
         candidate = _within(latency_ms, backbone, classes, device)
         if not candidate.left_out:
+            cost = _most_cost(candidate, latency_ms, classes, device, sizes_px)
             try:
-                runs[backbone] = train(backbone)
+                run = train(backbone, cost)
             except WeightsError as error:
                 candidate = replace(candidate, left_out=error.what)
             else:
-                batches = (LATENCY_BATCH, THROUGHPUT_BATCH)
-                profile = _profile(backbone, classes, device, batches)
-                candidate = replace(candidate, profile=profile)
+                candidate = _as_probed(candidate, run, cost, classes, device)
+                if not candidate.left_out:
+                    runs[backbone] = run
         candidates.append(candidate)
     if all(candidate.profile is None for candidate in candidates):
         raise CompareError(
@@ -168,8 +178,59 @@ def _within(budget_ms: float, backbone: str, classes: int, device: str) -> Candi
     return candidate
 
 
-def _profile(backbone: str, classes: int, device: str, batches: tuple[int, ...]) -> Profile:
-    model, num_classes = backbone_with_classifier(backbone, num_classes=classes)
+def _most_cost(
+    candidate: Candidate,
+    budget_ms: float,
+    classes: int,
+    device: str,
+    sizes_px: Callable[[int], Sequence[int]],
+) -> float:
+    """How many times what an image of its own size costs one may cost the backbone.
+
+    Time grows with the number of pixels, or a little less: of the sizes that the budget allows by
+    that, the largest is timed, and the next smaller one where it takes too long.
+    """
+    own = candidate.profile
+    assert own is not None
+    assert own.latency_ms is not None
+    most = budget_ms / own.latency_ms
+    costs = {size: (size / own.size_px) ** 2 for size in sizes_px(own.size_px)}
+    for size in sorted(costs, reverse=True):
+        if not 1.0 < costs[size] <= most:
+            continue
+        timed = _profile(candidate.backbone, classes, device, (LATENCY_BATCH,), size)
+        if timed.latency_ms is not None and timed.latency_ms <= budget_ms:
+            return costs[size]
+    return 1.0
+
+
+def _as_probed(
+    candidate: Candidate, run: Path, cost: float, classes: int, device: str
+) -> Candidate:
+    """The candidate with its cost and speed at the size that its probe sees.
+
+    It is left out where that costs more than it may: the run is from before, for another budget.
+    """
+    own = candidate.profile
+    assert own is not None
+    size = RunFolder(run).recipe().preprocess.size_px
+    assert size != "auto"
+    if size > own.size_px and (size / own.size_px) ** 2 > cost * (1 + 1e-9):
+        why = f"its run sees {size} px, made for more time; --out FOLDER makes another"
+        return replace(candidate, left_out=why)
+    batches = (LATENCY_BATCH, THROUGHPUT_BATCH)
+    profile = _profile(candidate.backbone, classes, device, batches, size)
+    return replace(candidate, profile=profile)
+
+
+def _profile(
+    backbone: str,
+    classes: int,
+    device: str,
+    batches: tuple[int, ...],
+    size_px: int | None = None,
+) -> Profile:
+    model, num_classes = backbone_with_classifier(backbone, size_px=size_px, num_classes=classes)
     return profile_and_time(
         model, name=backbone, num_classes=num_classes, batches=batches, device=device
     )

@@ -53,6 +53,8 @@ class RepeatSection:
         run: likewise; empty where there is no run.
         seconds: wall seconds of each stage.
         recipe: the resolved recipe as TOML.
+        framings: rows of a table, the framings that were compared before training; empty where
+            none were.
     """
 
     commands: str
@@ -60,6 +62,7 @@ class RepeatSection:
     run: Pairs
     seconds: Mapping[str, float]
     recipe: str
+    framings: Sequence[tuple[str, ...]] = ()
 
 
 def data_section(facts: RunFacts) -> DataSection | None:
@@ -123,7 +126,26 @@ def repeat_section(main: Evaluation, facts: RunFacts) -> RepeatSection | None:
         run=_run_facts(facts),
         seconds=facts.seconds,
         recipe=facts.recipe_text,
+        framings=_framings(facts.state),
     )
+
+
+def _framings(state: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row for each framing that was tried: what, images, log loss, difference, cost."""
+    tried = (state.get("framing") or {}).get("tried", [])
+    rows = list[tuple[str, ...]]()
+    for one in tried:
+        worse, error = float(one["worse"]), float(one["error"])
+        rows.append(
+            (
+                str(one["framing"]),
+                count_text(int(one["images"])),
+                f"{float(one['loss']):.3f}",
+                f"{worse:.3f} ± {error:.3f}" if worse else "best",
+                f"{float(one['cost']):.2f}",
+            )
+        )
+    return rows
 
 
 def _commands(main: Evaluation, facts: RunFacts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -86,10 +87,16 @@ def build_bundle(
         tensors=model_tensors(model),
         info=info,
         golden=golden,
-        metrics=calibration.metrics,
+        metrics=calibration.metrics | framing_metrics(run),
         text=bundle_part(backbone.text),
         attributes=attributes,
     )
+
+
+def framing_metrics(run: RunFolder) -> dict[str, Any]:
+    """How the framing of a run was chosen, for its bundle; empty where it was not searched."""
+    found = run.state().get("framing")
+    return {"framing": found} if found else {}
 
 
 def _golden_refs(catalog: Catalog) -> Sequence[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from shopsight import progress
 from shopsight.audit.gate import GateRules
+from shopsight.bundle.format import Bundle
 from shopsight.bundle.read import read_bundle, read_tensors
 from shopsight.bundle.write import write_bundle
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.inference.load import load
 from shopsight.inference.save import save_bundle
+from shopsight.metrics.temperature import Temperature
 from shopsight.models.build import build_model
 from shopsight.models.ensemble import EnsembleBackbone, EnsembleHead
 from shopsight.models.heads import divide_logits
@@ -20,6 +24,7 @@ from shopsight.models.product_model import ProductModel
 from shopsight.runs.history import read_history, selected_epoch
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.finetune import world_of
+from shopsight.training.finish import framing_metrics
 from shopsight.training.fit import run_stages
 from shopsight.training.fold_calibration import (
     ensemble_temperature,
@@ -132,7 +137,7 @@ def _ensemble(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         model,
         info=info,
         golden_images=golden_images,
-        metrics={"folds": [bundle.metrics for bundle in bundles]} | fitted.metrics(),
+        metrics=_metrics(run, bundles, fitted),
     )
 
 
@@ -166,8 +171,14 @@ def _copy_refit(run: RunFolder, folds: tuple[RunFolder, ...]) -> None:
         tensors=read_tensors(run.refit.model),
         info=made.info.model_copy(update={"temperature": fitted.value} | fields),
         golden=made.golden,
-        metrics={"folds": [bundle.metrics for bundle in bundles]} | fitted.metrics(),
+        metrics=_metrics(run, bundles, fitted),
     )
+
+
+def _metrics(run: RunFolder, bundles: Sequence[Bundle], fitted: Temperature) -> dict[str, Any]:
+    """What a K-fold run's bundle says of how good it is, and of its framing."""
+    folds = [bundle.metrics for bundle in bundles]
+    return {"folds": folds} | fitted.metrics() | framing_metrics(run)
 
 
 def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:

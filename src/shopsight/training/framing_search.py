@@ -35,7 +35,6 @@ from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.targets import first_labels, stratified_sample
 from shopsight.training.framing_features import FramingFeatures
 from shopsight.training.framing_losses import compared, folds_of, out_of_fold_losses
-from shopsight.training.resolve import MULTIPLE_PX
 
 CLEAR = 0.5
 """Standard errors from which on a framing is clearly worse."""
@@ -127,12 +126,7 @@ class FramingChoice:
 
 def framing_text(framing: Preprocess) -> str:
     """A framing in words."""
-    shown = {
-        "pad": "whole image, padded",
-        "squash": "whole image, squashed",
-        "crop": f"middle {100 * framing.crop_fraction:g} %",
-    }[framing.resize]
-    return f"{shown}, {framing.size_px} px"
+    return framing.framing
 
 
 def choose_framing(
@@ -198,8 +192,7 @@ class _Search:
     def _sizes(self, framing: Preprocess) -> list[Preprocess]:
         """The framing at other sizes that are not too dear."""
         found = dict[int, Preprocess]()
-        for factor in self._settings.sizes:
-            size = max(MULTIPLE_PX, MULTIPLE_PX * round(factor * self._own.size_px / MULTIPLE_PX))
+        for size in self._settings.sizes_px(self._own.size_px):
             framed = _framed(framing, size_px=size)
             if size != framing.size_px and self._cost(framed) <= self._settings.max_cost:
                 found[size] = framed

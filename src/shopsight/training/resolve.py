@@ -13,6 +13,7 @@ from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone, check_rebuilds
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.held_out_classes import HELD_OUT
+from shopsight.config.framing_settings import MULTIPLE_PX
 from shopsight.config.loss_settings import PAIR_LOSSES, PROXY_LOSSES
 from shopsight.config.recipe import Recipe
 from shopsight.devices import unused_gpu_note
@@ -40,8 +41,6 @@ from shopsight.training.zero_shot import check_has_text
 
 FRAMING_KEYS = ("size_px", "resize", "crop_fraction")
 """Of the preprocessing: who sets one of them has chosen a framing."""
-MULTIPLE_PX = 32
-"""What networks shrink images by."""
 # Images enlarged further than this hold no more detail, and cost time.
 MOST_MAGNIFIED = 4
 
