@@ -238,3 +238,45 @@ def test_many_wait_and_some_are_asked_to_come_again(tiny_run: Path, photo: bytes
         (refused, *_) = [answer for answer in answers if _status(answer) == 429]
         wait = refused.lower().partition(b"retry-after: ")[2].partition(b"\r\n")[0]
         assert 1 <= int(wait) <= 60
+
+
+def test_much_that_comes_slowly_keeps_nobody_out(tiny_run: Path, photo: bytes) -> None:
+    """Where bodies that do not end fill the measure, the largest is given up for a photo."""
+    with serving_within(tiny_run, bodies_bytes=3_000_000, stalled_seconds=60.0) as small:
+        head = HEAD + b"Content-Length: 1000000\r\n\r\n"
+        held = [small.connect() for _ in range(6)]
+        for one in held:
+            one.sendall(head + bytes(900_000))
+        time.sleep(0.5)
+        started = time.monotonic()
+        for _ in range(3):
+            assert small.post_image("/v1/predict", photo + bytes(150_000)).status == 200
+        assert time.monotonic() - started < 10
+        for one in held:
+            one.settimeout(0.5)
+        answers = []
+        for one in held:
+            with suppress(OSError):
+                answers.append(_received(one))
+            one.close()
+        assert answers
+        for answer in answers:
+            assert _status(answer) == 429
+            assert b"retry-after" in answer.lower()
+            assert b"connection: close" in answer.lower()
+
+
+def test_a_body_counts_until_it_is_answered(tiny_run: Path, photo: bytes) -> None:
+    body, kind = form([("file", photo)] * 60)
+    with serving_within(tiny_run, bodies_bytes=2 * len(body)) as small:
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        connections = [small.connect() for _ in range(12)]
+        for one in connections:
+            one.sendall(request)
+        answers = [_received(one) for one in connections]
+        for one in connections:
+            one.close()
+        assert {_status(answer) for answer in answers} == {200, 429}
+        assert small.post_image("/v1/predict", photo, kind).status == 400
+        assert small.post_files("/v1/predict", [photo] * 60).status == 200

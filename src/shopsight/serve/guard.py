@@ -56,7 +56,8 @@ class Guard:
             await send(message)
 
         try:
-            await self._refusal_or_app(scope)(scope, receive, send_marked)
+            with self._service.bodies.holding(scope):
+                await self._refusal_or_app(scope)(scope, receive, send_marked)
         except Exception as error:
             # The answer was sent, see `internal_error`; which of our lines it was, and no paths.
             notify(f"error: {bug_line(error)}")

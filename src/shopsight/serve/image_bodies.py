@@ -7,7 +7,7 @@ files, which a container with a read-only file system does not have.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +23,7 @@ FORM = "multipart/form-data"
 FILE_FIELD = "file"
 RAW_TYPES = ("application/octet-stream",)
 BUSY_SECONDS = 2.0
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_HELD = "shopsight.held_body"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,26 @@ class ImageBody:
     fields: dict[str, str] = field(default_factory=dict)
 
 
+class HeldBody:
+    """What a request holds of its body, from the first byte to the end of its answer.
+
+    Attributes:
+        count: bytes that are counted for it.
+        waiting: for its next piece; None before and after it is read.
+        given_up: it made room for others.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: asyncio.Timeout | None = None
+        self.given_up = False
+
+
 class BodyReader:
     """Reads bodies of requests; all that are held at a time share one measure.
+
+    Where there is no room for another piece, the largest body that is still on its way is given up:
+    a few clients that send much and slowly keep out nobody who sends a photo.
 
     Args:
         limits: what a body may be, and how long it may take.
@@ -50,55 +67,91 @@ class BodyReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held_bytes = 0
+        self._on_their_way: set[HeldBody] = set()
 
     @contextmanager
-    def holding(self, request: Request) -> Iterator[Callable[[], Awaitable[bytes]]]:
-        """A block in which the request's body is held; what it yields reads it.
+    def holding(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
+        """A block in which a request is answered; its body counts until it ends.
+
+        Args:
+            scope: of the request.
+        """
+        held = scope[_HELD] = HeldBody()
+        try:
+            yield
+        finally:
+            self._held_bytes -= held.count
+
+    async def read(self, request: Request) -> bytes:
+        """The request's body, within a block of `holding`.
 
         Raises:
             RefusedError: The body is larger than the limit, or too slow, or too many are held.
             ClientLeftError: The client went away while it sent the body.
         """
-        held = 0
-
-        def grow(count: int) -> None:
-            nonlocal held
-            if self._held_bytes + count > self._limits.bodies_bytes:
-                raise come_again(503, "too many uploads at a time", BUSY_SECONDS)
-            self._held_bytes += count
-            held += count
-
-        try:
-            yield lambda: self._read(request, grow)
-        finally:
-            self._held_bytes -= held
-
-    async def _read(self, request: Request, grow: Callable[[int], None]) -> bytes:
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
-        body = bytearray()
+        held: HeldBody = request.scope[_HELD]
+        self._on_their_way.add(held)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                while True:
-                    async with asyncio.timeout(self._limits.stalled_seconds):
-                        message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientLeftError
-                    piece = message.get("body", b"")
-                    grow(len(piece))
-                    body += piece
-                    if len(body) > self._limits.body_bytes:
-                        raise self._too_large()
-                    if not message.get("more_body", False):
-                        return bytes(body)
+                return await self._pieces(request, held)
         except TimeoutError:
+            if held.given_up:
+                raise self._no_room() from None
             raise RefusedError(
                 408,
                 "the body came too slowly",
                 fix="send smaller images: JPEGs of 1,000 pixels a side are enough",
                 headers={"Connection": "close"},
             ) from None
+        finally:
+            self._on_their_way.discard(held)
+            held.waiting = None
+
+    async def _pieces(self, request: Request, held: HeldBody) -> bytes:
+        body = bytearray()
+        while True:
+            async with asyncio.timeout(self._limits.stalled_seconds) as held.waiting:
+                message = await request.receive()
+            if held.given_up:
+                raise self._no_room()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            piece = message.get("body", b"")
+            self._grow(held, len(piece))
+            body += piece
+            if len(body) > self._limits.body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _grow(self, held: HeldBody, count: int) -> None:
+        """Count a piece, for which others may have to go.
+
+        Raises:
+            RefusedError: no other body on its way is larger than this one.
+        """
+        while self._held_bytes + count > self._limits.bodies_bytes:
+            largest = max(self._on_their_way, key=lambda one: one.count)
+            if largest.count <= held.count:
+                raise self._no_room()
+            self._give_up(largest)
+        self._held_bytes += count
+        held.count += count
+
+    def _give_up(self, held: HeldBody) -> None:
+        self._on_their_way.discard(held)
+        self._held_bytes -= held.count
+        held.count, held.given_up = 0, True
+        if held.waiting is not None:
+            held.waiting.reschedule(asyncio.get_running_loop().time())
+
+    def _no_room(self) -> RefusedError:
+        refused = come_again(429, "too many uploads at a time", BUSY_SECONDS)
+        refused.headers["Connection"] = "close"
+        return refused
 
     def _too_large(self) -> RefusedError:
         most = self._limits.body_bytes // 1_000_000

@@ -121,9 +121,7 @@ class Service:
     async def body(self, request: Request) -> tuple[bytes, str]:
         """A request's body and its content type, unless too much waits already."""
         self.queue.check_room()
-        with self.bodies.holding(request) as read:
-            body = await read()
-        return body, request.headers.get("content-type", "")
+        return await self.bodies.read(request), request.headers.get("content-type", "")
 
     def searched(self) -> ServedIndex:
         """The index.
