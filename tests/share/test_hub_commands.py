@@ -78,9 +78,7 @@ def test_adapt(run: Run, commit: str, product_photos: ProductPhotos, tmp_path: P
     assert read_bundle(tmp_path / "bundle").info.space.fingerprint != own.space.fingerprint
 
 
-def test_serve(
-    commit: str, hub: HubServer, product_photos: ProductPhotos, tmp_path: Path
-) -> None:
+def test_serve(commit: str, hub: HubServer, product_photos: ProductPhotos, tmp_path: Path) -> None:
     """A process of its own, which asks the Hub once and serves the commit."""
     photo = sorted(product_photos.folder.rglob("*.jpg"))[0].read_bytes()
     environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "SHOPSIGHT_CACHE": str(tmp_path)}
