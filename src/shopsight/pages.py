@@ -91,6 +91,15 @@ def thumbnail(rgb: UInt8[np.ndarray, "h w 3"], *, side_px: int = 160, quality: i
         size = (image.width * times, image.height * times)
         image = image.resize(size, Image.Resampling.NEAREST)
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return _webp(image, quality)
+
+
+def layer_image(rgba: UInt8[np.ndarray, "h w 4"], *, quality: int = 72) -> str:
+    """A data URI (WebP) of what lies over an image, as large as it is."""
+    return _webp(Image.fromarray(rgba), quality)
+
+
+def _webp(image: Image.Image, quality: int) -> str:
     out = io.BytesIO()
     image.save(out, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")

@@ -146,7 +146,7 @@ def _evaluate_own(
             ) from error
         (evaluation,) = evaluations.values()
         try:
-            report = write_run_evaluations(run, evaluations, out=out)
+            report = write_run_evaluations(run, evaluations, out=out, device=device)
         except ReadOnlyError as error:
             if out is not None:
                 raise
@@ -182,7 +182,7 @@ def _evaluate_on(
     evaluation = replace(scored, left_out=left_out)
     if out is None:
         return evaluation
-    report = write_evaluation_report(evaluation, catalog, out, model=model)
+    report = write_evaluation_report(evaluation, catalog, out, model=model, predictor=predictor)
     return replace(evaluation, report=report)
 
 

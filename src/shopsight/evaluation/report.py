@@ -19,11 +19,13 @@ from shopsight.evaluation import (
     report_unknown,
 )
 from shopsight.evaluation.evaluate import score_of_run, write_evaluation
+from shopsight.evaluation.example_maps import Network, networks_of_run
 from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.metric_names import title_of
 from shopsight.evaluation.predictions import Predictions
 from shopsight.evaluation.run_info import RunFacts, info_of, read_run
 from shopsight.evaluation.score import Evaluation
+from shopsight.inference.predictor import Predictor
 from shopsight.pages import write_page
 from shopsight.runs.run_folder import OUT_OF_FOLD, RunFolder
 from shopsight.text import command_line
@@ -48,7 +50,11 @@ QUOTED = ("test", OUT_OF_FOLD, "all", "val", "train")
 
 
 def write_run_evaluations(
-    run: RunFolder, evaluations: Mapping[str, Evaluation], *, out: Path | str | None = None
+    run: RunFolder,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    out: Path | str | None = None,
+    device: str = "auto",
 ) -> Path:
     """Keep what was just evaluated in the run folder: predictions, scores and the report.
 
@@ -56,6 +62,7 @@ def write_run_evaluations(
         run: the run that was evaluated.
         evaluations: by part, see `shopsight.evaluation.evaluate.evaluate_run`.
         out: write the report alone, to this file, and leave the run as it is.
+        device: where it is looked up where the networks looked, see `shopsight.devices`.
 
     Returns:
         The report's path.
@@ -63,7 +70,7 @@ def write_run_evaluations(
     if out is None:
         for evaluation in evaluations.values():
             write_evaluation(run, evaluation)
-    return write_report(run, evaluations=evaluations, out=out)
+    return write_report(run, evaluations=evaluations, out=out, device=device)
 
 
 def write_report(
@@ -71,6 +78,7 @@ def write_report(
     *,
     evaluations: Mapping[str, Evaluation] | None = None,
     out: Path | str | None = None,
+    device: str = "auto",
 ) -> Path:
     """Write the report of a run folder from what lies in it.
 
@@ -79,6 +87,7 @@ def write_report(
         evaluations: by part, those that were just made. Predictions of other parts that lie in
             the run folder are scored.
         out: the file; None is the run's own report.
+        device: see `write_run_evaluations`.
 
     Returns:
         The report's path.
@@ -99,11 +108,17 @@ def write_report(
             where=str(run.path),
             fix=command_line(["shopsight", "evaluate", run.path]),
         )
-    return _write(Path(out) if out else run.report_file, found, facts)
+    networks = networks_of_run(run, device=device)
+    return _write(Path(out) if out else run.report_file, found, facts, networks)
 
 
 def write_evaluation_report(
-    evaluation: Evaluation, catalog: Catalog, out: Path | str, *, model: Path | str | None = None
+    evaluation: Evaluation,
+    catalog: Catalog,
+    out: Path | str,
+    *,
+    model: Path | str | None = None,
+    predictor: Predictor | None = None,
 ) -> Path:
     """Write the report of a model on other data than its run's.
 
@@ -112,20 +127,31 @@ def write_evaluation_report(
         catalog: the one that was evaluated.
         out: the HTML file to write.
         model: the bundle's folder.
+        predictor: the same opened, to show where it looked; None shows no maps.
     """
     info = info_of(Path(model)) if model is not None else None
     facts = RunFacts(name=catalog.name, catalog=catalog, info=info)
-    return _write(Path(out), {evaluation.split: evaluation}, facts)
+    networks = () if predictor is None else (Network(lambda: predictor),)
+    return _write(Path(out), {evaluation.split: evaluation}, facts, networks)
 
 
-def _write(out: Path, evaluations: Mapping[str, Evaluation], facts: RunFacts) -> Path:
+def _write(
+    out: Path,
+    evaluations: Mapping[str, Evaluation],
+    facts: RunFacts,
+    networks: Sequence[Network],
+) -> Path:
     split = next((name for name in QUOTED if name in evaluations), next(iter(evaluations)))
     others = [evaluations[name] for name in QUOTED if name in evaluations and name != split]
-    return write_page(out, "report", report_context(evaluations[split], others, facts))
+    context = report_context(evaluations[split], others, facts, networks)
+    return write_page(out, "report", context)
 
 
 def report_context(
-    main: Evaluation, others: Sequence[Evaluation], facts: RunFacts
+    main: Evaluation,
+    others: Sequence[Evaluation],
+    facts: RunFacts,
+    networks: Sequence[Network] = (),
 ) -> dict[str, Any]:
     """What `templates/report.html` places.
 
@@ -133,6 +159,7 @@ def report_context(
         main: the evaluation that the report is about.
         others: evaluations of other parts, whose headline is shown beside it.
         facts: the run.
+        networks: that answered, see `shopsight.evaluation.examples.gallery`.
 
     Returns:
         Values by name. A section that the report goes without is None or empty.
@@ -159,7 +186,7 @@ def report_context(
         "reliability": figures.reliability_chart(main),
         "calibration": report_calibration.calibration_words(main, facts),
         "unknown": report_unknown.unknown_section(main, facts.info),
-        "gallery": gallery(main.predictions, facts.catalog),
+        "gallery": gallery(main.predictions, facts.catalog, networks),
         "data": report_data.data_section(facts),
         "repeat": report_data.repeat_section(main, facts),
     }

@@ -72,13 +72,27 @@ def overlay(
         heat: what speaks for a label, per pixel. What speaks against it has no heat; where it is
             NaN, the network saw nothing, and the photo is paler.
     """
+    colors, opaque = _colors_over(heat)
+    photo = rgb.astype(np.float32)
+    photo += _GRAYED * ((photo @ _LUMA)[:, :, None] - photo)
+    found = photo + opaque[:, :, None] * (colors - photo)
+    return np.asarray(found.round().clip(0, 255), np.uint8)
+
+
+def heat_layer(heat: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 4"]:
+    """What `overlay` lays over the gray photo, with its opacity as the fourth channel."""
+    colors, opaque = _colors_over(heat)
+    layer = np.concatenate([colors, 255 * opaque[:, :, None]], axis=2)
+    return np.asarray(layer.round().clip(0, 255), np.uint8)
+
+
+def _colors_over(
+    heat: Float32[np.ndarray, "h w"],
+) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
+    """Colors, and how much they cover: white where the network saw nothing."""
     seen = np.isfinite(heat)
     warmth = np.where(seen, heat, 0).clip(0)
     warmth = warmth / max(float(warmth.max(initial=0)), 1e-12)
-    photo = rgb.astype(np.float32)
-    photo += _GRAYED * ((photo @ _LUMA)[:, :, None] - photo)
-    opaque = (_LEAST_OPAQUE + (_MOST_OPAQUE - _LEAST_OPAQUE) * warmth)[:, :, None]
-    laid = photo + opaque * (ramp_colors(warmth) - photo)
-    pale = photo + _NOT_SEEN_PALER * (255 - photo)
-    found = np.where(seen[:, :, None], laid, pale)
-    return np.asarray(found.round().clip(0, 255), np.uint8)
+    colors = np.where(seen[:, :, None], ramp_colors(warmth), np.float32(255))
+    opaque = _LEAST_OPAQUE + (_MOST_OPAQUE - _LEAST_OPAQUE) * warmth
+    return colors, np.where(seen, opaque, _NOT_SEEN_PALER).astype(np.float32)
