@@ -61,7 +61,7 @@ ALLOWED = {
     ("search/engine_copy.py", "copy_with_holes"): "its caller gives a scratch folder",
     ("loading/blob_store.py", "__init__"): "segments are appended to, see the module",
     ("loading/blob_store.py", "_record"): "the order of its flushes is its format",
-    ("pages.py", "thumbnail"): "writes to memory",
+    ("pages.py", "_webp"): "writes to memory",
     ("share/shared_copy.py", "write_shared_copy"): "its caller gives a part or scratch folder",
     (
         "training/tensorboard_events.py",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,9 @@ import torch
 from PIL import Image
 
 from shopsight import api
+from shopsight.commands import explain as command
 from shopsight.errors import ConfigError, EmbeddingError, WriteError
+from shopsight.explanations.explain_journal import JOURNAL_FILE
 from shopsight.models.heads import LinearHead, MlpHead
 from shopsight.preprocess import Preprocess
 from shopsight.progress import Advance, use_listener
@@ -227,19 +231,88 @@ class _Stopped(Recorder):
         yield advance
 
 
-def test_interrupted_and_begun_again(
-    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
-) -> None:
+@pytest.fixture
+def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The images that are explained, not taken from an interrupted command."""
+    sources = list[str]()
+    explain_one = command.explain_one
+
+    def counted(predictor: Any, one: Any, **settings: Any) -> Any:
+        sources.append(Path(one.source).name)
+        return explain_one(predictor, one, **settings)
+
+    monkeypatch.setattr(command, "explain_one", counted)
+    return sources
+
+
+@pytest.fixture
+def interrupted(tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path) -> tuple[Path, Path]:
+    """Five photos of which two were explained: their folder, and that of the results."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(product_photos.folder.rglob("*.jpg"))[:5]:
+        shutil.copy(path, photos)
     out = tmp_path / "why"
     with use_listener(_Stopped()), pytest.raises(KeyboardInterrupt):
-        api.explain(tiny_run, product_photos.folder, out=out, most=5)
+        api.explain(tiny_run, photos, out=out)
+    return photos, out
+
+
+def seen_in(page: Path) -> str:
+    """A page without the time at which it was written."""
+    return re.sub(r"Written by.*", "", page.read_text(encoding="utf-8"))
+
+
+def test_an_interrupted_command_continues(
+    tiny_run: Path, interrupted: tuple[Path, Path], worked: list[str], tmp_path: Path
+) -> None:
+    photos, out = interrupted
     left = names(out)
-    assert left == ["0001-dress-000-0.jpg", "0002-dress-000-1.jpg"]
-    for name in left:
+    assert left == [JOURNAL_FILE, "0001-dress-000-0.jpg", "0002-dress-000-1.jpg"]
+    for name in left[1:]:
         with Image.open(out / name) as picture:
             picture.load()  # Whole.
-    assert len(api.explain(tiny_run, product_photos.folder, out=out, most=5).images) == 5
+    done = api.explain(tiny_run, photos, out=out)
+    assert worked == ["dress-001-0.jpg", "dress-001-1.jpg", "dress-002-0.jpg"]
+    assert JOURNAL_FILE not in names(out)
     assert len(names(out)) == 5 + 2
+    whole = api.explain(tiny_run, photos, out=tmp_path / "at once")
+    assert done.to_json()["images"] == whole.to_json()["images"]
+    assert done.table.read_bytes() == whole.table.read_bytes()
+    assert seen_in(done.page) == seen_in(whole.page)
+    # A command that was not interrupted leaves nothing to continue from.
+    assert len(worked) == 3 + 5
+
+
+def test_what_changed_meanwhile_is_explained_anew(
+    tiny_run: Path, interrupted: tuple[Path, Path], worked: list[str]
+) -> None:
+    photos, out = interrupted
+    (out / "0001-dress-000-0.jpg").unlink()
+    Image.new("RGB", (40, 60), "red").save(photos / "dress-000-1.jpg")
+    api.explain(tiny_run, photos, out=out)
+    assert len(worked) == 5
+
+
+def test_other_options_begin_anew(
+    tiny_run: Path, interrupted: tuple[Path, Path], worked: list[str]
+) -> None:
+    photos, out = interrupted
+    api.explain(tiny_run, photos, out=out, label="hat")
+    assert len(worked) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"not JSON\n", b'{"stamp": 5, "explanation": []}\n'])
+def test_a_damaged_journal_costs_time_alone(
+    tiny_run: Path, interrupted: tuple[Path, Path], worked: list[str], damage: bytes
+) -> None:
+    photos, out = interrupted
+    journal = out / JOURNAL_FILE
+    first, second, _ = journal.read_bytes().splitlines(keepends=True)
+    # The second image's line is cut off, or another's.
+    journal.write_bytes(first + second + (damage or second[:99]))
+    assert len(api.explain(tiny_run, photos, out=out).images) == 5
+    assert len(worked) == 4
 
 
 def test_images_without_a_name(tiny_run: Path, tmp_path: Path) -> None:

@@ -11,18 +11,15 @@ from typing import Any
 
 from PIL import Image
 
-from shopsight import paths, progress
+from shopsight import __version__, paths, progress
 from shopsight.backbones.presets import PRESETS
 from shopsight.commands.predict import open_predictor
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.embeddings.store import EmbeddingFolder
 from shopsight.errors import ConfigError, ShopsightError, WriteError
+from shopsight.explanations.explain_journal import DoneImage, ExplainJournal
 from shopsight.explanations.explained_image import ImageExplanation, PhotoAndMap, explain_one
-from shopsight.explanations.explanations_page import (
-    ShownExplanation,
-    shown,
-    write_explanations_page,
-)
+from shopsight.explanations.explanations_page import page_images, shown, write_explanations_page
 from shopsight.explanations.explanations_table import write_explanation_table
 from shopsight.explanations.training_photos import (
     TrainingPhotos,
@@ -30,7 +27,8 @@ from shopsight.explanations.training_photos import (
     own_run,
 )
 from shopsight.extras import is_installed
-from shopsight.files import atomic_file
+from shopsight.files import atomic_file, sha256_bytes
+from shopsight.inference.answer_journal import image_stamp
 from shopsight.inference.explain import MethodChoice, check_label
 from shopsight.inference.exported_engines import EngineChoice
 from shopsight.inference.image_stream import (
@@ -102,7 +100,7 @@ def explain(
 
     Each image gets a file OUT/NUMBER-NAME.jpg, the map over the upright photo. The page
     OUT/explanations.html has all of them, and OUT/explanations.csv a row for each. When the command
-    is interrupted, the maps that were made stay.
+    is interrupted, the maps that were made stay, and the same command continues after them.
 
     Args:
         model: a run folder, a bundle, or one that `load` opened.
@@ -143,8 +141,13 @@ def explain(
         own = None if isinstance(model, Predictor) else own_run(model)
         training, note = _training(stack, train, own, predictor, read)
         notes += note
-        made = _explained(predictor, first, folder, label, method, training)
-        return _written(made, folder, predictor, notes, "" if training is None else training.about)
+        about = _about(predictor, label, method, training)
+        journal = stack.enter_context(ExplainJournal(folder, about))
+        made = _explained(predictor, first, folder, label, method, training, journal)
+        trained = "" if training is None else training.about
+        result = _written(made, folder, predictor, notes, trained)
+        journal.remove()
+        return result
 
 
 def _opened(model: str | Path, device: str, engine: EngineChoice) -> Predictor:
@@ -218,9 +221,6 @@ def _training(
         return None, [line]
 
 
-Made = tuple[ImageExplanation, ShownExplanation | None]
-
-
 def _explained(
     predictor: Predictor,
     images: Sequence[NamedImage],
@@ -228,24 +228,59 @@ def _explained(
     label: str | None,
     method: MethodChoice,
     training: TrainingPhotos | None,
-) -> list[Made]:
+    journal: ExplainJournal,
+) -> list[DoneImage]:
     """Explain the images, and write the map of each."""
-    made = list[Made]()
+    made = list[DoneImage]()
     with progress.task("Explaining", len(images), "images") as advance:
         for number, one in enumerate(images, start=1):
-            explanation, pair = explain_one(
-                predictor,
-                one,
-                label=label,
-                method=method,
-                training=training,
-                overlay_name=_overlay_name(number, one.source),
-            )
-            if pair is not None:
-                _write_overlay(folder / explanation.overlay, pair)
-            made.append((explanation, None if pair is None else shown(explanation, pair)))
+            name = _overlay_name(number, one.source)
+            done = journal.find(one, name)
+            if done is None:
+                # Before it is read: one that changes while it is read is another one next time.
+                stamp = image_stamp(one)
+                done = _explain(predictor, one, folder, label, method, training, name)
+                journal.add(one, stamp, done)
+            made.append(done)
             advance(1)
     return made
+
+
+def _explain(
+    predictor: Predictor,
+    one: NamedImage,
+    folder: Path,
+    label: str | None,
+    method: MethodChoice,
+    training: TrainingPhotos | None,
+    overlay_name: str,
+) -> DoneImage:
+    explanation, pair = explain_one(
+        predictor,
+        one,
+        label=label,
+        method=method,
+        training=training,
+        overlay_name=overlay_name,
+    )
+    if pair is None:
+        return DoneImage(explanation)
+    _write_overlay(folder / explanation.overlay, pair)
+    return DoneImage(explanation, *page_images(pair))
+
+
+def _about(
+    predictor: Predictor, label: str | None, method: MethodChoice, training: TrainingPhotos | None
+) -> dict[str, Any]:
+    """What explanations depend on: those of an interrupted command are kept where it is equal."""
+    return {
+        "version": __version__,
+        "model": sha256_bytes(predictor.info.model_dump_json().encode()),
+        "engine": predictor.engine.name,
+        "label": label,
+        "method": method,
+        "training": None if training is None else training.about,
+    }
 
 
 def _overlay_name(number: int, source: str) -> str:
@@ -259,18 +294,18 @@ def _write_overlay(path: Path, pair: PhotoAndMap) -> None:
 
 
 def _written(
-    made: Sequence[Made],
+    made: Sequence[DoneImage],
     folder: Path,
     predictor: Predictor,
     notes: Sequence[str],
     training: str,
 ) -> ExplainResult:
-    explanations = tuple(explanation for explanation, _ in made)
+    explanations = tuple(one.explanation for one in made)
     table = folder / TABLE_FILE
     write_explanation_table(table, explanations)
     page = write_explanations_page(
         folder / PAGE_FILE,
-        [one for _, one in made if one is not None],
+        [shown(one.explanation, one.photo, one.overlay) for one in made if one.photo],
         explanations,
         info=predictor.info,
         notes=notes,

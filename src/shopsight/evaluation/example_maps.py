@@ -38,11 +38,11 @@ class Network:
     """Who answered some rows of a catalog.
 
     Attributes:
-        open: opens it.
+        load: opens it.
         rows: those that it answered; None: all.
     """
 
-    open: Callable[[], Predictor]
+    load: Callable[[], Predictor]
     rows: frozenset[int] | None = None
 
 
@@ -124,7 +124,7 @@ def map_examples(
         for network in networks:
             rows = [row for row in labels if network.rows is None or row in network.rows]
             if rows:
-                predictor = network.open()
+                predictor = network.load()
                 found |= _maps_of(predictor, catalog, {row: labels[row] for row in rows})
     except _NoExactMapError:
         return ExampleMaps({}, _covering_note(labels, catalog))

@@ -50,15 +50,26 @@ class ShownExplanation:
     own: str
 
 
-def shown(one: ImageExplanation, pair: PhotoAndMap) -> ShownExplanation:
-    """What the page has of an image that could be read."""
+def page_images(pair: PhotoAndMap) -> tuple[str, str]:
+    """A photo and its map as the page shows them, as data URIs."""
+    return thumbnail(pair.photo, side_px=SIDE_PX), thumbnail(pair.overlay, side_px=SIDE_PX)
+
+
+def shown(one: ImageExplanation, photo: str, overlay: str) -> ShownExplanation:
+    """What the page has of an image that could be read.
+
+    Args:
+        one: what is known of it.
+        photo: see `page_images`.
+        overlay: likewise.
+    """
     return ShownExplanation(
         name=Path(one.source).name,
         source=one.source,
         said=f"{one.label} {percent_text(one.probability, 0)}",
         is_unknown=bool(one.is_unknown),
-        photo=thumbnail(pair.photo, side_px=SIDE_PX),
-        overlay=thumbnail(pair.overlay, side_px=SIDE_PX),
+        photo=photo,
+        overlay=overlay,
         facts=_facts(one),
         near=[_shot(photo, one.label) for photo in one.nearest.photos],
         own=_about_own_file(one.nearest.own_labels),

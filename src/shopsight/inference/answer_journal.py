@@ -146,7 +146,7 @@ class AnswerJournal:
             notify(f"continuing after {counted(before, 'image')} that an interrupted command did")
         for piece, start in zip(self._pieces, [0, *(p.end for p in self._pieces)], strict=False):
             rest = list(islice(images, piece.count))
-            if len(rest) < piece.count or _hash_of(map(_stamp_of, rest)) != piece.images:
+            if len(rest) < piece.count or _hash_of(map(image_stamp, rest)) != piece.images:
                 notify("other images follow than those that it was given: they are labeled anew")
                 break
             yield from ((prediction, False) for prediction in self._recorded(piece, start, rest))
@@ -208,7 +208,7 @@ class AnswerJournal:
     def _stamped(self, images: Iterator[NamedImage]) -> Iterator[NamedImage]:
         for image in images:
             # Before it is read: one that changes while it is read is another one next time.
-            self._stamps.append(_stamp_of(image))
+            self._stamps.append(image_stamp(image))
             yield image
 
     def _record(self, piece: _Piece, stamps: list[str | None], file: IO[bytes]) -> None:
@@ -248,7 +248,7 @@ class AnswerJournal:
         return pieces
 
 
-def _stamp_of(image: NamedImage) -> str | None:
+def image_stamp(image: NamedImage) -> str | None:
     """What tells an image from others, and a file from what it was before; None without a name."""
     if not isinstance(image.image, str | Path):
         return None
