@@ -71,8 +71,9 @@ class ExplainJournal:
         if self._done:
             done = counted(len(self._done), "image")
             notify(f"continuing after {done} that an interrupted command explained")
-        else:
-            write_text(self._file, json.dumps(self._about) + "\n", keep=False)
+        # Without half a line, which the next one would be added to.
+        lines = [json.dumps(self._about), *(_line(*one) for one in self._done.items())]
+        write_text(self._file, "".join(f"{line}\n" for line in lines), keep=False)
         return self
 
     def __exit__(
@@ -111,12 +112,11 @@ class ExplainJournal:
         """
         if stamp is None or done.explanation.error is not None or stamp != image_stamp(image):
             return
-        line = json.dumps({"stamp": stamp, **asdict(done)}) + "\n"
         with (
             write_errors_named(self._folder),
             self._file.open("a", encoding="utf-8", newline="\n") as file,
         ):
-            file.write(line)
+            file.write(_line(stamp, done) + "\n")
         self._done[stamp] = done
 
     def _read(self) -> dict[str, DoneImage]:
@@ -137,6 +137,10 @@ class ExplainJournal:
                 row = json.loads(line)
                 found[str(row["stamp"])] = _done_image(row)
         return found
+
+
+def _line(stamp: str, done: DoneImage) -> str:
+    return json.dumps({"stamp": stamp, **asdict(done)})
 
 
 def _done_image(row: Mapping[str, Any]) -> DoneImage:
