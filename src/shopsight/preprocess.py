@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+MiddlePart = Annotated[float, Field(ge=0.2, lt=1.0)]
+"""A part of a square's side."""
+MOST_AVERAGED = 4
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
 Mean = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
@@ -49,6 +52,8 @@ class Preprocess(BaseModel):
         mean: per channel, of values scaled to 0..1.
         std: per channel, likewise.
         boxes: the network sees the part of an image that its box says, and no image without one.
+        average: middle parts of the square, as fractions of its side, that the network sees too,
+            each as large as the square; its embedding is the mean over all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,14 +66,21 @@ class Preprocess(BaseModel):
     mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
     std: tuple[Std, Std, Std] = IMAGENET_STD
     boxes: bool = False
+    average: Annotated[tuple[MiddlePart, ...], Field(max_length=MOST_AVERAGED)] = ()
 
     @model_serializer(mode="wrap")
-    def _as_before_boxes(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Whole images are written, and hashed, as they were before there was another choice."""
+    def _without_unused(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """One view of a whole image is written, and hashed, as it was before there were others."""
         written: dict[str, Any] = plain(self)
-        if not self.boxes:
-            written.pop("boxes", None)
+        for name in ("boxes", "average"):
+            if not getattr(self, name):
+                written.pop(name, None)
         return written
+
+    @property
+    def views(self) -> int:
+        """How often the network looks at an image, but for mirror images."""
+        return 1 + len(self.average)
 
     @property
     def framing(self) -> str:
@@ -78,7 +90,12 @@ class Preprocess(BaseModel):
             "squash": "whole image, squashed",
             "crop": f"middle {100 * self.crop_fraction:g} %",
         }[self.resize]
-        return f"{shown}, {self.size_px} px{' of its box' * self.boxes}"
+        parts = "".join(f" + its middle {100 * part:g} %" for part in self.average)
+        return f"{shown}, {self.size_px} px{' of its box' * self.boxes}{parts}"
+
+    def recipe_section(self) -> dict[str, Any]:
+        """What the section `[preprocess]` of a recipe says; the rest is in `[framing]`."""
+        return self.model_dump(exclude={"boxes", "average"})
 
     @property
     def of_whole_images(self) -> Preprocess:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shopsight.backbones.create import create_backbone
 from shopsight.head_settings import HeadSettings
 from shopsight.models.heads import create_head
-from shopsight.models.product_model import ProductModel
+from shopsight.models.product_model import ProductModel, middle_of
 from shopsight.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 
@@ -72,3 +72,34 @@ def test_flip_averages_the_mirror_image_in_eval_mode() -> None:
         trained = flipped.train()(images)
         torch.manual_seed(1)
         assert torch.equal(trained, plain.train()(images))
+
+
+def test_the_middle_is_enlarged_to_the_square() -> None:
+    """A ramp stays one, half as steep, with the value of the middle in its middle."""
+    side, part = 16, 0.5
+    columns = torch.arange(side, dtype=torch.float32)
+    ramp = columns.expand(1, 3, side, side)
+    found = middle_of(ramp, part)
+    assert found.shape == ramp.shape
+    wanted = 4 + (columns + 0.5) * part - 0.5
+    # At the edges of the middle there is nothing beyond to interpolate with.
+    torch.testing.assert_close(found[0, 0, 5, 1:-1], wanted[1:-1])
+    assert middle_of(torch.ones(2, 3, 9, 9), 0.2).eq(1).all()
+
+
+def test_views_are_averaged_where_nothing_is_trained() -> None:
+    for flip in (False, True):
+        plain = fashion_model(flip=flip)
+        views = plain.preprocess.model_copy(update={"average": (0.75, 0.5)})
+        model = ProductModel(plain.backbone, plain.head, views, tta_hflip=flip).eval()
+        images = photos()
+        with torch.inference_mode():
+            pixels = model.normalize(images)
+            seen = [pixels, middle_of(pixels, 0.75), middle_of(pixels, 0.5)]
+            seen += [view.flip(3) for view in seen] if flip else []
+            wanted = torch.stack([model.backbone(view) for view in seen]).mean(0)
+            torch.testing.assert_close(model.embed(images), wanted)
+            assert not torch.allclose(model.embed(images), plain.embed(images))
+            model.backbone.eval()
+            model.training = True
+            assert torch.equal(model.embed(images), model.backbone(pixels))

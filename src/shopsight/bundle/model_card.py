@@ -79,6 +79,9 @@ def _framing(info: BundleInfo, metrics: Mapping[str, Any]) -> str:
     # A line that says of another framing why it was chosen explains nothing here.
     if info.preprocess.framing not in line:
         line = f"framing: {info.preprocess.framing}"
+    if info.preprocess.average:
+        views = info.preprocess.views
+        line += f"; {views} views of each image are averaged, which cost {views} times one"
     boxes = (
         " It sees the part of an image in its box, and answers no image without one."
         if info.preprocess.boxes

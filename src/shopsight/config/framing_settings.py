@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shopsight.config.section import Section
+from shopsight.preprocess import MOST_AVERAGED, MiddlePart
 
 MULTIPLE_PX = 32
 """What networks shrink images by."""
@@ -29,6 +30,8 @@ class FramingSettings(Section):
         looser: Steps of `crops` that fine-tuning shows more of the image than the probe prefers.
         boxes: Whether the network sees the part of an image that its row's box says, instead of
             the whole image; then no image without a box is answered.
+        average: Middle parts of the framed square that the network sees too, such as [0.75], as
+            fractions of its side; the embeddings are averaged. Each costs as much as the square.
     """
 
     search: bool = False
@@ -40,6 +43,7 @@ class FramingSettings(Section):
     images: Annotated[int, Field(ge=100, le=100_000)] = 1_200
     looser: Annotated[int, Field(ge=0, le=20)] = 1
     boxes: bool = False
+    average: Annotated[tuple[MiddlePart, ...], Field(max_length=MOST_AVERAGED)] = ()
 
     def sizes_px(self, own_px: int) -> tuple[int, ...]:
         """The sizes to compare, each once.

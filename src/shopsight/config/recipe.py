@@ -135,7 +135,8 @@ class Recipe(Section):
             base: the backbone's own, which "auto" keeps.
         """
         settled = self.preprocess.applied_to(base)
-        return settled.model_copy(update={"boxes": self.framing.boxes})
+        also = {"boxes": self.framing.boxes, "average": self.framing.average}
+        return settled.model_copy(update=also)
 
     def _can_draw_packs(self) -> None:
         size, each = self.training.batch_size, self.training.images_per_class

@@ -175,6 +175,7 @@ def _model_facts(info: BundleInfo | None) -> Pairs:
         ("Started from", info.weights),
         ("Head", info.head.kind),
         ("Input", f"{shape.size_px} x {shape.size_px} px, {shape.resize}, {shape.interpolation}"),
+        ("Framing", f"{shape.framing} ({shape.views} x the cost)" if shape.average else ""),
         ("Temperature", f"{info.temperature:.3f}"),
         ("Temperature by product", f"{info.by_product.temperature:.3f}" if info.by_product else ""),
         ("Thresholds", _thresholds_text(info.thresholds)),

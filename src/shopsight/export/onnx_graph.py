@@ -47,7 +47,6 @@ class ExportedNetwork(nn.Module):
         # Channels-last weights would leave traces of their strides in the graph.
         own = copy.deepcopy(model).to("cpu").float()
         self.model = own.to(memory_format=torch.contiguous_format)
-        self.mirrored = model.tta_hflip
         self.half_floats = half
         if half:
             self.model.backbone.half()
@@ -65,10 +64,7 @@ class ExportedNetwork(nn.Module):
         pixels = pixels * self.model.scale + self.model.offset
         if self.half_floats:
             pixels = pixels.half()
-        embedding = self.model.backbone(pixels)
-        if self.mirrored:
-            embedding = (embedding + self.model.backbone(pixels.flip(3))) / 2
-        embedding = embedding.float()
+        embedding = self.model.embed_pixels(pixels).float()
         return embedding, self.model.head(embedding)
 
 

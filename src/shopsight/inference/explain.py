@@ -124,9 +124,14 @@ def cells_for(
         if maps is not None:
             return "class activation", maps[0]
     if method == "cam":
+        why = (
+            "its logits are no linear function of the mean over a feature map, or the engine does "
+            "not give that"
+        )
+        if predictor.preprocess.average:
+            why = "it averages several views of an image, whose cells lie in different places"
         raise ConfigError(
-            f"this network has no exact map on {engine.name}: its logits are no linear function "
-            "of the mean over a feature map, or the engine does not give that",
+            f"this network has no exact map on {engine.name}: {why}",
             where="--method",
             fix="--method occlusion",
         )

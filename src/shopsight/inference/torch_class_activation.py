@@ -37,9 +37,10 @@ def exact_activation(
         labels: "b", of each image one.
 
     Returns:
-        None where the embedding is no mean over cells, or the head is not linear.
+        None where the embedding is no mean over cells, or the head is not linear; and where parts
+        of the image are looked at again: their cells are no cells of the image.
     """
-    if not isinstance(model.head, LinearHead):
+    if not isinstance(model.head, LinearHead) or model.preprocess.average:
         return None
     weight = model.head.classifier.weight.float()[labels]
     pixels = model.normalize(images)

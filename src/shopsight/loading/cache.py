@@ -125,7 +125,7 @@ def open_cache(
 
 
 def geometry_folder(root: Path, preprocess: Preprocess, mode: CacheMode) -> Path:
-    """Return the folder for images of this geometry; mean and std do not enter it."""
+    """Return the folder for images of this geometry, whatever the network makes of them."""
     key = sha256(_geometry(preprocess, mode).encode()).hexdigest()[:12]
     return root / "pixels" / f"{preprocess.size_px}px-{mode}-{key}"
 
@@ -143,7 +143,7 @@ def image_keys(sha256s: Sequence[str], boxes: Float64[np.ndarray, "n 4"] | None)
 
 
 def _geometry(preprocess: Preprocess, mode: CacheMode) -> str:
-    pixels = preprocess.model_dump_json(exclude={"mean", "std"})
+    pixels = preprocess.model_dump_json(exclude={"mean", "std", "average"})
     encoding = f"jpeg {JPEG_QUALITY}" if mode == "jpeg" else "raw"
     return f"{CACHE_VERSION} {PREPROCESS_VERSION} {encoding} {pixels}"
 

@@ -5,9 +5,24 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shopsight.devices import supports_channels_last
 from shopsight.preprocess import Preprocess
+
+
+def middle_of(pixels: Float[Tensor, "b 3 s s"], part: float) -> Float[Tensor, "b 3 s s"]:
+    """The middle of images, enlarged to their size.
+
+    Args:
+        pixels: of square images.
+        part: of their side.
+    """
+    side = pixels.shape[2]
+    kept = max(1, round(part * side))
+    first = (side - kept) // 2
+    middle = pixels[:, :, first : first + kept, first : first + kept]
+    return functional.interpolate(middle, size=(side, side), mode="bilinear", align_corners=False)
 
 
 class ProductModel(nn.Module):
@@ -20,7 +35,8 @@ class ProductModel(nn.Module):
     Args:
         backbone: float "b 3 s s" -> "b width".
         head: "b width" -> "b classes".
-        preprocess: its mean and std are applied here; its geometry was applied before.
+        preprocess: its mean and std are applied here, and its `average`; its geometry was applied
+            before.
         tta_hflip: in eval mode, the embedding is the mean over the image and its mirror image.
     """
 
@@ -56,11 +72,21 @@ class ProductModel(nn.Module):
 
     def embed(self, images: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b w"]:
         """The backbone's output for each image."""
-        pixels = self.normalize(images)
+        return self.embed_pixels(self.normalize(images))
+
+    def embed_pixels(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b w"]:
+        """The backbone's output for normalized images; in eval mode the mean over all views."""
         embedding: Tensor = self.backbone(pixels)
-        if self.tta_hflip and not self.training:
-            embedding = (embedding + self.backbone(pixels.flip(3))) / 2
-        return embedding
+        if self.training:
+            return embedding
+        others = [middle_of(pixels, part) for part in self.preprocess.average]
+        if self.tta_hflip:
+            others += [view.flip(3) for view in (pixels, *others)]
+        if not others:
+            return embedding
+        for view in others:
+            embedding = embedding + self.backbone(view)
+        return embedding / (1 + len(others))
 
     def classify(self, embedding: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         """Logits of embeddings."""

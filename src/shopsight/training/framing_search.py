@@ -234,7 +234,7 @@ class _Search:
         )
 
     def _cost(self, framing: Preprocess) -> float:
-        return (framing.size_px / self._own.size_px) ** 2
+        return framing.views * (framing.size_px / self._own.size_px) ** 2
 
 
 def _framed(framing: Preprocess, **changes: Any) -> Preprocess:

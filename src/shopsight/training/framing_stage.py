@@ -47,7 +47,7 @@ def settle_framing(run: RunFolder) -> None:
     run.update_state(framing=choice.to_json())
     run.write_recipe(
         recipe.replace(
-            preprocess=choice.chosen.of_whole_images.model_dump(),
+            preprocess=choice.chosen.recipe_section(),
             framing={"search": False},
             training={"progressive_sizes_px": sizes},
         )

@@ -72,12 +72,17 @@ def resolve(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, str]:
     if teacher is not None:
         own = framed_as(teacher.info.preprocess, own)
     preprocess = recipe.framed(own)
+    if preprocess.average:
+        progress.notify(
+            f"framing.average: {preprocess.views} views of each image, which cost the network "
+            f"{preprocess.views} times as much at inference"
+        )
     _check_loss(recipe, catalog)
     recipe = _with_framing(recipe)
     sizes = training_sizes(recipe, preprocess.size_px)
     _check_sizes(backbone, recipe, sizes, preprocess.size_px)
     resolved = recipe.replace(
-        preprocess=preprocess.of_whole_images.model_dump(),
+        preprocess=preprocess.recipe_section(),
         training={
             "precision": pick_precision(recipe.training.precision, hardware.device),
             "compile": _compile(recipe, hardware),
