@@ -310,3 +310,22 @@ def test_small_files_need_no_cache(tmp_path: Path) -> None:
     assert recorder.decoded() == 0
     rows = np.arange(3)
     assert (small.gather(rows) == asked_for.gather(rows)).all()
+
+
+@pytest.mark.parametrize(("side", "mode"), [(100, "off"), (128, "off"), (140, "raw"), (600, "raw")])
+def test_the_cache_costs_in_proportion_to_the_pixels_that_exist(
+    tmp_path: Path, side: int, mode: str
+) -> None:
+    """Of images of a quarter of the square's pixels, nothing is kept, however large their files."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        noise = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.jpg", quality=60)
+    table = pl.DataFrame({"image": [f"{number}.jpg" for number in range(3)]})
+    catalog = Catalog(table, "small", str(tmp_path))
+    whole = Preprocess(size_px=256)
+    source, recorder = opened(catalog, tmp_path / "cache", mode="auto", preprocess=whole)
+    assert source.mode == mode
+    assert (tmp_path / "cache" / "pixels").exists() == (mode == "raw")
+    said = f"Cache: none, as images of {side} x {side} px hold a fraction"
+    assert any(note.startswith(said) for note in recorder.notes) == (mode == "off")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from shopsight.bundle.read import read_bundle
+from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
 from shopsight.config.recipe import Recipe
@@ -90,6 +91,15 @@ def test_products_that_fill_their_photos_are_seen_whole(tmp_path: Path) -> None:
 def test_who_chooses_a_framing_has_chosen(tmp_path: Path, setting: str) -> None:
     fit(draw_catalog(tmp_path / "photos", products_per_class=3), fast(setting), tmp_path / "run")
     assert "framing" not in RunFolder(tmp_path / "run").state()
+
+
+def test_neither_search_nor_probe_keep_decoded_pixels(tmp_path: Path) -> None:
+    catalog = draw_catalog(tmp_path / "photos", products_per_class=3)
+    with use_cache_dir(tmp_path / "cache"):
+        fit(catalog, fast("cache.mode=auto"), tmp_path / "run")
+        assert (tmp_path / "cache" / "features").is_dir()
+        assert not (tmp_path / "cache" / "pixels").exists()
+    assert RunFolder(tmp_path / "run").state()["framing"]["tried"]
 
 
 def test_a_short_time_limit_spares_the_search(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from jaxtyping import Float64, Int64, UInt8
 from shopsight.cache_place import UNTRUSTED, cache_folder, one_after_another, unless_unwritable
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.data_settings import CacheSettings
-from shopsight.errors import ConfigError
+from shopsight.errors import ConfigError, ImageError
 from shopsight.files import make_folder, write_json
 from shopsight.held_files import free_bytes
-from shopsight.images.decode import read_bytes
+from shopsight.images.decode import Header, header, read_bytes
 from shopsight.loading.blob_store import KEY_BYTES, BlobStore, BlobWriter, Keys
 from shopsight.loading.pixel_sources import DecodingSource, ImageSet, JpegSource, RawSource
 from shopsight.paths import is_url
@@ -46,7 +46,10 @@ JPEG_QUALITY = 95
 JPEG_BY_RAW = 1 / 6
 # A file of 2 kB is decoded to 256 px in the time in which that square is read from a disk.
 SMALL_FILE_BY_RAW = 1 / 50
-SIZES_LOOKED_AT = 1_000
+# Images of a quarter of the square's pixels or fewer: a cache would hold what was made up between
+# them, and decoding so few costs less than the enlarging does.
+FEW_PIXELS_BY_RAW = 1 / 4
+SIZES_LOOKED_AT, HEADERS_LOOKED_AT = 1_000, 100
 FREE_FRACTION_FOR_RAW, FREE_FRACTION_AT_MOST = 0.5, 0.95
 # Images handed to a thread at once: many small ones, because handing over costs as much as
 # decoding 28 px; few large ones, which bounds the memory of a build.
@@ -101,8 +104,8 @@ def open_cache(
     images = ImageSet(catalog.refs(), boxes, preprocess, catalog.access)
     if settings.mode == "off":
         return DecodingSource(images, sha256s)
-    if settings.mode == "auto" and (file_bytes := _mean_of_small_files(images)):
-        notify(f"Cache: none, as files of {human_bytes(file_bytes)} are decoded as fast as read")
+    if settings.mode == "auto" and (why := _why_no_cache(images)):
+        notify(f"Cache: none, as {why}")
         return DecodingSource(images, sha256s)
     workers = threads or core_count()
     shas = _hashes(images, workers) if sha256s is None else list(sha256s)
@@ -185,17 +188,31 @@ def _mode_that_fits(
     return None
 
 
-def _mean_of_small_files(images: ImageSet) -> int | None:
-    """Bytes of a file in the mean, where they are so few that a cache would only take room."""
+def _why_no_cache(images: ImageSet) -> str:
+    """Why a cache would only take room; empty where it saves time."""
     refs = images.refs[:: max(1, len(images.refs) // SIZES_LOOKED_AT)]
     if not refs or any(map(is_url, refs)):
-        return None
+        return ""
     try:
         mean = sum(Path(ref).stat().st_size for ref in refs) // len(refs)
-    except OSError:
+        if mean <= images.raw_bytes * SMALL_FILE_BY_RAW:
+            return f"files of {human_bytes(mean)} are decoded as fast as read"
+        if mean > images.raw_bytes:
+            return ""
+        few = refs[:: max(1, len(refs) // HEADERS_LOOKED_AT)]
+        known = [header(read_bytes(ref, images.access), where=ref) for ref in few]
+    except (OSError, ImageError):
         # An image within a file of many, or one that is gone: that is said when it is read.
-        return None
-    return mean if mean <= images.raw_bytes * SMALL_FILE_BY_RAW else None
+        return ""
+    pixels = sum(3 * one.width * one.height for one in known) // len(known)
+    if pixels > images.raw_bytes * FEW_PIXELS_BY_RAW:
+        return ""
+    width, height = (sum(sides) // len(known) for sides in zip(*map(_sides, known), strict=True))
+    return f"images of {width} x {height} px hold a fraction of the pixels that it would keep"
+
+
+def _sides(one: Header) -> tuple[int, int]:
+    return one.width, one.height
 
 
 def _complete(
