@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from PIL import Image
 
 import shopsight
 from shopsight.inference.predictor import Predictor
-from tests.helpers import ProductPhotos
-from tests.serve.service import Service, form
+from tests.helpers import ProductPhotos, edit_json
+from tests.serve.service import Service, form, serving
 
 pytestmark = pytest.mark.enable_socket  # the service is on this machine
 
@@ -51,6 +52,16 @@ def test_embeddings_are_those_of_the_library(
     given = np.array(one["vector"])
     cosine = given @ wanted.vector / np.linalg.norm(given) / np.linalg.norm(wanted.vector)
     assert cosine > 0.999
+
+
+def test_a_model_of_boxes_refuses_uploads(tiny_run: Path, tmp_path: Path, photo: bytes) -> None:
+    bundle = shutil.copytree(tiny_run / "model", tmp_path / "bundle")
+    edit_json(bundle / "model.json", preprocess={"boxes": True})
+    with serving(bundle) as running:
+        (one,) = running.post_image("/v1/predict", photo).json()["predictions"]
+        assert one["labels"] == []
+        assert one["error"]["reason"] == "no box"
+        assert any("each is refused" in line for line in running.lines)
 
 
 def test_a_raw_body_is_an_image(service: Service, photo: bytes) -> None:

@@ -12,6 +12,7 @@ from shopsight.bundle.read import bundle_folder
 from shopsight.inference.exported_engines import EXPORTED_PRECISION
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
+from shopsight.progress import notify
 from shopsight.serve.batch_plan import BatchPlan, measured_plan
 
 LISTED_LABELS = 1000
@@ -62,6 +63,11 @@ def load_served(folder: Path | str, *, device: str = "auto") -> ServedModel:
         ConfigError: No such device.
     """
     predictor = load(folder, device=device)
+    if predictor.preprocess.boxes:
+        notify(
+            "the model was trained on the parts of images in their boxes, and uploads have none: "
+            "each is refused; shopsight predict reads boxes from a table"
+        )
     plan = measured_plan(predictor.engine, predictor.preprocess.size_px)
     place = bundle_folder(folder).resolve()
     name = place.parent.name if place.name == BUNDLE_FOLDER else place.name
