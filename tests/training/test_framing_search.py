@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shopsight import api
 from shopsight.bundle.read import read_bundle
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
@@ -94,12 +95,16 @@ def test_who_chooses_a_framing_has_chosen(tmp_path: Path, setting: str) -> None:
 
 
 def test_neither_search_nor_probe_keep_decoded_pixels(tmp_path: Path) -> None:
-    catalog = draw_catalog(tmp_path / "photos", products_per_class=3)
+    """Nor does what follows them: scores, and the promise of "unknown"."""
+    catalog = draw_catalog(tmp_path / "photos", products_per_class=8)
+    settings = [f"model.backbone={LITE0}", *NEEDED, "cache.mode=auto", "data.val=0.4"]
     with use_cache_dir(tmp_path / "cache"):
-        fit(catalog, fast("cache.mode=auto"), tmp_path / "run")
+        api.train(catalog, recipe="fast", settings=settings, out=tmp_path / "run")
         assert (tmp_path / "cache" / "features").is_dir()
         assert not (tmp_path / "cache" / "pixels").exists()
-    assert RunFolder(tmp_path / "run").state()["framing"]["tried"]
+    run = RunFolder(tmp_path / "run")
+    assert run.state()["framing"]["tried"]
+    assert "unknown" in run.seconds()
 
 
 def test_a_short_time_limit_spares_the_search(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def _logits(
     audited = fold.audited_catalog()
     catalog, sha256s = audited.catalog, audited.sha256.to_list()
     source = open_cache(
-        catalog, predictor.preprocess, settings=fold.recipe().cache, sha256s=sha256s
+        catalog, predictor.preprocess, settings=fold.recipe().pixel_cache, sha256s=sha256s
     )
     keys = image_keys(sha256s, catalog.boxes())
     kept = run_outputs(fold, predictor, source, rows, keys=keys)

@@ -86,7 +86,7 @@ def _unseen_classes(training: TrainingRun) -> RetrievalSet:
     source = open_cache(
         catalog,
         training.preprocess,
-        settings=training.recipe.cache,
+        settings=training.recipe.pixel_cache,
         sha256s=audited.sha256.to_list(),
     )
     labels = first_labels(catalog.targets(catalog.labels))

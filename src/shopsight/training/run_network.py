@@ -59,7 +59,7 @@ class RunNetwork:
         source = open_cache(
             audited.catalog,
             predictor.preprocess,
-            settings=run.recipe().cache,
+            settings=run.recipe().pixel_cache,
             sha256s=audited.sha256.to_list(),
         )
         return cls(run, predictor, source, audited)
