@@ -26,8 +26,8 @@ from shopsight.training.adapt_search import Change
 MODEL = "embedded:tf_efficientnet_lite0"
 
 
-FASHION = 10_000
-"""Images of Fashion-MNIST: as many as its gallery has in `retrieval_figures.py`."""
+FASHION = 5_000
+"""Images of Fashion-MNIST."""
 
 
 def add_catalogs(parser: argparse.ArgumentParser) -> None:
