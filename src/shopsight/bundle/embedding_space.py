@@ -144,14 +144,8 @@ def check_same_space(
     theirs_sha256 = theirs.fingerprint
     for declared in embeds_into:
         if declared.space == theirs_sha256 and ours.embedding_dim == theirs.embedding_dim:
-            if ours.backbone_sha256 == theirs.backbone_sha256 and declared.recall < LEAST_RECALL:
-                raise EmbeddingError(
-                    "queries by rounded weights would find too little in it: recall@10 "
-                    f"{percent_text(declared.recall)} on {declared.num_queries:,} images (at least "
-                    f"{percent_text(LEAST_RECALL)})",
-                    where=where,
-                    fix="--precision 32",
-                )
+            if ours.backbone_sha256 == theirs.backbone_sha256:
+                check_recall(declared, where=where, fix="--precision 32")
             return declared
     if ours.fingerprint == theirs_sha256:
         return None
@@ -161,6 +155,22 @@ def check_same_space(
         details=theirs.differences(ours),
         fix=fix,
     )
+
+
+def check_recall(declared: EmbedsInto, *, where: str, fix: str | None) -> None:
+    """Refuse what was measured of the same weights, rounded, where too much is lost.
+
+    Raises:
+        EmbeddingError: the recall is below `LEAST_RECALL`.
+    """
+    if declared.recall < LEAST_RECALL:
+        raise EmbeddingError(
+            "queries by rounded weights would find too little in it: recall@10 "
+            f"{percent_text(declared.recall)} on {declared.num_queries:,} images (at least "
+            f"{percent_text(LEAST_RECALL)})",
+            where=where,
+            fix=fix,
+        )
 
 
 def _short(value: object) -> str:

@@ -301,7 +301,7 @@ def _show_info(found: api.IndexInfo) -> None:
         ["items", f"{api.count_text(found.num_items)}{products}"],
         ["engine", f"{found.engine}, {found.storage}" + not_yet * (found.not_in_graph > 0)],
         ["model", f"{found.model}, {found.embedding_dim:,} numbers"],
-        ["embedding space", found.space[:12]],
+        ["embedding space", found.space[:12] + (f", {found.precision}" if found.precision else "")],
         ["texts", found.texts],
         ["columns", ", ".join(f"{name} ({kind})" for name, kind in found.columns.items())],
         ["images from", ", ".join(found.sources)],

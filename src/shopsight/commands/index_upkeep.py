@@ -29,6 +29,8 @@ class IndexInfo:
         not_in_graph: items that are not in the engine's graph yet: they are found, one by one.
         model: that queries are embedded by.
         space: fingerprint of the embedding space.
+        precision: in which its vectors were computed; None of an index from before it was written
+            down.
         embedding_dim: numbers in a vector.
         texts: how items' texts became vectors: "none", "encoder" or "words".
         engine: its name.
@@ -47,6 +49,7 @@ class IndexInfo:
     not_in_graph: int
     model: str
     space: str
+    precision: str | None
     embedding_dim: int
     texts: str
     engine: str
@@ -89,6 +92,7 @@ def index_info(index: str | Path, *, items: bool = False) -> IndexInfo:
             not_in_graph=_not_in_graph(opened),
             model=info.model,
             space=info.space.fingerprint,
+            precision=info.precision,
             embedding_dim=info.space.embedding_dim,
             texts=info.text,
             engine=opened.generation.engine.name,

@@ -18,6 +18,7 @@ from shopsight.search.builder import build_engine
 from shopsight.search.changes import Done, plan_changes, write_changes
 from shopsight.search.generation import INFO_FILE, GenerationInfo, read_info, write_info
 from shopsight.search.index_folder import IndexFolder
+from shopsight.search.index_precision import rounding_of_vectors
 from shopsight.search.kept_columns import choose_columns
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import text_kind
@@ -69,6 +70,8 @@ def build(
         model=str(embedder.name),
         resize=resize,
         space=embedder.space,
+        precision=embedder.precision,
+        rounding=rounding_of_vectors(embedder),
         schema=dict(choose_columns(catalog.table, keep, where=catalog.name)),
         text=text,
         text_dim=text_dim,
@@ -115,7 +118,9 @@ def _begin(place: Path, info: GenerationInfo) -> None:
         before = read_info(place)
         if before == info:
             return
-        progress.notify("begins anew: the model or the columns are others than those before")
+        progress.notify(
+            "begins anew: the model, its precision or the columns are others than those before"
+        )
     discard_folder(place)
     write_info(place, info)
 

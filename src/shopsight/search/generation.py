@@ -25,9 +25,10 @@ from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shopsight import progress
-from shopsight.bundle.embedding_space import EmbeddingSpace
+from shopsight.bundle.embedding_space import EmbeddingSpace, EmbedsInto
 from shopsight.errors import SearchError, ShopsightError, WriteError, first_line
 from shopsight.files import discard_folder, write_json
+from shopsight.inference.engine import EnginePrecision
 from shopsight.io.arrays import read_arrays
 from shopsight.io.json_files import read_json
 from shopsight.search.change_log import SEGMENT, ChangeLog, Items, located
@@ -62,6 +63,9 @@ class GenerationInfo(BaseModel):
         model: what the user called the model; opens it again.
         resize: of a backbone, the framing that was asked for; None is its own.
         space: of the image vectors.
+        precision: in which these were computed; None of an index from before it was written down.
+        rounding: of vectors that are not of fp32, how well both search among each other; None
+            where it was not measured.
         schema_: kinds of the kept columns.
         text: how the texts of items became vectors, if they did.
         text_dim: numbers in a text vector; 0 where there are none.
@@ -77,6 +81,8 @@ class GenerationInfo(BaseModel):
     model: str
     resize: Literal["pad", "crop", "squash"] | None = None
     space: EmbeddingSpace
+    precision: EnginePrecision | None = None
+    rounding: EmbedsInto | None = None
     schema_: dict[str, ColumnKind] = Field(alias="schema")
     text: TextVectors = "none"
     text_dim: int = Field(default=0, ge=0, le=100_000)

@@ -11,6 +11,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,6 @@ import polars as pl
 from jaxtyping import Float32
 
 from shopsight import paths, progress
-from shopsight.bundle.embedding_space import check_same_space
 from shopsight.catalog.catalog import Catalog
 from shopsight.catalog.row_thumbnail import image_thumbnail
 from shopsight.errors import LockedError, ReadOnlyError, SearchError
@@ -31,6 +31,7 @@ from shopsight.output_locks import only_writer_of_folder
 from shopsight.search.change_log import ROW, SEGMENT
 from shopsight.search.generation import OWN_COLUMNS, Generation, GenerationInfo
 from shopsight.search.index_folder import IndexFolder, Source
+from shopsight.search.index_precision import check_query_precision, is_measured
 from shopsight.text import as_unicode, command_line
 from shopsight.vector_engines.engine import Hit, VectorName
 from shopsight.vector_engines.filters import Filter, Schema
@@ -152,6 +153,9 @@ class Index:
     def embedder(self) -> Embedder:
         """The model, opened when it is first needed and checked against the space.
 
+        It computes in the fastest precision of which is known what the search loses by it, else in
+        that in which the index was built.
+
         Raises:
             EmbeddingError: it computes another space now than when the index was built.
             ShopsightError: it cannot be opened.
@@ -159,12 +163,17 @@ class Index:
         if self._embedder is None:
             from shopsight.inference.open_embedder import open_embedder
 
-            opened = open_embedder(
-                self.info.model,
+            info = self.info
+            again = partial(
+                open_embedder,
+                info.model,
                 device=self._device,
-                resize=self.info.resize,
+                resize=info.resize,
                 boxes=self.has_boxes,
             )
+            opened = again()
+            if info.precision is not None and not is_measured(info, opened):
+                opened = again(precision=info.precision)
             self.use(opened)
         assert self._embedder is not None
         return self._embedder
@@ -173,17 +182,10 @@ class Index:
         """Have queries embedded by this model.
 
         Raises:
-            EmbeddingError: it is of another space, and declares nothing about the index's.
+            EmbeddingError: it is of another space, and declares nothing about the index's; or what
+                its precision loses in the index was not measured.
         """
-        declared = check_same_space(
-            embedder.space,
-            self.info.space,
-            where=str(self.folder.path),
-            embeds_into=embedder.embeds_into,
-            fix=command_line(
-                ["shopsight", "index", "migrate", self.folder.path, "--model", embedder.name]
-            ),
-        )
+        declared = check_query_precision(self.info, embedder, where=str(self.folder.path))
         if declared is not None:
             progress.notify(declared.line(f"{embedder.name} ({embedder.engine_name})"))
         self._embedder = embedder
@@ -310,7 +312,7 @@ class Index:
         self.folder.set_current(number)
         with self._readers_changed:
             old, self._generation, self._number = self._generation, new, number
-            if old.info.space != new.info.space:
+            if (old.info.space, old.info.precision) != (new.info.space, new.info.precision):
                 self._embedder = None
             self._readers_changed.wait_for(lambda: not self._readers.get(id(old), 0))
         old.close()

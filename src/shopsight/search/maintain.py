@@ -34,6 +34,7 @@ from shopsight.search.generation import (
     write_info,
 )
 from shopsight.search.index import Index
+from shopsight.search.index_precision import rounding_of_vectors
 from shopsight.search.row_items import texts_of
 from shopsight.search.text_vectors import embed_item_texts, text_kind
 from shopsight.text import command_line, counted, percent_text
@@ -91,7 +92,8 @@ def migrate(
         SearchError: more than a tenth of the images cannot be read, or none can.
         WriteError: the disk has no room for a second generation.
     """
-    if embedder.space.fingerprint == index.info.space.fingerprint:
+    same_space = embedder.space.fingerprint == index.info.space.fingerprint
+    if same_space and index.info.precision in (None, embedder.precision):
         raise SearchError(
             "the index is in the space of this model already", where=str(index.folder.path)
         )
@@ -103,6 +105,8 @@ def migrate(
             "model": str(embedder.name),
             "resize": resize,
             "space": embedder.space,
+            "precision": embedder.precision,
+            "rounding": rounding_of_vectors(embedder),
             "text": text,
             "text_dim": text_dim,
         }
