@@ -4,6 +4,7 @@
     model.fp32.onnx     uint8 pixels "b s s 3" in, normalization inside; embeddings and logits out
     model.int8.onnx     the same with rounded weights and activations
     model.fp16.onnx     the same with a backbone in fp16, for GPUs
+    model.int8-symmetric.onnx   eight bits as TensorRT takes them
     text.fp32.onnx      where the bundle has a text encoder: ids of tokens "b t" in, embeddings out
 
 They lie beside model.json, which does not change: a bundle with exports is the same model, and a
@@ -31,8 +32,8 @@ EXPORTS_FILE = "exports.json"
 EXPORTS_BYTES = 16 << 20
 MOST_ARTIFACTS = 20
 
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
-"""What `shopsight export --precision` names."""
+Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-symmetric"]
+"""What `shopsight export --precision` names; the last is int8 for TensorRT."""
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,100}\.onnx(\.data)?$")]
 _Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]

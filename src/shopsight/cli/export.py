@@ -17,7 +17,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="ENGINE,...", help="Prove it with onnx (ONNX Runtime), openvino."
+            "--to",
+            metavar="ENGINE,...",
+            help="Prove it with onnx (ONNX Runtime), openvino; make what tensorrt runs.",
         ),
     ] = "onnx",
     precision: Annotated[

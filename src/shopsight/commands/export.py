@@ -51,7 +51,7 @@ def export(
 
     Args:
         model: a run or a bundle.
-        to: "onnx" (ONNX Runtime), "openvino".
+        to: "onnx" (ONNX Runtime), "openvino", "tensorrt" (its file of int8 is another).
         precision: of "fp32", "bf16", "fp16" and "int8"; an fp32 file is always made.
         data: images to prove it with and, for int8, to measure ranges on.
         read: how `data` is read.

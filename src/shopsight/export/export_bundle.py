@@ -51,8 +51,8 @@ from shopsight.models.build import build_model
 from shopsight.progress import notify
 from shopsight.read_options import ReadOptions
 
-Format = Literal["onnx", "openvino"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino")
+Format = Literal["onnx", "openvino", "tensorrt"]
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "tensorrt")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
 
 
@@ -61,7 +61,8 @@ class ExportPlan:
     """What is asked for.
 
     Attributes:
-        formats: "onnx" is proven with ONNX Runtime, "openvino" with OpenVINO too.
+        formats: "onnx" is proven with ONNX Runtime, "openvino" with OpenVINO too; "tensorrt" makes
+            of int8 the file that TensorRT takes, proven with ONNX Runtime.
         precisions: fp32 is always there.
         max_drop: points of accuracy that may be lost.
     """
@@ -90,6 +91,8 @@ def check_plan(plan: ExportPlan, bundle: Bundle) -> None:
             where="--precision bf16",
             fix="--to onnx,openvino --precision fp32,bf16",
         )
+    if "tensorrt" in plan.formats:
+        _check_tensorrt(plan)
     if "bf16" in plan.precisions and has_bf16() is False:
         raise ConfigError(
             "this processor does not multiply bf16, so that nothing would be proven",
@@ -103,6 +106,22 @@ def check_plan(plan: ExportPlan, bundle: Bundle) -> None:
             "no drop of accuracy is measured where an image may have several labels",
             where="--max-drop 0",
             fix="leave out --max-drop: agreement with fp32 is what decides",
+        )
+
+
+def _check_tensorrt(plan: ExportPlan) -> None:
+    if not {"fp16", "int8"} & set(plan.precisions):
+        raise ConfigError(
+            "TensorRT runs what is exported in fp16 or int8",
+            where="--to tensorrt",
+            fix="--precision fp32,fp16,int8",
+        )
+    if "int8" in plan.precisions and has_vnni() is False:
+        raise ConfigError(
+            "eight-bit products overflow on this processor, which has no VNNI: nothing would be "
+            "proven of a file for TensorRT",
+            where="--to tensorrt --precision int8",
+            fix="export on a machine with VNNI, or --precision fp32,fp16",
         )
 
 
@@ -139,7 +158,7 @@ def export_bundle(
             made.append(_export_fp16(bundle, exact, plan, proof, work))
         if "int8" in plan.precisions:
             assert sources is not None
-            made.append(_export_int8(bundle, exact, plan, proof, sources, work))
+            made += _export_int8(bundle, exact, plan, proof, sources, work)
         text = export_text(bundle, proof.exact[0], work) if bundle.info.text is not None else None
         exports = read_exports_or_none(bundle).model_copy(update={"text": text})
         for artifact in made:
@@ -216,25 +235,40 @@ def _export_int8(
     proof: Proof,
     sources: Sources,
     work: Path,
-) -> Artifact:
+) -> list[Artifact]:
+    """For CPUs, unless only TensorRT is asked for; and for TensorRT, whose file is its own."""
     some = sources.calibrating.sample(MOST_CALIBRATING)
     pixels, shas = prepared(some, bundle.info.preprocess, "Preparing images to calibrate with")
-    path = work / "model.int8.onnx"
-    full_range = has_vnni() is not False
-    found = quantize(
-        work / "model.fp32.onnx", path, pixels, run_all(exact, pixels), reduce_range=not full_range
-    )
-    parity = [_proven(OnnxRuntimeEngine(path, precision="int8"), "int8", proof, plan)]
-    if "openvino" in plan.formats:
-        parity.append(_proven(OpenVinoEngine(path, precision="int8"), "int8", proof, plan))
-    return _artifact(
-        [path],
-        "int8",
-        needs_vnni=full_range,
-        calibration=shas,
-        float_layers=found.float_layers,
-        parity=tuple(parity),
-    )
+    outputs = run_all(exact, pixels)
+
+    def made(precision: Precision, *, reduce_range: bool, symmetric: bool) -> Artifact:
+        path = work / f"model.{precision}.onnx"
+        found = quantize(
+            work / "model.fp32.onnx",
+            path,
+            pixels,
+            outputs,
+            reduce_range=reduce_range,
+            symmetric=symmetric,
+        )
+        parity = [_proven(OnnxRuntimeEngine(path, precision="int8"), precision, proof, plan)]
+        if "openvino" in plan.formats and not symmetric:
+            parity.append(_proven(OpenVinoEngine(path, precision="int8"), precision, proof, plan))
+        return _artifact(
+            [path],
+            precision,
+            needs_vnni=not reduce_range and not symmetric,
+            calibration=shas,
+            float_layers=found.float_layers,
+            parity=tuple(parity),
+        )
+
+    artifacts = []
+    if set(plan.formats) != {"tensorrt"}:
+        artifacts.append(made("int8", reduce_range=has_vnni() is False, symmetric=False))
+    if "tensorrt" in plan.formats:
+        artifacts.append(made("int8-symmetric", reduce_range=False, symmetric=True))
+    return artifacts
 
 
 def _proven(

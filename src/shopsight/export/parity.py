@@ -28,7 +28,7 @@ _MOST_IMAGES_OF_BATCHES = 24
 FEWEST_QUERIES = 3 * NEIGHBORS
 """Of fewer images, most are among the ten nearest of each, whatever the engine."""
 _NOTHING_FOUND: dict[str, float | int] = {"cosine": -1.0, "neighbors": 0.0}
-_ENGINE_OF = {"fp32": "32", "bf16": "bf16", "fp16": "16", "int8": "int8"}
+_ENGINE_OF = {"fp32": "32", "bf16": "bf16", "fp16": "16", "int8": "int8", "int8-symmetric": "int8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def problems(parity: Parity, *, max_drop: float) -> list[str]:
         return found
     if parity.embedding_error > tolerance:
         found.append(f"embeddings differ by {parity.embedding_error:.2g} (at most {tolerance:g})")
-    if parity.precision != "int8":
+    if not parity.precision.startswith("int8"):
         # What eight bits change is judged by accuracy.
         if parity.same < LEAST_SAME:
             found.append(

@@ -4,6 +4,7 @@ A value x is stored as the integer q = round(x / s) + z; the scale s and the zer
 activation come from the range that it takes on calibration images, those of a weight from its own
 range, one for each channel (one for the whole tensor loses 2.7 points on EfficientNet-Lite0).
 Activations are unsigned and weights signed: the products that processors with VNNI sum in 32 bits.
+TensorRT wants both signed, without zeros (z = 0) and biases in float; such a file is its own.
 
 Which layers to leave in float is measured: the first convolutions see the largest range and the
 head decides, so a short ladder of these is tried, and the one whose logits stay nearest to fp32's
@@ -49,7 +50,13 @@ class Quantized:
 
 
 def quantize(
-    source: Path, target: Path, images: Images, exact: Outputs, *, reduce_range: bool
+    source: Path,
+    target: Path,
+    images: Images,
+    exact: Outputs,
+    *,
+    reduce_range: bool = False,
+    symmetric: bool = False,
 ) -> Quantized:
     """Write the int8 file of a graph.
 
@@ -59,16 +66,18 @@ def quantize(
         images: prepared, to calibrate with.
         exact: torch's outputs of them.
         reduce_range: weights of seven bits, for processors whose sums of products would overflow.
+        symmetric: for TensorRT.
 
     Raises:
         ExportError: no rung of the ladder can be run.
     """
+    settings = _settings(reduce_range=reduce_range, symmetric=symmetric)
     rungs = ladder(source)
     best: Quantized | None = None
     with progress.task("Quantizing", total=len(rungs)) as advance:
         for number, excluded in enumerate(rungs):
             tried = target.with_name(f"rung-{number}.onnx")
-            _write(source, tried, images, excluded, reduce_range=reduce_range)
+            _write(source, tried, images, settings | {"nodes_to_exclude": excluded})
             engine = OnnxRuntimeEngine(tried, precision="int8")
             _, logits = run_all(engine, images)
             found = Quantized(tuple(excluded), relative_error(logits, exact[1]))
@@ -99,16 +108,26 @@ def ladder(graph: Path) -> list[list[str]]:
     return [[], head, list(dict.fromkeys([*first, *head]))]
 
 
-def _write(
-    source: Path, target: Path, images: Images, excluded: list[str], *, reduce_range: bool
-) -> None:
+def _settings(*, reduce_range: bool, symmetric: bool) -> dict[str, Any]:
+    """Of ONNX Runtime's quantization."""
     require("onnx")
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    from onnxruntime.quantization import QuantFormat, QuantType
+
+    extra = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    return {
+        "quant_format": QuantFormat.QDQ,
+        "per_channel": True,
+        "activation_type": QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "reduce_range": reduce_range,
+        # The pixels are integers already: only from the first layer on is anything rounded.
+        "op_types_to_quantize": ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu"],
+        "extra_options": extra if symmetric else {},
+    }
+
+
+def _write(source: Path, target: Path, images: Images, settings: dict[str, Any]) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """The images, a batch at a time."""
@@ -128,16 +147,6 @@ def _write(
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        settings: dict[str, Any] = {
-            "quant_format": QuantFormat.QDQ,
-            "per_channel": True,
-            "activation_type": QuantType.QUInt8,
-            "weight_type": QuantType.QInt8,
-            "nodes_to_exclude": excluded,
-            "reduce_range": reduce_range,
-            # The pixels are integers already: only from the first layer on is anything rounded.
-            "op_types_to_quantize": ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu"],
-        }
         quantize_static(str(source), str(target), Reader(), **settings)
     finally:
         logger.setLevel(level)

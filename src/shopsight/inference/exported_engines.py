@@ -42,6 +42,9 @@ EXPORTED_PRECISION: dict[EnginePrecision, Precision] = {
 }
 """What an export calls the precisions of engines."""
 
+TENSORRT_PRECISION: dict[EnginePrecision, Precision] = {"16": "fp16", "int8": "int8-symmetric"}
+"""The same of TensorRT, whose eight bits are a file of its own."""
+
 _TIMED_IMAGES = 8
 _TIMED_ROUNDS = 3
 _VERDICT_VERSION = 1
@@ -61,7 +64,7 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
     Args:
         bundle: with exports.
         engine: "onnxruntime", "openvino" or "tensorrt".
-        precision: "32", "bf16" (OpenVINO alone), "16" (all that TensorRT takes) or "int8".
+        precision: "32", "bf16" (OpenVINO alone), "16" or "int8" (all that TensorRT takes).
 
     Raises:
         BundleError: there is no such export, its file changed, or this machine cannot run it.
@@ -80,9 +83,9 @@ def open_exported(bundle: Bundle, engine: EngineName, precision: EnginePrecision
 def _open_tensorrt(bundle: Bundle, precision: EnginePrecision) -> Engine:
     from shopsight.inference.tensorrt_engine import TensorRtEngine, tensorrt_and_torch
 
-    if precision != "16":
+    if precision not in TENSORRT_PRECISION:
         raise ConfigError(
-            f"TensorRT runs what was exported in fp16, not in {precision}",
+            f"TensorRT runs what was exported in fp16 or int8, not in {precision}",
             where="--precision",
             fix="--precision 16",
         )
@@ -116,13 +119,13 @@ def _open(path: Path, engine: EngineName, precision: EnginePrecision) -> Engine:
 def _artifact(
     bundle: Bundle, exports: Exports, engine: EngineName, precision: EnginePrecision
 ) -> Artifact:
-    wanted = EXPORTED_PRECISION.get(precision)
+    wanted = exported_precision(engine, precision)
     artifact = exports.find(wanted) if wanted else None
     folder = str(bundle.folder)
     if artifact is None or (precision == "bf16" and engine != "openvino"):
         made = sorted({one.precision for one in exports.artifacts})
-        formats = "onnx,openvino" if engine == "openvino" else "onnx"
-        asked = "fp32" if wanted in (None, "bf16") else wanted
+        formats = "onnx" if engine == "onnxruntime" else f"onnx,{engine}"
+        asked = "fp32" if wanted in (None, "bf16") else wanted.removesuffix("-symmetric")
         raise BundleError(
             f"is not exported for {engine} in {precision}"
             + (f"; there is {', '.join(made)}" if made else ""),
@@ -142,6 +145,12 @@ def _artifact(
     return artifact
 
 
+def exported_precision(engine: str, precision: EnginePrecision) -> Precision | None:
+    """What an export calls the file that an engine runs; None where there is no such file."""
+    named = TENSORRT_PRECISION if engine == "tensorrt" else EXPORTED_PRECISION
+    return named.get(precision)
+
+
 def rounding_of(folder: Path, info: BundleInfo, engine: Engine) -> EmbedsInto | None:
     """How well an exported engine that rounds searches among vectors of the exact network.
 
@@ -156,7 +165,8 @@ def rounding_of(folder: Path, info: BundleInfo, engine: Engine) -> EmbedsInto | 
     Raises:
         BundleError: the list of exports is damaged.
     """
-    name, precision = engine.name.partition(" ")[0], EXPORTED_PRECISION.get(engine.precision)
+    name = engine.name.partition(" ")[0]
+    precision = exported_precision(name, engine.precision)
     if name == "torch" or precision in (None, "fp32"):
         return None
     exports = read_exports(folder, info)

@@ -9,7 +9,7 @@ from typing import Any
 from shopsight.bundle.exports import Parity, read_exports
 from shopsight.bundle.format import BUNDLE_FOLDER
 from shopsight.bundle.read import bundle_folder
-from shopsight.inference.exported_engines import EXPORTED_PRECISION
+from shopsight.inference.exported_engines import exported_precision
 from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.progress import notify
@@ -76,7 +76,7 @@ def load_served(folder: Path | str, *, device: str = "auto") -> ServedModel:
 
 def _parity(place: Path, predictor: Predictor) -> Parity | None:
     name, precision = predictor.engine.name.partition(" ")[0], predictor.engine.precision
-    wanted = EXPORTED_PRECISION.get(precision)
+    wanted = exported_precision(name, precision)
     if name == "torch" or wanted is None:
         return None
     artifact = read_exports(place, predictor.info).find(wanted)

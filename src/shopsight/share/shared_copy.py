@@ -110,7 +110,9 @@ def _export_files(bundle: Bundle, exports: Exports) -> list[Path]:
     """The exported files, whose hashes are those that were written."""
     found = []
     texts = () if exports.text is None else (exports.text,)
-    precisions = ",".join(one.precision for one in exports.artifacts)
+    precisions = ",".join(
+        dict.fromkeys(one.precision.removesuffix("-symmetric") for one in exports.artifacts)
+    )
     for artifact in (*exports.artifacts, *texts):
         path = artifact_file(bundle.folder, artifact)
         if _names_folders(path):
