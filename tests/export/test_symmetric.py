@@ -109,6 +109,9 @@ def test_tensorrt_takes_this_file(
         def __init__(self, path: Path, *, sha256: str, precision: str) -> None:
             opened.append((path.name, sha256, precision))
 
+        def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            raise AssertionError(images.shape)
+
     monkeypatch.setattr(tensorrt_engine, "TensorRtEngine", Engine)
     monkeypatch.setattr(tensorrt_engine, "tensorrt_and_torch", lambda: (None, None))
     open_exported(read_bundle(exported / "model"), "tensorrt", "int8")

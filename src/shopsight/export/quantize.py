@@ -72,12 +72,12 @@ def quantize(
         ExportError: no rung of the ladder can be run.
     """
     settings = _settings(reduce_range=reduce_range, symmetric=symmetric)
-    rungs = ladder(source)
+    rungs, always = ladder(source), before_layers(source)
     best: Quantized | None = None
     with progress.task("Quantizing", total=len(rungs)) as advance:
         for number, excluded in enumerate(rungs):
             tried = target.with_name(f"rung-{number}.onnx")
-            _write(source, tried, images, settings | {"nodes_to_exclude": excluded})
+            _write(source, tried, images, settings | {"nodes_to_exclude": [*always, *excluded]})
             engine = OnnxRuntimeEngine(tried, precision="int8")
             _, logits = run_all(engine, images)
             found = Quantized(tuple(excluded), relative_error(logits, exact[1]))
@@ -108,6 +108,17 @@ def ladder(graph: Path) -> list[list[str]]:
     return [[], head, list(dict.fromkeys([*first, *head]))]
 
 
+def before_layers(graph: Path) -> list[str]:
+    """What normalizes the pixels: its constants are a few numbers that need more than eight bits."""
+    onnx = require("onnx")
+    found = []
+    for node in onnx.load(str(graph)).graph.node:
+        if node.op_type in _WEIGHTED:
+            break
+        found.append(node.name)
+    return found
+
+
 def _settings(*, reduce_range: bool, symmetric: bool) -> dict[str, Any]:
     """Of ONNX Runtime's quantization."""
     require("onnx")
@@ -120,7 +131,6 @@ def _settings(*, reduce_range: bool, symmetric: bool) -> dict[str, Any]:
         "activation_type": QuantType.QInt8 if symmetric else QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
         "reduce_range": reduce_range,
-        # The pixels are integers already: only from the first layer on is anything rounded.
         "op_types_to_quantize": ["Conv", "Gemm", "MatMul", "Add", "Clip", "Relu"],
         "extra_options": extra if symmetric else {},
     }
