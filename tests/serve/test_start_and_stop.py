@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import shutil
 import signal
 import socket
@@ -11,11 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from shopsight.cli.app import app
 from shopsight.errors import BundleError, ConfigError, ShopsightError
-from tests.serve.service import HANGUP, LONGEST_S, serving
+from shopsight.serve import server
+from shopsight.serve.host_check import host_check
+from shopsight.serve.keys import Keys
+from shopsight.serve.served_model import ServedModel
+from tests.serve.service import HANGUP, LONGEST_S, serving, serving_within
 
 pytestmark = pytest.mark.enable_socket  # the service is on this machine
 
@@ -165,3 +171,23 @@ def test_ctrl_c_stops(tiny_run: Path) -> None:
     with serving(tiny_run) as service:
         service.signal(signal.SIGINT)
         assert service.process.wait(LONGEST_S) == 0
+
+
+def test_too_little_memory_is_said(
+    tiny_run: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(server, "memory_budget_bytes", lambda: 50_000_000)
+
+    def load() -> ServedModel:
+        raise BundleError("far enough")
+
+    place = server.Place("127.0.0.1", 0, Keys(), host_check("127.0.0.1", ()))
+    with pytest.raises(BundleError, match="far enough"):
+        server.run_service(place, load)
+    assert any("images that take more than 50 MB to decode are refused" in one for one in said)
+    file = io.BytesIO()
+    Image.new("RGB", (5000, 4900), (10, 90, 30)).save(file, "PNG")
+    with serving_within(tiny_run, decode_bytes=50_000_000) as small:
+        found = small.post_files("/v1/predict", [photo, file.getvalue(), photo]).json()
+        reasons = [one["error"] and one["error"]["reason"] for one in found["predictions"]]
+        assert reasons == [None, "too large", None]

@@ -109,7 +109,7 @@ def ladder(graph: Path) -> list[list[str]]:
 
 
 def before_layers(graph: Path) -> list[str]:
-    """What normalizes the pixels: its constants are a few numbers that need more than eight bits."""
+    """What normalizes the pixels: a few constants, which need more than eight bits."""
     onnx = require("onnx")
     found = []
     for node in onnx.load(str(graph)).graph.node:
