@@ -39,7 +39,7 @@ PLACE = "import sysconfig, sys; print(sysconfig.get_path('purelib'))"
 
 def installed_mb(python: str) -> float:
     """All files of its libraries; a link to another installation counts where it leads."""
-    done = subprocess.run([python, "-c", PLACE], capture_output=True, text=True, check=True)
+    done = subprocess.run([python, "-c", PLACE], capture_output=True, encoding="utf-8", check=True)
     folder = Path(done.stdout.strip())
     files = (Path(top) / name for top, _, names in os.walk(folder) for name in names)
     return sum(one.stat().st_size for one in files) / 1e6
@@ -49,7 +49,7 @@ def first_answer(python: str, model: str, photo: str) -> dict[str, float | str]:
     """One process."""
     began = time.perf_counter()
     command = [python, "-c", ANSWER, model, photo]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     whole = time.perf_counter() - began
     found = json.loads(done.stdout.splitlines()[-1])
     return found | {"whole_s": whole}
