@@ -21,6 +21,7 @@ from shopsight.serve import server
 from shopsight.serve.host_check import host_check
 from shopsight.serve.keys import Keys
 from shopsight.serve.served_model import ServedModel
+from shopsight.text import human_bytes
 from tests.serve.service import HANGUP, LONGEST_S, serving, serving_within
 
 pytestmark = pytest.mark.enable_socket  # the service is on this machine
@@ -184,7 +185,7 @@ def test_too_little_memory_is_said(
     place = server.Place("127.0.0.1", 0, Keys(), host_check("127.0.0.1", ()))
     with pytest.raises(BundleError, match="far enough"):
         server.run_service(place, load)
-    assert any("images that take more than 50 MB to decode are refused" in one for one in said)
+    assert any(f"more than {human_bytes(50_000_000)} to decode are refused" in one for one in said)
     file = io.BytesIO()
     Image.new("RGB", (5000, 4900), (10, 90, 30)).save(file, "PNG")
     with serving_within(tiny_run, decode_bytes=50_000_000) as small:
