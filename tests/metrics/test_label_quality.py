@@ -24,6 +24,9 @@ def test_scores_by_hand() -> None:
     assert scores.relative_margin == pytest.approx(expected, abs=1e-9)
     assert scores.neighbors.tolist() == [0.0, 0.0, 0.5]
     assert scores.neighbor_margin.tolist() == [-0.5, -0.5, 0.0]
+    # Usual are .05, .05 and .5 + .05; both neighbors of the first are of other classes.
+    expected = [np.log(0.05 / 0.05) - np.log(0.55 / 0.05)] * 2
+    assert scores.relative_neighbor_margin == pytest.approx([*expected, 0.0])
     # Ranked apart, each is the only one of its kind.
     assert scores.rank_sums(np.array(["a", "b", "c"])).tolist() == [0.0, 0.0, 0.0]
     together = scores.rank_sums(np.zeros(3))
@@ -41,6 +44,17 @@ def test_neighbors_against_a_slow_count() -> None:
         others = [labels.count(one) / len(labels) for one in range(4) if one != given[row]]
         assert scores.neighbors[row] == pytest.approx(own)
         assert scores.neighbor_margin[row] == pytest.approx(own - max(others))
+    share = np.array(
+        [[np.mean(given[near[near >= 0]] == k) for k in range(4)] for near in neighbors]
+    )
+    usual = [(share[given == k, k] + 0.05).mean() for k in range(4)]
+    ratios = np.log((share + 0.05) / usual)
+    for row in range(40):
+        # Of classes that no neighbor has, the least usual one counts for all.
+        absent = np.log(0.05) - np.log(min(usual))
+        others = [ratios[row, k] for k in range(4) if k != given[row] and share[row, k] > 0]
+        expected = ratios[row, given[row]] - max(*others, absent)
+        assert scores.relative_neighbor_margin[row] == pytest.approx(expected)
 
 
 def test_ranks_of_equal_values_are_shared() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from shopsight.metrics.selective import area_under_curve
 from shopsight.mislabels.confused import area_error, confused_pairs
 from shopsight.mislabels.label_judge import LabelJudge, open_label_judge
 from shopsight.mislabels.planted import DEPTHS, plant_mistakes
-from shopsight.mislabels.ranking import rank_labels
+from shopsight.mislabels.ranking import LEFT_OUT, rank_labels
 from shopsight.runs.run_folder import RunFolder
 from tests.helpers import ProductPhotos, make_products, train_small
 
@@ -147,7 +147,7 @@ def judge_of(probabilities: np.ndarray, given: np.ndarray, neighbors: np.ndarray
         families=Families.alone(count),
         judges=("out of fold",) * count,
         neighbors=neighbors,
-        answers=lambda _: probabilities,
+        answers=lambda targets, learned=None: probabilities,
         learns=False,
     )
 
@@ -166,6 +166,51 @@ def test_pairs_that_labels_confuse() -> None:
     assert set(pair.labels) == {"a", "b"}
     assert abs(pair.area - 0.5) < 0.15
     assert 0.4 < pair.neighbors < 0.6
+
+
+def test_what_is_suspicious_teaches_nobody() -> None:
+    rng = np.random.default_rng(0)
+    given = np.repeat(np.arange(4), 50)
+    probabilities = 0.1 + 0.7 * np.eye(4)[given]
+    wrong = np.array([3, 60, 61, 62])
+    labels = given.copy()
+    labels[wrong] = (given[wrong] + 1) % 4
+    near = np.stack([rng.choice(np.flatnonzero(given == one), 15) for one in given])
+    near[0, 0] = wrong[0]
+    looks = list[np.ndarray | None]()
+
+    def answers(targets: np.ndarray, learned: np.ndarray | None = None) -> np.ndarray:
+        assert (targets == labels).all()
+        looks.append(learned)
+        return probabilities
+
+    judge = replace(judge_of(probabilities, given, near), answers=answers, learns=True)
+    ranking = rank_labels(judge, labels)
+    first, second = looks
+    assert first is None
+    assert second is not None
+    assert np.flatnonzero(~second).size == round(LEFT_OUT * 200)
+    assert not second[wrong].any()
+    # They are judged all the same, and come first; their neighbors do without them.
+    assert set(ranking.order[:4].tolist()) == set(wrong.tolist())
+    assert ranking.scores.neighbors[0] == 1.0
+
+
+def test_half_of_a_class_teaches_at_least() -> None:
+    given = np.repeat(np.arange(2), (96, 4))
+    # Nobody believes any label of the small class, neither answers nor neighbors.
+    probabilities = np.tile([0.9, 0.1], (100, 1))
+    judge = judge_of(probabilities, given, np.tile(np.arange(15), (100, 1)))
+    looks = list[np.ndarray]()
+
+    def answers(targets: np.ndarray, learned: np.ndarray | None = None) -> np.ndarray:
+        looks.extend([] if learned is None else [learned])
+        return probabilities
+
+    rank_labels(replace(judge, answers=answers, learns=True), given)
+    (learned,) = looks
+    assert learned[96:].sum() == 2
+    assert learned[:96].sum() == 94
 
 
 def test_ten_thousand_classes_and_two() -> None:

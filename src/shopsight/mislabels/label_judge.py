@@ -12,11 +12,11 @@ that the label is right: "seen".
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from shopsight.activations import softmax
 from shopsight.catalog.catalog import Catalog
@@ -36,7 +36,21 @@ MOST_NEIGHBORS_AMONG = 100_000
 """Images that neighbors are looked for among, at most: of a million the search would take hours."""
 SEEN, NOT_SEEN, OUT_OF_FOLD = "seen", "not seen", "out of fold"
 
-Answers = Callable[[Int64[np.ndarray, "n"]], Float64[np.ndarray, "n c"]]
+
+@runtime_checkable
+class Answers(Protocol):
+    """Probabilities of n images by whoever did not learn from the image."""
+
+    def __call__(
+        self, targets: Int64[np.ndarray, "n"], learned: Bool[np.ndarray, "n"] | None = None
+    ) -> Float64[np.ndarray, "n c"]:
+        """The probabilities.
+
+        Args:
+            targets: the labels to learn from, where anything learns.
+            learned: from which images; None: from all.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +129,7 @@ def _by_one_network(run: RunFolder, audited: AuditedCatalog, network: RunNetwork
     judges = (OUT_OF_FOLD,) * len(given)
     if training.mode == "zero-shot":
         fixed = _probabilities(network, everyone)
-        answers, judges = (lambda _: fixed), (NOT_SEEN,) * len(given)
+        answers, judges = _fixed(fixed), (NOT_SEEN,) * len(given)
     else:
         if training.finetunes:
             part = audited.catalog.table["split"].to_list()
@@ -160,7 +174,7 @@ def _by_fold_networks(run: RunFolder, audited: AuditedCatalog, device: str) -> L
         families=families,
         judges=(OUT_OF_FOLD,) * len(audited),
         neighbors=neighbors,
-        answers=lambda _: fixed,
+        answers=_fixed(fixed),
         learns=False,
     )
 
@@ -176,12 +190,28 @@ def _probabilities(network: RunNetwork, rows: Int64[np.ndarray, "m"]) -> Float64
     return Readout(info.temperature, info.doubt).probabilities(network.logits(rows))
 
 
+def _fixed(probabilities: Float64[np.ndarray, "n c"]) -> Answers:
+    """The same, whatever the labels are."""
+
+    def answers(
+        targets: Int64[np.ndarray, "n"], learned: Bool[np.ndarray, "n"] | None = None
+    ) -> Float64[np.ndarray, "n c"]:
+        del targets, learned
+        return probabilities
+
+    return answers
+
+
 def _refitted(network: RunNetwork, features: Features, families: Families) -> Answers:
     """Heads that are fitted to labels; for an order of images they need no temperature."""
     how = HeadFit.of(network.run, network.predictor.labels)
 
-    def answers(targets: Int64[np.ndarray, "n"]) -> Float64[np.ndarray, "n c"]:
-        heads = fit_fold_heads(features, targets, families, how=how, device=network.device)
+    def answers(
+        targets: Int64[np.ndarray, "n"], learned: Bool[np.ndarray, "n"] | None = None
+    ) -> Float64[np.ndarray, "n c"]:
+        heads = fit_fold_heads(
+            features, targets, families, how=how, device=network.device, learned=learned
+        )
         return softmax(heads.logits)
 
     return answers

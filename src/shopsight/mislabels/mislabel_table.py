@@ -25,7 +25,7 @@ def mislabel_table(judge: LabelJudge, ranking: Ranking, found: tuple[Found, ...]
         found: where planted mistakes went.
 
     Returns:
-        Columns `rank`, `image`, `label`, `suggested` (the most probable label), the five scores,
+        Columns `rank`, `image`, `label`, `suggested` (the most probable label), the six scores,
         `suspicion` (1 less the mean of their ranks), `judged`, what the catalog has of `group`,
         `split` and `fold`, and for each kind of mistakes `found_KIND`: the fraction of them that is
         found up to this row.
@@ -43,6 +43,7 @@ def mislabel_table(judge: LabelJudge, ranking: Ranking, found: tuple[Found, ...]
             "relative_margin": scores.relative_margin[order],
             "neighbors": scores.neighbors[order],
             "neighbor_margin": scores.neighbor_margin[order],
+            "relative_neighbor_margin": scores.relative_neighbor_margin[order],
             "suspicion": 1 - ranking.sums[order],
             "judged": [judge.judges[row] for row in order],
         }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from shopsight.config.model_settings import ProbeSettings
@@ -95,6 +95,7 @@ def fit_fold_heads(
     *,
     how: HeadFit,
     device: torch.device,
+    learned: Bool[np.ndarray, "n"] | None = None,
 ) -> FoldHeads:
     """Fit a head without each fold.
 
@@ -105,14 +106,16 @@ def fit_fold_heads(
         how: how each head is fitted; of several penalties the next fold chooses, which the head
             then does not train on.
         device: where heads are fitted.
+        learned: the images that heads are fitted on; None: all. All are answered.
     """
+    is_learned = np.ones(len(targets), bool) if learned is None else learned
     fold_of = deal_folds(targets, families, seed=how.seed)
     logits = np.zeros((len(targets), len(how.labels)), np.float32)
     probes: list[Probe] = []
     for fold in np.unique(fold_of).tolist():
         chooses = fold_of == (fold + 1) % FOLDS if len(how.probe.penalties) > 1 else fold_of < 0
-        train = np.flatnonzero((fold_of != fold) & ~chooses)
-        kept_out, val = np.flatnonzero(fold_of == fold), np.flatnonzero(chooses)
+        train = np.flatnonzero((fold_of != fold) & ~chooses & is_learned)
+        kept_out, val = np.flatnonzero(fold_of == fold), np.flatnonzero(chooses & is_learned)
         probe = fit_probe(
             torch.as_tensor(features[train]),
             targets[train],
