@@ -9,7 +9,7 @@ class by how often each is taken for it (both by the probabilities out of fold).
 fraction of the planted labels within the first 1, 2, 5, 10 and 20 % of the list (recall), and of
 wrong ones among these (precision).
 
-cleanlab's rankings are computed of the same out-of-fold probabilities. Appends to --results as JSON
+cleanlab's rankings are computed of the out-of-fold probabilities of the first look. Appends to --results as JSON
 lines. Finished runs in --work are taken as they are.
 """
 
@@ -90,7 +90,10 @@ def orders(judge: LabelJudge, labels: np.ndarray) -> Iterator[tuple[str, np.ndar
     yield "shopsight", ranking.order
     scores = ranking.scores
     plain = sum(map(rank_fractions, (scores.self_confidence, scores.margin, scores.neighbors)))
-    yield "ranks of self-confidence, margin, neighbors", np.argsort(plain, kind="stable")
+    yield (
+        "ranks of self-confidence, margin, neighbors, second look",
+        np.argsort(plain, kind="stable"),
+    )
     for name, (method, adjusted) in CLEANLAB.items():
         if adjusted and method == "confidence_weighted_entropy":
             continue

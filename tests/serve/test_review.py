@@ -19,6 +19,7 @@ from tests.serve.service import Service, serving
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+HOSTILE = "<script>alert(1)</script> " + "x" * 270
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
@@ -204,3 +205,43 @@ def test_nothing_serious_for_those_who_cannot_see(desk: tuple[Service, str, Path
             assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         browser.close()
+
+
+@in_a_browser
+def test_labels_of_strangers_and_photos_that_vanish_while_it_is_open(
+    tiny_run: Path, product_photos: ProductPhotos, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    names = [f"{number}.jpg" for number in range(8)]
+    for name, path in zip(names, sorted(product_photos.folder.rglob("*.jpg")), strict=False):
+        shutil.copy(path, photos / name)
+    table = tmp_path / "shop.csv"
+    rows = {"image": [f"photos/{name}" for name in names], "label": [HOSTILE] * 8}
+    pl.DataFrame(rows).write_csv(table)
+    with serving(tiny_run, "--review", str(table)) as service:
+        service.wait_for("review desk: ")
+        (line,) = [one for one in service.lines if "review desk: " in one]
+        key = line.partition("#key=")[2].split()[0]
+        (photos / "0.jpg").unlink()
+        (photos / "1.jpg").write_bytes(b"no image any more")
+        with playwright.sync_playwright() as started:
+            browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 360, "height": 740})
+            page.set_default_timeout(60_000)
+            wrong = []
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(f"http://127.0.0.1:{service.port}/review#key={key}")
+            page.get_by_text("Are these all").wait_for()
+            select_all(page)
+            decided = page.locator("#grid button").count()
+            page.locator("#screen").focus()
+            page.keyboard.press("Enter")
+            page.get_by_text(f"{decided} of 8 photos decided.").wait_for()
+            assert page.locator("main script").count() == 0
+            assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+            assert wrong == []
+            browser.close()
+        # Nothing is lost: what was decided is in the journal and in the file for training.
+        journal = (tmp_path / "shop-desk" / "journal.jsonl").read_text(encoding="utf-8")
+        assert sum(len(json.loads(one)["ids"]) for one in journal.splitlines()) == decided
