@@ -9,8 +9,8 @@ class by how often each is taken for it (both by the probabilities out of fold).
 fraction of the planted labels within the first 1, 2, 5, 10 and 20 % of the list (recall), and of
 wrong ones among these (precision).
 
-cleanlab's rankings are computed of the out-of-fold probabilities of the first look. Appends to --results as JSON
-lines. Finished runs in --work are taken as they are.
+cleanlab's rankings are computed of the out-of-fold probabilities of the first look. Appends to
+--results as JSON lines. Finished runs in --work are taken as they are.
 """
 
 from __future__ import annotations
