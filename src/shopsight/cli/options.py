@@ -317,8 +317,12 @@ def names_in(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def parsed_seconds(text: str) -> float:
+def parsed_seconds(text: str, *, flag: str = "--time-limit") -> float:
     """`"90"`, `"90s"`, `"10m"`, `"1h30m"` -> seconds.
+
+    Args:
+        text: of the flag.
+        flag: what an error names.
 
     Raises:
         ConfigError: it is not such a time, or zero.
@@ -328,5 +332,5 @@ def parsed_seconds(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text)
     total = sum(float(number) * units[unit or "s"] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or total <= 0:
-        raise ConfigError(f"{text!r} is not a time", where="--time-limit", fix="90s, 10m or 1h30m")
+        raise ConfigError(f"{text!r} is not a time", where=flag, fix="90s, 10m or 1h30m")
     return total

@@ -74,6 +74,15 @@ TimeLimitOption = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+TuneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tune",
+        metavar="TIME",
+        help="Find learning rate, crops and frozen stages on the data first, within 5m or so.",
+        rich_help_panel=RECIPE,
+    ),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option("--seed", min=0, help="Split and train by this seed.", rich_help_panel=RECIPE),
@@ -127,6 +136,7 @@ def train(
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
     time_limit: TimeLimitOption = None,
+    tune: TuneOption = None,
     seed: SeedOption = None,
     folds: FoldsOption = None,
     fold: FoldOption = None,
@@ -157,6 +167,7 @@ def train(
     if attribute and attributes:
         raise typer.BadParameter("give either --attribute COLUMN or --attributes auto")
     limit_s = None if time_limit is None else parsed_seconds(time_limit)
+    tune_s = None if tune is None else parsed_seconds(tune, flag="--tune")
     run = out
     leaves = [*(settings or ()), *["cache.mode=off"] * no_cache]
     api.recipe_with(recipe, leaves)
@@ -172,6 +183,7 @@ def train(
                 backbone=backbone,
                 epochs=epochs,
                 time_limit_s=limit_s,
+                tune_s=tune_s,
                 seed=seed,
                 folds=folds,
                 fold=fold,

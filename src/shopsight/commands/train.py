@@ -87,6 +87,7 @@ def train(
     backbone: str | None = None,
     epochs: int | None = None,
     time_limit_s: float | None = None,
+    tune_s: float | None = None,
     seed: int | None = None,
     folds: int | None = None,
     fold: int | None = None,
@@ -109,9 +110,11 @@ def train(
         read: how DATA is read; it overrides the recipe's `[data]` section, and labels to drop
             add up.
         recipe: the name of a shipped recipe, a file, or a `Recipe`.
-        backbone: LIBRARY:NAME; None keeps the recipe's, as for the next four.
+        backbone: LIBRARY:NAME; None keeps the recipe's, as for the next five.
         epochs: passes over the training images.
         time_limit_s: plan as many epochs, at most `epochs`, as fit in these seconds.
+        tune_s: first race for the settings of `tune.keys`, at most so many seconds; those that
+            `settings` name stay as they are.
         seed: for the split and for training.
         folds: train this many networks, each tested on the fold that it never saw.
         fold: train only the network that is tested on this fold, counted from 0.
@@ -131,18 +134,38 @@ def train(
         "model.backbone": backbone,
         "training.epochs": epochs,
         "training.time_limit_s": time_limit_s,
+        "tune.time_s": tune_s,
         "seed": seed,
         "folds.count": folds,
     }
     given = [*(f"{key}={value}" for key, value in leaves.items() if value is not None), *settings]
     if not trust_recipe:
         check_recipe(recipe, given, read=read, needs_data=data is None)
-    chosen = recipe_with(recipe, given)
+    chosen = _without_fixed(recipe_with(recipe, given), settings)
     if attributes:
         chosen = with_attributes(chosen, attributes)
     listed = None if decisions is None else Path(decisions)
     rules = GateRules(accept=accept, exclude=exclude, fail_on=fail_on, decisions=listed)
     return _train(data, chosen, out, read=read, fold=fold, rules=rules)
+
+
+def _without_fixed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe that races for nothing that was set by hand.
+
+    Raises:
+        ConfigError: it is to race, and all that could was set.
+    """
+    if recipe.tune.time_s is None:
+        return recipe
+    fixed = {setting.partition("=")[0].strip() for setting in settings}
+    keys = [key for key in recipe.tune.keys if key not in fixed]
+    if not keys:
+        raise ConfigError(
+            f"nothing is left to race for: {', '.join(recipe.tune.keys)} were set",
+            where="--tune",
+            fix="leave one of them out, or --tune",
+        )
+    return recipe.replace(tune={"keys": keys})
 
 
 def with_attributes(recipe: Recipe, columns: Sequence[str] | Literal["auto"]) -> Recipe:

@@ -32,6 +32,8 @@ class FramingSettings(Section):
             the whole image; then no image without a box is answered.
         average: Middle parts of the framed square that the network sees too, such as [0.75], as
             fractions of its side; the embeddings are averaged. Each costs as much as the square.
+        race_steps: Steps of the first round of a race, of real steps on a part of the training
+            images, between the probe's choice and the two that show more; 0: `looser` decides.
     """
 
     search: bool = False
@@ -42,6 +44,7 @@ class FramingSettings(Section):
     max_cost: Annotated[float, Field(gt=0.0, le=64.0)] = 1.35
     images: Annotated[int, Field(ge=100, le=100_000)] = 1_200
     looser: Annotated[int, Field(ge=0, le=20)] = 1
+    race_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
     boxes: bool = False
     average: Annotated[tuple[MiddlePart, ...], Field(max_length=MOST_AVERAGED)] = ()
 

@@ -41,6 +41,7 @@ from shopsight.config.overrides import MOST_PROBLEMS, explain, set_leaf, shown_o
 from shopsight.config.section import Section
 from shopsight.config.tracking_settings import TrackingSettings
 from shopsight.config.training_settings import TrainingSettings
+from shopsight.config.tune_settings import TuneSettings
 from shopsight.errors import SHOWN_DETAILS, ConfigError, first_line
 from shopsight.io.local_files import read_file
 from shopsight.paths import is_file
@@ -75,6 +76,7 @@ class Recipe(Section):
     folds: FoldSettings = FoldSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     framing: FramingSettings = FramingSettings()
+    tune: TuneSettings = TuneSettings()
     model: ModelSettings = ModelSettings()
     probe: ProbeSettings = ProbeSettings()
     zero_shot: ZeroShotSettings = ZeroShotSettings()
@@ -126,6 +128,9 @@ class Recipe(Section):
             self._can_learn_a_metric()
         if self.distill.teacher:
             self._can_learn_from_a_teacher()
+        self.tune.check(
+            self.training, weights=self.model.weights, has_teacher=bool(self.distill.teacher)
+        )
         return self
 
     def framed(self, base: Preprocess) -> Preprocess:

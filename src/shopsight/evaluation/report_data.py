@@ -51,6 +51,7 @@ class RepeatSection:
         commands: lines for a shell; empty where the command is not known.
         model: names and values.
         run: likewise; empty where there is no run.
+        races: recipes that raced before the training, by what was found so.
         seconds: wall seconds of each stage.
         recipe: the resolved recipe as TOML.
         framings: rows of a table, the framings that were compared before training; empty where
@@ -60,6 +61,7 @@ class RepeatSection:
     commands: str
     model: Pairs
     run: Pairs
+    races: Mapping[str, Sequence[Mapping[str, Any]]]
     seconds: Mapping[str, float]
     recipe: str
     framings: Sequence[tuple[str, ...]] = ()
@@ -124,6 +126,7 @@ def repeat_section(main: Evaluation, facts: RunFacts) -> RepeatSection | None:
         commands=_commands(main, facts),
         model=_model_facts(facts.info),
         run=_run_facts(facts),
+        races=_races(facts.state),
         seconds=facts.seconds,
         recipe=facts.recipe_text,
         framings=_framings(facts.state),
@@ -194,6 +197,15 @@ def _thresholds_text(thresholds: Mapping[str, float]) -> str:
     return f"one per label, {lowest:.2f} to {highest:.2f}"
 
 
+def _races(state: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """The tables of races, as `shopsight.training.race` leaves them in the run."""
+    found = {
+        "Framings": (state.get("framing") or {}).get("raced"),
+        "Settings": (state.get("tune") or {}).get("tried"),
+    }
+    return {title: rows for title, rows in found.items() if rows}
+
+
 def _run_facts(facts: RunFacts) -> Pairs:
     versions: dict[str, Any] = facts.state.get("versions", {})
     pairs = [("Recipe", facts.recipe.about.title if facts.recipe else "")]
@@ -202,6 +214,7 @@ def _run_facts(facts: RunFacts) -> Pairs:
     pairs.append(("Images", count_text(len(facts.catalog))))
     # Said by the run before it fine-tuned, on validation images.
     pairs.append(("Framing", str((facts.state.get("framing") or {}).get("line", ""))))
+    pairs.append(("Tuning", str((facts.state.get("tune") or {}).get("line", ""))))
     pairs.append(("Without fine-tuning", str((facts.state.get("adapt") or {}).get("line", ""))))
     pairs.append(("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
     return [(name, value) for name, value in pairs if value]

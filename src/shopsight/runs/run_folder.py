@@ -6,6 +6,7 @@
     unseen.parquet           the images of classes that only retrieval is scored on
     audit/                   audit.html, audit.json, findings.csv, left_out.csv, thumbs.parquet
     split.json               what the parts of the split share
+    race.parquet             losses of the images that judged a race, by training
     metrics.csv              one row per epoch
     checkpoints/             weights and training state
     features/                embeddings by a fine-tuned network, see shopsight.inference.features
@@ -111,6 +112,11 @@ class RunFolder:
     def split_file(self) -> Path:
         """What the parts of the split share, see `shopsight.catalog.split.SplitReport`."""
         return self.path / "split.json"
+
+    @property
+    def race_file(self) -> Path:
+        """See `shopsight.training.race_losses`; there only where recipes raced."""
+        return self.path / "race.parquet"
 
     @property
     def metrics_file(self) -> Path:

@@ -21,6 +21,7 @@ from shopsight.training.precision import reproducible
 from shopsight.training.prepare import prepare
 from shopsight.training.probe_stage import probe_stage
 from shopsight.training.training_run import TrainingRun
+from shopsight.training.tune_stage import settle_tuning
 from shopsight.training.workers import train_in_workers
 
 
@@ -94,6 +95,7 @@ def run_stages(run: RunFolder, peers: Peers) -> None:
         if run.reached("bundled"):
             return False
         settle_framing(run)
+        settle_tuning(run)
         training = TrainingRun(run)
         return probe_stage(training)
 

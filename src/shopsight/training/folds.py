@@ -190,7 +190,9 @@ def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
     training = {"checkpoint": "last", "patience": None, "time_limit_s": None}
     # No epoch at all: the probe was wanted, or all that the time limit allowed.
     changed = {"epochs": epochs} if epochs else {"mode": "probe"}
-    settled = recipe.replace(training=training | changed)
+    # A race of its own, on all images, is for a training of epochs.
+    tune = {} if epochs else {"time_s": None}
+    settled = recipe.replace(training=training | changed, tune=tune)
     states = [fold.state() for fold in folds]
     penalties = [state["probe_penalty"] for state in states if "probe_penalty" in state]
     if penalties:

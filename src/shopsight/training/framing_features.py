@@ -59,8 +59,19 @@ class FramingFeatures:
         self._engines: dict[Preprocess, TorchEngine] = {}
         self._stores: dict[Preprocess, FeatureStore] = {}
 
-    def compute(self, framings: Sequence[Preprocess], rows: Int64[np.ndarray, "n"]) -> None:
+    def compute(
+        self,
+        framings: Sequence[Preprocess],
+        rows: Int64[np.ndarray, "n"],
+        *,
+        title: str = "Comparing framings",
+    ) -> None:
         """Compute what is missing; stopped at any moment, the next call goes on from there.
+
+        Args:
+            framings: to compute.
+            rows: likewise.
+            title: of the progress that is shown.
 
         Raises:
             ImageError: a file that cannot be decoded, or that changed since the audit.
@@ -73,7 +84,7 @@ class FramingFeatures:
         lacking = {one: set(self._stores[one].missing(rows).tolist()) for one in framings}
         wanted = np.array(sorted(set().union(*lacking.values())), np.int64)
         total = sum(len(some) for some in lacking.values())
-        with progress.task("Comparing framings", total=total) as advance:
+        with progress.task(title, total=total) as advance:
             for some in _pieces(wanted, BATCH_IMAGES):
                 squares = self._squares(framings, some)
                 for framing in framings:

@@ -74,12 +74,12 @@ def out_of_fold_losses(
                 settings=settings,
             )
             logits = torch.from_numpy(features[outside]) @ probe.weight.T + probe.bias
-            losses[outside] = _losses(logits, targets[outside])
+            losses[outside] = image_losses(logits, targets[outside])
     return losses
 
 
-def _losses(logits: Float[Tensor, "m classes"], targets: Targets) -> Float64[np.ndarray, "m"]:
-    """Of each image; with several labels, the sum over the labels of the binary losses."""
+def image_losses(logits: Float[Tensor, "m classes"], targets: Targets) -> Float64[np.ndarray, "m"]:
+    """The log loss of each image; with several labels, the sum of the binary losses of these."""
     if not isinstance(targets, SparseRows):
         each = functional.cross_entropy(logits, torch.from_numpy(targets), reduction="none")
     else:

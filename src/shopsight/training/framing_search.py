@@ -13,7 +13,8 @@ that which shows most of the image. Clearly worse is by half a standard error of
 what is not would be better on other images in three of ten cases or more.
 
 **Fine-tuning wants more of the image** than the probe does: what is left out at the edges cannot be
-learned from. There the crop is `framing.looser` steps larger than the probe's, see docs/log.md.
+learned from. There the crop is `framing.looser` steps larger than the probe's, see docs/log.md, or
+what a race of real steps finds (`framing_race`).
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization" (successive halving); Breiman et al. 1984, "Classification and regression trees",
@@ -29,12 +30,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from shopsight.config.framing_settings import FramingSettings
 from shopsight.config.recipe import Recipe
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.targets import first_labels, stratified_sample
 from shopsight.training.framing_features import FramingFeatures
 from shopsight.training.framing_losses import compared, folds_of, out_of_fold_losses
+from shopsight.training.race import Raced
 
 CLEAR = 0.5
 """Standard errors from which on a framing is clearly worse."""
@@ -94,17 +97,23 @@ class FramingChoice:
         chosen: the framing to train with.
         by_probe: the one that the probes prefer.
         tried: all that were compared, each with its last comparison, best first.
+        raced: what a race of real steps gave, best first; empty without one.
     """
 
     chosen: Preprocess
     by_probe: Preprocess
     tried: tuple[Compared, ...]
+    raced: tuple[Raced, ...] = ()
 
     def line(self) -> str:
         """What was chosen and why, in one line."""
         own = next(one for one in self.tried if one.framing == self.by_probe)
         text = f"framing: {framing_text(self.chosen)}"
-        if self.chosen != self.by_probe:
+        if self.raced:
+            first = self.raced[0]
+            text += f" (by a race of {first.steps} steps, judged by {first.images:,} images"
+            text += f"; the probe prefers {framing_text(self.by_probe)})"
+        elif self.chosen != self.by_probe:
             text += (
                 f" (the probe prefers {framing_text(self.by_probe)}; training wants more to see)"
             )
@@ -121,6 +130,7 @@ class FramingChoice:
             "by_probe": framing_text(self.by_probe),
             "line": self.line(),
             "tried": [one.to_json() for one in self.tried],
+            "raced": [one.to_json() for one in self.raced],
         }
 
 
@@ -180,7 +190,7 @@ class _Search:
         chosen = min(usable, key=lambda one: (one.cost, -_shown_share(one.framing))).framing
         order = sorted(self._tried.values(), key=lambda one: (-one.images, one.loss))
         finetunes = self._recipe.training.finetunes
-        loosened = self._loosened(chosen) if finetunes else chosen
+        loosened = looser(chosen, self._settings, self._settings.looser) if finetunes else chosen
         return FramingChoice(loosened, chosen, tuple(order))
 
     def _shapes(self) -> list[Preprocess]:
@@ -197,14 +207,6 @@ class _Search:
             if size != framing.size_px and self._cost(framed) <= self._settings.max_cost:
                 found[size] = framed
         return list(found.values())
-
-    def _loosened(self, framing: Preprocess) -> Preprocess:
-        """The crop that shows some steps more of the image."""
-        if framing.resize != "crop":
-            return framing
-        crops = sorted(self._settings.crops, reverse=True)
-        at = max(0, crops.index(framing.crop_fraction) - self._settings.looser)
-        return _framed(framing, crop_fraction=crops[at])
 
     def _compare(self, framings: Sequence[Preprocess], images: int) -> list[Compared]:
         """Compare framings on the first images of the sample; best first."""
@@ -235,6 +237,21 @@ class _Search:
 
     def _cost(self, framing: Preprocess) -> float:
         return framing.views * (framing.size_px / self._own.size_px) ** 2
+
+
+def looser(framing: Preprocess, settings: FramingSettings, steps: int) -> Preprocess:
+    """The crop that shows some steps of `crops` more of the image; the largest at most.
+
+    Args:
+        framing: a crop of these; another framing shows the whole image already.
+        settings: `crops`.
+        steps: how many.
+    """
+    if framing.resize != "crop":
+        return framing
+    crops = sorted(settings.crops, reverse=True)
+    at = max(0, crops.index(framing.crop_fraction) - steps)
+    return _framed(framing, crop_fraction=crops[at])
 
 
 def _framed(framing: Preprocess, **changes: Any) -> Preprocess:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from shopsight import progress
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.training.finetune import training_device
+from shopsight.training.framing_race import framed_recipe, race_framings
 from shopsight.training.framing_search import choose_framing
-from shopsight.training.resolve import training_sizes
+from shopsight.training.race import until_it_fits
 
 SPARES_SEARCH_BELOW_S = 150.0
 """Of a time limit: what a search takes would be missing elsewhere."""
@@ -26,7 +29,6 @@ def settle_framing(run: RunFolder) -> None:
     recipe = run.recipe()
     if not recipe.framing.search:
         return
-    own_size = recipe.preprocess.size_px
     limit = recipe.training.time_limit_s
     if limit is not None and limit < SPARES_SEARCH_BELOW_S:
         progress.notify(f"framing: not searched in {limit:g} s; the backbone's own is taken")
@@ -37,19 +39,10 @@ def settle_framing(run: RunFolder) -> None:
     catalog = audited.catalog
     rows = catalog.rows_of("train") if catalog.has("split") else np.arange(len(catalog))
     choice = choose_framing(audited, recipe, rows, device=str(training_device(recipe)))
+    if recipe.framing.race_steps and recipe.training.finetunes:
+        choice = until_it_fits(run, partial(race_framings, run, audited, rows, choice))
     progress.notify(choice.line())
-    scales = recipe.training.progressive_scales
-    unsized = recipe.replace(training={"progressive_sizes_px": ()}) if scales else recipe
-    sizes = recipe.training.progressive_sizes_px
-    if scales or sizes == (own_size,):
-        sizes = training_sizes(unsized, choice.chosen.size_px)
     # First what was found: the recipe says that it is settled.
     run.update_state(framing=choice.to_json())
-    run.write_recipe(
-        recipe.replace(
-            preprocess=choice.chosen.recipe_section(),
-            framing={"search": False},
-            training={"progressive_sizes_px": sizes},
-        )
-    )
+    run.write_recipe(framed_recipe(run.recipe(), choice.chosen))
     run.add_seconds("framing", clock)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import lightning
 import numpy as np
 from jaxtyping import Int64
-from torch import nn
 
-from shopsight.backbones.create import create_backbone
-from shopsight.backbones.new_text_tower import new_text_tower
 from shopsight.backbones.spec import Backbone
 from shopsight.catalog.catalog import Catalog
 from shopsight.config.recipe import Recipe
 from shopsight.loading.cache import PixelSource, open_cache
 from shopsight.loading.class_sampling import ClassSampling
-from shopsight.models.heads import DirectionHead, create_head
 from shopsight.models.product_model import ProductModel
-from shopsight.models.two_towers import TwoTowers
 from shopsight.preprocess import Preprocess
 from shopsight.runs.run_folder import Clock, RunFolder
 from shopsight.targets import Targets
 from shopsight.training.finetune import training_device
 from shopsight.training.losses import class_weights
 from shopsight.training.rank_environment import WorkerRank
+from shopsight.training.start_network import start_network
 from shopsight.training.teacher import open_teacher
 from shopsight.training.teacher_outputs import Teacher
 from shopsight.training.usable_images import class_counts
@@ -70,31 +63,9 @@ class TrainingRun:
         self, *, tta_hflip: bool = False, with_text: bool = False
     ) -> tuple[ProductModel, Backbone]:
         """The network at the start of training, the same each time it is called."""
-        settings = self.recipe.model
-        contrastive = self.recipe.training.mode == "contrastive"
-        lightning.seed_everything(self.recipe.seed, verbose=False)
-        backbone = create_backbone(
-            settings.backbone,
-            weights=settings.weights,
-            drop_path=settings.drop_path,
-            conv_dropout=settings.conv_dropout,
-            size_px=self.preprocess.size_px,
-            with_text=with_text or contrastive,
-            neck=settings.neck,
+        return start_network(
+            self.recipe, num_classes=self.num_classes, tta_hflip=tta_hflip, with_text=with_text
         )
-        if settings.new_text is not None:
-            text = new_text_tower(
-                settings.new_text, embedding_dim=backbone.embedding_dim, name="open_clip:new"
-            )
-            backbone = replace(backbone, text=text)
-        head = create_head(
-            settings.head,
-            embedding_dim=backbone.embedding_dim,
-            num_classes=self.num_classes,
-        )
-        if contrastive:
-            return self._two_towers(backbone, head, tta_hflip=tta_hflip), backbone
-        return ProductModel(backbone.module, head, self.preprocess, tta_hflip=tta_hflip), backbone
 
     def teacher(self) -> Teacher:
         """The recipe's teacher, with its outputs for all views of the training images."""
@@ -113,21 +84,6 @@ class TrainingRun:
         if self.own.rank == 0:
             self.run.add_seconds("teacher", clock)
         return teacher
-
-    def _two_towers(self, backbone: Backbone, head: nn.Module, *, tta_hflip: bool) -> TwoTowers:
-        text = backbone.text
-        assert text is not None
-        assert isinstance(head, DirectionHead)
-        return TwoTowers(
-            backbone.module,
-            head,
-            self.preprocess,
-            tta_hflip=tta_hflip,
-            text=text.module,
-            logit_scale=text.logit_scale,
-            logit_bias=text.logit_bias,
-            sigmoid=self.recipe.contrastive.loss == "sigmoid",
-        )
 
     def _open_cache(self) -> PixelSource:
         clock = Clock()
