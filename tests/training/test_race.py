@@ -238,7 +238,7 @@ def test_where_a_race_makes_no_sense_it_is_refused_at_once(
 
 
 def test_what_was_set_by_hand_does_not_race(tmp_path: Path) -> None:
-    catalog = draw_catalog(tmp_path / "photos", products_per_class=2)
+    catalog = draw_catalog(tmp_path / "photos", products_per_class=4)
     settings = [*SMALL, "optimizer.lr=1e-4", "training.frozen_stages=3"]
     with pytest.raises(ConfigError, match="nothing is left to race for"):
         api.train(
@@ -247,7 +247,7 @@ def test_what_was_set_by_hand_does_not_race(tmp_path: Path) -> None:
             tune_s=60,
             settings=[*settings, "augment.scale=[0.5, 1.0]"],
         )
-    result = api.train(catalog, out=tmp_path / "run", tune_s=60, settings=settings)
+    result = api.train(catalog, out=tmp_path / "run", tune_s=1, epochs=1, settings=settings)
     run = RunFolder(result.run)
     recipe = run.recipe()
     assert recipe.tune.keys == ("augment.scale",)
