@@ -60,7 +60,13 @@ def run(prepared: Path, tmp_path: Path) -> RunFolder:
     shutil.copytree(prepared, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     # What a race finds does not hang on how fast this machine is: the plan is in the run.
-    plan = {"keys": ["optimizer.lr"], "rounds": [1, 3], "step_s": 1.0, "judge_s": 1.0}
+    plan = {
+        "keys": ["optimizer.lr"],
+        "rounds": [1, 3],
+        "step_s": 1.0,
+        "judge_s": 1.0,
+        "needed_s": 1.0,
+    }
     run.update_state(tune_plan={"batch": [16], "plan": plan})
     return run
 
@@ -273,21 +279,44 @@ def test_candidates_lie_around_the_recipe(run: RunFolder) -> None:
     assert changed.replace(augment={"scale": (0.6, 1.0)}, optimizer={"lr": 6e-4}) == recipe
 
 
+def interrupted(*_: object) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def test_a_plan_keeps_its_time(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert most_in_rounds(7, joint=True) == [7, 6]
     assert most_in_rounds(3, joint=False) == [3, 3]
     run.update_state(tune_plan=None)
     monkeypatch.setattr(Race, "seconds", lambda *_: (1.0, 2.0))
-    monkeypatch.setattr(Race, "compare", lambda *_: pytest.fail("stop"))
-    run.write_recipe(run.recipe().replace(training={"epochs": 1000}))
-    with pytest.raises(BaseException, match="stop"):
-        settle_tuning(run)
+    run.write_recipe(run.recipe().replace(training={"epochs": 8}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Race, "compare", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            settle_tuning(run)
     plan = run.state()["tune_plan"]["plan"]
     assert plan["keys"] == ["optimizer.lr", "augment.scale", "training.frozen_stages"]
     first, last = plan["rounds"]
     assert last == GROWTH[-1] * first
     needed = 13 * 2.0 + 7 * first + 6 * last
     assert 0.8 * 600 < needed < 600
+    # Of a training that is far longer, this race would be too short a part.
+    run.update_state(tune_plan=None)
+    run.write_recipe(run.recipe().replace(training={"epochs": 1000}))
+    settle_tuning(run)
+    about = run.state()["tune"]
+    assert "too short to learn anything" in about["line"]
+    assert about["planned"]["needed_s"] > 3 * 0.2 * 1000 * 10
+
+
+def test_where_nothing_was_learned_the_recipe_stays(run: RunFolder) -> None:
+    # All of them ruin what the probe knows, the lower rate less.
+    run.write_recipe(run.recipe().replace(optimizer={"lr": 30.0}))
+    settle_tuning(run)
+    found = run.state()["tune"]
+    assert run.recipe().optimizer.lr == 30.0
+    assert found["tried"][0]["loss"] > found["start_loss"]
+    assert "no training is better than what it began with" in found["line"]
 
 
 def test_too_little_time_leaves_the_recipe(run: RunFolder) -> None:
@@ -326,7 +355,7 @@ def test_framings_race_where_steps_are_given(tmp_path: Path) -> None:
     }
     assert [one["steps"] for one in raced[:2]] == [2, 2]
     assert found["chosen"] in {one["contestant"] for one in raced}
-    assert "by a race of 2 steps" in found["line"]
+    assert "race of 2 steps" in found["line"]
     recipe = run.recipe()
     assert recipe.preprocess.crop_fraction in (0.5, 0.7, 0.9)
     assert not recipe.framing.search

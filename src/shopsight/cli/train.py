@@ -79,7 +79,7 @@ TuneOption = Annotated[
     typer.Option(
         "--tune",
         metavar="TIME",
-        help="Find learning rate, crops and frozen stages on the data first, within 5m or so.",
+        help="Find learning rate, crops and frozen stages on the data first, within this time.",
         rich_help_panel=RECIPE,
     ),
 ]

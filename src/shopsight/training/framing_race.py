@@ -2,7 +2,9 @@
 
 The probe's favorite shows less of the image than fine-tuning wants. It races with the crops that
 show one and two steps more: all begin with the probe of their framing. The step of
-`framing.looser` is what the others have to beat: it stays unless it is clearly worse.
+`framing.looser` is what the others have to beat: it stays unless it is clearly worse. And it stays
+where the best is no better than the probe it began with: the first steps spoil more than they
+improve, and the framing that they spoil least need not be the one that is best in the end.
 """
 
 from __future__ import annotations
@@ -67,9 +69,12 @@ def race_framings(
     rounds = [settings.race_steps * grown for grown in GROWTH]
     found = halving(race, list(contestants.values()), rounds=rounds, own=own)
     rule = next(one for one in found if one.contestant == own)
-    winner = own if rule.worse <= CLEAR * rule.error else found[0].contestant
+    best = found[0]
+    learned = best.loss < race.compare([best.contestant], 0)[0].loss
+    stays = not learned or rule.worse <= CLEAR * rule.error
+    winner = own if stays else best.contestant
     chosen = next(one for one, its in contestants.items() if its == winner)
-    return replace(choice, chosen=chosen, raced=tuple(found))
+    return replace(choice, chosen=chosen, raced=tuple(found), learned=learned)
 
 
 def framed_recipe(recipe: Recipe, framing: Preprocess) -> Recipe:

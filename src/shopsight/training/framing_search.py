@@ -98,18 +98,21 @@ class FramingChoice:
         by_probe: the one that the probes prefer.
         tried: all that were compared, each with its last comparison, best first.
         raced: what a race of real steps gave, best first; empty without one.
+        learned: whether the best of these is better than the probe that it began with: else the
+            race was too short, and decided nothing.
     """
 
     chosen: Preprocess
     by_probe: Preprocess
     tried: tuple[Compared, ...]
     raced: tuple[Raced, ...] = ()
+    learned: bool = False
 
     def line(self) -> str:
         """What was chosen and why, in one line."""
         own = next(one for one in self.tried if one.framing == self.by_probe)
         text = f"framing: {framing_text(self.chosen)}"
-        if self.raced:
+        if self.learned:
             first = self.raced[0]
             text += f" (by a race of {first.steps} steps, judged by {first.images:,} images"
             text += f"; the probe prefers {framing_text(self.by_probe)})"
@@ -117,6 +120,8 @@ class FramingChoice:
             text += (
                 f" (the probe prefers {framing_text(self.by_probe)}; training wants more to see)"
             )
+        if self.raced and not self.learned:
+            text += f"; a race of {self.raced[0].steps} steps was too short to tell"
         text += f"; log loss {own.loss:.3f} on {own.images:,} images by cross-validation"
         whole = next((one for one in self.tried if one.framing.resize == "pad"), None)
         if whole is not None and whole.clearly_worse:
@@ -131,6 +136,7 @@ class FramingChoice:
             "line": self.line(),
             "tried": [one.to_json() for one in self.tried],
             "raced": [one.to_json() for one in self.raced],
+            "learned": self.learned,
         }
 
 

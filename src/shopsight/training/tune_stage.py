@@ -3,9 +3,13 @@
 Around the recipe, one setting at a time is changed: the learning rate to a third and to three
 times, the smallest window of a training image, the stages that stand still. After the first round
 the best values of all settings race together, too. The recipe's own values are in every round, and
-stay unless they are clearly worse than the best: a race is far shorter than the training that it
-is for, and short trainings like high rates. The number of epochs is not raced: its effect would
-only show at its end, and `training.time_limit_s` plans it.
+stay unless they are clearly worse than the best.
+
+**A race that is too short misleads.** The first steps from a probe spoil more than they improve,
+the more the higher the rate is: a lower rate would win, and train worse in the end. So the last
+round takes a good part of the training's steps, or there is no race; and where not even the best is
+better than the probe that it began with, nothing was learned of the recipes, either. The number of
+epochs is not raced: its effect would only show at its end, and `training.time_limit_s` plans it.
 
 The time is a bound. What a step takes is measured once, the rounds are planned, and the plan is
 written into the run: resumed, the race is the same, whatever else the machine has to do.
@@ -38,6 +42,8 @@ GROWTH = (1, 3)
 """Steps of the rounds, relative to the first."""
 FEWEST_STEPS = 10
 """Of the first round; with fewer, nothing has moved."""
+LEAST_PART = 0.2
+"""Of the training's steps, that the last round takes at least."""
 OWN = "the recipe"
 
 
@@ -50,12 +56,14 @@ class TunePlan:
         rounds: steps of each round.
         step_s: measured seconds of a step.
         judge_s: measured seconds of judging, and of building a network.
+        needed_s: seconds that the shortest race would take in all.
     """
 
     keys: tuple[TuneKey, ...]
     rounds: tuple[int, ...]
     step_s: float
     judge_s: float
+    needed_s: float
 
 
 def settle_tuning(run: RunFolder) -> None:
@@ -95,6 +103,7 @@ class _Tuning:
         )
         self._num_train = len(sample.train_rows)
         self._num_rows = len(audited.catalog.rows_of("train"))
+        self._world = hardware.world_size
         self._race = Race(
             "Tuning",
             sample,
@@ -111,10 +120,10 @@ class _Tuning:
             return self._recipe, {"line": "tune: too few images to race; the recipe stays"}
         plan = self._plan()
         if not plan.keys:
-            time_s = self._recipe.tune.time_s
-            line = f"tune: {time_s:g} s are too short for {FEWEST_STEPS} steps; the recipe stays"
-            if not any(self._values(key) for key in self._recipe.tune.keys):
-                line = "tune: no setting of this recipe can race; it stays"
+            line = "tune: no setting of this recipe can race; it stays"
+            if any(self._values(key) for key in self._recipe.tune.keys):
+                line = f"tune: {self._recipe.tune.time_s:g} s are too short to learn anything; "
+                line += f"the recipe stays ({plan.needed_s:.0f} s would do for the learning rate)"
             return self._recipe, {"line": line, "planned": asdict(plan)}
         changes = {key: self._changes(key) for key in plan.keys}
         singles = [one for some in changes.values() for one in some]
@@ -158,9 +167,7 @@ class _Tuning:
         batch = [self._recipe.training.resolved_batch_size]
         if kept is not None and kept["batch"] == batch:
             plan = kept["plan"]
-            return TunePlan(
-                tuple(plan["keys"]), tuple(plan["rounds"]), plan["step_s"], plan["judge_s"]
-            )
+            return TunePlan(**plan | {name: tuple(plan[name]) for name in ("keys", "rounds")})
         found = self._measured()
         self._run.update_state(tune_plan={"batch": batch, "plan": asdict(found)})
         return found
@@ -177,7 +184,10 @@ class _Tuning:
         if fewest is not None and fewest < recipe.training.frozen_stages:
             dearest = self._contestant({"training.frozen_stages": fewest})
             dearest_s, _ = self._race.seconds(dearest)
-        left_s = (recipe.tune.time_s - self._clock.elapsed()[0]) * (1.0 - RESERVE)
+        spent_s = self._clock.elapsed()[0]
+        left_s = (recipe.tune.time_s - spent_s) * (1.0 - RESERVE)
+        fewest_steps = max(FEWEST_STEPS, round(LEAST_PART * self._steps_of_run() / GROWTH[-1]))
+        times, needed_s = (round(step_s, 4), round(judge_s, 4)), 0.0
         for count in range(len(able), 0, -1):
             keys = able[:count]
             others = [len(self._values(key)) for key in keys]
@@ -188,11 +198,12 @@ class _Tuning:
                 grown * (size * step_s + extra_s) for size, grown in zip(sizes, GROWTH, strict=True)
             )
             first = int((left_s - sum(sizes) * judge_s) / max(each_s, 1e-6))
-            if first >= FEWEST_STEPS:
+            race_s = fewest_steps * each_s + sum(sizes) * judge_s
+            needed_s = round(spent_s + race_s / (1.0 - RESERVE), 1)
+            if first >= fewest_steps:
                 steps = min(first, self._steps_of_run() // GROWTH[-1])
-                rounds = tuple(steps * grown for grown in GROWTH)
-                return TunePlan(keys, rounds, round(step_s, 4), round(judge_s, 4))
-        return TunePlan((), (), round(step_s, 4), round(judge_s, 4))
+                return TunePlan(keys, tuple(steps * grown for grown in GROWTH), *times, needed_s)
+        return TunePlan((), (), *times, needed_s)
 
     def _values(self, key: TuneKey) -> list[Any]:
         return other_values(self._recipe, key, self._stages)
@@ -200,23 +211,26 @@ class _Tuning:
     def _steps_of_run(self) -> int:
         """Of the whole training, which a race need not exceed."""
         training = self._recipe.training
-        batch = training.resolved_batch_size * training.grad_accumulation
+        batch = training.resolved_batch_size * training.grad_accumulation * self._world
         return max(GROWTH[-1], self._num_rows // batch * training.epochs)
 
     # -- what came out ---------------------------------------------------------------------
 
     def _judged(self, found: Sequence[Raced], plan: TunePlan) -> tuple[Recipe, dict[str, Any]]:
         own = next(one for one in found if one.contestant == self._own)
-        best = found[0]
-        stays = own.worse <= max(CLEAR * own.error, MATTERS * best.loss)
+        start = self._race.compare([self._own], 0)[0]
+        best, learned = found[0], found[0].loss < start.loss
+        stays = not learned or own.worse <= max(CLEAR * own.error, MATTERS * best.loss)
         chosen = own if stays else best
         line = f"tune: {chosen.contestant.name}"
-        if stays and best is not own:
+        if not learned:
+            line += " stays, as no training is better than what it began with"
+        elif stays and best is not own:
             line += f" stays, not clearly worse than {best.contestant.name}"
         elif stays:
             line += " stays, the best"
         line += f"; log loss {chosen.loss:.3f} on {counted(chosen.images, 'image')}"
-        line += f" after {chosen.steps} steps"
+        line += f" after {chosen.steps} steps, {start.loss:.3f} before"
         if best is not own:
             line += f"; the recipe: worse by {own.worse:.3f} +- {own.error:.3f}"
         about = {
@@ -224,6 +238,7 @@ class _Tuning:
             "chosen": chosen.contestant.name,
             "planned": asdict(plan),
             "train_images": self._num_train,
+            "start_loss": round(start.loss, 4),
             "tried": [one.to_json() for one in found],
         }
         return chosen.contestant.recipe, about
