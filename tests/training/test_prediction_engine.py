@@ -110,5 +110,5 @@ def test_a_run_kept_off_the_gpu_is_calibrated_where_it_will_predict(
     recipe = parse_recipe(RECIPE, overrides=["model.weights=random", "hardware.accelerator=cpu"])
     with use_cache_dir(tmp_path / "cache"):
         api.train(open_catalog(product_photos.folder), out=tmp_path / "run", recipe=recipe)
-    # Twice the reference engine (on the CPU) and once each: probe, calibration, evaluation.
-    assert wanted == ["cpu", "cpu", "cpu", "auto", "auto"]
+    # Twice the reference engine (on the CPU) and once each: probe, calibration, evaluation, maps.
+    assert wanted == ["cpu", "cpu", "cpu", "auto", "auto", "auto"]
