@@ -20,6 +20,7 @@ from shopsight.evaluation.evaluate import evaluate
 from shopsight.evaluation.example_maps import MAP_PX, ExampleMaps, Network, map_examples
 from shopsight.evaluation.examples import gallery
 from shopsight.evaluation.report import write_evaluation_report, write_report
+from shopsight.inference.engine import Images, Outputs
 from shopsight.inference.predictor import Predictor
 from shopsight.models.heads import CosineHead
 from shopsight.preprocess import Preprocess
@@ -140,12 +141,13 @@ def test_an_engine_without_maps_says_so_too(tmp_path: Path) -> None:
     class Plain:
         """An engine that gives outputs alone, as an export of a foreign network."""
 
-        def __getattr__(self, name: str) -> object:
-            if name == "class_activation":
-                raise AttributeError(name)
-            return getattr(predictor.engine, name)
+        name = predictor.engine.name
+        precision = predictor.engine.precision
 
-    plain = Predictor(Plain(), predictor.info)  # type: ignore[arg-type]
+        def run(self, images: Images) -> Outputs:
+            return predictor.engine.run(images)
+
+    plain = Predictor(Plain(), predictor.info)
     data = file_of(photo("disc", *WIDE, PLACE))
     assert "no exact map" in maps_of(plain, catalog_of(tmp_path, {"a.jpg": data})).note
 
