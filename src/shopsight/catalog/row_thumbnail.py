@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from shopsight.catalog.catalog import Catalog
 from shopsight.errors import ImageError
 from shopsight.images.decode import decode, read_bytes
-from shopsight.images.model_input import Box
+from shopsight.images.model_input import Box, box_at
 from shopsight.io.access import Access
 from shopsight.pages import thumbnail
 
@@ -35,6 +33,4 @@ def image_thumbnail(ref: str, access: Access, box: Box | None, *, side_px: int) 
 def row_thumbnail(catalog: Catalog, row: int, *, side_px: int) -> str:
     """`image_thumbnail` of a row."""
     one = catalog.take([row])
-    boxes = one.boxes()
-    box = None if boxes is None or np.isnan(boxes[0]).any() else Box(*boxes[0].tolist())
-    return image_thumbnail(one.refs()[0], one.access, box, side_px=side_px)
+    return image_thumbnail(one.refs()[0], one.access, box_at(one.boxes(), 0), side_px=side_px)

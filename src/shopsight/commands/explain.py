@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from shopsight import __version__, paths, progress
+from shopsight import paths, progress
 from shopsight.backbones.presets import PRESETS
 from shopsight.commands.predict import open_predictor
 from shopsight.datasets.result_places import refuse_output_over_data
@@ -27,8 +27,8 @@ from shopsight.explanations.training_photos import (
     own_run,
 )
 from shopsight.extras import is_installed
-from shopsight.files import atomic_file, sha256_bytes
-from shopsight.inference.answer_journal import image_stamp
+from shopsight.files import atomic_file
+from shopsight.inference.answer_journal import about_model, image_stamp
 from shopsight.inference.explain import MethodChoice, check_label
 from shopsight.inference.exported_engines import EngineChoice
 from shopsight.inference.image_stream import (
@@ -274,9 +274,7 @@ def _about(
 ) -> dict[str, Any]:
     """What explanations depend on: those of an interrupted command are kept where it is equal."""
     return {
-        "version": __version__,
-        "model": sha256_bytes(predictor.info.model_dump_json().encode()),
-        "engine": predictor.engine.name,
+        **about_model(predictor),
         "label": label,
         "method": method,
         "training": None if training is None else training.about,

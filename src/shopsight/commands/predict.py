@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from shopsight import __version__, progress
+from shopsight import progress
 from shopsight.commands.early_checks import check_model
 from shopsight.datasets.result_places import refuse_output_over_data
 from shopsight.errors import SHOWN_DETAILS, ShopsightError, WriteError
 from shopsight.extras import is_installed
-from shopsight.files import sha256_bytes
-from shopsight.inference.answer_journal import AnswerJournal
+from shopsight.inference.answer_journal import AnswerJournal, about_model
 from shopsight.inference.engine import PrecisionChoice
 from shopsight.inference.exported_engines import EngineChoice
 from shopsight.inference.image_stream import ImageInputs, NamedImage, open_images
@@ -105,7 +104,8 @@ def predict(
     )
     if out is None and copies is None:
         return label(opened)
-    about = _about(predictor, top=top, batch_size=batch_size) | {"confidence": confidence}
+    options = {"top": top, "batch_size": batch_size, "confidence": confidence}
+    about = about_model(predictor) | options
     path = None if out is None else Path(out)
     names = () if predictor.attributes is None else predictor.attributes.names
     return _written(
@@ -129,17 +129,6 @@ def _sorted_copies(predictor: Predictor, folder: str | Path) -> SortedCopies:
     longest = max(map(len, names.values())) + LONGEST_IMAGE_NAME + 2
     check_output_path(Path(folder), reserve=longest)
     return SortedCopies(folder, names)
-
-
-def _about(predictor: Predictor, *, top: int, batch_size: int | None) -> dict[str, Any]:
-    """What the answers depend on: those of an interrupted command are kept where it is equal."""
-    return {
-        "version": __version__,
-        "model": sha256_bytes(predictor.info.model_dump_json().encode()),
-        "engine": predictor.engine.name,
-        "top": top,
-        "batch_size": batch_size,
-    }
 
 
 def _without_copies(

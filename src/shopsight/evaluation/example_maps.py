@@ -17,7 +17,7 @@ from shopsight.catalog.catalog import Catalog
 from shopsight.errors import ImageError, ShopsightError
 from shopsight.images.decode import header, read_bytes
 from shopsight.images.heat_overlay import heat_layer
-from shopsight.images.model_input import Box, Crop, crop_of_box, preprocess_image
+from shopsight.images.model_input import Crop, box_at, crop_of_box, preprocess_image
 from shopsight.images.undo_preprocess import place_in_square, undone
 from shopsight.inference.class_activation import ClassActivationEngine
 from shopsight.inference.deletion import TOP, heat_in_square, top_share
@@ -172,9 +172,7 @@ def _readable(
     part = catalog.take(list(labels))
     boxes = part.boxes()
     for place, (row, label) in enumerate(labels.items()):
-        box = None
-        if boxes is not None and not np.isnan(boxes[place]).any():
-            box = Box(*boxes[place].tolist())
+        box = box_at(boxes, place)
         try:
             data = read_bytes(part.refs()[place], part.access)
             square = preprocess_image(data, predictor.preprocess, box=box)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from PIL import Image
 
 from shopsight.errors import ImageError
@@ -53,6 +53,13 @@ class Box(NamedTuple):
     y: float
     w: float
     h: float
+
+
+def box_at(boxes: Float64[np.ndarray, "n 4"] | None, row: int) -> Box | None:
+    """The box of a row of a catalog's boxes; None where it has none, which is a row of NaN."""
+    if boxes is None or np.isnan(boxes[row]).any():
+        return None
+    return Box(*boxes[row].tolist())
 
 
 WHOLE_IMAGE = Box(0.0, 0.0, float(1 << 31), float(1 << 31))

@@ -26,12 +26,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from shopsight.files import make_folder, write_text
+from shopsight import __version__
+from shopsight.files import make_folder, sha256_bytes, write_text
 from shopsight.held_files import flush, remove_file
 from shopsight.images.idx import idx_member
 from shopsight.inference.attribute_answers import AttributeAnswer
 from shopsight.inference.image_stream import NamedImage
-from shopsight.inference.predictor import Prediction
+from shopsight.inference.predictor import Prediction, Predictor
 from shopsight.inference.unknown_answers import UnknownAnswer
 from shopsight.inference.writers import json_line
 from shopsight.progress import notify
@@ -246,6 +247,15 @@ class AnswerJournal:
                 break
             pieces.append(piece)
         return pieces
+
+
+def about_model(predictor: Predictor) -> dict[str, Any]:
+    """What answers of a model depend on, as plain JSON, beside the options of a command."""
+    return {
+        "version": __version__,
+        "model": sha256_bytes(predictor.info.model_dump_json().encode()),
+        "engine": predictor.engine.name,
+    }
 
 
 def image_stamp(image: NamedImage) -> str | None:

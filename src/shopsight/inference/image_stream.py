@@ -24,7 +24,7 @@ from shopsight.errors import CatalogError, RemoteError
 from shopsight.exports.find_export import export_in_folder, find_export
 from shopsight.image_files.scan import is_container, scan_folder
 from shopsight.images.kinds import has_image_suffix
-from shopsight.images.model_input import WHOLE_IMAGE, Box, without_box
+from shopsight.images.model_input import WHOLE_IMAGE, Box, box_at, without_box
 from shopsight.io.access import PUBLIC, Access
 from shopsight.io.logins import without_login
 from shopsight.io.opening import list_folder
@@ -224,9 +224,7 @@ def _rows(catalog: Catalog) -> Iterator[NamedImage]:
         known = TABLE_ROW in piece.table.columns
         rows = piece.table[TABLE_ROW].to_list() if known else range(first, first + len(piece))
         for index, (ref, name, row) in enumerate(zip(piece.refs(), names, rows, strict=True)):
-            box = None
-            if boxes is not None and not np.isnan(boxes[index]).any():
-                box = Box(*boxes[index].tolist())
+            box = box_at(boxes, index)
             boxed: Literal["no", "table"] = "no" if boxes is None else "table"
             yield NamedImage(ref, ref, catalog.access, box, row, name, boxed)
 
