@@ -223,17 +223,23 @@ def _damaged(source: random.Random, files: list[bytes]) -> bytes:
     return bytes(data)
 
 
+def _answers_to_twelve(service: Service, body: bytes, kind: str) -> list[bytes]:
+    """What twelve connections are answered that ask at once."""
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    connections = [service.connect() for _ in range(12)]
+    for one in connections:
+        one.sendall(request)
+    answers = [_received(one) for one in connections]
+    for one in connections:
+        one.close()
+    return answers
+
+
 def test_many_wait_and_some_are_asked_to_come_again(tiny_run: Path, photo: bytes) -> None:
     with serving_within(tiny_run, queue_seconds=0.0) as busy:
         body, kind = form([("file", photo)] * 60)
-        head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
-        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        connections = [busy.connect() for _ in range(12)]
-        for one in connections:
-            one.sendall(request)
-        answers = [_received(one) for one in connections]
-        for one in connections:
-            one.close()
+        answers = _answers_to_twelve(busy, body, kind)
         assert {_status(answer) for answer in answers} == {200, 429}
         (refused, *_) = [answer for answer in answers if _status(answer) == 429]
         wait = refused.lower().partition(b"retry-after: ")[2].partition(b"\r\n")[0]
@@ -269,14 +275,7 @@ def test_much_that_comes_slowly_keeps_nobody_out(tiny_run: Path, photo: bytes) -
 def test_a_body_counts_until_it_is_answered(tiny_run: Path, photo: bytes) -> None:
     body, kind = form([("file", photo)] * 60)
     with serving_within(tiny_run, bodies_bytes=2 * len(body)) as small:
-        head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
-        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        connections = [small.connect() for _ in range(12)]
-        for one in connections:
-            one.sendall(request)
-        answers = [_received(one) for one in connections]
-        for one in connections:
-            one.close()
+        answers = _answers_to_twelve(small, body, kind)
         assert {_status(answer) for answer in answers} == {200, 429}
         assert small.post_image("/v1/predict", photo, kind).status == 400
         assert small.post_files("/v1/predict", [photo] * 60).status == 200

@@ -11,23 +11,17 @@ import pytest
 
 from shopsight.spreadsheets import guarded_text
 from tests.helpers import ProductPhotos, edit_json
+from tests.serve.browser import NEEDS_CHROMIUM, chromium, watched_page
 from tests.serve.service import Service, serving
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.allow_hosts(["127.0.0.1"]),
-]
+pytestmark = NEEDS_CHROMIUM
 HOSTILE = "<script>alert(1)</script> " + "x" * 270
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -38,14 +32,7 @@ def open_page(browser: Any, service: Service) -> Iterator[Any]:
     def opened(port: int = service.port, **settings: Any) -> Any:
         context = browser.new_context(**settings)
         contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.asked, page.wrong = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and page.wrong.append(line.text))
-        page.goto(f"http://127.0.0.1:{port}/")
-        return page
+        return watched_page(context, f"http://127.0.0.1:{port}/")
 
     yield opened
     for context in contexts:

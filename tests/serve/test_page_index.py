@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,10 @@ from typing import Any
 import pytest
 
 from tests.helpers import ProductPhotos
+from tests.serve.browser import NEEDS_CHROMIUM, chromium, watched_page
 from tests.serve.service import Service
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.allow_hosts(["127.0.0.1"]),
-]
+pytestmark = NEEDS_CHROMIUM
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 ALPHAS = """() => {
     const canvas = document.querySelector(".photo canvas");
@@ -29,10 +24,8 @@ ALPHAS = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -43,13 +36,7 @@ def open_page(browser: Any, searched: Service) -> Iterator[Any]:
     def opened(**settings: Any) -> Any:
         context = browser.new_context(**settings)
         contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.asked, page.wrong = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and page.wrong.append(line.text))
-        page.goto(f"http://127.0.0.1:{searched.port}/")
+        page = watched_page(context, f"http://127.0.0.1:{searched.port}/")
         page.get_by_text("60 products to compare with").wait_for()
         return page
 
