@@ -25,13 +25,13 @@ from shopsight.inference.predictor import Predictor
 from shopsight.models.heads import CosineHead
 from shopsight.preprocess import Preprocess
 from shopsight.runs.run_folder import RunFolder
+from tests.browser import chromium, in_a_browser
 from tests.explanations.spots import LABELS, file_of, photo, predictor_of, spot_predictor
 from tests.helpers import ProductPhotos
 
 WIDE = (480, 320)
 PLACE = (40, 20, 140, 120)
 CELL = 60
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def layer(uri: str) -> np.ndarray:
@@ -199,15 +199,13 @@ def test_a_run_without_its_bundle_says_why(own_run: Path) -> None:
     assert str(own_run) not in page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@in_a_browser
 def test_a_browser_shows_the_maps_and_switches_them_off(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
     catalog = catalog_of(tmp_path, {"a.jpg": file_of(photo("disc", *WIDE, PLACE))})
     predictor = spot_predictor()
     found = evaluate(predictor, catalog, split="all")
     path = write_evaluation_report(found, catalog, tmp_path / "page.html", predictor=predictor)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         page.goto(path.as_uri())
         box, frame = page.get_by_label("Show where the model looked"), page.locator(".frame").first
@@ -218,7 +216,6 @@ def test_a_browser_shows_the_maps_and_switches_them_off(tmp_path: Path) -> None:
         box.press("Space")
         hidden = frame.screenshot()
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
-        browser.close()
     with Image.open(io.BytesIO(shown)) as one, Image.open(io.BytesIO(hidden)) as other:
         middles = [np.asarray(each.convert("RGB"), float)[40:-40, 8:-8] for each in (one, other)]
     blueness = [(each[..., 2] - each[..., 0]).mean() for each in middles]

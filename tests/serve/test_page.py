@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from shopsight.spreadsheets import guarded_text
+from tests.browser import chromium, in_a_browser, watched_page
 from tests.helpers import ProductPhotos, edit_json
-from tests.serve.browser import NEEDS_CHROMIUM, chromium, watched_page
 from tests.serve.service import Service, serving
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [in_a_browser, pytest.mark.allow_hosts(["127.0.0.1"])]
 HOSTILE = "<script>alert(1)</script> " + "x" * 270
 
 

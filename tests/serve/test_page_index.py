@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.browser import chromium, in_a_browser, watched_page
 from tests.helpers import ProductPhotos
-from tests.serve.browser import NEEDS_CHROMIUM, chromium, watched_page
 from tests.serve.service import Service
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [in_a_browser, pytest.mark.allow_hosts(["127.0.0.1"])]
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 ALPHAS = """() => {
     const canvas = document.querySelector(".photo canvas");

@@ -13,14 +13,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.browser import chromium, in_a_browser
 from tests.helpers import ProductPhotos
 from tests.serve.service import Service, serving
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 HOSTILE = "<script>alert(1)</script> " + "x" * 270
-in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
 @pytest.fixture
@@ -110,8 +108,7 @@ def late(route: Any) -> None:
 @in_a_browser
 def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> None:
     service, key, folder = desk
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(60_000)
         asked, wrong = [], []
@@ -153,7 +150,6 @@ def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> N
         assert len({url.split("/")[2] for url in asked if url.startswith("http")}) == 1
         assert wrong == []
         assert selected <= before
-        browser.close()
     assert (folder / "journal.jsonl").is_file()
 
 
@@ -161,8 +157,7 @@ def test_a_screen_by_keyboard_and_by_mouse(desk: tuple[Service, str, Path]) -> N
 def test_from_photos_without_labels_to_a_model(desk: tuple[Service, str, Path]) -> None:
     """Photos that look alike get typed labels, and a model is trained with them from the page."""
     service, key, folder = desk
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(60_000)
         page.goto(f"http://127.0.0.1:{service.port}/review#key={key}")
@@ -186,7 +181,6 @@ def test_from_photos_without_labels_to_a_model(desk: tuple[Service, str, Path]) 
         page.get_by_text("Training run-1").wait_for()
         page.get_by_text("run-1 is trained.").wait_for(timeout=300_000)
         assert "shopsight serve" in page.locator("#training").inner_text()
-        browser.close()
     assert (folder / "run-1" / "report.html").is_file()
 
 
@@ -194,8 +188,7 @@ def test_from_photos_without_labels_to_a_model(desk: tuple[Service, str, Path]) 
 def test_nothing_serious_for_those_who_cannot_see(desk: tuple[Service, str, Path]) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs `dev`")
     service, key, _ = desk
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         for settings in ({}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}}):
             page = browser.new_context(bypass_csp=True, **settings).new_page()
             page.goto(f"http://127.0.0.1:{service.port}/review#key={key}")
@@ -204,7 +197,6 @@ def test_nothing_serious_for_those_who_cannot_see(desk: tuple[Service, str, Path
             found = axe.Axe().run(page).response["violations"]
             assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        browser.close()
 
 
 @in_a_browser
@@ -225,8 +217,7 @@ def test_labels_of_strangers_and_photos_that_vanish_while_it_is_open(
         key = line.partition("#key=")[2].split()[0]
         (photos / "0.jpg").unlink()
         (photos / "1.jpg").write_bytes(b"no image any more")
-        with playwright.sync_playwright() as started:
-            browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with chromium() as browser:
             page = browser.new_page(viewport={"width": 360, "height": 740})
             page.set_default_timeout(60_000)
             wrong = []
@@ -241,7 +232,6 @@ def test_labels_of_strangers_and_photos_that_vanish_while_it_is_open(
             assert page.locator("main script").count() == 0
             assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
             assert wrong == []
-            browser.close()
         # Nothing is lost: what was decided is in the journal and in the file for training.
         journal = (tmp_path / "shop-desk" / "journal.jsonl").read_text(encoding="utf-8")
         assert sum(len(json.loads(one)["ids"]) for one in journal.splitlines()) == decided
