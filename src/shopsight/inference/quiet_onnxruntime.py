@@ -13,9 +13,17 @@ from __future__ import annotations
 
 import os
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import onnxruntime
+_VARIABLE = "ORT_DISABLE_TELEMETRY"
+_before = os.environ.get(_VARIABLE)
+os.environ[_VARIABLE] = "1"
+try:
+    import onnxruntime
+finally:
+    # It is read when the library is loaded; the user's environment stays as it was.
+    if _before is None:
+        del os.environ[_VARIABLE]
+    else:
+        os.environ[_VARIABLE] = _before
 
 onnxruntime.disable_telemetry_events()
 
