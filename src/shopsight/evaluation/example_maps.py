@@ -25,11 +25,15 @@ from shopsight.inference.load import load
 from shopsight.inference.predictor import Predictor
 from shopsight.pages import layer_image, percent_text
 from shopsight.runs.run_folder import RunFolder
-from shopsight.text import command_line
 
 MAP_PX = 64
 """Of a map's longer side: the network's cells are coarser, and the browser enlarges it smoothly."""
 BATCH = 8
+COVERING_NOTE = (
+    "Where the model looked is not shown: this network has no exact map, and covering parts one "
+    "after another is too slow for a report. Of single images: "
+    "shopsight explain MODEL IMAGE --out FOLDER"
+)
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 
@@ -127,7 +131,7 @@ def map_examples(
                 predictor = network.load()
                 found |= _maps_of(predictor, catalog, {row: labels[row] for row in rows})
     except _NoExactMapError:
-        return ExampleMaps({}, _covering_note(labels, catalog))
+        return ExampleMaps({}, COVERING_NOTE)
     except ShopsightError as error:
         return ExampleMaps({}, f"Where the model looked is not shown: {error.what}.")
     return ExampleMaps(found)
@@ -135,15 +139,6 @@ def map_examples(
 
 class _NoExactMapError(Exception):
     """The logits are no linear function of the mean over a feature map."""
-
-
-def _covering_note(labels: Mapping[int, str | None], catalog: Catalog) -> str:
-    row = next(iter(labels))
-    command = ["shopsight", "explain", "MODEL", catalog.take([row]).refs()[0], "--out", "explained"]
-    return (
-        "Where the model looked is not shown: this network has no exact map, and covering parts "
-        f"one after another is too slow for a report. Of single images: {command_line(command)}"
-    )
 
 
 def _maps_of(
