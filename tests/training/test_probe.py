@@ -31,7 +31,8 @@ def blobs(count: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
 def test_equals_scikit_learn_at_the_same_penalty() -> None:
     x, y = blobs(300, 0)
     penalty = 0.01
-    probe = fit(x, y, x, y, settings=ProbeSettings(penalties=(penalty,)))
+    settings = ProbeSettings(penalties=(penalty,), within=(0.0,))
+    probe = fit(x, y, x, y, settings=settings)
     plain = x.numpy().astype(np.float64)
     variance = plain.var(0)
     scaled = (plain - plain.mean(0)) / np.sqrt(variance + variance.mean())
@@ -41,6 +42,63 @@ def test_equals_scikit_learn_at_the_same_penalty() -> None:
     ours = torch.softmax(x @ probe.weight.T + probe.bias, 1).numpy()
     theirs = peer.predict_proba(scaled)
     assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+def noisy(count: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Six features of which two tell three classes apart and four vary alike within each."""
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 3, count)
+    noise = rng.normal(size=(count, 1)) * [3, -2, 3, 3, -3, 3] + rng.normal(size=(count, 6)) * 0.3
+    noise[:, 0] += target
+    noise[:, 1] += target == 1
+    return torch.tensor(noise, dtype=torch.float32), target
+
+
+def test_a_share_within_classes_equals_a_regression_on_whitened_features() -> None:
+    x, y = noisy(300, 0)
+    penalty, share = 0.01, 0.3
+    probe = fit(x, y, x, y, settings=ProbeSettings(penalties=(penalty,), within=(share,)))
+    assert (probe.penalty, probe.within) == (penalty, share)
+    plain = x.numpy().astype(np.float64)
+    variance = plain.var(0)
+    scaled = (plain - plain.mean(0)) / np.sqrt(variance + variance.mean())
+    centered = scaled - np.stack([scaled[y == one].mean(0) for one in range(3)])[y]
+    within = centered.T @ centered / len(y)
+    mixed = share * within / within.diagonal().mean() + (1 - share) * np.eye(6)
+    values, vectors = np.linalg.eigh(mixed)
+    # Another root of the same matrix: the penalty asks for its square alone.
+    root = vectors / np.sqrt(values)
+    root /= np.sqrt((root**2).sum(1).mean())
+    peer = LogisticRegression(C=1 / (300 * penalty), tol=1e-8, max_iter=1000)
+    peer.fit(scaled @ root, y)
+    ours = torch.softmax(x @ probe.weight.T + probe.bias, 1).numpy()
+    assert ours == pytest.approx(peer.predict_proba(scaled @ root), abs=2e-3)
+
+
+def test_validation_images_choose_the_share() -> None:
+    (x, y), (v, w) = noisy(40, 1), noisy(2000, 2)
+    settings = ProbeSettings(penalties=(1.0, 0.1, 0.01), within=(0.0, 0.3))
+    found = fit(x, y, v, w, settings=settings)
+    plain = fit(x, y, v, w, settings=settings.model_copy(update={"within": (0.0,)}))
+    assert found.within == 0.3
+    assert found.val_loss < plain.val_loss - 0.02
+    # What does not vary within classes alike is better off without.
+    (x, y), (v, w) = blobs(40, 3), blobs(2000, 4)
+    plain = fit(x, y, v, w, settings=settings.model_copy(update={"within": (0.0,)}))
+    assert fit(x, y, v, w, settings=settings).val_loss <= plain.val_loss
+    assert fit(x, y, x[:0], y[:0], settings=settings).within == 0.0
+
+
+@pytest.mark.parametrize("case", ["an image a class", "several labels"])
+def test_where_nothing_varies_within_classes_the_penalty_is_plain(case: str) -> None:
+    x, y = blobs(100, 5)
+    target: np.ndarray | csr_array = csr_array(np.eye(3, dtype=np.uint8)[y])
+    if case == "an image a class":
+        x, target = x[:3], np.arange(3)
+    settings = ProbeSettings(penalties=(0.1,), within=(0.3,))
+    found = fit(x, target, x, target, settings=settings)
+    plain = fit(x, target, x, target, settings=settings.model_copy(update={"within": (0.0,)}))
+    assert torch.equal(found.weight, plain.weight)
 
 
 def test_keeps_the_penalty_with_the_lowest_validation_loss() -> None:

@@ -59,7 +59,7 @@ def out_of_fold_losses(
         penalty: see `shopsight.training.probe`.
     """
     losses = np.zeros(len(features))
-    settings = ProbeSettings(penalties=(penalty,))
+    settings = ProbeSettings(penalties=(penalty,), within=(0.0,))
     with progress.use_listener(None):
         for fold in range(FOLDS):
             inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

@@ -131,10 +131,11 @@ def _keep_probe(
     write_history(training.run.metrics_file, [row])
     if not training.recipe.training.finetunes:
         log_once(training.recipe, training.run, row)
-    training.run.update_state(probe_penalty=probe.penalty)
+    training.run.update_state(probe_penalty=probe.penalty, probe_within=probe.within)
     training.run.add_seconds("probe", clock)
     scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
-    progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
+    share = f", {probe.within:g} of it within classes" if probe.within else ""
+    progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}{share}")
 
 
 def _name_classes(training: TrainingRun) -> None:
