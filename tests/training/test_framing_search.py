@@ -23,7 +23,8 @@ from shopsight.metrics.families import Families
 from shopsight.preprocess import Preprocess
 from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
-from shopsight.training.framing_losses import compared, folds_of
+from shopsight.training.fold_heads import deal_folds
+from shopsight.training.framing_losses import compared
 from shopsight.training.framing_stage import SPARES_SEARCH_BELOW_S
 
 LITE0 = "embedded:tf_efficientnet_lite0"
@@ -155,7 +156,7 @@ def test_one_decoding_gives_what_each_alone_gives(tmp_path: Path) -> None:
 
 def test_families_share_a_fold_and_an_error() -> None:
     families = Families.by(np.repeat(np.arange(40), 3))
-    folds = folds_of(families, seed=0)
+    folds = deal_folds(np.zeros(120, np.int64), families, seed=0, count=3)
     assert all(len(set(folds[families.of_image == one])) == 1 for one in range(40))
     assert np.bincount(folds).tolist() == [42, 39, 39]
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from shopsight.training.probe_plan import ProbePlan, plan_probe
 from tests.helpers import Recorder
 
 WIDTH, CLASSES = 16, 20
-PENALTIES = ProbeSettings(penalties=(1e-3, 3e-3, 1e-2, 3e-2), within=(0.0,))
+PENALTIES = ProbeSettings(penalties=(1e-3, 3e-3, 1e-2, 3e-2), within=0.0)
 plan = partial(plan_probe, num_rows=500_000, num_classes=10_000, width=1280, num_penalties=4)
 A_PASS = 2.0 * 500_000 * 10_000 * 1280
 

@@ -114,9 +114,7 @@ def images_of_data(predictor: Predictor, catalog: Catalog, own: RunFolder | None
         two,
         three,
         (families.take(third[1]), families.take(third[2])),
-        HeadFit(
-            predictor.labels, ProbeSettings(penalties=(0.01,), within=(0.0,)), TrainingSettings()
-        ),
+        HeadFit(predictor.labels, ProbeSettings(penalties=(0.01,)), TrainingSettings()),
         own is None or own.recipe().training.finetunes,
     )
 

@@ -13,9 +13,6 @@ from shopsight.neck_settings import NeckSettings
 from shopsight.new_text_settings import NewTextSettings
 
 
-PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-
-
 class ModelSettings(Section):
     """Backbone and head.
 
@@ -66,17 +63,17 @@ class ProbeSettings(Section):
 
     Attributes:
         penalties: L2 penalties to try; the one with the lowest validation log loss is kept.
-        within: Shares of the variance within classes in the penalty, tried likewise; the first is
-            taken where no images validate.
+        within: Share of the penalty that asks what photos of one class differ in.
         adapt: Whether to say, before any fine-tuning, what a layer on these features would bring to
             a search (`shopsight adapt`).
     """
 
-    penalties: Annotated[tuple[Positive, ...], Field(max_length=100)] = PENALTIES
-    within: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=20)] = (0.0, 0.3)
+    penalties: Annotated[tuple[Positive, ...], Field(max_length=100)] = (
+        3e-4,
+        1e-3,
+        3e-3,
+        1e-2,
+        3e-2,
+    )
+    within: Fraction = 0.1
     adapt: bool = True
-
-    @property
-    def decides(self) -> bool:
-        """Whether validation images choose something."""
-        return len(self.penalties) * len(self.within) > 1

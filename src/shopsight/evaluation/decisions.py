@@ -126,7 +126,7 @@ def _chosen_on_val(recipe: Recipe, *, multilabel: bool) -> tuple[str, ...]:
     )
     if training.finetunes and by_val and training.epochs > 1:
         chosen.append("the checkpoint")
-    if training.mode.startswith("probe") and recipe.probe.decides:
+    if training.mode.startswith("probe") and len(recipe.probe.penalties) > 1:
         chosen.append("the penalty of the linear probe")
     chosen.append("the temperature")
     if multilabel:

@@ -48,10 +48,10 @@ class HeadFit:
     @classmethod
     def of(cls, run: RunFolder, labels: tuple[str, ...]) -> HeadFit:
         """As in this run."""
-        recipe, state = run.recipe(), run.state()
-        probe, penalty = recipe.probe, state.get("probe_penalty")
+        recipe, penalty = run.recipe(), run.state().get("probe_penalty")
+        probe = recipe.probe
         if penalty is not None:
-            probe = ProbeSettings(penalties=(penalty,), within=(state.get("probe_within", 0.0),))
+            probe = probe.model_copy(update={"penalties": (penalty,)})
         return cls(labels, probe, recipe.training, recipe.seed)
 
     def class_weights(self, targets: Int64[np.ndarray, "n"]) -> Tensor | None:
@@ -105,8 +105,8 @@ def fit_fold_heads(
         features: of the images.
         targets: their classes.
         families: of the images; a family is in one fold.
-        how: how each head is fitted; where there is a choice the next fold makes it, and the head
-            does not train on that one.
+        how: how each head is fitted; of several penalties the next fold chooses, which the head
+            then does not train on.
         device: where heads are fitted.
         learned: the images that heads are fitted on; None: all. All are answered.
     """
@@ -115,7 +115,7 @@ def fit_fold_heads(
     logits = np.zeros((len(targets), len(how.labels)), np.float32)
     probes: list[Probe] = []
     for fold in np.unique(fold_of).tolist():
-        chooses = fold_of == (fold + 1) % FOLDS if how.probe.decides else fold_of < 0
+        chooses = fold_of == (fold + 1) % FOLDS if len(how.probe.penalties) > 1 else fold_of < 0
         train = np.flatnonzero((fold_of != fold) & ~chooses & is_learned)
         kept_out, val = np.flatnonzero(fold_of == fold), np.flatnonzero(chooses & is_learned)
         probe = fit_probe(
@@ -137,7 +137,7 @@ def fit_fold_heads(
 
 
 def deal_folds(
-    targets: Int64[np.ndarray, "n"], families: Families, *, seed: int
+    targets: Int64[np.ndarray, "n"], families: Families, *, seed: int, count: int = FOLDS
 ) -> Int64[np.ndarray, "n"]:
     """The fold of each image: families as a whole, those of each class one fold after another.
 
@@ -145,11 +145,12 @@ def deal_folds(
         targets: the class of each image; of a family that of its first image counts.
         families: of the images.
         seed: of the order within a class.
+        count: folds.
     """
     _, first = np.unique(families.of_image, return_index=True)
     shuffled = np.random.default_rng(seed).permutation(len(first))
     order = np.lexsort((shuffled, targets[first]))
     fold = np.empty(len(first), np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
+    fold[order] = np.arange(len(first)) % count
     dealt: Int64[np.ndarray, "n"] = fold[families.of_image]
     return dealt

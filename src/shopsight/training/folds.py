@@ -184,7 +184,7 @@ def _metrics(run: RunFolder, bundles: Sequence[Bundle], fitted: Temperature) -> 
 def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
     """The recipe of a training on every image, which has no validation images to decide anything.
 
-    Epochs, the probe's penalty and what it asks are the medians of the folds'.
+    Epochs and the probe's penalty are the medians of the folds'.
     """
     epochs = round(statistics.median(_epochs_needed(fold) for fold in folds))
     training = {"checkpoint": "last", "patience": None, "time_limit_s": None}
@@ -194,11 +194,9 @@ def refit_recipe(recipe: Recipe, folds: tuple[RunFolder, ...]) -> Recipe:
     tune = {} if epochs else {"time_s": None}
     settled = recipe.replace(training=training | changed, tune=tune)
     states = [fold.state() for fold in folds]
-    probed = [state for state in states if "probe_penalty" in state]
-    if probed:
-        penalty = statistics.median_low(state["probe_penalty"] for state in probed)
-        within = statistics.median_low(state.get("probe_within", 0.0) for state in probed)
-        settled = settled.replace(probe={"penalties": [penalty], "within": [within]})
+    penalties = [state["probe_penalty"] for state in states if "probe_penalty" in state]
+    if penalties:
+        settled = settled.replace(probe={"penalties": [statistics.median_low(penalties)]})
     return settled
 
 

@@ -1,10 +1,10 @@
 """How well a linear head on frozen features tells classes apart, image by image.
 
 Each image is judged by a head that was fitted without it and without its family (copies of it,
-photos of its product): the cross-validated log loss. Two framings are compared on the same images
-and the same folds, so that what makes an image hard for both cancels. With d_i the difference of
-the losses of image i and families f of images that vary together, the mean difference has the
-variance
+photos of its product, or those that look like it: `looks`): the cross-validated log loss. Two
+framings are compared on the same images and the same folds, so that what makes an image hard for
+both cancels. With d_i the difference of the losses of image i and families f of images that vary
+together, the mean difference has the variance
 
     var = sum over f of (sum over i in f of (d_i - mean d))^2 / n^2,
 
@@ -30,17 +30,6 @@ from shopsight.training.probe import fit_probe
 FOLDS = 3
 
 
-def folds_of(families: Families, *, seed: int) -> Int64[np.ndarray, "n"]:
-    """The fold of each image; a family is in one of them, and all have about as many images."""
-    order = np.random.default_rng(seed).permutation(families.count)
-    order = order[np.argsort(-families.sizes[order], kind="stable")]
-    filled, fold = np.zeros(FOLDS, np.int64), np.zeros(families.count, np.int64)
-    for family in order.tolist():
-        fold[family] = np.argmin(filled)
-        filled[fold[family]] += families.sizes[family]
-    return np.asarray(fold[families.of_image])
-
-
 def out_of_fold_losses(
     features: Float32[np.ndarray, "n d"],
     targets: Targets,
@@ -54,12 +43,12 @@ def out_of_fold_losses(
     Args:
         features: of the images.
         targets: of the images.
-        folds: see `folds_of`.
+        folds: of the images, `FOLDS` in number.
         num_classes: number of classes.
         penalty: see `shopsight.training.probe`.
     """
     losses = np.zeros(len(features))
-    settings = ProbeSettings(penalties=(penalty,), within=(0.0,))
+    settings = ProbeSettings(penalties=(penalty,), within=0.0)
     with progress.use_listener(None):
         for fold in range(FOLDS):
             inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

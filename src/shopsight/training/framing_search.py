@@ -4,7 +4,8 @@ Whole photos suit products that fill them, the middle suits those that do not, a
 nobody knows beforehand: on photos of clothes the whole image is 3.5 points ahead of its middle
 three quarters, on photos of groceries 9 points behind. A linear head on frozen features sees
 this in seconds, so framings are compared by the cross-validated log loss of such heads
-(`framing_losses`), on a sample of the training images.
+(`framing_losses`), on a sample of the training images. Photos of a group are in one fold, and where
+the catalog has no groups those that look alike (`looks`).
 
 **Successive halving.** All framings at the backbone's own size are compared on a third of the
 sample; sizes are compared for the best of them; the best three are compared on the whole sample.
@@ -32,11 +33,14 @@ from jaxtyping import Float64, Int64
 
 from shopsight.config.framing_settings import FramingSettings
 from shopsight.config.recipe import Recipe
+from shopsight.metrics.families import Families
 from shopsight.preprocess import Preprocess
 from shopsight.runs.audited_catalog import AuditedCatalog
 from shopsight.targets import first_labels, stratified_sample
+from shopsight.training.fold_heads import deal_folds
 from shopsight.training.framing_features import FramingFeatures
-from shopsight.training.framing_losses import compared, folds_of, out_of_fold_losses
+from shopsight.training.framing_losses import FOLDS, compared, out_of_fold_losses
+from shopsight.training.looks import looks_of
 from shopsight.training.race import Raced
 
 CLEAR = 0.5
@@ -181,9 +185,10 @@ class _Search:
         self._rows = np.concatenate([rows[first], rows[~first]])
         self._few = int(first.sum())
         self._targets = targets[self._rows]
-        self._families = audited.families().take(self._rows)
-        self._folds = folds_of(self._families, seed=recipe.seed)
         self._features = FramingFeatures(audited, recipe, device)
+        self._families = self._kept_together(audited)
+        classes = first_labels(self._targets)
+        self._folds = deal_folds(classes, self._families, seed=recipe.seed, count=FOLDS)
         self._losses: dict[tuple[Preprocess, int], Float64[np.ndarray, "n"]] = {}
         self._tried: dict[Preprocess, Compared] = {}
 
@@ -198,6 +203,15 @@ class _Search:
         finetunes = self._recipe.training.finetunes
         loosened = looser(chosen, self._settings, self._settings.looser) if finetunes else chosen
         return FramingChoice(loosened, chosen, tuple(order))
+
+    def _kept_together(self, audited: AuditedCatalog) -> Families:
+        """What is in one fold: groups, where the catalog has them, or what looks alike."""
+        families = audited.families().take(self._rows)
+        if audited.catalog.has("group"):
+            return families
+        self._features.compute([self._own], self._rows)
+        features = self._features.of(self._own, self._rows)
+        return looks_of(features, first_labels(self._targets), families)
 
     def _shapes(self) -> list[Preprocess]:
         """All framings at the backbone's own size."""

@@ -9,7 +9,7 @@ hours on a CPU: `shopsight.training.probe_plan` says how long, and what is spare
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,6 @@ class Probe:
         weight: acts on raw features; standardization is folded in.
         bias: likewise.
         penalty: the L2 penalty that was chosen.
-        within: the share of the variance within classes in it.
         val_loss: at that penalty, in nats; NaN without validation images.
         val_accuracy: likewise, 0 to 1.
     """
@@ -66,7 +65,6 @@ class Probe:
     weight: Float[Tensor, "classes width"]
     bias: Float[Tensor, " classes"]
     penalty: float
-    within: float
     val_loss: float
     val_accuracy: float
 
@@ -97,9 +95,8 @@ def fit_probe(
 
     Penalties are tried from the strongest to the weakest, each from the solution before it: close
     penalties have close solutions, and the strongest is close to zero, where the first one starts.
-    Past the best one the validation loss rises, and weaker ones are not tried. So for each share of
-    the variance within classes (`StandardRows`). Without validation rows the strongest penalty and
-    the first share are kept.
+    Past the best one the validation loss rises, and weaker ones are not tried. Without validation
+    rows the strongest penalty is kept.
 
     Features may be memory-mapped; tensors that are given, and the probe, are on the CPU.
 
@@ -120,16 +117,12 @@ def fit_probe(
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     each = _row_weights(train_target, weights, row_weights)
-    penalties, shares = sorted(settings.penalties, reverse=True), settings.within
-    if not len(val):
-        penalties, shares = penalties[:1], shares[:1]
-    rows = StandardRows(
-        train, train_target, each, num_classes=num_classes, knows_within=any(shares)
-    )
+    penalties = sorted(settings.penalties, reverse=True)[: None if len(val) else 1]
+    rows = StandardRows(train, train_target, each, num_classes=num_classes, within=settings.within)
     fit = _ProbeFit(rows, first_labels(train_target), val, val_target, deadline)
     if device.type == "cuda":
         try:
-            return fit.run(penalties, shares, device, most_bytes=_free_bytes(device))
+            return fit.run(penalties, device, most_bytes=_free_bytes(device))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -137,7 +130,7 @@ def fit_probe(
     # With several training processes, the first one does this alone.
     with threads_of_waiting_processes(core_count()):
         most_bytes = int(CPU_MEMORY_SHARE * memory_budget_bytes())
-        return fit.run(penalties, shares, CPU, most_bytes=most_bytes)
+        return fit.run(penalties, CPU, most_bytes=most_bytes)
 
 
 class _ProbeFit:
@@ -163,47 +156,30 @@ class _ProbeFit:
         self._val, self._val_target = val, val_target
         self._deadline = deadline
 
-    def run(
-        self,
-        penalties: list[float],
-        shares: Sequence[float],
-        device: torch.device,
-        *,
-        most_bytes: int,
-    ) -> Probe:
-        """The probe with the lowest validation loss; penalties are tried in the given order."""
+    def run(self, penalties: list[float], device: torch.device, *, most_bytes: int) -> Probe:
+        """The probe of the penalty with the lowest validation loss, tried in the given order."""
         rows, start = self._rows, torch.zeros(self._rows.width + 1, self._rows.num_classes)
         rows.move_to(device, most_bytes=0)
-        heads = len(penalties) * len(shares)
-        plan = self._plan(heads)
-        if plan.spares and len(shares) > 1:
-            # Other shares are the first thing to spare: they gain less than images do.
-            shares, heads = shares[:1], len(penalties)
-            plan = self._plan(heads)
-        passes = max(1, round(plan.passes(len(rows), heads)))
+        plan = affordable_plan(rows, len(penalties), lambda: _seconds_of_pass(rows), self._deadline)
+        passes = max(1, round(plan.passes(len(rows), len(penalties))))
         start = start.to(device)
         with progress.task("Fitting the probe", total=passes, unit="passes") as advance:
             bar = _Passes(passes, advance)
             if plan.sample_rows is None:
                 rows.move_to(device, most_bytes=most_bytes)
-                return self._best_of(penalties, shares, start, rows, plan.iterations, bar)[0]
+                return self._best_of(penalties, start, rows, plan.iterations, bar)[0]
             sample = rows.sampled(self._sample(plan))
             sample.move_to(device, most_bytes=most_bytes)
-            best, solution = self._best_of(penalties, shares, start, sample, plan.iterations, bar)
+            best, solution = self._best_of(penalties, start, sample, plan.iterations, bar)
             if not plan.last_iterations or self._time_is_up():
                 return best
             del sample
             rows.move_to(device, most_bytes=most_bytes)
             # The more images, the less penalty: the next weaker one.
             weaker = penalties[penalties.index(best.penalty) :][:2][-1:]
-            share = (best.within,)
-            last, _ = self._best_of(weaker, share, solution, rows, plan.last_iterations, bar)
+            last, _ = self._best_of(weaker, solution, rows, plan.last_iterations, bar)
             # Without validation images both losses are NaN, and what saw all images is taken.
             return best if last.val_loss > best.val_loss else last
-
-    def _plan(self, heads: int) -> ProbePlan:
-        rows = self._rows
-        return affordable_plan(rows, heads, lambda: _seconds_of_pass(rows), self._deadline)
 
     def _sample(self, plan: ProbePlan) -> NDArray[np.int64]:
         assert plan.sample_rows is not None
@@ -211,43 +187,18 @@ class _ProbeFit:
 
     def _best_of(
         self,
-        penalties: Sequence[float],
-        shares: Sequence[float],
-        start: Tensor,
+        penalties: Iterable[float],
+        solution: Tensor,
         rows: StandardRows,
         iterations: int,
         bar: _Passes,
     ) -> tuple[Probe, Tensor]:
         """The best probe, with its solution for standardized features."""
         best: Probe | None = None
-        kept = start
-        for share in shares:
-            shared = rows.penalizing(share)
-            if shared is None or (best is not None and self._time_is_up()):
-                continue
-            probe, solution = self._best_penalty(penalties, share, start, shared, iterations, bar)
-            if best is None or probe.val_loss < best.val_loss:
-                best, kept = probe, solution
-        if best is None:
-            # There is no such variance: several labels, or one image a class.
-            return self._best_of(penalties, (0.0,), start, rows, iterations, bar)
-        return best, kept
-
-    def _best_penalty(
-        self,
-        penalties: Sequence[float],
-        share: float,
-        solution: Tensor,
-        rows: StandardRows,
-        iterations: int,
-        bar: _Passes,
-    ) -> tuple[Probe, Tensor]:
-        """The best probe of one share, with its solution."""
-        best: Probe | None = None
-        kept, part = solution, len(rows) / len(self._rows)
+        kept, share = solution, len(rows) / len(self._rows)
 
         def after_pass() -> None:
-            bar.advance(part)
+            bar.advance(share)
 
         for penalty in penalties:
             solution = _minimize(
@@ -255,7 +206,7 @@ class _ProbeFit:
             )
             weight, bias = rows.raw_head(solution)
             loss, accuracy = loss_and_accuracy(self._val, self._val_target, weight, bias)
-            probe = Probe(weight.contiguous().to(CPU), bias.to(CPU), penalty, share, loss, accuracy)
+            probe = Probe(weight.contiguous().to(CPU), bias.to(CPU), penalty, loss, accuracy)
             if best is not None and not probe.val_loss < best.val_loss:
                 break
             best, kept = probe, solution
@@ -373,7 +324,7 @@ def _loss_with_gradient(
         losses += loss.detach()
     assert own.grad is not None
     passed = (own.grad[:-1] * weight).sum() + (own.grad[-1] * solution[-1]).sum()
-    (total + passed).backward()
+    (total + passed).backward()  # type: ignore[no-untyped-call]
     return total.detach() + losses
 
 

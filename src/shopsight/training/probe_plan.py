@@ -46,11 +46,6 @@ class ProbePlan:
     sample_rows: int | None = None
     last_iterations: int = 0
 
-    @property
-    def spares(self) -> bool:
-        """Whether it takes fewer steps than wanted, or fewer images."""
-        return self.iterations < LBFGS_ITERATIONS or self.sample_rows is not None
-
     def passes(self, num_rows: int, num_penalties: int) -> float:
         """Passes over all images, at most or so."""
         each = passes_of(self.iterations)

@@ -131,11 +131,10 @@ def _keep_probe(
     write_history(training.run.metrics_file, [row])
     if not training.recipe.training.finetunes:
         log_once(training.recipe, training.run, row)
-    training.run.update_state(probe_penalty=probe.penalty, probe_within=probe.within)
+    training.run.update_state(probe_penalty=probe.penalty)
     training.run.add_seconds("probe", clock)
     scored = f"val accuracy {probe.val_accuracy:.2%}, " if row.validated else ""
-    share = f", {probe.within:g} of it within classes" if probe.within else ""
-    progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}{share}")
+    progress.notify(f"probe: {scored}L2 penalty {probe.penalty:g}")
 
 
 def _name_classes(training: TrainingRun) -> None:

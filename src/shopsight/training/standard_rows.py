@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,8 +71,9 @@ class StandardRows:
     0 that is |w|^2. With more, w^T S w is the variance of the logit w^T x among photos of one
     class: a direction in which these differ widely (light, background, pose) costs more than one in
     which they agree. To second order that is what training would do on copies of each photo that
-    differ as photos of its class do. Whether that helps depends on the photos (docs/log.md), so
-    shares are tried like penalties. With several labels, or a photo a class, there is no S.
+    differ as photos of its class do. A small share helped or did nothing on all photos that were
+    tried, a large one where classes have few (docs/log.md). With several labels, or a photo a
+    class, there is no S.
 
     Sources: Hastie, Buja and Tibshirani 1995, "Penalized Discriminant Analysis"; Bishop 1995,
     "Training with Noise is Equivalent to Tikhonov Regularization"; Friedman 1989, "Regularized
@@ -83,7 +84,7 @@ class StandardRows:
         targets: of the rows.
         weight: "n", of the rows; its sum is one.
         num_classes: number of classes.
-        knows_within: find S, as `penalizing` a share of it needs.
+        within: share of S in the penalty.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class StandardRows:
         weight: Tensor,
         *,
         num_classes: int,
-        knows_within: bool = False,
+        within: float = 0.0,
     ) -> None:
         self._features, self._targets, self._weight = features, targets, weight
         self._rows = np.arange(len(features), dtype=np.int64)
@@ -104,9 +105,8 @@ class StandardRows:
         self._kept: list[Piece] = []
         self.device = CPU
         self._whitening: Tensor | None = None
-        self._within: Tensor | None = None
-        if knows_within and not isinstance(targets, SparseRows):
-            self._within = self._covariance_within(targets)
+        if within and not isinstance(targets, SparseRows):
+            self._whitening = self._whitening_by(within, targets)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -119,25 +119,12 @@ class StandardRows:
         sample._weight = self._weight / self._weight[sample._rows].sum()
         return sample
 
-    def penalizing(self, share: float) -> StandardRows | None:
-        """The same rows on the same device, with this share of S in the penalty.
-
-        Returns:
-            None where there is no S to take a share of.
-        """
-        if share and self._within is None:
-            return None
-        other = object.__new__(StandardRows)
-        other.__dict__.update(self.__dict__)
-        other._whitening = None
-        if share and self._within is not None:
-            other._whitening = _whitening(self._within, share).to(self.device)
-        return other
-
     def move_to(self, device: torch.device, *, most_bytes: int) -> None:
         """Compute on this device; keep as many standardized rows there as `most_bytes` allow."""
         self.device = device
         self._mean, self._scale = self._mean.to(device), self._scale.to(device)
+        if self._whitening is not None:
+            self._whitening = self._whitening.to(device)
         self._kept = []
         size = self._rows_at_once * (self.width + 1) * self._mean.element_size()
         for first in range(0, len(self), self._rows_at_once):
@@ -168,10 +155,11 @@ class StandardRows:
         weight = (self.weight_of(solution[:-1]) / self._scale[:, None]).T
         return weight, solution[-1] - weight @ self._mean
 
-    def _covariance_within(self, targets: Int64[np.ndarray, "n"]) -> Tensor | None:
-        """S up to a factor, in fp64 on the CPU; None where nothing differs within classes.
+    def _whitening_by(self, share: float, targets: Int64[np.ndarray, "n"]) -> Tensor | None:
+        """P, whose rows are in the mean as long as those of the unit matrix; None: there is no S.
 
-        With the rows x of class c, n_c in number, whose mean is m_c,
+        With M = L L^T, P = L^-T: P P^T = (L L^T)^-1. And with the rows x of class c, n_c in number,
+        whose mean is m_c,
 
             sum over x of (x - m_c)(x - m_c)^T = sum of x x^T - sum over c of n_c m_c m_c^T.
         """
@@ -185,8 +173,15 @@ class StandardRows:
             of_class.index_add_(0, piece.right, piece.features.double())
         counts = torch.from_numpy(np.bincount(targets, minlength=self.num_classes))
         means = of_class / counts.clamp_min(1).sqrt()[:, None]
-        within: Tensor = products - means.T @ means
-        return within if within.diagonal().mean() > SMALLEST_SCALE * len(self) else None
+        within = products - means.T @ means
+        mean = within.diagonal().mean()
+        if not mean > SMALLEST_SCALE * len(self):
+            return None
+        unit = torch.eye(self.width, dtype=torch.float64)
+        lower = torch.linalg.cholesky(share * within / mean + (1.0 - share) * unit)
+        whitening = torch.linalg.solve_triangular(lower.T, unit, upper=True)
+        rescaled: Tensor = whitening / whitening.square().sum(1).mean().sqrt()
+        return rescaled.float()
 
     def _piece(self, first: int) -> Piece:
         rows = self._rows[first : first + self._rows_at_once]
@@ -216,18 +211,6 @@ def _mean_and_scale(features: Features, step: int) -> tuple[Tensor, Tensor]:
     variance = (squares / len(features) - offset.square()).clamp_min(0.0)
     scale = torch.sqrt(variance + variance.mean()).clamp_min(SMALLEST_SCALE)
     return (around + offset).float(), scale.float()
-
-
-def _whitening(within: Float64[Tensor, "d d"], share: float) -> Float[Tensor, "d d"]:
-    """P of `StandardRows`, whose rows are in the mean as long as those of the unit matrix.
-
-    With M = L L^T, P = L^-T: P P^T = (L L^T)^-1.
-    """
-    unit = torch.eye(len(within), dtype=within.dtype)
-    mixed = share * within / within.diagonal().mean() + (1.0 - share) * unit
-    lower = torch.linalg.cholesky(mixed)
-    whitening = torch.linalg.solve_triangular(lower.T, unit, upper=True)
-    return (whitening / whitening.square().sum(1).mean().sqrt()).float()
 
 
 def right_answers(targets: Targets, rows: Int64[np.ndarray, "b"]) -> Tensor:
