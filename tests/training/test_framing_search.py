@@ -75,6 +75,29 @@ def test_small_products_are_looked_at_from_near(tmp_path: Path) -> None:
     assert section.framings[0][3] == "best"
 
 
+def of_visits(folder: Path) -> Catalog:
+    """Products in the middle of scenes; three scenes for each class, which other classes lack."""
+    catalog = draw_catalog(folder, products_per_class=12)
+    rng = np.random.default_rng(0)
+    scenes: dict[tuple[str, int], Image.Image] = {}
+    for row, ref in enumerate(catalog.refs()):
+        key = str(catalog.table["label"][row]), row // 2 % 3
+        noise = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        made = Image.fromarray(noise).resize((450, 450), Image.Resampling.BICUBIC)
+        scene = scenes.setdefault(key, made).copy()
+        with Image.open(ref) as image:
+            scene.paste(image.convert("RGB").resize((150, 150)), (150, 150))
+        scene.save(ref, quality=92)
+    return catalog.with_table(catalog.table.drop("group"))
+
+
+def test_what_photos_of_a_visit_share_is_no_reason_to_show_it(tmp_path: Path) -> None:
+    """Scenes name the class of photos like those in training, and of no other photo."""
+    fit(of_visits(tmp_path / "photos"), fast("data.test=0.0"), tmp_path / "run")
+    preprocess = RunFolder(tmp_path / "run").recipe().preprocess
+    assert (preprocess.resize, preprocess.crop_fraction) == ("crop", 0.5)
+
+
 def test_products_that_fill_their_photos_are_seen_whole(tmp_path: Path) -> None:
     catalog = draw_catalog(tmp_path / "photos", products_per_class=8)
     for ref in catalog.refs():
