@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -166,6 +166,13 @@ def choose_framing(
     return _Search(audited, recipe, rows, device).run()
 
 
+class _Division(NamedTuple):
+    """Images in folds, and which of them vary together."""
+
+    families: Families
+    folds: Int64[np.ndarray, "n"]
+
+
 class _Search:
     """The comparison on one sample."""
 
@@ -186,9 +193,9 @@ class _Search:
         self._few = int(first.sum())
         self._targets = targets[self._rows]
         self._features = FramingFeatures(audited, recipe, device)
-        self._families = self._kept_together(audited)
-        classes = first_labels(self._targets)
-        self._folds = deal_folds(classes, self._families, seed=recipe.seed, count=FOLDS)
+        self._families = audited.families().take(self._rows)
+        self._has_groups = audited.catalog.has("group")
+        self._divisions: dict[int, _Division] = {}
         self._losses: dict[tuple[Preprocess, int], Float64[np.ndarray, "n"]] = {}
         self._tried: dict[Preprocess, Compared] = {}
 
@@ -203,15 +210,6 @@ class _Search:
         finetunes = self._recipe.training.finetunes
         loosened = looser(chosen, self._settings, self._settings.looser) if finetunes else chosen
         return FramingChoice(loosened, chosen, tuple(order))
-
-    def _kept_together(self, audited: AuditedCatalog) -> Families:
-        """What is in one fold: groups, where the catalog has them, or what looks alike."""
-        families = audited.families().take(self._rows)
-        if audited.catalog.has("group"):
-            return families
-        self._features.compute([self._own], self._rows)
-        features = self._features.of(self._own, self._rows)
-        return looks_of(features, first_labels(self._targets), families)
 
     def _shapes(self) -> list[Preprocess]:
         """All framings at the backbone's own size."""
@@ -237,7 +235,7 @@ class _Search:
                 self._losses[framing, images] = self._out_of_fold(framing, images)
         mean = {one: float(self._losses[one, images].mean()) for one in framings}
         best = min(framings, key=lambda one: mean[one])
-        families = self._families.take(np.arange(images))
+        families = self._divided(framings[0], images).families
         found = []
         for one in framings:
             worse, error = compared(self._losses[one, images], self._losses[best, images], families)
@@ -246,11 +244,27 @@ class _Search:
         self._tried |= {one.framing: one for one in found}
         return found
 
+    def _divided(self, framing: Preprocess, images: int) -> _Division:
+        """The first images of the sample in folds, the same for all framings.
+
+        Groups are in one fold, where the catalog has them, or what looks alike in the framing that
+        is the first to ask.
+        """
+        if images not in self._divisions:
+            classes = first_labels(self._targets)[:images]
+            families = self._families.take(np.arange(images))
+            if not self._has_groups:
+                features = self._features.of(framing, self._rows[:images])
+                families = looks_of(features, classes, families)
+            folds = deal_folds(classes, families, seed=self._recipe.seed, count=FOLDS)
+            self._divisions[images] = _Division(families, folds)
+        return self._divisions[images]
+
     def _out_of_fold(self, framing: Preprocess, images: int) -> Float64[np.ndarray, "n"]:
         return out_of_fold_losses(
             self._features.of(framing, self._rows[:images]),
             self._targets[:images],
-            self._folds[:images],
+            self._divided(framing, images).folds,
             num_classes=self._num_classes,
             penalty=max(self._recipe.probe.penalties),
         )
