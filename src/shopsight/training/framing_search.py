@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -266,7 +267,7 @@ class _Search:
             self._targets[:images],
             self._divided(framing, images).folds,
             num_classes=self._num_classes,
-            penalty=max(self._recipe.probe.penalties),
+            penalty=median_low(self._recipe.probe.penalties),
         )
 
     def _cost(self, framing: Preprocess) -> float:
