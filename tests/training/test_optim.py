@@ -82,6 +82,10 @@ def test_schedules_at_known_points() -> None:
     assert at(25, name="exponential", gamma=0.8, per="epoch") == pytest.approx(0.8**2)
     assert at(4, name="cosine", warmup_epochs=1.0) == pytest.approx(0.5)
     assert at(109, name="linear", per="epoch") == at(100, name="linear", per="epoch")
+    # 200 steps: all of the rate, or half of it where four times as many have all of it.
+    assert at(100, name="cosine", full_rate_steps=200) == pytest.approx(0.5)
+    assert at(100, name="cosine", full_rate_steps=800) == pytest.approx(0.25)
+    assert at(4, name="cosine", warmup_epochs=1.0, full_rate_steps=800) == pytest.approx(0.25)
 
 
 @given(

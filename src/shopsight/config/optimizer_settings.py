@@ -46,6 +46,8 @@ class ScheduleSettings(Section):
         final_factor: Where "cosine" and "linear" end.
         gamma: Factor of "step" (each `step_epochs`) and "exponential" (each epoch).
         step_epochs: Epochs between two changes of "step".
+        full_rate_steps: Steps of a training from which on its rate is `optimizer.lr`; of s fewer it
+            is that times the root of s / full_rate_steps. 0: always `optimizer.lr`.
         per: "step" moves at each optimizer step, "epoch" at each epoch's end (as the originals).
     """
 
@@ -54,4 +56,5 @@ class ScheduleSettings(Section):
     final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
     gamma: Positive = 0.1
     step_epochs: int = Field(default=10, ge=1, le=1_000_000)
+    full_rate_steps: int = Field(default=0, ge=0, le=1_000_000_000)
     per: Literal["step", "epoch"] = "step"

@@ -118,6 +118,10 @@ def schedule_factor(
         exponential   gamma^(epochs so far, fractions included)
         constant      1
 
+    All of it is lower in a short training: a high rate spoils in its first steps what a probe knew,
+    and few steps do not come back from that. The distance that s steps of random directions go is
+    the root of s, so with s below `full_rate_steps` the rate is that much lower.
+
     With `per = "epoch"` the factor changes only at an epoch's start, as in works that call their
     scheduler once an epoch.
 
@@ -130,9 +134,16 @@ def schedule_factor(
         Minibatch SGD".
     """
     warmup = round(settings.warmup_epochs * steps_per_epoch)
-    total = max(1, epochs * steps_per_epoch - warmup)
+    steps = epochs * steps_per_epoch
+    total = max(1, steps - warmup)
+    height = 1.0
+    if steps < settings.full_rate_steps:
+        height = math.sqrt(max(1, steps) / settings.full_rate_steps)
 
     def factor(step: int) -> float:
+        return height * shape(step)
+
+    def shape(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
         epoch = step // steps_per_epoch
