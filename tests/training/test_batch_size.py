@@ -46,7 +46,7 @@ def test_the_default_recipe_is_unchanged_on_the_cpu_and_larger_on_cuda(said: lis
     on_cuda = resolve_batch_size(recipe, CUDA, images=10_000)
     assert on_cuda.training.batch_size == 128
     assert math.isclose(on_cuda.optimizer.lr, 2 * recipe.optimizer.lr)
-    assert said == ["batches of 128 images: optimizer.lr = 0.001, as 0.0005 is for 32"]
+    assert said == ["batches of 128 images: optimizer.lr = 0.002, as 0.001 is for 32"]
     assert resolve_batch_size(on_cuda, CUDA, images=10_000) == on_cuda
 
 
