@@ -138,7 +138,7 @@ def test_a_recipe_holds_only_what_differs_from_the_defaults(name: str) -> None:
     ("planted", "leaf"),
     [
         ("[cache]\nmode = 'auto'\n", "cache.mode"),
-        ("[probe]\npenalties = [0.001, 0.003, 0.01, 0.03]\n", "probe.penalties"),
+        ("[probe]\npenalties = [0.0003, 0.001, 0.003, 0.01, 0.03]\n", "probe.penalties"),
         ("[model.head]\nkind = 'linear'\n", "model.head.kind"),
     ],
 )
