@@ -40,6 +40,10 @@ def test_a_class_of_few_photos_can_be_divided() -> None:
     features = np.ones((5, 4), np.float32)
     found = looks_of(features, np.array([0, 0, 0, 1, 1]), Families.alone(5))
     assert found.count == 5
+    # A network may see nothing at all in some.
+    features = np.zeros((8, 4), np.float32)
+    features[:2] = 1.0
+    assert looks_of(features, np.zeros(8, np.int64), Families.alone(8)).count <= 3
 
 
 def test_large_classes_are_compared_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

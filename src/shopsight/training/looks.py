@@ -52,7 +52,8 @@ def _clusters(vectors: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, "m"]:
     """The cluster of each vector, from 0."""
     if len(vectors) <= FEWEST_LOOKS:
         return np.arange(len(vectors))
-    tree = hierarchy.linkage(vectors, method="average", metric="cosine")
+    # Of unit vectors the order is that of their cosines, and a vector of zeros has a distance too.
+    tree = hierarchy.linkage(vectors, method="average", metric="euclidean")
     count = max(FEWEST_LOOKS, len(vectors) // ALIKE)
     found = hierarchy.fcluster(tree, count, criterion="maxclust")
     return np.asarray(found, np.int64) - 1
