@@ -15,7 +15,6 @@ from jaxtyping import Float32, Int64
 from scipy.cluster import hierarchy
 
 from shopsight.metrics.families import Families
-from shopsight.unit_vectors import unit_vectors
 
 ALIKE = 5
 """Photos of a look, in the mean."""
@@ -35,7 +34,9 @@ def looks_of(
         classes: of the photos; photos of two classes are of no look.
         families: which photos belong together anyway.
     """
-    vectors = unit_vectors(features)
+    # Not `unit_vectors`: of an image in which a network sees nothing, nothing can be said here.
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    vectors = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     looks = np.empty(len(classes), np.int64)
     count = 0
     for one in np.unique(classes):
@@ -52,7 +53,7 @@ def _clusters(vectors: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, "m"]:
     """The cluster of each vector, from 0."""
     if len(vectors) <= FEWEST_LOOKS:
         return np.arange(len(vectors))
-    # Of unit vectors the order is that of their cosines, and a vector of zeros has a distance too.
+    # Of unit vectors the order is that of their cosines, and zeros have a distance too.
     tree = hierarchy.linkage(vectors, method="average", metric="euclidean")
     count = max(FEWEST_LOOKS, len(vectors) // ALIKE)
     found = hierarchy.fcluster(tree, count, criterion="maxclust")
