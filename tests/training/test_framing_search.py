@@ -11,6 +11,7 @@ from shopsight.bundle.read import read_bundle
 from shopsight.cache_place import use_cache_dir
 from shopsight.catalog.catalog import Catalog
 from shopsight.commands.recipes import recipe_with
+from shopsight.config.framing_settings import FramingSettings
 from shopsight.config.recipe import Recipe
 from shopsight.datasets.synthetic import draw_catalog
 from shopsight.evaluation.evaluate import evaluate_run
@@ -25,6 +26,7 @@ from shopsight.runs.run_folder import RunFolder
 from shopsight.training.fit import fit, resume
 from shopsight.training.fold_heads import deal_folds
 from shopsight.training.framing_losses import compared
+from shopsight.training.framing_search import looser
 from shopsight.training.framing_stage import SPARES_SEARCH_BELOW_S
 
 LITE0 = "embedded:tf_efficientnet_lite0"
@@ -175,6 +177,20 @@ def test_one_decoding_gives_what_each_alone_gives(tmp_path: Path) -> None:
     ]
     for framing, square in zip(framings, preprocess_each(data, framings), strict=True):
         np.testing.assert_array_equal(square, preprocess_image(data, framing))
+
+
+def test_fine_tuning_shows_a_step_more_of_the_image_up_to_all_of_it() -> None:
+    settings = FramingSettings(crops=(1.0, 0.5, 0.75))
+    framings = [
+        Preprocess(size_px=96, resize="crop", crop_fraction=fraction) for fraction in (0.5, 0.75, 1)
+    ]
+    whole = framings[0].model_copy(update={"resize": "pad"})
+    assert [looser(framings[0], settings, steps) for steps in (0, 1, 2)] == framings
+    assert {looser(framings[0], settings, steps).resize for steps in (3, 9)} == {"pad"}
+    assert looser(framings[2], settings, 1).resize == "pad"
+    assert looser(whole, settings, 1) == whole
+    # Where the largest crop is a middle, nobody asked for the whole image.
+    assert looser(framings[1], FramingSettings(crops=(0.5, 0.75)), 1) == framings[1]
 
 
 def test_families_share_a_fold_and_an_error() -> None:

@@ -27,7 +27,8 @@ class FramingSettings(Section):
         max_cost: The most that one image may cost the network, relative to its own size; the cost
             grows with the square of the size.
         images: Images that the last ones are compared by; a third of them rules out the others.
-        looser: Steps of `crops` that fine-tuning shows more of the image than the probe prefers.
+        looser: Steps of `crops` that fine-tuning shows more of the image than the probe prefers;
+            after 1.0 comes the whole image.
         boxes: Whether the network sees the part of an image that its row's box says, instead of
             the whole image; then no image without a box is answered.
         average: Middle parts of the framed square that the network sees too, such as [0.75], as

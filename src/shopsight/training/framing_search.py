@@ -14,8 +14,8 @@ that which shows most of the image. Clearly worse is by half a standard error of
 what is not would be better on other images in three of ten cases or more.
 
 **Fine-tuning wants more of the image** than the probe does: what is left out at the edges cannot be
-learned from. There the crop is `framing.looser` steps larger than the probe's, see docs/log.md, or
-what a race of real steps finds (`framing_race`).
+learned from. There the crop is `framing.looser` steps larger than the probe's, the whole image after the largest
+(docs/log.md), or what a race of real steps finds (`framing_race`).
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization" (successive halving); Breiman et al. 1984, "Classification and regression trees",
@@ -275,7 +275,10 @@ class _Search:
 
 
 def looser(framing: Preprocess, settings: FramingSettings, steps: int) -> Preprocess:
-    """The crop that shows some steps of `crops` more of the image; the largest at most.
+    """The framing that shows some steps of `crops` more of the image.
+
+    After the whole short side comes the whole image, padded: a middle square leaves a quarter of a
+    photo of 3 to 4 out.
 
     Args:
         framing: a crop of these; another framing shows the whole image already.
@@ -284,9 +287,11 @@ def looser(framing: Preprocess, settings: FramingSettings, steps: int) -> Prepro
     """
     if framing.resize != "crop":
         return framing
-    crops = sorted(settings.crops, reverse=True)
-    at = max(0, crops.index(framing.crop_fraction) - steps)
-    return _framed(framing, crop_fraction=crops[at])
+    crops = sorted(settings.crops)
+    at = crops.index(framing.crop_fraction) + steps
+    if at >= len(crops) and crops[-1] == 1.0:
+        return _framed(framing, resize="pad")
+    return _framed(framing, crop_fraction=crops[min(at, len(crops) - 1)])
 
 
 def _framed(framing: Preprocess, **changes: Any) -> Preprocess:
