@@ -14,8 +14,8 @@ that which shows most of the image. Clearly worse is by half a standard error of
 what is not would be better on other images in three of ten cases or more.
 
 **Fine-tuning wants more of the image** than the probe does: what is left out at the edges cannot be
-learned from. There the crop is `framing.looser` steps larger than the probe's, the whole image after the largest
-(docs/log.md), or what a race of real steps finds (`framing_race`).
+learned from. There the crop is `framing.looser` steps larger than the probe's, the whole image
+after the largest (docs/log.md), or what a race of real steps finds (`framing_race`).
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization" (successive halving); Breiman et al. 1984, "Classification and regression trees",
