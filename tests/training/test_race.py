@@ -35,6 +35,8 @@ SMALL = (
     "training.precision=32",
     "training.batch_size=16",
     "training.epochs=2",
+    # Else twelve steps have a sixth of the rate.
+    "schedule.full_rate_steps=0",
     # A head that knows little: there is something to learn in few steps.
     "probe.penalties=[10.0]",
     "tune.images=160",
